@@ -1,0 +1,73 @@
+/* The trampoline: one C routine that answers every callback type of the protocol from a compiled filter, without
+ * allocating, locking, printing or entering Python (except through the hooks given for Cancel and Io).
+ *
+ * Usable by any engine: pass mdc_callback_information() to MiniDumpWriteDump, or routine and param to anything else.
+ * One mdc_callback serves one dump at a time: types 16 and 17 (or mdc_callback_reset) begin a new one.
+ */
+#ifndef MDC_API_CALLBACK_H
+#define MDC_API_CALLBACK_H
+
+#include "error.h"
+#include "filter.h"
+#include "minidump_protocol.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* cdef: begin */
+typedef struct mdc_callback mdc_callback;
+
+/* A hook answers one callback type in place of the table, with the same meaning as MINIDUMP_CALLBACK_ROUTINE:
+ * returns TRUE (1) or FALSE (0) and writes the member of the type, which holds the engine's default on entry. */
+typedef int32_t (*mdc_hook)(void *context, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);
+
+typedef struct mdc_callback_options {
+    uint32_t hook_types; /* bit i: type i goes to `hook`. Given by users for 6, 11, 12, 13 */
+    uint32_t reserved;
+    mdc_hook hook; /* NULL if hook_types is 0 */
+    void *hook_context;
+    uint32_t module_capacity; /* modules remembered per dump; 0: 65,536. More: MDC_ERR_CALLBACK at the end */
+    uint32_t name_capacity;   /* distinct mapping names whose match is remembered; 0: 65,536. More: matched again */
+    uint64_t memory_piece;    /* largest MemorySize handed out, bytes; 0: 4 GiB - 64 KiB. A test sets it low */
+} mdc_callback_options;
+
+typedef struct mdc_callback_counters {
+    uint64_t calls[32];    /* by callback type; [31]: types above 22 */
+    uint64_t excluded;     /* regions and pieces of which nothing was kept */
+    uint64_t narrowed;     /* regions of which a part was kept */
+    uint64_t tolerated;    /* read failures answered S_OK */
+    int32_t kernel_status; /* last HRESULT seen in type 8 */
+    int32_t reserved;
+} mdc_callback_counters;
+
+/* Everything is reserved here; nothing later allocates. Keeps a reference to the filter. options may be NULL. */
+mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *options, mdc_error *err);
+/* MDC_ERR_BUSY while a dump uses it (between mdc_callback_acquire and mdc_callback_release). */
+mdc_status mdc_callback_free(mdc_callback *callback, mdc_error *err);
+
+/* The routine itself; `param` is the mdc_callback. */
+int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);
+const MINIDUMP_CALLBACK_INFORMATION *mdc_callback_information(const mdc_callback *callback);
+
+/* Says which MDC_EXT_* the engine of the coming dump speaks; 0 (plain protocol) is the default. */
+mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err);
+
+/* Owner mark: one dump at a time. A second acquire is MDC_ERR_BUSY. A routine call of a second, concurrent engine
+ * (one call enters while another is inside) is answered FALSE and remembered as MDC_ERR_BUSY. */
+mdc_status mdc_callback_acquire(mdc_callback *callback, mdc_error *err);
+void mdc_callback_release(mdc_callback *callback);
+
+/* Rewinds cursors, lists, module table and counters: the next call begins a new dump. */
+mdc_status mdc_callback_reset(mdc_callback *callback, mdc_error *err);
+
+/* Makes the next Cancel callback answer Cancel = TRUE. Safe from any thread and from a signal handler. */
+void mdc_callback_cancel(mdc_callback *callback);
+
+mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback);
+/* What went wrong in the routine (tables full, second user), or MDC_OK. */
+mdc_status mdc_callback_check(const mdc_callback *callback, mdc_error *err);
+/* cdef: end */
+#ifdef __cplusplus
+}
+#endif
+#endif

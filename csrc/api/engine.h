@@ -1,0 +1,54 @@
+/* Options of the engine that drives the protocol. The engine knows no filter; the callee knows no engine. */
+#ifndef MDC_API_ENGINE_H
+#define MDC_API_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "minidump_protocol.h"
+#include "report.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* cdef: begin */
+/* mdc_engine_options.untouched: what becomes of pages that were never touched. */
+enum { MDC_UNTOUCHED_AUTO = 0, MDC_UNTOUCHED_HOLE = 1, MDC_UNTOUCHED_OMIT = 2 };
+/* mdc_engine_options.dontdump: what becomes of MADV_DONTDUMP memory. */
+enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
+
+/* All zero is a good default: a number that is 0 takes the value in brackets. */
+typedef struct mdc_engine_options {
+    uint64_t dump_type;                     /* MDC_TYPE_*; goes to the header's Flags */
+    MINIDUMP_CALLBACK_INFORMATION callback; /* CallbackRoutine NULL: no callbacks */
+    uint32_t extensions;                    /* MDC_EXT_* the callee understands */
+    uint32_t omit_streams;                  /* MDC_STREAM_* */
+    uint32_t untouched;                     /* MDC_UNTOUCHED_* */
+    uint32_t dontdump;                      /* MDC_DONTDUMP_* */
+    uint32_t plan_only;                     /* 1: end after the plan; no memory is read, nothing written */
+    uint32_t spare_slots;                   /* spare descriptors per list for ranges split by gaps [64] */
+    uint64_t limit32;                       /* what 32-bit offsets and sizes reach, bytes [2**32]; tests set it low */
+    uint64_t stack_limit;                   /* bytes of a stack the thread descriptor covers at most [8 MiB] */
+    uint64_t buffer_bytes;                  /* the one copy buffer [1 MiB]; a multiple of 4096 */
+    uint64_t hole_min;    /* untouched runs of at least this become holes or are left out, bytes [64 KiB] */
+    uint64_t sparse_max;  /* files with holes stay below this, bytes [64 GiB] */
+    uint64_t hold;        /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
+    uint32_t answers_max; /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
+    uint32_t gaps_max;    /* gaps remembered [65,536] */
+    uint32_t info_level;  /* reserved, 0 */
+    uint32_t fsync;       /* 1: the sink flushes to the disk before the dump counts as written */
+} mdc_engine_options;
+
+typedef struct mdc_progress {
+    int32_t phase;        /* MDC_PHASE_* */
+    int32_t stopped;      /* 1 while the target's threads are stopped */
+    uint64_t bytes_done;  /* of target memory, holes included */
+    uint64_t bytes_total; /* 0 until the plan stands */
+    uint64_t elapsed_ns;
+} mdc_progress;
+/* cdef: end */
+#ifdef __cplusplus
+}
+#endif
+#endif

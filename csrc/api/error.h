@@ -1,0 +1,60 @@
+/* The one error struct. A function that can fail returns mdc_status and takes `mdc_error *err` last, never NULL; the
+ * error is filled where the fault is (base/error.h) and passed on untouched. */
+#ifndef MDC_API_ERROR_H
+#define MDC_API_ERROR_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* cdef: begin */
+/* mdc_status: 0 or one of these; each has one exception class in Python. */
+enum {
+    MDC_OK = 0,
+    MDC_ERR_INVALID = 1,     /* an argument: ValueError */
+    MDC_ERR_NOMEM = 2,       /* MemoryError */
+    MDC_ERR_FILTER = 3,      /* a rule cannot be compiled */
+    MDC_ERR_TARGET = 4,      /* the target cannot be dumped: zombie, kernel thread, 32 bit, traced already */
+    MDC_ERR_TARGET_GONE = 5, /* no such process, it exited, was replaced by exec or its pid was reused */
+    MDC_ERR_ACCESS = 6,      /* no permission; the message says who refused and what would allow it */
+    MDC_ERR_READ = 7,        /* a read failed and the callee did not tolerate it */
+    MDC_ERR_SINK = 8,        /* the output failed */
+    MDC_ERR_FORMAT = 9,      /* input that is no dump or core, or the dump cannot be expressed in the format */
+    MDC_ERR_CANCELLED = 10,  /* Cancel (6), or mdc_job_cancel */
+    MDC_ERR_DEADLINE = 11,   /* deadline or max_stop passed */
+    MDC_ERR_CALLBACK = 12,   /* the callee answered what the protocol forbids */
+    MDC_ERR_HOOK = 13,       /* a hook refused (its exception is kept by the caller) */
+    MDC_ERR_BUSY = 14        /* the callback is in use by another dump, or closed */
+};
+
+/* Where in a dump it happened. */
+enum {
+    MDC_PHASE_NONE = 0,
+    MDC_PHASE_COMPILE = 1,
+    MDC_PHASE_OPEN = 2,
+    MDC_PHASE_STOP = 3,
+    MDC_PHASE_GATHER = 4,
+    MDC_PHASE_PLAN = 5,
+    MDC_PHASE_WRITE = 6,
+    MDC_PHASE_FINISH = 7
+};
+
+typedef int32_t mdc_status;
+
+typedef struct mdc_error {
+    mdc_status code;
+    int32_t phase;         /* MDC_PHASE_* */
+    int32_t os_errno;      /* errno (or the Windows error), 0 if the system did not refuse anything */
+    uint32_t hresult;      /* as a foreign caller would see it; 0 if none fits */
+    int32_t pid;           /* of the target; 0 if there is none */
+    int32_t callback_type; /* -1, or the MDC_CB_* whose answer was wrong */
+    uint64_t address;      /* in the target, 0 if none */
+    int64_t index;         /* of the rule, range or thread the message is about; -1 if none */
+    char message[480];     /* UTF-8, NUL-terminated: what, where, what to do */
+} mdc_error;
+/* cdef: end */
+#ifdef __cplusplus
+}
+#endif
+#endif

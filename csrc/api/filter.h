@@ -1,0 +1,122 @@
+/* Rules, and the immutable table they are compiled to.
+ *
+ * Meaning: the rules are ordered, and for every byte of the target the LAST rule that matches decides (the default
+ * where none does). A rule matches a byte when every condition it states holds; conditions look at the original
+ * mapping (its size, name, kinds), at the module that covers the address, and at the address itself. `head` keeps the
+ * first `head_bytes` of the mapping and excludes the rest of it.
+ *
+ * A compiled filter is immutable and reference counted: any number of dumps on any threads may share it.
+ */
+#ifndef MDC_API_FILTER_H
+#define MDC_API_FILTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* cdef: begin */
+/* mdc_rule.action and mdc_filter_spec.default_action (there only the first two). */
+enum { MDC_EXCLUDE = 0, MDC_INCLUDE = 1, MDC_HEAD = 2 };
+
+/* mdc_rule.protect_all: all of these accesses must be there. */
+enum { MDC_ACCESS_READ = 1, MDC_ACCESS_WRITE = 2, MDC_ACCESS_EXECUTE = 4 };
+
+/* A range of addresses [first, end). end 0 stands for 2**64 when first is not 0 or MDC_RULE_RANGE says so. */
+typedef struct mdc_range {
+    uint64_t first;
+    uint64_t end;
+} mdc_range;
+
+/* Raw bytes, borrowed for the duration of the call. */
+typedef struct mdc_bytes {
+    const uint8_t *data;
+    size_t size;
+} mdc_bytes;
+
+/* Bits of mdc_rule.fields: which conditions are stated. */
+enum {
+    MDC_RULE_RANGE = 0x01,
+    MDC_RULE_STATE = 0x02,
+    MDC_RULE_TYPE = 0x04,
+    MDC_RULE_PROTECT_ANY = 0x08,
+    MDC_RULE_PROTECT_ALL = 0x10,
+    MDC_RULE_KIND = 0x20,
+    MDC_RULE_SIZE = 0x40,
+    MDC_RULE_MODULE = 0x80,
+    MDC_RULE_NAME = 0x100
+};
+
+typedef struct mdc_rule {
+    uint32_t action;      /* MDC_EXCLUDE, MDC_INCLUDE, MDC_HEAD */
+    uint32_t fields;      /* MDC_RULE_* */
+    mdc_range range;      /* addresses; end == 0 means 2**64 */
+    uint64_t min_size;    /* bytes of the original mapping, inclusive */
+    uint64_t max_size;    /* bytes, inclusive */
+    uint64_t head_bytes;  /* MDC_HEAD: bytes kept from the start of the mapping, not 0 */
+    uint32_t state;       /* MDC_MEM_COMMIT | ...: any of these */
+    uint32_t type;        /* MDC_MEM_PRIVATE | ...: any of these */
+    uint32_t protect_any; /* MDC_PAGE_*: any of these base protections or modifiers */
+    uint32_t protect_all; /* MDC_ACCESS_*: all of these, whatever PAGE_* value grants them */
+    uint32_t kinds;       /* MDC_KIND_*: any of these */
+    uint32_t reserved;
+    mdc_bytes module; /* glob over the module's path: `*` any run (also of `/`), `?` one byte, `[a-z]`, `[!a]` */
+    mdc_bytes name;   /* glob over the mapping's name; a mapping without a name has the empty name */
+} mdc_rule;
+
+/* One rule about threads or modules; the last that matches decides. keep: the MDC_THREAD_WRITE_* or
+ * MDC_MODULE_WRITE_* bits that may stay; 0 leaves the item out (bit 0x01 is the item itself). */
+typedef struct mdc_thread_rule {
+    uint32_t tid;
+    uint32_t keep;
+} mdc_thread_rule;
+
+typedef struct mdc_module_rule {
+    mdc_bytes glob;
+    uint32_t keep;
+    uint32_t reserved;
+} mdc_module_rule;
+
+typedef struct mdc_filter_spec {
+    const mdc_rule *rules;
+    size_t rule_count;
+    const mdc_thread_rule *threads;
+    size_t thread_count;
+    const mdc_module_rule *modules;
+    size_t module_count;
+    const mdc_range *memory_add; /* answered to Memory (5), in this order */
+    size_t memory_add_count;
+    const mdc_range *memory_remove; /* answered to RemoveMemory (9), and an exclude rule behind all others */
+    size_t memory_remove_count;
+    uint32_t default_action;         /* MDC_INCLUDE or MDC_EXCLUDE */
+    uint32_t threads_default_keep;   /* for threads no rule names; 0xFFFFFFFF keeps everything */
+    uint32_t modules_default_keep;   /* for modules no rule names */
+    uint32_t tolerate_read_failures; /* ReadMemoryFailure (14): 1 skip the block, 0 let the dump fail */
+    uint32_t secondary_flags;        /* bits added to SecondaryFlags (15) */
+    uint32_t nocase;                 /* 1: globs ignore ASCII case and read `\` as `/` (Windows) */
+} mdc_filter_spec;
+
+typedef struct mdc_filter mdc_filter;
+
+/* Compiles. Checks everything: a rule that is malformed (empty or overflowing range, unknown bits, bad glob, min over
+ * max) is MDC_ERR_FILTER with err->index = the rule's number. Returns NULL with *err filled on failure. */
+mdc_filter *mdc_filter_new(const mdc_filter_spec *spec, mdc_error *err);
+mdc_filter *mdc_filter_retain(mdc_filter *filter);
+void mdc_filter_release(mdc_filter *filter); /* NULL is allowed */
+
+/* Bytes the compiled table occupies, and how many elementary intervals it has. */
+uint64_t mdc_filter_bytes(const mdc_filter *filter);
+uint64_t mdc_filter_intervals(const mdc_filter *filter);
+
+/* Writes to `out` the numbers of rules that can never decide anything because later rules hide them completely
+ * (a rule that cannot match by itself is an error instead). At most `capacity` are written; returns how many
+ * there are. */
+size_t mdc_filter_dead_rules(const mdc_filter *filter, uint32_t *out, size_t capacity);
+/* cdef: end */
+#ifdef __cplusplus
+}
+#endif
+#endif

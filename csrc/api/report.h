@@ -1,0 +1,159 @@
+/* What a dump was, or would be. Filled by the engine; what only the callee knows (rules) is joined in bind/. */
+#ifndef MDC_API_REPORT_H
+#define MDC_API_REPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* cdef: begin */
+/* mdc_gap.reason */
+enum {
+    MDC_GAP_READ_FAILED = 1, /* asked for, and the read failed: the dump is not complete */
+    MDC_GAP_BEYOND_EOF = 2,  /* mapped, but behind the end of its file: nothing there to read */
+    MDC_GAP_TRUNCATED = 3    /* planned, but the deadline or a full table let it go */
+};
+
+/* Also the entry of the gap stream (format/mdc_streams.h), little endian. */
+typedef struct mdc_gap {
+    uint64_t address;
+    uint64_t size; /* bytes */
+    uint32_t reason;
+    int32_t os_errno;
+} mdc_gap;
+
+/* Bits of mdc_report_region.flags: why the engine itself treated a mapping specially, and what it is. */
+enum {
+    MDC_REGION_NEVER_READ = 0x01, /* [vvar], [vsyscall], device memory, guard, reservation without access */
+    MDC_REGION_DONTDUMP = 0x02,   /* MADV_DONTDUMP (or not known) */
+    MDC_REGION_UNTOUCHED = 0x04,  /* may hold pages that were never touched */
+    MDC_REGION_VIA_MEM = 0x08,    /* read through /proc/PID/mem: shared by copy on write, userfaultfd, no access */
+    MDC_REGION_EXCLUDED = 0x10,   /* the callee kept nothing of it */
+    MDC_REGION_NARROWED = 0x20,   /* the callee kept a part of it */
+    MDC_REGION_FILE = 0x40,       /* mapped from a file: pages are there although no page table entry says so */
+    MDC_REGION_CHANGED = 0x80     /* appeared or changed between the listing before the stop and the stop */
+};
+
+/* One mapping of the target. */
+typedef struct mdc_report_region {
+    uint64_t base;
+    uint64_t size;      /* bytes */
+    uint64_t kept;      /* bytes the dump answers for: stored, holes and gaps */
+    uint64_t stored;    /* bytes that take room in the file */
+    uint64_t untouched; /* bytes kept that were never touched: holes in the file, or left out of it */
+    uint32_t state;     /* MDC_MEM_* */
+    uint32_t protect;   /* MDC_PAGE_* */
+    uint32_t type;      /* MDC_MEM_* */
+    uint32_t kinds;     /* MDC_KIND_* */
+    uint32_t flags;     /* MDC_REGION_* */
+    uint32_t name;      /* offset into mdc_report.names */
+    uint32_t name_size; /* bytes */
+    uint32_t reserved;
+} mdc_report_region;
+
+/* mdc_report_thread.flags */
+enum {
+    MDC_THREAD_NO_REGISTERS = 0x01, /* did not stop within stop_timeout */
+    MDC_THREAD_EXCLUDED = 0x02,
+    MDC_THREAD_NO_STACK = 0x04
+};
+
+typedef struct mdc_report_thread {
+    uint32_t tid;
+    uint32_t flags;
+    uint64_t stack_base; /* low end of what the thread descriptor points at, 0 if none */
+    uint64_t stack_size;
+} mdc_report_thread;
+
+typedef struct mdc_report_module {
+    uint64_t base;
+    uint64_t size;
+    uint32_t flags; /* MODULE_WRITE_FLAGS in effect; 0 if left out */
+    uint32_t path;  /* offset into names */
+    uint32_t path_size;
+    uint32_t reserved;
+} mdc_report_module;
+
+/* A run of memory in the finished plan. rule is filled in bind/: number of the rule that keeps it, or -1. */
+typedef struct mdc_extent {
+    uint64_t address;
+    uint64_t size;        /* bytes */
+    uint64_t file_offset; /* bytes; not meaningful for runs that are left out */
+    uint32_t region;      /* index into regions */
+    uint32_t flags;       /* MDC_EXTENT_* */
+} mdc_extent;
+
+enum {
+    MDC_EXTENT_STACK = 0x01,   /* in MemoryList too */
+    MDC_EXTENT_HOLE = 0x02,    /* never touched: not read, a hole in the file */
+    MDC_EXTENT_ZERO = 0x04,    /* never touched: not read, stored as zeros (shorter than hole_min) */
+    MDC_EXTENT_OMITTED = 0x08, /* never touched: not read, left out of the file */
+    MDC_EXTENT_BLOCK = 0x10,   /* Normal dump: added by Memory (5), or an instruction window */
+    MDC_EXTENT_JOINED = 0x20   /* continues the range of the extent before it: one descriptor */
+};
+
+typedef struct mdc_report {
+    uint64_t dump_type;
+    uint64_t file_bytes;        /* length of the dump */
+    uint64_t memory_bytes;      /* bytes of target memory the dump answers for */
+    uint64_t stored_bytes;      /* of it, bytes that take room in the file */
+    uint64_t zero_bytes;        /* of it, bytes never touched */
+    uint64_t memory_ranges;     /* entries of MemoryList */
+    uint64_t memory64_ranges;   /* entries of Memory64List */
+    uint64_t memory_info_count; /* entries of MemoryInfoList */
+    uint64_t frozen_ns;         /* from the first thread's stop to the last thread's release */
+    uint64_t total_ns;
+    uint64_t calls[32]; /* callbacks sent, by type */
+    uint32_t read_failed_gaps;
+    uint32_t warnings; /* MDC_WARN_* */
+    int32_t pid;
+    uint32_t streams;         /* directory entries */
+    uint32_t omitted_streams; /* MDC_STREAM_* left out: by request, or because a rule excludes their bytes */
+    uint32_t reserved;
+    const mdc_report_region *regions;
+    size_t region_count;
+    const mdc_report_thread *threads;
+    size_t thread_count;
+    const mdc_report_module *modules;
+    size_t module_count;
+    const mdc_extent *extents;
+    size_t extent_count;
+    const mdc_gap *gaps;
+    size_t gap_count;
+    const uint8_t *names; /* concatenated, no separators */
+    size_t names_size;
+} mdc_report;
+
+enum {
+    MDC_WARN_MANY_THREADS = 0x01,    /* more than 4,096: Breakpad drops the list */
+    MDC_WARN_MANY_MODULES = 0x02,    /* more than 2,048: Breakpad drops the list */
+    MDC_WARN_MANY_RANGES = 0x04,     /* MemoryList was cut at 4,096 ranges */
+    MDC_WARN_RANGES_ABOVE_4G = 0x08, /* stacks beyond 32-bit offsets are in Memory64List only */
+    MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the sink has no holes or the file is too long */
+    MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not there: everything was read */
+    MDC_WARN_GAP_TABLE_FULL = 0x40   /* more gaps than the table holds: the last one stands for the rest */
+};
+
+/* Streams that can be left out: mdc_engine_options.omit_streams. */
+enum {
+    MDC_STREAM_CPUINFO = 0x001,
+    MDC_STREAM_STATUS = 0x002,
+    MDC_STREAM_LSB_RELEASE = 0x004,
+    MDC_STREAM_CMDLINE = 0x008,
+    MDC_STREAM_ENVIRON = 0x010,
+    MDC_STREAM_AUXV = 0x020,
+    MDC_STREAM_MAPS = 0x040,
+    MDC_STREAM_DSO_DEBUG = 0x080,
+    MDC_STREAM_THREAD_NAMES = 0x100,
+    MDC_STREAM_THREAD_INFO = 0x200,
+    MDC_STREAM_ALL = 0x3FF
+};
+/* cdef: end */
+#ifdef __cplusplus
+}
+#endif
+#endif

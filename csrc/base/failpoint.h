@@ -1,0 +1,19 @@
+/* Fail points by name: a test build (-DMDC_FAILPOINTS) can make the nth pass of a named point fail; in a release
+ * build the macro is the constant 0 and nothing remains.
+ *
+ * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, regs:thread, maps:list, smaps:list,
+ * pagemap:scan, spawn:holder, spawn:worker. */
+#ifndef MDC_BASE_FAILPOINT_H
+#define MDC_BASE_FAILPOINT_H
+
+#ifdef MDC_FAILPOINTS
+/* Returns 0, or the errno the point shall fail with. */
+int mdc_failpoint(const char *name);
+/* `spec`: "name:n:errno,name:n:errno"; "" switches everything off. n counts from 1; 0 fails every time. */
+void mdc_failpoint_set(const char *spec);
+#define MDC_FAILPOINT(name) mdc_failpoint(name)
+#else
+#define MDC_FAILPOINT(name) 0
+#endif
+
+#endif

@@ -1,0 +1,55 @@
+/* A source made of a description in memory: the engine's tests, and sizes no real process can have. */
+#ifndef MDC_SOURCE_FAKE_H
+#define MDC_SOURCE_FAKE_H
+
+#include "source.h"
+
+/* cdef: begin */
+/* One mapping of a fake target. Its byte at address a is mdc_fake_byte(a, seed) where the page is touched, 0 where it
+ * is not. */
+typedef struct mdc_fake_region {
+    uint64_t base;
+    uint64_t size;
+    uint32_t state, protect, type, kinds, flags; /* as mdc_region */
+    uint32_t touch_every;                        /* 1: every page touched; n: the first of each n pages; 0: none */
+    const char *name;                            /* NUL-terminated, or NULL */
+    uint64_t unreadable_first, unreadable_end;   /* addresses in it whose read fails with EIO; equal: none */
+    uint64_t valid_size;                         /* 0: size */
+} mdc_fake_region;
+
+typedef struct mdc_fake_thread {
+    uint32_t tid;
+    uint32_t flags;
+    uint64_t stack_pointer;
+    uint64_t instruction_pointer;
+    const char *name;
+} mdc_fake_thread;
+
+typedef struct mdc_fake_module {
+    uint64_t base;
+    uint64_t size;
+    const char *path;
+    uint8_t build_id[20];
+} mdc_fake_module;
+
+typedef struct mdc_fake_target {
+    const mdc_fake_region *regions;
+    size_t region_count;
+    const mdc_fake_thread *threads;
+    size_t thread_count;
+    const mdc_fake_module *modules;
+    size_t module_count;
+    const char *cmdline;      /* NULL: none */
+    uint64_t environ_address; /* target memory shown as the environment; 0: none */
+    uint64_t environ_size;
+    uint32_t seed;
+    uint32_t reserved;
+} mdc_fake_target;
+
+uint8_t mdc_fake_byte(uint64_t address, uint32_t seed);
+/* cdef: end */
+
+/* Copies the description. NULL with *err filled on failure (regions unsorted, overlapping, unaligned). */
+mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err);
+
+#endif

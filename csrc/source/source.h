@@ -1,0 +1,172 @@
+/* What a target is: regions, threads, modules, texts, and a way to read its memory. The live Linux process
+ * (linux/live.h) and the fake (source/fake.h) are sources; core files and existing dumps will be.
+ *
+ * Life: new -> prepare -> stop -> (lists, content, read) -> resume -> free. The lists are stable between stop and free.
+ * Everything a source delivers comes from a hostile target: the engine checks it again.
+ * A source is used by one thread, the engine's. */
+#ifndef MDC_SOURCE_SOURCE_H
+#define MDC_SOURCE_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../api/error.h"
+#include "../api/report.h"
+
+/* Bytes in the source's name pool. */
+typedef struct mdc_name {
+    uint32_t offset;
+    uint32_t size; /* bytes */
+} mdc_name;
+
+/* One mapping, sorted by base, disjoint, base and size multiples of the page size, base + size does not overflow. */
+typedef struct mdc_region {
+    uint64_t base;
+    uint64_t size; /* bytes */
+    uint64_t file_offset;
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t state;   /* MDC_MEM_COMMIT or MDC_MEM_RESERVE (no access and nothing there) */
+    uint32_t protect; /* MDC_PAGE_* */
+    uint32_t type;    /* MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE */
+    uint32_t kinds;   /* MDC_KIND_* */
+    uint32_t flags;   /* MDC_REGION_* of api/report.h: NEVER_READ, DONTDUMP, UNTOUCHED, VIA_MEM, FILE, CHANGED */
+    uint32_t facts;   /* MDC_FACT_DELETED */
+    uint32_t name_id; /* 0: no name; else 1.. into names() */
+    uint32_t reserved;
+    uint64_t alloc_base; /* MINIDUMP_MEMORY_INFO.AllocationBase: the module's base for an image, else base */
+    uint64_t valid_size; /* bytes from base that can be there at all; less than size behind the end of a file */
+    uint64_t resident;   /* bytes, 0 if not known */
+} mdc_region;
+
+typedef struct mdc_thread {
+    uint32_t tid;
+    uint32_t flags;         /* MDC_THREAD_NO_REGISTERS */
+    uint64_t stack_pointer; /* 0 without registers */
+    uint64_t instruction_pointer;
+    uint64_t thread_pointer; /* FS base: Teb */
+    const uint8_t *context;  /* CONTEXT of the target's processor, context_size bytes; all zero but the flags without
+                                registers. Lives as long as the source */
+    uint32_t context_size;   /* 1232; longer if the extended state follows */
+    uint32_t priority;       /* as in MINIDUMP_THREAD */
+    uint32_t priority_class;
+    uint32_t suspend_count;
+    mdc_name name;        /* UTF-8 or odd bytes; size 0 if none */
+    uint64_t create_time; /* 100 ns since 1601, as ThreadInfoList wants it */
+    uint64_t kernel_time; /* 100 ns */
+    uint64_t user_time;   /* 100 ns */
+    uint64_t affinity;
+    uint64_t start_address; /* 0 if not known */
+} mdc_thread;
+
+typedef struct mdc_module {
+    uint64_t base;
+    uint64_t size; /* bytes; end of the highest mapping minus base */
+    mdc_name path; /* raw bytes, without " (deleted)" */
+    uint8_t build_id[64];
+    uint32_t build_id_size; /* 0 if there is none */
+    uint32_t reserved;
+} mdc_module;
+
+/* What the system streams need. Strings are offsets into the name pool. */
+typedef struct mdc_system {
+    uint16_t architecture; /* PROCESSOR_ARCHITECTURE_AMD64 9 */
+    uint16_t level;        /* cpu family */
+    uint16_t revision;     /* model << 8 | stepping */
+    uint8_t processors;    /* capped at 255 */
+    uint8_t reserved;
+    uint32_t major, minor, build; /* of the kernel: 6.18.44 */
+    uint32_t platform;            /* 0x8201 */
+    uint32_t vendor[3];           /* CPUID vendor */
+    uint32_t version_information;
+    uint32_t feature_information;
+    mdc_name version;       /* uname line: sysname release version machine */
+    uint64_t create_time_s; /* of the process, seconds since 1970 */
+    uint32_t user_time_s, kernel_time_s;
+    uint64_t xstate_mask; /* XCR0 components in the contexts, 0 if none */
+    uint32_t xstate_size; /* bytes of the XSAVE area (standard format), 0 if none */
+    uint32_t reserved2;
+} mdc_system;
+
+/* A text stream: bytes the kernel made (address 0), or target memory [address, address + size), which the engine reads
+ * by address like any other, asking the callee. */
+typedef struct mdc_text {
+    uint32_t stream; /* MDC_STREAM_CPUINFO .. MDC_STREAM_MAPS */
+    uint32_t reserved;
+    const uint8_t *data; /* NULL for target memory */
+    uint64_t address;    /* with data: where the same bytes stand in the target, 0 if nowhere */
+    uint64_t size;       /* bytes */
+} mdc_text;
+
+/* A run of pages, as content() tells it. */
+enum {
+    MDC_CONTENT_DATA = 1,       /* there, or may be: must be read */
+    MDC_CONTENT_UNTOUCHED = 2,  /* reads as zero, and reading it would make page tables: not read */
+    MDC_CONTENT_UNAVAILABLE = 3 /* guard pages: cannot be read, no gap */
+};
+typedef struct mdc_content {
+    uint64_t first;
+    uint64_t end;
+    uint32_t what; /* MDC_CONTENT_* */
+    uint32_t reserved;
+} mdc_content;
+
+typedef struct mdc_span {
+    uint64_t address;
+    uint64_t size; /* bytes */
+} mdc_span;
+
+typedef struct mdc_lists {
+    const mdc_region *regions;
+    size_t region_count;
+    const mdc_thread *threads; /* the main thread first */
+    size_t thread_count;
+    const mdc_module *modules; /* the main executable first */
+    size_t module_count;
+    const mdc_text *texts;
+    size_t text_count;
+    const mdc_name *names; /* by name_id - 1 */
+    size_t name_count;
+    const uint8_t *pool; /* what every mdc_name points into */
+    size_t pool_size;
+    const mdc_system *system;
+    uint64_t auxv_phdr; /* AT_PHDR of the target, for the link map; 0 if not known */
+    uint32_t auxv_phnum;
+    uint32_t warnings; /* MDC_WARN_NO_RESIDENCY */
+} mdc_lists;
+
+typedef struct mdc_source mdc_source;
+
+typedef struct mdc_source_ops {
+    /* Before the stop: opens the target, checks that it can be dumped, reads what costs time (smaps). */
+    mdc_status (*prepare)(mdc_source *source, mdc_error *err);
+    /* Stops every thread and fills the lists. On failure nothing stays stopped. */
+    mdc_status (*stop)(mdc_source *source, mdc_error *err);
+    /* Valid after stop. */
+    const mdc_lists *(*lists)(const mdc_source *source);
+    /* Splits [first, end) of one region into runs, in order, without gaps between them; `room` runs at most are
+     * written. Returns how many, and *next where to go on (end when done). */
+    size_t (*content)(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
+                      uint64_t *next);
+    /* Reads the spans, one behind the other, into buffer. *done: bytes read before the first failure (page
+     * granular); less than the sum is not an error of this function: *os_errno says why it stopped (0 if all was read).
+     * Returns an error only when the target is gone. */
+    mdc_status (*read)(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
+                       int32_t *os_errno, mdc_error *err);
+    /* Lets the threads run again; idempotent; *frozen_ns is how long they stood. Fails only if the target died or was
+     * let go early (deadline): then what was read must not be used. */
+    mdc_status (*resume)(mdc_source *source, uint64_t *frozen_ns, mdc_error *err);
+    /* Frees everything; resumes first if that has not happened. */
+    void (*free)(mdc_source *source);
+} mdc_source_ops;
+
+/* A source of some kind begins with this. */
+struct mdc_source {
+    const mdc_source_ops *ops;
+    int32_t pid;  /* for INPUT.ProcessId; 0 if the target is no process */
+    void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux */
+};
+
+#endif
