@@ -1,0 +1,54 @@
+/* One dump as Python runs it: pairs callback and engine, owns the worker thread, joins the reports.
+ *
+ * A job has its worker thread with all signals blocked and no Python in it (but for hooks). The caller waits in
+ * slices. A job that is freed while its worker hangs (a stalled sink, a plug-in) is left behind: the worker frees it
+ * when it comes back, and the target has long been let go by the holder. */
+#ifndef MDC_BIND_JOB_H
+#define MDC_BIND_JOB_H
+
+#include "../api/callback.h"
+#include "../api/engine.h"
+#include "../linux/access.h"
+#include "../source/fake.h"
+
+/* cdef: begin */
+/* mdc_job_spec.sink */
+enum { MDC_SINK_NONE = 0, MDC_SINK_FD = 1, MDC_SINK_MEMORY = 2 };
+
+typedef struct mdc_job_spec {
+    mdc_engine_options engine;   /* callback and extensions are filled in from `callback` if that is given */
+    mdc_callback *callback;      /* ours, or NULL: engine.callback as it is */
+    const mdc_fake_target *fake; /* a fake target instead of a process; copied */
+    int32_t pid;
+    int32_t pidfd;            /* -1: none; stays the caller's and must outlive the job */
+    uint64_t start_time;      /* 0, or the start time the process must have (/proc/PID/stat field 22) */
+    uint64_t deadline_ns;     /* from now; 0: none */
+    uint64_t max_stop_ns;     /* 0: none */
+    uint64_t stop_timeout_ns; /* 0: default */
+    int32_t sink;             /* MDC_SINK_* */
+    int32_t fd;               /* MDC_SINK_FD: duplicated by the job */
+    uint64_t memory_limit;    /* MDC_SINK_MEMORY: bytes */
+} mdc_job_spec;
+
+typedef struct mdc_job mdc_job;
+
+mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err);
+/* 1 if the job has ended, 0 after timeout_ns. Never call with the GIL held (cffi releases it). */
+int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns);
+/* Asks it to end; reason as MDC_ERR_CANCELLED or MDC_ERR_DEADLINE. Safe from any thread. */
+void mdc_job_cancel(mdc_job *job, int32_t code);
+mdc_progress mdc_job_progress(const mdc_job *job);
+/* After it has ended: how. */
+mdc_status mdc_job_result(const mdc_job *job, mdc_error *err);
+/* After it has ended, until mdc_job_free. */
+const mdc_report *mdc_job_report(const mdc_job *job);
+mdc_callback_counters mdc_job_counters(const mdc_job *job);
+/* Bytes of the target's mappings by the rule that decided: kept[i] and excluded[i] are added to for rule i, index
+ * rule_count is the default. Both have rule_count + 1 entries. Only with a callback of ours. */
+mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err);
+/* MDC_SINK_MEMORY: the dump. */
+const uint8_t *mdc_job_memory(const mdc_job *job, size_t *size);
+void mdc_job_free(mdc_job *job);
+/* cdef: end */
+
+#endif

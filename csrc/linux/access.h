@@ -1,0 +1,46 @@
+/* Why a process may not be traced: a pure function over facts, so that every case can be tested with made-up ones. */
+#ifndef MDC_LINUX_ACCESS_H
+#define MDC_LINUX_ACCESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cdef: begin */
+/* Facts about us and the target; a field is -1 where it is not known. */
+typedef struct mdc_access_facts {
+    int32_t os_errno;             /* of the call that was refused: EPERM, EACCES */
+    int32_t yama_scope;           /* /proc/sys/kernel/yama/ptrace_scope; -1: no Yama */
+    int32_t is_descendant;        /* the target is a descendant of ours */
+    int32_t has_cap_ptrace;       /* we have CAP_SYS_PTRACE in our user namespace */
+    int32_t same_user_ns;         /* both in one user namespace */
+    int32_t target_has_more_caps; /* target's permitted set is not a subset of ours */
+    int32_t same_ids;             /* our fs uid and gid equal the target's real, effective and saved ones */
+    int32_t dumpable;             /* target's dumpable flag seems set: /proc/PID is owned by its euid, not by root */
+    int32_t our_uid;
+    int32_t target_uid;
+    int32_t tracer_pid;   /* TracerPid; 0: none */
+    int32_t seccomp;      /* our Seccomp mode, 0 none */
+    int32_t lsm_confined; /* an LSM (AppArmor, SELinux) profile other than unconfined on either side */
+} mdc_access_facts;
+
+/* mdc_access_reason */
+enum {
+    MDC_ACCESS_TRACED = 1, /* another tracer has it */
+    MDC_ACCESS_YAMA = 2,
+    MDC_ACCESS_NAMESPACE = 3,
+    MDC_ACCESS_UID = 4,
+    MDC_ACCESS_CAPABILITY = 5,
+    MDC_ACCESS_DUMPABLE = 6,
+    MDC_ACCESS_SECCOMP = 7,
+    MDC_ACCESS_LSM = 8,
+    MDC_ACCESS_UNKNOWN = 9
+};
+
+/* Which check refused, and one line that says so with the setting that would allow it. Returns the reason. */
+int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t size);
+/* cdef: end */
+
+/* Collects the facts of this process and that one; never fails, unknown stays -1. */
+void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts);
+
+#endif

@@ -1,0 +1,23 @@
+/* The live Linux process as a source: puts together what the other files of this room know.
+ *
+ * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder (holder.h), the only one
+ * that may use ptrace. */
+#ifndef MDC_LINUX_LIVE_H
+#define MDC_LINUX_LIVE_H
+
+#include "../base/monitor.h"
+#include "../source/source.h"
+
+typedef struct mdc_live_options {
+    int32_t pid;
+    int32_t pidfd;            /* -1, or a descriptor that stays the caller's; then pid may be 0 */
+    uint64_t start_time;      /* 0, or field 22 of /proc/PID/stat the target must have (clock ticks since boot) */
+    uint64_t stop_timeout_ns; /* how long one thread may take to stop; 0: 250 ms */
+    uint64_t max_stop_ns;     /* how long the target may stand; 0: no limit but the monitor's deadline */
+    uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
+    uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE nothing is looked up */
+} mdc_live_options;
+
+mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, mdc_error *err);
+
+#endif

@@ -1,0 +1,46 @@
+/* What /proc says of a process: identity, state, threads, times, texts, system facts. */
+#ifndef MDC_LINUX_PROCESS_H
+#define MDC_LINUX_PROCESS_H
+
+#include "../base/vec.h"
+#include "../source/source.h"
+
+/* /proc/PID/stat, as far as needed. */
+typedef struct mdc_process_stat {
+    char state; /* R S D T t Z X I */
+    int32_t ppid;
+    uint64_t flags;      /* PF_*: PF_KTHREAD 0x00200000 */
+    uint64_t start_time; /* field 22: clock ticks since boot */
+    uint64_t user_ticks, kernel_ticks;
+    int64_t priority, nice;
+    uint64_t start_stack; /* field 28 */
+    uint64_t arg_start, arg_end, env_start, env_end;
+    char name[64]; /* comm, raw bytes */
+    uint32_t name_size;
+    uint32_t threads;
+} mdc_process_stat;
+
+/* directory: /proc/PID or /proc/PID/task/TID. */
+mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_error *err);
+/* Reads a whole file below the directory, at most `limit` bytes (more is MDC_ERR_TARGET); appended to bytes (uint8_t).
+ */
+mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err);
+/* tids of all threads, ascending but the leader first. tids: int32_t. */
+mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err);
+/* System facts (uname, CPUID from /proc/cpuinfo, number of processors); strings go to the mappings' pool. */
+struct mdc_mappings;
+/* Texts for the streams not in omit (MDC_STREAM_*): cpuinfo, status, lsb-release, maps as bytes; cmdline, environ by
+ * address; auxv as bytes with its address. The bytes live in `bytes` (uint8_t); offsets in mdc_text.data are fixed up
+ * at the end. */
+typedef struct mdc_texts {
+    mdc_vec texts; /* mdc_text */
+    mdc_vec bytes; /* uint8_t */
+    uint64_t phdr; /* AT_PHDR */
+    uint32_t phnum;
+    uint32_t clock_ticks; /* AT_CLKTCK */
+} mdc_texts;
+void mdc_texts_init(mdc_texts *texts);
+void mdc_texts_fini(mdc_texts *texts);
+mdc_status mdc_texts_read(mdc_texts *texts, int proc, const mdc_process_stat *stat, mdc_error *err);
+
+#endif
