@@ -5,22 +5,30 @@
 
 #include "../base/vec.h"
 #include "../source/source.h"
+#include "slots.h"
 
 /* Region lists and their names. */
 typedef struct mdc_mappings {
-    mdc_vec regions;  /* mdc_region */
-    mdc_vec names;    /* mdc_name by name_id - 1, distinct */
-    mdc_vec pool;     /* uint8_t */
-    mdc_vec flags;    /* private: what smaps said before the stop */
-    void *name_index; /* private */
+    mdc_vec regions; /* mdc_region */
+    mdc_vec names;   /* mdc_name by name_id - 1, distinct */
+    mdc_vec pool;    /* uint8_t */
+    /* The rest is private. */
+    mdc_vec flags;        /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
+    bool flags_known;     /* smaps was read */
+    mdc_slots name_slots; /* names by their bytes */
+    mdc_vec files;        /* mdc_mapped_file by (device, inode) */
+    mdc_slots file_slots;
 } mdc_mappings;
 
 void mdc_mappings_init(mdc_mappings *mappings);
 void mdc_mappings_fini(mdc_mappings *mappings);
-/* Before the stop. proc is a descriptor of /proc/PID (or /proc/PID/task/TID for a dead leader). */
+/* Before the stop. proc is a descriptor of /proc/PID (or /proc/PID/task/TID for a dead leader). Call it whatever
+ * dontdump is: smaps also tells devices, copy-on-write sharing and userfaultfd. A failure leaves the mappings usable:
+ * with MDC_DONTDUMP_IGNORE it may be ignored, then everything is read through /proc/PID/mem. */
 mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err);
-/* While it stands: fills regions and names. A mapping whose flags are not known counts as DONTDUMP. dontdump is
- * MDC_DONTDUMP_*. */
+/* While it stands, once: fills regions and names. dontdump is MDC_DONTDUMP_*. A mapping that is new since the prepare
+ * is looked up again in smaps if that costs little; otherwise it counts as DONTDUMP. Without smaps it fails with
+ * MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
 mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err);
 /* The region that holds the address, or -1. */
 int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address);

@@ -4,6 +4,7 @@
 
 #include "../base/vec.h"
 #include "../source/source.h"
+#include "mappings.h"
 
 /* /proc/PID/stat, as far as needed. */
 typedef struct mdc_process_stat {
@@ -25,10 +26,12 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
 /* Reads a whole file below the directory, at most `limit` bytes (more is MDC_ERR_TARGET); appended to bytes (uint8_t).
  */
 mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err);
-/* tids of all threads, ascending but the leader first. tids: int32_t. */
+/* tids of all threads, ascending but the leader first. tids: int32_t. directory: /proc/PID. */
 mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err);
-/* System facts (uname, CPUID from /proc/cpuinfo, number of processors); strings go to the mappings' pool. */
-struct mdc_mappings;
+/* System facts (uname, processor, times of the process); the version string goes to pool_owner's pool. The xstate
+ * members stay 0: the registers tell them. */
+mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const mdc_process_stat *stat, mdc_error *err);
+
 /* Texts for the streams not in omit (MDC_STREAM_*): cpuinfo, status, lsb-release, maps as bytes; cmdline, environ by
  * address; auxv as bytes with its address. The bytes live in `bytes` (uint8_t); offsets in mdc_text.data are fixed up
  * at the end. */
@@ -41,6 +44,8 @@ typedef struct mdc_texts {
 } mdc_texts;
 void mdc_texts_init(mdc_texts *texts);
 void mdc_texts_fini(mdc_texts *texts);
+/* A text that cannot be read, or is longer than its limit, is left out; only memory shortage and a target that is gone
+ * are errors. */
 mdc_status mdc_texts_read(mdc_texts *texts, int proc, const mdc_process_stat *stat, mdc_error *err);
 
 #endif
