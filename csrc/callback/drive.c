@@ -1,0 +1,102 @@
+/* The engine loop of the benchmarks (see drive.h). */
+#include "drive.h"
+
+#include <string.h>
+
+#if defined(_WIN32)
+#include <process.h>
+#include <windows.h>
+#else
+#include <pthread.h>
+#endif
+
+#include "../base/clock.h"
+
+static int32_t ask(MINIDUMP_CALLBACK_ROUTINE routine, void *param, MINIDUMP_CALLBACK_INPUT *input,
+                   MINIDUMP_CALLBACK_OUTPUT *output, const mdc_drive_region *region, uint32_t extensions) {
+    input->CallbackType = MDC_CB_INCLUDE_VM_REGION;
+    if (extensions & MDC_EXT_REGION_FACTS) input->u.RegionFacts = region->facts;
+    output->Region.VmRegion = region->info;
+    output->Region.Continue = 0;
+    return routine(param, input, output) != 0 && output->Region.Continue != 0;
+}
+
+double mdc_drive_regions(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
+                         const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies) {
+    _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
+    MINIDUMP_CALLBACK_OUTPUT output;
+    memset(&input, 0, sizeof input);
+    memset(&output, 0, sizeof output);
+    int32_t fine = 1;
+    uint64_t total = 0;
+    if (gap_ns == 0 && latencies == NULL) {
+        uint64_t begun = mdc_clock_ns();
+        for (size_t i = 0; i < count; i++) fine &= ask(routine, param, &input, &output, &regions[i], extensions);
+        total = mdc_clock_ns() - begun;
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            uint64_t begun = mdc_clock_ns();
+            fine &= ask(routine, param, &input, &output, &regions[i], extensions);
+            uint64_t ended = mdc_clock_ns();
+            total += ended - begun;
+            if (latencies != NULL) latencies[i] = ended - begun;
+            while (gap_ns != 0 && mdc_clock_ns() - ended < gap_ns) {
+            }
+        }
+    }
+    if (!fine) return -1.0;
+    return count > 0 ? (double)total / (double)count : 0.0;
+}
+
+typedef struct drive {
+    MINIDUMP_CALLBACK_ROUTINE routine;
+    void *param;
+    size_t count;
+    const mdc_drive_region *regions;
+    uint64_t gap_ns;
+    uint64_t *latencies;
+    double result;
+    uint32_t extensions;
+} drive;
+
+static void run(drive *d) {
+    d->result = mdc_drive_regions(d->routine, d->param, d->extensions, d->count, d->regions, d->gap_ns, d->latencies);
+}
+
+#if defined(_WIN32)
+static unsigned __stdcall enter(void *context) {
+    run(context);
+    return 0;
+}
+
+static int on_thread(drive *d) {
+    uintptr_t thread = _beginthreadex(NULL, 0, enter, d, 0, NULL);
+    if (thread == 0) return 0;
+    WaitForSingleObject((HANDLE)thread, INFINITE);
+    CloseHandle((HANDLE)thread);
+    return 1;
+}
+#else
+static void *enter(void *context) {
+    run(context);
+    return NULL;
+}
+
+static int on_thread(drive *d) {
+    pthread_t thread;
+    return pthread_create(&thread, NULL, enter, d) == 0 && pthread_join(thread, NULL) == 0;
+}
+#endif
+
+double mdc_drive_regions_on_thread(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
+                                   const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies) {
+    drive d = {.routine = routine,
+               .param = param,
+               .count = count,
+               .regions = regions,
+               .gap_ns = gap_ns,
+               .latencies = latencies,
+               .result = -1.0,
+               .extensions = extensions};
+    return on_thread(&d) ? d.result : -1.0;
+}

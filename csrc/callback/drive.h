@@ -1,0 +1,31 @@
+/* A bare engine loop for measuring callback routines: fills MINIDUMP_CALLBACK_INPUT and _OUTPUT for IncludeVmRegion
+ * as an engine does (never clearing the 1312-byte input) and calls the routine. The same loop drives a ctypes
+ * function, an extern "Python" function and our trampoline, so that only the callee differs. */
+#ifndef MDC_CALLBACK_DRIVE_H
+#define MDC_CALLBACK_DRIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../api/minidump_protocol.h"
+
+/* cdef: begin */
+/* One question: the region, and what MDC_EXT_REGION_FACTS adds to it. */
+typedef struct mdc_drive_region {
+    MINIDUMP_MEMORY_INFO info;
+    mdc_region_facts facts;
+} mdc_drive_region;
+
+/* Calls the routine once per region, in order. gap_ns: busy work between two calls, as if the engine copied a region;
+ * 0 none. latencies: NULL, or `count` entries that receive each call's duration in nanoseconds (the clock itself
+ * costs some 30 ns of it). Returns nanoseconds per call, without the gaps; a negative number if a call answered
+ * FALSE or Continue FALSE. */
+double mdc_drive_regions(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
+                         const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies);
+/* The same on a thread that is made for it and that Python has never seen. A negative number also if there is no
+ * such thread to be had. */
+double mdc_drive_regions_on_thread(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
+                                   const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies);
+/* cdef: end */
+
+#endif
