@@ -1,0 +1,43 @@
+/* The gap stream, the one stream of our own: what was asked for and is not in the dump.
+ *
+ * Number 0x4D444301 ('M' 'D' 'C' 1), little endian. The stream's body stands among the small streams, below 4 GiB:
+ *
+ *     mdc_gap_stream                       40 bytes
+ *     mdc_gap x planned_count              known before a byte was read (memory behind the end of a mapped file)
+ *
+ * and at tail_offset, a 64-bit offset from the start of the dump, behind all memory data:
+ *
+ *     uint64_t count
+ *     mdc_gap x count                      found while memory was read, in that order
+ *
+ * The tail exists because a dump may go to a pipe, where nothing can be filled in later: its place is known before the
+ * data, its content only after it. Readers that skip unknown streams lose nothing else. Where the dump could be
+ * patched, a gap is also missing in the memory lists; elsewhere the bytes of a gap with reason MDC_GAP_READ_FAILED
+ * stand as zeros, and only this stream tells them from real ones. */
+#ifndef MDC_FORMAT_MDC_STREAMS_H
+#define MDC_FORMAT_MDC_STREAMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../api/report.h"
+
+enum { MDC_STREAM_TYPE_GAPS = 0x4D444301, MDC_GAP_STREAM_VERSION = 1 };
+
+#pragma pack(push, 4)
+typedef struct mdc_gap_stream {
+    uint32_t version;       /* MDC_GAP_STREAM_VERSION */
+    uint32_t header_size;   /* 40: where the entries begin */
+    uint32_t entry_size;    /* 24 */
+    uint32_t planned_count; /* entries that follow the header */
+    uint64_t tail_offset;   /* from the start of the dump */
+    uint64_t tail_capacity; /* the most entries the tail may have */
+    uint64_t reserved;      /* 0 */
+} mdc_gap_stream;
+#pragma pack(pop)
+
+_Static_assert(sizeof(mdc_gap_stream) == 40 && offsetof(mdc_gap_stream, tail_offset) == 16, "gap stream header");
+_Static_assert(sizeof(mdc_gap) == 24 && offsetof(mdc_gap, reason) == 16 && offsetof(mdc_gap, os_errno) == 20,
+               "gap stream entry");
+
+#endif
