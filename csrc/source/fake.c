@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/clock.h"
 #include "../base/fail.h"
