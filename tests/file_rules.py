@@ -6,6 +6,7 @@ Offsets are those of the minidump format (little endian, pack 4).
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -203,7 +204,7 @@ class DumpFile:
 
 def _overlaps(ranges: list[tuple[int, int]]) -> bool:
     ordered = sorted(ranges)
-    return any(base + size > after for (base, size), (after, _) in zip(ordered, ordered[1:], strict=False))
+    return any(base + size > after for (base, size), (after, _) in itertools.pairwise(ordered))
 
 
 def _memory_rules(dump: DumpFile) -> list[str]:
@@ -262,15 +263,12 @@ def _thread_rules(dump: DumpFile) -> list[str]:
 
 
 def _string_rules(dump: DumpFile) -> list[str]:
-    broken = []
     try:
         names = [name for _, _, name, _ in dump.modules()] + list(dump.thread_names().values())
     except UnicodeDecodeError as error:
         return [f"a string is no UTF-16: {error}"]
-    for name in names:
-        if len(name.encode("utf-16-le")) // 2 > STRING_UNITS:
-            broken.append(f"a string of more than {STRING_UNITS} units: {name[:40]}")
-    return broken
+    too_long = [name for name in names if len(name.encode("utf-16-le")) // 2 > STRING_UNITS]
+    return [f"a string of more than {STRING_UNITS} units: {name[:40]}" for name in too_long]
 
 
 def broken_rules(path: os.PathLike[str] | str) -> list[str]:

@@ -1,7 +1,7 @@
 """Runs inside lldb's own Python: answers one request about an opened core file as JSON.
 
 lldb imports this file by path (``command script import``), so it needs nothing of the test suite and no packages. The
-request and the place for the answer come in the environment: ``MDC_LLDB_REQUEST`` (JSON) and ``MDC_LLDB_ANSWER`` (path).
+request and the place for the answer come in the environment: ``MDC_LLDB_REQUEST`` is JSON, ``MDC_LLDB_ANSWER`` a path.
 """
 
 import json
@@ -37,11 +37,11 @@ def _regions(process):
 
     regions = process.GetMemoryRegions()
     info = lldb.SBMemoryRegionInfo()
-    answer = []
-    for index in range(regions.GetSize()):
-        if regions.GetMemoryRegionAtIndex(index, info) and info.IsMapped():
-            answer.append([info.GetRegionBase(), info.GetRegionEnd()])
-    return answer
+    return [
+        [info.GetRegionBase(), info.GetRegionEnd()]
+        for index in range(regions.GetSize())
+        if regions.GetMemoryRegionAtIndex(index, info) and info.IsMapped()
+    ]
 
 
 def _memory(process, wanted):

@@ -395,7 +395,7 @@ def read_breakpad_dump(path: Path) -> Reading:
         pattern = re.compile(rb"^\s*([\w.()]+)\s+= (.*)$")
         with output.open("rb") as file:
             for line in file:
-                if line.startswith(b"MD") or line.startswith(b"(MD"):
+                if line.startswith((b"MD", b"(MD")):
                     record = {}
                     continue
                 match = pattern.match(line[:4096])
