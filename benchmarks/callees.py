@@ -1,0 +1,203 @@
+"""The callback routines that are compared: our trampoline, ctypes, extern "Python", and an empty C function.
+
+All answer IncludeVmRegion (10) the same way where they do anything: a committed mapped region of 64 KiB or more is left
+out. All are driven by the same C loop (csrc/callback/drive.h), so only the callee differs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cffi import FFI
+
+from minidump_cffi import _native
+
+ffi, lib = _native.ffi, _native.lib
+
+COMMIT, MAPPED, PRIVATE, READWRITE = 0x1000, 0x40000, 0x20000, 0x04
+LIMIT = 64 << 10
+BASE = 0x7F0000000000
+STRIDE = 0x10000
+
+_DECLARATIONS = """
+typedef struct {
+    uint64_t BaseAddress, AllocationBase;
+    uint32_t AllocationProtect, Alignment1;
+    uint64_t RegionSize;
+    uint32_t State, Protect, Type, Alignment2;
+    int32_t Continue;
+} bench_output;
+"""
+
+
+class _Output(ctypes.Structure):
+    _pack_ = 4
+    _layout_ = "ms"
+    _fields_ = [
+        ("BaseAddress", ctypes.c_uint64),
+        ("AllocationBase", ctypes.c_uint64),
+        ("AllocationProtect", ctypes.c_uint32),
+        ("Alignment1", ctypes.c_uint32),
+        ("RegionSize", ctypes.c_uint64),
+        ("State", ctypes.c_uint32),
+        ("Protect", ctypes.c_uint32),
+        ("Type", ctypes.c_uint32),
+        ("Alignment2", ctypes.c_uint32),
+        ("Continue", ctypes.c_int32),
+    ]
+
+
+_ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(_Output))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callee:
+    """A routine and its parameter as addresses; `keep` holds what must stay alive."""
+
+    routine: int
+    param: int = 0
+    keep: Any = field(default=None, repr=False)
+
+
+def with_ctypes() -> Callee:
+    """Return the callback as a ctypes function."""
+
+    @_ROUTINE
+    def routine(param: object, given: object, output: Any) -> int:
+        region = output[0]
+        if region.Type & MAPPED and region.State == COMMIT and region.RegionSize >= LIMIT:
+            region.RegionSize = 0
+        region.Continue = 1
+        return 1
+
+    return Callee(routine=ctypes.cast(routine, ctypes.c_void_p).value or 0, keep=routine)
+
+
+def build_module(where: Path) -> Any:
+    """Compile the cffi module with the extern "Python" function and the empty C one."""
+    builder = FFI()
+    builder.cdef(
+        _DECLARATIONS
+        + 'extern "Python" int32_t bench_python(void *, void *, bench_output *);'
+        + "int32_t bench_empty(void *, void *, bench_output *);",
+        pack=4,
+    )
+    builder.set_source(
+        "_bench_callees",
+        "#pragma pack(push, 4)\n" + _DECLARATIONS + "#pragma pack(pop)\n"
+        "static int32_t bench_empty(void *param, void *given, bench_output *output) {\n"
+        "    (void)param; (void)given; output->Continue = 1; return 1; }\n",
+        extra_compile_args=["-O2"],
+    )
+    file = builder.compile(tmpdir=str(where))
+    spec = importlib.util.spec_from_file_location("_bench_callees", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["_bench_callees"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def with_extern_python(module: Any) -> Callee:
+    """Return the callback as a cffi extern "Python" function."""
+
+    @module.ffi.def_extern()  # type: ignore[untyped-decorator]
+    def bench_python(param: object, given: object, region: Any) -> int:
+        if region.Type & MAPPED and region.State == COMMIT and region.RegionSize >= LIMIT:
+            region.RegionSize = 0
+        region.Continue = 1
+        return 1
+
+    address = module.ffi.cast("uintptr_t", module.ffi.addressof(module.lib, "bench_python"))
+    return Callee(routine=int(address), keep=(module, bench_python))
+
+
+def with_nothing(module: Any) -> Callee:
+    """Return an empty C function: what the loop itself costs."""
+    return Callee(routine=int(module.ffi.cast("uintptr_t", module.ffi.addressof(module.lib, "bench_empty"))))
+
+
+def check(status: int, error: Any) -> None:
+    """Raise what a C function of the package complained about."""
+    if status != 0:
+        raise RuntimeError(ffi.string(error.message).decode())
+
+
+def new_filter(intervals: int, attribute_rules: int = 1) -> Any:
+    """Compile a filter of this many disjoint exclude intervals behind `attribute_rules` rules on type and size."""
+    rules = ffi.new("mdc_rule[]", intervals + attribute_rules)
+    for number in range(attribute_rules):
+        rule = rules[number]
+        rule.action = lib.MDC_EXCLUDE
+        rule.fields = lib.MDC_RULE_TYPE | lib.MDC_RULE_STATE | lib.MDC_RULE_SIZE
+        rule.type, rule.state = MAPPED, COMMIT
+        rule.min_size, rule.max_size = LIMIT + (number << 12), 2**64 - 1
+    for number in range(intervals):
+        rule = rules[attribute_rules + number]
+        rule.action = lib.MDC_EXCLUDE if number % 2 else lib.MDC_INCLUDE
+        rule.fields = lib.MDC_RULE_RANGE
+        rule.range.first = BASE + 2 * number * STRIDE
+        rule.range.end = BASE + (2 * number + 1) * STRIDE
+    return rules
+
+
+def compile_filter(rules: Any, count: int) -> Any:
+    """Compile rules made by `new_filter`."""
+    spec = ffi.new("mdc_filter_spec *")
+    spec.rules, spec.rule_count = rules, count
+    spec.default_action = lib.MDC_INCLUDE
+    spec.threads_default_keep = spec.modules_default_keep = 0xFFFFFFFF
+    error = ffi.new("mdc_error *")
+    compiled = lib.mdc_filter_new(spec, error)
+    if compiled == ffi.NULL:
+        check(1, error)
+    return ffi.gc(compiled, lib.mdc_filter_release)
+
+
+def with_trampoline(compiled: Any) -> Callee:
+    """Return our routine over a compiled filter, for an engine that sends region facts."""
+    error = ffi.new("mdc_error *")
+    callback = lib.mdc_callback_new(compiled, ffi.NULL, error)
+    if callback == ffi.NULL:
+        check(1, error)
+    callback = ffi.gc(callback, lambda pointer: lib.mdc_callback_free(pointer, error))
+    check(lib.mdc_callback_set_host(callback, lib.MDC_EXT_REGION_FACTS, error), error)
+    information = lib.mdc_callback_information(callback)
+    return Callee(
+        routine=int(ffi.cast("uintptr_t", information.CallbackRoutine)),
+        param=int(ffi.cast("uintptr_t", information.CallbackParam)),
+        keep=(callback, compiled),
+    )
+
+
+def regions(count: int, order: list[int] | None = None, stride: int = STRIDE) -> Any:
+    """Return questions: private and mapped by turns, 4 KiB to 252 KiB, in ascending order or in `order`."""
+    result = ffi.new("mdc_drive_region[]", count)
+    for place in range(count):
+        number = place if order is None else order[place]
+        entry = result[place]
+        info, facts = entry.info, entry.facts
+        size = ((number % 16) + 1) << 12
+        info.BaseAddress = info.AllocationBase = facts.MappingBase = BASE + number * stride
+        info.RegionSize = facts.MappingSize = size
+        info.State, info.Protect = COMMIT, READWRITE
+        info.Type = MAPPED if number % 4 == 0 else PRIVATE
+        facts.Size, facts.Version = ffi.sizeof("mdc_region_facts"), 1
+        facts.Kinds = lib.MDC_KIND_FILE if number % 4 == 0 else lib.MDC_KIND_ANONYMOUS
+    return result
+
+
+def drive(callee: Callee, questions: Any, count: int, *, gap_ns: int = 0, latencies: array[int] | None = None) -> float:
+    """Ask a callee; return nanoseconds per call, without the gaps."""
+    times = ffi.from_buffer("uint64_t[]", latencies) if latencies is not None else ffi.NULL
+    routine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", callee.routine)
+    param = ffi.cast("void *", callee.param)
+    result = lib.mdc_drive_regions(routine, param, lib.MDC_EXT_REGION_FACTS, count, questions, gap_ns, times)
+    assert result >= 0, "the callee refused a question"
+    return float(result)
