@@ -1,0 +1,471 @@
+"""A bounded reader of minidumps for ``show``: any writer's, any platform's, damaged ones too.
+
+Everything in a dump is hostile. Nothing is read that does not lie inside the file, every list is cut at a stated
+length, only the first stream of each kind is looked at, and strings share one budget: the work is bounded whatever
+the numbers in the file say. A header or directory that cannot be right is a `FormatError`; damage inside a stream is
+listed in `DumpFile.problems`, and the rest is still read.
+
+Layouts: minidumpapiset.h, and Breakpad's minidump_format.h for the streams of Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import BinaryIO, Final
+
+from ..errors import FormatError
+from . import names
+
+MAX_STREAMS: Final = 4096
+MAX_ITEMS: Final = 1 << 20
+MAX_MODULES: Final = 1 << 16
+MAX_STRING_BYTES: Final = 1 << 16
+MAX_TEXT_BYTES: Final = 64 << 20
+MAX_PROBLEMS: Final = 100
+
+_SIGNATURE: Final = 0x504D444D
+_VERSION: Final = 0xA793
+GAP_STREAM: Final = 0x4D444301  # csrc/format/mdc_streams.h
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """An entry of the directory; size in bytes, rva the offset in the file."""
+
+    type: int
+    size: int
+    rva: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What the dump says of the machine."""
+
+    processor: str
+    processors: int
+    platform: str
+    version: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thread:
+    """A thread; the registers are None where the context is of an unknown kind or not there."""
+
+    id: int
+    name: str
+    stack: int
+    stack_size: int
+    context_size: int
+    instruction_pointer: int | None
+    stack_pointer: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """A module; identity is the build id or the PDB identity, as hexadecimal."""
+
+    base: int
+    size: int
+    path: str
+    identity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A region; stored is how many of its bytes are in the file, state to type are 0 where the dump does not say."""
+
+    base: int
+    size: int
+    state: int
+    protect: int
+    type: int
+    stored: int
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """Bytes that were wanted and could not be had."""
+
+    address: int
+    size: int
+    reason: int
+    errno: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An exception record."""
+
+    thread: int
+    code: int
+    address: int
+
+
+@dataclass(kw_only=True)
+class DumpFile:
+    """What a minidump holds."""
+
+    file_bytes: int
+    version: int
+    timestamp: int
+    flags: int
+    process_id: int | None = None
+    system: System | None = None
+    streams: list[Stream] = field(default_factory=list)
+    threads: list[Thread] = field(default_factory=list)
+    modules: list[Module] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    memory_ranges: int = 0
+    memory_bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class _Damage(Exception):
+    """A part of the file that cannot be right."""
+
+
+class _Reader:
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.size = stream.seek(0, os.SEEK_END)
+        self.text_left = MAX_TEXT_BYTES
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Exactly these bytes."""
+        if offset > self.size or size > self.size - offset:
+            raise _Damage(f"{size} bytes at {offset:#x} lie beyond the end of the file")
+        self.stream.seek(offset)
+        data = self.stream.read(size)
+        if len(data) != size:
+            raise _Damage(f"the file became shorter while it was read (at {offset:#x})")
+        return data
+
+    def rows(
+        self, layout: struct.Struct, offset: int, count: int, size: int | None = None
+    ) -> Iterator[tuple[int, ...]]:
+        """`count` structures, `size` bytes apart; read in pieces, so that memory stays small."""
+        size = size or layout.size
+        if count > (self.size - min(offset, self.size)) // size:
+            raise _Damage(f"{count} entries at {offset:#x} lie beyond the end of the file")
+        step = max(1, (1 << 16) // size)
+        for first in range(0, count, step):
+            data = self.read(offset + first * size, min(step, count - first) * size)
+            for at in range(0, len(data), size):
+                yield layout.unpack_from(data, at)
+
+    def string(self, rva: int) -> str:
+        """A MINIDUMP_STRING; long ones keep their head."""
+        if rva == 0:
+            return ""
+        (length,) = struct.unpack("<I", self.read(rva, 4))
+        if length > self.size - rva - 4:
+            raise _Damage(f"a string of {length} bytes at {rva:#x} lies beyond the end of the file")
+        length = min(length & ~1, MAX_STRING_BYTES)
+        self.text_left -= length
+        if self.text_left < 0:
+            raise _Damage(f"the dump has more than {MAX_TEXT_BYTES} bytes of names")
+        return self.read(rva + 4, length).decode("utf-16-le", "replace")
+
+
+_HEADER = struct.Struct("<IIIIIIQ")
+_DIRECTORY = struct.Struct("<III")
+_THREAD = struct.Struct("<IIIIQQIIII")
+_MODULE = struct.Struct("<QIIII52xIIII16x")
+_MEMORY = struct.Struct("<QII")
+_MEMORY64 = struct.Struct("<QQ")
+_MEMORY_INFO = struct.Struct("<QQIIQIIII")
+_GAP = struct.Struct("<QQIi")
+_GAP_HEADER = struct.Struct("<IIIIQQ8x")
+_EXCEPTION = struct.Struct("<I4xI12xQ")
+_THREAD_NAME = struct.Struct("<IQ")
+
+#: ProcessorArchitecture -> offsets of the instruction and stack pointer in the context, and their struct format
+_REGISTERS: Final = {0: (184, 196, "<I"), 9: (248, 152, "<Q"), 12: (264, 256, "<Q"), 0x8003: (264, 256, "<Q")}
+
+
+def _counted(reader: _Reader, stream: Stream, item: int, limit: int = MAX_ITEMS) -> tuple[int, int]:
+    """Count and offset of a list with a 32-bit count; some writers put 4 bytes of padding behind the count."""
+    (count,) = struct.unpack("<I", reader.read(stream.rva, 4))
+    if 4 + count * item > stream.size:
+        raise _Damage(f"{count} entries do not fit into {stream.size} bytes")
+    if count > limit:
+        raise _Damage(f"{count} entries are more than this reader takes ({limit})")
+    return count, stream.rva + (8 if stream.size == 8 + count * item else 4)
+
+
+class _Parser:
+    """Fills a DumpFile, stream by stream; a damaged stream costs that stream."""
+
+    def __init__(self, reader: _Reader, dump: DumpFile) -> None:
+        self.reader = reader
+        self.dump = dump
+        self.architecture = -1
+        self.thread_names: dict[int, str] = {}
+        self.ranges: list[tuple[int, int]] = []
+        self.infos: list[tuple[int, int, int, int, int]] = []
+        self.mappings: list[tuple[int, int, str]] = []
+
+    def run(self) -> None:
+        first: dict[int, Stream] = {}
+        for stream in self.dump.streams:
+            first.setdefault(stream.type, stream)
+        # The order matters: threads need the processor and the names.
+        steps: list[tuple[int, Callable[[Stream], None]]] = [
+            (7, self._system),
+            (15, self._misc),
+            (24, self._thread_names),
+            (3, self._threads),
+            (4, self._modules),
+            (5, self._memory),
+            (9, self._memory64),
+            (16, self._memory_info),
+            (0x47670009, self._maps),
+            (GAP_STREAM, self._gaps),
+        ]
+        for number, step in steps:
+            if number in first:
+                self._guard(first[number], step)
+        for stream in self.dump.streams:
+            if stream.type == 6:  # LLDB writes one for each thread that stopped
+                self._guard(stream, self._exception)
+        self._regions()
+
+    def _problem(self, text: str) -> None:
+        if len(self.dump.problems) < MAX_PROBLEMS:
+            self.dump.problems.append(text)
+
+    def _guard(self, stream: Stream, step: Callable[[Stream], None]) -> None:
+        name = names.stream_name(stream.type)
+        try:
+            if stream.rva > self.reader.size or stream.size > self.reader.size - stream.rva:
+                raise _Damage(f"{stream.size} bytes at {stream.rva:#x} lie beyond the end of the file")
+            step(stream)
+        except _Damage as damage:
+            self._problem(f"{name}: {damage}")
+
+    def _text(self, rva: int, what: str) -> str:
+        try:
+            return self.reader.string(rva)
+        except _Damage as damage:
+            self._problem(f"{what}: {damage}")
+            return ""
+
+    def _system(self, stream: Stream) -> None:
+        data = self.reader.read(stream.rva, min(stream.size, 56))
+        if len(data) < 32:
+            raise _Damage(f"{len(data)} bytes are too few")
+        self.architecture, _, _, processors = struct.unpack_from("<HHHB", data)
+        major, minor, build, platform, text = struct.unpack_from("<IIIII", data, 8)
+        self.dump.system = System(
+            processor=names.PROCESSORS.get(self.architecture, f"processor 0x{self.architecture:x}"),
+            processors=processors,
+            platform=names.PLATFORMS.get(platform, f"platform 0x{platform:x}"),
+            version=f"{major}.{minor}.{build}",
+            text=self._text(text, "SystemInfo"),
+        )
+
+    def _misc(self, stream: Stream) -> None:
+        data = self.reader.read(stream.rva, min(stream.size, 24))
+        if len(data) < 12:
+            raise _Damage(f"{len(data)} bytes are too few")
+        _, flags, process_id = struct.unpack_from("<III", data)
+        if flags & 1:
+            self.dump.process_id = process_id
+
+    def _thread_names(self, stream: Stream) -> None:
+        count, offset = _counted(self.reader, stream, _THREAD_NAME.size)
+        for thread, rva in self.reader.rows(_THREAD_NAME, offset, count):
+            self.thread_names[thread] = self._text(rva, "ThreadNames")
+
+    def _threads(self, stream: Stream) -> None:
+        count, offset = _counted(self.reader, stream, _THREAD.size)
+        for row in self.reader.rows(_THREAD, offset, count):
+            instruction, stack = self._registers(row[9], row[8])
+            self.dump.threads.append(
+                Thread(
+                    id=row[0],
+                    name=self.thread_names.get(row[0], ""),
+                    stack=row[5],
+                    stack_size=row[6],
+                    context_size=row[8],
+                    instruction_pointer=instruction,
+                    stack_pointer=stack,
+                )
+            )
+
+    def _registers(self, rva: int, size: int) -> tuple[int | None, int | None]:
+        if self.architecture not in _REGISTERS or size == 0:
+            return None, None
+        instruction, stack, form = _REGISTERS[self.architecture]
+        width = struct.calcsize(form)
+        if max(instruction, stack) + width > size:
+            return None, None
+        try:
+            data = self.reader.read(rva, max(instruction, stack) + width)
+        except _Damage as damage:
+            self._problem(f"ThreadList: a context: {damage}")
+            return None, None
+        return struct.unpack_from(form, data, instruction)[0], struct.unpack_from(form, data, stack)[0]
+
+    def _modules(self, stream: Stream) -> None:
+        count, offset = _counted(self.reader, stream, _MODULE.size, MAX_MODULES)
+        for base, size, _, _, name, cv_size, cv_rva, _, _ in self.reader.rows(_MODULE, offset, count):
+            path = self._text(name, "ModuleList: a name")
+            self.dump.modules.append(Module(base=base, size=size, path=path, identity=self._identity(cv_rva, cv_size)))
+
+    def _identity(self, rva: int, size: int) -> str:
+        if size < 4:
+            return ""
+        try:
+            data = self.reader.read(rva, min(size, 64))
+        except _Damage as damage:
+            self._problem(f"ModuleList: a CodeView record: {damage}")
+            return ""
+        if data[:4] == b"LEpB":
+            return data[4:].hex()
+        if data[:4] == b"RSDS" and len(data) >= 24:
+            first, second, third = struct.unpack_from("<IHH", data, 4)
+            (age,) = struct.unpack_from("<I", data, 20)
+            return f"{first:08x}{second:04x}{third:04x}{data[12:20].hex()}{age:x}"
+        return ""
+
+    def _add_ranges(self, rows: Iterator[tuple[int, int, int]]) -> None:
+        """Take ranges (base, size, offset in the file); of one that is cut off only what is there."""
+        cut = 0
+        for base, size, offset in rows:
+            if size > (1 << 64) - base:
+                raise _Damage(f"the range at {base:#x} passes the end of the address space")
+            there = max(0, min(size, self.reader.size - offset))
+            cut += there < size
+            self.ranges.append((base, base + there))
+        if cut:
+            raise _Damage(f"{cut} ranges lie beyond the end of the file: it is cut off")
+
+    def _memory(self, stream: Stream) -> None:
+        count, offset = _counted(self.reader, stream, _MEMORY.size)
+        self._add_ranges((row[0], row[1], row[2]) for row in self.reader.rows(_MEMORY, offset, count))
+
+    def _memory64(self, stream: Stream) -> None:
+        count, at = struct.unpack("<QQ", self.reader.read(stream.rva, 16))
+        if count > MAX_ITEMS or 16 + count * _MEMORY64.size > stream.size:
+            raise _Damage(f"{count} entries do not fit into {stream.size} bytes, or are more than {MAX_ITEMS}")
+
+        def placed(at: int) -> Iterator[tuple[int, int, int]]:
+            for base, size in self.reader.rows(_MEMORY64, stream.rva + 16, count):
+                yield base, size, at
+                at += size
+
+        self._add_ranges(placed(at))
+
+    def _memory_info(self, stream: Stream) -> None:
+        header, entry, count = struct.unpack("<IIQ", self.reader.read(stream.rva, 16))
+        if header < 16 or entry < _MEMORY_INFO.size or count > MAX_ITEMS or header + count * entry > stream.size:
+            raise _Damage(f"header {header}, entry {entry} and count {count} do not fit into {stream.size} bytes")
+        for row in self.reader.rows(_MEMORY_INFO, stream.rva + header, count, entry):
+            self.infos.append((row[0], row[4], row[5], row[6], row[7]))
+
+    def _maps(self, stream: Stream) -> None:
+        """Take the names of the mappings from /proc/PID/maps, where the dump has it."""
+        text = self.reader.read(stream.rva, min(stream.size, MAX_TEXT_BYTES))
+        for line in text.split(b"\n", MAX_ITEMS)[:MAX_ITEMS]:
+            fields = line.split(None, 5)
+            if len(fields) == 6:
+                first, _, end = fields[0].partition(b"-")
+                try:
+                    self.mappings.append((int(first, 16), int(end, 16), fields[5].decode("utf-8", "replace")))
+                except ValueError:
+                    raise _Damage("a line is not one of /proc/PID/maps") from None
+        self.mappings.sort()
+
+    def _name_at(self, address: int) -> str:
+        at = bisect_right(self.mappings, address, key=lambda mapping: mapping[0]) - 1
+        return self.mappings[at][2] if at >= 0 and address < self.mappings[at][1] else ""
+
+    def _gaps(self, stream: Stream) -> None:
+        """Take our own stream: gaps known beforehand, and at the end of the file those found while reading."""
+        if stream.size < _GAP_HEADER.size:
+            raise _Damage(f"{stream.size} bytes are too few")
+        head = _GAP_HEADER.unpack(self.reader.read(stream.rva, _GAP_HEADER.size))
+        _, header, entry, planned, tail, capacity = head
+        if header < _GAP_HEADER.size or entry < _GAP.size or header + planned * entry > stream.size:
+            raise _Damage(f"header {header}, entry {entry} and count {planned} do not fit into {stream.size} bytes")
+        (found,) = struct.unpack("<Q", self.reader.read(tail, 8))
+        if planned + found > MAX_ITEMS or found > capacity:
+            raise _Damage(f"{planned} and {found} entries are more than there can be")
+        for offset, count in ((stream.rva + header, planned), (tail + 8, found)):
+            for row in self.reader.rows(_GAP, offset, count, entry):
+                self.dump.gaps.append(Gap(address=row[0], size=row[1], reason=row[2], errno=row[3]))
+
+    def _exception(self, stream: Stream) -> None:
+        if stream.size < _EXCEPTION.size:
+            raise _Damage(f"{stream.size} bytes are too few")
+        thread, code, address = _EXCEPTION.unpack(self.reader.read(stream.rva, _EXCEPTION.size))
+        self.dump.failures.append(Failure(thread=thread, code=code, address=address))
+
+    def _regions(self) -> None:
+        """Join the region list with what is stored. Ranges overlap where a stack is in both memory lists."""
+        merged: list[tuple[int, int]] = []
+        for first, end in sorted(self.ranges):
+            if merged and first <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            elif end > first:
+                merged.append((first, end))
+        # below[i]: bytes stored in the ranges before i. Regions may overlap as they like, so none may walk the ranges.
+        below = list(accumulate((end - first for first, end in merged), initial=0))
+
+        def stored_below(address: int) -> int:
+            at = bisect_right(merged, (address, 0)) - 1
+            if at < 0:
+                return 0
+            return below[at] + min(address, merged[at][1]) - merged[at][0]
+
+        self.dump.memory_ranges = len(merged)
+        self.dump.memory_bytes = below[-1]
+        infos = sorted(self.infos) or [(first, end - first, 0, 0, 0) for first, end in merged]
+        for base, size, state, protect, kind in infos:
+            stored = stored_below(base + size) - stored_below(base)
+            name = self._name_at(base)
+            self.dump.regions.append(
+                Region(base=base, size=size, state=state, protect=protect, type=kind, stored=stored, name=name)
+            )
+
+
+def read_dump(path: str | os.PathLike[str]) -> DumpFile:
+    """Read what a minidump holds, not its memory.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    FormatError
+        It is no minidump, or its header or directory cannot be right.
+    OSError
+        The file cannot be read.
+    """
+    with open(path, "rb") as stream:
+        reader = _Reader(stream)
+        try:
+            signature, version, count, rva, _, timestamp, flags = _HEADER.unpack(reader.read(0, _HEADER.size))
+            if signature != _SIGNATURE or version & 0xFFFF != _VERSION:
+                raise _Damage("this is not a minidump: it does not begin with MDMP and the version 0xa793")
+            if count > MAX_STREAMS:
+                raise _Damage(f"a directory of {count} streams is more than this reader takes ({MAX_STREAMS})")
+            rows = list(reader.rows(_DIRECTORY, rva, count))
+        except _Damage as damage:
+            raise FormatError(f"{os.fspath(path)}: {damage}") from None
+        dump = DumpFile(file_bytes=reader.size, version=version, timestamp=timestamp, flags=flags)
+        dump.streams = [Stream(type=row[0], size=row[1], rva=row[2]) for row in rows]
+        _Parser(reader, dump).run()
+    return dump

@@ -1,0 +1,60 @@
+"""Plain text for terminals: sizes, tables, and names that come from a target and may hold anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, TextIO
+
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def size(number: int) -> str:
+    """Bytes as people read them: ``17 B``, ``64.0 KiB``."""
+    if number < 1024:
+        return f"{number} B"
+    value = float(number)
+    for unit in _UNITS:
+        value /= 1024
+        if value < 1023.95 or unit == _UNITS[-1]:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def span(seconds: float) -> str:
+    """A duration as people read it: ``350 us``, ``12.5 ms``, ``3.2 s``, ``4:05``."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plural(count: int, word: str, many: str | None = None) -> str:
+    """``1 region``, ``20,000 regions``."""
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def printable(text: str | bytes) -> str:
+    """Text without what a terminal would obey: a mapping or a module can be named like an escape sequence."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def table(out: TextIO, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows in columns. A head that begins with ``>`` is a column of numbers, set to the right."""
+    right = [name.startswith(">") for name in head]
+    lines = [[name.removeprefix(">") for name in head], *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, right, strict=True)
+        ]
+        out.write("  ".join(cells).rstrip() + "\n")
