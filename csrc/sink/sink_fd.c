@@ -1,0 +1,31 @@
+/* A descriptor as a sink: looks what it is, and hands it to sink_file.c or sink_stream.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+#include "sink_impl.h"
+
+mdc_sink *mdc_sink_fd_new(int fd, mdc_monitor *monitor, mdc_error *err) {
+    int flags = fcntl(fd, F_GETFL);
+    struct stat about;
+    if (flags < 0 || fstat(fd, &about) != 0) {
+        mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, errno, "cannot write to descriptor %d", fd);
+        return NULL;
+    }
+    if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0) {
+        /* Asked here, because reopening a pipe below would get round the missing permission. */
+        mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, EBADF, "descriptor %d is not open for writing", fd);
+        return NULL;
+    }
+    if ((flags & O_DIRECT) != 0 && S_ISREG(about.st_mode)) {
+        mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, EINVAL,
+                 "descriptor %d was opened with O_DIRECT, which takes aligned blocks only: open it without", fd);
+        return NULL;
+    }
+    if (S_ISREG(about.st_mode) && (flags & O_APPEND) == 0) {
+        off_t position = lseek(fd, 0, SEEK_CUR);
+        if (position >= 0) return mdc_sink_file_new(fd, &about, position, err);
+    }
+    return mdc_sink_stream_new(fd, &about, flags, monitor, err);
+}
