@@ -8,15 +8,18 @@
 
 typedef struct mdc_residency {
     mdc_vec
-        runs;   /* mdc_content: DATA and UNAVAILABLE runs of hole candidates, sorted; what lies between is untouched */
+        runs;   /* mdc_content: sorted. Of hole candidates DATA and UNAVAILABLE runs, what lies between is untouched;
+                     of other regions UNAVAILABLE runs, what lies between is DATA */
     bool known; /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);
 void mdc_residency_fini(mdc_residency *residency);
-/* Scans the regions that have MDC_REGION_UNTOUCHED set (hole candidates by rule) and guard pages. */
-mdc_status mdc_residency_scan(mdc_residency *residency, int proc, const mdc_region *regions, size_t count,
-                              mdc_error *err);
+/* Scans the regions that have MDC_REGION_UNTOUCHED set (hole candidates by rule) for content, and the others for guard
+ * pages. Corrects what was decided before the stop: memory without access becomes a reservation that is never read if
+ * nothing is in it, and is read if something is. A kernel that cannot tell is no error: then known is false. */
+mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *regions, size_t count, mdc_error *err);
+/* As mdc_source_ops.content. */
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,
                              mdc_content *runs, size_t room, uint64_t *next);
 
