@@ -1,0 +1,62 @@
+/* What a callee asks a compiled filter besides memory: rows of names and modules, threads, lists (see match.h). */
+#include <string.h>
+
+#include "bits.h"
+#include "glob.h"
+#include "match.h"
+#include "table.h"
+
+uint32_t mdc_filter_rule_count(const mdc_filter *filter) { return filter->rule_count; }
+uint32_t mdc_filter_words(const mdc_filter *filter) { return filter->words; }
+bool mdc_filter_has_names(const mdc_filter *filter) { return filter->names.count > 0; }
+bool mdc_filter_has_modules(const mdc_filter *filter) { return filter->modules.count > 0; }
+const uint64_t *mdc_filter_module_base(const mdc_filter *filter) { return filter->modules.base; }
+
+static void fill_row(const mdc_filter *filter, const mdc_patterns *p, const uint8_t *text, size_t size, uint64_t *row) {
+    if (filter->words > 0) memcpy(row, p->base, filter->words * sizeof *row);
+    for (uint32_t i = 0; i < p->count; i++) {
+        const uint8_t *pattern = p->pool + p->offset[i];
+        if (!mdc_glob_match(pattern, (size_t)(p->offset[i + 1] - p->offset[i]), filter->nocase != 0, text, size))
+            continue;
+        for (uint32_t k = p->first[i]; k < p->first[i + 1]; k++) mdc_set_bit(row, p->bits[k]);
+    }
+}
+
+void mdc_filter_name_row(const mdc_filter *filter, const uint8_t *name, size_t size, uint64_t *row) {
+    fill_row(filter, &filter->names, name, size, row);
+}
+
+void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t size, uint64_t *row) {
+    fill_row(filter, &filter->modules, path, size, row);
+}
+
+uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid) {
+    size_t low = 0, high = filter->thread_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (filter->threads[middle].tid < tid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < filter->thread_count && filter->threads[low].tid == tid) return filter->threads[low].keep;
+    return filter->threads_default_keep;
+}
+
+uint32_t mdc_filter_module_keep(const mdc_filter *filter, const uint8_t *path, size_t size) {
+    for (size_t i = filter->module_count; i-- > 0;) {
+        const mdc_module_rule *rule = &filter->module_rules[i];
+        if (mdc_glob_match(rule->glob.data, rule->glob.size, filter->nocase != 0, path, size)) return rule->keep;
+    }
+    return filter->modules_default_keep;
+}
+
+bool mdc_filter_judges_modules(const mdc_filter *filter) { return filter->module_count > 0; }
+
+const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, size_t *count) {
+    *count = remove ? filter->memory_remove_count : filter->memory_add_count;
+    return remove ? filter->memory_remove : filter->memory_add;
+}
+
+uint32_t mdc_filter_secondary_flags(const mdc_filter *filter) { return filter->secondary_flags; }
+bool mdc_filter_tolerates(const mdc_filter *filter) { return filter->tolerate_read_failures != 0; }

@@ -1,0 +1,116 @@
+/* Asking the compiled filter (hot, pure): which bytes of a piece of the target are kept, and by which rule.
+ *
+ * A question is answered from itself, the filter and the module table alone: the same question gets the same answer,
+ * always. The cursor only remembers where the last answer was found; a stale or zeroed one costs time, nothing else.
+ * Nothing here allocates, locks or calls the system.
+ *
+ * What a question's values mean: a protection whose base (low byte) is not exactly one PAGE_* bit has no base, so it
+ * meets no protect_any but by a modifier, and no protect_all; a state or type that is not exactly one known constant
+ * meets no state or type condition. Kinds count by their known bits.
+ *
+ * Addresses here are [base, last], both inclusive, so that the last byte of the address space can be said. */
+#ifndef MDC_FILTER_MATCH_H
+#define MDC_FILTER_MATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../api/filter.h"
+
+/* Modules by address: segment i is [start[i], start[i + 1]), start[0] is 0, start[count] is 0 and stands for 2**64;
+ * rows[row[i] * words] are the signatures whose module condition holds there (row 0: no module). */
+typedef struct mdc_module_map {
+    const uint64_t *start;
+    const uint32_t *row;
+    const uint64_t *rows;
+    uint32_t count;
+} mdc_module_map;
+
+typedef struct mdc_question {
+    uint64_t base; /* the piece */
+    uint64_t last;
+    uint64_t mapping_base; /* the original mapping, which size rules and head rules look at */
+    uint64_t mapping_size; /* bytes */
+    uint32_t state;
+    uint32_t protect;
+    uint32_t type;
+    uint32_t kinds; /* MDC_KIND_* */
+    uint32_t flags; /* MDC_FACT_* */
+    const uint64_t *name_row; /* of mdc_filter_name_row; mdc_filter_words words */
+    const mdc_module_map *modules; /* NULL: no module anywhere */
+} mdc_question;
+
+typedef struct mdc_cursor {
+    uint32_t interval;
+    uint32_t module;
+} mdc_cursor;
+
+/* A question made ready: the rows it selects. Lives on the asker's stack, borrows from filter and question. */
+typedef struct mdc_matcher {
+    const mdc_filter *filter;
+    const mdc_question *question;
+    const uint64_t *protect_row;
+    const uint64_t *state_row;
+    const uint64_t *size_row;
+    const uint64_t *kind_row;
+    uint32_t floor_code;
+    bool whole_pages;
+} mdc_matcher;
+
+/* A stretch [.., last] of one deciding rule. rule is its number; mdc_filter_rule_count stands for both the default and
+ * the RemoveMemory ranges. */
+typedef struct mdc_verdict {
+    uint64_t last;
+    uint32_t rule;
+    bool keep;
+} mdc_verdict;
+
+void mdc_match_begin(mdc_matcher *matcher, const mdc_filter *filter, const mdc_question *question);
+
+/* The rule that decides about the byte at `address` (within the piece), and how far it decides in the same way. Byte
+ * exact, whatever the page rule. */
+mdc_verdict mdc_match_step(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t address);
+
+/* The first run of kept bytes at or behind `from`, as long as it goes, whatever rules keep it. Without MDC_FACT_PIECE
+ * a run is cut to whole pages (the edges of the piece itself stay as they are), and a run that holds no whole page is
+ * passed over. false: nothing is kept from there on. */
+bool mdc_match_next(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t from, uint64_t *first, uint64_t *last);
+
+/* The longest such run of the piece, the first of equal ones. */
+bool mdc_match_longest(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t *first, uint64_t *last);
+
+/* Adds the bytes of [first, last], a part of the piece, to kept[rule] and excluded[rule], each with rule_count + 1
+ * entries, as the answers of mdc_match_next divide them: bytes that a rule keeps but whose page holds excluded ones too
+ * count for the rule that excludes their neighbours. What lies outside [keep_first, keep_last] (a host that takes one
+ * run only) is excluded under the rule that would have kept it. */
+void mdc_match_tally(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first, uint64_t keep_last,
+                     uint64_t *kept, uint64_t *excluded);
+
+/* ---- what else a callee asks a filter ---- */
+
+uint32_t mdc_filter_rule_count(const mdc_filter *filter);
+/* Words of a row; 0 if no rule has conditions besides a range. */
+uint32_t mdc_filter_words(const mdc_filter *filter);
+/* Whether any rule asks for names (modules) at all; if not, the base row serves for every one. */
+bool mdc_filter_has_names(const mdc_filter *filter);
+bool mdc_filter_has_modules(const mdc_filter *filter);
+/* Rows of a mapping without a name condition met, and of an address without a module. Live as long as the filter. */
+const uint64_t *mdc_filter_module_base(const mdc_filter *filter);
+/* Fills row with the signatures whose name (module) condition holds for the text. Costs a match per distinct pattern:
+ * once per name, not per region. */
+void mdc_filter_name_row(const mdc_filter *filter, const uint8_t *name, size_t size, uint64_t *row);
+void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t size, uint64_t *row);
+
+/* MDC_THREAD_WRITE_* or MDC_MODULE_WRITE_* bits that may stay. */
+uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid);
+uint32_t mdc_filter_module_keep(const mdc_filter *filter, const uint8_t *path, size_t size);
+/* Whether mdc_filter_module_keep looks at the path. */
+bool mdc_filter_judges_modules(const mdc_filter *filter);
+
+/* The Memory (add) and RemoveMemory lists. Live as long as the filter. */
+const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, size_t *count);
+uint32_t mdc_filter_secondary_flags(const mdc_filter *filter);
+bool mdc_filter_tolerates(const mdc_filter *filter);
+
+#endif

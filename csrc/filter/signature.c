@@ -1,0 +1,292 @@
+/* Conditions as rows of bits (see signature.h). */
+#include "signature.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../api/minidump_protocol.h"
+#include "../base/fail.h"
+#include "bits.h"
+#include "intern.h"
+
+uint32_t mdc_protect_of_row(uint32_t row) {
+    uint32_t base = row >> 3;
+    return (base == 0 || base > 8 ? 0 : UINT32_C(1) << (base - 1)) | (row & 7) << 8;
+}
+
+int mdc_protect_meets(uint32_t protect, uint32_t any, uint32_t all) {
+    static const uint32_t write = MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE |
+                                  MDC_PAGE_EXECUTE_WRITECOPY;
+    static const uint32_t execute = MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE |
+                                    MDC_PAGE_EXECUTE_WRITECOPY;
+    static const uint32_t read = MDC_PAGE_READONLY | MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READ |
+                                 MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
+    if (any != 0 && (protect & any) == 0) return 0;
+    if ((all & MDC_ACCESS_READ) && (protect & read) == 0) return 0;
+    if ((all & MDC_ACCESS_WRITE) && (protect & write) == 0) return 0;
+    if ((all & MDC_ACCESS_EXECUTE) && (protect & execute) == 0) return 0;
+    return 1;
+}
+
+/* ---- patterns ---- */
+
+typedef struct gatherer {
+    mdc_intern table;
+    mdc_vec pool;   /* bytes */
+    mdc_vec offset; /* uint64_t, count + 1 */
+} gatherer;
+
+typedef struct pattern_key {
+    const gatherer *gatherer;
+    mdc_bytes bytes;
+} pattern_key;
+
+static bool same_pattern(const void *context, uint32_t id) {
+    const pattern_key *key = context;
+    uint64_t from = mdc_vec_at(&key->gatherer->offset, uint64_t, id);
+    uint64_t to = mdc_vec_at(&key->gatherer->offset, uint64_t, id + 1);
+    return to - from == key->bytes.size &&
+           (to == from || memcmp((const uint8_t *)key->gatherer->pool.data + from, key->bytes.data, key->bytes.size) == 0);
+}
+
+static mdc_status gatherer_init(gatherer *g, mdc_error *err) {
+    mdc_intern_init(&g->table);
+    mdc_vec_init(&g->pool, 1);
+    mdc_vec_init(&g->offset, sizeof(uint64_t));
+    mdc_status status = mdc_vec_reserve(&g->pool, 1, err); /* a pool of no bytes has an address too */
+    return status == MDC_OK ? mdc_vec_push(&g->offset, NULL, 1, NULL, err) : status;
+}
+
+/* *number: pattern + 1. */
+static mdc_status gather_pattern(gatherer *g, mdc_bytes bytes, uint32_t *number, mdc_error *err) {
+    pattern_key key = {.gatherer = g, .bytes = bytes};
+    bool added;
+    uint32_t id = mdc_intern_get(&g->table, mdc_hash_bytes(bytes.data, bytes.size), same_pattern, &key,
+                                 (uint32_t)g->offset.count - 1, &added, err);
+    if (id == UINT32_MAX) return err->code;
+    *number = id + 1;
+    if (!added) return MDC_OK;
+    mdc_status status = mdc_vec_push(&g->pool, bytes.data, bytes.size, NULL, err);
+    if (status != MDC_OK) return status;
+    uint64_t end = g->pool.count;
+    return mdc_vec_push(&g->offset, &end, 1, NULL, err);
+}
+
+/* What was gathered becomes the filter's; the gatherer is empty afterwards. */
+static void hand_over(gatherer *g, mdc_patterns *patterns) {
+    mdc_vec_trim(&g->pool);
+    mdc_vec_trim(&g->offset);
+    patterns->pool = g->pool.data;
+    patterns->offset = g->offset.data;
+    patterns->count = g->offset.count > 0 ? (uint32_t)g->offset.count - 1 : 0;
+    mdc_intern_fini(&g->table);
+}
+
+/* ---- signatures ---- */
+
+typedef struct signature_key {
+    const mdc_vec *list;
+    const mdc_signature *signature;
+} signature_key;
+
+static bool same_signature(const void *context, uint32_t id) {
+    const signature_key *key = context;
+    return memcmp(&mdc_vec_at(key->list, mdc_signature, id), key->signature, sizeof(mdc_signature)) == 0;
+}
+
+static mdc_status signature_of(mdc_signature *s, const mdc_rule *rule, gatherer *modules, gatherer *names,
+                               mdc_error *err) {
+    memset(s, 0, sizeof *s);
+    s->max_size = UINT64_MAX;
+    if (rule->fields & MDC_RULE_STATE) s->state = rule->state;
+    if (rule->fields & MDC_RULE_TYPE) s->type = rule->type;
+    if (rule->fields & MDC_RULE_PROTECT_ANY) s->protect_any = rule->protect_any;
+    if (rule->fields & MDC_RULE_PROTECT_ALL) s->protect_all = rule->protect_all;
+    if (rule->fields & MDC_RULE_KIND) s->kinds = rule->kinds;
+    if (rule->fields & MDC_RULE_SIZE) {
+        s->min_size = rule->min_size;
+        s->max_size = rule->max_size;
+    }
+    mdc_status status = MDC_OK;
+    if (rule->fields & MDC_RULE_MODULE) status = gather_pattern(modules, rule->module, &s->module, err);
+    if (status == MDC_OK && (rule->fields & MDC_RULE_NAME)) status = gather_pattern(names, rule->name, &s->name, err);
+    return status;
+}
+
+static int is_always(const mdc_signature *s) {
+    return s->min_size == 0 && s->max_size == UINT64_MAX &&
+           (s->state | s->type | s->protect_any | s->protect_all | s->kinds | s->module | s->name) == 0;
+}
+
+mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter, const mdc_filter_spec *spec,
+                                 mdc_error *err) {
+    gatherer modules, names;
+    mdc_intern table;
+    mdc_intern_init(&table);
+    mdc_vec_init(&signatures->list, sizeof(mdc_signature));
+    mdc_status status = gatherer_init(&modules, err);
+    if (gatherer_init(&names, err) != MDC_OK) status = err->code;
+    signatures->of_rule = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
+    if (signatures->of_rule == NULL) status = err->code;
+
+    for (size_t i = 0; i < spec->rule_count && status == MDC_OK; i++) {
+        mdc_signature s;
+        status = signature_of(&s, &spec->rules[i], &modules, &names, err);
+        if (status != MDC_OK) break;
+        if (is_always(&s)) {
+            signatures->of_rule[i] = MDC_SIGNATURE_ALWAYS;
+            continue;
+        }
+        signature_key key = {.list = &signatures->list, .signature = &s};
+        bool added;
+        uint32_t id = mdc_intern_get(&table, mdc_hash_bytes(&s, sizeof s), same_signature, &key,
+                                     (uint32_t)signatures->list.count, &added, err);
+        if (id == UINT32_MAX) status = err->code;
+        signatures->of_rule[i] = id;
+        if (added) status = mdc_vec_push(&signatures->list, &s, 1, NULL, err);
+    }
+    mdc_intern_fini(&table);
+    hand_over(&modules, &filter->modules);
+    hand_over(&names, &filter->names);
+    return status;
+}
+
+void mdc_signatures_fini(mdc_signatures *signatures) {
+    mdc_vec_fini(&signatures->list);
+    mdc_dealloc(signatures->of_rule);
+    signatures->of_rule = NULL;
+}
+
+typedef struct ranked {
+    uint32_t top;
+    uint32_t id;
+} ranked;
+
+static int by_falling_top(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    if (x->top != y->top) return x->top > y->top ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_t rule_count, mdc_error *err) {
+    size_t count = signatures->list.count;
+    ranked *order = mdc_alloc(count, sizeof *order, err);
+    uint32_t *bit_of = mdc_alloc(count, sizeof *bit_of, err);
+    mdc_vec sorted;
+    mdc_vec_init(&sorted, sizeof(mdc_signature));
+    mdc_status status = order == NULL || bit_of == NULL ? err->code : mdc_vec_reserve(&sorted, count, err);
+    if (status == MDC_OK) {
+        for (uint32_t i = 0; i < count; i++) order[i] = (ranked){.top = top[i], .id = i};
+        qsort(order, count, sizeof *order, by_falling_top);
+        for (uint32_t bit = 0; bit < count && status == MDC_OK; bit++) {
+            bit_of[order[bit].id] = bit;
+            top[bit] = order[bit].top;
+            status = mdc_vec_push(&sorted, &mdc_vec_at(&signatures->list, mdc_signature, order[bit].id), 1, NULL, err);
+        }
+        for (size_t i = 0; i < rule_count; i++)
+            if (signatures->of_rule[i] != MDC_SIGNATURE_ALWAYS) signatures->of_rule[i] = bit_of[signatures->of_rule[i]];
+        mdc_vec_fini(&signatures->list);
+        signatures->list = sorted;
+    }
+    mdc_dealloc(order);
+    mdc_dealloc(bit_of);
+    return status;
+}
+
+/* ---- rows ---- */
+
+static int state_row_meets(const mdc_signature *s, uint32_t row) {
+    static const uint32_t states[4] = {0, MDC_MEM_COMMIT, MDC_MEM_RESERVE, MDC_MEM_FREE};
+    static const uint32_t types[4] = {0, MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE};
+    return (s->state == 0 || (s->state & states[row >> 2]) != 0) && (s->type == 0 || (s->type & types[row & 3]) != 0);
+}
+
+/* Whether any size of `row` binary digits lies within the bounds; the exact size is looked at when the bit is hit. */
+static int size_row_meets(const mdc_signature *s, uint32_t row) {
+    uint64_t low = row == 0 ? 0 : UINT64_C(1) << (row - 1);
+    uint64_t high = row == 0 ? 0 : low + (low - 1);
+    return s->min_size <= high && s->max_size >= low;
+}
+
+static int row_meets(const mdc_signature *s, int what, uint32_t row) {
+    switch (what) {
+    case 0:
+        return mdc_protect_meets(mdc_protect_of_row(row), s->protect_any, s->protect_all);
+    case 1:
+        return state_row_meets(s, row);
+    case 2:
+        return size_row_meets(s, row);
+    default:
+        return s->kinds == 0 || (s->kinds & row) != 0;
+    }
+}
+
+static uint64_t *make_rows(const mdc_signatures *signatures, mdc_filter *filter, int what, uint32_t rows,
+                           mdc_error *err) {
+    uint32_t words = filter->words;
+    uint64_t *block = mdc_alloc((size_t)rows * words, sizeof *block, err);
+    if (block == NULL) return NULL;
+    for (uint32_t row = 0; row < rows; row++)
+        for (uint32_t bit = 0; bit < signatures->list.count; bit++)
+            if (row_meets(&mdc_vec_at(&signatures->list, mdc_signature, bit), what, row))
+                mdc_set_bit(block + (size_t)row * words, bit);
+    filter->bytes += (uint64_t)rows * words * sizeof *block;
+    return block;
+}
+
+static uint32_t pattern_of(const mdc_signature *s, int module) { return module ? s->module : s->name; }
+
+/* Lists of the signatures that ask for each pattern, by counting. */
+static mdc_status make_lists(const mdc_signatures *signatures, mdc_filter *filter, int module, mdc_error *err) {
+    mdc_patterns *p = module ? &filter->modules : &filter->names;
+    size_t count = signatures->list.count;
+    p->base = mdc_alloc(filter->words, sizeof *p->base, err);
+    p->first = mdc_alloc((size_t)p->count + 2, sizeof *p->first, err);
+    p->bits = mdc_alloc(count, sizeof *p->bits, err);
+    if (p->base == NULL || p->first == NULL || p->bits == NULL) return err->code;
+    for (uint32_t bit = 0; bit < count; bit++) {
+        uint32_t pattern = pattern_of(&mdc_vec_at(&signatures->list, mdc_signature, bit), module);
+        if (pattern == 0)
+            mdc_set_bit(p->base, bit);
+        else
+            p->first[pattern + 1]++;
+    }
+    /* first[pattern] (pattern counted from 1) runs from the beginning to the end of its list while the list is filled,
+     * which makes it the beginning of pattern + 1: the index from 0 that is wanted afterwards. */
+    for (uint32_t i = 1; i <= p->count; i++) p->first[i + 1] += p->first[i];
+    for (uint32_t bit = 0; bit < count; bit++) {
+        uint32_t pattern = pattern_of(&mdc_vec_at(&signatures->list, mdc_signature, bit), module);
+        if (pattern != 0) p->bits[p->first[pattern]++] = bit;
+    }
+    filter->bytes += filter->words * sizeof *p->base + (p->count + 2) * sizeof *p->first + count * sizeof *p->bits +
+                     (p->count + 1) * sizeof *p->offset + p->offset[p->count];
+    return MDC_OK;
+}
+
+mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *filter, mdc_error *err) {
+    size_t count = signatures->list.count;
+    filter->words = (uint32_t)((count + 63) / 64);
+    filter->protect_rows = make_rows(signatures, filter, 0, MDC_PROTECT_ROWS, err);
+    filter->state_rows = make_rows(signatures, filter, 1, MDC_STATE_ROWS, err);
+    filter->size_rows = make_rows(signatures, filter, 2, MDC_SIZE_ROWS, err);
+    filter->kind_rows = make_rows(signatures, filter, 3, MDC_KIND_ROWS, err);
+    if (filter->protect_rows == NULL || filter->state_rows == NULL || filter->size_rows == NULL ||
+        filter->kind_rows == NULL)
+        return err->code;
+    int sizes = 0;
+    for (uint32_t bit = 0; bit < count && !sizes; bit++) {
+        const mdc_signature *s = &mdc_vec_at(&signatures->list, mdc_signature, bit);
+        sizes = s->min_size != 0 || s->max_size != UINT64_MAX;
+    }
+    if (sizes) {
+        filter->bounds = mdc_alloc(count, sizeof *filter->bounds, err);
+        if (filter->bounds == NULL) return err->code;
+        for (uint32_t bit = 0; bit < count; bit++) {
+            const mdc_signature *s = &mdc_vec_at(&signatures->list, mdc_signature, bit);
+            filter->bounds[bit] = (mdc_bounds){.min = s->min_size, .max = s->max_size};
+        }
+        filter->bytes += count * sizeof *filter->bounds;
+    }
+    mdc_status status = make_lists(signatures, filter, 0, err);
+    return status == MDC_OK ? make_lists(signatures, filter, 1, err) : status;
+}

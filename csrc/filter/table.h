@@ -1,0 +1,95 @@
+/* The compiled filter: what compile.c makes and match.c reads. Nobody outside filter/ looks inside.
+ *
+ * Every rule has a `code`: (number + 1) << 2 | action, so that comparing codes compares rules, and the winner brings its
+ * action along. Code 0 or 1 is the default. All RemoveMemory ranges share the number rule_count.
+ *
+ * Conditions other than the address range are gathered in signatures; rules with equal conditions share one. A
+ * signature is a bit; a question is turned into a few rows of bits, and the AND of the rows says which signatures hold.
+ * - Rules without a range: only the highest rule of each signature can ever win. Their signatures have the first bits,
+ *   highest rule first, so the first bit set is the winner. The one without conditions is floor_code.
+ * - Rules with a range: the address space is cut into elementary intervals, one entry each: the code of the one rule
+ *   without conditions (MDC_ENTRY_DIRECT set), or the place of a list of (code, signature) in falling order. */
+#ifndef MDC_FILTER_TABLE_H
+#define MDC_FILTER_TABLE_H
+
+#include <stdatomic.h>
+
+#include "../api/filter.h"
+
+#define MDC_ENTRY_DIRECT UINT32_C(0x80000000)
+#define MDC_CODE_ACTION UINT32_C(3)
+/* In a list: no condition, the list ends here. */
+#define MDC_SIGNATURE_ALWAYS UINT32_MAX
+
+enum {
+    MDC_PROTECT_ROWS = 128, /* base protection (0: none, else its bit number + 1) << 3 | modifiers */
+    MDC_STATE_ROWS = 16,    /* state << 2 | type, each 0 (none of the known) to 3 */
+    MDC_SIZE_ROWS = 65,     /* binary digits of the size */
+    MDC_KIND_ROWS = 128
+};
+
+typedef struct mdc_item {
+    uint32_t code;
+    uint32_t signature;
+} mdc_item;
+
+typedef struct mdc_bounds {
+    uint64_t min;
+    uint64_t max;
+} mdc_bounds;
+
+/* Distinct patterns, and for each the signatures that ask for it. */
+typedef struct mdc_patterns {
+    uint8_t *pool;
+    uint64_t *offset; /* count + 1 */
+    uint32_t *first;  /* count + 1, into bits */
+    uint32_t *bits;
+    uint64_t *base; /* row: signatures that do not ask */
+    uint32_t count;
+} mdc_patterns;
+
+struct mdc_filter {
+    /* What a question touches. */
+    uint64_t *start; /* interval_count + 1; [0] is 0, the last one is 0 too and stands for 2**64 */
+    uint32_t *entry;
+    mdc_item *items;
+    uint64_t *protect_rows; /* rows of `words` words each */
+    uint64_t *state_rows;
+    uint64_t *size_rows;
+    uint64_t *kind_rows;
+    uint32_t *global_code; /* by bit, for the words that hold rules without a range; 0 for other bits */
+    mdc_bounds *bounds;    /* by bit; NULL if no rule asks for a size */
+    uint64_t *head_bytes;  /* by rule; NULL if there is no head rule */
+    uint32_t interval_count;
+    uint32_t floor_code; /* of the highest rule without range and conditions, else the default action */
+    uint32_t words;
+    uint32_t global_words;
+
+    /* Names and modules. */
+    mdc_patterns names;
+    mdc_patterns modules;
+
+    /* Threads, modules of the list, memory lists. */
+    mdc_thread_rule *threads; /* sorted, one per tid */
+    size_t thread_count;
+    mdc_module_rule *module_rules; /* globs point into module_pool */
+    size_t module_count;
+    uint8_t *module_pool;
+    mdc_range *memory_add;
+    size_t memory_add_count;
+    mdc_range *memory_remove;
+    size_t memory_remove_count;
+    uint32_t threads_default_keep;
+    uint32_t modules_default_keep;
+    uint32_t tolerate_read_failures;
+    uint32_t secondary_flags;
+    uint32_t nocase;
+
+    uint32_t rule_count;
+    uint32_t *dead;
+    size_t dead_count;
+    uint64_t bytes;
+    atomic_size_t references;
+};
+
+#endif
