@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../api/error.h"
+
 /* cdef: begin */
 /* Facts about us and the target; a field is -1 where it is not known. */
 typedef struct mdc_access_facts {
@@ -14,7 +16,7 @@ typedef struct mdc_access_facts {
     int32_t has_cap_ptrace;       /* we have CAP_SYS_PTRACE in our user namespace */
     int32_t same_user_ns;         /* both in one user namespace */
     int32_t target_has_more_caps; /* target's permitted set is not a subset of ours */
-    int32_t same_ids;             /* our fs uid and gid equal the target's real, effective and saved ones */
+    int32_t same_ids;             /* our real uid and gid equal the target's real, effective and saved ones */
     int32_t dumpable;             /* target's dumpable flag seems set: /proc/PID is owned by its euid, not by root */
     int32_t our_uid;
     int32_t target_uid;
@@ -40,7 +42,11 @@ enum {
 int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t size);
 /* cdef: end */
 
-/* Collects the facts of this process and that one; never fails, unknown stays -1. */
+/* Collects the facts of this thread and that process; never fails, unknown stays -1. */
 void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts);
+
+/* gather and explain as an error: MDC_ERR_TARGET with the tracer's name if the process is traced, else
+ * MDC_ERR_ACCESS. `what` is what was refused ("read the memory", "trace"). */
+mdc_status mdc_access_refuse(int32_t pid, int32_t os_errno, int32_t phase, const char *what, mdc_error *err);
 
 #endif

@@ -2,7 +2,12 @@
  *
  * ptrace works only from the thread that seized, and the kernel detaches everything when that thread ends: so the
  * target runs on whatever becomes of the rest of us. Correctness never rests on wait events (another thread's
- * waitpid(-1) may take them): "stopped" means that PTRACE_GETREGSET succeeds. A child of ours keeps its exit status. */
+ * waitpid(-1) may take them): "stopped" means that PTRACE_GETREGSET succeeds. A child of ours keeps its exit status.
+ *
+ * The thread has all signals blocked and knows no Python. While the target stands it waits for mdc_holder_resume, and
+ * lets the target go by itself when max_stop or the monitor's deadline passes, when the monitor is aborted or when the
+ * target is killed; the monitor's abort reason is set BEFORE the first thread is let go, so whoever reads memory and
+ * then finds no reason has read it while the target stood. */
 #ifndef MDC_LINUX_HOLDER_H
 #define MDC_LINUX_HOLDER_H
 
@@ -15,18 +20,21 @@ typedef struct mdc_holder mdc_holder;
 /* One thread of the target as the holder left it. */
 typedef struct mdc_held {
     uint32_t tid;
-    uint32_t flags;   /* MDC_THREAD_NO_REGISTERS */
-    uint8_t *context; /* mdc_registers_context_size() bytes, owned by the holder */
+    uint32_t flags;         /* MDC_THREAD_NO_REGISTERS */
+    const uint8_t *context; /* mdc_holder_layout()->context_size bytes, owned by the holder */
     mdc_registers_summary summary;
 } mdc_held;
 
-mdc_holder *mdc_holder_new(const mdc_live_options *options, int pidfd, mdc_monitor *monitor, mdc_error *err);
-/* Stops every thread, also those born meanwhile; returns when all have stopped or have had stop_timeout. */
+/* proc: /proc/PID. Both descriptors are borrowed until mdc_holder_free, as is the monitor. */
+mdc_holder *mdc_holder_new(const mdc_live_options *options, int32_t pid, int pidfd, int proc, mdc_monitor *monitor,
+                           mdc_error *err);
+/* Stops every thread, also those born meanwhile; returns when all have stopped or have had stop_timeout. Once. */
 mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err);
 const mdc_held *mdc_holder_threads(const mdc_holder *holder, size_t *count); /* the main thread first */
-/* Lets all go; idempotent. Fails with MDC_ERR_DEADLINE or MDC_ERR_TARGET_GONE if they had been let go, or died, before.
- */
+const mdc_registers_layout *mdc_holder_layout(const mdc_holder *holder);
+/* Lets all go; idempotent, always the same answer. Fails with MDC_ERR_DEADLINE, MDC_ERR_CANCELLED or
+ * MDC_ERR_TARGET_GONE if they had been let go, or died, before. */
 mdc_status mdc_holder_resume(mdc_holder *holder, uint64_t *frozen_ns, mdc_error *err);
-void mdc_holder_free(mdc_holder *holder);
+void mdc_holder_free(mdc_holder *holder); /* resumes; NULL is allowed */
 
 #endif

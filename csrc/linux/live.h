@@ -1,7 +1,11 @@
 /* The live Linux process as a source: puts together what the other files of this room know.
  *
  * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder (holder.h), the only one
- * that may use ptrace. */
+ * that may use ptrace.
+ *
+ * A thread of our process that waits for a child (waitpid without WNOHANG, Popen.wait) while that child is dumped may
+ * be told that the child "stopped" by SIGTRAP: the kernel reports ptrace stops to every thread of the tracer. Exit
+ * statuses are never taken. */
 #ifndef MDC_LINUX_LIVE_H
 #define MDC_LINUX_LIVE_H
 
@@ -18,6 +22,8 @@ typedef struct mdc_live_options {
     uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE nothing is looked up */
 } mdc_live_options;
 
+/* Touches nothing yet: prepare opens the target. The monitor is borrowed until the source is freed. pid and handle of
+ * the source are filled by prepare. */
 mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, mdc_error *err);
 
 #endif

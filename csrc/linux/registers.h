@@ -1,5 +1,17 @@
 /* Registers of a stopped thread -> CONTEXT of the file format. One file per processor implements this
- * (registers_x86_64.c): another processor is another file. */
+ * (registers_x86_64.c): another processor is another file, and nothing outside of it may know a register's name.
+ *
+ * With the extended state a context is longer than the CONTEXT. What follows it is laid out as Windows does as far as
+ * that is known (no reader at hand decodes it):
+ *
+ *     [0, context)            CONTEXT, ContextFlags with the XSTATE bit (0x40)
+ *     [context, + 24)         CONTEXT_EX: All, Legacy, XState, each {i32 Offset, u32 Length}; offsets count from the
+ *                             CONTEXT_EX itself, so All and Legacy have a negative one
+ *     [context, + 48)         the rest is zero
+ *     [context + 48, + size)  XSAVE header of 64 bytes {u64 Mask, u64 CompactionMask = 0, 6 x u64 0}, then the
+ * components in the standard (not compacted) format: a component that CPUID leaf 0xD puts at offset o of the XSAVE area
+ * stands at o - 512 from this header. Mask never holds bits 0 and 1: the x87 and SSE state is in FltSave. A component
+ * whose bit is clear is all zero. */
 #ifndef MDC_LINUX_REGISTERS_H
 #define MDC_LINUX_REGISTERS_H
 
@@ -16,9 +28,9 @@ typedef struct mdc_registers_summary {
 } mdc_registers_summary;
 
 typedef struct mdc_registers_layout {
-    uint32_t context_size; /* of the CONTEXT alone, or with the extended state behind it */
-    uint32_t xstate_size;  /* bytes of the extended area, 0 without */
-    uint64_t xstate_mask;  /* components in it (XCR0), 0 without */
+    uint32_t context_size; /* bytes per thread: the CONTEXT alone, or with the extended state behind it */
+    uint32_t xstate_size;  /* bytes of the processor's XSAVE area in standard format, 0 without the extended state */
+    uint64_t xstate_mask;  /* components that can be in it (XCR0), 0 without */
 } mdc_registers_layout;
 
 /* What contexts will look like on this machine. */
@@ -27,6 +39,8 @@ mdc_registers_layout mdc_registers_describe(bool with_xstate);
  * MDC_ERR_TARGET if it is a 32-bit thread. */
 mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,
                               mdc_registers_summary *summary, mdc_error *err);
+/* Whether the thread stands and its registers can be read. Cheap: one system call, 8 bytes. Only the tracer may ask. */
+bool mdc_registers_readable(int32_t tid);
 /* A context that says it holds nothing: for threads that did not stop. */
 void mdc_registers_none(const mdc_registers_layout *layout, uint8_t *context);
 

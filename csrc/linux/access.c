@@ -1,0 +1,211 @@
+/* Who refused access to a process, and what would allow it (see access.h).
+ *
+ * The checks, as __ptrace_may_access, cap_ptrace_access_check and yama_ptrace_access_check make them (Linux 6.18;
+ * ptrace(2) "Ptrace access mode checking"): ids, dumpable flag, capabilities, then Yama, then the other LSMs. A tracer
+ * that is there already is looked at last by the kernel and first here: nothing else helps as long as it stays. */
+#include "access.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+
+enum { CAP_SYS_PTRACE_BIT = 19, ANCESTORS_MAX = 4096 };
+
+static int32_t say(int32_t reason, char *message, size_t size, const char *text) {
+    snprintf(message, size, "%s", text);
+    return reason;
+}
+
+int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t size) {
+    const bool cap = facts->has_cap_ptrace == 1;
+    const bool other_ns = facts->same_user_ns == 0;
+    const bool powerful = cap && !other_ns; /* the capability counts for this target */
+
+    if (facts->tracer_pid > 0) {
+        snprintf(message, size, "it is traced by process %d: detach it first", (int)facts->tracer_pid);
+        return MDC_ACCESS_TRACED;
+    }
+    if (cap && other_ns)
+        return say(MDC_ACCESS_NAMESPACE, message, size,
+                   "it is in another user namespace, where our CAP_SYS_PTRACE does not count: run in its namespace "
+                   "(nsenter --user --target PID) or in the parent of it");
+    if (facts->same_ids == 0 && !powerful) {
+        if (other_ns)
+            return say(MDC_ACCESS_NAMESPACE, message, size,
+                       "it is in another user namespace and belongs to another user: run as root outside of both, or "
+                       "in its namespace (nsenter --user --target PID)");
+        snprintf(message, size,
+                 "it belongs to user %d and we are user %d: run as that user, as root, or with CAP_SYS_PTRACE",
+                 (int)facts->target_uid, (int)facts->our_uid);
+        return MDC_ACCESS_UID;
+    }
+    if (facts->dumpable == 0 && !powerful)
+        return say(MDC_ACCESS_DUMPABLE, message, size,
+                   "it is not dumpable (prctl PR_SET_DUMPABLE, a set-id program or one that may not be read): run as "
+                   "root or with CAP_SYS_PTRACE");
+    if (other_ns)
+        return say(MDC_ACCESS_NAMESPACE, message, size,
+                   "it is in another user namespace: run in its namespace (nsenter --user --target PID), or as root");
+    if (facts->target_has_more_caps == 1 && !powerful)
+        return say(MDC_ACCESS_CAPABILITY, message, size,
+                   "it has capabilities that we do not have: run with CAP_SYS_PTRACE (as root, setcap "
+                   "cap_sys_ptrace+ep, docker run --cap-add=SYS_PTRACE)");
+    if (facts->yama_scope >= 3)
+        return say(MDC_ACCESS_YAMA, message, size,
+                   "Yama forbids tracing altogether (kernel.yama.ptrace_scope is 3): only a reboot with another "
+                   "setting helps");
+    if (facts->yama_scope == 2 && !powerful)
+        return say(MDC_ACCESS_YAMA, message, size,
+                   "Yama lets only CAP_SYS_PTRACE trace (kernel.yama.ptrace_scope is 2): run as root, or sysctl "
+                   "kernel.yama.ptrace_scope=0");
+    if (facts->yama_scope == 1 && !powerful && facts->is_descendant != 1)
+        return say(MDC_ACCESS_YAMA, message, size,
+                   "Yama lets us trace descendants of ours only (kernel.yama.ptrace_scope is 1): run as root, let the "
+                   "target call prctl(PR_SET_PTRACER), or sysctl kernel.yama.ptrace_scope=0");
+    if (facts->lsm_confined == 1)
+        return say(MDC_ACCESS_LSM, message, size,
+                   "a security module confines it or us (see /proc/PID/attr/current): allow ptrace in the AppArmor "
+                   "profile or SELinux policy (setsebool deny_ptrace off)");
+    if (facts->seccomp > 0)
+        return say(MDC_ACCESS_SECCOMP, message, size,
+                   "our own seccomp filter forbids it: allow ptrace (docker run --cap-add=SYS_PTRACE "
+                   "or --security-opt seccomp=unconfined)");
+    return say(MDC_ACCESS_UNKNOWN, message, size,
+               "the kernel does not say why: try as root, and look for a security module or a container that forbids "
+               "ptrace");
+}
+
+/* The first bytes of a small file of /proc as a string; false if it cannot be read. */
+static bool slurp(const char *path, char *text, size_t size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    size_t used = 0;
+    while (used < size - 1) {
+        ssize_t n = read(fd, text + used, size - 1 - used);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        used += (size_t)n;
+    }
+    text[used] = '\0';
+    close(fd);
+    return used > 0;
+}
+
+/* What stands behind "\nField:" in the text of a status file; NULL if it is not there. The name of the process comes
+ * first in that file and cannot hold a newline: the kernel escapes it. */
+static const char *field(const char *status, const char *name) {
+    const char *at = strstr(status, name);
+    return at == NULL ? NULL : at + strlen(name);
+}
+
+static int32_t number(const char *status, const char *name) {
+    const char *at = field(status, name);
+    return at == NULL ? -1 : (int32_t)strtol(at, NULL, 10);
+}
+
+static bool ids(const char *status, const char *name, long id[4]) {
+    const char *at = field(status, name);
+    for (int i = 0; at != NULL && i < 4; i++) {
+        char *end = NULL;
+        id[i] = strtol(at, &end, 10);
+        at = end == at ? NULL : end;
+    }
+    return at != NULL;
+}
+
+static int32_t descends_from(int32_t pid, int32_t ancestor) {
+    char path[64], status[4096];
+    for (int i = 0; i < ANCESTORS_MAX && pid > 1; i++) {
+        if (pid == ancestor) return 1;
+        snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+        if (!slurp(path, status, sizeof status)) return -1;
+        pid = number(status, "\nPPid:");
+    }
+    return pid == ancestor;
+}
+
+static int32_t same_namespace(int32_t pid) {
+    char path[64];
+    struct stat ours, theirs;
+    snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
+    if (stat("/proc/thread-self/ns/user", &ours) != 0 || stat(path, &theirs) != 0) return -1;
+    return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+/* AppArmor writes "unconfined" or "profile (mode)", SELinux a context; without either the read fails or is empty. */
+static int32_t confined(const char *path) {
+    char label[512];
+    if (!slurp(path, label, sizeof label)) return -1;
+    return strncmp(label, "unconfined", 10) != 0 && strstr(label, ":unconfined_t") == NULL &&
+           strncmp(label, "kernel", 6) != 0;
+}
+
+void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts) {
+    char path[64], ours[4096], theirs[4096];
+    long our_uid[4] = {-1, -1, -1, -1}, our_gid[4], uid[4] = {-1, -1, -1, -1}, gid[4];
+    struct stat owner;
+
+    memset(facts, 0xFF, sizeof *facts); /* every field -1 */
+    facts->os_errno = os_errno;
+    facts->is_descendant = descends_from(pid, (int32_t)getpid());
+    if (slurp("/proc/sys/kernel/yama/ptrace_scope", path, sizeof path)) facts->yama_scope = (int32_t)atoi(path);
+    facts->same_user_ns = same_namespace(pid);
+
+    int32_t confined_us = confined("/proc/thread-self/attr/current");
+    snprintf(path, sizeof path, "/proc/%d/attr/current", (int)pid);
+    int32_t confined_them = confined(path);
+    facts->lsm_confined = confined_us > confined_them ? confined_us : confined_them;
+
+    bool us = slurp("/proc/thread-self/status", ours, sizeof ours); /* capabilities belong to the thread */
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    bool them = slurp(path, theirs, sizeof theirs);
+    if (us) {
+        const char *effective = field(ours, "\nCapEff:");
+        if (effective != NULL)
+            facts->has_cap_ptrace = (int32_t)(strtoull(effective, NULL, 16) >> CAP_SYS_PTRACE_BIT & 1);
+        facts->seccomp = number(ours, "\nSeccomp:");
+        if (ids(ours, "\nUid:", our_uid)) facts->our_uid = (int32_t)our_uid[0];
+    }
+    if (them) {
+        facts->tracer_pid = number(theirs, "\nTracerPid:");
+        if (ids(theirs, "\nUid:", uid)) facts->target_uid = (int32_t)uid[0];
+    }
+    if (!us || !them) return;
+    if (ids(ours, "\nGid:", our_gid) && ids(theirs, "\nGid:", gid) && facts->our_uid != -1 && facts->target_uid != -1) {
+        facts->same_ids = 1;
+        for (int i = 0; i < 3; i++) /* real, effective, saved */
+            if (uid[i] != our_uid[0] || gid[i] != our_gid[0]) facts->same_ids = 0;
+    }
+    const char *permitted = field(ours, "\nCapPrm:"), *wanted = field(theirs, "\nCapPrm:");
+    if (permitted != NULL && wanted != NULL)
+        facts->target_has_more_caps = (strtoull(wanted, NULL, 16) & ~strtoull(permitted, NULL, 16)) != 0;
+    /* The kernel gives the files of a process that is not dumpable to root: nothing can be seen if it is root's. */
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    if (uid[1] > 0 && stat(path, &owner) == 0) facts->dumpable = owner.st_uid != 0;
+}
+
+mdc_status mdc_access_refuse(int32_t pid, int32_t os_errno, int32_t phase, const char *what, mdc_error *err) {
+    mdc_access_facts facts;
+    char reason[320];
+
+    mdc_access_gather(pid, os_errno, &facts);
+    if (mdc_access_explain(&facts, reason, sizeof reason) != MDC_ACCESS_TRACED) {
+        return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno, "not allowed to %s process %d: %s", what, (int)pid,
+                        reason);
+    }
+    char path[64], name[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)facts.tracer_pid);
+    if (!slurp(path, name, sizeof name)) snprintf(name, sizeof name, "a process");
+    name[strcspn(name, "\n")] = '\0';
+    for (char *c = name; *c != '\0'; c++) /* a name can be any bytes, a message is UTF-8 */
+        if (*c < ' ' || *c > '~') *c = '?';
+    return mdc_fail(err, MDC_ERR_TARGET, phase, os_errno, "process %d is traced by %s (pid %d): detach it first",
+                    (int)pid, name, (int)facts.tracer_pid);
+}

@@ -1,0 +1,243 @@
+/* Which process is meant, and whether it can be dumped (see identity.h). */
+#include "identity.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+#include "access.h"
+
+#define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h; shown in field 9 of stat */
+enum { STATUS_MAX = 64 * 1024 };
+
+static mdc_status gone(int32_t pid, int32_t phase, int os_errno, mdc_error *err) {
+    return mdc_fail(err, MDC_ERR_TARGET_GONE, phase, os_errno, "process %d has ended", (int)pid);
+}
+
+/* The number behind "\nField:" in a status file, or -1 if it is not there. */
+static mdc_status status_number(int directory, const char *name, long *value, mdc_error *err) {
+    mdc_vec text;
+    mdc_vec_init(&text, 1);
+    *value = -1;
+    mdc_status status = mdc_process_read_file(directory, "status", STATUS_MAX, &text, err);
+    if (status == MDC_OK) status = mdc_vec_push(&text, "", 1, NULL, err); /* a string */
+    if (status == MDC_OK) {
+        const char *at = strstr(text.data, name);
+        if (at != NULL) *value = strtol(at + strlen(name), NULL, 10);
+    }
+    mdc_vec_fini(&text);
+    return status;
+}
+
+/* The pid a pidfd stands for, from its fdinfo. */
+static mdc_status pid_of_pidfd(int pidfd, int32_t *pid, mdc_error *err) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "descriptor %d cannot be looked at", pidfd);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(text, "\nPid:");
+    if (at == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "descriptor %d is no pidfd", pidfd);
+    *pid = (int32_t)strtol(at + 5, NULL, 10);
+    if (*pid < 0)
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH, "the process behind pidfd %d has ended",
+                        pidfd);
+    if (*pid == 0)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                        "the process behind pidfd %d is not in our pid namespace: run in it (nsenter --pid)", pidfd);
+    return MDC_OK;
+}
+
+/* /proc/PID; says what is wrong if the number is none of a process. */
+static mdc_status open_directory(mdc_identity *identity, mdc_error *err) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d", (int)identity->pid);
+    identity->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (identity->directory < 0) {
+        int saved = errno;
+        if (saved == EACCES || saved == EPERM)
+            return mdc_access_refuse(identity->pid, saved, MDC_PHASE_OPEN, "look at", err);
+        if (access("/proc/self/stat", R_OK) != 0)
+            return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved, "/proc is not mounted here");
+        if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) == 0 || errno == EPERM)
+            return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_OPEN, saved,
+                            "process %d is hidden from us (/proc is mounted with hidepid): run as its user or as root",
+                            (int)identity->pid);
+        return gone(identity->pid, MDC_PHASE_OPEN, ESRCH, err);
+    }
+    return MDC_OK;
+}
+
+/* A pidfd of our own. A number that is a thread's and no process's is said to be so. */
+static mdc_status open_pidfd(mdc_identity *identity, int given, mdc_error *err) {
+    if (given >= 0) {
+        identity->pidfd = fcntl(given, F_DUPFD_CLOEXEC, 0);
+        return identity->pidfd >= 0 ? MDC_OK : mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "pidfd %d", given);
+    }
+    identity->pidfd = (int)syscall(SYS_pidfd_open, identity->pid, 0);
+    if (identity->pidfd >= 0) return MDC_OK;
+    int saved = errno;
+    char path[64];
+    long leader = -1;
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    snprintf(path, sizeof path, "/proc/%d", (int)identity->pid);
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+        status_number(directory, "\nTgid:", &leader, &ignored);
+        close(directory);
+    }
+    if (leader > 0 && leader != identity->pid && leader == (long)getpid())
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved,
+                        "%d is a thread of this process, which cannot dump itself: dump it from another process",
+                        (int)identity->pid);
+    if (leader > 0 && leader != identity->pid)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved, "%d is a thread of process %ld: give that number",
+                        (int)identity->pid, leader);
+    if (saved == ENOSYS)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved,
+                        "this kernel has no pidfd_open: Linux 5.3 is needed");
+    if (saved == EMFILE || saved == ENFILE || saved == ENOMEM)
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, saved, "cannot open process %d", (int)identity->pid);
+    return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, saved, "there is no process %d", (int)identity->pid);
+}
+
+/* For a dead leader: a thread that lives. */
+static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
+    mdc_vec tids;
+    mdc_vec_init(&tids, sizeof(int32_t));
+    mdc_status status = mdc_process_threads(identity->directory, &tids, err);
+    for (size_t i = 0; status == MDC_OK && identity->task < 0 && i < tids.count; i++) {
+        char path[32];
+        mdc_process_stat stat;
+        mdc_error ignored;
+        mdc_error_clear(&ignored);
+        int32_t tid = mdc_vec_at(&tids, int32_t, i);
+        snprintf(path, sizeof path, "task/%d", (int)tid);
+        int task = openat(identity->directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (task < 0) continue;
+        if (mdc_process_read_stat(task, &stat, &ignored) == MDC_OK && stat.state != 'Z' && stat.state != 'X') {
+            identity->task = task;
+            identity->tid = tid;
+            identity->stat = stat;
+        } else {
+            close(task);
+        }
+    }
+    mdc_vec_fini(&tids);
+    if (status == MDC_OK && identity->task < 0)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, ESRCH,
+                        "process %d is a zombie: it has ended and only waits for its parent (pid %d)",
+                        (int)identity->pid, (int)identity->stat.ppid);
+    return status;
+}
+
+/* What kind of process it is, from stat, status and the first bytes of its program. */
+static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
+    unsigned char ident[EI_NIDENT];
+    long tracer = 0;
+    if ((identity->stat.flags & PF_KTHREAD) != 0)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                        "process %d is a kernel thread: it has no memory of its own", (int)identity->pid);
+    mdc_status status = status_number(identity->task, "\nTracerPid:", &tracer, err);
+    if (status != MDC_OK) return status;
+    if (tracer > 0) return mdc_access_refuse(identity->tid, 0, MDC_PHASE_OPEN, "trace", err);
+
+    int memory = openat(identity->task, "mem", O_RDONLY | O_CLOEXEC);
+    if (memory < 0) {
+        int saved = errno;
+        if (saved == EACCES || saved == EPERM)
+            return mdc_access_refuse(identity->tid, saved, MDC_PHASE_OPEN, "read the memory of", err);
+        return gone(identity->pid, MDC_PHASE_OPEN, saved, err);
+    }
+    close(memory);
+
+    int program = openat(identity->task, "exe", O_RDONLY | O_CLOEXEC);
+    if (program < 0) return MDC_OK; /* no file any more: the registers will tell */
+    ssize_t n = pread(program, ident, sizeof ident, 0);
+    close(program);
+    if (n == (ssize_t)sizeof ident && memcmp(ident, ELFMAG, SELFMAG) == 0 && ident[EI_CLASS] == ELFCLASS32)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                        "process %d is a 32-bit program: only 64-bit ones can be dumped", (int)identity->pid);
+    return MDC_OK;
+}
+
+static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *options, mdc_error *err) {
+    mdc_status status = MDC_OK;
+    identity->pid = options->pid;
+    if (options->pidfd >= 0) {
+        status = pid_of_pidfd(options->pidfd, &identity->pid, err);
+        if (status != MDC_OK) return status;
+        if (options->pid != 0 && options->pid != identity->pid)
+            return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "pidfd %d is of process %d, not of %d",
+                            (int)options->pidfd, (int)identity->pid, (int)options->pid);
+    }
+    if (identity->pid <= 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "%d is no process number", (int)identity->pid);
+    if (identity->pid == (int32_t)getpid())
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                        "process %d is this process, which cannot dump itself: dump it from another process",
+                        (int)identity->pid);
+    status = open_pidfd(identity, options->pidfd, err);
+    if (status == MDC_OK) status = open_directory(identity, err);
+    if (status == MDC_OK) status = mdc_process_read_stat(identity->directory, &identity->stat, err);
+    if (status != MDC_OK) return status;
+
+    identity->start_time = identity->stat.start_time;
+    if (options->start_time != 0 && options->start_time != identity->start_time)
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH,
+                        "process %d is another one than was meant: its number has been used again", (int)identity->pid);
+    /* The directory was opened by number after the pidfd: if the pidfd's process is alive now, both are of it. */
+    status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
+    if (status != MDC_OK) return status;
+
+    if (identity->stat.state == 'Z' || identity->stat.state == 'X') {
+        status = find_living(identity, err);
+    } else {
+        identity->tid = identity->pid;
+        identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
+        if (identity->task < 0) status = mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, errno, "cannot open /proc");
+    }
+    if (status == MDC_OK) status = check_kind(identity, err);
+    if (status == MDC_OK) status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
+    return status;
+}
+
+mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *options, mdc_error *err) {
+    memset(identity, 0, sizeof *identity);
+    identity->pidfd = identity->directory = identity->task = -1;
+    mdc_status status = open_checked(identity, options, err);
+    if (status != MDC_OK) {
+        if (err->pid == 0) err->pid = identity->pid;
+        mdc_identity_close(identity);
+    }
+    return status;
+}
+
+mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err) {
+    mdc_process_stat now;
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    /* Signal 0 is delivered to zombies too; EPERM means that it is there. */
+    if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) != 0 && errno == ESRCH)
+        return gone(identity->pid, phase, ESRCH, err);
+    if (mdc_process_read_stat(identity->directory, &now, &ignored) != MDC_OK || now.start_time != identity->start_time)
+        return gone(identity->pid, phase, ESRCH, err);
+    return MDC_OK;
+}
+
+void mdc_identity_close(mdc_identity *identity) {
+    if (identity->pidfd >= 0) close(identity->pidfd);
+    if (identity->directory >= 0) close(identity->directory);
+    if (identity->task >= 0) close(identity->task);
+    identity->pidfd = identity->directory = identity->task = -1;
+}

@@ -1,0 +1,246 @@
+/* The live Linux process as a source (see live.h). */
+#include "live.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+#include "holder.h"
+#include "identity.h"
+#include "mappings.h"
+#include "memory.h"
+#include "modules.h"
+#include "process.h"
+#include "residency.h"
+#include "threadinfo.h"
+
+typedef struct mdc_live {
+    mdc_source source;
+    mdc_live_options options;
+    mdc_monitor *monitor;
+    mdc_identity identity;
+    mdc_mappings mappings;
+    mdc_residency residency;
+    mdc_memory memory;
+    bool memory_open;
+    mdc_texts texts;
+    mdc_vec infos;   /* mdc_threadinfo, from before the stop */
+    mdc_vec threads; /* mdc_thread */
+    mdc_vec modules; /* mdc_module */
+    mdc_system system;
+    mdc_lists lists;
+    mdc_holder *holder;
+    uint64_t probe; /* an address in a stack of the target: shows whether its memory is still there */
+} mdc_live;
+
+static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* source is its first member */
+
+/* Every error that leaves here carries the pid. */
+static mdc_status leave(const mdc_live *live, mdc_status status, mdc_error *err) {
+    if (status != MDC_OK && err->pid == 0) err->pid = live->source.pid;
+    return status;
+}
+
+/* Whether the memory that was opened before the stop is still that of a process. /proc/PID/mem reads as empty when the
+ * address space is gone (mem_rw in fs/proc/base.c); an address that cannot be read is an error instead. */
+static bool memory_there(const mdc_live *live) {
+    uint8_t byte;
+    return live->probe == 0 || pread(live->memory.mem, &byte, 1, (off_t)(live->probe & INT64_MAX)) != 0;
+}
+
+static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
+    mdc_live *live = live_of(source);
+    if (live->holder != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    mdc_status status = mdc_identity_open(&live->identity, &live->options, err);
+    if (status != MDC_OK) return leave(live, status, err);
+    source->pid = live->identity.pid;
+    source->handle = (void *)(intptr_t)live->identity.pidfd;
+    live->probe = live->identity.stat.start_stack;
+
+    status = mdc_memory_open(&live->memory, live->identity.task, live->identity.tid, err);
+    live->memory_open = status == MDC_OK;
+    if (status == MDC_OK) status = mdc_threadinfo_list(&live->infos, live->identity.directory, err);
+    if (status == MDC_OK) {
+        mdc_error smaps;
+        mdc_error_clear(&smaps);
+        status = mdc_mappings_prepare(&live->mappings, live->identity.task, &smaps);
+        if (status != MDC_OK && live->options.dontdump == MDC_DONTDUMP_IGNORE && smaps.code != MDC_ERR_NOMEM)
+            status = MDC_OK; /* then nobody needs to know which mappings must not be dumped */
+        if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
+    }
+    if (status == MDC_OK) {
+        live->holder = mdc_holder_new(&live->options, live->identity.pid, live->identity.pidfd,
+                                      live->identity.directory, live->monitor, err);
+        if (live->holder == NULL) status = err->code;
+    }
+    return leave(live, status, err);
+}
+
+/* Is it the program that was prepared? */
+static mdc_status check_same(mdc_live *live, mdc_error *err) {
+    mdc_process_stat now;
+    mdc_status status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
+    if (status == MDC_OK) status = mdc_process_read_stat(live->identity.task, &now, err);
+    if (status != MDC_OK) return status;
+    bool other_stack = live->identity.stat.start_stack != 0 && now.start_stack != live->identity.stat.start_stack;
+    live->identity.stat = now;
+    if (other_stack || !memory_there(live))
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, 0,
+                        "process %d has become another program (exec) while it was being dumped: dump it again",
+                        (int)live->identity.pid);
+    return MDC_OK;
+}
+
+static mdc_status list_threads(mdc_live *live, mdc_error *err) {
+    size_t count;
+    const mdc_held *held = mdc_holder_threads(live->holder, &count);
+    uint32_t context_size = mdc_holder_layout(live->holder)->context_size;
+    mdc_status status = mdc_vec_reserve(&live->threads, count, err);
+    for (size_t i = 0; status == MDC_OK && i < count; i++) {
+        mdc_thread thread = {.tid = held[i].tid,
+                             .flags = held[i].flags,
+                             .stack_pointer = held[i].summary.stack_pointer,
+                             .instruction_pointer = held[i].summary.instruction_pointer,
+                             .thread_pointer = held[i].summary.thread_pointer,
+                             .context = held[i].context,
+                             .context_size = context_size};
+        status = mdc_threadinfo_fill(&live->infos, live->identity.directory, &live->mappings, &thread, err);
+        if (status == MDC_OK) status = mdc_vec_push(&live->threads, &thread, 1, NULL, err);
+        int64_t region = mdc_mappings_find(&live->mappings, thread.stack_pointer);
+        if ((thread.flags & MDC_THREAD_NO_REGISTERS) == 0 && region >= 0)
+            mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
+    }
+    return status;
+}
+
+/* Everything that is to be of one moment. */
+static mdc_status gather(mdc_live *live, mdc_error *err) {
+    int task = live->identity.task;
+    mdc_status status = check_same(live, err);
+    if (status == MDC_OK) status = mdc_mappings_list(&live->mappings, task, live->options.dontdump, err);
+    if (status == MDC_OK)
+        status =
+            mdc_residency_scan(&live->residency, task, live->mappings.regions.data, live->mappings.regions.count, err);
+    if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);
+    if (status == MDC_OK)
+        status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
+    if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
+    if (status == MDC_OK) status = list_threads(live, err);
+    return status;
+}
+
+static void publish(mdc_live *live) {
+    const mdc_registers_layout *layout = mdc_holder_layout(live->holder);
+    live->system.xstate_mask = layout->xstate_mask;
+    live->system.xstate_size = layout->xstate_size;
+    live->lists = (mdc_lists){.regions = live->mappings.regions.data,
+                              .region_count = live->mappings.regions.count,
+                              .threads = live->threads.data,
+                              .thread_count = live->threads.count,
+                              .modules = live->modules.data,
+                              .module_count = live->modules.count,
+                              .texts = live->texts.texts.data,
+                              .text_count = live->texts.texts.count,
+                              .names = live->mappings.names.data,
+                              .name_count = live->mappings.names.count,
+                              .pool = live->mappings.pool.data,
+                              .pool_size = live->mappings.pool.count,
+                              .system = &live->system,
+                              .auxv_phdr = live->texts.phdr,
+                              .auxv_phnum = live->texts.phnum,
+                              .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};
+}
+
+/* Why a step under the stop failed, where it may have been because the target was let go or killed meanwhile. */
+static mdc_status blame(mdc_live *live, mdc_status status, mdc_error *err) {
+    mdc_error cause;
+    mdc_error_clear(&cause);
+    if (status != MDC_ERR_TARGET_GONE && status != MDC_OK && !memory_there(live))
+        mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
+    if (mdc_monitor_check(live->monitor, &cause) == MDC_OK) return status;
+    *err = cause;
+    return cause.code;
+}
+
+static mdc_status live_stop(mdc_source *source, mdc_error *err) {
+    mdc_live *live = live_of(source);
+    if (live->holder == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
+    mdc_status status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
+    if (status == MDC_OK) status = mdc_holder_stop(live->holder, err);
+    if (status != MDC_OK) return leave(live, status, err);
+    status = gather(live, err);
+    status = blame(live, status, err);
+    if (status == MDC_OK) {
+        publish(live);
+        return MDC_OK;
+    }
+    mdc_error ignored;
+    uint64_t frozen_ns;
+    mdc_error_clear(&ignored);
+    mdc_holder_resume(live->holder, &frozen_ns, &ignored);
+    return leave(live, status, err);
+}
+
+static const mdc_lists *live_lists(const mdc_source *source) { return &((const mdc_live *)source)->lists; }
+
+static size_t live_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
+                           size_t room, uint64_t *next) {
+    mdc_live *live = live_of(source);
+    if (region >= live->lists.region_count) {
+        *next = end;
+        return 0;
+    }
+    return mdc_residency_content(&live->residency, &live->lists.regions[region], first, end, runs, room, next);
+}
+
+static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
+                            int32_t *os_errno, mdc_error *err) {
+    mdc_live *live = live_of(source);
+    mdc_status status = mdc_memory_read(&live->memory, &live->mappings, spans, span_count, buffer, done, os_errno, err);
+    if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !memory_there(live)))
+        mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
+    /* The holder sets the reason before it lets the first thread go: without one, what was read is of the stop. */
+    if (status == MDC_OK) status = mdc_monitor_check(live->monitor, err);
+    return leave(live, status, err);
+}
+
+static mdc_status live_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+    mdc_live *live = live_of(source);
+    *frozen_ns = 0;
+    if (live->holder == NULL) return MDC_OK;
+    return leave(live, mdc_holder_resume(live->holder, frozen_ns, err), err);
+}
+
+static void live_free(mdc_source *source) {
+    mdc_live *live = live_of(source);
+    mdc_holder_free(live->holder);
+    if (live->memory_open) mdc_memory_close(&live->memory);
+    mdc_identity_close(&live->identity);
+    mdc_texts_fini(&live->texts);
+    mdc_residency_fini(&live->residency);
+    mdc_mappings_fini(&live->mappings);
+    mdc_vec_fini(&live->infos);
+    mdc_vec_fini(&live->threads);
+    mdc_vec_fini(&live->modules);
+    mdc_dealloc(live);
+}
+
+mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, mdc_error *err) {
+    static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
+                                       live_read,    live_resume, live_free};
+    mdc_live *live = mdc_alloc(1, sizeof *live, err);
+    if (live == NULL) return NULL;
+    live->source.ops = &ops;
+    live->source.pid = options->pid;
+    live->options = *options;
+    live->monitor = monitor;
+    live->identity.pidfd = live->identity.directory = live->identity.task = -1;
+    mdc_mappings_init(&live->mappings);
+    mdc_residency_init(&live->residency);
+    mdc_texts_init(&live->texts);
+    mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
+    mdc_vec_init(&live->threads, sizeof(mdc_thread));
+    mdc_vec_init(&live->modules, sizeof(mdc_module));
+    return &live->source;
+}

@@ -1,0 +1,96 @@
+/* Names, times and priorities of threads (see threadinfo.h). */
+#include "threadinfo.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+
+/* Of Windows (winbase.h): what readers know. */
+enum { NORMAL_PRIORITY_CLASS = 0x20, REALTIME_PRIORITY_CLASS = 0x100, PRIORITY_LIMIT = 15 };
+#define EPOCH_1601_S UINT64_C(11644473600) /* from 1601 to 1970 */
+#define UNITS_PER_S UINT64_C(10000000)     /* of 100 ns */
+
+static bool read_one(int directory, int32_t tid, mdc_threadinfo *info) {
+    char path[32];
+    mdc_error ignored;
+    cpu_set_t set;
+    mdc_error_clear(&ignored);
+    memset(info, 0, sizeof *info);
+    info->tid = tid;
+    snprintf(path, sizeof path, "task/%d", (int)tid);
+    int task = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (task < 0) return false;
+    mdc_status status = mdc_process_read_stat(task, &info->stat, &ignored);
+    close(task);
+    CPU_ZERO(&set); /* more than 1,024 processors: EINVAL, and the affinity is not known */
+    if (sched_getaffinity(tid, sizeof set, &set) == 0) memcpy(&info->affinity, &set, sizeof info->affinity);
+    return status == MDC_OK;
+}
+
+static int by_tid(const void *a, const void *b) {
+    int32_t x = ((const mdc_threadinfo *)a)->tid, y = ((const mdc_threadinfo *)b)->tid;
+    return x < y ? -1 : x > y;
+}
+
+mdc_status mdc_threadinfo_list(mdc_vec *infos, int directory, mdc_error *err) {
+    mdc_vec tids;
+    mdc_vec_init(&tids, sizeof(int32_t));
+    mdc_status status = mdc_process_threads(directory, &tids, err);
+    if (status == MDC_OK) status = mdc_vec_reserve(infos, tids.count, err);
+    for (size_t i = 0; status == MDC_OK && i < tids.count; i++) {
+        mdc_threadinfo info;
+        if (read_one(directory, mdc_vec_at(&tids, int32_t, i), &info))
+            status = mdc_vec_push(infos, &info, 1, NULL, err);
+    }
+    mdc_vec_fini(&tids);
+    if (status == MDC_OK && infos->count > 1) qsort(infos->data, infos->count, sizeof(mdc_threadinfo), by_tid);
+    return status;
+}
+
+/* Clock ticks -> 100 ns; numbers too large to be true give 0. */
+static uint64_t ticks_to_units(uint64_t ticks) {
+    long per_s = sysconf(_SC_CLK_TCK);
+    uint64_t units = 0;
+    return per_s > 0 && mdc_mul_u64(ticks, UNITS_PER_S, &units) ? units / (uint64_t)per_s : 0;
+}
+
+/* Ticks since boot -> 100 ns since 1601. */
+static uint64_t start_to_units(uint64_t ticks) {
+    struct timespec now, since_boot;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || clock_gettime(CLOCK_BOOTTIME, &since_boot) != 0) return 0;
+    int64_t boot = ((int64_t)now.tv_sec - (int64_t)since_boot.tv_sec) * (int64_t)UNITS_PER_S +
+                   ((int64_t)now.tv_nsec - (int64_t)since_boot.tv_nsec) / 100;
+    uint64_t sum = 0;
+    if (boot < 0 || !mdc_add_u64((uint64_t)boot + EPOCH_1601_S * UNITS_PER_S, ticks_to_units(ticks), &sum)) return 0;
+    return sum;
+}
+
+mdc_status mdc_threadinfo_fill(const mdc_vec *infos, int directory, mdc_mappings *pool_owner, mdc_thread *thread,
+                               mdc_error *err) {
+    mdc_threadinfo key = {.tid = (int32_t)thread->tid}, fresh;
+    const mdc_threadinfo *info =
+        infos->count == 0 ? NULL : bsearch(&key, infos->data, infos->count, sizeof(mdc_threadinfo), by_tid);
+    if (info == NULL) {
+        if (!read_one(directory, key.tid, &fresh)) return MDC_OK;
+        info = &fresh;
+    }
+    const mdc_process_stat *stat = &info->stat;
+    thread->affinity = info->affinity;
+    thread->create_time = start_to_units(stat->start_time);
+    thread->user_time = ticks_to_units(stat->user_ticks);
+    thread->kernel_time = ticks_to_units(stat->kernel_ticks);
+    /* stat's priority is negative for a real-time thread; nice grows as the priority falls. */
+    int64_t priority = stat->priority < 0 ? PRIORITY_LIMIT : -stat->nice;
+    if (priority > PRIORITY_LIMIT) priority = PRIORITY_LIMIT;
+    if (priority < -PRIORITY_LIMIT) priority = -PRIORITY_LIMIT;
+    thread->priority = (uint32_t)(int32_t)priority;
+    thread->priority_class = stat->priority < 0 ? REALTIME_PRIORITY_CLASS : NORMAL_PRIORITY_CLASS;
+    return mdc_mappings_intern(pool_owner, stat->name, stat->name_size, &thread->name, err);
+}
