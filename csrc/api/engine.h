@@ -46,6 +46,8 @@ typedef struct mdc_progress {
     uint64_t bytes_done;  /* of target memory, holes included */
     uint64_t bytes_total; /* 0 until the plan stands */
     uint64_t elapsed_ns;
+    int32_t aborted; /* not 0 once the dump has to end: cancelled, a limit passed, the target is gone */
+    int32_t reserved;
 } mdc_progress;
 /* cdef: end */
 #ifdef __cplusplus

@@ -47,5 +47,7 @@ mdc_progress mdc_monitor_read(const mdc_monitor *monitor) {
     progress.bytes_done = atomic_load_explicit(&monitor->bytes_done, memory_order_relaxed);
     progress.bytes_total = atomic_load_explicit(&monitor->bytes_total, memory_order_relaxed);
     progress.elapsed_ns = mdc_clock_ns() - monitor->started_ns;
+    progress.aborted = atomic_load_explicit(&monitor->abort, memory_order_relaxed);
+    progress.reserved = 0;
     return progress;
 }
