@@ -6,9 +6,9 @@
 #include "mappings.h"
 
 typedef struct mdc_memory {
-    int32_t tid; /* a living thread of the target */
-    int mem;     /* /proc/PID/mem */
-    size_t hint; /* region of the last read */
+    int32_t tid;      /* a living thread of the target */
+    int mem;          /* /proc/PID/mem */
+    size_t hint;      /* region of the last read */
     bool no_vm_readv; /* process_vm_readv is not allowed here, or the thread is gone: everything through mem */
 } mdc_memory;
 

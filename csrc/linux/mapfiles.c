@@ -1,0 +1,199 @@
+/* Looking at mapped files (see mapfiles.h). */
+#include "mapfiles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+
+static const char deleted_suffix[] = " (deleted)";
+enum { SUFFIX = sizeof deleted_suffix - 1 };
+
+typedef struct name_key {
+    const uint8_t *bytes;
+    size_t size;
+} name_key;
+
+static bool name_equal(const void *context, uint32_t number, const void *key) {
+    const mdc_mappings *mappings = context;
+    const name_key *wanted = key;
+    mdc_name name = mdc_vec_at(&mappings->names, mdc_name, number);
+    return name.size == wanted->size &&
+           memcmp(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), wanted->bytes, wanted->size) == 0;
+}
+
+mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t size, uint32_t *name_id,
+                           mdc_error *err) {
+    *name_id = 0;
+    if (size == 0) return MDC_OK;
+    uint32_t hash = mdc_slots_hash(&mappings->name_slots, bytes, size);
+    name_key wanted = {bytes, size};
+    int64_t number = mdc_slots_find(&mappings->name_slots, hash, name_equal, mappings, &wanted);
+    if (number < 0) {
+        mdc_name name;
+        mdc_status status = mdc_mappings_intern(mappings, bytes, size, &name, err);
+        if (status != MDC_OK) return status;
+        size_t at;
+        status = mdc_vec_push(&mappings->names, &name, 1, &at, err);
+        if (status != MDC_OK) return status;
+        if (at >= UINT32_MAX) return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "too many mapping names");
+        status = mdc_slots_add(&mappings->name_slots, hash, (uint32_t)at, err);
+        if (status != MDC_OK) return status;
+        number = (int64_t)at;
+    }
+    *name_id = (uint32_t)number + 1;
+    return MDC_OK;
+}
+
+typedef struct file_key {
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+} file_key;
+
+static bool file_equal(const void *context, uint32_t number, const void *key) {
+    const mdc_mappings *mappings = context;
+    const file_key *wanted = key;
+    const mdc_mapped_file *file = &mdc_vec_at(&mappings->files, mdc_mapped_file, number);
+    return file->inode == wanted->inode && file->dev_major == wanted->dev_major && file->dev_minor == wanted->dev_minor;
+}
+
+int64_t mdc_mapped_file_find(const mdc_mappings *mappings, uint32_t dev_major, uint32_t dev_minor, uint64_t inode) {
+    file_key key = {inode, dev_major, dev_minor};
+    uint32_t hash = mdc_slots_hash(&mappings->file_slots, &key, sizeof key);
+    return mdc_slots_find(&mappings->file_slots, hash, file_equal, mappings, &key);
+}
+
+/* The path below proc that leads to this name in the target's root. Absolute links in it would be resolved in our
+ * root, which is why every use compares device and inode. */
+static bool root_path(const uint8_t *name, size_t size, char *path, size_t room) {
+    if (size == 0 || name[0] != '/' || size + 5 > room || memchr(name, '\0', size) != NULL) return false;
+    memcpy(path, "root", 4);
+    memcpy(path + 4, name, size);
+    path[4 + size] = '\0';
+    return true;
+}
+
+static bool is_file(const struct statx *facts, const mdc_map_record *record) {
+    return facts->stx_ino == record->inode && facts->stx_dev_major == record->dev_major &&
+           facts->stx_dev_minor == record->dev_minor;
+}
+
+/* AT_STATX_DONT_SYNC: what the kernel has cached is enough, and a network or FUSE server (which may be the stopped
+ * target itself) is not asked. */
+static bool facts_of(int directory, const char *path, int follow, struct statx *facts) {
+    return statx(directory, path, follow | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_SIZE,
+                 facts) == 0;
+}
+
+static bool stat_by_path(int proc, const uint8_t *name, size_t size, const mdc_map_record *record,
+                         struct statx *facts) {
+    char path[PATH_MAX + 8];
+    return root_path(name, size, path, sizeof path) && facts_of(proc, path, AT_SYMLINK_NOFOLLOW, facts) &&
+           is_file(facts, record);
+}
+
+static void map_files_path(char *path, size_t room, uint64_t first, uint64_t end) {
+    snprintf(path, room, "map_files/%llx-%llx", (unsigned long long)first, (unsigned long long)end);
+}
+
+static bool has_suffix(const mdc_map_record *record) {
+    return record->name_size > SUFFIX && memcmp(record->name + record->name_size - SUFFIX, deleted_suffix, SUFFIX) == 0;
+}
+
+static void look(mdc_mapped_file *file, int proc, const mdc_map_record *record) {
+    file->flags = 0;
+    file->size = 0;
+    struct statx facts;
+    struct statx named;
+    char path[64];
+    map_files_path(path, sizeof path, record->first, record->end);
+    /* Through the link it is this very file, whatever its device is called (btrfs tells another one in maps). */
+    bool linked = facts_of(proc, path, 0, &facts) && facts.stx_ino == record->inode;
+    bool suffixed = has_suffix(record);
+    bool by_path = false;
+    if (suffixed || !linked) by_path = stat_by_path(proc, record->name, record->name_size, record, &named);
+    if (suffixed && linked && !by_path) {
+        /* The same question for file systems whose device differs from the one in maps. */
+        mdc_map_record same = *record;
+        same.dev_major = facts.stx_dev_major;
+        same.dev_minor = facts.stx_dev_minor;
+        by_path = stat_by_path(proc, record->name, record->name_size, &same, &named);
+    }
+    if (suffixed && !by_path) file->flags |= MDC_MAPPED_DELETED;
+    if (!linked && !by_path) return;
+    if (!linked) facts = named;
+    if (S_ISREG(facts.stx_mode)) {
+        file->flags |= MDC_MAPPED_REGULAR;
+        file->size = facts.stx_size;
+    }
+    if (S_ISCHR(facts.stx_mode)) file->flags |= MDC_MAPPED_CHAR;
+    if (S_ISCHR(facts.stx_mode) && facts.stx_rdev_major == 1 && facts.stx_rdev_minor == 5)
+        file->flags |= MDC_MAPPED_ZERO; /* Documentation/admin-guide/devices.txt: 1:5 */
+}
+
+/* Has the file the same name as when it was looked at? */
+static bool same_name(const mdc_mappings *mappings, const mdc_mapped_file *file, const mdc_map_record *record) {
+    size_t size = record->name_size;
+    if ((file->flags & MDC_MAPPED_DELETED) != 0) {
+        if (!has_suffix(record)) return false;
+        size -= SUFFIX;
+    }
+    if (file->name_id == 0) return size == 0;
+    mdc_name name = mdc_vec_at(&mappings->names, mdc_name, file->name_id - 1);
+    return name.size == size && memcmp(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), record->name, size) == 0;
+}
+
+mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_record *record, size_t *number,
+                               mdc_error *err) {
+    int64_t found = mdc_mapped_file_find(mappings, record->dev_major, record->dev_minor, record->inode);
+    mdc_mapped_file file = {.inode = record->inode, .dev_major = record->dev_major, .dev_minor = record->dev_minor};
+    if (found >= 0) {
+        *number = (size_t)found;
+        if (same_name(mappings, &mdc_vec_at(&mappings->files, mdc_mapped_file, *number), record)) return MDC_OK;
+    }
+    look(&file, proc, record);
+    size_t size = record->name_size - ((file.flags & MDC_MAPPED_DELETED) != 0 ? SUFFIX : 0);
+    mdc_status status = mdc_mapped_name(mappings, record->name, size, &file.name_id, err);
+    if (status != MDC_OK) return status;
+    if (found >= 0) {
+        mdc_vec_at(&mappings->files, mdc_mapped_file, *number) = file;
+        return MDC_OK;
+    }
+    status = mdc_vec_push(&mappings->files, &file, 1, number, err);
+    if (status != MDC_OK) return status;
+    if (*number >= UINT32_MAX) return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "too many mapped files");
+    file_key key = {file.inode, file.dev_major, file.dev_minor};
+    uint32_t hash = mdc_slots_hash(&mappings->file_slots, &key, sizeof key);
+    return mdc_slots_add(&mappings->file_slots, hash, (uint32_t)*number, err);
+}
+
+int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    char path[PATH_MAX + 8];
+    struct statx facts;
+    /* Looked at before it is opened: opening a FIFO or a device could do something. */
+    map_files_path(path, sizeof path, region->base, region->base + region->size);
+    if (facts_of(proc, path, 0, &facts)) {
+        if (!S_ISREG(facts.stx_mode)) return -1;
+        int linked = openat(proc, path, flags);
+        if (linked >= 0) return linked;
+    }
+    if (region->name_id == 0) return -1;
+    mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
+    if (!root_path(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, path, sizeof path)) return -1;
+    mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
+    if (!facts_of(proc, path, AT_SYMLINK_NOFOLLOW, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode))
+        return -1;
+    int fd = openat(proc, path, flags | O_NOFOLLOW);
+    if (fd >= 0 && (!facts_of(fd, "", AT_EMPTY_PATH, &facts) || !is_file(&facts, &record))) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}

@@ -1,0 +1,37 @@
+/* The files behind mappings, each looked at once per (device, inode): size, kind, name, and whether it was removed. */
+#ifndef MDC_LINUX_MAPFILES_H
+#define MDC_LINUX_MAPFILES_H
+
+#include "mappings.h"
+#include "maptext.h"
+
+/* mdc_mapped_file.flags */
+enum {
+    MDC_MAPPED_REGULAR = 0x01, /* size is known */
+    MDC_MAPPED_CHAR = 0x02,    /* a character device */
+    MDC_MAPPED_ZERO = 0x04,    /* it is /dev/zero */
+    MDC_MAPPED_DELETED = 0x08  /* the name was given with " (deleted)" and is no file's name */
+};
+
+typedef struct mdc_mapped_file {
+    uint64_t inode;
+    uint64_t size; /* bytes, if REGULAR */
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t name_id; /* of the name without " (deleted)" */
+    uint32_t flags;   /* MDC_MAPPED_* */
+} mdc_mapped_file;
+
+/* The file's number, or -1 if it has not been seen. */
+int64_t mdc_mapped_file_find(const mdc_mappings *mappings, uint32_t dev_major, uint32_t dev_minor, uint64_t inode);
+/* The file of a mapping with an inode and a name; looked at if it is new or has another name than before. */
+mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_record *record, size_t *number,
+                               mdc_error *err);
+/* Enters a name once and gives its id; 0 for the empty name. */
+mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t size, uint32_t *name_id,
+                           mdc_error *err);
+/* Opens the file that is mapped at [first, end), or fails with -1: through map_files (needs a capability), or by its
+ * path in the target's root if that still is the same file. O_RDONLY, O_CLOEXEC. */
+int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region);
+
+#endif

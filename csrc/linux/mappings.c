@@ -1,0 +1,329 @@
+/* Listing the mappings (see mappings.h). */
+#include "mappings.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "../api/engine.h"
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "../base/failpoint.h"
+#include "mapclass.h"
+#include "mapfiles.h"
+#include "maptext.h"
+#include "procmap.h"
+#include "smaps.h"
+
+/* What a second look into smaps may cost while the target stands, and what it costs: measured on Linux 6.18. */
+#define MDC_SMAPS_AGAIN_NS UINT64_C(50000000)
+enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };
+
+void mdc_mappings_init(mdc_mappings *mappings) {
+    memset(mappings, 0, sizeof *mappings);
+    mdc_vec_init(&mappings->regions, sizeof(mdc_region));
+    mdc_vec_init(&mappings->names, sizeof(mdc_name));
+    mdc_vec_init(&mappings->pool, 1);
+    mdc_vec_init(&mappings->flags, sizeof(mdc_smaps_entry));
+    mdc_vec_init(&mappings->files, sizeof(mdc_mapped_file));
+    mdc_slots_init(&mappings->name_slots);
+    mdc_slots_init(&mappings->file_slots);
+}
+
+void mdc_mappings_fini(mdc_mappings *mappings) {
+    mdc_vec_fini(&mappings->regions);
+    mdc_vec_fini(&mappings->names);
+    mdc_vec_fini(&mappings->pool);
+    mdc_vec_fini(&mappings->flags);
+    mdc_vec_fini(&mappings->files);
+    mdc_slots_fini(&mappings->name_slots);
+    mdc_slots_fini(&mappings->file_slots);
+}
+
+mdc_status mdc_mappings_intern(mdc_mappings *mappings, const void *bytes, size_t size, mdc_name *name, mdc_error *err) {
+    if (size > UINT32_MAX || mappings->pool.count > UINT32_MAX - size)
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "the names of the target take more than 4 GiB");
+    size_t at;
+    mdc_status status = mdc_vec_push(&mappings->pool, bytes, size, &at, err);
+    if (status != MDC_OK) return status;
+    name->offset = (uint32_t)at;
+    name->size = (uint32_t)size;
+    return MDC_OK;
+}
+
+int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address) {
+    const mdc_region *regions = mappings->regions.data;
+    size_t low = 0, high = mappings->regions.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (regions[middle].base <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0 || address - regions[low - 1].base >= regions[low - 1].size) return -1;
+    return (int64_t)low - 1;
+}
+
+typedef struct lister {
+    mdc_mappings *mappings;
+    int proc;
+} lister;
+
+/* Files are looked at here, before the stop, so that this takes no time of the target's. */
+static mdc_status seen_in_smaps(void *context, const mdc_map_record *record, mdc_error *err) {
+    const lister *self = context;
+    size_t number;
+    if (record->inode == 0) return MDC_OK;
+    return mdc_mapped_file_get(self->mappings, self->proc, record, &number, err);
+}
+
+mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err) {
+    lister self = {mappings, proc};
+    mappings->flags.count = 0;
+    mappings->flags_known = false;
+    mdc_status status = mdc_smaps_read(&mappings->flags, proc, UINT64_MAX, seen_in_smaps, &self, err);
+    if (status != MDC_OK) {
+        mappings->flags.count = 0;
+        return status;
+    }
+    if (mappings->flags.count == 0)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0,
+                        "the target has no memory: it has exited, or is a kernel thread");
+    mdc_vec_trim(&mappings->flags);
+    mappings->flags_known = true;
+    return MDC_OK;
+}
+
+/* The region of a record; mdc_region.reserved holds the permissions until it is classified. */
+static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err) {
+    mdc_mappings *mappings = self->mappings;
+    mdc_region region = {.base = record->first,
+                         .size = record->end - record->first,
+                         .file_offset = record->file_offset,
+                         .inode = record->inode,
+                         .dev_major = record->dev_major,
+                         .dev_minor = record->dev_minor,
+                         .reserved = record->perms};
+    if (((record->first | record->end) & (MDC_PAGE_SIZE - 1)) != 0)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "a mapping of the target is not made of whole pages");
+    if (mappings->regions.count > 0) {
+        const mdc_region *last = &mdc_vec_at(&mappings->regions, mdc_region, mappings->regions.count - 1);
+        /* Seen only where the target was not stopped: the list must stay in order all the same. */
+        if (region.base < last->base + last->size) return MDC_OK;
+    }
+    mdc_status status;
+    if (record->inode != 0) {
+        int64_t number = mdc_mapped_file_find(mappings, record->dev_major, record->dev_minor, record->inode);
+        size_t file = (size_t)number;
+        if (number < 0 || record->name != NULL) {
+            status = mdc_mapped_file_get(mappings, self->proc, record, &file, err);
+            if (status != MDC_OK) return status;
+        }
+        const mdc_mapped_file *known = &mdc_vec_at(&mappings->files, mdc_mapped_file, file);
+        region.name_id = known->name_id;
+        if ((known->flags & MDC_MAPPED_DELETED) != 0) region.facts |= MDC_FACT_DELETED;
+    } else {
+        status = mdc_mapped_name(mappings, record->name, record->name_size, &region.name_id, err);
+        if (status != MDC_OK) return status;
+    }
+    return mdc_vec_push(&mappings->regions, &region, 1, NULL, err);
+}
+
+/* A path is asked for once per file, and again where a file begins: on some file systems (subvolumes of btrfs) two
+ * files can have the same device and inode. */
+static bool wants_name(const void *context, const mdc_map_record *record) {
+    const lister *self = context;
+    if (record->inode == 0 || record->file_offset == 0) return true;
+    int64_t number = mdc_mapped_file_find(self->mappings, record->dev_major, record->dev_minor, record->inode);
+    if (number < 0) return true;
+    uint32_t id = mdc_vec_at(&self->mappings->files, mdc_mapped_file, (size_t)number).name_id;
+    if (id == 0) return true;
+    /* All anonymous inodes (perf, io_uring) are one inode, whatever they are called. */
+    mdc_name name = mdc_vec_at(&self->mappings->names, mdc_name, id - 1);
+    return mdc_vec_at(&self->mappings->pool, uint8_t, name.offset) != '/';
+}
+
+static mdc_status list_by_text(lister *self, mdc_error *err) {
+    mdc_map_reader *reader = mdc_map_reader_new(self->proc, "maps", err);
+    if (reader == NULL) return err->code;
+    mdc_status status;
+    for (;;) {
+        uint8_t *line;
+        size_t size;
+        mdc_map_record record;
+        status = mdc_map_reader_line(reader, &line, &size, err);
+        if (status != MDC_OK || line == NULL) break;
+        if (!mdc_map_parse(line, size, &record))
+            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "maps of the target holds a line that is none");
+        if (status == MDC_OK) status = add(self, &record, err);
+        if (status != MDC_OK) break;
+    }
+    mdc_map_reader_free(reader);
+    return status;
+}
+
+/* PROCMAP_QUERY sees the process' own mappings only; [vsyscall] is there in the text. */
+static mdc_status add_vsyscall(lister *self, mdc_error *err) {
+    const mdc_vec *flags = &self->mappings->flags;
+    if (flags->count == 0) return MDC_OK;
+    const mdc_smaps_entry *last = &mdc_vec_at(flags, mdc_smaps_entry, flags->count - 1);
+    if ((last->flags & MDC_SMAPS_VSYSCALL) == 0) return MDC_OK;
+    static const char name[] = "[vsyscall]";
+    mdc_map_record record = {.first = last->first,
+                             .end = last->end,
+                             .perms = last->flags & MDC_SMAPS_PERMS,
+                             .name = (const uint8_t *)name,
+                             .name_size = sizeof name - 1};
+    return add(self, &record, err);
+}
+
+static mdc_status list_all(lister *self, mdc_error *err) {
+    mdc_procmap procmap;
+    mdc_status status = mdc_procmap_open(&procmap, self->proc, err);
+    if (status != MDC_OK) return status;
+    mdc_procmap_step step;
+    mdc_map_record record;
+    int os_errno = 0;
+    while ((step = mdc_procmap_next(&procmap, wants_name, self, &record, &os_errno)) == MDC_PROCMAP_FOUND) {
+        status = add(self, &record, err);
+        if (status != MDC_OK) break;
+    }
+    mdc_procmap_close(&procmap);
+    if (status != MDC_OK) return status;
+    if (step == MDC_PROCMAP_FAILED) return mdc_map_fail(err, os_errno, "maps", "query");
+    if (step == MDC_PROCMAP_END) return add_vsyscall(self, err);
+    self->mappings->regions.count = 0;
+    return list_by_text(self, err);
+}
+
+static bool same_backing(const mdc_region *a, const mdc_region *b) {
+    if (a->reserved != b->reserved || a->inode != b->inode || a->dev_major != b->dev_major ||
+        a->dev_minor != b->dev_minor || a->name_id != b->name_id)
+        return false;
+    return a->inode == 0 || a->file_offset + (b->base - a->base) == b->file_offset;
+}
+
+/* Would the kernel have merged these neighbours if their flags were the same? (mm/vma.c: can_vma_merge_after) */
+static bool torn(const mdc_region *regions, size_t count, size_t index) {
+    const mdc_region *region = &regions[index];
+    if (index > 0 && regions[index - 1].base + regions[index - 1].size == region->base &&
+        same_backing(&regions[index - 1], region))
+        return true;
+    return index + 1 < count && region->base + region->size == regions[index + 1].base &&
+           same_backing(region, &regions[index + 1]);
+}
+
+static mdc_name name_of(const mdc_mappings *mappings, uint32_t name_id) {
+    return name_id == 0 ? (mdc_name){0, 0} : mdc_vec_at(&mappings->names, mdc_name, name_id - 1);
+}
+
+static uint32_t special_of(const uint8_t *name, size_t size) {
+    if (size == 6 && memcmp(name, "[heap]", 6) == 0) return MDC_SMAPS_HEAP;
+    if (size == 7 && memcmp(name, "[stack]", 7) == 0) return MDC_SMAPS_STACK;
+    return 0;
+}
+
+/* The inputs of mdc_map_classify for one region that do not come from smaps. */
+static void facts_of(const mdc_mappings *mappings, const mdc_region *region, uint32_t dontdump, mdc_map_facts *facts) {
+    memset(facts, 0, sizeof *facts);
+    mdc_name name = name_of(mappings, region->name_id);
+    facts->perms = region->reserved;
+    facts->name = name.size > 0 ? &mdc_vec_at(&mappings->pool, uint8_t, name.offset) : (const uint8_t *)"";
+    facts->name_size = name.size;
+    facts->dontdump = dontdump;
+    if (region->inode == 0) return;
+    int64_t number = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
+    if (number < 0) return;
+    const mdc_mapped_file *file = &mdc_vec_at(&mappings->files, mdc_mapped_file, (size_t)number);
+    facts->file_flags = file->flags;
+    facts->file_size = file->size;
+}
+
+static mdc_smaps_match look_up(const mdc_mappings *mappings, const mdc_vec *entries, size_t *cursor, size_t index,
+                               mdc_map_facts *facts) {
+    const mdc_region *regions = mappings->regions.data;
+    const mdc_region *region = &regions[index];
+    mdc_smaps_entry now = {.first = region->base,
+                           .end = region->base + region->size,
+                           .inode = region->inode,
+                           .device = mdc_smaps_device(region->dev_major, region->dev_minor),
+                           .flags = facts->perms};
+    if (facts->name_size > 0 && region->inode == 0) now.flags |= special_of(facts->name, facts->name_size);
+    mdc_smaps_match match = mdc_smaps_lookup(entries, cursor, &now, torn(regions, mappings->regions.count, index),
+                                             &facts->smaps_flags, &facts->resident);
+    facts->smaps_known = match != MDC_SMAPS_UNKNOWN;
+    facts->smaps_exact = match == MDC_SMAPS_EXACT;
+    return match;
+}
+
+/* One pass over all regions with what smaps said; *unknown_end: end of the last region it does not know. `again`: it
+ * has just been read, so only an exact match counts, and only for the regions that were not known. */
+static void classify(mdc_mappings *mappings, const mdc_vec *entries, uint32_t dontdump, bool again,
+                     uint64_t *unknown_end) {
+    mdc_region *regions = mappings->regions.data;
+    size_t cursor = 0;
+    *unknown_end = 0;
+    for (size_t i = 0; i < mappings->regions.count; i++) {
+        mdc_map_facts facts;
+        if (again && (regions[i].flags & MDC_REGION_CHANGED) == 0) continue;
+        facts_of(mappings, &regions[i], dontdump, &facts);
+        mdc_smaps_match match = look_up(mappings, entries, &cursor, i, &facts);
+        if (again && match != MDC_SMAPS_EXACT) continue;
+        mdc_map_classify(&regions[i], &facts);
+        if (again || (match != MDC_SMAPS_EXACT && mappings->flags_known)) regions[i].flags |= MDC_REGION_CHANGED;
+        if (match == MDC_SMAPS_UNKNOWN) *unknown_end = regions[i].base + regions[i].size;
+    }
+}
+
+/* What reading smaps up to this address would take, nanoseconds. */
+static uint64_t cost_of(const mdc_mappings *mappings, uint64_t end) {
+    const mdc_region *regions = mappings->regions.data;
+    uint64_t cost = 0;
+    for (size_t i = 0; i < mappings->regions.count && regions[i].base < end; i++) {
+        uint64_t pages = regions[i].resident / MDC_PAGE_SIZE;
+        cost += SMAPS_NS_PER_MAPPING + (pages < UINT32_MAX ? pages * SMAPS_NS_PER_PAGE : MDC_SMAPS_AGAIN_NS);
+        if (cost > MDC_SMAPS_AGAIN_NS) break;
+    }
+    return cost;
+}
+
+static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, uint64_t end, mdc_error *err) {
+    mdc_vec fresh;
+    mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    mdc_status status = mdc_smaps_read(&fresh, proc, end, NULL, NULL, &ignored);
+    if (status == MDC_OK)
+        classify(mappings, &fresh, dontdump, true, &end);
+    else if (status == MDC_ERR_NOMEM || status == MDC_ERR_TARGET_GONE)
+        *err = ignored;
+    else
+        status = MDC_OK; /* unknown stays unknown: do not dump */
+    mdc_vec_fini(&fresh);
+    return status;
+}
+
+mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
+    if (!mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE)
+        return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_GATHER, 0,
+                        "smaps of the target was not read, so what it asked not to dump is not known; say ignore to "
+                        "dump all the same");
+    int forced = MDC_FAILPOINT("maps:list");
+    if (forced != 0) return mdc_map_fail(err, forced, "maps", "read");
+    lister self = {mappings, proc};
+    mappings->regions.count = 0;
+    mdc_status status = mdc_vec_reserve(&mappings->regions, mappings->flags.count, err);
+    if (status == MDC_OK) status = list_all(&self, err);
+    if (status != MDC_OK) return status;
+    if (mappings->regions.count == 0)
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH, "the target has no memory any more");
+    uint64_t unknown_end;
+    classify(mappings, &mappings->flags, dontdump, false, &unknown_end);
+    if (unknown_end > 0 && mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE &&
+        cost_of(mappings, unknown_end) <= MDC_SMAPS_AGAIN_NS)
+        status = look_again(mappings, proc, dontdump, unknown_end, err);
+    mdc_region *regions = mappings->regions.data;
+    for (size_t i = 0; i < mappings->regions.count; i++) regions[i].reserved = 0;
+    mdc_vec_fini(&mappings->flags);
+    return status;
+}

@@ -1,0 +1,156 @@
+/* Reading /proc/PID (see process.h). */
+#include "process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+#include "maptext.h"
+
+enum { STAT_BYTES = 16 * 1024, READ_CHUNK = 16 * 1024 };
+
+mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err) {
+    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) return mdc_map_fail(err, errno, name, "open");
+    const size_t start = bytes->count;
+    mdc_status status = MDC_OK;
+    while (status == MDC_OK) {
+        uint8_t chunk[READ_CHUNK];
+        ssize_t got;
+        do {
+            got = read(fd, chunk, sizeof chunk);
+        } while (got < 0 && errno == EINTR);
+        if (got == 0) break;
+        if (got < 0)
+            status = mdc_map_fail(err, errno, name, "read");
+        else if ((size_t)got > limit - (bytes->count - start))
+            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "%s is longer than %zu bytes", name, limit);
+        else
+            status = mdc_vec_push(bytes, chunk, (size_t)got, NULL, err);
+    }
+    close(fd);
+    if (status != MDC_OK) bytes->count = start;
+    return status;
+}
+
+/* One blank-separated number of stat, signed or not (negative ones wrap, as the caller's types expect). */
+static bool next_number(const char **at, const char *end, uint64_t *value) {
+    const char *p = *at;
+    while (p < end && *p == ' ') p++;
+    bool negative = p < end && *p == '-';
+    if (negative) p++;
+    const char *digits = p;
+    uint64_t sum = 0;
+    for (; p < end && *p >= '0' && *p <= '9'; p++) sum = sum * 10 + (uint64_t)(*p - '0');
+    if (p == digits) return false;
+    *value = negative ? 0 - sum : sum;
+    *at = p;
+    return true;
+}
+
+/* Fields by their number in proc_pid_stat(5). 3 is a letter; what follows are numbers. */
+static bool parse_stat(const char *text, size_t size, mdc_process_stat *stat) {
+    enum { FIRST = 4, LAST = 51 };
+    uint64_t field[LAST + 1] = {0};
+    /* The name may hold anything, parentheses, blanks and newlines too: it ends at the last one. */
+    const char *open = memchr(text, '(', size);
+    const char *close = memrchr(text, ')', size);
+    if (open == NULL || close == NULL || close < open || size - (size_t)(close - text) < 4) return false;
+    size_t length = (size_t)(close - open) - 1;
+    stat->name_size = (uint32_t)(length < sizeof stat->name ? length : sizeof stat->name);
+    memcpy(stat->name, open + 1, stat->name_size);
+    stat->state = close[2];
+    const char *at = close + 3;
+    for (int i = FIRST; i <= LAST; i++) {
+        if (next_number(&at, text + size, &field[i])) continue;
+        if (i <= 28) return false; /* the later ones came with Linux 3.3 and 3.5 */
+        break;
+    }
+    stat->ppid = (int32_t)field[4];
+    stat->flags = field[9];
+    stat->user_ticks = field[14];
+    stat->kernel_ticks = field[15];
+    stat->priority = (int64_t)field[18];
+    stat->nice = (int64_t)field[19];
+    stat->threads = (uint32_t)field[20];
+    stat->start_time = field[22];
+    stat->start_stack = field[28];
+    stat->arg_start = field[48];
+    stat->arg_end = field[49];
+    stat->env_start = field[50];
+    stat->env_end = field[51];
+    return true;
+}
+
+mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_error *err) {
+    mdc_vec bytes;
+    mdc_vec_init(&bytes, 1);
+    memset(stat, 0, sizeof *stat);
+    mdc_status status = mdc_process_read_file(directory, "stat", STAT_BYTES, &bytes, err);
+    if (status == MDC_OK && (bytes.count == 0 || !parse_stat(bytes.data, bytes.count, stat)))
+        status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "stat of the target cannot be understood");
+    mdc_vec_fini(&bytes);
+    return status;
+}
+
+static int compare_tids(const void *a, const void *b) {
+    int32_t left = *(const int32_t *)a, right = *(const int32_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* The pid is the first field of stat: the directory may be known by descriptor only. */
+static mdc_status leader_of(int directory, int32_t *leader, mdc_error *err) {
+    char text[32] = "";
+    int fd = openat(directory, "stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return mdc_map_fail(err, errno, "stat", "open");
+    ssize_t got = read(fd, text, sizeof text - 1);
+    int os_errno = errno;
+    close(fd);
+    if (got <= 0) return mdc_map_fail(err, got < 0 ? os_errno : ESRCH, "stat", "read");
+    *leader = (int32_t)strtol(text, NULL, 10);
+    return MDC_OK;
+}
+
+mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err) {
+    int32_t leader = 0;
+    mdc_status status = leader_of(directory, &leader, err);
+    if (status != MDC_OK) return status;
+    int fd = openat(directory, "task", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    if (fd < 0) return mdc_map_fail(err, errno, "task", "open");
+    DIR *list = fdopendir(fd);
+    if (list == NULL) {
+        int os_errno = errno;
+        close(fd);
+        return mdc_map_fail(err, os_errno, "task", "read");
+    }
+    const size_t start = tids->count;
+    const struct dirent *entry;
+    errno = 0;
+    while (status == MDC_OK && (entry = readdir(list)) != NULL) {
+        char *end;
+        long tid = strtol(entry->d_name, &end, 10);
+        if (*end == '\0' && tid > 0 && tid <= INT32_MAX) {
+            int32_t number = (int32_t)tid;
+            status = mdc_vec_push(tids, &number, 1, NULL, err);
+        }
+        errno = 0;
+    }
+    if (status == MDC_OK && errno != 0) status = mdc_map_fail(err, errno, "task", "read");
+    closedir(list);
+    if (status != MDC_OK) return status;
+    int32_t *found = (int32_t *)tids->data + start;
+    size_t count = tids->count - start;
+    if (count == 0) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH, "the target has no threads");
+    qsort(found, count, sizeof *found, compare_tids);
+    for (size_t i = 0; i < count; i++) {
+        if (found[i] != leader) continue;
+        memmove(&found[1], &found[0], i * sizeof *found);
+        found[0] = leader;
+        break;
+    }
+    return MDC_OK;
+}

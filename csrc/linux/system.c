@@ -1,0 +1,139 @@
+/* Facts about the machine and the times of a process (see process.h). */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
+#include "../base/fail.h"
+#include "process.h"
+
+enum { CPUINFO_MAX = 1 << 20, PROCESSOR_ARCHITECTURE_AMD64 = 9, PLATFORM_LINUX = 0x8201 };
+
+/* The value of a line "key<blanks>: value" of cpuinfo, from *at on; false at the end of the text. */
+static bool next_line(const char **at, const char *end, const char **key, size_t *key_size, const char **value,
+                      size_t *value_size) {
+    if (*at >= end) return false;
+    const char *line = *at;
+    const char *stop = memchr(line, '\n', (size_t)(end - line));
+    if (stop == NULL) stop = end;
+    *at = stop < end ? stop + 1 : end;
+    const char *colon = memchr(line, ':', (size_t)(stop - line));
+    *key = line;
+    *value = colon != NULL ? colon + 1 : stop;
+    const char *key_end = colon != NULL ? colon : stop;
+    while (key_end > line && (key_end[-1] == ' ' || key_end[-1] == '\t')) key_end--;
+    while (*value < stop && **value == ' ') ++*value;
+    *key_size = (size_t)(key_end - line);
+    *value_size = (size_t)(stop - *value);
+    return true;
+}
+
+static bool is_key(const char *key, size_t size, const char *name) {
+    return size == strlen(name) && memcmp(key, name, size) == 0;
+}
+
+static uint32_t decimal(const char *text, size_t size) {
+    uint32_t sum = 0;
+    for (size_t i = 0; i < size && text[i] >= '0' && text[i] <= '9' && sum < 100000000; i++)
+        sum = sum * 10 + (uint32_t)(text[i] - '0');
+    return sum;
+}
+
+/* Values of the first processor; how many there are. */
+static uint32_t parse_cpuinfo(mdc_system *system, const char *text, size_t size) {
+    const char *at = text, *key, *value;
+    size_t key_size, value_size;
+    uint32_t processors = 0, family = 0, model = 0, stepping = 0;
+    while (next_line(&at, text + size, &key, &key_size, &value, &value_size)) {
+        if (is_key(key, key_size, "processor")) processors++;
+        if (processors != 1) continue;
+        if (is_key(key, key_size, "cpu family")) family = decimal(value, value_size);
+        if (is_key(key, key_size, "model")) model = decimal(value, value_size);
+        if (is_key(key, key_size, "stepping")) stepping = decimal(value, value_size);
+        if (is_key(key, key_size, "vendor_id"))
+            memcpy(system->vendor, value, value_size < sizeof system->vendor ? value_size : sizeof system->vendor);
+    }
+    system->level = (uint16_t)family;
+    system->revision = (uint16_t)((model & 0xFF) << 8 | (stepping & 0xFF));
+    return processors;
+}
+
+static mdc_status read_processor(mdc_system *system, mdc_error *err) {
+    mdc_vec bytes;
+    mdc_error why;
+    mdc_vec_init(&bytes, 1);
+    mdc_error_clear(&why);
+    uint32_t processors = 0;
+    mdc_status status = mdc_process_read_file(AT_FDCWD, "/proc/cpuinfo", CPUINFO_MAX, &bytes, &why);
+    if (status == MDC_OK && bytes.count > 0) processors = parse_cpuinfo(system, bytes.data, bytes.count);
+    mdc_vec_fini(&bytes);
+    if (status == MDC_ERR_NOMEM) {
+        *err = why;
+        return status;
+    }
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (processors == 0 && online > 0) processors = online > 255 ? 255 : (uint32_t)online;
+    system->processors = (uint8_t)(processors > 255 ? 255 : processors);
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned eax, ebx, ecx, edx;
+    if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0) {
+        system->version_information = eax;
+        system->feature_information = edx;
+    }
+#endif
+    return MDC_OK;
+}
+
+static void parse_release(mdc_system *system, const char *release) {
+    uint32_t parts[3] = {0, 0, 0};
+    const char *at = release;
+    for (int i = 0; i < 3; i++) {
+        parts[i] = decimal(at, strlen(at));
+        while (*at >= '0' && *at <= '9') at++;
+        if (*at != '.') break;
+        at++;
+    }
+    system->major = parts[0];
+    system->minor = parts[1];
+    system->build = parts[2];
+}
+
+static uint32_t seconds(uint64_t ticks, uint64_t per_second) {
+    uint64_t whole = ticks / per_second;
+    return whole > UINT32_MAX ? UINT32_MAX : (uint32_t)whole;
+}
+
+mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const mdc_process_stat *stat, mdc_error *err) {
+    memset(system, 0, sizeof *system);
+    system->architecture = PROCESSOR_ARCHITECTURE_AMD64;
+    system->platform = PLATFORM_LINUX;
+    struct utsname name;
+    if (uname(&name) == 0) {
+        char line[sizeof name];
+        parse_release(system, name.release);
+        /* The line Breakpad writes to CSDVersion. */
+        int size = snprintf(line, sizeof line, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
+        if (size > 0) {
+            mdc_status status = mdc_mappings_intern(pool_owner, line, strlen(line), &system->version, err);
+            if (status != MDC_OK) return status;
+        }
+    }
+    mdc_status status = read_processor(system, err);
+    if (status != MDC_OK) return status;
+    long clock = sysconf(_SC_CLK_TCK);
+    uint64_t per_second = clock > 0 ? (uint64_t)clock : 100;
+    system->user_time_s = seconds(stat->user_ticks, per_second);
+    system->kernel_time_s = seconds(stat->kernel_ticks, per_second);
+    /* start_time counts from boot; when that was follows from the two clocks. */
+    struct timespec now, up;
+    if (clock_gettime(CLOCK_REALTIME, &now) == 0 && clock_gettime(CLOCK_BOOTTIME, &up) == 0 && now.tv_sec > up.tv_sec)
+        system->create_time_s = (uint64_t)(now.tv_sec - up.tv_sec) + stat->start_time / per_second;
+    return MDC_OK;
+}

@@ -1,0 +1,141 @@
+/* The text streams of a process, Breakpad's set (see process.h). Texts that the kernel makes are copied; the command
+ * line, the environment and the auxiliary vector are target memory and told by address, so that the callee is asked. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "process.h"
+
+/* Bytes. cpuinfo has about 1.5 KiB per processor; 60,000 mappings with long paths make 10 MiB of maps. */
+enum {
+    CPUINFO_MAX = 1 << 20,
+    STATUS_MAX = 64 << 10,
+    LSB_RELEASE_MAX = 64 << 10,
+    AUXV_MAX = 64 << 10,
+    MAPS_MAX = 64 << 20,
+    ARGUMENTS_MAX = 8 << 20
+};
+
+void mdc_texts_init(mdc_texts *texts) {
+    memset(texts, 0, sizeof *texts);
+    mdc_vec_init(&texts->texts, sizeof(mdc_text));
+    mdc_vec_init(&texts->bytes, 1);
+}
+
+void mdc_texts_fini(mdc_texts *texts) {
+    mdc_vec_fini(&texts->texts);
+    mdc_vec_fini(&texts->bytes);
+}
+
+/* Appends the file's bytes; mdc_text.address holds their offset until the end. A file that is missing, forbidden or
+ * too long costs its stream only. */
+static mdc_status add_file(mdc_texts *texts, uint32_t stream, int directory, const char *name, size_t limit,
+                           mdc_error *err) {
+    mdc_error why;
+    mdc_error_clear(&why);
+    const size_t start = texts->bytes.count;
+    mdc_status status = mdc_process_read_file(directory, name, limit, &texts->bytes, &why);
+    if (status == MDC_ERR_NOMEM || (status == MDC_ERR_TARGET_GONE && why.os_errno == ESRCH)) {
+        *err = why;
+        return status;
+    }
+    if (status != MDC_OK || texts->bytes.count == start) return MDC_OK;
+    mdc_text text = {.stream = stream, .address = start, .size = texts->bytes.count - start};
+    return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
+}
+
+static mdc_status add_memory(mdc_texts *texts, uint32_t stream, uint64_t first, uint64_t end, mdc_error *err) {
+    if (first == 0 || end <= first) return MDC_OK;
+    mdc_text text = {.stream = stream, .address = first, .size = mdc_min_u64(end - first, ARGUMENTS_MAX)};
+    return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
+}
+
+/* Where the auxiliary vector stands in the target. The kernel puts it above argc, the arguments' and the environment's
+ * addresses, and below their strings (fs/binfmt_elf.c: create_elf_tables); a program may have cut its environment short
+ * since, so its terminator says little, and the vector is recognised by its bytes instead. 0: not found. */
+static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t *auxv, size_t size) {
+    enum { WINDOW = 32 * 1024 };
+    uint8_t window[WINDOW];
+    if (size < sizeof(Elf64_auxv_t) || size > WINDOW / 2) return 0;
+    uint64_t at = stat->start_stack & ~UINT64_C(7);
+    /* Without the strings' address: argc and a few thousand pointers. */
+    uint64_t end = stat->arg_start > at ? stat->arg_start : at + 2 * WINDOW;
+    end = mdc_min_u64(end, at + ARGUMENTS_MAX);
+    if (at == 0 || end < at) return 0;
+    int mem = openat(proc, "mem", O_RDONLY | O_CLOEXEC);
+    if (mem < 0) return 0;
+    uint64_t found = 0;
+    while (found == 0 && end - at >= size) {
+        size_t want = (size_t)mdc_min_u64(end - at, sizeof window);
+        ssize_t got = pread(mem, window, want, (off_t)at);
+        if (got < (ssize_t)size) break;
+        for (size_t i = 0; i + size <= (size_t)got; i += 8) {
+            if (memcmp(window + i, auxv, size) != 0) continue;
+            found = at + i;
+            break;
+        }
+        /* The last bytes may hold the beginning of it: they come again. */
+        at += ((size_t)got - size + 8) & ~(size_t)7;
+    }
+    close(mem);
+    return found;
+}
+
+static mdc_status add_auxv(mdc_texts *texts, int proc, mdc_error *err) {
+    const size_t start = texts->bytes.count;
+    const size_t before = texts->texts.count;
+    mdc_status status = add_file(texts, MDC_STREAM_AUXV, proc, "auxv", AUXV_MAX, err);
+    if (status != MDC_OK || texts->texts.count == before) return status;
+    const uint8_t *bytes = (const uint8_t *)texts->bytes.data + start;
+    size_t size = texts->bytes.count - start;
+    for (size_t i = 0; i + sizeof(Elf64_auxv_t) <= size; i += sizeof(Elf64_auxv_t)) {
+        Elf64_auxv_t entry;
+        memcpy(&entry, bytes + i, sizeof entry);
+        if (entry.a_type == AT_NULL) break;
+        if (entry.a_type == AT_PHDR) texts->phdr = entry.a_un.a_val;
+        if (entry.a_type == AT_PHNUM && entry.a_un.a_val <= UINT16_MAX) texts->phnum = (uint32_t)entry.a_un.a_val;
+        if (entry.a_type == AT_CLKTCK && entry.a_un.a_val <= UINT32_MAX)
+            texts->clock_ticks = (uint32_t)entry.a_un.a_val;
+    }
+    return MDC_OK;
+}
+
+/* Offsets become pointers, now that the bytes stay where they are. */
+static void fix_up(mdc_texts *texts, int proc, const mdc_process_stat *stat) {
+    for (size_t i = 0; i < texts->texts.count; i++) {
+        mdc_text *text = &mdc_vec_at(&texts->texts, mdc_text, i);
+        if (text->stream == MDC_STREAM_CMDLINE || text->stream == MDC_STREAM_ENVIRON) continue;
+        text->data = (const uint8_t *)texts->bytes.data + text->address;
+        text->address = 0;
+        if (text->stream != MDC_STREAM_AUXV) continue;
+        text->address = find_auxv(proc, stat, text->data, (size_t)text->size);
+        /* Changed by the program: it is asked about with the stack's beginning, which lies right below. */
+        if (text->address == 0) text->address = stat->start_stack;
+    }
+}
+
+mdc_status mdc_texts_read(mdc_texts *texts, int proc, const mdc_process_stat *stat, mdc_error *err) {
+    texts->texts.count = 0;
+    texts->bytes.count = 0;
+    mdc_status status = add_file(texts, MDC_STREAM_CPUINFO, AT_FDCWD, "/proc/cpuinfo", CPUINFO_MAX, err);
+    if (status == MDC_OK) status = add_file(texts, MDC_STREAM_STATUS, proc, "status", STATUS_MAX, err);
+    /* The dumper's, as Breakpad does: the target's root could be anything, a FIFO too. Distributions without this file
+     * have their facts in os-release, in the same form. */
+    const size_t before = texts->texts.count;
+    if (status == MDC_OK)
+        status = add_file(texts, MDC_STREAM_LSB_RELEASE, AT_FDCWD, "/etc/lsb-release", LSB_RELEASE_MAX, err);
+    if (status == MDC_OK && texts->texts.count == before)
+        status = add_file(texts, MDC_STREAM_LSB_RELEASE, AT_FDCWD, "/etc/os-release", LSB_RELEASE_MAX, err);
+    if (status == MDC_OK) status = add_memory(texts, MDC_STREAM_CMDLINE, stat->arg_start, stat->arg_end, err);
+    if (status == MDC_OK) status = add_memory(texts, MDC_STREAM_ENVIRON, stat->env_start, stat->env_end, err);
+    if (status == MDC_OK) status = add_auxv(texts, proc, err);
+    if (status == MDC_OK) status = add_file(texts, MDC_STREAM_MAPS, proc, "maps", MAPS_MAX, err);
+    if (status != MDC_OK) return status;
+    mdc_vec_trim(&texts->bytes);
+    fix_up(texts, proc, stat);
+    return MDC_OK;
+}
