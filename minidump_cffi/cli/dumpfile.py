@@ -457,6 +457,8 @@ def read_dump(path: str | os.PathLike[str]) -> DumpFile:
     with open(path, "rb") as stream:
         reader = _Reader(stream)
         try:
+            if reader.size < _HEADER.size:
+                raise _Damage(f"this is not a minidump: it has only {reader.size} bytes")
             signature, version, count, rva, _, timestamp, flags = _HEADER.unpack(reader.read(0, _HEADER.size))
             if signature != _SIGNATURE or version & 0xFFFF != _VERSION:
                 raise _Damage("this is not a minidump: it does not begin with MDMP and the version 0xa793")

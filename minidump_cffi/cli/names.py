@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import Final
 
+from ..enums import GapReason, MemoryProtect
+
 #: Stream numbers: Microsoft's, Breakpad's and Crashpad's, LLDB's, our own.
 STREAMS: Final[dict[int, str]] = {
     0: "Unused",
@@ -79,29 +81,24 @@ PLATFORMS: Final[dict[int, str]] = {
     0x8206: "Fuchsia",
 }
 
-GAP_REASONS: Final[dict[int, str]] = {1: "read failed", 2: "behind the end of the file", 3: "not reached"}
-
-STATES: Final[dict[int, str]] = {0x1000: "commit", 0x2000: "reserve", 0x10000: "free"}
-TYPES: Final[dict[int, str]] = {0x20000: "private", 0x40000: "mapped", 0x1000000: "image"}
-_PROTECTIONS: Final[dict[int, str]] = {
-    0x00: "",
-    0x01: "---",
-    0x02: "r--",
-    0x04: "rw-",
-    0x08: "rc-",
-    0x10: "--x",
-    0x20: "r-x",
-    0x40: "rwx",
-    0x80: "rcx",
+GAP_REASONS: Final[dict[int, str]] = {
+    GapReason.READ_FAILED: "the read failed",
+    GapReason.BEYOND_EOF: "behind the end of the mapped file",
+    GapReason.TRUNCATED: "not reached",
 }
 
-
-class ProtectModifier(IntFlag):
-    """Modifiers beside the base protection of a region."""
-
-    GUARD = 0x100
-    NOCACHE = 0x200
-    WRITECOMBINE = 0x400
+_ACCESS: Final[dict[int, str]] = {
+    0: "",
+    MemoryProtect.NOACCESS: "---",
+    MemoryProtect.READONLY: "r--",
+    MemoryProtect.READWRITE: "rw-",
+    MemoryProtect.WRITECOPY: "rc-",
+    MemoryProtect.EXECUTE: "--x",
+    MemoryProtect.EXECUTE_READ: "r-x",
+    MemoryProtect.EXECUTE_READWRITE: "rwx",
+    MemoryProtect.EXECUTE_WRITECOPY: "rcx",
+}
+_MODIFIERS: Final = (MemoryProtect.GUARD, MemoryProtect.NOCACHE, MemoryProtect.WRITECOMBINE)
 
 
 def stream_name(number: int) -> str:
@@ -109,8 +106,17 @@ def stream_name(number: int) -> str:
     return STREAMS.get(number, f"0x{number:08x}")
 
 
+def flags(kind: type[IntFlag], value: int) -> str:
+    """Names of the bits that are set, in lower case and joined by ``+``; bits without a name as a number."""
+    words = [(flag.name or "").lower() for flag in kind if value & flag]
+    rest = value
+    for flag in kind:
+        rest &= ~flag
+    return "+".join([*words, *([f"{rest:#x}"] if rest else [])])
+
+
 def protection(value: int) -> str:
     """Letters for a PAGE_* value, with its modifiers: ``rw-``, ``r--+guard``; c stands for copy on write."""
-    base = _PROTECTIONS.get(value & 0xFF, f"0x{value & 0xFF:02x}")
-    modifiers = [flag.name.lower() for flag in ProtectModifier if value & flag and flag.name]
+    base = _ACCESS.get(value & 0xFF, f"0x{value & 0xFF:02x}")
+    modifiers = [(flag.name or "").lower() for flag in _MODIFIERS if value & flag]
     return "+".join([base, *modifiers])

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from ..enums import MemoryState, MemoryType
 from . import names, text
 from .console import Exit, put_json, say
 from .dumpfile import DumpFile, read_dump
@@ -125,9 +126,9 @@ def _regions(dump: DumpFile) -> None:
             f"{region.base:#x}",
             text.size(region.size),
             text.size(region.stored) if region.stored else "-",
-            names.STATES.get(region.state, ""),
+            names.flags(MemoryState, region.state),
             names.protection(region.protect),
-            names.TYPES.get(region.type, ""),
+            names.flags(MemoryType, region.type),
             region.name,
         )
         for region in dump.regions

@@ -1,0 +1,8 @@
+"""``python -m minidump_cffi`` is the same as ``minidump-cffi``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The command line: ``minidump-cffi`` and ``python -m minidump_cffi``.
+
+One module per subcommand, each with ``add_parser`` and ``run``; `main` maps what they raise to exit statuses.
+Data goes to stdout only where it was asked for, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from ..errors import DumpError, FilterError
+from . import demo, dump, plan, show
+from .console import PROGRAM, Exit, UsageError, say
+
+__all__ = ["main"]
+
+_STATUSES = """\
+exit status: 0 complete, 1 error, 2 wrong usage, 3 written with gaps (memory that could not be read), 130 interrupted
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Take minidumps of live processes, decided by a compiled filter.",
+        epilog=_STATUSES,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (dump, plan, show, demo):
+        command.add_parser(commands)
+    return parser
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        The arguments without the name of the program; those of this process if None.
+
+    Returns
+    -------
+    int
+        The exit status, see `minidump_cffi.cli.console.Exit`.
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as end:  # argparse has said what is wrong
+        return int(end.code or 0)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = int(args.run(args))
+        sys.stdout.flush()
+        return status
+    except UsageError as error:
+        say(str(error))
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        say("interrupted; nothing was left behind and the process runs on")
+        return Exit.INTERRUPTED
+    except BrokenPipeError as error:
+        if isinstance(error, DumpError):
+            say(str(error))
+        # Whoever read our output has gone. Python would complain once more while it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.ERROR
+    except (DumpError, OSError) as error:
+        say(_describe(error))
+        return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
+    except MemoryError:
+        say("there is not enough memory")
+        return Exit.ERROR
+
+
+def _describe(error: Exception) -> str:
+    """One line: what happened, and what would help."""
+    if isinstance(error, DumpError):
+        hint = getattr(error, "hint", None)
+        message = str(error)
+        return f"{message} ({hint})" if hint and hint not in message else message
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

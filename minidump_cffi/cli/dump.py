@@ -1,0 +1,75 @@
+"""``dump PID -o FILE``: write a minidump of a live process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from ..dumping import write_dump
+from ..report import DumpReport
+from . import text
+from .console import PROGRAM, Exit, UsageError, put_json, say
+from .options import add_target, load_filter
+from .progress import ProgressLine
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "dump",
+        help="write a minidump of a live process",
+        description="Write a minidump of a live process. The file stands complete under its name or not at all.",
+    )
+    add_target(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump; - for stdout")
+    parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dump; status 3 if memory that was asked for could not be read."""
+    to_stdout = args.output == "-"
+    if to_stdout and args.json:
+        raise UsageError("--json and -o - both want stdout; give the dump a file")
+    if to_stdout and sys.stdout.isatty():
+        raise UsageError("a dump is not for a terminal; give -o FILE, or send stdout somewhere")
+    rules = load_filter(args.filter)
+    with ProgressLine(sys.stderr) as line:
+        report = write_dump(
+            args.pid,
+            1 if to_stdout else args.output,
+            args.type,
+            filter=rules,
+            deadline=args.deadline,
+            max_stop=args.max_stop,
+            stop_timeout=args.stop_timeout,
+            untouched=args.untouched,
+            dontdump=args.dontdump,
+            fsync=args.fsync,
+            progress=line if line.active else None,
+        )
+    say(summary(report, "the dump on stdout" if to_stdout else args.output))
+    say_warnings(report)
+    if args.json:
+        put_json(report.to_dict())
+    return Exit.OK if report.complete else Exit.GAPS
+
+
+def summary(report: DumpReport, name: str) -> str:
+    """One line about a dump that was written."""
+    words = [
+        f"{name}: {text.size(report.file_bytes)}",
+        f"{text.size(report.memory_bytes)} of memory in {text.plural(len(report.regions), 'region')}",
+        text.plural(len(report.threads), "thread"),
+        f"stopped for {text.span(report.frozen)} of {text.span(report.total)}",
+    ]
+    if not report.complete:
+        words.append(f"NOT COMPLETE: {text.plural(len(report.gaps), 'gap')}; `{PROGRAM} show` lists them")
+    return ", ".join(words)
+
+
+def say_warnings(report: DumpReport) -> None:
+    """Say on stderr what a reader of the dump should know."""
+    for message in report.messages:
+        say(f"warning: {message}")

@@ -1,0 +1,88 @@
+"""Arguments that more than one subcommand takes, and how their text is read."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Final
+
+from ..enums import DumpType
+from ..filters import Filter
+
+_SHORT: Final = {"full": DumpType.WITH_FULL_MEMORY}
+
+
+def _plain(name: str) -> str:
+    """A name without what people spell differently: WITH_THREAD_INFO, MiniDumpWithThreadInfo, thread-info."""
+    return name.lower().replace("_", "").replace("-", "").removeprefix("minidump").removeprefix("with")
+
+
+_TYPES: Final = {_plain(str(flag.name)): flag for flag in DumpType} | {"normal": DumpType.NORMAL} | _SHORT
+
+
+def dump_type(word: str) -> DumpType:
+    """Read ``--type``: names of MINIDUMP_TYPE bits joined by ``+``, or a number."""
+    try:
+        return DumpType(int(word, 0))
+    except ValueError:
+        pass
+    result = DumpType.NORMAL
+    for part in word.split("+"):
+        flag = _TYPES.get(_plain(part.strip()))
+        if flag is None:
+            known = ", ".join(sorted(str(bit.name).lower() for bit in DumpType))
+            raise argparse.ArgumentTypeError(f"{part!r} is no dump type; known are normal, full, {known}, or a number")
+        result |= flag
+    return result
+
+
+def process_id(word: str) -> int:
+    """Read a process id."""
+    if not word.isdecimal() or not 0 < int(word) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{word!r} is no process id; give a positive number")
+    return int(word)
+
+
+def seconds(word: str) -> float:
+    """Read a number of seconds above 0."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is no time; give seconds above 0, such as 0.5")
+    return value
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add whom to dump and what of it."""
+    parser.add_argument("pid", metavar="PID", type=process_id, help="the process")
+    parser.add_argument(
+        "--type",
+        metavar="TYPE",
+        type=dump_type,
+        default="normal",
+        help="normal, full, names of MINIDUMP_TYPE bits joined by +, or a number (default: %(default)s)",
+    )
+    parser.add_argument("--filter", metavar="FILE", help="filter rules, a TOML file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument(
+        "--dontdump",
+        choices=("honour", "ask", "ignore"),
+        default="honour",
+        help="memory marked MADV_DONTDUMP: leave it out, ask the filter, or take no notice (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--untouched",
+        choices=("auto", "hole", "omit"),
+        default="auto",
+        help="never touched pages: holes in the file, left out, or as the output allows (default: %(default)s)",
+    )
+    parser.add_argument("--deadline", metavar="S", type=seconds, help="give up after this many seconds")
+    parser.add_argument("--max-stop", metavar="S", type=seconds, help="never stop the process longer than this")
+    parser.add_argument("--stop-timeout", metavar="S", type=seconds, help="how long one thread may take to stop")
+
+
+def load_filter(path: str | None) -> Filter | None:
+    """Read the filter file, if one was named."""
+    return None if path is None else Filter.from_file(path)

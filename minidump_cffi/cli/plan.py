@@ -1,0 +1,47 @@
+"""``plan PID``: what a dump would hold, region by region and rule by rule, without reading memory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from ..dumping import plan_dump
+from .console import Exit, put_json
+from .dump import say_warnings
+from .options import add_target, load_filter
+from .regions import put_regions, put_rules, totals
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "plan",
+        help="print what a dump would hold, without reading memory",
+        description="Print the region table and the bytes by rule. The process stops for its registers only.",
+    )
+    add_target(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan and print."""
+    report = plan_dump(
+        args.pid,
+        args.type,
+        filter=load_filter(args.filter),
+        deadline=args.deadline,
+        max_stop=args.max_stop,
+        stop_timeout=args.stop_timeout,
+        untouched=args.untouched,
+        dontdump=args.dontdump,
+    )
+    if args.json:
+        put_json(report.to_dict())
+    else:
+        put_regions(sys.stdout, report)
+        sys.stdout.write("\n")
+        put_rules(sys.stdout, report)
+        sys.stdout.write(f"\n{totals(report)}\n")
+    say_warnings(report)
+    return Exit.OK
