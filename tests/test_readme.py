@@ -1,0 +1,126 @@
+"""Every command and every Python example of the README and of docs/ runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]+)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in this language."""
+    return [match[2] for match in FENCE.finditer(page.read_text("utf-8")) if match[1] == language]
+
+
+def commands(page: Path) -> list[str]:
+    """The shell lines of a page."""
+    return [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def setup_commands() -> list[str]:
+    """The README's lines that begin with nothing but Python and a compiler."""
+    return [line for line in commands(PAGES[0]) if "venv" in line]
+
+
+@pytest.fixture
+def pid() -> Iterator[int]:
+    """A process that only waits."""
+    program = "import sys; print('ready', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield child.pid
+        assert child.poll() is None, "the process did not run on"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python(page: Path, pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python examples of a page, in order and in one namespace; `pid` is that of a running process."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "example", "pid": pid}
+    for text in blocks(page, "python"):
+        exec(compile(text, str(page), "exec"), namespace)  # the pages are ours
+
+
+def test_toml_is_a_filter() -> None:
+    """Every TOML example is a filter file."""
+    from minidump_cffi import Filter
+
+    texts = [text for page in PAGES for text in blocks(page, "toml")]
+    assert texts
+    for text in texts:
+        made = Filter.from_toml(text)
+        assert made.rules
+        assert Filter.from_toml(made.to_toml()) == made
+
+
+def test_shell_commands(pid: int, tmp_path: Path) -> None:
+    """The commands of the README that need no set-up, in order, on a running process."""
+    (tmp_path / "rules.toml").write_text(blocks(PAGES[0], "toml")[0])
+    found = [line for line in commands(PAGES[0]) if line not in setup_commands()]
+    assert {shlex.split(line)[1] for line in found} >= {"dump", "plan", "show"}
+    for line in found:
+        words = [str(pid) if word == "PID" else word for word in shlex.split(line)]
+        assert words[0] == "minidump-cffi"
+        command = [sys.executable, "-m", "minidump_cffi", *words[1:]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (tmp_path / "app.dmp").read_bytes()[:4] == b"MDMP"
+
+
+def test_two_commands_do_all_the_set_up() -> None:
+    """One runs the demo, one runs the tests; each makes its own environment."""
+    lines = setup_commands()
+    assert len(lines) == 2
+    assert all(line.startswith("python3 -m venv .venv && .venv/bin/pip install") for line in lines)
+    assert lines[0].endswith(".venv/bin/minidump-cffi demo")
+    assert lines[1].endswith(".venv/bin/python -m pytest")
+
+
+@pytest.mark.skipif(
+    not os.environ.get("MDC_README_SETUP"), reason="builds the package: set MDC_README_SETUP=1 (needs a package index)"
+)
+def test_demo_command_from_nothing(tmp_path: Path) -> None:
+    """The first command of the README, in a fresh copy of the sources."""
+    copy = tmp_path / "copy"
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listing.decode().split("\0")):
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        ["sh", "-c", setup_commands()[0]], cwd=copy, capture_output=True, text=True, env=environment, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the secret is not there" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Links to files of the project; what is on the net is not looked at."""
+    for link in LINK.findall(page.read_text("utf-8")):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+def test_exit_statuses_are_those_of_the_code() -> None:
+    """The table of the README names every status."""
+    from minidump_cffi.cli.console import Exit
+
+    text = PAGES[0].read_text("utf-8")
+    table = text[text.index("| exit status |") :].split("\n\n")[0]
+    assert {int(row.split("|")[1]) for row in table.splitlines()[2:]} == {status.value for status in Exit}
