@@ -1,0 +1,172 @@
+"""Turn the JSON of pytest-benchmark into the tables of docs/figures.md.
+
+Usage: python benchmarks/figures.py RUN.json > docs/figures.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Bench = dict[str, Any]
+
+CONTEST_COLUMNS = (
+    "ratio",
+    "times_faster_than_ctypes",
+    "p50_us",
+    "p99_us",
+    "max_us",
+    "p99_times_better_than_ctypes",
+    "frozen_ms",
+)
+
+#: group prefix -> title and what the figures mean
+CHAPTERS = {
+    "callback-idle": (
+        "One region callback, nothing else running",
+        'The same C loop asks each callee; "empty-c" is what the loop itself costs. trampoline-64k: 65,536 intervals '
+        "and 64 rules about attributes.",
+    ),
+    "callback-busy": (
+        "One region callback while four Python threads work",
+        "With 50 or 500 us of engine work between two callbacks, as when a region is copied. This is what a target "
+        "would stand still for.",
+    ),
+    "callback-share": ("Callbacks in a whole dump", "Full memory of a process with 60,000 regions, 64 rules."),
+    "filter-match": (
+        "One question to the compiled filter",
+        "Through the trampoline, so with the cost of the loop; 16 attribute rules beside the intervals.",
+    ),
+    "filter-compile": ("Compiling a filter", "Rules to table, in C."),
+    "whole-dump-touched": ("Whole dump: 1 GiB touched", "Bound: the bare copy of every byte."),
+    "whole-dump-sparse": (
+        "Whole dump: 4 GiB mapped, 64 MiB touched",
+        "Bound: the bare copy of what PAGEMAP_SCAN finds.",
+    ),
+    "whole-dump-mappings": ("Whole dump: 20,000 mappings", "Bound: the bare copy of every byte, mapping by mapping."),
+    "whole-dump-threads": ("Whole dump: 500 threads", "Bound: the bare copy of what PAGEMAP_SCAN finds."),
+    "normal-dump": ("Normal dump of 8 threads, in process", "Stacks, registers, modules; no interpreter starts."),
+    "growth-dumper": (
+        "Memory of the dumper",
+        "Peak above its own start-up, in a process of its own: a plan of 100,000 extents, and 1 GiB of memory.",
+    ),
+    "growth-target": (
+        "Memory of the target",
+        "Change by being dumped: page tables, anonymous RSS and PSS. forked: a worker that shares its memory with its "
+        "parent.",
+    ),
+}
+
+
+def _duration(seconds: float) -> str:
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_number(item)}" for key, item in value.items())
+    return str(value)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *map(list, rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _who(bench: Bench) -> str:
+    params = bench.get("params") or {}
+    for key in ("who", "order"):
+        if key in params:
+            return str(params[key])
+    return str(bench.get("param") or "minidump_cffi")
+
+
+def _contest(benches: list[Bench]) -> str:
+    """Competitors against a baseline."""
+    own = [
+        "ratio",
+        "times_faster_than_ctypes",
+        "p50_us",
+        "p99_us",
+        "max_us",
+        "p99_times_better_than_ctypes",
+        "frozen_ms",
+    ]
+    columns = [key for key in own if any(key in bench["extra_info"] for bench in benches)]
+    baseline = benches[0]["extra_info"]["baseline"]
+    titles = [f"x {baseline}" if key == "ratio" else key.replace("_", " ") for key in columns]
+    rows = []
+    for bench in sorted(benches, key=lambda one: one["extra_info"]["median_s"]):
+        extra = bench["extra_info"]
+        times = [_duration(extra["median_s"]), _duration(extra["iqr_s"])]
+        rows.append([_who(bench), *times, *(_number(extra[key]) if key in extra else "" for key in columns)])
+    return _table(["", "median", "IQR", *titles], rows)
+
+
+def _plain(benches: list[Bench]) -> str:
+    """Benchmarks without a competitor: their notes are the result."""
+    keys = list(dict.fromkeys(key for bench in benches for key in bench["extra_info"]))
+    timed = not any(bench["group"].startswith(("growth", "callback-share")) for bench in benches)
+    rows = []
+    for bench in benches:
+        times = [_duration(bench["stats"]["median"]), _duration(bench["stats"]["iqr"])] if timed else []
+        extra = bench["extra_info"]
+        rows.append([_who(bench), *times, *(_number(extra[key]) if key in extra else "" for key in keys)])
+    return _table(["", *(["median", "IQR"] if timed else []), *(key.replace("_", " ") for key in keys)], rows)
+
+
+def _machine(run: dict[str, Any]) -> str:
+    info = run["machine_info"]
+    cpu = info.get("cpu", {}).get("brand_raw", "unknown processor")
+    release = ".".join(str(info["release"]).split("-")[0].split(".")[:2])
+    memory = round(info["memory_mib"] / 1024)
+    return (
+        f"{info['cpus_allowed']} CPUs of an {cpu}, {memory} GiB, {info['system']} {release}, frequency governor: "
+        f"{info['governor']}; {info['python_implementation']} {info['python_version']}"
+    )
+
+
+def render(run: dict[str, Any]) -> str:
+    """Return the page for a run."""
+    groups: dict[str, list[Bench]] = defaultdict(list)
+    for bench in run["benchmarks"]:
+        groups[bench["group"]].append(bench)
+    parts = [
+        "# Figures",
+        f"Made by `benchmarks/figures.py` from a run of {run['datetime'][:10]} on {_machine(run)}.",
+        "The machine was virtual and shared: absolute times move by a factor of two, the ratio inside one run does "
+        "not. All competitors of a table ran in the same rounds, in random order; a ratio is that of the medians. "
+        "Dumps went to a file system in memory.",
+    ]
+    if run["machine_info"].get("quick"):
+        parts.append("**A quick run with tiny sizes: these figures mean nothing.**")
+    for prefix, (title, text) in CHAPTERS.items():
+        found = sorted(group for group in groups if group.startswith(prefix))
+        if not found:
+            continue
+        parts += [f"## {title}", text]
+        for group in found:
+            benches = groups[group]
+            if len(found) > 1:
+                parts.append(f"`{group}`")
+            parts.append(_contest(benches) if "baseline" in benches[0]["extra_info"] else _plain(benches))
+    parts.append("To repeat it: `python -m pytest benchmarks --benchmark-json=run.json`, then this script.")
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {Path(__file__).name} RUN.json > docs/figures.md")
+    sys.stdout.write(render(json.loads(Path(sys.argv[1]).read_text())))
