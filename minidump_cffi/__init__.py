@@ -1,0 +1,129 @@
+"""The fast, programmable way to take minidumps.
+
+A `Filter` says once what goes into a dump; a compiled C trampoline answers the MiniDumpWriteDump callback protocol from
+it, and an engine of this package drives that protocol over live Linux processes.
+
+>>> import minidump_cffi as md
+>>> keep = md.Filter(md.exclude(type="mapped", min_size="64 MiB"), streams_exclude=["environ"])
+>>> report = md.write_dump(pid, "app.dmp", md.DumpType.WITH_FULL_MEMORY, filter=keep)  # doctest: +SKIP
+"""
+
+import logging
+
+from .callback import Callback, Counters, IoHandler, Routine
+from .dumping import EngineOptions, Progress, plan_dump, write_dump
+from .enums import (
+    Access,
+    CallbackType,
+    DumpType,
+    DumpWarning,
+    ExtentFlags,
+    GapReason,
+    Kind,
+    MemoryProtect,
+    MemoryState,
+    MemoryType,
+    ModuleWrite,
+    Phase,
+    RegionFlags,
+    SecondaryFlags,
+    Stream,
+    ThreadFlags,
+    ThreadWrite,
+)
+from .errors import (
+    AccessDenied,
+    CallbackError,
+    Cancelled,
+    DeadlineExceeded,
+    DumpError,
+    FilterError,
+    FilterWarning,
+    FormatError,
+    ReadError,
+    SinkError,
+    TargetError,
+    TargetGone,
+)
+from .filters import (
+    Filter,
+    ModuleRule,
+    RangeRules,
+    Rule,
+    ThreadRule,
+    exclude,
+    exclude_ranges,
+    head,
+    include,
+    include_ranges,
+    module,
+    thread,
+)
+from .report import DumpPlan, DumpReport, Extent, Gap, Module, Region, RuleBytes, Thread
+from .targets import Handle, PidFd
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Access",
+    "AccessDenied",
+    "Callback",
+    "CallbackError",
+    "CallbackType",
+    "Cancelled",
+    "Counters",
+    "DeadlineExceeded",
+    "DumpError",
+    "DumpPlan",
+    "DumpReport",
+    "DumpType",
+    "DumpWarning",
+    "EngineOptions",
+    "Extent",
+    "ExtentFlags",
+    "Filter",
+    "FilterError",
+    "FilterWarning",
+    "FormatError",
+    "Gap",
+    "GapReason",
+    "Handle",
+    "IoHandler",
+    "Kind",
+    "MemoryProtect",
+    "MemoryState",
+    "MemoryType",
+    "Module",
+    "ModuleRule",
+    "ModuleWrite",
+    "Phase",
+    "PidFd",
+    "Progress",
+    "RangeRules",
+    "ReadError",
+    "Region",
+    "RegionFlags",
+    "Routine",
+    "Rule",
+    "RuleBytes",
+    "SecondaryFlags",
+    "SinkError",
+    "Stream",
+    "TargetError",
+    "TargetGone",
+    "Thread",
+    "ThreadFlags",
+    "ThreadRule",
+    "ThreadWrite",
+    "exclude",
+    "exclude_ranges",
+    "head",
+    "include",
+    "include_ranges",
+    "module",
+    "plan_dump",
+    "thread",
+    "write_dump",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,0 +1,556 @@
+"""The only room that touches the extension: C structs in, Python values and exceptions out.
+
+Every C object that is held here frees itself with its Python object, but only in the process that made it: in a forked
+child it is unusable and frees nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import errors
+from ._native import ffi, lib
+from ._rules import ALL_MODULE, ALL_THREAD, Rule
+from .enums import CallbackType, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .filters import Filter
+
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # Another thread may have held it when the process was forked.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def compile_lock() -> threading.Lock:
+    """The lock under which filters are compiled: one at a time, each once."""
+    return _lock
+
+
+# ---------------------------------------------------------------------------------------------------------- errors
+
+_CLASSES: dict[int, type[errors.DumpError]] = {
+    lib.MDC_ERR_FILTER: errors.FilterError,
+    lib.MDC_ERR_TARGET: errors.TargetError,
+    lib.MDC_ERR_TARGET_GONE: errors.TargetGone,
+    lib.MDC_ERR_ACCESS: errors.AccessDenied,
+    lib.MDC_ERR_READ: errors.ReadError,
+    lib.MDC_ERR_SINK: errors.SinkError,
+    lib.MDC_ERR_FORMAT: errors.FormatError,
+    lib.MDC_ERR_CANCELLED: errors.Cancelled,
+    lib.MDC_ERR_DEADLINE: errors.DeadlineExceeded,
+    lib.MDC_ERR_CALLBACK: errors.CallbackError,
+    lib.MDC_ERR_HOOK: errors.CallbackError,
+    lib.MDC_ERR_BUSY: errors.CallbackError,
+}
+
+
+def new_error() -> Any:
+    """An mdc_error that says nothing went wrong."""
+    error = ffi.new("mdc_error *")
+    error.callback_type = -1
+    error.index = -1
+    return error
+
+
+def exception(error: Any) -> Exception:
+    """The exception that belongs to an mdc_error."""
+    message = ffi.string(error.message).decode("utf-8", "replace")
+    if error.code == lib.MDC_ERR_INVALID:
+        return ValueError(message)
+    if error.code == lib.MDC_ERR_NOMEM:
+        return MemoryError(message)
+    cls = _CLASSES.get(error.code, errors.DumpError)
+    types = {member.value for member in CallbackType}
+    return cls(
+        message,
+        phase=Phase(error.phase) if 0 <= error.phase <= Phase.FINISH else None,
+        pid=error.pid or None,
+        address=error.address or None,
+        hresult=error.hresult or None,
+        callback_type=CallbackType(error.callback_type) if error.callback_type in types else None,
+        index=error.index if error.index >= 0 else None,
+        hint=_hint(cls, message),
+        errno=error.os_errno or None,
+    )
+
+
+def _hint(cls: type[errors.DumpError], message: str) -> str | None:
+    """The advice at the end of a message of linux/access.c: "who refused: what would allow it: errno text"."""
+    if cls is not errors.AccessDenied:
+        return None
+    text = re.sub(r": [^:]* \(errno \d+\)$", "", message)
+    return text.rpartition(": ")[2] or None
+
+
+def _owned(pointer: Any, release: Callable[[Any], object]) -> Any:
+    """The pointer, released with its Python object in the process that made it and nowhere else."""
+    maker = os.getpid()
+
+    def free(raw: Any, getpid: Callable[[], int] = os.getpid) -> None:
+        if getpid() == maker:
+            release(raw)
+
+    return ffi.gc(pointer, free)
+
+
+# ---------------------------------------------------------------------------------------------------------- filter
+
+
+class NativeFilter:
+    """An immutable C table."""
+
+    __slots__ = ("_maker", "pointer")
+
+    def __init__(self, made: Filter) -> None:
+        keep: list[Any] = []
+        spec = ffi.new("mdc_filter_spec *")
+        spec.rules, spec.rule_count = _rules(made, keep), len(made)
+
+        threads = ffi.new("mdc_thread_rule[]", len(made.threads))
+        for at, rule in enumerate(made.threads):
+            threads[at].tid, threads[at].keep = rule.id, _keep(rule.write, ALL_THREAD)
+        modules = ffi.new("mdc_module_rule[]", len(made.modules))
+        for at, which in enumerate(made.modules):
+            modules[at].keep = _keep(which.write, ALL_MODULE)
+            _bytes(modules[at].glob, which.path, keep)
+        add, remove = _ranges(made.memory_add), _ranges(made.memory_remove)
+        spec.threads, spec.thread_count = threads, len(made.threads)
+        spec.modules, spec.module_count = modules, len(made.modules)
+        spec.memory_add, spec.memory_add_count = add, len(made.memory_add)
+        spec.memory_remove, spec.memory_remove_count = remove, len(made.memory_remove)
+        spec.default_action = lib.MDC_INCLUDE if made.default == "include" else lib.MDC_EXCLUDE
+        spec.threads_default_keep = _keep(made.threads_default, ALL_THREAD)
+        spec.modules_default_keep = _keep(made.modules_default, ALL_MODULE)
+        spec.tolerate_read_failures = made.read_failure == "skip"
+        spec.secondary_flags = int(made.secondary_flags)
+        spec.nocase = made.ignore_case
+
+        error = new_error()
+        pointer = lib.mdc_filter_new(spec, error)
+        del keep
+        if pointer == ffi.NULL:
+            raise exception(error)
+        self.pointer = _owned(pointer, lib.mdc_filter_release)
+        self._maker = os.getpid()
+
+    def alive(self) -> bool:
+        """False in a forked child, which has to compile its own."""
+        return self._maker == os.getpid()
+
+    def bytes(self) -> int:
+        return lib.mdc_filter_bytes(self.pointer)
+
+    def intervals(self) -> int:
+        return lib.mdc_filter_intervals(self.pointer)
+
+    def dead_rules(self, most: int = 100) -> list[int]:
+        """Numbers of rules that can never decide anything; the first `most` of them."""
+        numbers = ffi.new("uint32_t[]", most)
+        count = lib.mdc_filter_dead_rules(self.pointer, numbers, most)
+        return list(numbers[0 : min(count, most)])
+
+
+def _keep(flags: int, everything: int) -> int:
+    """All named flags mean all flags there will ever be."""
+    return 0xFFFFFFFF if flags == everything else int(flags)
+
+
+def _bytes(target: Any, value: bytes, keep: list[Any]) -> None:
+    borrowed = ffi.from_buffer("uint8_t[]", value)
+    keep.append(borrowed)
+    target.data, target.size = borrowed, len(value)
+
+
+def _ranges(pairs: tuple[tuple[int, int], ...]) -> Any:
+    ranges = ffi.new("mdc_range[]", len(pairs))
+    for at, (first, end) in enumerate(pairs):
+        ranges[at].first, ranges[at].end = first, end & 0xFFFFFFFFFFFFFFFF
+    return ranges
+
+
+def _rules(made: Filter, keep: list[Any]) -> Any:
+    """The C array of rules. Blocks of ranges are laid out with strided copies, not one by one."""
+    size = ffi.sizeof("mdc_rule")
+    array = bytearray(size * len(made))
+    view, words = memoryview(array), memoryview(array).cast("Q")
+    rules = ffi.cast("mdc_rule *", ffi.from_buffer(array))
+    keep.extend((array, rules))
+    at = 0
+    for rule in made.rules:
+        if isinstance(rule, Rule):
+            _rule(rules[at], rule, keep)
+            at += 1
+            continue
+        count = len(rule)
+        if not count:
+            continue
+        pattern = ffi.new("mdc_rule *")
+        pattern.action = lib.MDC_INCLUDE if rule.action == "include" else lib.MDC_EXCLUDE
+        pattern.fields = lib.MDC_RULE_RANGE
+        view[at * size : (at + count) * size] = bytes(ffi.buffer(pattern)) * count
+        pairs, stride = memoryview(rule.packed).cast("Q"), size // 8
+        for member, part in (("first", pairs[0::2]), ("end", pairs[1::2])):
+            first = at * stride + (ffi.offsetof("mdc_rule", "range") + ffi.offsetof("mdc_range", member)) // 8
+            words[first : (at + count) * stride : stride] = part
+        at += count
+    return rules
+
+
+_ACTIONS = {"include": lib.MDC_INCLUDE, "exclude": lib.MDC_EXCLUDE, "head": lib.MDC_HEAD}
+
+
+def _rule(target: Any, rule: Rule, keep: list[Any]) -> None:
+    fields = 0
+    target.action = _ACTIONS[rule.action]
+    target.head_bytes = rule.bytes or 0
+    if rule.range is not None:
+        fields |= lib.MDC_RULE_RANGE
+        target.range.first, target.range.end = rule.range[0], rule.range[1] & 0xFFFFFFFFFFFFFFFF
+    for name, value, bit in (
+        ("state", rule.state, lib.MDC_RULE_STATE),
+        ("type", rule.type, lib.MDC_RULE_TYPE),
+        ("protect_any", rule.protect, lib.MDC_RULE_PROTECT_ANY),
+        ("protect_all", rule.access, lib.MDC_RULE_PROTECT_ALL),
+        ("kinds", rule.kind, lib.MDC_RULE_KIND),
+    ):
+        if value is not None:
+            fields |= bit
+            setattr(target, name, int(value))
+    if rule.min_size is not None or rule.max_size is not None:
+        fields |= lib.MDC_RULE_SIZE
+        target.min_size = rule.min_size or 0
+        target.max_size = 0xFFFFFFFFFFFFFFFF if rule.max_size is None else rule.max_size
+    if rule.module is not None:
+        fields |= lib.MDC_RULE_MODULE
+        _bytes(target.module, rule.module, keep)
+    if rule.name is not None:
+        fields |= lib.MDC_RULE_NAME
+        _bytes(target.name, rule.name, keep)
+    target.fields = fields
+
+
+# ---------------------------------------------------------------------------------------------------------- hooks
+
+
+class Hooks:
+    """Python functions that answer callback types. C reaches them through `mdc_py_hook`.
+
+    The first exception of any of them is kept, ends the dump, and is raised again by whoever waits for the dump.
+    """
+
+    __slots__ = ("callback", "cancelled", "error", "handle", "table")
+
+    def __init__(self, table: Mapping[int, Callable[[Any, Any], object]]) -> None:
+        self.table = dict(table)
+        self.error: BaseException | None = None
+        self.cancelled = False
+        self.callback: Any = None
+        self.handle = ffi.new_handle(self)
+
+    def types(self) -> int:
+        bits = 0
+        for number in self.table:
+            bits |= 1 << number
+        return bits
+
+    def call(self, input: Any, output: Any) -> int:
+        number = input.CallbackType
+        try:
+            if self.error is None and not (self.cancelled and number == CallbackType.CANCEL):
+                return 1 if self.table[number](input, output) else 0
+        except BaseException as error:
+            self.error = error
+            # The dump shall end although the hook that failed may not be asked again.
+            lib.mdc_callback_cancel(self.callback)
+        if number == CallbackType.CANCEL:
+            output.Cancel.CheckCancel = output.Cancel.Cancel = 1
+            return 1
+        if number in (CallbackType.IO_WRITE_ALL, CallbackType.IO_FINISH):
+            output.Status = _E_FAIL
+        return 0
+
+    def take_error(self) -> BaseException | None:
+        error, self.error = self.error, None
+        return error
+
+
+_E_FAIL = lib.MDC_E_FAIL - (1 << 32)
+
+
+@ffi.def_extern(error=0)
+def mdc_py_hook(context: Any, input: Any, output: Any) -> int:
+    """What C calls; never raises (`Hooks.call` keeps what its function raises)."""
+    hooks: Hooks = ffi.from_handle(context)
+    return hooks.call(input, output)
+
+
+# ---------------------------------------------------------------------------------------------------------- callback
+
+
+class NativeCallback:
+    """The trampoline with its per-dump state."""
+
+    __slots__ = ("_maker", "_native", "hooks", "pointer")
+
+    def __init__(
+        self,
+        native: NativeFilter,
+        hooks: Hooks | None = None,
+        *,
+        module_capacity: int = 0,
+        name_capacity: int = 0,
+        memory_piece: int = 0,
+    ) -> None:
+        options = ffi.new("mdc_callback_options *")
+        options.module_capacity, options.name_capacity = module_capacity, name_capacity
+        options.memory_piece = memory_piece
+        if hooks is not None:
+            options.hook_types = hooks.types()
+            options.hook = lib.mdc_py_hook
+            options.hook_context = hooks.handle
+        error = new_error()
+        pointer = lib.mdc_callback_new(native.pointer, options, error)
+        if pointer == ffi.NULL:
+            raise exception(error)
+        # A callback that is busy is not freed; what it uses then lives on in _abandoned.
+        self.pointer = _owned(pointer, _free_callback)
+        self.hooks = hooks
+        if hooks is not None:
+            hooks.callback = ffi.cast("mdc_callback *", pointer)
+        self._native = native
+        self._maker = os.getpid()
+
+    def check_process(self) -> None:
+        if self._maker != os.getpid():
+            raise errors.CallbackError("this callback was made before the process was forked: make a new one")
+
+    def close(self) -> None:
+        if self._maker != os.getpid():
+            return
+        error = new_error()
+        ffi.gc(self.pointer, None)  # from here on nobody else frees it
+        if lib.mdc_callback_free(self.pointer, error) != lib.MDC_OK:
+            self.pointer = _owned(self.pointer, _free_callback)
+            raise exception(error)
+        self.pointer = ffi.NULL
+
+    def information(self) -> Any:
+        return lib.mdc_callback_information(self.pointer)
+
+    def routine(self) -> int:
+        return int(ffi.cast("uintptr_t", self.information().CallbackRoutine))
+
+    def param(self) -> int:
+        return int(ffi.cast("uintptr_t", self.information().CallbackParam))
+
+    def set_host(self, extensions: int) -> None:
+        error = new_error()
+        if lib.mdc_callback_set_host(self.pointer, extensions, error) != lib.MDC_OK:
+            raise exception(error)
+
+    def reset(self) -> None:
+        error = new_error()
+        if lib.mdc_callback_reset(self.pointer, error) != lib.MDC_OK:
+            raise exception(error)
+        if self.hooks is not None:
+            self.hooks.error = None
+            self.hooks.cancelled = False
+
+    def cancel(self) -> None:
+        if self.hooks is not None:
+            self.hooks.cancelled = True
+        lib.mdc_callback_cancel(self.pointer)
+
+    def check(self) -> None:
+        error = new_error()
+        if lib.mdc_callback_check(self.pointer, error) != lib.MDC_OK:
+            raise exception(error)
+
+    def counters(self) -> dict[str, Any]:
+        return counters(lib.mdc_callback_read_counters(self.pointer))
+
+
+def _free_callback(raw: Any) -> None:
+    lib.mdc_callback_free(raw, new_error())
+
+
+def view(pointer: Any, size: int) -> memoryview:
+    """Read-only memory of C."""
+    return memoryview(ffi.buffer(pointer, size)).toreadonly()
+
+
+def counters(raw: Any) -> dict[str, Any]:
+    """The counters of a callback as Python values."""
+    calls = list(raw.calls)
+    return {
+        "calls": {member: calls[member] for member in CallbackType},
+        "unknown": calls[31],
+        "excluded": raw.excluded,
+        "narrowed": raw.narrowed,
+        "tolerated": raw.tolerated,
+        "kernel_status": raw.kernel_status & 0xFFFFFFFF,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- job
+
+
+class RawProgress(NamedTuple):
+    phase: int
+    stopped: bool
+    bytes_done: int
+    bytes_total: int
+    elapsed: float
+    aborted: bool
+
+
+class RawReport(NamedTuple):
+    """Copies of what a report points at: bytes of the C arrays, unpacked only when somebody looks (report.py)."""
+
+    numbers: dict[str, int]
+    calls: tuple[int, ...]
+    regions: bytes
+    threads: bytes
+    modules: bytes
+    extents: bytes
+    gaps: bytes
+    names: bytes
+
+
+_NUMBERS = (
+    "dump_type",
+    "file_bytes",
+    "memory_bytes",
+    "stored_bytes",
+    "zero_bytes",
+    "memory_ranges",
+    "memory64_ranges",
+    "memory_info_count",
+    "frozen_ns",
+    "total_ns",
+    "read_failed_gaps",
+    "warnings",
+    "pid",
+    "streams",
+    "omitted_streams",
+)
+
+SINK_FD: int = lib.MDC_SINK_FD
+
+_abandoned: list[Any] = []
+"""What jobs that were left behind may still use. Never emptied: nobody knows when they come back."""
+
+
+class Job:
+    """One running dump."""
+
+    __slots__ = ("_keep", "_maker", "_options", "pointer")
+
+    def __init__(
+        self,
+        callback: NativeCallback | None,
+        engine: Mapping[str, Any],
+        options: Mapping[str, Any],
+        *,
+        routine: tuple[int, int] | None = None,
+        fake: Any = None,
+    ) -> None:
+        spec = ffi.new("mdc_job_spec *")
+        for name, value in engine.items():
+            setattr(spec.engine, name, value)
+        for name, value in options.items():
+            setattr(spec, name, value)
+        if callback is not None:
+            spec.callback = callback.pointer
+        if routine is not None:
+            spec.engine.callback.CallbackRoutine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", routine[0])
+            spec.engine.callback.CallbackParam = ffi.cast("void *", routine[1])
+        if fake is not None:
+            spec.fake = fake
+        error = new_error()
+        self._keep = (callback, fake)
+        self._maker = os.getpid()
+        pointer = lib.mdc_job_start(spec, error)
+        if pointer == ffi.NULL:
+            raise exception(error)
+        self.pointer = _owned(pointer, lib.mdc_job_free)
+
+    def wait(self, seconds: float) -> bool:
+        """True once the job has ended."""
+        return bool(lib.mdc_job_wait(self.pointer, max(0, int(seconds * 1e9))))
+
+    def cancel(self, *, deadline: bool = False) -> None:
+        lib.mdc_job_cancel(self.pointer, lib.MDC_ERR_DEADLINE if deadline else lib.MDC_ERR_CANCELLED)
+
+    def progress(self) -> RawProgress:
+        raw = lib.mdc_job_progress(self.pointer)
+        return RawProgress(
+            raw.phase, bool(raw.stopped), raw.bytes_done, raw.bytes_total, raw.elapsed_ns / 1e9, bool(raw.aborted)
+        )
+
+    def error(self) -> Exception | None:
+        """After it has ended: how; None if it succeeded."""
+        error = new_error()
+        return None if lib.mdc_job_result(self.pointer, error) == lib.MDC_OK else exception(error)
+
+    def report(self) -> RawReport:
+        raw = lib.mdc_job_report(self.pointer)
+        return RawReport(
+            {name: getattr(raw, name) for name in _NUMBERS},
+            tuple(raw.calls),
+            _copy(raw.regions, raw.region_count),
+            _copy(raw.threads, raw.thread_count),
+            _copy(raw.modules, raw.module_count),
+            _copy(raw.extents, raw.extent_count),
+            _copy(raw.gaps, raw.gap_count),
+            _copy(raw.names, raw.names_size),
+        )
+
+    def counters(self) -> dict[str, Any]:
+        return counters(lib.mdc_job_counters(self.pointer))
+
+    def rule_bytes(self, rules: int) -> tuple[memoryview, memoryview]:
+        """Bytes kept and bytes excluded by each rule; the last entry is the default."""
+        kept, excluded = ffi.new("uint64_t[]", rules + 1), ffi.new("uint64_t[]", rules + 1)
+        error = new_error()
+        if lib.mdc_job_rule_bytes(self.pointer, kept, excluded, rules + 1, error) != lib.MDC_OK:
+            raise exception(error)
+        return memoryview(ffi.buffer(kept)).cast("Q"), memoryview(ffi.buffer(excluded)).cast("Q")
+
+    def memory(self) -> bytes:
+        """The dump, for a job whose sink is memory."""
+        size = ffi.new("size_t *")
+        data = lib.mdc_job_memory(self.pointer, size)
+        return b"" if data == ffi.NULL else bytes(ffi.buffer(data, size[0]))
+
+    def free(self, *, ended: bool = True) -> None:
+        """Free it; one that has not ended is left behind, and what it may still use lives on."""
+        if self._maker != os.getpid():
+            return
+        if not ended:
+            _abandoned.append(self._keep)
+        ffi.release(self.pointer)
+
+
+def _copy(pointer: Any, count: int) -> bytes:
+    return bytes(ffi.buffer(pointer, count * ffi.sizeof(ffi.typeof(pointer).item))) if count else b""
+
+
+SIZES = {
+    name: ffi.sizeof(name)
+    for name in ("mdc_report_region", "mdc_report_thread", "mdc_report_module", "mdc_extent", "mdc_gap")
+}
+"""Bytes of the structs that report.py unpacks."""

@@ -1,0 +1,425 @@
+"""The rules a filter is made of, and the functions that make them. They are public through filters.py."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, Literal, TypeAlias
+
+from . import _values
+from .enums import Access, Kind, MemoryProtect, MemoryState, MemoryType, ModuleWrite, ThreadWrite
+from .errors import FilterError
+
+Action: TypeAlias = Literal["include", "exclude", "head"]
+Verdict: TypeAlias = Literal["include", "exclude"]
+Size: TypeAlias = int | str
+Glob: TypeAlias = "str | bytes | os.PathLike[str]"
+AddressRange: TypeAlias = "tuple[int | str, int | str] | range"
+Ranges: TypeAlias = "Iterable[tuple[int, int]] | array[int] | memoryview"
+
+ALL_THREAD = ThreadWrite(_values.every(ThreadWrite))
+ALL_MODULE = ModuleWrite(_values.every(ModuleWrite))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule about memory, as `include`, `exclude` and `head` make it: everything is a number, flags or bytes.
+
+    A rule matches a byte when every condition that is not None holds. All conditions but `range` and `module` look at
+    the whole mapping the byte lies in.
+
+    Attributes
+    ----------
+    action : str
+        "include", "exclude" or "head".
+    label : str or None
+        Name of the rule in reports.
+    range : tuple of int or None
+        Addresses [first, end).
+    state, type : MemoryState, MemoryType or None
+        Any of these.
+    protect : MemoryProtect or None
+        Any of these PAGE_* values.
+    access : Access or None
+        All of these, whichever PAGE_* value grants them.
+    min_size, max_size : int or None
+        Bytes of the mapping, both inclusive.
+    module, name : bytes or None
+        Globs over the path of the module and over the name of the mapping.
+    kind : Kind or None
+        Any of these.
+    bytes : int or None
+        For "head": how many bytes from the start of the mapping are kept.
+    """
+
+    action: Action
+    label: str | None = None
+    range: tuple[int, int] | None = None
+    state: MemoryState | None = None
+    type: MemoryType | None = None
+    protect: MemoryProtect | None = None
+    access: Access | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+    module: builtins.bytes | None = None
+    name: builtins.bytes | None = None
+    kind: Kind | None = None
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.action not in ("include", "exclude", "head"):
+            hint = _values.did_you_mean(str(self.action), ["include", "exclude", "head"])
+            raise FilterError(f"action: {self.action!r} is not known{hint}")
+        check_label(self.label)
+        if (self.bytes is not None) != (self.action == "head"):
+            raise FilterError("bytes: needed by 'head', and by no other action")
+        if self.bytes == 0:
+            raise FilterError("bytes: a head of 0 bytes keeps nothing; write exclude")
+        if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
+            raise FilterError(
+                f"min_size {self.min_size} is above max_size {self.max_size}, so the rule could never match"
+            )
+        if self.max_size == 0:
+            raise FilterError("max_size: no mapping has 0 bytes, so the rule could never match")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class RangeRules:
+    """Any number of rules that each state one address range and share action and label, in one block of bytes.
+
+    Made by `include_ranges` and `exclude_ranges`. Counts as ``len(self)`` rules; iterating gives (first, end) pairs.
+    """
+
+    action: Verdict
+    packed: bytes
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.action not in ("include", "exclude"):
+            hint = _values.did_you_mean(str(self.action), ["include", "exclude"])
+            raise FilterError(f"action: {self.action!r} is not known for ranges{hint}")
+        check_label(self.label)
+        if len(self.packed) % 16:
+            raise FilterError("ranges: the block does not hold pairs of 64-bit numbers")
+
+    def __len__(self) -> int:
+        return len(self.packed) // 16
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        flat = iter(memoryview(self.packed).cast("Q"))
+        for first, end in zip(flat, flat, strict=True):
+            yield first, end or _values.TOP
+
+    def __repr__(self) -> str:
+        label = "" if self.label is None else f", label={self.label!r}"
+        return f"<{self.action}_ranges: {len(self)} ranges{label}>"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ThreadRule:
+    """What is written about one thread; nothing at all without `ThreadWrite.THREAD`."""
+
+    id: int
+    write: ThreadWrite
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleRule:
+    """What is written about the modules whose path matches; nothing at all without `ModuleWrite.MODULE`."""
+
+    path: bytes
+    write: ModuleWrite
+
+
+def check_label(label: object) -> None:
+    """Labels are text that can be printed and stored."""
+    if label is None:
+        return
+    if not isinstance(label, str):
+        raise FilterError(f"label: expected text, not {label!r}")
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        raise FilterError(f"label: {label!r} holds half a surrogate pair") from None
+
+
+def make_rule(
+    action: Action,
+    *,
+    label: str | None = None,
+    range: AddressRange | None = None,
+    state: object = None,
+    type: object = None,
+    protect: object = None,
+    min_size: Size | None = None,
+    max_size: Size | None = None,
+    module: Glob | None = None,
+    name: Glob | None = None,
+    kind: object = None,
+    bytes: Size | None = None,
+) -> Rule:
+    """A rule from values as people write them."""
+    any_of, all_of = (None, None) if protect is None else _values.protection(protect, "protect")
+    return Rule(
+        action=action,
+        label=label,
+        range=None if range is None else _values.address_range(range, "range"),
+        state=None if state is None else _values.some(MemoryState, state, "state"),
+        type=None if type is None else _values.some(MemoryType, type, "type"),
+        protect=any_of,
+        access=all_of,
+        min_size=None if min_size is None else _values.size(min_size, "min_size"),
+        max_size=None if max_size is None else _values.size(max_size, "max_size"),
+        module=None if module is None else _values.glob(module, "module"),
+        name=None if name is None else _values.glob(name, "name"),
+        kind=None if kind is None else _values.some(Kind, kind, "kind"),
+        bytes=None if bytes is None else _values.size(bytes, "bytes"),
+    )
+
+
+def include(
+    *,
+    range: AddressRange | None = None,
+    state: MemoryState | str | Iterable[str] | None = None,
+    type: MemoryType | str | Iterable[str] | None = None,
+    protect: MemoryProtect | Access | str | Iterable[str] | None = None,
+    min_size: Size | None = None,
+    max_size: Size | None = None,
+    module: Glob | None = None,
+    name: Glob | None = None,
+    kind: Kind | str | Iterable[str] | None = None,
+    label: str | None = None,
+) -> Rule:
+    """Make a rule that keeps what matches all of its conditions; without conditions it keeps everything.
+
+    Parameters
+    ----------
+    range
+        Addresses (first, end); `end` is the first address behind it and may be ``2**64``. The only condition, with
+        `module`, that can hold for a part of a mapping.
+    state, type, kind
+        Flags or their names ("commit", "mapped", "stack", ...); any of them. A mapping can be of several kinds.
+    protect
+        Letters that must all be there ("rw"), "readable", "writable", "executable" or `Access`; or names or values of
+        `MemoryProtect`, of which any will do.
+    min_size, max_size
+        Bytes of the whole mapping, inclusive: a number or a text such as "64 MiB".
+    module
+        Glob over the path of the module that covers the address, which includes its .data and .bss.
+    name
+        Glob over the name of the mapping. A mapping without a name has the empty name.
+    label
+        Name of the rule in reports.
+
+    Raises
+    ------
+    FilterError
+        A value is wrong, or the rule could never match.
+
+    Notes
+    -----
+    In a glob ``*`` stands for any bytes, also ``/``; ``?`` for one byte; ``[a-z]`` and ``[!a]`` for one of, or none
+    of, these bytes. Globs match bytes: text is encoded as file names are (`os.fsencode`).
+
+    Examples
+    --------
+    >>> include(module="*/libapp*.so*", label="our code").module
+    b'*/libapp*.so*'
+    >>> include(range=("0x1000", 0x3000)).range
+    (4096, 12288)
+    """
+    return make_rule(
+        "include",
+        label=label,
+        range=range,
+        state=state,
+        type=type,
+        protect=protect,
+        min_size=min_size,
+        max_size=max_size,
+        module=module,
+        name=name,
+        kind=kind,
+    )
+
+
+def exclude(
+    *,
+    range: AddressRange | None = None,
+    state: MemoryState | str | Iterable[str] | None = None,
+    type: MemoryType | str | Iterable[str] | None = None,
+    protect: MemoryProtect | Access | str | Iterable[str] | None = None,
+    min_size: Size | None = None,
+    max_size: Size | None = None,
+    module: Glob | None = None,
+    name: Glob | None = None,
+    kind: Kind | str | Iterable[str] | None = None,
+    label: str | None = None,
+) -> Rule:
+    """Make a rule that leaves out what matches all of its conditions. Parameters are those of `include`.
+
+    In a full dump whole pages are left out: a page of which any byte is excluded does not go into the file.
+
+    Examples
+    --------
+    >>> exclude(type="mapped", min_size="64 MiB").min_size
+    67108864
+    """
+    return make_rule(
+        "exclude",
+        label=label,
+        range=range,
+        state=state,
+        type=type,
+        protect=protect,
+        min_size=min_size,
+        max_size=max_size,
+        module=module,
+        name=name,
+        kind=kind,
+    )
+
+
+def head(
+    bytes: Size,
+    *,
+    range: AddressRange | None = None,
+    state: MemoryState | str | Iterable[str] | None = None,
+    type: MemoryType | str | Iterable[str] | None = None,
+    protect: MemoryProtect | Access | str | Iterable[str] | None = None,
+    min_size: Size | None = None,
+    max_size: Size | None = None,
+    module: Glob | None = None,
+    name: Glob | None = None,
+    kind: Kind | str | Iterable[str] | None = None,
+    label: str | None = None,
+) -> Rule:
+    """Make a rule that keeps the first `bytes` of each mapping it matches and leaves out the rest of that mapping.
+
+    Parameters
+    ----------
+    bytes
+        How much to keep: a number or a text such as "64 KiB". Not 0.
+
+    The others are those of `include`.
+
+    Examples
+    --------
+    >>> head("64 KiB", kind="file").bytes
+    65536
+    """
+    return make_rule(
+        "head",
+        bytes=bytes,
+        label=label,
+        range=range,
+        state=state,
+        type=type,
+        protect=protect,
+        min_size=min_size,
+        max_size=max_size,
+        module=module,
+        name=name,
+        kind=kind,
+    )
+
+
+def include_ranges(ranges: Ranges, *, label: str | None = None) -> RangeRules:
+    """Make rules that keep these address ranges: one for each, stored and compiled as one block.
+
+    Parameters
+    ----------
+    ranges
+        (first, end) pairs of integers; or, much faster, a flat ``array('Q')`` first, end, first, end, ... or a buffer
+        of 64-bit integers of shape (2 * n,) or (n, 2), such as a NumPy array. In a buffer an `end` of 0 is 2**64.
+    label
+        Name of all of them in reports.
+
+    Raises
+    ------
+    FilterError
+        The values are no pairs. Empty ranges are found when the filter is compiled.
+    """
+    return RangeRules("include", pack(ranges), label)
+
+
+def exclude_ranges(ranges: Ranges, *, label: str | None = None) -> RangeRules:
+    """Make rules that leave out these address ranges; see `include_ranges`.
+
+    Examples
+    --------
+    >>> exclude_ranges([(0x1000, 0x2000), (0x8000, 0x9000)], label="keys")
+    <exclude_ranges: 2 ranges, label='keys'>
+    """
+    return RangeRules("exclude", pack(ranges), label)
+
+
+def pack(ranges: Ranges) -> builtins.bytes:
+    """Pairs of addresses as native 64-bit integers; an end of 2**64 becomes 0."""
+    try:
+        view = memoryview(ranges)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    else:
+        if view.itemsize != 8 or view.format.lstrip("@=") not in ("Q", "q", "L", "l"):
+            raise FilterError(f"ranges: a buffer of 64-bit integers is needed, not one of format {view.format!r}")
+        if view.nbytes % 16 or (view.ndim == 2 and view.shape is not None and view.shape[1] != 2) or view.ndim > 2:
+            raise FilterError(f"ranges: the buffer's shape {view.shape} is neither (2 * n,) nor (n, 2)")
+        return view.tobytes()
+    if isinstance(ranges, (str, bytes)) or not isinstance(ranges, Iterable):
+        raise FilterError(f"ranges: expected (first, end) pairs, not {ranges!r}")
+    pairs: list[Any] = list(ranges)
+    try:
+        if set(map(len, pairs)) - {2}:
+            raise TypeError
+        return array("Q", chain.from_iterable(pairs)).tobytes()
+    except (TypeError, OverflowError):
+        # The slow way: it says which one is wrong, and takes texts and an end of 2**64.
+        packed = array("Q")
+        for number, pair in enumerate(pairs):
+            first, end = _values.address_range(pair, f"range {number}")
+            packed.extend((first, end % _values.TOP))
+        return packed.tobytes()
+
+
+def thread(id: int, write: ThreadWrite | str | Iterable[str]) -> ThreadRule:
+    """Say what is written about the thread with this id.
+
+    Parameters
+    ----------
+    id
+        Thread id (on Linux: tid).
+    write
+        `ThreadWrite` flags or their names. Flags can only take away from what the dump type asks for; without
+        "thread" the thread is left out of the dump.
+
+    Examples
+    --------
+    >>> thread(4242, ["thread", "context"]).write
+    <ThreadWrite.THREAD|CONTEXT: 5>
+    """
+    if isinstance(id, bool) or not isinstance(id, int) or not 0 < id < 1 << 32:
+        raise FilterError(f"thread id: {id!r} is no number between 1 and 2**32 - 1")
+    return ThreadRule(id=id, write=_values.flags(ThreadWrite, write, "write"))
+
+
+def module(path: Glob, write: ModuleWrite | str | Iterable[str]) -> ModuleRule:
+    """Say what is written about the modules whose path matches this glob; their memory is the rules' business.
+
+    Parameters
+    ----------
+    path
+        Glob, as in `include`.
+    write
+        `ModuleWrite` flags or their names, as in `thread`; without "module" the modules are left out of the list.
+
+    Examples
+    --------
+    >>> module("*/libbig*", ["module"])
+    ModuleRule(path=b'*/libbig*', write=<ModuleWrite.MODULE: 1>)
+    """
+    return ModuleRule(path=_values.glob(path, "path"), write=_values.flags(ModuleWrite, write, "write"))

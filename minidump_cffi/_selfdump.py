@@ -1,0 +1,260 @@
+"""Dumps of our own process: a fresh process is started for them, and this module is what both sides run.
+
+A process cannot stop and trace itself, and a forked copy of a threaded Python is not fit to run Python. The output is
+opened here and handed over as a descriptor; the request and the answer are pickles on pipes. When the request pipe
+closes, because we want to cancel or are gone, the other side ends the dump.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pickle
+import select
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import sinks, targets
+from .callback import Callback, Routine
+from .enums import Phase
+from .errors import Cancelled, DeadlineExceeded, DumpError, TargetError
+
+if TYPE_CHECKING:
+    from .dumping import Progress, _Request, _Timer
+    from .report import DumpReport
+
+_HEADER = struct.Struct("=cQ")
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from minidump_cffi import _selfdump; _selfdump.main()"
+
+
+def run(
+    request: _Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None
+) -> DumpReport:
+    """Dump this process into the sink, by another one."""
+    from .dumping import GRACE, SLICE
+
+    if isinstance(request.callback, Routine):
+        raise TargetError("our own process is dumped by another one, where the address of a Routine means nothing")
+    if request.io is not None or (request.callback is not None and request.callback.hook_types):
+        raise TargetError(
+            "our own process is dumped by another one while all our threads stand: no Python hook can run; "
+            "give on_cancel to the function, and an output that is a path, a descriptor or spooled"
+        )
+    if not sys.executable:
+        raise TargetError("our own process is dumped by another Python, and sys.executable does not say where that is")
+    timer.check()
+    filter = request.callback.filter if isinstance(request.callback, Callback) else request.filter
+    if filter is not None:
+        filter.compile()  # its errors and warnings belong here
+    left = timer.left()
+    # Above the standard descriptors, which are pipes on the other side.
+    fd = None if sink.fd is None else fcntl.fcntl(sink.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    question = pickle.dumps(
+        {
+            "pid": os.getpid(),
+            "start_time": targets.start_time(os.getpid()) or 0,
+            "fd": fd,
+            "type": request.type,
+            "filter": filter,
+            "deadline": left,
+            "max_stop": request.max_stop,
+            "stop_timeout": request.stop_timeout,
+            "untouched": request.untouched,
+            "dontdump": request.dontdump,
+            "fsync": request.fsync,
+            "strict": request.strict,
+            "options": request.options,
+            "plan_only": request.plan_only,
+            "progress": progress is not None,
+        }
+    )
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _PROGRAM, str(Path(__file__).resolve().parent.parent)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                pass_fds=() if fd is None else (fd,),
+            )
+        finally:
+            if fd is not None:
+                os.close(fd)
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            with _ptracer(process.pid):
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(_HEADER.pack(b"q", len(question)) + question)
+                    process.stdin.flush()
+                reader = _Reader(process.stdout.fileno())
+                late: float | None = None
+                while True:
+                    for kind, body in reader.messages(SLICE):
+                        if kind == b"p" and progress is not None and late is None:
+                            progress(body)
+                        elif kind == b"r":
+                            report: DumpReport = body
+                            return report
+                        elif kind == b"e":
+                            raise body
+                    if reader.closed:
+                        errors.seek(0)
+                        said = errors.read().decode(errors="replace").strip().splitlines()
+                        raise TargetError(
+                            f"the process that was to dump us ended with status {process.wait()}"
+                            + (f": {said[-1]}" if said else "")
+                        )
+                    if late is None and timer.wants_cancel():
+                        process.stdin.close()
+                        late = time.monotonic() + GRACE
+                    left = timer.left()
+                    if late is None and left is not None and left <= 0:
+                        late = time.monotonic() + GRACE
+                    if late is not None and time.monotonic() >= late:
+                        if timer.cancelled:
+                            raise Cancelled("the dump was cancelled, and the output hangs", hresult=0x800704C7)
+                        raise DeadlineExceeded("the deadline passed, and the output hangs")
+        finally:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(GRACE)
+            except BaseException:
+                # The kernel detaches a dead tracer from us.
+                process.kill()
+                process.wait()
+                raise
+            finally:
+                process.stdout.close()
+
+
+def _ready(fd: int, event: int, seconds: float) -> bool:
+    """Whether the descriptor can be read or written within so many seconds."""
+    waiter = select.poll()  # select() knows no descriptors above 1023
+    waiter.register(fd, event)
+    return bool(waiter.poll(seconds * 1000))
+
+
+class _Reader:
+    """Messages from the other side, as they come."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.closed = False
+        self._bytes = bytearray()
+
+    def messages(self, seconds: float) -> list[tuple[bytes, Any]]:
+        """What has come; waits at most this long."""
+        if _ready(self.fd, select.POLLIN, seconds):
+            data = os.read(self.fd, 1 << 20)
+            self.closed = not data
+            self._bytes += data
+        found = []
+        while len(self._bytes) >= _HEADER.size:
+            kind, size = _HEADER.unpack_from(self._bytes)
+            if len(self._bytes) < _HEADER.size + size:
+                break
+            found.append((kind, pickle.loads(self._bytes[_HEADER.size : _HEADER.size + size])))
+            del self._bytes[: _HEADER.size + size]
+        return found
+
+
+@contextlib.contextmanager
+def _ptracer(pid: int) -> Any:
+    """Let a child of ours trace us, where Yama asks for that (prctl(2), PR_SET_PTRACER)."""
+    if not Path("/proc/sys/kernel/yama/ptrace_scope").exists():
+        yield
+        return
+    import ctypes
+
+    pr_set_ptracer = 0x59616D61
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(pr_set_ptracer, ctypes.c_ulong(pid), 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(pr_set_ptracer, ctypes.c_ulong(0), 0, 0, 0)
+
+
+# ------------------------------------------------------------------------------------------------- the other side
+
+
+def main() -> None:
+    """Read the request from stdin, dump, write progress and answer to stdout."""
+    size = _HEADER.unpack(_exactly(0, _HEADER.size))[1]
+    question = pickle.loads(_exactly(0, size))
+    try:
+        answer: tuple[bytes, Any] = (b"r", _dump(question))
+    except BaseException as error:
+        answer = (b"e", _portable(error))
+    os.set_blocking(1, True)
+    _send(*answer)
+
+
+def _dump(question: dict[str, Any]) -> DumpReport:
+    from . import dumping
+
+    request = dumping._Request(
+        question["type"],
+        question["filter"],
+        None,
+        question["deadline"],
+        question["max_stop"],
+        question["stop_timeout"],
+        question["untouched"],
+        question["dontdump"],
+        question["fsync"],
+        question["strict"],
+        question["options"],
+        question["plan_only"],
+    )
+    sink = sinks.Sink()
+    sink.fd = question["fd"]
+
+    def abandoned() -> bool:
+        # Nothing more is ever sent: what can be read is the end of the pipe.
+        return _ready(0, select.POLLIN, 0)
+
+    def progress(state: Progress) -> None:
+        # The reader stands while it is dumped: news it has no room for is dropped.
+        os.set_blocking(1, False)
+        with contextlib.suppress(BlockingIOError):
+            if _ready(1, select.POLLOUT, 0):
+                _send(b"p", state)
+
+    target = targets.Target(pid=question["pid"], start_time=question["start_time"])
+    timer = dumping._Timer(question["deadline"], abandoned)
+    return dumping._run(request, target, sink, timer, progress if question["progress"] else None)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, if it survives the way back."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return DumpError(f"{type(error).__name__}: {error}", phase=Phase.NONE)
+    return error
+
+
+def _send(kind: bytes, body: object) -> None:
+    data = pickle.dumps(body)
+    data = _HEADER.pack(kind, len(data)) + data
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _exactly(fd: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = os.read(fd, size - len(data))
+        if not more:
+            raise SystemExit("the request ended early")
+        data += more
+    return data

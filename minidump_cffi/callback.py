@@ -1,0 +1,307 @@
+"""The trampoline as a Python object, for any engine that speaks the MiniDumpWriteDump callback protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from . import _bridge
+from .enums import CallbackType
+from .errors import CallbackError
+from .filters import Filter
+
+__all__ = ["Callback", "Counters", "Hook", "IoHandler", "Routine"]
+
+Hook: TypeAlias = Callable[[Any, Any], bool]
+"""Answers one callback type in Python: gets MINIDUMP_CALLBACK_INPUT * and MINIDUMP_CALLBACK_OUTPUT * as cffi objects,
+returns TRUE or FALSE."""
+
+# Asked per region or per read while the target stands: a Python answer to these would cost seconds to minutes.
+_NEVER_PYTHON = (
+    CallbackType.INCLUDE_VM_REGION,
+    CallbackType.VM_QUERY,
+    CallbackType.VM_PRE_READ,
+    CallbackType.VM_POST_READ,
+)
+
+
+@runtime_checkable
+class IoHandler(Protocol):
+    """Takes the bytes of a dump instead of a file (callback types 11, 12 and 13)."""
+
+    def write(self, offset: int, data: memoryview, /) -> None:
+        """Store all of `data` at this offset, in bytes from the start of the dump.
+
+        The memory behind `data` is valid during the call. The engine of this package writes forwards; others may come
+        back to earlier offsets. What it raises ends the dump.
+        """
+
+    def finish(self) -> None:
+        """Make the dump complete: everything has been written."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Routine:
+    """A callback routine from somewhere else: a C plug-in, ctypes.
+
+    It is called on a thread of the dump, while the target stands, and must keep to the plain protocol.
+
+    Attributes
+    ----------
+    routine : int
+        Address of a MINIDUMP_CALLBACK_ROUTINE; has to stay valid during the dump.
+    param : int
+        CallbackParam: an address or any number, 0 for NULL.
+    """
+
+    routine: int
+    param: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.routine < 1 << 64 or not 0 <= self.param < 1 << 64:
+            raise ValueError("routine and param are addresses, and routine is not 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Counters:
+    """What a callback was asked since its dump began.
+
+    Attributes
+    ----------
+    calls : Mapping
+        Number of calls by `CallbackType`.
+    unknown : int
+        Calls of types this package does not know; answered FALSE.
+    excluded : int
+        Regions of which nothing was kept.
+    narrowed : int
+        Regions of which a part was kept.
+    tolerated : int
+        Read failures that were tolerated.
+    kernel_status : int
+        HRESULT of the last KernelMinidumpStatus, unsigned.
+    """
+
+    calls: Mapping[CallbackType, int]
+    unknown: int
+    excluded: int
+    narrowed: int
+    tolerated: int
+    kernel_status: int
+
+
+class Callback:
+    """A compiled filter as a MINIDUMP_CALLBACK_ROUTINE: answers every callback type in C, without the GIL.
+
+    Use it with `write_dump`, or hand its addresses to any other engine. It serves one dump at a time: a second one at
+    the same time is refused. It begins anew with each dump. Close it, or use it in a ``with`` statement.
+
+    Parameters
+    ----------
+    filter
+        What goes into the dump; None keeps everything.
+    on_cancel
+        Called whenever the engine sends Cancel, on its thread, while the target stands; returns true to cancel. With
+        `write_dump` prefer the parameter `on_cancel` of that function, which costs the target nothing.
+    io
+        Takes the bytes of the dump. Called while the target stands.
+    hooks
+        Python functions for single callback types. This is the slow path: each call waits for the GIL while the target
+        stands, microseconds when Python is idle and milliseconds when it is busy. Types that are sent per region or
+        per read are refused.
+    module_capacity, name_capacity
+        Modules and distinct mapping names remembered per dump; 0 is 65,536.
+    memory_piece
+        Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
+
+    Raises
+    ------
+    FilterError
+        The filter cannot be compiled.
+    ValueError
+        A hook for a type that may not have one, or two for one type.
+
+    Notes
+    -----
+    An exception of a hook ends the dump and is raised by `write_dump`; with another engine, by `raise_error`.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Filter, exclude
+    >>> with Callback(Filter(exclude(type="mapped"))) as callback:
+    ...     callback.routine != 0 and callback.param != 0
+    True
+    """
+
+    def __init__(
+        self,
+        filter: Filter | None = None,
+        *,
+        on_cancel: Callable[[], object] | None = None,
+        io: IoHandler | None = None,
+        hooks: Mapping[CallbackType, Hook] | None = None,
+        module_capacity: int = 0,
+        name_capacity: int = 0,
+        memory_piece: int = 0,
+    ) -> None:
+        self.filter = Filter() if filter is None else filter
+        if not isinstance(self.filter, Filter):
+            raise TypeError(f"filter must be a Filter, not {filter!r}")
+        table: dict[int, Hook] = {}
+        for number, hook in (hooks or {}).items():
+            if number in _NEVER_PYTHON:
+                raise ValueError(f"{CallbackType(number).name} is sent per region or read: use a Filter, not Python")
+            if not callable(hook):
+                raise TypeError(f"the hook for {CallbackType(number).name} is not callable: {hook!r}")
+            table[CallbackType(number)] = hook
+        for name, numbers, given in (("on_cancel", _CANCEL, on_cancel), ("io", _IO, io)):
+            if given is not None and not table.keys().isdisjoint(numbers):
+                raise ValueError(f"{name}= and hooks= answer the same callback type")
+        if on_cancel is not None:
+            table[CallbackType.CANCEL] = _cancel_hook(on_cancel)
+        if io is not None:
+            table.update(_io_hooks(io))
+        self._hooks = _bridge.Hooks(table) if table else None
+        self._native: _bridge.NativeCallback | None = _bridge.NativeCallback(
+            self.filter._compiled(),
+            self._hooks,
+            module_capacity=module_capacity,
+            name_capacity=name_capacity,
+            memory_piece=memory_piece,
+        )
+        self._closing = threading.Lock()
+
+    def _open(self) -> _bridge.NativeCallback:
+        native = self._native
+        if native is None:
+            raise CallbackError("this callback is closed")
+        native.check_process()
+        return native
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._native is None
+
+    @property
+    def hook_types(self) -> frozenset[CallbackType]:
+        """The callback types that are answered in Python."""
+        return frozenset(CallbackType(number) for number in self._hooks.table) if self._hooks else frozenset()
+
+    @property
+    def information(self) -> Any:
+        """MINIDUMP_CALLBACK_INFORMATION *, as a cffi object; valid until `close`."""
+        return self._open().information()
+
+    @property
+    def routine(self) -> int:
+        """Address of the routine; valid until `close`."""
+        return self._open().routine()
+
+    @property
+    def param(self) -> int:
+        """CallbackParam that goes with `routine`, as an address; valid until `close`."""
+        return self._open().param()
+
+    @property
+    def counters(self) -> Counters:
+        """What it was asked since its dump began."""
+        return Counters(**self._open().counters())
+
+    def cancel(self) -> None:
+        """Answer the next Cancel callback with "cancel". May be called from any thread, at any time."""
+        self._open().cancel()
+
+    def reset(self) -> None:
+        """Begin anew: forget modules, counters, a cancel and the exception of a hook.
+
+        Engines that send IsProcessSnapshot or VmStart, as all but very old ones do, have the same effect.
+
+        Raises
+        ------
+        CallbackError
+            A dump is using it.
+        """
+        self._open().reset()
+
+    def raise_error(self) -> None:
+        """Raise the exception a hook raised during the last dump, or the fault of the routine itself.
+
+        For engines other than `write_dump`, to be called when they have returned.
+
+        Raises
+        ------
+        CallbackError
+            A table overflowed, or two engines used the callback at the same time.
+        """
+        native = self._open()
+        error = self._hooks.take_error() if self._hooks else None
+        if error is not None:
+            raise error
+        native.check()
+
+    def close(self) -> None:
+        """Free it. Closing twice is fine.
+
+        Raises
+        ------
+        CallbackError
+            A dump is using it.
+        """
+        with self._closing:
+            if self._native is not None:
+                self._native.close()
+                self._native = None
+
+    def __enter__(self) -> Callback:
+        self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self.filter)} rules"
+        return f"<Callback: {state}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Callback cannot be pickled or copied; its filter can")
+
+
+_CANCEL = (CallbackType.CANCEL,)
+_IO = (CallbackType.IO_START, CallbackType.IO_WRITE_ALL, CallbackType.IO_FINISH)
+_S_OK, _S_FALSE = 0, 1
+
+
+def _cancel_hook(on_cancel: Callable[[], object]) -> Hook:
+    def answer(input: Any, output: Any) -> bool:
+        output.Cancel.CheckCancel = 1  # not sticky: whoever does not say it is never asked again
+        output.Cancel.Cancel = bool(on_cancel())
+        return True
+
+    return answer
+
+
+def _io_hooks(io: IoHandler) -> dict[int, Hook]:
+    def start(input: Any, output: Any) -> bool:
+        output.Status = _S_FALSE  # "I do the writing": S_OK would mean no
+        return True
+
+    def write(input: Any, output: Any) -> bool:
+        data = input.u.Io
+        with _bridge.view(data.Buffer, data.BufferBytes) as view:
+            io.write(data.Offset, view)
+        output.Status = _S_OK
+        return True
+
+    def finish(input: Any, output: Any) -> bool:
+        io.finish()
+        output.Status = _S_OK
+        return True
+
+    return dict(zip(_IO, (start, write, finish), strict=True))

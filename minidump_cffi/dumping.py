@@ -1,0 +1,509 @@
+"""Writing and planning dumps: `write_dump` and `plan_dump`.
+
+The work is done by threads of the C side without Python in them. The calling thread waits in slices of a tenth of a
+second, so that Ctrl-C works, and runs `on_cancel` and `progress` between them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from . import _bridge, sinks, targets
+from .callback import Callback, Routine
+from .enums import CallbackType, DumpType, Phase
+from .errors import Cancelled, DeadlineExceeded, DumpError
+from .filters import Filter, Rule
+from .report import DumpPlan, DumpReport, RuleBytes
+
+__all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
+
+Untouched: TypeAlias = Literal["auto", "hole", "omit"]
+DontDump: TypeAlias = Literal["honour", "ask", "ignore"]
+
+SLICE = 0.1
+"""Seconds between two looks at a running dump."""
+GRACE = 5.0
+"""Seconds a dump that has to end may take to do so before it is left behind."""
+
+_UNTOUCHED = {"auto": 0, "hole": 1, "omit": 2}
+_DONTDUMP = {"honour": 0, "ask": 1, "ignore": 2}
+_ALL_TYPES = 0x07FFFFFF
+_HONOURED = (
+    DumpType.WITH_FULL_MEMORY
+    | DumpType.WITH_FULL_MEMORY_INFO
+    | DumpType.WITH_THREAD_INFO
+    | DumpType.IGNORE_INACCESSIBLE_MEMORY
+    | DumpType.WITH_AVX_XSTATE_CONTEXT
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """Limits of the engine that hardly anybody changes. 0 stands for the default given in brackets.
+
+    Attributes
+    ----------
+    spare_slots : int
+        Spare descriptors per list for ranges that unreadable pages split [64].
+    limit32 : int
+        What 32-bit offsets and sizes reach, bytes [2**32]; tests set it low.
+    stack_limit : int
+        Bytes of a stack the thread descriptor covers at most [8 MiB].
+    buffer_bytes : int
+        The one copy buffer, bytes, a multiple of 4096 [1 MiB].
+    hole_min : int
+        Untouched runs of at least this many bytes become holes or are left out [64 KiB].
+    sparse_max : int
+        Files with holes stay below this many bytes [64 GiB].
+    answers_max : int
+        Ranges accepted from Memory and from RemoveMemory each [1,048,576].
+    gaps_max : int
+        Gaps remembered [65,536].
+    """
+
+    spare_slots: int = 0
+    limit32: int = 0
+    stack_limit: int = 0
+    buffer_bytes: int = 0
+    hole_min: int = 0
+    sparse_max: int = 0
+    answers_max: int = 0
+    gaps_max: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Where a dump is.
+
+    Attributes
+    ----------
+    phase : Phase
+        What it does.
+    stopped : bool
+        Whether the threads of the target stand.
+    bytes_done, bytes_total : int
+        Of target memory; the total is 0 until the plan stands.
+    elapsed : float
+        Seconds since the start.
+    """
+
+    phase: Phase
+    stopped: bool
+    bytes_done: int
+    bytes_total: int
+    elapsed: float
+
+    @property
+    def fraction(self) -> float | None:
+        """Part that is done, from 0 to 1; None until the plan stands."""
+        return min(1.0, self.bytes_done / self.bytes_total) if self.bytes_total else None
+
+
+def write_dump(
+    process: targets.Process,
+    file: sinks.File | None,
+    type: DumpType = DumpType.NORMAL,
+    *,
+    filter: Filter | None = None,
+    callback: Callback | Routine | None = None,
+    on_cancel: Callable[[], object] | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    deadline: float | None = None,
+    max_stop: float | None = None,
+    stop_timeout: float | None = None,
+    spool: bool | str | os.PathLike[str] = True,
+    untouched: Untouched = "auto",
+    dontdump: DontDump = "honour",
+    fsync: bool = False,
+    strict: bool = False,
+    options: EngineOptions | None = None,
+) -> DumpReport:
+    """Write a minidump of a live process.
+
+    The process is stopped for a moment, read, and runs on, whatever happens: success, error, cancel, an exception, a
+    hanging output, or the death of this process. The dump stands complete under its name or not at all.
+
+    Parameters
+    ----------
+    process
+        A pid (a bare int is always a pid), `PidFd`, a `subprocess.Popen`, a ``psutil.Process``, or anything with a
+        ``pid``. Our own process is dumped by a fresh one that is started for it.
+    file
+        A path: a new or regular file is written beside and put in place when complete, with mode 0600; a symbolic link
+        is followed; FIFOs and devices are opened. Or a descriptor. Or anything with ``write()`` that takes bytes. None
+        if `callback` takes the bytes.
+    type
+        What the dump holds. This engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds nothing:
+        MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY and WITH_AVX_XSTATE_CONTEXT.
+    filter
+        What goes into it; None keeps everything.
+    callback
+        Instead of `filter`: a `Callback`, or a `Routine` from somewhere else.
+    on_cancel
+        Called on this thread about ten times a second; returns true to cancel.
+    progress
+        Called on this thread about ten times a second, and at the end, with a `Progress`.
+    deadline
+        Seconds for everything. Then the target is let go, the output removed and `DeadlineExceeded` raised.
+    max_stop
+        Seconds the target may stand, likewise.
+    stop_timeout
+        Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers.
+    spool
+        For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
+        directory says where that file is made. False: written while the target stands, for as long as that takes.
+    untouched
+        What becomes of pages that were never touched: "hole" in the file, "omit", or "auto".
+    dontdump
+        MADV_DONTDUMP memory: "honour" (never in the dump), "ask" (only if a rule includes it), "ignore" the mark.
+    fsync
+        Flush file and directory to the disk before the dump counts as written.
+    strict
+        What this engine cannot honour is an error instead of a note in the report.
+    options
+        Limits of the engine.
+
+    Returns
+    -------
+    DumpReport
+        What is in the dump, what is not, and what it cost. See `DumpReport.complete`.
+
+    Raises
+    ------
+    TargetGone
+        No such process (ESRCH), or it ended, or its pid belongs to another one now.
+    AccessDenied
+        No permission (EPERM, EACCES); `hint` says what would allow it.
+    TargetError
+        A zombie, a kernel thread, a 32-bit process, one that is traced, or one that reads our output.
+    SinkError
+        The output cannot be written (ENOSPC, EPIPE, ...).
+    ReadError
+        Memory could not be read and the filter says "abort".
+    Cancelled, DeadlineExceeded
+        As asked for.
+    CallbackError
+        The callback is closed or in use, or broke the protocol.
+    FilterError
+        The filter cannot be compiled.
+    Exception
+        Whatever `on_cancel`, `progress` or a hook raised.
+
+    Notes
+    -----
+    Blocking, with the GIL released. In asyncio: ``await asyncio.to_thread(write_dump, pid, "app.dmp")``.
+
+    Examples
+    --------
+    >>> import subprocess, sys
+    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    ...     report = write_dump(child, "/dev/null")
+    ...     child.kill()
+    >>> report.complete
+    True
+    """
+    request = _Request(
+        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False
+    )
+    target = targets.resolve(process)
+    timer = _Timer(deadline, on_cancel)
+    sink = sinks.open_sink(file, spool=spool, fsync=fsync, give_up=timer.check)
+    try:
+        if sink.fd is not None:
+            targets.check_consumer(target.pid, sink.fd)
+        request.take_io(sink, file)
+        report = _run(request, target, sink, timer, progress)
+        sink.commit(timer.check)
+    except BaseException:
+        sink.discard()
+        raise
+    return report
+
+
+def plan_dump(
+    process: targets.Process,
+    type: DumpType = DumpType.NORMAL,
+    *,
+    filter: Filter | None = None,
+    callback: Callback | Routine | None = None,
+    on_cancel: Callable[[], object] | None = None,
+    deadline: float | None = None,
+    max_stop: float | None = None,
+    stop_timeout: float | None = None,
+    untouched: Untouched = "auto",
+    dontdump: DontDump = "honour",
+    strict: bool = False,
+    options: EngineOptions | None = None,
+) -> DumpPlan:
+    """Say what `write_dump` would write, per region and per rule, without reading memory or writing anything.
+
+    The target is stopped for the registers of its threads only. Parameters and exceptions are those of `write_dump`.
+
+    Returns
+    -------
+    DumpPlan
+        Like a `DumpReport`, of a dump to a regular file.
+    """
+    request = _Request(
+        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True
+    )
+    target = targets.resolve(process)
+    report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
+    assert isinstance(report, DumpPlan)
+    return report
+
+
+class _Timer:
+    """The deadline and the caller's wish to end, for the parts that are done in Python."""
+
+    def __init__(self, deadline: float | None, on_cancel: Callable[[], object] | None) -> None:
+        self.started = time.monotonic()
+        self.deadline = None if deadline is None else self.started + deadline
+        self.on_cancel = on_cancel
+        self.cancelled = False
+
+    def left(self) -> float | None:
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def check(self) -> None:
+        left = self.left()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded("the deadline passed before the dump was complete")
+        if self.wants_cancel():
+            raise Cancelled("on_cancel cancelled the dump", hresult=0x800704C7)
+
+    def wants_cancel(self) -> bool:
+        self.cancelled = self.on_cancel is not None and bool(self.on_cancel())
+        return self.cancelled
+
+
+@dataclasses.dataclass(slots=True)
+class _Request:
+    """What a caller asked for, checked."""
+
+    type: DumpType
+    filter: Filter | None
+    callback: Callback | Routine | None
+    deadline: float | None
+    max_stop: float | None
+    stop_timeout: float | None
+    untouched: str
+    dontdump: str
+    fsync: bool
+    strict: bool
+    options: EngineOptions | None
+    plan_only: bool
+    notes: tuple[str, ...] = ()
+    io: Any = None
+
+    def __post_init__(self) -> None:
+        if self.filter is not None and self.callback is not None:
+            raise ValueError("give filter or callback: a Callback has a filter of its own")
+        if self.filter is not None and not isinstance(self.filter, Filter):
+            raise TypeError(f"filter must be a Filter, not {self.filter!r}")
+        if self.callback is not None and not isinstance(self.callback, (Callback, Routine)):
+            raise TypeError(f"callback must be a Callback or a Routine, not {self.callback!r}")
+        if isinstance(self.type, bool) or not isinstance(self.type, int):
+            raise TypeError(f"type must be a DumpType, not {self.type!r}")
+        if not 0 <= self.type <= _ALL_TYPES:
+            raise ValueError(f"type {int(self.type):#x} has bits that MINIDUMP_TYPE does not have")
+        self.type = DumpType(self.type)
+        for name in ("deadline", "max_stop", "stop_timeout"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be seconds, not {value!r}")
+            if not 0 < value < 1e9:
+                raise ValueError(f"{name} must be seconds above 0, not {value!r}")
+        for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        unknown = self.type & ~_HONOURED
+        if unknown:
+            names = ", ".join(member.name or "" for member in unknown)
+            self.notes = (f"not known to the Linux engine, without effect: {names}",)
+            if self.strict:
+                raise DumpError(f"strict: the dump type asks for what the Linux engine does not know: {names}")
+
+    def take_io(self, sink: sinks.Sink, file: object) -> None:
+        """Pair an output that is written by callbacks with the callback."""
+        self.io = sink.io
+        if self.io is not None and self.callback is not None:
+            raise ValueError("spool=False needs the Io callbacks of its own: give filter instead of callback")
+        takes = isinstance(self.callback, Routine) or (
+            self.callback is not None and CallbackType.IO_START in self.callback.hook_types
+        )
+        if file is None and not takes:
+            raise ValueError("file is None, and no callback takes the bytes")
+
+    def engine(self, filter: Filter | None) -> dict[str, Any]:
+        """Members of mdc_engine_options."""
+        values = dataclasses.asdict(self.options or EngineOptions())
+        values.update(
+            dump_type=int(self.type),
+            untouched=_UNTOUCHED[self.untouched],
+            dontdump=_DONTDUMP[self.dontdump],
+            plan_only=int(self.plan_only),
+            fsync=int(self.fsync),
+            omit_streams=0 if filter is None else int(filter.streams_exclude),
+        )
+        return values
+
+
+def _run(
+    request: _Request,
+    target: targets.Target | None,
+    sink: sinks.Sink,
+    timer: _Timer,
+    progress: Callable[[Progress], object] | None,
+    *,
+    fake: Any = None,
+) -> DumpReport:
+    """One dump, from the compiled filter to the report; nothing is put in place here."""
+    if target is not None and target.own:
+        from . import _selfdump
+
+        return _selfdump.run(request, sink, timer, progress)
+    timer.check()
+    callback = request.callback
+    if isinstance(callback, Callback):
+        filter, native, hooks = callback.filter, callback._open(), callback._hooks
+    elif isinstance(callback, Routine):
+        filter, native, hooks = None, None, None
+    else:
+        filter = request.filter or _EVERYTHING
+        callback = Callback(filter, io=request.io)
+        native, hooks = callback._open(), callback._hooks
+    if hooks is not None:
+        hooks.take_error()
+
+    job = _bridge.Job(
+        native,
+        request.engine(filter),
+        _job_options(request, target, sink, timer),
+        routine=(callback.routine, callback.param) if isinstance(callback, Routine) else None,
+        fake=fake,
+    )
+    ended = False
+    try:
+        ended = _wait(job, timer, progress)
+        error = None if hooks is None else hooks.take_error()
+        if error is None and not ended:
+            error = _left_behind(job, timer, timer.cancelled)
+        error = error or job.error()
+        if error is not None:
+            raise error
+        report = _report(job, filter, request)
+        if progress is not None:
+            progress(_progress(job))
+        return report
+    except BaseException:
+        if not ended:
+            job.cancel()
+            ended = _settle(job)
+        raise
+    finally:
+        job.free(ended=ended)
+        if ended and isinstance(callback, Callback) and callback is not request.callback:
+            callback.close()
+
+
+_EVERYTHING = Filter()
+
+
+def _job_options(request: _Request, target: targets.Target | None, sink: sinks.Sink, timer: _Timer) -> dict[str, Any]:
+    """Members of mdc_job_spec."""
+    left = timer.left()
+    values: dict[str, Any] = {
+        "pidfd": -1,
+        # 0 would mean none: what is left is above 0, or the timer would have raised.
+        "deadline_ns": 0 if left is None else max(1, int(left * 1e9)),
+        "max_stop_ns": int((request.max_stop or 0) * 1e9),
+        "stop_timeout_ns": int((request.stop_timeout or 0) * 1e9),
+    }
+    if target is not None:
+        values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time)
+    if sink.fd is not None:
+        values.update(sink=_bridge.SINK_FD, fd=sink.fd)
+    return values
+
+
+def _wait(job: _bridge.Job, timer: _Timer, progress: Callable[[Progress], object] | None) -> bool:
+    """True when the job has ended; False if it had to end and did not."""
+    late: float | None = None  # when a dump that was told to end is given up: an output or a hook hangs
+    while not job.wait(SLICE):
+        if late is not None:
+            if time.monotonic() >= late:
+                return False
+            continue
+        if timer.wants_cancel():
+            job.cancel()
+        elif progress is not None:
+            progress(_progress(job))
+        left = timer.left()
+        if job.progress().aborted or (left is not None and left <= 0):
+            late = time.monotonic() + GRACE
+    return True
+
+
+def _settle(job: _bridge.Job) -> bool:
+    """Wait for a job that was told to end; True if it did. Never raises: an exception is on its way already."""
+    until = time.monotonic() + GRACE
+    while True:
+        try:
+            while (left := until - time.monotonic()) > 0:
+                if job.wait(min(left, SLICE)):
+                    return True
+            return False
+        except BaseException:  # a second Ctrl-C must not leave the output behind
+            continue
+
+
+def _left_behind(job: _bridge.Job, timer: _Timer, cancelled: bool) -> DumpError:
+    """Why a job is given up that does not end."""
+    state = job.progress()
+    phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
+    where = "the output or a hook hangs; the target runs on, and the dump was left behind"
+    if cancelled:
+        return Cancelled(f"the dump was cancelled, and {where}", phase=phase, hresult=0x800704C7)
+    left = timer.left()
+    passed = "the deadline" if left is not None and left <= 0 else "max_stop"
+    return DeadlineExceeded(f"{passed} passed, and {where}", phase=phase)
+
+
+def _progress(job: _bridge.Job) -> Progress:
+    state = job.progress()
+    return Progress(
+        phase=Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else Phase.NONE,
+        stopped=state.stopped,
+        bytes_done=state.bytes_done,
+        bytes_total=state.bytes_total,
+        elapsed=state.elapsed,
+    )
+
+
+def _report(job: _bridge.Job, filter: Filter | None, request: _Request) -> DumpReport:
+    raw = job.report()
+    rules: list[RuleBytes] = []
+    if filter is not None:
+        kept, excluded = job.rule_bytes(len(filter))
+        at = 0
+        for index, rule in enumerate(filter.rules):
+            count = 1 if isinstance(rule, Rule) else len(rule)
+            rules.append(
+                RuleBytes(
+                    index=index,
+                    action=rule.action,
+                    label=rule.label,
+                    kept=sum(kept[at : at + count]),
+                    excluded=sum(excluded[at : at + count]),
+                )
+            )
+            at += count
+        rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
+    return (DumpPlan if request.plan_only else DumpReport)(rules=tuple(rules), notes=request.notes, **raw._asdict())

@@ -1,0 +1,188 @@
+"""The exception tree.
+
+Everything that can go wrong with a dump is a `DumpError`. Where the operating system refused something, the exception
+is an `OSError` too and carries its ``errno``, so that code written for `OSError` keeps working.
+
+::
+
+    DumpError
+    +-- FilterError         (ValueError)          a filter or one of its rules is wrong
+    +-- TargetError                               this process cannot be dumped
+    |   +-- TargetGone      (ProcessLookupError)  there is no such process (any more)
+    |   +-- AccessDenied    (PermissionError)     we may not look into it
+    +-- ReadError           (OSError)             its memory could not be read, and the filter says "abort"
+    +-- SinkError           (OSError)             the output could not be written
+    +-- FormatError         (ValueError)          the dump cannot be expressed in the file format
+    +-- Cancelled                                 somebody asked the dump to end
+    +-- DeadlineExceeded    (TimeoutError)        `deadline` or `max_stop` passed
+    +-- CallbackError                             the callback broke the protocol, is closed or in use
+
+A wrong argument of a function is a plain `ValueError` or `TypeError`, as everywhere in Python.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .enums import CallbackType, Phase
+
+__all__ = [
+    "AccessDenied",
+    "CallbackError",
+    "Cancelled",
+    "DeadlineExceeded",
+    "DumpError",
+    "FilterError",
+    "FilterWarning",
+    "FormatError",
+    "ReadError",
+    "SinkError",
+    "TargetError",
+    "TargetGone",
+]
+
+
+class DumpError(Exception):
+    """Base of all errors of this package.
+
+    Parameters
+    ----------
+    message
+        What happened, where, and what to do about it; one line.
+
+    Attributes
+    ----------
+    message : str
+        As given; what `str` returns.
+    phase : Phase or None
+        Where in the dump it happened.
+    pid : int or None
+        The target.
+    address : int or None
+        In the target.
+    hresult : int or None
+        What a caller of MiniDumpWriteDump would see, unsigned.
+    callback_type : CallbackType or None
+        The callback whose answer was wrong.
+    index : int or None
+        Number, from 0, of the rule, range or thread the message is about.
+    hint : str or None
+        What would make it work, when that is known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        phase: Phase | None = None,
+        pid: int | None = None,
+        address: int | None = None,
+        hresult: int | None = None,
+        callback_type: CallbackType | None = None,
+        index: int | None = None,
+        hint: str | None = None,
+        errno: int | None = None,
+        filename: str | bytes | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.phase = phase
+        self.pid = pid
+        self.address = address
+        self.hresult = hresult
+        self.callback_type = callback_type
+        self.index = index
+        self.hint = hint
+        if isinstance(self, OSError):
+            _fill_members(self, errno, message, filename)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        members = (self.errno, self.strerror, self.filename) if isinstance(self, OSError) else None
+        return _rebuild, (type(self), self.message, members, dict(self.__dict__))
+
+
+def _fill_members(error: OSError, errno: int | None, strerror: str | None, filename: str | bytes | None) -> None:
+    # These live in C members, which OSError fills only when it is given two arguments.
+    error.errno = errno
+    error.strerror = strerror
+    if filename is not None:
+        error.filename = filename
+
+
+def _rebuild(cls: type[DumpError], message: str, members: tuple[Any, ...] | None, state: dict[str, Any]) -> DumpError:
+    error = cls(message)
+    error.__dict__.update(state)
+    if isinstance(error, OSError) and members is not None:
+        _fill_members(error, *members)
+    return error
+
+
+class FilterError(DumpError, ValueError):
+    """A filter, one of its rules or a filter file is wrong.
+
+    Attributes
+    ----------
+    filename : str or None
+        The filter file.
+    lineno : int or None
+        Line in it, from 1, where that is known.
+    label : str or None
+        Of the rule.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        filename: str | None = None,
+        lineno: int | None = None,
+        label: str | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.filename = filename
+        self.lineno = lineno
+        self.label = label
+
+
+class TargetError(DumpError):
+    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, traced by somebody else, our own consumer."""
+
+
+class TargetGone(TargetError, ProcessLookupError):
+    """There is no such process: it never was, it ended, became another program, or its pid was used again."""
+
+
+class AccessDenied(TargetError, PermissionError):
+    """Permission to look into the target was refused; the message names who refused, `hint` what would allow it."""
+
+
+class ReadError(DumpError, OSError):
+    """Memory of the target could not be read, and the callback did not tolerate it."""
+
+
+class SinkError(DumpError, OSError):
+    """The output could not be written; nothing of it is left behind."""
+
+
+class FormatError(DumpError, ValueError):
+    """Input that is no dump, or a dump that cannot be expressed in the file format."""
+
+
+class Cancelled(DumpError):
+    """The dump was cancelled: by `on_cancel`, by a Cancel callback or by `Callback.cancel`."""
+
+
+class DeadlineExceeded(DumpError, TimeoutError):
+    """`deadline` or `max_stop` passed; the target runs on and nothing was written."""
+
+
+class CallbackError(DumpError):
+    """The callback answered what the protocol forbids, or it is closed, or another dump uses it."""
+
+
+class FilterWarning(UserWarning):
+    """A rule of a filter can never decide anything."""

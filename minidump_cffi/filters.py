@@ -1,0 +1,377 @@
+"""Filters: what goes into a dump, as data.
+
+A `Filter` is an ordered list of rules about memory, plus rules for threads, modules and streams. For every byte of the
+target the **last** rule that matches decides; the default decides where none does. It is immutable, can be compared,
+hashed and pickled, goes to TOML and back, and is compiled to a C table once, when it is first used.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from . import _values
+from ._rules import (
+    ALL_MODULE,
+    ALL_THREAD,
+    AddressRange,
+    Glob,
+    ModuleRule,
+    RangeRules,
+    Ranges,
+    Rule,
+    ThreadRule,
+    Verdict,
+    exclude,
+    exclude_ranges,
+    head,
+    include,
+    include_ranges,
+    module,
+    pack,
+    thread,
+)
+from .enums import ModuleWrite, SecondaryFlags, Stream, ThreadWrite
+from .errors import FilterError, FilterWarning
+
+if TYPE_CHECKING:
+    from ._bridge import NativeFilter
+
+__all__ = [
+    "Filter",
+    "ModuleRule",
+    "RangeRules",
+    "Rule",
+    "ThreadRule",
+    "exclude",
+    "exclude_ranges",
+    "head",
+    "include",
+    "include_ranges",
+    "module",
+    "thread",
+]
+
+ReadFailure: TypeAlias = Literal["skip", "abort"]
+_STATE = (
+    "rules",
+    "default",
+    "read_failure",
+    "threads",
+    "threads_default",
+    "modules",
+    "modules_default",
+    "memory_add",
+    "memory_remove",
+    "streams_exclude",
+    "secondary_flags",
+    "ignore_case",
+)
+
+
+class Filter:
+    """What goes into a dump.
+
+    Parameters
+    ----------
+    *rules
+        Made by `include`, `exclude`, `head`, `include_ranges`, `exclude_ranges`. The last one that matches wins.
+    default
+        "include" or "exclude": for memory no rule matches.
+    read_failure
+        "skip": memory that cannot be read is left out and reported as a gap. "abort": the dump fails (`ReadError`).
+    threads, modules
+        Rules made by `thread` and `module`; the last one that matches wins.
+    threads_exclude, modules_exclude
+        Thread ids and globs of modules to leave out; they come before `threads` and `modules`.
+    threads_default, modules_default
+        What is written about threads and modules no rule names: flags or names of them; everything by default.
+    memory_add
+        Address ranges to add to a dump without full memory, (first, end) pairs.
+    memory_remove
+        Address ranges to leave out, in every dump type; like an `exclude` behind all other rules.
+    streams_exclude
+        `Stream` flags or names of streams to leave out ("environ", "cmdline", ...).
+    secondary_flags
+        MINIDUMP_SECONDARY_FLAGS to set.
+    ignore_case
+        Globs ignore ASCII case and read a backslash as ``/``. None: as the system this runs on has it.
+
+    Raises
+    ------
+    FilterError
+        A value is wrong.
+
+    Notes
+    -----
+    A rule's number, as errors and reports give it, counts from 0; each range of `include_ranges` counts.
+
+    Examples
+    --------
+    >>> keep = Filter(
+    ...     exclude(type="mapped", min_size="64 MiB"),
+    ...     include(module="*/libapp*.so*", label="our code"),
+    ...     streams_exclude=["environ"],
+    ... )
+    >>> keep.rules[1].label
+    'our code'
+    >>> Filter.from_toml(keep.to_toml()) == keep
+    True
+    """
+
+    __slots__ = ("__weakref__", "_native", *_STATE)
+
+    rules: tuple[Rule | RangeRules, ...]
+    default: Verdict
+    read_failure: ReadFailure
+    threads: tuple[ThreadRule, ...]
+    threads_default: ThreadWrite
+    modules: tuple[ModuleRule, ...]
+    modules_default: ModuleWrite
+    memory_add: tuple[tuple[int, int], ...]
+    memory_remove: tuple[tuple[int, int], ...]
+    streams_exclude: Stream
+    secondary_flags: SecondaryFlags
+    ignore_case: bool
+    _native: NativeFilter | None
+
+    def __init__(
+        self,
+        *rules: Rule | RangeRules,
+        default: Verdict = "include",
+        read_failure: ReadFailure = "skip",
+        threads: Iterable[ThreadRule] = (),
+        threads_exclude: Iterable[int] = (),
+        threads_default: ThreadWrite | str | Iterable[str] = ALL_THREAD,
+        modules: Iterable[ModuleRule] = (),
+        modules_exclude: Iterable[Glob] = (),
+        modules_default: ModuleWrite | str | Iterable[str] = ALL_MODULE,
+        memory_add: Iterable[AddressRange] = (),
+        memory_remove: Iterable[AddressRange] = (),
+        streams_exclude: Stream | str | Iterable[str] = (),
+        secondary_flags: SecondaryFlags | str | Iterable[str] = SecondaryFlags.NONE,
+        ignore_case: bool | None = None,
+    ) -> None:
+        for number, rule in enumerate(rules):
+            if not isinstance(rule, (Rule, RangeRules)):
+                raise FilterError(f"rule {number}: expected one made by include(), exclude() or head(), not {rule!r}")
+        _choice("default", default, ("include", "exclude"))
+        _choice("read_failure", read_failure, ("skip", "abort"))
+        for what, ids in (("threads_exclude", threads_exclude), ("modules_exclude", modules_exclude)):
+            if isinstance(ids, (str, bytes)):
+                raise FilterError(f"{what}: expected a list, not the text {ids!r}")
+        state = {
+            "rules": rules,
+            "default": default,
+            "read_failure": read_failure,
+            "threads": (*(thread(tid, ThreadWrite(0)) for tid in threads_exclude), *_all(threads, ThreadRule)),
+            "threads_default": _values.flags(ThreadWrite, threads_default, "threads_default"),
+            "modules": (*(module(path, ModuleWrite(0)) for path in modules_exclude), *_all(modules, ModuleRule)),
+            "modules_default": _values.flags(ModuleWrite, modules_default, "modules_default"),
+            "memory_add": tuple(_values.address_range(pair, "memory_add") for pair in memory_add),
+            "memory_remove": tuple(_values.address_range(pair, "memory_remove") for pair in memory_remove),
+            "streams_exclude": _values.flags(Stream, streams_exclude, "streams_exclude"),
+            "secondary_flags": _values.flags(SecondaryFlags, secondary_flags, "secondary_flags"),
+            "ignore_case": os.name == "nt" if ignore_case is None else bool(ignore_case),
+        }
+        self._fill(state)
+
+    def _fill(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_native", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Filter is immutable; make a new one instead of setting {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Filter is immutable; {name!r} cannot be deleted")
+
+    def _key(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in _STATE)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, Filter) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (dict(zip(_STATE, self._key(), strict=True)),)
+
+    def __len__(self) -> int:
+        """Return the number of rules about memory."""
+        return sum(1 if isinstance(rule, Rule) else len(rule) for rule in self.rules)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        more = [
+            f"{name}={getattr(self, name)!r}"
+            for name in _STATE[1:]
+            if getattr(self, name) != getattr(_EVERYTHING, name)
+        ]
+        return f"Filter({', '.join([*map(repr, self.rules), *more])})"
+
+    @classmethod
+    def from_ranges(
+        cls, ranges: Ranges, *, action: Verdict = "exclude", label: str | None = None, **others: Any
+    ) -> Filter:
+        """Make a filter of address ranges that share one action: the fast way for very many.
+
+        Parameters
+        ----------
+        ranges
+            As for `include_ranges`.
+        action
+            "include" (then `default` is "exclude", unless given) or "exclude".
+        label
+            Name of all of them in reports.
+        **others
+            Keyword arguments of `Filter`.
+
+        Examples
+        --------
+        >>> len(Filter.from_ranges([(0x1000, 0x2000), (0x4000, 0x6000)]))
+        2
+        """
+        others.setdefault("default", "exclude" if action == "include" else "include")
+        return cls(RangeRules(action, pack(ranges), label), **others)
+
+    @classmethod
+    def from_toml(cls, text: str | bytes, *, source: str | None = None) -> Filter:
+        """Make a filter from the text of a filter file, and compile it.
+
+        Parameters
+        ----------
+        text
+            TOML, as in the documentation of filter files; bytes must be UTF-8.
+        source
+            Name of the file, for messages.
+
+        Raises
+        ------
+        FilterError
+            Not TOML (file and line), an unknown key (with the nearest known one), or a wrong value (the number of the
+            rule, from 0, and its label).
+        """
+        from . import _toml
+
+        return _toml.read(text, source)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Filter:
+        """Read a filter file; see `from_toml`.
+
+        Raises
+        ------
+        FilterError
+            As for `from_toml`.
+        OSError
+            The file cannot be read.
+        """
+        with open(path, "rb") as file:
+            text = file.read()
+        return cls.from_toml(text, source=os.fspath(path))
+
+    def to_toml(self) -> str:
+        """Write the filter as the text of a filter file: `from_toml` makes an equal filter of it."""
+        from . import _toml
+
+        return _toml.write(self)
+
+    def compile(self) -> Filter:
+        """Compile to the C table now instead of at the first use; returns the filter itself.
+
+        Raises
+        ------
+        FilterError
+            A rule cannot be compiled: an empty range in a block of ranges, a malformed glob.
+
+        Warns
+        -----
+        FilterWarning
+            A rule can never decide anything, because later rules hide it completely.
+        """
+        self._compiled()
+        return self
+
+    def _compiled(self) -> NativeFilter:
+        """The C table, made once per process; threads that come together wait for the first."""
+        from . import _bridge
+
+        native = self._native
+        if native is not None and native.alive():
+            return native
+        with _bridge.compile_lock():
+            native = self._native
+            if native is not None and native.alive():
+                return native
+            try:
+                native = _bridge.NativeFilter(self)
+            except FilterError as error:
+                raise self._located(error) from None
+            object.__setattr__(self, "_native", native)
+        for number in native.dead_rules():
+            warnings.warn(
+                f"{self.rule_name(number)} can never decide anything: later rules hide it", FilterWarning, stacklevel=4
+            )
+        return native
+
+    def _located(self, error: FilterError) -> FilterError:
+        """The same error, with the label of the rule that the C side knows by number only."""
+        index = error.index
+        if index is not None and 0 <= index < len(self) and error.label is None:
+            error.label = self._rule_at(index).label
+            if error.label is not None:
+                error.message = f"{error.message} (label {error.label!r})"
+        return error
+
+    def _rule_at(self, number: int) -> Rule | RangeRules:
+        for rule in self.rules:
+            count = 1 if isinstance(rule, Rule) else len(rule)
+            if number < count:
+                return rule
+            number -= count
+        raise IndexError(number)
+
+    def rule_name(self, number: int) -> str:
+        """Return the name of the rule with this number, for messages: its number and its label."""
+        label = self._rule_at(number).label
+        return f"rule {number}" if label is None else f"rule {number} ({label})"
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the compiled table."""
+        return self._compiled().bytes()
+
+    @property
+    def table_intervals(self) -> int:
+        """Elementary intervals of the compiled table."""
+        return self._compiled().intervals()
+
+
+def _choice(what: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise FilterError(f"{what}: {value!r} is not known{_values.did_you_mean(str(value), known)}")
+
+
+def _all(values: Iterable[Any], kind: type) -> tuple[Any, ...]:
+    items = tuple(values)
+    for number, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise FilterError(f"expected a {kind.__name__} as number {number}, not {item!r}")
+    return items
+
+
+def _restore(state: dict[str, Any]) -> Filter:
+    made = Filter.__new__(Filter)
+    made._fill(state)
+    return made
+
+
+_EVERYTHING = Filter()
+"""The filter that keeps everything; never changes."""

@@ -1,0 +1,457 @@
+"""What a dump was, or would be.
+
+A report is made in a few microseconds from copies of C arrays; lists of regions and the like are built when they are
+first looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import struct
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from .enums import (
+    CallbackType,
+    DumpType,
+    DumpWarning,
+    ExtentFlags,
+    GapReason,
+    Kind,
+    MemoryProtect,
+    MemoryState,
+    MemoryType,
+    ModuleWrite,
+    RegionFlags,
+    Stream,
+    ThreadFlags,
+)
+
+__all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Region", "RuleBytes", "Thread"]
+
+# The C structs of csrc/api/report.h, in native layout; a test compares their sizes.
+_REGION = struct.Struct("=5Q8I")
+_THREAD = struct.Struct("=2I2Q")
+_MODULE = struct.Struct("=2Q4I")
+_EXTENT = struct.Struct("=3Q2I")
+_GAP = struct.Struct("=2QIi")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Region:
+    """One mapping of the target.
+
+    Attributes
+    ----------
+    base, size : int
+        Address and bytes.
+    kept : int
+        Bytes the dump answers for: stored, never touched, or gaps.
+    stored : int
+        Bytes that take room in the file.
+    untouched : int
+        Bytes kept that were never touched: they read as zero, are holes in the file or left out of it.
+    state, protect, type, kinds
+        What it is.
+    flags : RegionFlags
+        What the engine found out about it.
+    name : bytes
+        As the kernel has it, without escapes; empty if it has none.
+    """
+
+    base: int
+    size: int
+    kept: int
+    stored: int
+    untouched: int
+    state: MemoryState
+    protect: MemoryProtect
+    type: MemoryType
+    kinds: Kind
+    flags: RegionFlags
+    name: bytes
+
+    @property
+    def end(self) -> int:
+        """First address behind it."""
+        return self.base + self.size
+
+    @property
+    def path(self) -> str:
+        """The name as text, odd bytes as surrogates, as file names are in Python."""
+        return os.fsdecode(self.name)
+
+    @property
+    def verdict(self) -> str:
+        """One word: "kept", "partly", "excluded", "never-read" or "dontdump"."""
+        if self.flags & RegionFlags.NEVER_READ:
+            return "never-read"
+        if self.kept >= self.size:
+            return "kept"
+        if self.kept:
+            return "partly"
+        return "dontdump" if self.flags & RegionFlags.DONTDUMP else "excluded"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Thread:
+    """One thread of the target; stack_base (the low end) and stack_size say what of its stack is in the dump."""
+
+    tid: int
+    flags: ThreadFlags
+    stack_base: int
+    stack_size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Module:
+    """One module of the target. flags: what was written about it, 0 if it was left out."""
+
+    base: int
+    size: int
+    flags: ModuleWrite
+    path: bytes
+
+    @property
+    def included(self) -> bool:
+        """Whether it is in the list of modules."""
+        return bool(self.flags & ModuleWrite.MODULE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """A run of memory in the plan: where it is in the target and in the file; region is an index into regions."""
+
+    address: int
+    size: int
+    file_offset: int
+    region: int
+    flags: ExtentFlags
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """Memory that was asked for and is not in the dump. errno: of the read that failed, or None."""
+
+    address: int
+    size: int
+    reason: GapReason
+    errno: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RuleBytes:
+    """What one rule, or block of ranges, decided.
+
+    Attributes
+    ----------
+    index : int or None
+        Position in `Filter.rules`; None for the default.
+    action : str
+        Of the rule, or the default.
+    label : str or None
+        Of the rule.
+    kept, excluded : int
+        Bytes of the target it kept and left out: each byte counts for one rule, the last that matches.
+    """
+
+    index: int | None
+    action: str
+    label: str | None
+    kept: int
+    excluded: int
+
+
+class DumpReport:
+    """What a dump holds and what it cost. Immutable and picklable.
+
+    Attributes
+    ----------
+    pid : int
+        The target.
+    type : DumpType
+        As asked for.
+    file_bytes : int
+        Length of the dump.
+    memory_bytes : int
+        Bytes of target memory the dump answers for.
+    stored_bytes : int
+        Of it, bytes that take room in the file.
+    zero_bytes : int
+        Of it, bytes that were never touched.
+    memory_ranges, memory64_ranges, memory_info_count : int
+        Entries of MemoryList, Memory64List and MemoryInfoList.
+    frozen : float
+        Seconds from the stop of the first thread to the release of the last.
+    total : float
+        Seconds the dump took.
+    warnings : DumpWarning
+        What a reader of the dump should know; `messages` says it in words.
+    omitted_streams : Stream
+        Streams left out: by request, or because a rule excludes their bytes.
+    streams : int
+        Entries of the directory.
+    rules : tuple of RuleBytes
+        What each rule decided; the last entry is the default. Empty if a foreign routine decided.
+    """
+
+    _planned = False
+
+    def __init__(
+        self,
+        *,
+        numbers: Mapping[str, int],
+        calls: tuple[int, ...] = (),
+        regions: bytes = b"",
+        threads: bytes = b"",
+        modules: bytes = b"",
+        extents: bytes = b"",
+        gaps: bytes = b"",
+        names: bytes = b"",
+        rules: tuple[RuleBytes, ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        raw = {
+            "regions": regions,
+            "threads": threads,
+            "modules": modules,
+            "extents": extents,
+            "gaps": gaps,
+            "names": names,
+        }
+        values: dict[str, Any] = {
+            "_raw": raw,
+            "_numbers": dict(numbers),
+            "_calls": calls,
+            "_notes": notes,
+            "rules": rules,
+            "pid": numbers["pid"],
+            "type": DumpType(numbers["dump_type"]),
+            "frozen": numbers["frozen_ns"] / 1e9,
+            "total": numbers["total_ns"] / 1e9,
+            "warnings": DumpWarning(numbers["warnings"]),
+            "omitted_streams": Stream(numbers["omitted_streams"]),
+        }
+        for name in (
+            "file_bytes",
+            "memory_bytes",
+            "stored_bytes",
+            "zero_bytes",
+            "memory_ranges",
+            "memory64_ranges",
+            "memory_info_count",
+            "streams",
+        ):
+            values[name] = numbers[name]
+        self.__dict__.update(values)
+
+    pid: int
+    type: DumpType
+    file_bytes: int
+    memory_bytes: int
+    stored_bytes: int
+    zero_bytes: int
+    memory_ranges: int
+    memory64_ranges: int
+    memory_info_count: int
+    frozen: float
+    total: float
+    warnings: DumpWarning
+    omitted_streams: Stream
+    streams: int
+    rules: tuple[RuleBytes, ...]
+    _raw: dict[str, bytes]
+    _numbers: dict[str, int]
+    _calls: tuple[int, ...]
+    _notes: tuple[str, ...]
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a report is immutable; {name!r} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a report is immutable; {name!r} cannot be deleted")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {
+            "numbers": self._numbers,
+            "calls": self._calls,
+            "rules": self.rules,
+            "notes": self._notes,
+            **self._raw,
+        }
+        return _restore, (self.__class__, state)
+
+    def _key(self) -> tuple[Any, ...]:
+        return self._numbers, self._calls, self._raw, self.rules, self._notes
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DumpReport) or other.__class__ is not self.__class__:
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((self.pid, self.file_bytes, self._raw["regions"]))
+
+    def __repr__(self) -> str:
+        gaps = "" if self.complete else f", {len(self.gaps)} gaps"
+        return (
+            f"<{self.__class__.__name__}: pid {self.pid}, {self.file_bytes} bytes, {len(self.threads)} threads, "
+            f"{len(self.modules)} modules, {self.memory_bytes} bytes of memory{gaps}>"
+        )
+
+    def _name(self, offset: int, size: int) -> bytes:
+        return self._raw["names"][offset : offset + size]
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Every mapping of the target, by address."""
+        return tuple(
+            Region(
+                base=base,
+                size=size,
+                kept=kept,
+                stored=stored,
+                untouched=untouched,
+                state=MemoryState(state),
+                protect=MemoryProtect(protect),
+                type=MemoryType(kind),
+                kinds=Kind(kinds),
+                flags=RegionFlags(flags),
+                name=self._name(name, name_size),
+            )
+            for base, size, kept, stored, untouched, state, protect, kind, kinds, flags, name, name_size, _ in (
+                _REGION.iter_unpack(self._raw["regions"])
+            )
+        )
+
+    @cached_property
+    def threads(self) -> tuple[Thread, ...]:
+        """Every thread of the target, the main thread first; also those left out."""
+        return tuple(
+            Thread(tid=tid, flags=ThreadFlags(flags), stack_base=base, stack_size=size)
+            for tid, flags, base, size in _THREAD.iter_unpack(self._raw["threads"])
+        )
+
+    @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """Every module of the target, the main executable first; also those left out."""
+        return tuple(
+            Module(base=base, size=size, flags=ModuleWrite(flags), path=self._name(path, path_size))
+            for base, size, flags, path, path_size, _ in _MODULE.iter_unpack(self._raw["modules"])
+        )
+
+    @cached_property
+    def extents(self) -> tuple[Extent, ...]:
+        """The plan: runs of memory in the order of the file."""
+        return tuple(
+            Extent(address=address, size=size, file_offset=offset, region=region, flags=ExtentFlags(flags))
+            for address, size, offset, region, flags in _EXTENT.iter_unpack(self._raw["extents"])
+        )
+
+    @cached_property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What was asked for and is not there, by address."""
+        return tuple(
+            Gap(address=address, size=size, reason=GapReason(reason), errno=errno or None)
+            for address, size, reason, errno in _GAP.iter_unpack(self._raw["gaps"])
+        )
+
+    @cached_property
+    def callbacks(self) -> dict[CallbackType, int]:
+        """How many callbacks of each type the engine sent; types never sent are not in it."""
+        return {CallbackType(number): count for number, count in enumerate(self._calls[:23]) if count}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte that was asked for was read.
+
+        Memory behind the end of a mapped file is a gap, but no incompleteness: there is nothing to read.
+        """
+        return all(gap.reason == GapReason.BEYOND_EOF for gap in self.gaps)
+
+    @property
+    def planned(self) -> bool:
+        """True for a plan: nothing was read or written."""
+        return self._planned
+
+    @property
+    def threads_without_registers(self) -> tuple[int, ...]:
+        """Threads that did not stop within `stop_timeout`; they are in the dump without registers."""
+        return tuple(thread.tid for thread in self.threads if thread.flags & ThreadFlags.NO_REGISTERS)
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The warnings in words, and what of the request this engine cannot honour."""
+        return self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & self.warnings)
+
+    def to_dict(self) -> dict[str, Any]:
+        r"""Everything as dicts, lists, texts and numbers, ready for JSON.
+
+        Names become text with odd bytes written as ``\xff``; flags become lists of their names in lower case.
+        """
+        return {
+            "pid": self.pid,
+            "type": _flags(self.type) or ["normal"],
+            "planned": self.planned,
+            "complete": self.complete,
+            "file_bytes": self.file_bytes,
+            "memory_bytes": self.memory_bytes,
+            "stored_bytes": self.stored_bytes,
+            "zero_bytes": self.zero_bytes,
+            "memory_ranges": self.memory_ranges,
+            "memory64_ranges": self.memory64_ranges,
+            "memory_info_count": self.memory_info_count,
+            "streams": self.streams,
+            "omitted_streams": _flags(self.omitted_streams),
+            "frozen_seconds": self.frozen,
+            "total_seconds": self.total,
+            "warnings": _flags(self.warnings),
+            "messages": list(self.messages),
+            "callbacks": {member.name.lower(): count for member, count in self.callbacks.items()},
+            "rules": [dataclasses.asdict(rule) for rule in self.rules],
+            "threads": [_plain(thread) for thread in self.threads],
+            "modules": [_plain(module) for module in self.modules],
+            "regions": [_plain(region) | {"verdict": region.verdict} for region in self.regions],
+            "gaps": [_plain(gap) for gap in self.gaps],
+        }
+
+
+class DumpPlan(DumpReport):
+    """What a dump would hold. Nothing was read or written; times are those of the planning."""
+
+    _planned = True
+
+
+def _restore(cls: Callable[..., DumpReport], state: dict[str, Any]) -> DumpReport:
+    return cls(**state)
+
+
+def _flags(value: Any) -> list[str]:
+    return [str(member.name).lower() for member in value.__class__ if member.value and member & value]
+
+
+def _plain(item: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "backslashreplace")
+        elif isinstance(value, GapReason):
+            value = value.name.lower()
+        elif hasattr(value, "value"):
+            value = _flags(value)
+        plain[field.name] = value
+    return plain
+
+
+_WARNINGS = {
+    DumpWarning.MANY_THREADS: "more than 4,096 threads: Breakpad's readers drop the list",
+    DumpWarning.MANY_MODULES: "more than 2,048 modules: Breakpad's readers drop the list",
+    DumpWarning.MANY_RANGES: "MemoryList ends after 4,096 ranges; Memory64List has them all",
+    DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List only",
+    DumpWarning.NO_SPARSE: "untouched memory was left out: the output has no holes, or is too long for them",
+    DumpWarning.NO_RESIDENCY: "this kernel does not tell which pages were touched: everything was read",
+    DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last one stands for the rest",
+}
