@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +11,14 @@ from typing import Any
 
 import live
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start find the package that is tested here, wherever they run, and no other."""
+    found = importlib.util.find_spec("minidump_cffi")
+    if found is not None and found.origin is not None:
+        os.environ["PYTHONPATH"] = str(Path(found.origin).resolve().parent.parent)
+        os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +41,9 @@ def start_pattern(pattern_program: Path, tmp_path: Path) -> Iterator[Callable[..
             return stack.enter_context(live.Target(command, **options))
 
         yield start
+
+
+@pytest.fixture
+def take(tmp_path: Path) -> live.Taker:
+    """Takes a dump that all readers have to accept."""
+    return live.Taker(tmp_path)

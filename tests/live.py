@@ -185,8 +185,10 @@ def python_target(threads: int = 4) -> Target:
 
 def expected_counts(report: Any) -> readers.Counts:
     """What a DumpReport says is in the file, in the readers' terms."""
-    threads = sum(1 for thread in report.threads if not thread.excluded)
-    modules = sum(1 for module in report.modules if not module.excluded)
+    from minidump_cffi import ThreadFlags
+
+    threads = sum(1 for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED)
+    modules = sum(1 for module in report.modules if module.included)
     return readers.Counts(
         threads=threads,
         modules=modules,
@@ -224,6 +226,17 @@ def run_cli(
     )
 
 
+def run_python(program: str, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Another Python with a program that may import the package."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        **{"check": False, "timeout": PATIENCE * 3, **options},
+    )
+
+
 @contextlib.contextmanager
 def small_filesystem(folder: Path, size: str) -> Iterator[Path]:
     """A tmpfs of so many bytes; skips where one cannot be mounted."""
@@ -240,3 +253,30 @@ def small_filesystem(folder: Path, size: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+class Taker:
+    """Takes dumps into one folder; every one of them has to be accepted by the readers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+
+    def path(self) -> Path:
+        """A name that is not taken."""
+        self.count += 1
+        return self.folder / f"dump-{self.count}.dmp"
+
+    def __call__(
+        self, target: Target | int, dump_type: Any = 0, *, only: Iterable[str] | None = None, **options: Any
+    ) -> tuple[Any, Path]:
+        """Dump a process; return the report and the file's path."""
+        import minidump_cffi as md
+
+        path = self.path()
+        pid = target if isinstance(target, int) else target.pid
+        report = md.write_dump(pid, path, md.DumpType(dump_type), **options)
+        assert_accepted(path, report, only)
+        if isinstance(target, Target):
+            target.assert_runs_on()
+        return report, path
