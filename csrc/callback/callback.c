@@ -1,0 +1,230 @@
+/* Life of a callback: made, lent to a dump, rewound, asked how it went (see api/callback.h). Cold. */
+#include <stddef.h>
+#include <string.h>
+
+#include "../base/fail.h"
+#include "../base/vec.h"
+#include "path16.h"
+#include "state.h"
+
+/* More answers than this to Memory or RemoveMemory are a mistake: an engine takes them one call at a time. */
+#define PIECES_MAX (UINT64_C(1) << 20)
+#define DEFAULT_CAPACITY 65536u
+#define CAPACITY_MAX (1u << 24)
+#define DEFAULT_PIECE ((UINT64_C(1) << 32) - (UINT64_C(64) << 10))
+
+void mdc_callback_fault(mdc_callback *callback, int fault) {
+    int none = MDC_FAULT_NONE;
+    atomic_compare_exchange_strong_explicit(&callback->fault, &none, fault, memory_order_relaxed, memory_order_relaxed);
+}
+
+void mdc_callback_rewind(mdc_callback *callback) {
+    callback->cursor = (mdc_cursor){.interval = 0, .module = 0};
+    callback->add.index = callback->remove.index = 0;
+    callback->add.done = callback->remove.done = 0;
+    callback->snapshot_asked = false;
+    callback->told = 0;
+    mdc_modmap_clear(&callback->modules);
+    mdc_rows_clear(&callback->rows);
+    if (callback->has_modules || callback->has_names) {
+        uint32_t words = mdc_filter_words(callback->filter);
+        if (words > 0)
+            memcpy(mdc_rows_scratch(&callback->rows), mdc_filter_module_base(callback->filter),
+                   words * sizeof(uint64_t));
+        mdc_rows_keep(&callback->rows); /* becomes row 0 */
+    }
+    memset(callback->name_row, 0, callback->name_used * sizeof *callback->name_row);
+    callback->name_used = 0;
+    for (size_t i = 0; i < sizeof callback->tally.calls / sizeof callback->tally.calls[0]; i++)
+        atomic_store_explicit(&callback->tally.calls[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->tally.excluded, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->tally.narrowed, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->tally.tolerated, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->tally.kernel_status, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->fault, MDC_FAULT_NONE, memory_order_relaxed);
+    /* A cancel that was answered ended a dump and is used up; one that was not waits for its question. */
+    int answered = MDC_CANCEL_ANSWERED;
+    atomic_compare_exchange_strong_explicit(&callback->cancel, &answered, MDC_CANCEL_NO, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+static mdc_status check_options(const mdc_callback_options *o, mdc_error *err) {
+    if (o->hook_types != 0 && o->hook == NULL)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "hook_types is given without a hook");
+    if (o->memory_piece > UINT32_MAX)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "memory_piece does not fit in MemorySize (32 bits)");
+    if (o->module_capacity > CAPACITY_MAX || o->name_capacity > CAPACITY_MAX)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "capacities go up to %u", CAPACITY_MAX);
+    return MDC_OK;
+}
+
+static mdc_status check_pieces(const mdc_callback *callback, mdc_error *err) {
+    const mdc_handout *lists[] = {&callback->add, &callback->remove};
+    for (size_t k = 0; k < 2; k++) {
+        uint64_t pieces = 0;
+        for (size_t i = 0; i < lists[k]->count; i++) {
+            uint64_t size = lists[k]->ranges[i].end - lists[k]->ranges[i].first;
+            pieces += (size - 1) / callback->piece + 1;
+            if (pieces > PIECES_MAX)
+                return mdc_fail_at(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, (int64_t)i,
+                                   "range %zu to %s: the list would take more than %llu answers", i,
+                                   k == 0 ? "add" : "remove", (unsigned long long)PIECES_MAX);
+        }
+    }
+    return MDC_OK;
+}
+
+static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o, mdc_error *err) {
+    const mdc_filter *filter = callback->filter;
+    uint32_t words = mdc_filter_words(filter);
+    uint32_t modules = o->module_capacity != 0 ? o->module_capacity : DEFAULT_CAPACITY;
+    uint32_t names = o->name_capacity != 0 ? o->name_capacity : DEFAULT_CAPACITY;
+    callback->has_names = mdc_filter_has_names(filter);
+    callback->has_modules = mdc_filter_has_modules(filter);
+    callback->name_capacity = callback->has_names ? names : 0;
+    uint64_t rows = UINT64_C(1) + (callback->has_modules ? modules : 0) + callback->name_capacity;
+    callback->path = mdc_alloc(MDC_PATH_BYTES_MAX, 1, err);
+    callback->no_name = mdc_alloc(words, sizeof *callback->no_name, err);
+    callback->name_row = mdc_alloc((size_t)callback->name_capacity + 1, sizeof *callback->name_row, err);
+    if (callback->path == NULL || callback->no_name == NULL || callback->name_row == NULL) return err->code;
+    mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
+    callback->no_name_row = callback->no_name;
+    mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
+    if (status != MDC_OK) return status;
+    return mdc_modmap_init(&callback->modules, callback->has_modules ? modules : 0, err);
+}
+
+static void destroy(mdc_callback *callback) {
+    mdc_modmap_fini(&callback->modules);
+    mdc_rows_fini(&callback->rows);
+    mdc_dealloc(callback->path);
+    mdc_dealloc(callback->no_name);
+    mdc_dealloc(callback->name_row);
+    mdc_filter_release(callback->filter);
+    mdc_dealloc(callback);
+}
+
+mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *options, mdc_error *err) {
+    static const mdc_callback_options defaults;
+    const mdc_callback_options *o = options != NULL ? options : &defaults;
+    mdc_error_clear(err);
+    if (filter == NULL) {
+        mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "a callback needs a filter");
+        return NULL;
+    }
+    if (check_options(o, err) != MDC_OK) return NULL;
+    mdc_callback *callback = mdc_alloc(1, sizeof *callback, err);
+    if (callback == NULL) return NULL;
+    callback->filter = mdc_filter_retain(filter);
+    callback->hook_types = o->hook_types;
+    callback->hook = o->hook;
+    callback->hook_context = o->hook_context;
+    callback->piece = o->memory_piece != 0 ? o->memory_piece : DEFAULT_PIECE;
+    callback->add.ranges = mdc_filter_memory_list(filter, false, &callback->add.count);
+    callback->remove.ranges = mdc_filter_memory_list(filter, true, &callback->remove.count);
+    callback->information.CallbackRoutine = mdc_callback_routine;
+    callback->information.CallbackParam = callback;
+    if (check_pieces(callback, err) != MDC_OK || reserve(callback, o, err) != MDC_OK) {
+        destroy(callback);
+        return NULL;
+    }
+    mdc_callback_rewind(callback);
+    return callback;
+}
+
+mdc_status mdc_callback_free(mdc_callback *callback, mdc_error *err) {
+    mdc_error_clear(err);
+    if (callback == NULL) return MDC_OK;
+    if (atomic_load(&callback->acquired) != 0 || atomic_load(&callback->inside) != 0)
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by a dump");
+    destroy(callback);
+    return MDC_OK;
+}
+
+const MINIDUMP_CALLBACK_INFORMATION *mdc_callback_information(const mdc_callback *callback) {
+    return &callback->information;
+}
+
+/* Takes the place of a call in the routine, so that state can be changed. */
+static mdc_status enter(mdc_callback *callback, mdc_error *err) {
+    mdc_error_clear(err);
+    if (atomic_exchange_explicit(&callback->inside, 1, memory_order_acquire) != 0)
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "a dump is inside the callback right now");
+    return MDC_OK;
+}
+
+static void leave(mdc_callback *callback) { atomic_store_explicit(&callback->inside, 0, memory_order_release); }
+
+mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err) {
+    uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK;
+    mdc_error_clear(err);
+    if ((extensions & ~known) != 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "unknown extension bits 0x%x", extensions & ~known);
+    mdc_status status = enter(callback, err);
+    if (status != MDC_OK) return status;
+    atomic_store_explicit(&callback->extensions, extensions, memory_order_relaxed);
+    leave(callback);
+    return MDC_OK;
+}
+
+mdc_status mdc_callback_acquire(mdc_callback *callback, mdc_error *err) {
+    int free_mark = 0;
+    mdc_error_clear(err);
+    if (!atomic_compare_exchange_strong(&callback->acquired, &free_mark, 1))
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by another dump");
+    return MDC_OK;
+}
+
+void mdc_callback_release(mdc_callback *callback) {
+    /* The next engine is a stranger again: with facts still switched on it would be asked for pointers it never set. */
+    callback->told = atomic_exchange(&callback->extensions, 0);
+    atomic_store(&callback->cancel, MDC_CANCEL_NO);
+    atomic_store(&callback->acquired, 0);
+}
+
+mdc_status mdc_callback_reset(mdc_callback *callback, mdc_error *err) {
+    mdc_status status = enter(callback, err);
+    if (status != MDC_OK) return status;
+    mdc_callback_rewind(callback);
+    atomic_store_explicit(&callback->cancel, MDC_CANCEL_NO, memory_order_relaxed);
+    leave(callback);
+    return MDC_OK;
+}
+
+void mdc_callback_cancel(mdc_callback *callback) {
+    atomic_store_explicit(&callback->cancel, MDC_CANCEL_ASKED, memory_order_relaxed);
+}
+
+mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
+    const mdc_tally *tally = &callback->tally;
+    mdc_callback_counters counters = {.reserved = 0};
+    for (size_t i = 0; i < sizeof counters.calls / sizeof counters.calls[0]; i++)
+        counters.calls[i] = atomic_load_explicit(&tally->calls[i], memory_order_relaxed);
+    counters.excluded = atomic_load_explicit(&tally->excluded, memory_order_relaxed);
+    counters.narrowed = atomic_load_explicit(&tally->narrowed, memory_order_relaxed);
+    counters.tolerated = atomic_load_explicit(&tally->tolerated, memory_order_relaxed);
+    counters.kernel_status = atomic_load_explicit(&tally->kernel_status, memory_order_relaxed);
+    return counters;
+}
+
+mdc_status mdc_callback_check(const mdc_callback *callback, mdc_error *err) {
+    mdc_error_clear(err);
+    switch (atomic_load(&callback->fault)) {
+    case MDC_FAULT_NONE:
+        return MDC_OK;
+    case MDC_FAULT_SECOND_USER:
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0,
+                        "a second engine called the callback while a dump was inside; it serves one dump at a time");
+    case MDC_FAULT_MODULES_FULL:
+        return mdc_fail_callback(err, MDC_CB_MODULE, 0, "more modules than the callback has room for (%u)",
+                                 callback->modules.capacity);
+    case MDC_FAULT_PATH_TOO_LONG:
+        return mdc_fail_callback(err, MDC_CB_MODULE, 0, "the path of a module is longer than %zu UTF-16 units",
+                                 MDC_PATH_UNITS_MAX);
+    case MDC_FAULT_NAME_TOO_LONG:
+        return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, 0, "the name of a mapping is too long to be matched");
+    default:
+        return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, 0,
+                                 "the engine said it sends region facts, but the structure is not one known here");
+    }
+}

@@ -1,0 +1,118 @@
+/* The routine: one answer per callback type, from the compiled filter. Never allocates, locks, prints or enters
+ * Python; a hook, where one was given for a type, may do as it likes.
+ *
+ * Each type writes its own member of the output union and no other: everything lies at offset 0 there, so a Status
+ * written for a Thread callback would clear all of that thread's flags. Meaning of return values and members: the
+ * public documentation of MINIDUMP_CALLBACK_TYPE, MINIDUMP_CALLBACK_OUTPUT and what shipping engines do.
+ *
+ * Regions on a host that does not ask again (no MDC_EXT_RESUBMIT): the answer can be one contiguous part only, and
+ * nothing excluded may be in it, so it is the longest kept run; the rest of what the rules keep is lost and the region
+ * counts as narrowed. */
+#include "../base/protocol_asserts.h"
+#include "state.h"
+
+static int32_t flags_kept(uint32_t *flags, uint32_t keep) {
+    if (keep != UINT32_MAX) *flags &= keep;
+    return 1;
+}
+
+/* The flag decides, whatever a hook thinks, and the question is to be asked again in any case. */
+static int32_t answer_cancel(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
+    int32_t cancel = 0;
+    if (callback->hook_types & 1u << MDC_CB_CANCEL)
+        cancel = callback->hook(callback->hook_context, input, output) != 0 && output->Cancel.Cancel != 0;
+    if (atomic_load_explicit(&callback->cancel, memory_order_relaxed) != MDC_CANCEL_NO) {
+        atomic_store_explicit(&callback->cancel, MDC_CANCEL_ANSWERED, memory_order_relaxed);
+        cancel = 1;
+    }
+    output->Cancel.CheckCancel = 1;
+    output->Cancel.Cancel = cancel;
+    return 1;
+}
+
+static int32_t answer_failure(mdc_callback *callback, const MINIDUMP_READ_MEMORY_FAILURE_CALLBACK *failure,
+                              MINIDUMP_CALLBACK_OUTPUT *output) {
+    if (!mdc_filter_tolerates(callback->filter)) {
+        output->Status = failure->FailureStatus;
+        return 0;
+    }
+    output->Status = MDC_S_OK;
+    mdc_tally_add(&callback->tally.tolerated);
+    return 1;
+}
+
+/* 16 and 17 come first in a dump, 16 before 17 where both come. */
+static void begin_dump(mdc_callback *callback, uint32_t type) {
+    if (type != MDC_CB_VM_START || !callback->snapshot_asked) mdc_callback_rewind(callback);
+}
+
+static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_INPUT *input,
+                      MINIDUMP_CALLBACK_OUTPUT *output) {
+    switch (type) {
+    case MDC_CB_MODULE:
+        return mdc_answer_module(callback, &input->u.Module, output);
+    case MDC_CB_THREAD:
+    case MDC_CB_THREAD_EX: /* ThreadId is at offset 0 in all three */
+        return flags_kept(&output->ThreadWriteFlags,
+                          mdc_filter_thread_keep(callback->filter, input->u.IncludeThread.ThreadId));
+    case MDC_CB_INCLUDE_THREAD: {
+        uint32_t keep = mdc_filter_thread_keep(callback->filter, input->u.IncludeThread.ThreadId);
+        if (!(keep & MDC_THREAD_WRITE_THREAD)) return 0; /* documented: excluded, not even suspended */
+        return flags_kept(&output->ThreadWriteFlags, keep);
+    }
+    case MDC_CB_INCLUDE_MODULE: /* carries a base only: judged at Module, where the path is */
+        return 1;
+    case MDC_CB_MEMORY:
+        return mdc_answer_memory(callback, &callback->add, output);
+    case MDC_CB_REMOVE_MEMORY:
+        return mdc_answer_memory(callback, &callback->remove, output);
+    case MDC_CB_KERNEL_MINIDUMP_STATUS:
+        atomic_store_explicit(&callback->tally.kernel_status, input->u.Status, memory_order_relaxed);
+        return 1;
+    case MDC_CB_INCLUDE_VM_REGION:
+        return mdc_answer_region(callback, input, output);
+    case MDC_CB_READ_MEMORY_FAILURE:
+        return answer_failure(callback, &input->u.ReadMemoryFailure, output);
+    case MDC_CB_SECONDARY_FLAGS:
+        output->SecondaryFlags = input->u.SecondaryFlags | mdc_filter_secondary_flags(callback->filter);
+        return 1;
+    case MDC_CB_IO_FINISH:
+    case MDC_CB_IO_WRITE_ALL: /* only come if Io was taken, and that was a hook's doing */
+        output->Status = (int32_t)MDC_E_FAIL;
+        return 0;
+    case MDC_CB_IS_PROCESS_SNAPSHOT:
+    case MDC_CB_VM_START:
+        output->Status = MDC_S_OK; /* no: S_FALSE would be yes */
+        return 1;
+    default: /* 7: no kernel minidump; 11: no Io; 18 to 22 and what is yet to come: not taken */
+        return 0;
+    }
+}
+
+static int32_t dispatch(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
+    uint32_t type = input->CallbackType;
+    if (type == MDC_CB_IS_PROCESS_SNAPSHOT || type == MDC_CB_VM_START) begin_dump(callback, type);
+    callback->snapshot_asked = type == MDC_CB_IS_PROCESS_SNAPSHOT;
+    mdc_tally_add(&callback->tally.calls[type < MDC_CB_COUNT ? type : 31]);
+    if (type == MDC_CB_CANCEL) return answer_cancel(callback, input, output);
+    if (type < 32 && (callback->hook_types >> type & 1) != 0) {
+        if (type == MDC_CB_MODULE) { /* the table by address is filled whoever answers */
+            MINIDUMP_CALLBACK_OUTPUT unused = *output;
+            mdc_answer_module(callback, &input->u.Module, &unused);
+        }
+        return callback->hook(callback->hook_context, input, output);
+    }
+    return answer(callback, type, input, output);
+}
+
+int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
+    mdc_callback *callback = param;
+    if (callback == NULL || input == NULL || output == NULL) return 0;
+    if (atomic_exchange_explicit(&callback->inside, 1, memory_order_acquire) != 0) {
+        mdc_callback_fault(callback, MDC_FAULT_SECOND_USER);
+        return 0;
+    }
+    int32_t result = dispatch(callback, input, output);
+    atomic_store_explicit(&callback->inside, 0, memory_order_release);
+    return result;
+}
