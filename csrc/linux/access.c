@@ -17,6 +17,7 @@
 #include "../base/fail.h"
 
 enum { CAP_SYS_PTRACE_BIT = 19, ANCESTORS_MAX = 4096 };
+#define INITIAL_USER_NAMESPACE 0xEFFFFFFDU /* PROC_USER_INIT_INO in include/linux/proc_ns.h */
 
 static int32_t say(int32_t reason, char *message, size_t size, const char *text) {
     snprintf(message, size, "%s", text);
@@ -131,12 +132,15 @@ static int32_t descends_from(int32_t pid, int32_t ancestor) {
     return pid == ancestor;
 }
 
-static int32_t same_namespace(int32_t pid) {
+/* has_cap: CAP_SYS_PTRACE in our own namespace. A target we may not even ask although we have it lies outside of our
+ * namespace, unless ours is the initial one, outside of which there is nothing. */
+static int32_t same_namespace(int32_t pid, bool has_cap) {
     char path[64];
     struct stat ours, theirs;
     snprintf(path, sizeof path, "/proc/%d/ns/user", (int)pid);
-    if (stat("/proc/thread-self/ns/user", &ours) != 0 || stat(path, &theirs) != 0) return -1;
-    return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+    if (stat("/proc/thread-self/ns/user", &ours) != 0) return -1;
+    if (stat(path, &theirs) == 0) return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+    return has_cap && errno == EACCES && ours.st_ino != INITIAL_USER_NAMESPACE ? 0 : -1;
 }
 
 /* AppArmor writes "unconfined" or "profile (mode)", SELinux a context; without either the read fails or is empty. */
@@ -156,7 +160,6 @@ void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts) {
     facts->os_errno = os_errno;
     facts->is_descendant = descends_from(pid, (int32_t)getpid());
     if (slurp("/proc/sys/kernel/yama/ptrace_scope", path, sizeof path)) facts->yama_scope = (int32_t)atoi(path);
-    facts->same_user_ns = same_namespace(pid);
 
     int32_t confined_us = confined("/proc/thread-self/attr/current");
     snprintf(path, sizeof path, "/proc/%d/attr/current", (int)pid);
@@ -173,6 +176,7 @@ void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts) {
         facts->seccomp = number(ours, "\nSeccomp:");
         if (ids(ours, "\nUid:", our_uid)) facts->our_uid = (int32_t)our_uid[0];
     }
+    facts->same_user_ns = same_namespace(pid, facts->has_cap_ptrace == 1);
     if (them) {
         facts->tracer_pid = number(theirs, "\nTracerPid:");
         if (ids(theirs, "\nUid:", uid)) facts->target_uid = (int32_t)uid[0];
@@ -186,8 +190,9 @@ void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts) {
     const char *permitted = field(ours, "\nCapPrm:"), *wanted = field(theirs, "\nCapPrm:");
     if (permitted != NULL && wanted != NULL)
         facts->target_has_more_caps = (strtoull(wanted, NULL, 16) & ~strtoull(permitted, NULL, 16)) != 0;
-    /* The kernel gives the files of a process that is not dumpable to root: nothing can be seen if it is root's. */
-    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    /* The kernel gives the files (not the directory) of a process that is not dumpable to root: task_dump_owner in
+     * fs/proc/base.c. Nothing can be seen if it is root's anyway. */
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     if (uid[1] > 0 && stat(path, &owner) == 0) facts->dumpable = owner.st_uid != 0;
 }
 

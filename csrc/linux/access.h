@@ -17,7 +17,7 @@ typedef struct mdc_access_facts {
     int32_t same_user_ns;         /* both in one user namespace */
     int32_t target_has_more_caps; /* target's permitted set is not a subset of ours */
     int32_t same_ids;             /* our real uid and gid equal the target's real, effective and saved ones */
-    int32_t dumpable;             /* target's dumpable flag seems set: /proc/PID is owned by its euid, not by root */
+    int32_t dumpable;             /* target's dumpable flag seems set: its files in /proc belong to its euid */
     int32_t our_uid;
     int32_t target_uid;
     int32_t tracer_pid;   /* TracerPid; 0: none */

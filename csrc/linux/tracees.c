@@ -24,8 +24,10 @@
 #endif
 
 enum {
+    SEIZE_ATTEMPTS = 3,
     SEIZE_ROUNDS = 8,   /* before the freeze; threads that come later are found in it */
     STOP_ROUNDS = 1000, /* each round all threads known before it stand: only the unknown can make more */
+    QUIET_ROUNDS = 50,  /* as many without a new thread: the count is wrong (a zombie that somebody else traces) */
     EAGER_PASSES = 20,  /* passes over what has not stopped yet before the first sleep */
     PAUSE_MIN_NS = 20000,
     PAUSE_MAX_NS = 1000000,
@@ -85,15 +87,17 @@ static mdc_status check_time(mdc_tracees *tracees, mdc_error *err) {
 }
 
 static mdc_status seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state, mdc_error *err) {
-    int failpoint = MDC_FAILPOINT("stop:thread");
-    if (failpoint == 0 && ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0) {
+    int failpoint = MDC_FAILPOINT("stop:thread"), saved = failpoint;
+    /* A zombie (a dead leader, say) cannot be traced: EPERM as well. One that an exec replaces right then is a zombie
+     * when the kernel looks and alive when we do: so ask again. */
+    for (int attempt = 0; failpoint == 0 && attempt < SEIZE_ATTEMPTS; attempt++) {
         *state = MDC_TRACEE_SEIZED;
-        return MDC_OK;
+        if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0) return MDC_OK;
+        saved = errno;
+        *state = MDC_TRACEE_DEAD;
+        if (saved == ESRCH || thread_state(tracees, tid) == 'Z') return MDC_OK;
     }
-    int saved = failpoint != 0 ? failpoint : errno;
     *state = MDC_TRACEE_DEAD;
-    /* A zombie (a dead leader, say) cannot be traced: EPERM as well. */
-    if (failpoint == 0 && (saved == ESRCH || thread_state(tracees, tid) == 'Z')) return MDC_OK;
     if (saved == EPERM || saved == EACCES) return mdc_access_refuse(tid, saved, MDC_PHASE_STOP, "trace", err);
     mdc_status status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, saved, "cannot trace thread %d", (int)tid);
     err->index = tid;
@@ -246,8 +250,8 @@ static bool detach(const mdc_tracee *thread) {
 }
 
 static mdc_status gone(const mdc_tracees *tracees, mdc_error *err) {
-    return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH, "process %d ended while it was being stopped",
-                    (int)tracees->pid);
+    return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH,
+                    "process %d ended, or became another program, while it was being stopped", (int)tracees->pid);
 }
 
 static mdc_status read_registers(mdc_tracees *tracees, mdc_error *err) {
@@ -285,6 +289,22 @@ static mdc_status read_registers(mdc_tracees *tracees, mdc_error *err) {
     return status;
 }
 
+/* Whether the last listing showed every thread. The kernel cuts the listing of task/ short when the thread it stands at
+ * dies (next_tid in fs/proc/base.c), so the number of threads has to agree. It counts zombies that nobody has waited
+ * for: those we trace, and a dead leader. */
+static bool listing_complete(const mdc_tracees *tracees) {
+    mdc_process_stat stat;
+    mdc_error ignored;
+    size_t count = 0;
+    mdc_error_clear(&ignored);
+    if (mdc_process_read_stat(tracees->proc, &stat, &ignored) != MDC_OK) return false;
+    for (size_t i = 0; i < tracees->threads.count; i++) {
+        const mdc_tracee *thread = thread_at(tracees, i);
+        count += thread->listed && (thread->tid == tracees->pid || (thread->traced && !thread->reaped));
+    }
+    return count == stat.threads;
+}
+
 mdc_status mdc_tracees_stop(mdc_tracees *tracees, mdc_error *err) {
     tracees->frozen_from = mdc_clock_ns();
     tracees->frozen_until = UINT64_MAX;
@@ -294,13 +314,18 @@ mdc_status mdc_tracees_stop(mdc_tracees *tracees, mdc_error *err) {
         if (thread_at(tracees, i)->state == MDC_TRACEE_SEIZED)
             ptrace(PTRACE_INTERRUPT, thread_at(tracees, i)->tid, NULL, NULL);
     mdc_status status = settle(tracees, err);
-    size_t found = 1;
-    for (int round = 0; status == MDC_OK && found > 0; round++) {
+    size_t found = 0;
+    int quiet = 0;
+    for (int round = 0; status == MDC_OK; round++) {
         if (round == STOP_ROUNDS)
             return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0,
                             "process %d makes threads faster than they can be stopped", (int)tracees->pid);
         status = find_new(tracees, true, &found, err);
         if (status == MDC_OK && found > 0) status = settle(tracees, err);
+        quiet = found > 0 ? 0 : quiet + 1;
+        if (quiet > 0 && (quiet == QUIET_ROUNDS || listing_complete(tracees))) break;
+        if (quiet > 1) pause_ns(PAUSE_MIN_NS);
+        if (status == MDC_OK) status = check_time(tracees, err);
     }
     return status == MDC_OK ? read_registers(tracees, err) : status;
 }
