@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "../base/failpoint.h"
+
 struct procmap_query_arg {
     uint64_t size;
     uint64_t query_flags;
@@ -44,6 +46,8 @@ void mdc_procmap_close(mdc_procmap *procmap) {
 }
 
 static int query(mdc_procmap *procmap, bool with_name, struct procmap_query_arg *arg) {
+    int forced = MDC_FAILPOINT("maps:query"); /* ENOTTY: as on a kernel that has no such ioctl */
+    if (forced != 0) return forced;
     memset(arg, 0, sizeof *arg);
     arg->size = sizeof *arg;
     arg->query_flags = QUERY_COVERING_OR_NEXT;
