@@ -248,13 +248,11 @@ _Static_assert(sizeof(mdc_file_misc_info) == 1364 && offsetof(mdc_file_misc_info
                    offsetof(mdc_file_misc_info, integrity_level) == 44 &&
                    offsetof(mdc_file_misc_info, time_zone) == 60 && offsetof(mdc_file_misc_info, build_string) == 232 &&
                    offsetof(mdc_file_misc_info, debug_build_string) == 752 &&
-                   offsetof(mdc_file_misc_info, xstate) == 832 &&
-                   offsetof(mdc_file_misc_info, process_cookie) == 1360,
+                   offsetof(mdc_file_misc_info, xstate) == 832 && offsetof(mdc_file_misc_info, process_cookie) == 1360,
                "MINIDUMP_MISC_INFO_5");
 _Static_assert(sizeof(MINIDUMP_MEMORY_INFO) == 48 && sizeof(mdc_file_memory_info_list) == 16, "MemoryInfoList");
 _Static_assert(sizeof(mdc_file_thread_info_list) == 12 && sizeof(mdc_file_thread_info) == 64 &&
-                   offsetof(mdc_file_thread_info, create_time) == 16 &&
-                   offsetof(mdc_file_thread_info, affinity) == 56,
+                   offsetof(mdc_file_thread_info, create_time) == 16 && offsetof(mdc_file_thread_info, affinity) == 56,
                "ThreadInfoList");
 _Static_assert(sizeof(mdc_file_thread_name) == 12 && offsetof(mdc_file_thread_name, name_rva) == 4,
                "MINIDUMP_THREAD_NAME");

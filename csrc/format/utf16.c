@@ -3,8 +3,8 @@
 
 enum { ODD_BYTE = -1 };
 
-/* The character at bytes[0], and how many bytes it has. ODD_BYTE and 1 for what is no UTF-8: overlong forms, surrogates,
- * beyond U+10FFFF, cut sequences (Unicode, table 3-7). */
+/* The character at bytes[0], and how many bytes it has. ODD_BYTE and 1 for what is no UTF-8: overlong forms,
+ * surrogates, beyond U+10FFFF, cut sequences (Unicode, table 3-7). */
 static int32_t decode(const uint8_t *bytes, size_t size, size_t *length) {
     uint8_t lead = bytes[0];
     *length = 1;
@@ -39,8 +39,10 @@ size_t mdc_utf16_text(const uint8_t *bytes, size_t size, uint16_t *out, size_t r
     for (size_t at = 0; at < size; at += length) {
         int32_t code = decode(bytes + at, size - at, &length);
         size_t need = code >= 0x10000 ? 2 : 1;
-        if (units <= room) written += put(out + written, code == ODD_BYTE || code == 0 ? 0xFFFD : code);
-        else units -= need; /* of the head, which goes */
+        if (units <= room)
+            written += put(out + written, code == ODD_BYTE || code == 0 ? 0xFFFD : code);
+        else
+            units -= need; /* of the head, which goes */
     }
     return written;
 }

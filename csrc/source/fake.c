@@ -72,8 +72,10 @@ static const mdc_fake_region *find_region(mdc_fake *fake, uint64_t address) {
         return &regions[fake->hint];
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (regions[middle].base <= address) low = middle + 1;
-        else high = middle;
+        if (regions[middle].base <= address)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == 0 || address - regions[low - 1].base >= regions[low - 1].size) return NULL;
     fake->hint = low - 1;
@@ -91,8 +93,10 @@ static int32_t read_page(mdc_fake *fake, uint64_t address, uint8_t *out, size_t 
     if (page < region->unreadable_end && page + MDC_PAGE_SIZE - 1 >= region->unreadable_first) return EIO;
     int injected = MDC_FAILPOINT("read:page");
     if (injected != 0) return injected;
-    if (page_touched(region, page)) fake_bytes(address, fake->seed, out, size);
-    else memset(out, 0, size);
+    if (page_touched(region, page))
+        fake_bytes(address, fake->seed, out, size);
+    else
+        memset(out, 0, size);
     return 0;
 }
 
@@ -221,8 +225,13 @@ static mdc_status add_region(mdc_fake *fake, const mdc_fake_region *given, size_
                            "fake region %zu at 0x%" PRIx64 " is empty, unaligned, overlapping or out of order", index,
                            given->base);
     *floor = end;
-    mdc_region region = {.base = given->base, .size = given->size, .state = given->state, .protect = given->protect,
-                         .type = given->type, .kinds = given->kinds, .flags = given->flags,
+    mdc_region region = {.base = given->base,
+                         .size = given->size,
+                         .state = given->state,
+                         .protect = given->protect,
+                         .type = given->type,
+                         .kinds = given->kinds,
+                         .flags = given->flags,
                          .alloc_base = given->base,
                          .valid_size = given->valid_size != 0 ? given->valid_size : given->size};
     mdc_status status = MDC_OK;
@@ -257,10 +266,14 @@ static mdc_status add_threads(mdc_fake *fake, const mdc_fake_target *target, mdc
             memcpy(context + 152, &given->stack_pointer, 8);
             memcpy(context + 248, &given->instruction_pointer, 8);
         }
-        mdc_thread thread = {.tid = given->tid, .flags = given->flags, .context = context, .context_size = CONTEXT_SIZE,
+        mdc_thread thread = {.tid = given->tid,
+                             .flags = given->flags,
+                             .context = context,
+                             .context_size = CONTEXT_SIZE,
                              .stack_pointer = none ? 0 : given->stack_pointer,
                              .instruction_pointer = none ? 0 : given->instruction_pointer,
-                             .create_time = UINT64_C(133000000000000000) + i, .user_time = 10 * (i + 1),
+                             .create_time = UINT64_C(133000000000000000) + i,
+                             .user_time = 10 * (i + 1),
                              .affinity = 3};
         status = add_name(fake, given->name, &thread.name, err);
         if (status == MDC_OK) status = mdc_vec_push(&fake->threads, &thread, 1, NULL, err);
@@ -299,9 +312,10 @@ static mdc_status add_maps(mdc_fake *fake, mdc_error *err) {
         bool write = (region->protect & (MDC_PAGE_READWRITE | MDC_PAGE_EXECUTE_READWRITE)) != 0;
         bool execute = (region->protect & 0xF0) != 0;
         char line[96];
-        int size = snprintf(line, sizeof line, "%012" PRIx64 "-%012" PRIx64 " %c%c%cp 00000000 00:00 0 \n", region->base,
-                            region->base + region->size, (region->protect & MDC_PAGE_NOACCESS) != 0 ? '-' : 'r',
-                            write ? 'w' : '-', execute ? 'x' : '-');
+        int size =
+            snprintf(line, sizeof line, "%012" PRIx64 "-%012" PRIx64 " %c%c%cp 00000000 00:00 0 \n", region->base,
+                     region->base + region->size, (region->protect & MDC_PAGE_NOACCESS) != 0 ? '-' : 'r',
+                     write ? 'w' : '-', execute ? 'x' : '-');
         status = mdc_vec_push(&fake->bytes, line, (size_t)size, NULL, err);
     }
     if (status == MDC_OK)
@@ -325,15 +339,23 @@ static mdc_status add_texts(mdc_fake *fake, const mdc_fake_target *target, mdc_e
         fake->texts[i].address = 0;
     }
     if (status == MDC_OK && target->environ_address != 0)
-        fake->texts[fake->lists.text_count++] = (mdc_text){
-            .stream = MDC_STREAM_ENVIRON, .address = target->environ_address, .size = target->environ_size};
+        fake->texts[fake->lists.text_count++] =
+            (mdc_text){.stream = MDC_STREAM_ENVIRON, .address = target->environ_address, .size = target->environ_size};
     return status;
 }
 
 static mdc_status add_system(mdc_fake *fake, mdc_error *err) {
-    fake->system = (mdc_system){.architecture = 9, .level = 6, .revision = 0x5507, .processors = 2, .major = 6,
-                                .minor = 18, .build = 44, .platform = 0x8201, .create_time_s = 1700000000,
-                                .user_time_s = 3, .kernel_time_s = 1,
+    fake->system = (mdc_system){.architecture = 9,
+                                .level = 6,
+                                .revision = 0x5507,
+                                .processors = 2,
+                                .major = 6,
+                                .minor = 18,
+                                .build = 44,
+                                .platform = 0x8201,
+                                .create_time_s = 1700000000,
+                                .user_time_s = 3,
+                                .kernel_time_s = 1,
                                 .vendor = {0x756E6547, 0x46656E69, 0x21656B61}};
     return add_name(fake, "Linux 6.18.44 #1 SMP fake x86_64", &fake->system.version, err);
 }

@@ -70,6 +70,12 @@ typedef struct mdc_module {
     uint32_t reserved;
 } mdc_module;
 
+/* Where one component stands in the XSAVE area, standard format; size 0: not known. */
+typedef struct mdc_xstate_feature {
+    uint32_t offset; /* bytes from the start of the area */
+    uint32_t size;   /* bytes */
+} mdc_xstate_feature;
+
 /* What the system streams need. Strings are offsets into the name pool. */
 typedef struct mdc_system {
     uint16_t architecture; /* PROCESSOR_ARCHITECTURE_AMD64 9 */
@@ -88,6 +94,7 @@ typedef struct mdc_system {
     uint64_t xstate_mask; /* XCR0 components in the contexts, 0 if none */
     uint32_t xstate_size; /* bytes of the XSAVE area (standard format), 0 if none */
     uint32_t reserved2;
+    mdc_xstate_feature xstate_features[64]; /* by component; processors differ in where they put them (CPUID 0xD) */
 } mdc_system;
 
 /* A text stream: bytes the kernel made (address 0), or target memory [address, address + size), which the engine reads

@@ -6,12 +6,12 @@
 #include "../../csrc/format/elf_notes.h"
 
 static int failures;
-#define CHECK(condition)                                                                  \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);               \
-            failures++;                                                                   \
-        }                                                                                 \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            failures++;                                                                                                \
+        }                                                                                                              \
     } while (0)
 
 static size_t put(uint8_t *at, uint32_t name_size, uint32_t desc_size, uint32_t type, const char *name,

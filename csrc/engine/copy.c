@@ -1,0 +1,283 @@
+/* Target memory to the sink, through one buffer. Two ways:
+ *
+ * Plain: many spans and the zeros between them fill the buffer with one read and leave it with one write.
+ * Careful: run by run, for callees that see every read (19, 20) and for batches in which something failed. A page that
+ * fails costs that page. With hold-back the last bytes of a contiguous run wait in the buffer and head the next read.
+ *
+ * No path from target memory to the sink goes round this file. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "dump_state.h"
+
+enum { NO_EXTENT = -1 };
+
+mdc_status mdc_copy_init(mdc_dump *dump, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    bool holds = dump->calls.own_reads && (dump->options.extensions & MDC_EXT_HOLD_BACK) != 0;
+    copier->room = (size_t)dump->options.buffer_bytes;
+    copier->hold = holds ? (size_t)mdc_min_u64(dump->options.hold, copier->room) : 0;
+    copier->block = mdc_alloc(1, copier->room + copier->hold + MDC_PAGE_SIZE, err);
+    copier->spans = mdc_alloc(MDC_BATCH_SPANS, sizeof *copier->spans, err);
+    copier->zeros = mdc_alloc(MDC_BATCH_SPANS, sizeof *copier->zeros, err);
+    copier->extent = mdc_alloc(MDC_BATCH_SPANS, sizeof *copier->extent, err);
+    if (copier->block == NULL || copier->spans == NULL || copier->zeros == NULL || copier->extent == NULL)
+        return err->code;
+    copier->buffer = copier->block + (MDC_PAGE_SIZE - (uintptr_t)copier->block % MDC_PAGE_SIZE) % MDC_PAGE_SIZE;
+    return MDC_OK;
+}
+
+void mdc_copy_fini(mdc_dump *dump) {
+    mdc_dealloc(dump->copier.block);
+    mdc_dealloc(dump->copier.spans);
+    mdc_dealloc(dump->copier.zeros);
+    mdc_dealloc(dump->copier.extent);
+}
+
+static mdc_status sink_write(mdc_dump *dump, const void *data, size_t size, mdc_error *err) {
+    return size > 0 ? dump->sink->ops->write(dump->sink, data, size, err) : MDC_OK;
+}
+
+static void progress(mdc_dump *dump, uint64_t bytes) {
+    atomic_fetch_add_explicit(&dump->monitor->bytes_done, bytes, memory_order_relaxed);
+}
+
+static mdc_status source_read(mdc_dump *dump, const mdc_span *spans, size_t count, uint8_t *buffer, size_t wanted,
+                              size_t *done, int32_t *os_errno, mdc_error *err) {
+    *done = 0;
+    *os_errno = 0;
+    mdc_status status = dump->source->ops->read(dump->source, spans, count, buffer, done, os_errno, err);
+    if (*done > wanted) *done = wanted;
+    return status;
+}
+
+/* Reads [address, address + size) behind `head` bytes that stand before it in the target and in the buffer, as 19 and
+ * 20 want it. *done: new bytes from the start that are valid. */
+static mdc_status careful_read(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t head, size_t size,
+                               size_t *done, int32_t *os_errno, mdc_error *err) {
+    uint8_t *fresh = buffer + head;
+    size_t served = 0;
+    bool failed = false;
+    *os_errno = EIO;
+    if (dump->calls.own_reads) served = mdc_calls_vm_pre_read(&dump->calls, address, fresh, (uint32_t)size, &failed);
+    *done = served;
+    if (failed || served == size) return MDC_OK;
+    mdc_span span = {address + served, size - served};
+    if (source_read(dump, &span, 1, fresh + served, size - served, done, os_errno, err) != MDC_OK) return err->code;
+    *done += served;
+    if (!dump->calls.own_reads) return MDC_OK;
+    size_t valid =
+        mdc_calls_vm_post_read(&dump->calls, address - head, buffer, (uint32_t)(head + size), (uint32_t)(head + *done));
+    if (valid < head)
+        return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,
+                                 "the callback answered VmPostRead by taking back bytes it had let pass before");
+    if (valid < head + *done && *os_errno == 0) *os_errno = EIO;
+    *done = valid - head;
+    return MDC_OK;
+}
+
+mdc_status mdc_copy_peek(mdc_dump *dump, uint64_t address, void *out, size_t size, size_t *done, mdc_error *err) {
+    int32_t os_errno;
+    return careful_read(dump, address, out, 0, size, done, &os_errno, err);
+}
+
+/* Writes what the window still holds back. */
+static mdc_status flush_window(mdc_dump *dump, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    size_t held = copier->held;
+    copier->held = 0;
+    return sink_write(dump, copier->buffer, held, err);
+}
+
+static mdc_status write_zeros(mdc_dump *dump, uint64_t size, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    if (flush_window(dump, err) != MDC_OK) return err->code;
+    size_t part = (size_t)mdc_min_u64(size, copier->room);
+    memset(copier->buffer, 0, part);
+    for (; size > 0; size -= part) {
+        part = (size_t)mdc_min_u64(size, copier->room);
+        if (sink_write(dump, copier->buffer, part, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+/* A page that cannot be read. Tolerated, it is cut out of its range where the lists can be patched; elsewhere, and
+ * where it is not memory of the lists, zeros stand for it. */
+static mdc_status miss_page(mdc_dump *dump, size_t extent, uint64_t address, uint64_t size, int32_t os_errno,
+                            mdc_error *err) {
+    bool tolerated = dump->full && (dump->options.dump_type & MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY) != 0;
+    if (!tolerated && !mdc_calls_read_failure(&dump->calls, address, (uint32_t)size)) {
+        mdc_fail(err, MDC_ERR_READ, MDC_PHASE_WRITE, os_errno, "reading %" PRIu64 " bytes at 0x%" PRIx64 " failed%s",
+                 size, address,
+                 dump->calls.callback.CallbackRoutine != NULL ? " and the callback did not tolerate it" : "");
+        err->address = address;
+        err->hresult = MDC_E_PARTIAL_COPY;
+        err->callback_type = dump->calls.callback.CallbackRoutine != NULL ? MDC_CB_READ_MEMORY_FAILURE : -1;
+        return err->code;
+    }
+    if (flush_window(dump, err) != MDC_OK) return err->code;
+    mdc_gaps_add(dump, address, size, MDC_GAP_READ_FAILED, os_errno);
+    if (extent != (size_t)NO_EXTENT) {
+        mdc_cut *last = dump->cut_count > 0 ? &dump->cuts[dump->cut_count - 1] : NULL;
+        if (last != NULL && last->extent == extent && last->address + last->size == address) {
+            last->size += size;
+            return MDC_OK;
+        }
+        if (dump->cut_count < dump->spare) {
+            dump->cuts[dump->cut_count++] = (mdc_cut){extent, address, size};
+            return MDC_OK;
+        }
+    }
+    return write_zeros(dump, size, err);
+}
+
+/* Takes over `size` new bytes behind the held-back ones: all but the last `hold` are written. */
+static mdc_status accept(mdc_dump *dump, uint64_t end, size_t size, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    size_t ready = copier->held + size;
+    size_t keep = ready < copier->hold ? ready : copier->hold;
+    if (sink_write(dump, copier->buffer, ready - keep, err) != MDC_OK) return err->code;
+    memmove(copier->buffer, copier->buffer + ready - keep, keep);
+    copier->held = keep;
+    copier->window_end = end;
+    return MDC_OK;
+}
+
+static mdc_status copy_run(mdc_dump *dump, size_t extent, uint64_t address, uint64_t size, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    if (address != copier->window_end && flush_window(dump, err) != MDC_OK) return err->code;
+    uint64_t end = address + size, most = copier->room;
+    while (address < end) {
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+        uint64_t page_end = mdc_min_u64(end, mdc_page_down(address) + MDC_PAGE_SIZE);
+        size_t part = (size_t)mdc_min_u64(end - address, most), done;
+        int32_t os_errno;
+        if (careful_read(dump, address, copier->buffer, copier->held, part, &done, &os_errno, err) != MDC_OK)
+            return err->code;
+        if (done > 0) {
+            if (accept(dump, address + done, done, err) != MDC_OK) return err->code;
+            address += done;
+            most = copier->room;
+        } else if (part > page_end - address) {
+            most = page_end - address;
+        } else {
+            if (miss_page(dump, extent, address, page_end - address, os_errno, err) != MDC_OK) return err->code;
+            address = page_end;
+            most = copier->room;
+        }
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_copy_text(mdc_dump *dump, uint64_t address, uint64_t size, mdc_error *err) {
+    if (copy_run(dump, (size_t)NO_EXTENT, address, size, err) != MDC_OK) return err->code;
+    return flush_window(dump, err);
+}
+
+/* Moves what was read to its place among the zeros. It was read to the end of the bytes it belongs in, so every move
+ * goes towards the front and none overwrites what is still to be moved. */
+static void spread(mdc_copier *copier) {
+    if (copier->total_bytes == copier->memory_bytes) return;
+    uint8_t *to = copier->buffer, *from = copier->buffer + (copier->total_bytes - copier->memory_bytes);
+    memset(to, 0, (size_t)copier->lead);
+    to += copier->lead;
+    for (size_t i = 0; i < copier->count; i++) {
+        size_t size = (size_t)copier->spans[i].size;
+        if (to != from) memmove(to, from, size);
+        to += size;
+        from += size;
+        memset(to, 0, (size_t)copier->zeros[i]);
+        to += copier->zeros[i];
+    }
+}
+
+static mdc_status flush_batch(mdc_dump *dump, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    if (copier->total_bytes == 0) return MDC_OK;
+    if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+    size_t total = (size_t)copier->total_bytes, memory = (size_t)copier->memory_bytes, done = 0;
+    int32_t os_errno;
+    if (memory > 0 && source_read(dump, copier->spans, copier->count, copier->buffer + (total - memory), memory, &done,
+                                  &os_errno, err) != MDC_OK)
+        return err->code;
+    if (done == memory) {
+        spread(copier);
+        if (sink_write(dump, copier->buffer, total, err) != MDC_OK) return err->code;
+    } else {
+        if (write_zeros(dump, copier->lead, err) != MDC_OK) return err->code;
+        for (size_t i = 0; i < copier->count; i++)
+            if (copy_run(dump, copier->extent[i], copier->spans[i].address, copier->spans[i].size, err) != MDC_OK ||
+                write_zeros(dump, copier->zeros[i], err) != MDC_OK)
+                return err->code;
+    }
+    progress(dump, total);
+    copier->count = 0;
+    copier->lead = copier->memory_bytes = copier->total_bytes = 0;
+    return MDC_OK;
+}
+
+static mdc_status batch_memory(mdc_dump *dump, size_t extent, uint64_t address, uint64_t size, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    while (size > 0) {
+        if ((copier->total_bytes == copier->room || copier->count == MDC_BATCH_SPANS) &&
+            flush_batch(dump, err) != MDC_OK)
+            return err->code;
+        uint64_t part = mdc_min_u64(size, copier->room - copier->total_bytes);
+        copier->spans[copier->count] = (mdc_span){address, part};
+        copier->zeros[copier->count] = 0;
+        copier->extent[copier->count++] = extent;
+        copier->memory_bytes += part;
+        copier->total_bytes += part;
+        address += part;
+        size -= part;
+    }
+    return MDC_OK;
+}
+
+static mdc_status batch_zeros(mdc_dump *dump, uint64_t size, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    while (size > 0) {
+        if (copier->total_bytes == copier->room && flush_batch(dump, err) != MDC_OK) return err->code;
+        uint64_t part = mdc_min_u64(size, copier->room - copier->total_bytes);
+        if (copier->count > 0)
+            copier->zeros[copier->count - 1] += part;
+        else
+            copier->lead += part;
+        copier->total_bytes += part;
+        size -= part;
+    }
+    return MDC_OK;
+}
+
+static mdc_status copy_extent(mdc_dump *dump, size_t index, mdc_error *err) {
+    const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, index);
+    bool careful = dump->calls.own_reads;
+    if ((extent->flags & MDC_EXTENT_OMITTED) != 0) return MDC_OK;
+    if ((extent->flags & MDC_EXTENT_HOLE) != 0) {
+        if (flush_batch(dump, err) != MDC_OK || flush_window(dump, err) != MDC_OK ||
+            dump->sink->ops->hole(dump->sink, extent->size, err) != MDC_OK)
+            return err->code;
+        progress(dump, extent->size);
+        return mdc_calls_poll(&dump->calls, err);
+    }
+    if ((extent->flags & MDC_EXTENT_ZERO) != 0) {
+        if (!careful) return batch_zeros(dump, extent->size, err);
+        progress(dump, extent->size);
+        return write_zeros(dump, extent->size, err);
+    }
+    if (!careful) return batch_memory(dump, index, extent->address, extent->size, err);
+    if (copy_run(dump, index, extent->address, extent->size, err) != MDC_OK) return err->code;
+    progress(dump, extent->size);
+    return MDC_OK;
+}
+
+mdc_status mdc_copy_extents(mdc_dump *dump, mdc_error *err) {
+    dump->copier.held = 0;
+    for (size_t i = 0; i < dump->extents.count; i++)
+        if (copy_extent(dump, i, err) != MDC_OK) return err->code;
+    if (flush_batch(dump, err) != MDC_OK) return err->code;
+    return flush_window(dump, err);
+}

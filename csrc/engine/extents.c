@@ -1,0 +1,141 @@
+/* Extents: runs of kept memory by what is in them, with their place in the file. Stacks first, then the rest. */
+#include "../base/arith.h"
+#include "dump_state.h"
+
+static mdc_status add_run(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
+    mdc_vec *vec = (flags & MDC_EXTENT_STACK) != 0 ? &dump->extents : &dump->rest_extents;
+    mdc_extent *last = vec->count > 0 ? &mdc_vec_at(vec, mdc_extent, vec->count - 1) : NULL;
+    if (last != NULL && last->address + last->size == first && last->region == region) {
+        bool new_stack = false;
+        if ((flags & MDC_EXTENT_STACK) != 0) {
+            /* A part that begins where another ends is a range of its own: a thread descriptor points at it. */
+            const mdc_stack *stacks = dump->stacks.data;
+            size_t low = 0, high = dump->stacks.count;
+            while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (stacks[middle].first < first)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            new_stack = low < dump->stacks.count && stacks[low].first == first;
+        }
+        if (!new_stack) {
+            if ((last->flags | MDC_EXTENT_JOINED) == (flags | MDC_EXTENT_JOINED)) {
+                last->size += end - first;
+                return MDC_OK;
+            }
+            flags |= MDC_EXTENT_JOINED;
+        }
+    }
+    mdc_extent extent = {.address = first, .size = end - first, .region = (uint32_t)region, .flags = flags};
+    return mdc_vec_push(vec, &extent, 1, NULL, err);
+}
+
+/* Checks a run of a hostile source: it has to begin where the last one ended and make way. */
+static uint32_t run_kind(const mdc_content *run, uint64_t first, uint64_t end, uint64_t *stop) {
+    bool sound = run->first <= first && run->end > first;
+    *stop = sound ? mdc_min_u64(run->end, end) : end;
+    return sound ? run->what : MDC_CONTENT_DATA;
+}
+
+static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags,
+                              mdc_error *err) {
+    mdc_content runs[64];
+    mdc_report_region *report = &mdc_vec_at(&dump->report_regions, mdc_report_region, region);
+    while (first < end) {
+        uint64_t next = end;
+        size_t count = 0;
+        if (dump->queried.count == 0)
+            count = dump->source->ops->content(dump->source, region, mdc_page_down(first), mdc_page_up(end), runs,
+                                               sizeof runs / sizeof runs[0], &next);
+        if (count == 0) {
+            runs[0] = (mdc_content){.first = first, .end = end, .what = MDC_CONTENT_DATA};
+            count = 1;
+        }
+        for (size_t i = 0; i < count && first < end; i++) {
+            uint64_t stop;
+            uint32_t what = run_kind(&runs[i], first, end, &stop), how = flags;
+            uint64_t size = stop - first;
+            /* A callee that serves memory itself may have some where the target has none. */
+            if (what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_reads) {
+                how |= size >= dump->options.hole_min ? MDC_EXTENT_HOLE : MDC_EXTENT_ZERO;
+                report->untouched += size;
+            }
+            if (what != MDC_CONTENT_UNAVAILABLE) {
+                report->kept += size;
+                if (add_run(dump, region, first, stop, how, err) != MDC_OK) return err->code;
+            }
+            first = stop;
+        }
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_extents_add(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags,
+                           mdc_error *err) {
+    const mdc_region *it = &dump->regions[region];
+    uint64_t valid_end = it->base + mdc_page_up(it->valid_size);
+    uint64_t there = mdc_min_u64(end, valid_end);
+    if (first < there && add_content(dump, region, first, there, flags, err) != MDC_OK) return err->code;
+    if (there < first) there = first;
+    if (there < end) {
+        mdc_gaps_add(dump, there, end - there, MDC_GAP_BEYOND_EOF, 0);
+        mdc_vec_at(&dump->report_regions, mdc_report_region, region).kept += end - there;
+    }
+    return MDC_OK;
+}
+
+/* Untouched runs are left out where holes cannot be: the ranges around them part. */
+static void omit_holes(mdc_dump *dump) {
+    bool broken = false;
+    for (size_t i = 0; i < dump->extents.count; i++) {
+        mdc_extent *extent = &mdc_vec_at(&dump->extents, mdc_extent, i);
+        if (broken) extent->flags &= ~(uint32_t)MDC_EXTENT_JOINED;
+        broken = (extent->flags & MDC_EXTENT_HOLE) != 0;
+        if (!broken) continue;
+        extent->flags = (extent->flags & ~(uint32_t)(MDC_EXTENT_HOLE | MDC_EXTENT_JOINED)) | MDC_EXTENT_OMITTED;
+        if (dump->options.untouched != MDC_UNTOUCHED_OMIT) dump->warnings |= MDC_WARN_NO_SPARSE;
+    }
+}
+
+mdc_status mdc_extents_finish(mdc_dump *dump, mdc_error *err) {
+    dump->stack_extents = dump->extents.count;
+    if (mdc_vec_push(&dump->extents, dump->rest_extents.data, dump->rest_extents.count, NULL, err) != MDC_OK)
+        return err->code;
+    mdc_vec_fini(&dump->rest_extents);
+    mdc_vec_trim(&dump->extents);
+    uint64_t total = 0;
+    bool fits = true;
+    for (size_t i = 0; i < dump->extents.count; i++)
+        fits = fits && mdc_add_u64(total, mdc_vec_at(&dump->extents, const mdc_extent, i).size, &total);
+    bool holes = dump->options.untouched == MDC_UNTOUCHED_HOLE ||
+                 (dump->options.untouched == MDC_UNTOUCHED_AUTO && dump->sink != NULL && dump->sink->sparse);
+    if (!holes || !fits || total >= dump->options.sparse_max) omit_holes(dump);
+    return MDC_OK;
+}
+
+/* How far the extents [low, high) cover from `first` on. */
+static uint64_t covered_to(const mdc_dump *dump, size_t low, size_t high, uint64_t first, uint64_t end) {
+    const mdc_extent *all = dump->extents.data;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (all[middle].address + all[middle].size <= first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    size_t stop = low < dump->stack_extents ? dump->stack_extents : dump->extents.count;
+    for (; low < stop && first < end && all[low].address <= first; low++) first = all[low].address + all[low].size;
+    return first;
+}
+
+bool mdc_extents_cover(const mdc_dump *dump, uint64_t first, uint64_t end) {
+    while (first < end) {
+        uint64_t to = covered_to(dump, 0, dump->stack_extents, first, end);
+        to = covered_to(dump, dump->stack_extents, dump->extents.count, to, end);
+        if (to <= first) return false;
+        first = to;
+    }
+    return true;
+}

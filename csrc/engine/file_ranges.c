@@ -1,0 +1,57 @@
+/* Memory as the lists tell it: extents joined to ranges, what is left out and what was cut out as a gap taken away. */
+#include "dump_state.h"
+
+mdc_range_walk mdc_ranges_begin(const mdc_dump *dump, size_t extent, size_t end) {
+    mdc_range_walk walk = {.dump = dump, .extent = extent, .end = end};
+    if (extent < end) walk.offset = mdc_vec_at(&dump->extents, const mdc_extent, extent).file_offset;
+    while (walk.cut < dump->cut_count && dump->cuts[walk.cut].extent < extent) walk.cut++;
+    return walk;
+}
+
+bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
+    const mdc_extent *extents = walk->dump->extents.data;
+    const mdc_cut *cuts = walk->dump->cuts;
+    while (walk->extent < walk->end) {
+        if ((extents[walk->extent].flags & MDC_EXTENT_OMITTED) != 0) {
+            walk->extent++;
+            continue;
+        }
+        *range = (mdc_file_range){
+            .address = extents[walk->extent].address + walk->skip, .offset = walk->offset, .extent = walk->extent};
+        bool more = true;
+        while (more) {
+            const mdc_extent *extent = &extents[walk->extent];
+            bool is_cut = walk->cut < walk->dump->cut_count && cuts[walk->cut].extent == walk->extent;
+            uint64_t stop = is_cut ? cuts[walk->cut].address - extent->address : extent->size;
+            range->size += stop - walk->skip;
+            walk->offset += stop - walk->skip;
+            walk->skip = is_cut ? stop + cuts[walk->cut++].size : extent->size;
+            if (walk->skip >= extent->size) {
+                walk->extent++;
+                walk->skip = 0;
+            }
+            more = !is_cut && walk->extent < walk->end && (extents[walk->extent].flags & MDC_EXTENT_JOINED) != 0;
+        }
+        if (range->size > 0) return true;
+    }
+    return false;
+}
+
+bool mdc_ranges_find_stack(const mdc_dump *dump, uint64_t address, mdc_file_range *range) {
+    const mdc_extent *extents = dump->extents.data;
+    size_t end = dump->stack_extents < dump->list32_end ? dump->stack_extents : dump->list32_end;
+    size_t low = 0, high = end; /* the first extent that ends behind the address */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (extents[middle].address + extents[middle].size <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == end || extents[low].address > address) return false;
+    while (low > 0 && (extents[low].flags & MDC_EXTENT_JOINED) != 0) low--;
+    mdc_range_walk walk = mdc_ranges_begin(dump, low, end);
+    while (mdc_ranges_next(&walk, range) && range->address <= address)
+        if (address - range->address < range->size) return true;
+    return false;
+}

@@ -1,0 +1,205 @@
+/* Gathering: what the target is and what the callee wants of it, in the order real dumps show: 16, 17, 11, 15 and the
+ * first 6 before the stop, then 3 and 4, 1 and 0, and in a Normal dump 5 and 9. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "../format/utf16.h"
+#include "dump_state.h"
+
+enum { MODULE_SIZE_MAX = 0xFFFFF000 }; /* SizeOfImage is 32 bits */
+
+mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
+    mdc_calls_begin(&dump->calls);
+    if (!dump->options.plan_only && mdc_calls_io_start(&dump->calls)) {
+        dump->io_sink = mdc_sink_io_new(&dump->options.callback, dump->calls.pid, dump->calls.process, NULL,
+                                        dump->calls.count, err);
+        if (dump->io_sink == NULL) return err->code;
+        dump->sink = dump->io_sink;
+    }
+    dump->secondary = mdc_calls_secondary_flags(&dump->calls);
+    return mdc_calls_poll(&dump->calls, err);
+}
+
+/* A region VmQuery told of. What the source knows of the same place stays known: above all what must not be read. */
+static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, mdc_error *err) {
+    mdc_region region = {.base = info->BaseAddress,
+                         .size = info->RegionSize,
+                         .state = info->State,
+                         .protect = info->Protect,
+                         .type = info->Type,
+                         .alloc_base = info->AllocationBase,
+                         .valid_size = info->RegionSize,
+                         .kinds = MDC_KIND_ANONYMOUS};
+    for (size_t i = 0; i < dump->lists->region_count; i++) {
+        const mdc_region *known = &dump->lists->regions[i];
+        if (known->base >= region.base + region.size || known->base + known->size <= region.base) continue;
+        region.flags |= known->flags & (uint32_t)(MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP);
+        if (known->base == region.base) {
+            region.kinds = known->kinds;
+            region.name_id = known->name_id;
+            region.facts = known->facts;
+        }
+    }
+    return mdc_vec_push(&dump->queried, &region, 1, NULL, err);
+}
+
+/* 18 from address 0 to the end of the callee's answers. A callee that leaves the query to the engine gets the
+ * engine's regions. */
+static mdc_status query_regions(mdc_dump *dump, mdc_error *err) {
+    uint64_t address = 0;
+    for (uint32_t i = 0; i < dump->options.answers_max; i++) {
+        MINIDUMP_MEMORY_INFO info;
+        int answer = mdc_calls_vm_query(&dump->calls, address, &info);
+        if (answer == MDC_VM_OWN_QUERY && dump->queried.count == 0) return MDC_OK;
+        if (answer != MDC_VM_ANSWER) return MDC_OK;
+        uint64_t end;
+        if (info.RegionSize == 0 || ((info.BaseAddress | info.RegionSize) & (MDC_PAGE_SIZE - 1)) != 0 ||
+            info.BaseAddress > address || !mdc_add_u64(info.BaseAddress, info.RegionSize, &end) || end <= address)
+            return mdc_fail_callback(err, MDC_CB_VM_QUERY, address,
+                                     "the callback answered VmQuery with a region that does not hold the address");
+        if (info.BaseAddress < address) { /* told already, but for what follows */
+            info.RegionSize = end - address;
+            info.BaseAddress = address;
+        }
+        if (info.State != MDC_MEM_FREE && add_queried(dump, &info, err) != MDC_OK) return err->code;
+        address = end;
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+    }
+    return mdc_fail_callback(err, MDC_CB_VM_QUERY, address, "the callback answered VmQuery without an end");
+}
+
+static mdc_status init_reports(mdc_dump *dump, mdc_error *err) {
+    if (mdc_vec_push(&dump->thread_plans, NULL, dump->lists->thread_count, NULL, err) != MDC_OK ||
+        mdc_vec_push(&dump->module_plans, NULL, dump->lists->module_count, NULL, err) != MDC_OK ||
+        mdc_vec_push(&dump->report_regions, NULL, dump->region_count, NULL, err) != MDC_OK ||
+        mdc_vec_push(&dump->names, dump->lists->pool, dump->lists->pool_size, NULL, err) != MDC_OK)
+        return err->code;
+    for (size_t i = 0; i < dump->region_count; i++) {
+        const mdc_region *region = &dump->regions[i];
+        mdc_report_region *report = &mdc_vec_at(&dump->report_regions, mdc_report_region, i);
+        *report = (mdc_report_region){.base = region->base,
+                                      .size = region->size,
+                                      .state = region->state,
+                                      .protect = region->protect,
+                                      .type = region->type,
+                                      .kinds = region->kinds,
+                                      .flags = region->flags};
+        if (region->name_id == 0) continue;
+        report->name = dump->lists->names[region->name_id - 1].offset;
+        report->name_size = dump->lists->names[region->name_id - 1].size;
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
+    dump->lists = dump->source->ops->lists(dump->source);
+    if (mdc_lists_check(dump->lists, err) != MDC_OK) return err->code;
+    dump->regions = dump->lists->regions;
+    dump->region_count = dump->lists->region_count;
+    dump->warnings |= dump->lists->warnings;
+    if (dump->calls.own_reads && query_regions(dump, err) != MDC_OK) return err->code;
+    if (dump->queried.count > 0) {
+        dump->regions = dump->queried.data;
+        dump->region_count = dump->queried.count;
+    }
+    return init_reports(dump, err);
+}
+
+static mdc_status include_threads(mdc_dump *dump, mdc_error *err) {
+    uint64_t type = dump->options.dump_type;
+    uint32_t flags = MDC_THREAD_WRITE_THREAD | MDC_THREAD_WRITE_STACK | MDC_THREAD_WRITE_CONTEXT |
+                     MDC_THREAD_WRITE_INSTRUCTION_WINDOW;
+    if ((type & MDC_TYPE_WITH_THREAD_INFO) != 0) flags |= MDC_THREAD_WRITE_THREAD_INFO;
+    if ((type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0) flags |= MDC_THREAD_WRITE_THREAD_DATA;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i).write =
+            mdc_calls_include_thread(&dump->calls, dump->lists->threads[i].tid, flags);
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+static mdc_status include_modules(mdc_dump *dump, mdc_error *err) {
+    uint64_t type = dump->options.dump_type;
+    uint32_t flags = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_MISC_RECORD | MDC_MODULE_WRITE_CV_RECORD;
+    if ((type & MDC_TYPE_WITH_DATA_SEGS) != 0) flags |= MDC_MODULE_WRITE_DATA_SEG;
+    if ((type & MDC_TYPE_WITH_CODE_SEGS) != 0) flags |= MDC_MODULE_WRITE_CODE_SEGS;
+    if ((type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0) flags |= MDC_MODULE_WRITE_TLS_DATA;
+    for (size_t i = 0; i < dump->module_plans.count; i++) {
+        const mdc_module *module = &dump->lists->modules[i];
+        mdc_module_plan *plan = &mdc_vec_at(&dump->module_plans, mdc_module_plan, i);
+        plan->size = (uint32_t)mdc_min_u64(module->size, MODULE_SIZE_MAX);
+        plan->write = mdc_calls_include_module(&dump->calls, module->base, flags);
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+static mdc_status call_threads(mdc_dump *dump, mdc_error *err) {
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        const mdc_thread *thread = &dump->lists->threads[i];
+        mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i);
+        if (plan->write == 0) continue;
+        plan->write = mdc_calls_thread(&dump->calls, thread->tid, thread->context, thread->context_size,
+                                       plan->stack.first, plan->stack.end, plan->write);
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+static mdc_status call_modules(mdc_dump *dump, mdc_error *err) {
+    size_t longest = 0;
+    for (size_t i = 0; i < dump->lists->module_count; i++)
+        if (dump->lists->modules[i].path.size > longest) longest = dump->lists->modules[i].path.size;
+    uint16_t *path = mdc_alloc(longest + 1, sizeof *path, err);
+    if (path == NULL) return err->code;
+    mdc_status status = MDC_OK;
+    for (size_t i = 0; status == MDC_OK && i < dump->module_plans.count; i++) {
+        const mdc_module *module = &dump->lists->modules[i];
+        mdc_module_plan *plan = &mdc_vec_at(&dump->module_plans, mdc_module_plan, i);
+        if (plan->write == 0) continue;
+        uint8_t record[4 + sizeof module->build_id];
+        uint32_t signature = MDC_FILE_CV_ELF;
+        memcpy(record, &signature, 4);
+        memcpy(record + 4, module->build_id, module->build_id_size);
+        mdc_utf16_path(mdc_dump_name(dump, module->path), module->path.size, path);
+        MINIDUMP_MODULE_CALLBACK input = {.FullPath = path,
+                                          .BaseOfImage = module->base,
+                                          .SizeOfImage = plan->size,
+                                          .CvRecord = module->build_id_size != 0 ? record : NULL,
+                                          .SizeOfCvRecord = module->build_id_size != 0 ? 4 + module->build_id_size : 0};
+        plan->write = mdc_calls_module(&dump->calls, &input, plan->write);
+        status = mdc_calls_poll(&dump->calls, err);
+    }
+    mdc_dealloc(path);
+    return status;
+}
+
+/* All of 5, or all of 9. No cap is documented, and a callee that always answers would never end: there is one here. */
+static mdc_status ask_memory(mdc_dump *dump, uint32_t type, mdc_vec *runs, mdc_error *err) {
+    for (uint32_t i = 0;; i++) {
+        uint64_t base, size;
+        if (mdc_calls_memory(&dump->calls, type, &base, &size, err) != MDC_OK) return err->code;
+        if (size == 0) break;
+        if (i >= dump->options.answers_max)
+            return mdc_fail_callback(err, (int32_t)type, base, "the callback answered %s more than %" PRIu32 " times",
+                                     type == MDC_CB_MEMORY ? "Memory" : "RemoveMemory", dump->options.answers_max);
+        mdc_run run = {base, base + size};
+        if (mdc_vec_push(runs, &run, 1, NULL, err) != MDC_OK) return err->code;
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
+    }
+    mdc_runs_normalise(runs);
+    return MDC_OK;
+}
+
+mdc_status mdc_gather_items(mdc_dump *dump, mdc_error *err) {
+    if (include_threads(dump, err) != MDC_OK || include_modules(dump, err) != MDC_OK ||
+        mdc_stacks_find(dump, err) != MDC_OK || call_threads(dump, err) != MDC_OK || call_modules(dump, err) != MDC_OK)
+        return err->code;
+    if (!dump->full && (ask_memory(dump, MDC_CB_MEMORY, &dump->added, err) != MDC_OK ||
+                        ask_memory(dump, MDC_CB_REMOVE_MEMORY, &dump->removed, err) != MDC_OK))
+        return err->code;
+    return mdc_stacks_keep(dump, err);
+}

@@ -1,0 +1,162 @@
+/* The memory of a Normal dump: stacks, instruction windows and what Memory (5) adds, byte-exact, without what
+ * RemoveMemory (9) takes away. A callee that speaks MDC_EXT_PIECES is asked 10 about each piece. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "dump_state.h"
+
+enum { WINDOW = 256 }; /* bytes around an instruction pointer, as Breakpad stores them */
+
+/* One part of a piece that lies in one region. */
+static mdc_status add_in_region(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t fact_flags,
+                                uint32_t extent_flags, mdc_error *err) {
+    if (mdc_regions_closed(dump, region)) return MDC_OK;
+    if ((dump->calls.extensions & MDC_EXT_PIECES) == 0)
+        return mdc_extents_add(dump, region, first, end, extent_flags, err);
+    return mdc_regions_ask(dump, region, first, end, fact_flags | MDC_FACT_PIECE, extent_flags, mdc_extents_add, err);
+}
+
+/* Memory that was asked for by address and is not mapped: a read failure known beforehand. */
+static mdc_status missing(mdc_dump *dump, uint64_t first, uint64_t end, mdc_error *err) {
+    while (first < end && !dump->options.plan_only) {
+        uint32_t part = (uint32_t)mdc_min_u64(end - first, UINT32_MAX & ~(MDC_PAGE_SIZE - 1));
+        if (!mdc_calls_read_failure(&dump->calls, first, part)) {
+            mdc_fail(err, MDC_ERR_READ, MDC_PHASE_PLAN, 0,
+                     "0x%" PRIx64 " was to be added to the dump and is not mapped; the callback did not tolerate it",
+                     first);
+            err->address = first;
+            err->hresult = MDC_E_PARTIAL_COPY;
+            return err->code;
+        }
+        mdc_gaps_add(dump, first, part, MDC_GAP_READ_FAILED, EFAULT);
+        first += part;
+    }
+    if (first < end) mdc_gaps_add(dump, first, end - first, MDC_GAP_READ_FAILED, EFAULT);
+    return MDC_OK;
+}
+
+static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, uint32_t extent_flags, mdc_error *err) {
+    while (run.first < run.end) {
+        int64_t found = mdc_regions_find(dump, run.first);
+        uint64_t stop;
+        if (found != MDC_NO_REGION) {
+            const mdc_region *region = &dump->regions[found];
+            stop = mdc_min_u64(run.end, region->base + region->size);
+            if (add_in_region(dump, (size_t)found, run.first, stop, fact_flags, extent_flags, err) != MDC_OK)
+                return err->code;
+        } else {
+            size_t low = 0, high = dump->region_count; /* up to the next region */
+            while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (dump->regions[middle].base <= run.first)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            stop = low < dump->region_count ? mdc_min_u64(run.end, dump->regions[low].base) : run.end;
+            if (missing(dump, run.first, stop, err) != MDC_OK) return err->code;
+        }
+        run.first = stop;
+    }
+    return mdc_calls_poll(&dump->calls, err);
+}
+
+static mdc_status find_windows(mdc_dump *dump, mdc_vec *windows, mdc_error *err) {
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        const mdc_thread *thread = &dump->lists->threads[i];
+        uint64_t at = thread->instruction_pointer;
+        bool wanted = (mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i).write &
+                       MDC_THREAD_WRITE_INSTRUCTION_WINDOW) != 0;
+        if (!wanted || at == 0 || (thread->flags & MDC_THREAD_NO_REGISTERS) != 0) continue;
+        int64_t found = mdc_regions_find(dump, at);
+        if (found == MDC_NO_REGION) continue; /* a wild jump: nothing there to show */
+        const mdc_region *region = &dump->regions[found];
+        mdc_run run = {at - region->base < WINDOW / 2 ? region->base : at - WINDOW / 2,
+                       region->base + region->size - at < WINDOW / 2 ? region->base + region->size : at + WINDOW / 2};
+        if (mdc_vec_push(windows, &run, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    mdc_runs_normalise(windows);
+    return MDC_OK;
+}
+
+/* The pieces in address order: two sets, disjoint, walked side by side. */
+static mdc_status add_both(mdc_dump *dump, const mdc_vec *added, const mdc_vec *other, uint32_t extent_flags,
+                           mdc_error *err) {
+    size_t i = 0, j = 0;
+    while (i < added->count || j < other->count) {
+        bool take_added = j == other->count || (i < added->count && mdc_vec_at(added, const mdc_run, i).first <
+                                                                        mdc_vec_at(other, const mdc_run, j).first);
+        mdc_run run = take_added ? mdc_vec_at(added, const mdc_run, i++) : mdc_vec_at(other, const mdc_run, j++);
+        if (add_piece(dump, run, take_added ? MDC_FACT_ADDED : 0, extent_flags, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+static mdc_status plan_sets(mdc_dump *dump, mdc_vec *sets, mdc_error *err) {
+    mdc_vec *stacks = &sets[0], *windows = &sets[1], *keep_stacks = &sets[2], *plain = &sets[3], *both = &sets[4],
+            *blocks = &sets[5], *keep_blocks = &sets[6], *scratch = &sets[7], *keep_windows = &sets[8];
+    for (size_t i = 0; i < dump->stacks.count; i++) {
+        const mdc_stack *stack = &mdc_vec_at(&dump->stacks, const mdc_stack, i);
+        mdc_run run = {stack->first, stack->end};
+        if (mdc_vec_push(stacks, &run, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    if (find_windows(dump, windows, err) != MDC_OK) return err->code;
+    /* A byte is in one piece only. Inside a stack, what was added is asked about as such: plain = stacks - added,
+     * both = stacks - plain; blocks = added - stacks; windows lose what is in either. */
+    if (mdc_runs_subtract(keep_stacks, stacks, &dump->removed, err) != MDC_OK ||
+        mdc_runs_subtract(plain, keep_stacks, &dump->added, err) != MDC_OK ||
+        mdc_runs_subtract(both, keep_stacks, plain, err) != MDC_OK ||
+        mdc_runs_subtract(blocks, &dump->added, stacks, err) != MDC_OK ||
+        mdc_runs_subtract(keep_blocks, blocks, &dump->removed, err) != MDC_OK ||
+        mdc_runs_subtract(scratch, windows, stacks, err) != MDC_OK)
+        return err->code;
+    windows->count = 0;
+    if (mdc_runs_subtract(windows, scratch, &dump->added, err) != MDC_OK ||
+        mdc_runs_subtract(keep_windows, windows, &dump->removed, err) != MDC_OK)
+        return err->code;
+    if (add_both(dump, both, plain, MDC_EXTENT_STACK, err) != MDC_OK) return err->code;
+    return add_both(dump, keep_blocks, keep_windows, MDC_EXTENT_BLOCK, err);
+}
+
+mdc_status mdc_pieces_plan_normal(mdc_dump *dump, mdc_error *err) {
+    mdc_vec sets[9];
+    for (size_t i = 0; i < 9; i++) mdc_vec_init(&sets[i], sizeof(mdc_run));
+    mdc_status status = plan_sets(dump, sets, err);
+    for (size_t i = 0; i < 9; i++) mdc_vec_fini(&sets[i]);
+    return status;
+}
+
+static mdc_status count_kept(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t extent_flags,
+                             mdc_error *err) {
+    (void)region;
+    (void)extent_flags;
+    (void)err;
+    dump->kept_by_callee += end - first;
+    return MDC_OK;
+}
+
+mdc_status mdc_pieces_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *kept, mdc_error *err) {
+    *kept = false;
+    if (dump->full) {
+        *kept = mdc_extents_cover(dump, first, end);
+        return MDC_OK;
+    }
+    if (mdc_runs_touch(&dump->removed, first, end)) return MDC_OK;
+    while (first < end) {
+        int64_t found = mdc_regions_find(dump, first);
+        if (found == MDC_NO_REGION || mdc_regions_closed(dump, (size_t)found)) return MDC_OK;
+        const mdc_region *region = &dump->regions[found];
+        uint64_t stop = mdc_min_u64(end, region->base + region->size);
+        if ((dump->calls.extensions & MDC_EXT_PIECES) != 0) {
+            dump->kept_by_callee = 0;
+            if (mdc_regions_ask(dump, (size_t)found, first, stop, MDC_FACT_PIECE, 0, count_kept, err) != MDC_OK)
+                return err->code;
+            if (dump->kept_by_callee != stop - first) return MDC_OK;
+        }
+        first = stop;
+    }
+    *kept = true;
+    return MDC_OK;
+}

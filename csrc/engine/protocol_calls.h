@@ -1,0 +1,75 @@
+/* The engine's side of the callback ABI: one function per callback type. Each builds a fresh INPUT, zeroes the whole
+ * 52-byte OUTPUT, sets the type's default, calls, counts, and checks the answer as hostile. Without a callback every
+ * function behaves as if the callee had no opinion. */
+#ifndef MDC_ENGINE_PROTOCOL_CALLS_H
+#define MDC_ENGINE_PROTOCOL_CALLS_H
+
+#include <stdalign.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../api/engine.h"
+#include "../base/monitor.h"
+
+typedef struct mdc_calls {
+    MINIDUMP_CALLBACK_INFORMATION callback;
+    uint32_t pid;
+    uint32_t extensions; /* MDC_EXT_* */
+    void *process;
+    mdc_monitor *monitor;
+    uint64_t count[32];
+    bool check_cancel; /* the callee wants to be asked for Cancel */
+    bool own_reads;    /* 17 was answered S_FALSE: 18, 19 and 20 are used */
+    bool ask_regions;  /* false once 10 was answered FALSE or without Continue */
+    alignas(16) MINIDUMP_CALLBACK_INPUT input;
+} mdc_calls;
+
+void mdc_calls_init(mdc_calls *calls, const mdc_engine_options *options, uint32_t pid, void *process,
+                    mdc_monitor *monitor);
+
+/* 16 and 17. */
+void mdc_calls_begin(mdc_calls *calls);
+/* 11: true if the callee does the writing. */
+bool mdc_calls_io_start(mdc_calls *calls);
+/* 15: MDC_SECONDARY_* in effect. */
+uint32_t mdc_calls_secondary_flags(mdc_calls *calls);
+
+/* 6 while the callee wants it: MDC_ERR_CANCELLED. */
+mdc_status mdc_calls_cancel(mdc_calls *calls, mdc_error *err);
+/* The monitor and 6: between items, and for each piece of about 1 MiB. */
+mdc_status mdc_calls_poll(mdc_calls *calls, mdc_error *err);
+
+/* 3 and 4: the flags that stay, at most `flags`; 0 if the item is left out. */
+uint32_t mdc_calls_include_thread(mdc_calls *calls, uint32_t tid, uint32_t flags);
+uint32_t mdc_calls_include_module(mdc_calls *calls, uint64_t base, uint32_t flags);
+/* 1 and 0: likewise. context has context_size bytes; the stack is [low, high). */
+uint32_t mdc_calls_thread(mdc_calls *calls, uint32_t tid, const uint8_t *context, size_t context_size, uint64_t low,
+                          uint64_t high, uint32_t flags);
+uint32_t mdc_calls_module(mdc_calls *calls, const MINIDUMP_MODULE_CALLBACK *module, uint32_t flags);
+
+/* 5 and 9 (`type`): one more range; *size 0 when there are no more. */
+mdc_status mdc_calls_memory(mdc_calls *calls, uint32_t type, uint64_t *base, uint64_t *size, mdc_error *err);
+
+/* 10 about [*first, *end) of the region `info` describes; facts may be NULL. The kept part comes back in *first and
+ * *end, empty if nothing is kept. exact: the answer need not be whole pages. When the callee ends the questions,
+ * calls->ask_regions is false and the part comes back whole. */
+mdc_status mdc_calls_include_region(mdc_calls *calls, const MINIDUMP_MEMORY_INFO *info, const mdc_region_facts *facts,
+                                    bool exact, uint64_t *first, uint64_t *end, mdc_error *err);
+
+/* 14: true if the callee tolerates it. */
+bool mdc_calls_read_failure(mdc_calls *calls, uint64_t address, uint32_t size);
+
+/* 18 */
+enum { MDC_VM_ANSWER = 1, MDC_VM_OWN_QUERY = 2, MDC_VM_END = 3 };
+int mdc_calls_vm_query(mdc_calls *calls, uint64_t address, MINIDUMP_MEMORY_INFO *result);
+/* 19: bytes the callee served (at most size); *failed: the read fails there, and neither the engine reads nor 20 is
+ * sent. */
+uint32_t mdc_calls_vm_pre_read(mdc_calls *calls, uint64_t address, uint8_t *buffer, uint32_t size, bool *failed);
+/* 20: bytes valid from the start of the buffer (at most size). */
+uint32_t mdc_calls_vm_post_read(mdc_calls *calls, uint64_t address, uint8_t *buffer, uint32_t size, uint32_t completed);
+
+/* 7 and 8, after the dump has succeeded. */
+void mdc_calls_kernel_minidump(mdc_calls *calls);
+
+#endif

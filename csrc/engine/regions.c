@@ -1,0 +1,121 @@
+/* Asking IncludeVmRegion (10): with facts about the mapping, again about the remainder if the callee understands that,
+ * and about pieces of a Normal dump. The engine asks once per part and remembers by what it plans. */
+#include "../base/arith.h"
+#include "dump_state.h"
+
+enum { REGIONS_PER_CHECK = 64 }; /* the monitor reads the clock: dearer than a callback */
+
+int64_t mdc_regions_find(const mdc_dump *dump, uint64_t address) {
+    size_t low = 0, high = dump->region_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (dump->regions[middle].base <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0 || address - dump->regions[low - 1].base >= dump->regions[low - 1].size) return MDC_NO_REGION;
+    return (int64_t)(low - 1);
+}
+
+bool mdc_regions_closed(const mdc_dump *dump, size_t region) {
+    const mdc_region *it = &dump->regions[region];
+    if ((it->flags & MDC_REGION_NEVER_READ) != 0 || it->state != MDC_MEM_COMMIT) return true;
+    if ((it->flags & MDC_REGION_DONTDUMP) == 0) return false;
+    bool can_ask = dump->calls.callback.CallbackRoutine != NULL;
+    return dump->options.dontdump == MDC_DONTDUMP_HONOUR || (dump->options.dontdump == MDC_DONTDUMP_ASK && !can_ask);
+}
+
+MINIDUMP_MEMORY_INFO mdc_regions_info(const mdc_region *region) {
+    return (MINIDUMP_MEMORY_INFO){.BaseAddress = region->base,
+                                  .AllocationBase = region->alloc_base,
+                                  .AllocationProtect = region->protect,
+                                  .RegionSize = region->size,
+                                  .State = region->state,
+                                  .Protect = region->state == MDC_MEM_COMMIT ? region->protect : 0,
+                                  .Type = region->type};
+}
+
+static mdc_region_facts region_facts(const mdc_dump *dump, size_t index, uint32_t flags) {
+    const mdc_region *region = &dump->regions[index];
+    mdc_region_facts facts = {.Size = sizeof facts,
+                              .Version = 1,
+                              .MappingBase = region->base,
+                              .MappingSize = region->size,
+                              .NameId = region->name_id,
+                              .Kinds = mdc_vec_at(&dump->report_regions, const mdc_report_region, index).kinds,
+                              .Flags = flags | region->facts,
+                              .FileOffset = region->file_offset,
+                              .Inode = region->inode,
+                              .DevMajor = region->dev_major,
+                              .DevMinor = region->dev_minor,
+                              .ResidentBytes = region->resident};
+    if ((region->flags & MDC_REGION_DONTDUMP) != 0 && dump->options.dontdump == MDC_DONTDUMP_ASK)
+        facts.Flags |= MDC_FACT_DONTDUMP;
+    if (region->name_id != 0) {
+        mdc_name name = dump->lists->names[region->name_id - 1];
+        facts.Name = dump->lists->pool + name.offset;
+        facts.NameSize = name.size;
+    }
+    return facts;
+}
+
+mdc_status mdc_regions_ask(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t fact_flags,
+                           uint32_t extent_flags, mdc_keep keep, mdc_error *err) {
+    mdc_calls *calls = &dump->calls;
+    if (!calls->ask_regions) return keep(dump, region, first, end, extent_flags, err);
+    MINIDUMP_MEMORY_INFO info = mdc_regions_info(&dump->regions[region]);
+    bool speaks_facts = (calls->extensions & (MDC_EXT_REGION_FACTS | MDC_EXT_PIECES)) != 0;
+    mdc_region_facts facts;
+    if (speaks_facts) facts = region_facts(dump, region, fact_flags);
+    bool exact = (fact_flags & MDC_FACT_PIECE) != 0;
+    while (first < end && calls->ask_regions) {
+        if (mdc_calls_cancel(calls, err) != MDC_OK) return err->code;
+        uint64_t kept_first = first, kept_end = end;
+        if (mdc_calls_include_region(calls, &info, speaks_facts ? &facts : NULL, exact, &kept_first, &kept_end, err) !=
+            MDC_OK)
+            return err->code;
+        if (kept_first == kept_end) return MDC_OK;
+        if (keep(dump, region, kept_first, kept_end, extent_flags, err) != MDC_OK) return err->code;
+        if ((calls->extensions & MDC_EXT_RESUBMIT) == 0) return MDC_OK;
+        first = kept_end;
+    }
+    return MDC_OK;
+}
+
+/* A kept part of a full dump, cut where stacks begin and end: their bytes stand elsewhere in the file. */
+static mdc_status keep_full(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t extent_flags,
+                            mdc_error *err) {
+    const mdc_stack *stacks = dump->stacks.data;
+    size_t *cursor = &dump->stack_cursor;
+    mdc_status status = MDC_OK;
+    dump->kept_by_callee += end - first;
+    while (first < end && status == MDC_OK) {
+        while (*cursor < dump->stacks.count && stacks[*cursor].end <= first) ++*cursor;
+        const mdc_stack *stack = *cursor < dump->stacks.count ? &stacks[*cursor] : NULL;
+        bool inside = stack != NULL && stack->first <= first;
+        uint64_t stop = end;
+        if (stack != NULL) stop = mdc_min_u64(end, inside ? stack->end : mdc_max_u64(stack->first, first));
+        status =
+            mdc_extents_add(dump, region, first, stop, inside ? extent_flags | MDC_EXTENT_STACK : extent_flags, err);
+        first = stop;
+    }
+    return status;
+}
+
+mdc_status mdc_regions_plan_full(mdc_dump *dump, mdc_error *err) {
+    for (size_t i = 0; i < dump->region_count; i++) {
+        if (i % REGIONS_PER_CHECK == 0 && mdc_monitor_check(dump->monitor, err) != MDC_OK) return err->code;
+        if (mdc_regions_closed(dump, i)) continue;
+        const mdc_region *region = &dump->regions[i];
+        dump->kept_by_callee = 0;
+        if (mdc_regions_ask(dump, i, region->base, region->base + region->size, 0, 0, keep_full, err) != MDC_OK)
+            return err->code;
+        uint32_t *flags = &mdc_vec_at(&dump->report_regions, mdc_report_region, i).flags;
+        if (dump->kept_by_callee == 0)
+            *flags |= MDC_REGION_EXCLUDED;
+        else if (dump->kept_by_callee < region->size)
+            *flags |= MDC_REGION_NARROWED;
+    }
+    return MDC_OK;
+}

@@ -1,0 +1,109 @@
+/* The part of a stack that belongs to a thread: from the page of SP - 128 (the red zone of the x86-64 ABI) to the
+ * nearest of another thread's such page, a guard, the end of the mapping, stack_limit. */
+#include <stdlib.h>
+
+#include "../base/arith.h"
+#include "dump_state.h"
+
+enum { RED_ZONE = 128 };
+
+/* Where the part of this thread begins, and in which region; false if its SP is nowhere. */
+static bool stack_begin(const mdc_dump *dump, const mdc_thread *thread, uint64_t *first, size_t *region) {
+    if ((thread->flags & MDC_THREAD_NO_REGISTERS) != 0 || thread->stack_pointer == 0) return false;
+    int64_t found = mdc_regions_find(dump, thread->stack_pointer);
+    if (found == MDC_NO_REGION) return false;
+    *region = (size_t)found;
+    uint64_t base = dump->regions[found].base;
+    *first = thread->stack_pointer - base < RED_ZONE ? base : mdc_page_down(thread->stack_pointer - RED_ZONE);
+    return true;
+}
+
+static int by_address(const void *left, const void *right) {
+    const uint64_t *a = left, *b = right;
+    return *a < *b ? -1 : *a > *b;
+}
+
+/* The first of the sorted starts behind `address`. */
+static uint64_t next_start(const mdc_vec *starts, uint64_t address) {
+    const uint64_t *all = starts->data;
+    size_t low = 0, high = starts->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (all[middle] <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < starts->count ? all[low] : UINT64_MAX;
+}
+
+/* Address of the first guard page in [first, end), or end. */
+static uint64_t guard_in(mdc_dump *dump, size_t region, uint64_t first, uint64_t end) {
+    if (dump->queried.count != 0) return end; /* these regions are the callee's: the source does not know them */
+    while (first < end) {
+        mdc_content runs[16];
+        uint64_t next = end;
+        size_t count = dump->source->ops->content(dump->source, region, first, end, runs, 16, &next);
+        for (size_t i = 0; i < count && i < 16; i++)
+            if (runs[i].what == MDC_CONTENT_UNAVAILABLE && runs[i].end > first)
+                return mdc_min_u64(mdc_max_u64(runs[i].first, first), end);
+        if (next <= first) break;
+        first = next;
+    }
+    return end;
+}
+
+mdc_status mdc_stacks_find(mdc_dump *dump, mdc_error *err) {
+    mdc_vec starts;
+    mdc_vec_init(&starts, sizeof(uint64_t));
+    const mdc_lists *lists = dump->lists;
+    mdc_status status = mdc_vec_reserve(&starts, lists->thread_count, err);
+    for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
+        uint64_t first;
+        size_t region;
+        if (!stack_begin(dump, &lists->threads[i], &first, &region)) continue;
+        status = mdc_vec_push(&starts, &first, 1, NULL, err);
+        /* A mapping that holds a stack pointer is a stack, whatever else it is. */
+        mdc_vec_at(&dump->report_regions, mdc_report_region, region).kinds |= MDC_KIND_STACK;
+    }
+    if (starts.count > 0) qsort(starts.data, starts.count, sizeof(uint64_t), by_address);
+    for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
+        mdc_stack *stack = &mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i).stack;
+        if (!stack_begin(dump, &lists->threads[i], &stack->first, &stack->region) ||
+            mdc_regions_closed(dump, stack->region)) {
+            *stack = (mdc_stack){0, 0, 0};
+            continue;
+        }
+        const mdc_region *region = &dump->regions[stack->region];
+        uint64_t end = region->base + mdc_page_up(region->valid_size);
+        if (end - stack->first > dump->options.stack_limit && stack->first < end)
+            end = mdc_page_up(stack->first + dump->options.stack_limit);
+        end = mdc_min_u64(end, next_start(&starts, stack->first));
+        stack->end = stack->first < end ? guard_in(dump, stack->region, stack->first, end) : stack->first;
+        if (stack->end <= stack->first) *stack = (mdc_stack){0, 0, 0};
+    }
+    mdc_vec_fini(&starts);
+    return status;
+}
+
+static int by_first(const void *left, const void *right) {
+    const mdc_stack *a = left, *b = right;
+    return a->first < b->first ? -1 : a->first > b->first;
+}
+
+mdc_status mdc_stacks_keep(mdc_dump *dump, mdc_error *err) {
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        const mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i);
+        if ((plan->write & MDC_THREAD_WRITE_STACK) != 0 && plan->stack.end > plan->stack.first &&
+            mdc_vec_push(&dump->stacks, &plan->stack, 1, NULL, err) != MDC_OK)
+            return err->code;
+    }
+    if (dump->stacks.count == 0) return MDC_OK;
+    mdc_stack *all = dump->stacks.data;
+    qsort(all, dump->stacks.count, sizeof *all, by_first);
+    size_t last = 0; /* threads that share the page of SP share the part: equal, since each ends at the next start */
+    for (size_t i = 1; i < dump->stacks.count; i++)
+        if (all[i].first != all[last].first) all[++last] = all[i];
+    dump->stacks.count = last + 1;
+    return MDC_OK;
+}

@@ -1,0 +1,52 @@
+/* Breakpad's Linux streams, but for the link map: texts the kernel made, and target memory shown as text. */
+#include "dump_state.h"
+
+enum { TARGET_TEXT_MAX = 16 << 20 }; /* bytes of target memory in one text: environ and cmdline are limited to 6 MiB */
+
+static uint32_t stream_type(uint32_t stream) {
+    switch (stream) {
+    case MDC_STREAM_CPUINFO:
+        return MDC_STREAM_TYPE_LINUX_CPU_INFO;
+    case MDC_STREAM_STATUS:
+        return MDC_STREAM_TYPE_LINUX_PROC_STATUS;
+    case MDC_STREAM_LSB_RELEASE:
+        return MDC_STREAM_TYPE_LINUX_LSB_RELEASE;
+    case MDC_STREAM_CMDLINE:
+        return MDC_STREAM_TYPE_LINUX_CMD_LINE;
+    case MDC_STREAM_ENVIRON:
+        return MDC_STREAM_TYPE_LINUX_ENVIRON;
+    case MDC_STREAM_AUXV:
+        return MDC_STREAM_TYPE_LINUX_AUXV;
+    case MDC_STREAM_MAPS:
+        return MDC_STREAM_TYPE_LINUX_MAPS;
+    default:
+        return 0;
+    }
+}
+
+mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err) {
+    uint32_t seen = 0;
+    for (size_t i = 0; i < dump->lists->text_count; i++) {
+        const mdc_text *text = &dump->lists->texts[i];
+        uint32_t type = stream_type(text->stream);
+        if (type == 0 || (seen & text->stream) != 0 || (dump->options.omit_streams & text->stream) != 0) continue;
+        seen |= text->stream;
+        /* Bytes that also stand in target memory go with it: excluded there, they are not written here. */
+        uint64_t end = text->address + text->size;
+        bool kept = text->data != NULL || text->size <= TARGET_TEXT_MAX;
+        if (kept && text->size > 0 && text->address != 0) {
+            kept = end > text->address;
+            if (kept && mdc_pieces_kept(dump, text->address, end, &kept, err) != MDC_OK) return err->code;
+        }
+        if (!kept) {
+            dump->omitted_streams |= text->stream;
+            continue;
+        }
+        mdc_part part = {.offset = dump->end, .size = text->size, .data = text->data, .address = text->address};
+        if (mdc_layout_stream(dump, type, part.offset, part.size, NULL, err) != MDC_OK ||
+            mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK)
+            return err->code;
+        dump->end = (part.offset + part.size + 7) & ~UINT64_C(7);
+    }
+    return MDC_OK;
+}

@@ -1,0 +1,88 @@
+/* SystemInfo and MiscInfo. */
+#include <string.h>
+
+#include "../format/utf16.h"
+#include "dump_state.h"
+
+mdc_status mdc_streams_system(mdc_dump *dump, mdc_error *err) {
+    const mdc_system *system = dump->lists->system;
+    mdc_file_system_info info = {.processor_architecture = system->architecture,
+                                 .processor_level = system->level,
+                                 .processor_revision = system->revision,
+                                 .processor_count = system->processors,
+                                 .major_version = system->major,
+                                 .minor_version = system->minor,
+                                 .build_number = system->build,
+                                 .platform_id = system->platform,
+                                 .vendor_id = {system->vendor[0], system->vendor[1], system->vendor[2]},
+                                 .version_information = system->version_information,
+                                 .feature_information = system->feature_information};
+    size_t at;
+    const uint8_t *version = mdc_dump_name(dump, system->version);
+    if (mdc_layout_string(dump, version, system->version.size, &info.csd_version_rva, err) != MDC_OK ||
+        mdc_layout_align(dump, 8, err) != MDC_OK || mdc_layout_put(dump, &info, sizeof info, &at, err) != MDC_OK)
+        return err->code;
+    return mdc_layout_stream(dump, MDC_STREAM_TYPE_SYSTEM_INFO, at, sizeof info, NULL, err);
+}
+
+/* The number behind "cpu MHz" in the text of /proc/cpuinfo, 0 if there is none. */
+static uint32_t clock_mhz(const mdc_lists *lists) {
+    static const char key[] = "cpu MHz";
+    for (size_t i = 0; i < lists->text_count; i++) {
+        const mdc_text *text = &lists->texts[i];
+        if (text->stream != MDC_STREAM_CPUINFO || text->data == NULL) continue;
+        for (size_t at = 0; at + sizeof key < text->size; at++) {
+            if (memcmp(text->data + at, key, sizeof key - 1) != 0) continue;
+            uint32_t value = 0;
+            for (at += sizeof key - 1;
+                 at < text->size && strchr(" \t:", text->data[at]) != NULL && text->data[at] != 0;)
+                at++;
+            for (; at < text->size && text->data[at] >= '0' && text->data[at] <= '9' && value < 100000000; at++)
+                value = value * 10 + (uint32_t)(text->data[at] - '0');
+            return value;
+        }
+    }
+    return 0;
+}
+
+static void fill_xstate(const mdc_dump *dump, mdc_file_misc_info *info) {
+    const mdc_system *system = dump->lists->system;
+    info->xstate.size_of_info = sizeof info->xstate;
+    info->xstate.context_size = MDC_CONTEXT_SIZE + system->xstate_size;
+    info->xstate.enabled_features = system->xstate_mask;
+    for (size_t i = 0; i < 64; i++) {
+        if ((system->xstate_mask >> i & 1) == 0) continue;
+        info->xstate.features[i].offset = system->xstate_features[i].offset;
+        info->xstate.features[i].size = system->xstate_features[i].size;
+    }
+}
+
+mdc_status mdc_streams_misc(mdc_dump *dump, mdc_error *err) {
+    const mdc_system *system = dump->lists->system;
+    mdc_file_misc_info info = {.size_of_info = offsetof(mdc_file_misc_info, xstate),
+                               .flags1 = MDC_MISC_PROCESS_ID | MDC_MISC_PROCESS_TIMES,
+                               .process_id = (uint32_t)dump->source->pid,
+                               .create_time = (uint32_t)system->create_time_s,
+                               .user_time = system->user_time_s,
+                               .kernel_time = system->kernel_time_s};
+    uint32_t mhz = clock_mhz(dump->lists);
+    if ((dump->secondary & MDC_SECONDARY_WITHOUT_POWER_INFO) == 0 && mhz != 0) {
+        info.flags1 |= MDC_MISC_POWER_INFO;
+        info.max_mhz = info.current_mhz = info.mhz_limit = mhz;
+    }
+    size_t units = sizeof info.build_string / sizeof info.build_string[0];
+    uint16_t text[sizeof info.build_string / sizeof info.build_string[0]] = {0};
+    if (mdc_utf16_text(mdc_dump_name(dump, system->version), system->version.size, text, units - 1) > 0) {
+        info.flags1 |= MDC_MISC_BUILD_STRING;
+        memcpy(info.build_string, text, sizeof text);
+    }
+    /* Version 5 only for what only it can say: the layout of the extended state in the contexts. */
+    if ((dump->options.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0 && system->xstate_mask != 0) {
+        info.size_of_info = sizeof info;
+        fill_xstate(dump, &info);
+    }
+    size_t at;
+    if (mdc_layout_align(dump, 8, err) != MDC_OK || mdc_layout_put(dump, &info, info.size_of_info, &at, err) != MDC_OK)
+        return err->code;
+    return mdc_layout_stream(dump, MDC_STREAM_TYPE_MISC_INFO, at, info.size_of_info, NULL, err);
+}

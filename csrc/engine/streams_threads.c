@@ -1,0 +1,145 @@
+/* ThreadList with its contexts, ThreadNames, ThreadInfoList. */
+#include <string.h>
+
+#include "../base/fail.h"
+#include "dump_state.h"
+
+/* A context that says it holds nothing, for threads whose registers are left out: readers insist on a context of full
+ * size. ContextFlags stand at 48 in AMD64's. */
+static const uint8_t no_context[1232] = {[50] = MDC_FILE_CONTEXT_AMD64 >> 16};
+
+static uint32_t write_flags(const mdc_dump *dump, size_t thread) {
+    return mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, thread).write;
+}
+
+static mdc_status put_list(mdc_dump *dump, mdc_error *err) {
+    uint32_t count = 0;
+    size_t at;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) count += write_flags(dump, i) != 0;
+    if (mdc_layout_align(dump, 8, err) != MDC_OK || mdc_layout_put(dump, &count, sizeof count, &at, err) != MDC_OK)
+        return err->code;
+    dump->thread_list_offset = at;
+    if (count > MDC_BREAKPAD_THREADS) dump->warnings |= MDC_WARN_MANY_THREADS;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        const mdc_thread *thread = &dump->lists->threads[i];
+        if (write_flags(dump, i) == 0) continue;
+        mdc_file_thread entry = {.thread_id = thread->tid,
+                                 .suspend_count = thread->suspend_count,
+                                 .priority_class = thread->priority_class,
+                                 .priority = thread->priority,
+                                 .teb = thread->thread_pointer};
+        if (mdc_layout_put(dump, &entry, sizeof entry, NULL, err) != MDC_OK) return err->code;
+    }
+    return mdc_layout_stream(dump, MDC_STREAM_TYPE_THREAD_LIST, at, 4 + 48 * (uint64_t)count, NULL, err);
+}
+
+static mdc_status put_names(mdc_dump *dump, mdc_error *err) {
+    uint32_t count = 0;
+    size_t at, entry_at;
+    for (size_t i = 0; i < dump->thread_plans.count; i++)
+        count += write_flags(dump, i) != 0 && dump->lists->threads[i].name.size != 0;
+    if (count == 0) return MDC_OK;
+    if (mdc_layout_align(dump, 8, err) != MDC_OK || mdc_layout_put(dump, &count, sizeof count, &at, err) != MDC_OK ||
+        mdc_layout_put(dump, NULL, count * sizeof(mdc_file_thread_name), &entry_at, err) != MDC_OK)
+        return err->code;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        const mdc_thread *thread = &dump->lists->threads[i];
+        if (write_flags(dump, i) == 0 || thread->name.size == 0) continue;
+        uint32_t rva;
+        if (mdc_layout_string(dump, mdc_dump_name(dump, thread->name), thread->name.size, &rva, err) != MDC_OK)
+            return err->code;
+        mdc_file_thread_name entry = {thread->tid, rva};
+        memcpy((uint8_t *)dump->small.data + entry_at, &entry, sizeof entry);
+        entry_at += sizeof entry;
+    }
+    return mdc_layout_stream(dump, MDC_STREAM_TYPE_THREAD_NAMES, at, 4 + 12 * (uint64_t)count, NULL, err);
+}
+
+static mdc_status put_infos(mdc_dump *dump, mdc_error *err) {
+    mdc_file_thread_info_list header = {sizeof header, sizeof(mdc_file_thread_info), 0};
+    size_t at;
+    for (size_t i = 0; i < dump->thread_plans.count; i++)
+        header.entry_count += (write_flags(dump, i) & MDC_THREAD_WRITE_THREAD_INFO) != 0;
+    if (mdc_layout_align(dump, 8, err) != MDC_OK || mdc_layout_put(dump, &header, sizeof header, &at, err) != MDC_OK)
+        return err->code;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        const mdc_thread *thread = &dump->lists->threads[i];
+        if ((write_flags(dump, i) & MDC_THREAD_WRITE_THREAD_INFO) == 0) continue;
+        bool no_registers = (thread->flags & MDC_THREAD_NO_REGISTERS) != 0;
+        mdc_file_thread_info info = {.thread_id = thread->tid,
+                                     .dump_flags = no_registers ? MDC_THREAD_INFO_INVALID_CONTEXT : 0,
+                                     .create_time = thread->create_time,
+                                     .kernel_time = thread->kernel_time,
+                                     .user_time = thread->user_time,
+                                     .start_address = thread->start_address,
+                                     .affinity = thread->affinity};
+        if (mdc_layout_put(dump, &info, sizeof info, NULL, err) != MDC_OK) return err->code;
+    }
+    return mdc_layout_stream(dump, MDC_STREAM_TYPE_THREAD_INFO_LIST, at, 12 + 64 * (uint64_t)header.entry_count, NULL,
+                             err);
+}
+
+mdc_status mdc_streams_threads(mdc_dump *dump, mdc_error *err) {
+    uint32_t omit = dump->options.omit_streams;
+    if (put_list(dump, err) != MDC_OK) return err->code;
+    if ((omit & MDC_STREAM_THREAD_NAMES) == 0 && put_names(dump, err) != MDC_OK) return err->code;
+    bool infos = (dump->options.dump_type & MDC_TYPE_WITH_THREAD_INFO) != 0 && (omit & MDC_STREAM_THREAD_INFO) == 0;
+    return infos ? put_infos(dump, err) : MDC_OK;
+}
+
+mdc_status mdc_streams_contexts(mdc_dump *dump, mdc_error *err) {
+    uint64_t empty_offset = 0; /* one for all threads that have none */
+    size_t entry_at = (size_t)dump->thread_list_offset + 4;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        uint32_t write = write_flags(dump, i);
+        if (write == 0) continue;
+        const mdc_thread *thread = &dump->lists->threads[i];
+        mdc_part part = {.offset = dump->end, .size = thread->context_size, .data = thread->context};
+        bool amd64 = dump->lists->system->architecture == MDC_FILE_ARCH_AMD64;
+        if ((write & MDC_THREAD_WRITE_CONTEXT) == 0) {
+            part.size = amd64 ? sizeof no_context : 0;
+            part.data = no_context;
+            if (empty_offset != 0) part.offset = empty_offset;
+        }
+        uint64_t part_end = part.offset + part.size;
+        if (part_end >= dump->options.limit32)
+            return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
+                            "the registers of the threads do not fit below the 32-bit offsets of a minidump");
+        mdc_file_location location = {(uint32_t)part.size, part.size != 0 ? (uint32_t)part.offset : 0};
+        memcpy((uint8_t *)dump->small.data + entry_at + offsetof(mdc_file_thread, context), &location, sizeof location);
+        entry_at += sizeof(mdc_file_thread);
+        if (part.offset != dump->end || part.size == 0) continue;
+        if ((write & MDC_THREAD_WRITE_CONTEXT) == 0) empty_offset = part.offset;
+        if (mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK) return err->code;
+        dump->end = (part_end + 15) & ~UINT64_C(15);
+    }
+    return MDC_OK;
+}
+
+/* The range of the stack that holds the stack pointer, or the first one of the part. */
+static bool find_stack(const mdc_dump *dump, size_t thread, mdc_file_range *range) {
+    const mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, thread);
+    if ((plan->write & MDC_THREAD_WRITE_STACK) == 0 || plan->stack.end <= plan->stack.first) return false;
+    return mdc_ranges_find_stack(dump, dump->lists->threads[thread].stack_pointer, range) ||
+           mdc_ranges_find_stack(dump, plan->stack.first, range);
+}
+
+void mdc_streams_thread_stacks(mdc_dump *dump) {
+    size_t entry_at = (size_t)dump->thread_list_offset + 4;
+    for (size_t i = 0; i < dump->thread_plans.count; i++) {
+        mdc_report_thread *report = &mdc_vec_at(&dump->report_threads, mdc_report_thread, i);
+        report->stack_base = report->stack_size = 0;
+        report->flags |= MDC_THREAD_NO_STACK;
+        if (write_flags(dump, i) == 0) continue;
+        mdc_file_range range;
+        mdc_file_memory stack = {0, {0, 0}};
+        if (find_stack(dump, i, &range)) {
+            stack = (mdc_file_memory){range.address, {(uint32_t)range.size, (uint32_t)range.offset}};
+            report->stack_base = range.address;
+            report->stack_size = range.size;
+            report->flags &= ~(uint32_t)MDC_THREAD_NO_STACK;
+        }
+        memcpy((uint8_t *)dump->small.data + entry_at + offsetof(mdc_file_thread, stack), &stack, sizeof stack);
+        entry_at += sizeof(mdc_file_thread);
+    }
+}
