@@ -2,7 +2,8 @@
  *
  * A job has its worker thread with all signals blocked and no Python in it (but for hooks). The caller waits in
  * slices. A job that is freed while its worker hangs (a stalled sink, a plug-in) is left behind: the worker frees it
- * when it comes back, and the target has long been let go by the holder. */
+ * when it comes back, and the target has long been let go by the holder.
+ * In a forked child every call refuses with MDC_ERR_BUSY (or answers nothing), and mdc_job_free does nothing. */
 #ifndef MDC_BIND_JOB_H
 #define MDC_BIND_JOB_H
 
@@ -48,7 +49,10 @@ mdc_callback_counters mdc_job_counters(const mdc_job *job);
 mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err);
 /* MDC_SINK_MEMORY: the dump. */
 const uint8_t *mdc_job_memory(const mdc_job *job, size_t *size);
+/* NULL is allowed. While the worker runs: asks it to end, and leaves the rest to it. */
 void mdc_job_free(mdc_job *job);
+/* Of the native part: "major.minor.patch". */
+const char *mdc_version(void);
 /* cdef: end */
 
 #endif

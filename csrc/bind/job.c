@@ -1,0 +1,324 @@
+/* One dump as Python runs it (see job.h).
+ *
+ * Two references hang on a job: the caller's handle and the worker. Whoever lets go last frees it, so a handle that is
+ * freed while the worker hangs in a sink or a plug-in leaves the job behind instead of pulling memory from under it.
+ * What the caller may look at (report, memory, rule bytes) is complete before `ended` is set, and rests then.
+ *
+ * In a forked child there is no worker, and the locks may be held by threads that do not exist: every call there
+ * refuses, and nothing is freed. */
+#include "job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/arith.h"
+#include "../base/clock.h"
+#include "../base/fail.h"
+#include "../base/failpoint.h"
+#include "../base/vec.h"
+#include "../engine/engine.h"
+#include "../linux/live.h"
+#include "../sink/sink.h"
+#include "rule_bytes.h"
+
+enum {
+    /* bytes; hooks may run Python on it. Only touched pages cost anything. */
+    WORKER_STACK = 1 << 20,
+    /* what the engine of this package speaks */
+    EXTENSIONS = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES
+};
+
+struct mdc_job {
+    _Atomic int32_t references;
+    pid_t owner; /* the process that created it */
+    mdc_job_spec spec;
+    mdc_monitor monitor;
+    int fd; /* our duplicate of spec.fd, or -1; the worker closes it, so that a pipe's reader sees the end */
+    mdc_source *source;
+    mdc_sink *sink;
+    mdc_dump *dump;
+    mdc_callback_counters counters;
+    mdc_rule_bytes rules;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t change;
+    bool ended;
+    bool acquired; /* spec.callback is ours now: mdc_job_cancel may speak to it */
+    mdc_error error;
+};
+
+static bool is_ours(const mdc_job *job) { return job->owner == getpid(); }
+
+static mdc_status fail_forked(mdc_error *err) {
+    return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump was created in another process: start one here");
+}
+
+static void destroy(mdc_job *job) {
+    mdc_dump_free(job->dump);
+    if (job->source != NULL) job->source->ops->free(job->source);
+    if (job->sink != NULL) job->sink->ops->free(job->sink);
+    if (job->fd >= 0) close(job->fd);
+    if (job->acquired) mdc_callback_release(job->spec.callback);
+    mdc_rule_bytes_fini(&job->rules);
+    pthread_cond_destroy(&job->change);
+    pthread_mutex_destroy(&job->lock);
+    mdc_dealloc(job);
+}
+
+static void let_go(mdc_job *job) {
+    if (atomic_fetch_sub_explicit(&job->references, 1, memory_order_acq_rel) == 1) destroy(job);
+}
+
+/* -- the worker ---------------------------------------------------------------------------------------------------- */
+
+static mdc_status open_live(mdc_job *job, mdc_error *err) {
+    const mdc_job_spec *spec = &job->spec;
+    mdc_live_options options = {.pid = spec->pid,
+                                .pidfd = spec->pidfd,
+                                .start_time = spec->start_time,
+                                .stop_timeout_ns = spec->stop_timeout_ns,
+                                .max_stop_ns = spec->max_stop_ns,
+                                .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
+                                .dontdump = spec->engine.dontdump};
+    job->source = mdc_live_new(&options, &job->monitor, err);
+    return job->source != NULL ? MDC_OK : err->code;
+}
+
+static mdc_status run(mdc_job *job, mdc_error *err) {
+    /* The live source here and not in mdc_job_start: its threads inherit the blocked signals of this one. */
+    if (job->source == NULL && open_live(job, err) != MDC_OK) return err->code;
+    job->dump = mdc_dump_new(&job->spec.engine, job->source, job->sink, &job->monitor, err);
+    if (job->dump == NULL) return err->code;
+    mdc_status status = mdc_dump_run(job->dump, err);
+    if (job->spec.callback == NULL) return status;
+    /* While the callback still holds the module table of this dump. */
+    job->counters = mdc_callback_read_counters(job->spec.callback);
+    mdc_rule_bytes_count(&job->rules, job->spec.callback, mdc_dump_report(job->dump), &job->spec.engine);
+    /* An engine that got its answers does not know what the callee had no room for. */
+    return status != MDC_OK ? status : mdc_callback_check(job->spec.callback, err);
+}
+
+/* Closes what others wait for: the target's threads, descriptors, the reader of a pipe. The report owns what it shows,
+ * and a dump in memory goes with the job. */
+static void shut(mdc_job *job) {
+    if (job->source != NULL) job->source->ops->free(job->source); /* also lets the target go if that is still to do */
+    job->source = NULL;
+    if (job->spec.sink == MDC_SINK_MEMORY) return;
+    job->sink->ops->free(job->sink);
+    job->sink = NULL;
+    if (job->fd >= 0) close(job->fd);
+    job->fd = -1;
+}
+
+static void *work(void *argument) {
+    mdc_job *job = argument;
+    mdc_error err;
+    mdc_error_clear(&err);
+    if (run(job, &err) != MDC_OK && err.pid == 0) err.pid = job->spec.pid;
+    shut(job);
+    pthread_mutex_lock(&job->lock);
+    if (job->acquired) mdc_callback_release(job->spec.callback);
+    job->acquired = false;
+    job->error = err;
+    job->ended = true;
+    pthread_cond_broadcast(&job->change);
+    pthread_mutex_unlock(&job->lock);
+    let_go(job);
+    return NULL;
+}
+
+/* -- the start ----------------------------------------------------------------------------------------------------- */
+
+static mdc_status check_spec(const mdc_job_spec *spec, mdc_error *err) {
+    if (spec->sink != MDC_SINK_NONE && spec->sink != MDC_SINK_FD && spec->sink != MDC_SINK_MEMORY)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no sink number %d", (int)spec->sink);
+    if (spec->fake == NULL && spec->pid <= 0 && spec->pidfd < 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "%d is no pid", (int)spec->pid);
+    return MDC_OK;
+}
+
+static mdc_status open_sink(mdc_job *job, mdc_error *err) {
+    const mdc_job_spec *spec = &job->spec;
+    if (spec->sink == MDC_SINK_FD) {
+        job->fd = fcntl(spec->fd, F_DUPFD_CLOEXEC, 3);
+        if (job->fd < 0)
+            return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, errno, "cannot write to descriptor %d", (int)spec->fd);
+        job->sink = mdc_sink_fd_new(job->fd, &job->monitor, err);
+    } else if (spec->sink == MDC_SINK_MEMORY) {
+        job->sink = mdc_sink_memory_new(spec->memory_limit != 0 ? spec->memory_limit : UINT64_MAX, err);
+    } else {
+        job->sink = mdc_sink_null_new(err);
+    }
+    return job->sink != NULL ? MDC_OK : err->code;
+}
+
+/* Makes engine and callback one pair for this dump; here only is known what both of them speak. */
+static mdc_status pair(mdc_job *job, mdc_error *err) {
+    mdc_callback *callback = job->spec.callback;
+    if (callback == NULL) return MDC_OK; /* somebody else's: engine.callback and engine.extensions as given */
+    if (mdc_callback_acquire(callback, err) != MDC_OK) return err->code;
+    job->acquired = true;
+    if (mdc_callback_reset(callback, err) != MDC_OK) return err->code;
+    if (mdc_callback_set_host(callback, EXTENSIONS, err) != MDC_OK) return err->code;
+    job->spec.engine.callback = *mdc_callback_information(callback);
+    job->spec.engine.extensions = EXTENSIONS;
+    return mdc_rule_bytes_reserve(&job->rules, callback, err);
+}
+
+static mdc_status spawn(mdc_job *job, mdc_error *err) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    int os_errno = MDC_FAILPOINT("spawn:worker");
+    if (os_errno == 0) os_errno = pthread_attr_init(&attributes);
+    if (os_errno == 0) {
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attributes, WORKER_STACK);
+        /* Inherited: no signal handler of the program ever runs on a thread of ours. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        atomic_fetch_add_explicit(&job->references, 1, memory_order_relaxed);
+        os_errno = pthread_create(&thread, &attributes, work, job);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+        if (os_errno != 0) atomic_fetch_sub_explicit(&job->references, 1, memory_order_relaxed);
+    }
+    if (os_errno == 0) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, os_errno, "cannot start the worker thread");
+}
+
+static mdc_status init_lock(mdc_job *job, mdc_error *err) {
+    pthread_condattr_t attributes;
+    int os_errno = pthread_condattr_init(&attributes);
+    if (os_errno == 0) {
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* a set clock must not stretch a wait */
+        os_errno = pthread_cond_init(&job->change, &attributes);
+        pthread_condattr_destroy(&attributes);
+    }
+    if (os_errno == 0) {
+        os_errno = pthread_mutex_init(&job->lock, NULL);
+        if (os_errno == 0) return MDC_OK;
+        pthread_cond_destroy(&job->change);
+    }
+    return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, os_errno, "cannot make a lock");
+}
+
+mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err) {
+    if (check_spec(spec, err) != MDC_OK) return NULL;
+    mdc_job *job = mdc_alloc(1, sizeof *job, err);
+    if (job == NULL) return NULL;
+    if (init_lock(job, err) != MDC_OK) {
+        mdc_dealloc(job);
+        return NULL;
+    }
+    atomic_init(&job->references, 1);
+    job->owner = getpid();
+    job->spec = *spec;
+    job->spec.fake = NULL; /* borrowed for this call only */
+    job->fd = -1;
+    mdc_error_clear(&job->error);
+    mdc_rule_bytes_init(&job->rules);
+    uint64_t deadline = 0;
+    if (spec->deadline_ns != 0 && !mdc_add_u64(mdc_clock_ns(), spec->deadline_ns, &deadline)) deadline = 0;
+    mdc_monitor_init(&job->monitor, deadline);
+
+    bool ready = open_sink(job, err) == MDC_OK && pair(job, err) == MDC_OK;
+    if (ready && spec->fake != NULL) {
+        job->source = mdc_fake_new(spec->fake, err);
+        ready = job->source != NULL;
+    }
+    if (ready && spawn(job, err) == MDC_OK) return job;
+    destroy(job);
+    return NULL;
+}
+
+/* -- the waiting side ---------------------------------------------------------------------------------------------- */
+
+static struct timespec after(uint64_t timeout_ns) {
+    const uint64_t second = UINT64_C(1000000000);
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    uint64_t nanoseconds = (uint64_t)at.tv_nsec + timeout_ns % second;
+    at.tv_sec += (time_t)(timeout_ns / second + nanoseconds / second); /* 2^64 ns are 585 years: no overflow */
+    at.tv_nsec = (long)(nanoseconds % second);
+    return at;
+}
+
+int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns) {
+    if (!is_ours(job)) return 1; /* there is nothing to wait for; mdc_job_result says why */
+    struct timespec until = after(timeout_ns);
+    pthread_mutex_lock(&job->lock);
+    int late = 0;
+    while (!job->ended && late != ETIMEDOUT) late = pthread_cond_timedwait(&job->change, &job->lock, &until);
+    int32_t ended = job->ended;
+    pthread_mutex_unlock(&job->lock);
+    return ended;
+}
+
+void mdc_job_cancel(mdc_job *job, int32_t code) {
+    if (!is_ours(job)) return;
+    mdc_monitor_abort(&job->monitor, code == MDC_ERR_DEADLINE ? MDC_ABORT_DEADLINE : MDC_ABORT_CANCEL);
+    /* Only while it serves this dump: behind it, it may serve another. */
+    pthread_mutex_lock(&job->lock);
+    if (job->acquired) mdc_callback_cancel(job->spec.callback);
+    pthread_mutex_unlock(&job->lock);
+}
+
+mdc_progress mdc_job_progress(const mdc_job *job) { return mdc_monitor_read(&job->monitor); }
+
+/* Ended, and in this process. Taking the lock also makes visible what the worker left. */
+static bool is_over(const mdc_job *job) {
+    if (!is_ours(job)) return false;
+    mdc_job *locked = (mdc_job *)(uintptr_t)job; /* the lock is no part of what const protects */
+    pthread_mutex_lock(&locked->lock);
+    bool ended = locked->ended;
+    pthread_mutex_unlock(&locked->lock);
+    return ended;
+}
+
+mdc_status mdc_job_result(const mdc_job *job, mdc_error *err) {
+    if (!is_ours(job)) return fail_forked(err);
+    if (!is_over(job)) return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump is not finished");
+    if (job->error.code != MDC_OK && err->code == MDC_OK) *err = job->error;
+    return job->error.code;
+}
+
+const mdc_report *mdc_job_report(const mdc_job *job) {
+    return is_over(job) && job->dump != NULL ? mdc_dump_report(job->dump) : NULL;
+}
+
+mdc_callback_counters mdc_job_counters(const mdc_job *job) {
+    mdc_callback_counters none;
+    memset(&none, 0, sizeof none);
+    return is_over(job) ? job->counters : none;
+}
+
+mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err) {
+    if (!is_ours(job)) return fail_forked(err);
+    if (!is_over(job)) return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump is not finished");
+    if (job->spec.callback == NULL)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "only a filter has rules to count bytes for");
+    return mdc_rule_bytes_add(&job->rules, kept, excluded, entries, err);
+}
+
+const uint8_t *mdc_job_memory(const mdc_job *job, size_t *size) {
+    *size = 0;
+    if (!is_over(job) || job->spec.sink != MDC_SINK_MEMORY) return NULL;
+    return mdc_sink_memory_data(job->sink, size);
+}
+
+void mdc_job_free(mdc_job *job) {
+    if (job == NULL || !is_ours(job)) return;
+    if (!is_over(job)) mdc_job_cancel(job, MDC_ERR_CANCELLED); /* nobody waits for it any more */
+    let_go(job);
+}
+
+/* -- the version --------------------------------------------------------------------------------------------------- */
+
+const char *mdc_version(void) { return "0.1.0"; }

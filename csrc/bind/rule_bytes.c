@@ -1,0 +1,102 @@
+/* Bytes by rule (see rule_bytes.h). */
+#include "rule_bytes.h"
+
+#include <string.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "../base/vec.h"
+#include "../callback/account.h"
+
+void mdc_rule_bytes_init(mdc_rule_bytes *bytes) {
+    memset(bytes, 0, sizeof *bytes);
+    mdc_error_clear(&bytes->error);
+}
+
+void mdc_rule_bytes_fini(mdc_rule_bytes *bytes) {
+    mdc_dealloc(bytes->kept); /* one block for both */
+    bytes->kept = bytes->excluded = NULL;
+}
+
+mdc_status mdc_rule_bytes_reserve(mdc_rule_bytes *bytes, const mdc_callback *callback, mdc_error *err) {
+    size_t entries = mdc_callback_rule_count(callback) + 1;
+    bytes->kept = mdc_alloc(entries, 3 * sizeof *bytes->kept, err); /* kept, excluded, and what is not asked for */
+    if (bytes->kept == NULL) return err->code;
+    bytes->excluded = bytes->kept + entries;
+    bytes->entries = entries;
+    return MDC_OK;
+}
+
+static bool was_read(const mdc_report_region *region, const mdc_engine_options *options) {
+    if ((region->flags & MDC_REGION_NEVER_READ) != 0 || region->state != MDC_MEM_COMMIT) return false;
+    return (region->flags & MDC_REGION_DONTDUMP) == 0 || options->dontdump != MDC_DONTDUMP_HONOUR;
+}
+
+/* The question the engine asked about [first, end) of a mapping, asked again. */
+static mdc_status judge(mdc_rule_bytes *bytes, const mdc_callback *callback, const mdc_report *report,
+                        const mdc_report_region *region, const mdc_engine_options *options, uint32_t flags,
+                        uint64_t first, uint64_t end, uint64_t *kept, uint64_t *excluded) {
+    MINIDUMP_MEMORY_INFO info;
+    mdc_region_facts facts;
+    memset(&info, 0, sizeof info);
+    memset(&facts, 0, sizeof facts);
+    info.BaseAddress = first;
+    info.AllocationBase = region->base;
+    info.AllocationProtect = region->protect;
+    info.RegionSize = end - first;
+    info.State = region->state;
+    info.Protect = region->protect;
+    info.Type = region->type;
+    facts.Size = sizeof facts;
+    facts.Version = 1;
+    facts.MappingBase = region->base;
+    facts.MappingSize = region->size;
+    facts.Name = region->name_size != 0 ? report->names + region->name : NULL;
+    facts.NameSize = region->name_size;
+    /* The engine's number of this name is not in the report; one that no table holds makes the callee look again. */
+    facts.NameId = region->name_size != 0 ? UINT32_MAX : 0;
+    facts.Kinds = region->kinds;
+    facts.Flags = flags;
+    if ((region->flags & MDC_REGION_DONTDUMP) != 0 && options->dontdump == MDC_DONTDUMP_ASK)
+        facts.Flags |= MDC_FACT_DONTDUMP;
+    return mdc_callback_account(callback, &info, &facts, first, end, kept, excluded, bytes->entries, &bytes->error);
+}
+
+void mdc_rule_bytes_count(mdc_rule_bytes *bytes, const mdc_callback *callback, const mdc_report *report,
+                          const mdc_engine_options *options) {
+    bool full = (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
+    uint64_t *nowhere = bytes->excluded + bytes->entries;
+    for (size_t i = 0; i < report->region_count; i++) {
+        const mdc_report_region *region = &report->regions[i];
+        uint64_t end;
+        if (!was_read(region, options) || !mdc_add_u64(region->base, region->size, &end)) continue;
+        if (judge(bytes, callback, report, region, options, 0, region->base, end, full ? bytes->kept : nowhere,
+                  bytes->excluded) != MDC_OK)
+            return;
+    }
+    for (size_t i = 0; !full && i < report->extent_count; i++) {
+        const mdc_extent *extent = &report->extents[i];
+        uint64_t end;
+        if (extent->region >= report->region_count || !mdc_add_u64(extent->address, extent->size, &end)) continue;
+        uint32_t flags = MDC_FACT_PIECE | ((extent->flags & MDC_EXTENT_BLOCK) != 0 ? MDC_FACT_ADDED : 0u);
+        if (judge(bytes, callback, report, &report->regions[extent->region], options, flags, extent->address, end,
+                  bytes->kept, nowhere) != MDC_OK)
+            return;
+    }
+}
+
+mdc_status mdc_rule_bytes_add(const mdc_rule_bytes *bytes, uint64_t *kept, uint64_t *excluded, size_t entries,
+                              mdc_error *err) {
+    if (bytes->error.code != MDC_OK) {
+        if (err->code == MDC_OK) *err = bytes->error;
+        return bytes->error.code;
+    }
+    if (entries != bytes->entries)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "%zu entries were given for %zu rules and the default",
+                        entries, bytes->entries - 1);
+    for (size_t i = 0; i < entries; i++) {
+        kept[i] += bytes->kept[i];
+        excluded[i] += bytes->excluded[i];
+    }
+    return MDC_OK;
+}
