@@ -129,8 +129,8 @@ class NativeFilter:
         add, remove = _ranges(made.memory_add), _ranges(made.memory_remove)
         spec.threads, spec.thread_count = threads, len(made.threads)
         spec.modules, spec.module_count = modules, len(made.modules)
-        spec.memory_add, spec.memory_add_count = add, len(made.memory_add)
-        spec.memory_remove, spec.memory_remove_count = remove, len(made.memory_remove)
+        spec.memory_add, spec.memory_add_count = add, len(add)
+        spec.memory_remove, spec.memory_remove_count = remove, len(remove)
         spec.default_action = lib.MDC_INCLUDE if made.default == "include" else lib.MDC_EXCLUDE
         spec.threads_default_keep = _keep(made.threads_default, ALL_THREAD)
         spec.modules_default_keep = _keep(made.modules_default, ALL_MODULE)
@@ -175,10 +175,10 @@ def _bytes(target: Any, value: bytes, keep: list[Any]) -> None:
 
 
 def _ranges(pairs: tuple[tuple[int, int], ...]) -> Any:
-    ranges = ffi.new("mdc_range[]", len(pairs))
-    for at, (first, end) in enumerate(pairs):
-        ranges[at].first, ranges[at].end = first, end & 0xFFFFFFFFFFFFFFFF
-    return ranges
+    """A C array; the whole address space, which an mdc_range cannot say, becomes two halves."""
+    half, top = 1 << 63, 1 << 64
+    halves = [part for pair in pairs for part in ([(0, half), (half, top)] if pair == (0, top) else [pair])]
+    return ffi.new("mdc_range[]", [(first, end % top) for first, end in halves])
 
 
 def _rules(made: Filter, keep: list[Any]) -> Any:
@@ -251,12 +251,11 @@ class Hooks:
     The first exception of any of them is kept, ends the dump, and is raised again by whoever waits for the dump.
     """
 
-    __slots__ = ("callback", "cancelled", "error", "handle", "table")
+    __slots__ = ("callback", "error", "handle", "table")
 
     def __init__(self, table: Mapping[int, Callable[[Any, Any], object]]) -> None:
         self.table = dict(table)
         self.error: BaseException | None = None
-        self.cancelled = False
         self.callback: Any = None
         self.handle = ffi.new_handle(self)
 
@@ -269,7 +268,7 @@ class Hooks:
     def call(self, input: Any, output: Any) -> int:
         number = input.CallbackType
         try:
-            if self.error is None and not (self.cancelled and number == CallbackType.CANCEL):
+            if self.error is None:
                 return 1 if self.table[number](input, output) else 0
         except BaseException as error:
             self.error = error
@@ -367,11 +366,8 @@ class NativeCallback:
             raise exception(error)
         if self.hooks is not None:
             self.hooks.error = None
-            self.hooks.cancelled = False
 
     def cancel(self) -> None:
-        if self.hooks is not None:
-            self.hooks.cancelled = True
         lib.mdc_callback_cancel(self.pointer)
 
     def check(self) -> None:

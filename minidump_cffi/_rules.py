@@ -25,7 +25,7 @@ ALL_THREAD = ThreadWrite(_values.every(ThreadWrite))
 ALL_MODULE = ModuleWrite(_values.every(ModuleWrite))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Rule:
     """One rule about memory, as `include`, `exclude` and `head` make it: everything is a number, flags or bytes.
 
@@ -69,6 +69,14 @@ class Rule:
     name: builtins.bytes | None = None
     kind: Kind | None = None
     bytes: int | None = None
+
+    def __repr__(self) -> str:
+        values = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)[1:]
+            if getattr(self, field.name) is not None
+        ]
+        return f"<{self.action}: {', '.join(values) or 'everything'}>"
 
     def __post_init__(self) -> None:
         if self.action not in ("include", "exclude", "head"):

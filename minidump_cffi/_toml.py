@@ -87,7 +87,8 @@ def read(text: str | bytes, source: str | None) -> Filter:
     try:
         return _Reader().filter(document).compile()
     except FilterError as error:
-        at = None if error.index is None else _line_of_rule(text, document, error.index)
+        about_rule = error.index is not None and error.message.startswith("rule ")
+        at = _line_of_rule(text, document, error.index or 0) if about_rule else None
         error.message = f"{where}:{at}: {error.message}" if at else f"{where}: {error.message}"
         error.filename, error.lineno = source, at
         raise

@@ -7,7 +7,6 @@ import enum
 import os
 import re
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import TypeVar
 
 from .enums import Access, MemoryProtect
@@ -45,10 +44,11 @@ def size(value: int | str, what: str) -> int:
         unit = _UNITS.get(match[2].lower()) if match else None
         if match is None or unit is None:
             raise FilterError(f"{what}: {value!r} is no size; write a number of bytes, or '64 KiB', '10 MB', '1.5 GiB'")
-        exact = Decimal(match[1]) * unit
-        if exact != int(exact):
+        whole, _, part = match[1].partition(".")
+        scaled = int(whole + part) * unit
+        if scaled % 10 ** len(part):
             raise FilterError(f"{what}: {value!r} is no whole number of bytes")
-        value = int(exact)
+        value = scaled // 10 ** len(part)
     if not 0 <= value < TOP:
         raise FilterError(f"{what}: {value} bytes are not between 0 and 2**64 - 1")
     return value

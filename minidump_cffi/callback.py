@@ -212,7 +212,10 @@ class Callback:
         return Counters(**self._open().counters())
 
     def cancel(self) -> None:
-        """Answer the next Cancel callback with "cancel". May be called from any thread, at any time."""
+        """Cancel the dump that uses it: the next Cancel callback is answered so. May be called from any thread.
+
+        `write_dump` begins anew: what was said before it is forgotten.
+        """
         self._open().cancel()
 
     def reset(self) -> None:

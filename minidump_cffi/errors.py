@@ -85,7 +85,6 @@ class DumpError(Exception):
         filename: str | bytes | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.phase = phase
         self.pid = pid
         self.address = address
@@ -95,6 +94,17 @@ class DumpError(Exception):
         self.hint = hint
         if isinstance(self, OSError):
             _fill_members(self, errno, message, filename)
+
+    @property
+    def message(self) -> str:
+        """What happened; `str` returns it too."""
+        return str(self.args[0]) if self.args else ""
+
+    @message.setter
+    def message(self, text: str) -> None:
+        self.args = (text,)
+        if isinstance(self, OSError):
+            _fill_members(self, self.errno, text, None)
 
     def __str__(self) -> str:
         return self.message

@@ -8,6 +8,7 @@ hashed and pickled, goes to TOML and back, and is compiled to a C table once, wh
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -317,14 +318,17 @@ class Filter:
             object.__setattr__(self, "_native", native)
         for number in native.dead_rules():
             warnings.warn(
-                f"{self.rule_name(number)} can never decide anything: later rules hide it", FilterWarning, stacklevel=4
+                f"{self.rule_name(number)} can never decide anything: later rules hide it",
+                FilterWarning,
+                stacklevel=_caller(),
             )
         return native
 
     def _located(self, error: FilterError) -> FilterError:
         """The same error, with the label of the rule that the C side knows by number only."""
         index = error.index
-        if index is not None and 0 <= index < len(self) and error.label is None:
+        # Numbers count per list: thread and module rules, ranges to add and to remove have their own.
+        if index is not None and index < len(self) and error.message.startswith("rule "):
             error.label = self._rule_at(index).label
             if error.label is not None:
                 error.message = f"{error.message} (label {error.label!r})"
@@ -352,6 +356,14 @@ class Filter:
     def table_intervals(self) -> int:
         """Elementary intervals of the compiled table."""
         return self._compiled().intervals()
+
+
+def _caller() -> int:
+    """The stacklevel of whoever called into this package, for warnings."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    return level
 
 
 def _choice(what: str, value: object, known: tuple[str, ...]) -> None:

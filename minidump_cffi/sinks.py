@@ -13,9 +13,7 @@ import errno
 import fcntl
 import io
 import os
-import secrets
 import stat
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -310,7 +308,7 @@ class ReplacingSink(Sink):
 
 
 def _temporary_name() -> str:
-    return f".minidump-{secrets.token_hex(8)}.tmp"
+    return f".minidump-{os.urandom(8).hex()}.tmp"
 
 
 class SpooledSink(Sink):
@@ -320,6 +318,8 @@ class SpooledSink(Sink):
     """
 
     def __init__(self, file: Any, directory: str | os.PathLike[str] | None) -> None:
+        import tempfile
+
         self._file = file
         try:
             self._spool = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 -- closed by commit or discard

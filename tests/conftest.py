@@ -9,8 +9,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import live
 import pytest
+
+# No test here depends on how fast the machine is.
+hypothesis.settings.register_profile(
+    "minidump_cffi", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("minidump_cffi")
 
 
 def pytest_configure() -> None:
