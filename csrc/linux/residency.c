@@ -45,8 +45,8 @@ enum {
 static const uint64_t fine_gap = UINT64_C(64) << 10;
 /* Regions that are no candidates are looked at for guard pages only, which is worth no long walk. */
 static const uint64_t guard_walk_max = UINT64_C(1) << 30;
-/* The old interface costs 0.5 ms per GiB of address space. */
-static const uint64_t pagemap_budget = UINT64_C(256) << 30;
+/* The old interface costs 0.5 ms per GiB of address space: half a second at most. */
+static const uint64_t pagemap_budget = UINT64_C(1) << 40;
 
 typedef struct scanner {
     mdc_residency *residency;
