@@ -135,6 +135,7 @@ typedef struct extent {
 static extent measure(const mdc_mappings *mappings, size_t head, uint64_t span) {
     const mdc_region *regions = mappings->regions.data;
     extent out = {head + 1, regions[head].base + regions[head].size, executable(&regions[head])};
+    extent files = out; /* up to the last region of the file */
     for (size_t i = head + 1; i < mappings->regions.count; i++) {
         const mdc_region *region = &regions[i];
         uint64_t region_end = region->base + region->size;
@@ -150,8 +151,11 @@ static extent measure(const mdc_mappings *mappings, size_t head, uint64_t span) 
         out.end_region = i + 1;
         /* The kernel may have merged .bss with memory behind it; then only the part that the headers name counts. */
         out.end = file || region_end <= span ? region_end : span;
+        if (file) files = out;
     }
-    return out;
+    /* All of .bss is mapped when an image is loaded. Headers that claim more than there is are no headers to go by:
+     * they could claim whatever memory lies behind. */
+    return span != 0 && out.end < span ? files : out;
 }
 
 static void mark(mdc_mappings *mappings, size_t head, const extent *what) {
