@@ -85,22 +85,25 @@ def read(text: str | bytes, source: str | None) -> Filter:
     except RecursionError:
         raise FilterError(f"{where}: nested too deeply", filename=source) from None
     try:
-        return _Reader().filter(document).compile()
+        return _Reader(_headers(text, document)).filter(document).compile()
     except FilterError as error:
-        about_rule = error.index is not None and error.message.startswith("rule ")
-        at = _line_of_rule(text, document, error.index or 0) if about_rule else None
-        error.message = f"{where}:{at}: {error.message}" if at else f"{where}: {error.message}"
-        error.filename, error.lineno = source, at
+        if error.index is not None and error.message.startswith("rule ") and error.lineno is None:
+            error.lineno = _line_of_rule(_headers(text, document), document, error.index)
+        error.message = f"{where}:{error.lineno}: {error.message}" if error.lineno else f"{where}: {error.message}"
+        error.filename = source
         raise
 
 
-def _line_of_rule(text: str, document: Mapping[str, Any], number: int) -> int | None:
-    """Line of the rule with this number. tomllib keeps no lines, so headers are counted; None where they may lie."""
+def _headers(text: str, document: Mapping[str, Any]) -> list[int]:
+    """Lines of the [[rule]] headers. tomllib keeps no lines, so they are looked for; none where they may lie."""
     headers = [at for at, line in enumerate(text.split("\n"), start=1) if re.match(r"\s*\[\[\s*rule\s*\]\]", line)]
     rules = document.get("rule")
-    if not isinstance(rules, list) or len(headers) != len(rules):
-        return None
-    for header, rule in zip(headers, rules, strict=True):
+    return headers if isinstance(rules, list) and len(headers) == len(rules) else []
+
+
+def _line_of_rule(headers: list[int], document: Mapping[str, Any], number: int) -> int | None:
+    """Line of the rule with this number, where each range of a block counts as one."""
+    for header, rule in zip(headers, document.get("rule", []), strict=False):
         ranges = rule.get("ranges") if isinstance(rule, dict) else None
         count = len(ranges) if isinstance(ranges, list) else 1
         if number < count:
@@ -112,14 +115,21 @@ def _line_of_rule(text: str, document: Mapping[str, Any], number: int) -> int | 
 class _Reader:
     """Turns the parsed document into a filter; every complaint names the place in the file."""
 
+    def __init__(self, headers: list[int]) -> None:
+        self.headers = headers
+
     def filter(self, document: dict[str, Any]) -> Filter:
         from .filters import Filter
 
         _known(document, _TOP, "")
         rules: list[Rule | RangeRules] = []
         number = 0
-        for table in _tables(document, "rule"):
-            rule = self.rule(table, number)
+        for position, table in enumerate(_tables(document, "rule")):
+            try:
+                rule = self.rule(table, number)
+            except FilterError as error:
+                error.lineno = self.headers[position] if self.headers else None
+                raise
             rules.append(rule)
             number += 1 if isinstance(rule, Rule) else len(rule)
 

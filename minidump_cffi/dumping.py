@@ -209,19 +209,7 @@ def write_dump(
     request = _Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False
     )
-    target = targets.resolve(process)
-    timer = _Timer(deadline, on_cancel)
-    sink = sinks.open_sink(file, spool=spool, fsync=fsync, give_up=timer.check)
-    try:
-        if sink.fd is not None:
-            targets.check_consumer(target.pid, sink.fd)
-        request.take_io(sink, file)
-        report = _run(request, target, sink, timer, progress)
-        sink.commit(timer.check)
-    except BaseException:
-        sink.discard()
-        raise
-    return report
+    return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
 
 
 def plan_dump(
@@ -254,6 +242,30 @@ def plan_dump(
     target = targets.resolve(process)
     report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
     assert isinstance(report, DumpPlan)
+    return report
+
+
+def _write(
+    request: _Request,
+    target: targets.Target | None,
+    file: sinks.File | None,
+    spool: bool | str | os.PathLike[str],
+    timer: _Timer,
+    progress: Callable[[Progress], object] | None,
+    *,
+    fake: Any = None,
+) -> DumpReport:
+    """Open the output, dump into it, put it in place; on any failure nothing of it stays."""
+    sink = sinks.open_sink(file, spool=spool, fsync=request.fsync, give_up=timer.check)
+    try:
+        if sink.fd is not None and target is not None:
+            targets.check_consumer(target.pid, sink.fd)
+        request.take_io(sink, file)
+        report = _run(request, target, sink, timer, progress, fake=fake)
+        sink.commit(timer.check)
+    except BaseException:
+        sink.discard()
+        raise
     return report
 
 

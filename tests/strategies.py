@@ -42,7 +42,7 @@ GLOBS = (
 STATES = (md.MemoryState.COMMIT, md.MemoryState.RESERVE)
 TYPES = tuple(md.MemoryType)
 PROTECTS = (1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x104, 0x202)
-TEXTS = st.text('aZ0 \t\n\r\x01\x7f"\'\\#=[]{}.*?\u00e9\u2028\U0001f600', max_size=8)
+TEXTS = st.text("aZ0 \t\n\r\x01\x7f\"'\\#=[]{}.*?\u00e9\u2028\U0001f600", max_size=8)
 _READS = 0x02 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
 _WRITES = 0x04 | 0x08 | 0x40 | 0x80
 _EXECUTES = 0xF0

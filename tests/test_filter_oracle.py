@@ -34,9 +34,7 @@ def test_whole_pages(keep: md.Filter, regions: list[Region], modules: list[Modul
 
 
 @given(make.filters(), make.regions(flags=lib.MDC_FACT_PIECE), make.modules())
-def test_pieces_of_a_normal_dump_are_byte_exact(
-    keep: md.Filter, regions: list[Region], modules: list[Module]
-) -> None:
+def test_pieces_of_a_normal_dump_are_byte_exact(keep: md.Filter, regions: list[Region], modules: list[Module]) -> None:
     expected = [make.kept(keep, region, modules, whole_pages=False) for region in regions]
     assert answers(keep, regions, modules) == expected
 
@@ -50,9 +48,7 @@ def test_a_part_of_a_mapping_is_judged_like_the_whole(keep: md.Filter, regions: 
             pages = region.size // PAGE
             at = region.base + seed % pages * PAGE
             expected = [
-                (max(first, at), end)
-                for first, end in make.kept(keep, region, [], whole_pages=True)
-                if end > at
+                (max(first, at), end) for first, end in make.kept(keep, region, [], whole_pages=True) if end > at
             ]
             base, size = engine.region(region, at, region.end - at)
             assert ([(base, base + size)] if size else []) == expected[:1]

@@ -1,0 +1,151 @@
+"""Targets that are descriptions in memory (csrc/source/fake.h), dumped through the real engine and the real API."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import minidump_cffi as md
+from minidump_cffi import dumping
+from minidump_cffi._native import ffi, lib
+
+PAGE = 4096
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Region:
+    """One mapping; unreadable: addresses [first, end) whose read fails with EIO."""
+
+    base: int
+    size: int
+    name: bytes = b""
+    state: md.MemoryState = md.MemoryState.COMMIT
+    protect: md.MemoryProtect = md.MemoryProtect.READWRITE
+    type: md.MemoryType = md.MemoryType.PRIVATE
+    kinds: md.Kind = md.Kind.ANONYMOUS
+    flags: md.RegionFlags = md.RegionFlags(0)
+    touch_every: int = 1
+    unreadable: tuple[int, int] = (0, 0)
+    valid_size: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Thread:
+    """One thread."""
+
+    tid: int
+    stack_pointer: int = 0
+    instruction_pointer: int = 0
+    name: bytes = b""
+    flags: md.ThreadFlags = md.ThreadFlags(0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Module:
+    """One module."""
+
+    base: int
+    size: int
+    path: bytes
+    build_id: bytes = bytes(range(20))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """A process that is none."""
+
+    regions: tuple[Region, ...]
+    threads: tuple[Thread, ...] = ()
+    modules: tuple[Module, ...] = ()
+    environ: tuple[int, int] = (0, 0)
+    """Address and size of target memory shown as the environment."""
+    seed: int = 1
+
+    def bytes(self, address: int, size: int) -> bytes:
+        """What the target holds, all pages touched."""
+        return bytes(lib.mdc_fake_byte(address + at, self.seed) for at in range(size))
+
+    def native(self) -> tuple[Any, list[Any]]:
+        """The C description, and what has to stay alive with it."""
+        alive: list[Any] = []
+
+        def text(value: bytes) -> Any:
+            alive.append(ffi.new("char[]", value))
+            return alive[-1]
+
+        regions = ffi.new("mdc_fake_region[]", len(self.regions))
+        for to, region in zip(regions, self.regions, strict=True):
+            to.base, to.size = region.base, region.size
+            to.state, to.protect, to.type = int(region.state), int(region.protect), int(region.type)
+            to.kinds, to.flags, to.touch_every = int(region.kinds), int(region.flags), region.touch_every
+            to.name = text(region.name) if region.name else ffi.NULL
+            to.unreadable_first, to.unreadable_end = region.unreadable
+            to.valid_size = region.valid_size
+        threads = ffi.new("mdc_fake_thread[]", len(self.threads))
+        for to, thread in zip(threads, self.threads, strict=True):
+            to.tid, to.flags = thread.tid, int(thread.flags)
+            to.stack_pointer, to.instruction_pointer = thread.stack_pointer, thread.instruction_pointer
+            to.name = text(thread.name) if thread.name else ffi.NULL
+        modules = ffi.new("mdc_fake_module[]", len(self.modules))
+        for to, module in zip(modules, self.modules, strict=True):
+            to.base, to.size, to.path = module.base, module.size, text(module.path)
+            ffi.buffer(to.build_id)[:] = module.build_id
+        target = ffi.new("mdc_fake_target *")
+        target.regions, target.region_count = regions, len(self.regions)
+        target.threads, target.thread_count = threads, len(self.threads)
+        target.modules, target.module_count = modules, len(self.modules)
+        target.cmdline = text(b"fake")
+        target.environ_address, target.environ_size = self.environ
+        target.seed = self.seed
+        return target, [*alive, regions, threads, modules]
+
+
+def small(**changes: Any) -> Target:
+    """Two threads with stacks, a heap, an image, a file map."""
+    values = {
+        "regions": (
+            Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE,
+                   protect=md.MemoryProtect.EXECUTE_READ),
+            Region(base=0x50_0000, size=64 * PAGE, name=b"[heap]", kinds=md.Kind.HEAP | md.Kind.ANONYMOUS),
+            Region(base=0x70_0000, size=16 * PAGE, name=b"/data/table", type=md.MemoryType.MAPPED, kinds=md.Kind.FILE,
+                   protect=md.MemoryProtect.READONLY),
+            Region(base=0x80_0000, size=8 * PAGE, kinds=md.Kind.STACK | md.Kind.ANONYMOUS),
+            Region(base=0x90_0000, size=8 * PAGE, name=b"[stack]", kinds=md.Kind.STACK | md.Kind.ANONYMOUS),
+        ),
+        "threads": (
+            Thread(tid=100, stack_pointer=0x90_6000, instruction_pointer=0x40_0100, name=b"main"),
+            Thread(tid=101, stack_pointer=0x80_7000, instruction_pointer=0x40_0200, name=b"worker"),
+        ),
+        "modules": (Module(base=0x40_0000, size=4 * PAGE, path=b"/bin/app"),),
+    }  # fmt: skip
+    return Target(**{**values, **changes})
+
+
+def _request(type: int, options: dict[str, Any], plan_only: bool) -> dumping._Request:
+    names = ("filter", "callback", "deadline", "max_stop", "stop_timeout", "untouched", "dontdump", "fsync", "strict")
+    defaults = {"untouched": "auto", "dontdump": "honour", "fsync": False, "strict": False}
+    values = [options.pop(name, defaults.get(name)) for name in names]
+    return dumping._Request(type, *values, options.pop("options", None), plan_only)
+
+
+def write(target: Target, file: Any, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:
+    """`write_dump` of a fake target."""
+    native, alive = target.native()
+    request = _request(type, options, False)
+    timer = dumping._Timer(request.deadline, options.pop("on_cancel", None))
+    spool, progress = options.pop("spool", True), options.pop("progress", None)
+    assert not options, options
+    report = dumping._write(request, None, file, spool, timer, progress, fake=native)
+    del alive
+    return report
+
+
+def plan(target: Target, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:
+    """`plan_dump` of a fake target."""
+    native, alive = target.native()
+    request = _request(type, options, True)
+    timer = dumping._Timer(request.deadline, options.pop("on_cancel", None))
+    assert not options, options
+    report = dumping._run(request, None, dumping.sinks.Sink(), timer, None, fake=native)
+    del alive
+    return report

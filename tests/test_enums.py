@@ -1,0 +1,85 @@
+"""Every enum says what the C headers say."""
+
+from __future__ import annotations
+
+import enum
+
+import minidump_cffi as md
+import pytest
+from minidump_cffi import _bridge
+from minidump_cffi._native import lib
+
+PAIRS = [
+    (md.CallbackType, "MDC_CB_", {"COUNT"}),
+    (md.ModuleWrite, "MDC_MODULE_WRITE_", set()),
+    (md.ThreadWrite, "MDC_THREAD_WRITE_", set()),
+    (md.MemoryState, "MDC_MEM_", {"PRIVATE", "MAPPED", "IMAGE"}),
+    (md.MemoryType, "MDC_MEM_", {"COMMIT", "RESERVE", "FREE"}),
+    (md.MemoryProtect, "MDC_PAGE_", set()),
+    (
+        md.Access,
+        "MDC_ACCESS_",
+        {"TRACED", "YAMA", "NAMESPACE", "UID", "CAPABILITY", "DUMPABLE", "SECCOMP", "LSM", "UNKNOWN"},
+    ),
+    (md.Kind, "MDC_KIND_", set()),
+    (md.Stream, "MDC_STREAM_", {"ALL"}),
+    (md.GapReason, "MDC_GAP_", set()),
+    (md.RegionFlags, "MDC_REGION_", set()),
+    (md.ThreadFlags, "MDC_THREAD_", {"WRITE_" + name for name in md.ThreadWrite.__members__}),
+    (md.ExtentFlags, "MDC_EXTENT_", set()),
+    (md.DumpWarning, "MDC_WARN_", set()),
+    (md.Phase, "MDC_PHASE_", set()),
+]
+
+
+@pytest.mark.parametrize(("kind", "prefix", "others"), PAIRS, ids=lambda value: getattr(value, "__name__", ""))
+def test_names_and_values_are_those_of_the_headers(kind: type[enum.Enum], prefix: str, others: set[str]) -> None:
+    known = {name.removeprefix(prefix): getattr(lib, name) for name in dir(lib) if name.startswith(prefix)}
+    ours = {name: member.value for name, member in kind.__members__.items()}
+    if kind is md.ModuleWrite:
+        ours.pop("REFERENCED_BY_MEMORY")  # Microsoft calls it ModuleReferencedByMemory
+        assert lib.MDC_MODULE_REFERENCED_BY_MEMORY == md.ModuleWrite.REFERENCED_BY_MEMORY
+    assert ours == {name: value for name, value in known.items() if name not in others}
+
+
+def test_dump_types_the_engine_names() -> None:
+    names = [name for name in dir(lib) if name.startswith("MDC_TYPE_")]
+    assert len(names) >= 9
+    for name in names:
+        assert md.DumpType[name.removeprefix("MDC_TYPE_")] == getattr(lib, name)
+
+
+def test_dump_types_are_microsofts() -> None:
+    values = [member.value for member in md.DumpType]
+    assert values == [1 << bit for bit in range(27)]
+    assert md.DumpType.WITH_MEMORY_COMPRESSED == 0x4000000
+    assert md.DumpType.WITH_FULL_MEMORY_INFO == 0x800
+    assert md.DumpType.WITH_TOKEN_INFORMATION == 0x40000
+
+
+def test_secondary_flags() -> None:
+    assert md.SecondaryFlags.WITHOUT_POWER_INFO == lib.MDC_SECONDARY_WITHOUT_POWER_INFO
+
+
+def test_structs_of_the_report_are_unpacked_in_their_true_size() -> None:
+    from minidump_cffi import report
+
+    formats = {
+        "mdc_report_region": report._REGION,
+        "mdc_report_thread": report._THREAD,
+        "mdc_report_module": report._MODULE,
+        "mdc_extent": report._EXTENT,
+        "mdc_gap": report._GAP,
+    }
+    assert {name: form.size for name, form in formats.items()} == _bridge.SIZES
+
+
+def test_every_status_has_an_exception() -> None:
+    codes = {getattr(lib, name) for name in dir(lib) if name.startswith("MDC_ERR_")}
+    plain = {lib.MDC_ERR_INVALID: ValueError, lib.MDC_ERR_NOMEM: MemoryError}
+    for code in codes:
+        error = _bridge.new_error()
+        error.code = code
+        made = _bridge.exception(error)
+        assert type(made) is plain.get(code, type(made))
+        assert code in plain or (isinstance(made, md.DumpError) and type(made) is not md.DumpError)
