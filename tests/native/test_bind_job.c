@@ -279,6 +279,15 @@ static mdc_job *start_stalled(mdc_callback *callback, int ends[2], uint64_t dead
     return start(&spec);
 }
 
+/* Whether the pipe holds an end behind what was written: no writer is left. */
+static bool ends_now(int fd) {
+    char buffer[4096];
+    ssize_t count;
+    CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    while ((count = read(fd, buffer, sizeof buffer)) > 0) continue;
+    return count == 0;
+}
+
 static void test_deadline_and_cancel(mdc_filter *filter) {
     mdc_callback *callback = make_callback(filter);
     int ends[2];
@@ -311,22 +320,20 @@ static void test_deadline_and_cancel(mdc_filter *filter) {
         mdc_job_cancel(job, code);
         finish_well(next);
         mdc_job_free(next);
+        close(ends[1]);
+        CHECK(ends_now(ends[0])); /* the job has closed what it opened, although nobody has freed it yet */
         mdc_job_free(job);
         close(ends[0]);
-        close(ends[1]);
     }
 
-    /* Freed while its worker hangs: the worker notices, and closes the pipe. */
+    /* Freed while its worker hangs: the worker is told to end, and lets go of everything. */
     job = start_stalled(callback, ends, 0);
     CHECK(mdc_job_wait(job, SECONDS(1) / 20) == 0);
     mdc_job_free(job);
     close(ends[1]);
-    char buffer[4096];
-    ssize_t count;
-    while ((count = read(ends[0], buffer, sizeof buffer)) > 0) continue;
-    CHECK(count == 0);
-    close(ends[0]);
     free_callback(callback);
+    CHECK(ends_now(ends[0]));
+    close(ends[0]);
 }
 
 static void test_reader_closes(mdc_filter *filter) {
@@ -431,6 +438,12 @@ static void test_bad_specs(void) {
 }
 
 static void test_fork(mdc_filter *filter) {
+    mdc_job_spec spec = full_spec(NULL);
+    mdc_job *done = start(&spec);
+    finish_well(done);
+    size_t bytes_done;
+    const uint8_t *dump = mdc_job_memory(done, &bytes_done);
+    usleep(20000); /* its worker has left: the handle is the last reference */
     mdc_callback *callback = make_callback(filter);
     int ends[2];
     mdc_job *job = start_stalled(callback, ends, 0);
@@ -449,10 +462,13 @@ static void test_fork(mdc_filter *filter) {
         CHECK(mdc_job_report(job) == NULL && mdc_job_memory(job, &size) == NULL);
         mdc_job_cancel(job, MDC_ERR_CANCELLED);
         mdc_job_free(job);
+        mdc_job_free(done);
+        CHECK(memcmp(dump, "MDMP", 4) == 0); /* still there: what is not ours is not freed */
         _exit(failures != 0);
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    mdc_job_free(done);
     CHECK(mdc_job_wait(job, 0) == 0); /* the child's cancel was not for us */
     mdc_error err;
     mdc_job_cancel(job, MDC_ERR_CANCELLED);
