@@ -1,0 +1,227 @@
+/* What /proc says of a process: stat with odd names, threads, texts by address, system facts, limits. */
+#include <elf.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include "api/engine.h"
+#include "linux/process.h"
+#include "linux_target.h"
+
+enum { THREADS = 20 };
+extern char **environ;
+
+static const char *const odd_names[] = {"plain", ") S 1 (x", "a b\nc)", "(((((", ")))))", "\xff\xfe) Z 7", " "};
+static int odd_name;
+
+static mdc_error fresh_error(void) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    return err;
+}
+
+static void named_child(target_shared *shared) {
+    prctl(PR_SET_NAME, odd_names[odd_name]);
+    setpriority(PRIO_PROCESS, 0, 7);
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+static void test_stat(void) {
+    for (odd_name = 0; odd_name < (int)(sizeof odd_names / sizeof odd_names[0]); odd_name++) {
+        target_shared *shared = target_share();
+        pid_t pid = target_start(named_child, shared);
+        WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
+        int proc = proc_of(pid);
+        mdc_error err = fresh_error();
+        mdc_process_stat stat, own;
+        CHECK_OK(mdc_process_read_stat(proc, &stat, &err), err);
+        CHECK(stat.name_size == strlen(odd_names[odd_name]));
+        CHECK(memcmp(stat.name, odd_names[odd_name], stat.name_size) == 0);
+        CHECK(stat.state == 'S' && stat.ppid == getpid() && stat.threads == 1 && stat.nice == 7);
+        CHECK(stat.priority == 27 && (stat.flags & 0x00200000) == 0);
+        int self = proc_of(getpid());
+        CHECK_OK(mdc_process_read_stat(self, &own, &err), err);
+        CHECK(stat.start_time >= own.start_time && stat.start_time < own.start_time + 100 * 3600);
+        CHECK(stat.start_stack == own.start_stack && stat.arg_start == own.arg_start && stat.env_end == own.env_end);
+        CHECK(stat.start_stack != 0 && stat.arg_start > stat.start_stack && stat.arg_end > stat.arg_start);
+        close(self);
+        target_end(pid);
+        CHECK(mdc_process_read_stat(proc, &stat, &err) == MDC_ERR_TARGET_GONE);
+        close(proc);
+        munmap(shared, sizeof *shared);
+    }
+    mdc_error err = fresh_error();
+    mdc_process_stat stat;
+    int dir = proc_of(2); /* kthreadd, if this is not a container of its own */
+    if (dir >= 0 && mdc_process_read_stat(dir, &stat, &err) == MDC_OK && memcmp(stat.name, "kthreadd", 8) == 0)
+        CHECK((stat.flags & 0x00200000) != 0 && stat.start_stack == 0);
+    if (dir >= 0) close(dir);
+}
+
+static void threads_child(target_shared *shared) {
+    start_threads(shared, THREADS, sleep_forever);
+    for (;;) pause();
+}
+
+static void test_threads(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(threads_child, shared);
+    WAIT_FOR(shared->ready == THREADS);
+    int proc = proc_of(pid);
+    mdc_error err = fresh_error();
+    mdc_vec tids;
+    mdc_vec_init(&tids, sizeof(int32_t));
+    CHECK_OK(mdc_process_threads(proc, &tids, &err), err);
+    CHECK(tids.count == THREADS + 1 && mdc_vec_at(&tids, int32_t, 0) == pid);
+    for (size_t i = 2; i < tids.count; i++) CHECK(mdc_vec_at(&tids, int32_t, i) > mdc_vec_at(&tids, int32_t, i - 1));
+    for (size_t i = 0; i < tids.count; i++) CHECK(state_of(pid, mdc_vec_at(&tids, int32_t, i)) != '?');
+    target_end(pid);
+    tids.count = 0;
+    CHECK(mdc_process_threads(proc, &tids, &err) == MDC_ERR_TARGET_GONE);
+    mdc_vec_fini(&tids);
+    close(proc);
+    munmap(shared, sizeof *shared);
+}
+
+static void test_files(void) {
+    char path[] = "/tmp/mdc_file_XXXXXX";
+    int fd = mkstemp(path);
+    char bytes[50000];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i % 251);
+    CHECK(fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
+    close(fd);
+    mdc_error err = fresh_error();
+    mdc_vec read;
+    mdc_vec_init(&read, 1);
+    CHECK_OK(mdc_vec_push(&read, "before", 6, NULL, &err), err);
+    CHECK_OK(mdc_process_read_file(AT_FDCWD, path, sizeof bytes, &read, &err), err);
+    CHECK(read.count == 6 + sizeof bytes && memcmp((char *)read.data + 6, bytes, sizeof bytes) == 0);
+    read.count = 6;
+    CHECK(mdc_process_read_file(AT_FDCWD, path, sizeof bytes - 1, &read, &err) == MDC_ERR_TARGET);
+    CHECK(read.count == 6 && memcmp(read.data, "before", 6) == 0);
+    unlink(path);
+    err = fresh_error();
+    CHECK(mdc_process_read_file(AT_FDCWD, path, 10, &read, &err) == MDC_ERR_TARGET_GONE && err.os_errno == ENOENT);
+    mdc_vec_fini(&read);
+}
+
+static const mdc_text *text_of(const mdc_texts *texts, uint32_t stream) {
+    const mdc_text *found = NULL;
+    for (size_t i = 0; i < texts->texts.count; i++) {
+        const mdc_text *text = &mdc_vec_at(&texts->texts, mdc_text, i);
+        if (text->stream != stream) continue;
+        CHECK(found == NULL);
+        found = text;
+    }
+    return found;
+}
+
+static bool contains(const mdc_text *text, const char *what) {
+    return text != NULL && text->data != NULL && memmem(text->data, text->size, what, strlen(what)) != NULL;
+}
+
+/* Cuts the environment short in place, as unsetenv does, so that its end is not where the auxiliary vector begins. */
+static void texts_child(target_shared *shared) {
+    environ[0] = NULL;
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+static void broken_child(target_shared *shared) {
+    /* The vector itself overwritten: it lies behind the environment's end. */
+    char **at = environ;
+    while (*at != NULL) at++;
+    memset(at + 1, 0x77, 64);
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+static void test_texts(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(texts_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    int proc = proc_of(pid);
+    mdc_error err = fresh_error();
+    mdc_process_stat stat;
+    mdc_texts texts;
+    mdc_texts_init(&texts);
+    CHECK_OK(mdc_process_read_stat(proc, &stat, &err), err);
+    CHECK_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+    char line[64];
+    snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
+    CHECK(contains(text_of(&texts, MDC_STREAM_STATUS), line));
+    CHECK(contains(text_of(&texts, MDC_STREAM_CPUINFO), "processor"));
+    CHECK(contains(text_of(&texts, MDC_STREAM_MAPS), "[stack]"));
+    const mdc_text *cmdline = text_of(&texts, MDC_STREAM_CMDLINE), *environment = text_of(&texts, MDC_STREAM_ENVIRON);
+    CHECK(cmdline != NULL && cmdline->data == NULL && cmdline->address == stat.arg_start);
+    CHECK(cmdline->size == stat.arg_end - stat.arg_start);
+    if (stat.env_end > stat.env_start)
+        CHECK(environment != NULL && environment->data == NULL && environment->address == stat.env_start);
+    /* The child is a fork: what stands there stands here too. */
+    CHECK(strstr((const char *)cmdline->address, "test_") != NULL);
+    const mdc_text *auxv = text_of(&texts, MDC_STREAM_AUXV);
+    CHECK(auxv != NULL && auxv->size >= sizeof(Elf64_auxv_t) && auxv->address > stat.start_stack);
+    CHECK(memcmp((const void *)auxv->address, auxv->data, auxv->size) == 0);
+    CHECK(texts.phdr == getauxval(AT_PHDR) && texts.phnum == getauxval(AT_PHNUM));
+    CHECK(texts.clock_ticks == (uint32_t)sysconf(_SC_CLK_TCK));
+    target_end(pid);
+    CHECK(mdc_texts_read(&texts, proc, &stat, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
+    mdc_texts_fini(&texts);
+    close(proc);
+
+    shared->ready = 0;
+    pid = target_start(broken_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    proc = proc_of(pid);
+    err = fresh_error();
+    mdc_texts_init(&texts);
+    CHECK_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+    auxv = text_of(&texts, MDC_STREAM_AUXV);
+    CHECK(auxv != NULL && auxv->address == stat.start_stack); /* asked about with the stack */
+    mdc_texts_fini(&texts);
+    close(proc);
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
+static void test_system(void) {
+    mdc_error err = fresh_error();
+    mdc_mappings pool;
+    mdc_system system;
+    mdc_process_stat stat;
+    mdc_mappings_init(&pool);
+    int self = proc_of(getpid());
+    CHECK_OK(mdc_process_read_stat(self, &stat, &err), err);
+    stat.user_ticks = 12345;
+    stat.kernel_ticks = UINT64_MAX;
+    CHECK_OK(mdc_system_read(&system, &pool, &stat, &err), err);
+    struct utsname name;
+    CHECK(uname(&name) == 0);
+    unsigned major = 0, minor = 0;
+    CHECK(sscanf(name.release, "%u.%u", &major, &minor) == 2 && system.major == major && system.minor == minor);
+    char line[512];
+    snprintf(line, sizeof line, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
+    CHECK(system.version.size == strlen(line));
+    CHECK(memcmp(&mdc_vec_at(&pool.pool, char, system.version.offset), line, strlen(line)) == 0);
+    CHECK(system.architecture == 9 && system.platform == 0x8201 && system.processors > 0 && system.vendor[0] != 0);
+    uint32_t family = system.version_information >> 8 & 0xF;
+    if (family == 0xF) family += system.version_information >> 20 & 0xFF;
+    CHECK(system.version_information == 0 || system.level == family);
+    CHECK(system.version_information == 0 || (system.revision & 0xFF) == (system.version_information & 0xF));
+    CHECK(system.user_time_s == 12345 / (uint64_t)sysconf(_SC_CLK_TCK) && system.kernel_time_s == UINT32_MAX);
+    uint64_t now = (uint64_t)time(NULL);
+    CHECK(system.create_time_s <= now + 2 && system.create_time_s + 3600 > now);
+    CHECK(system.xstate_mask == 0 && system.xstate_size == 0);
+    close(self);
+    mdc_mappings_fini(&pool);
+}
+
+int main(void) {
+    test_stat();
+    test_threads();
+    test_files();
+    test_texts();
+    test_system();
+    return 0;
+}
