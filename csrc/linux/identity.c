@@ -125,7 +125,12 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
         snprintf(path, sizeof path, "task/%d", (int)tid);
         int task = openat(identity->directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (task < 0) continue;
-        if (mdc_process_read_stat(task, &stat, &ignored) == MDC_OK && stat.state != 'Z' && stat.state != 'X') {
+        mdc_status known = mdc_process_read_stat(task, &stat, &ignored);
+        if (known == MDC_ERR_NOMEM) {
+            *err = ignored;
+            status = known;
+        }
+        if (known == MDC_OK && stat.state != 'Z' && stat.state != 'X') {
             identity->task = task;
             identity->tid = tid;
             identity->stat = stat;
@@ -225,13 +230,17 @@ mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *opt
 
 mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err) {
     mdc_process_stat now;
-    mdc_error ignored;
-    mdc_error_clear(&ignored);
+    mdc_error why;
+    mdc_error_clear(&why);
     /* Signal 0 is delivered to zombies too; EPERM means that it is there. */
     if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) != 0 && errno == ESRCH)
         return gone(identity->pid, phase, ESRCH, err);
-    if (mdc_process_read_stat(identity->directory, &now, &ignored) != MDC_OK || now.start_time != identity->start_time)
-        return gone(identity->pid, phase, ESRCH, err);
+    mdc_status status = mdc_process_read_stat(identity->directory, &now, &why);
+    if (status != MDC_OK && status != MDC_ERR_TARGET_GONE) {
+        if (err->code == MDC_OK) *err = why;
+        return err->code;
+    }
+    if (status != MDC_OK || now.start_time != identity->start_time) return gone(identity->pid, phase, ESRCH, err);
     return MDC_OK;
 }
 

@@ -17,21 +17,28 @@ enum { NORMAL_PRIORITY_CLASS = 0x20, REALTIME_PRIORITY_CLASS = 0x100, PRIORITY_L
 #define EPOCH_1601_S UINT64_C(11644473600) /* from 1601 to 1970 */
 #define UNITS_PER_S UINT64_C(10000000)     /* of 100 ns */
 
-static bool read_one(int directory, int32_t tid, mdc_threadinfo *info) {
+/* *known: whether the thread is there. */
+static mdc_status read_one(int directory, int32_t tid, mdc_threadinfo *info, bool *known, mdc_error *err) {
     char path[32];
-    mdc_error ignored;
+    mdc_error why;
     cpu_set_t set;
-    mdc_error_clear(&ignored);
+    mdc_error_clear(&why);
     memset(info, 0, sizeof *info);
     info->tid = tid;
+    *known = false;
     snprintf(path, sizeof path, "task/%d", (int)tid);
     int task = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (task < 0) return false;
-    mdc_status status = mdc_process_read_stat(task, &info->stat, &ignored);
+    if (task < 0) return MDC_OK;
+    mdc_status status = mdc_process_read_stat(task, &info->stat, &why);
     close(task);
+    if (status == MDC_ERR_NOMEM) {
+        if (err->code == MDC_OK) *err = why;
+        return err->code;
+    }
+    *known = status == MDC_OK;
     CPU_ZERO(&set); /* more than 1,024 processors: EINVAL, and the affinity is not known */
     if (sched_getaffinity(tid, sizeof set, &set) == 0) memcpy(&info->affinity, &set, sizeof info->affinity);
-    return status == MDC_OK;
+    return MDC_OK;
 }
 
 static int by_tid(const void *a, const void *b) {
@@ -46,8 +53,9 @@ mdc_status mdc_threadinfo_list(mdc_vec *infos, int directory, mdc_error *err) {
     if (status == MDC_OK) status = mdc_vec_reserve(infos, tids.count, err);
     for (size_t i = 0; status == MDC_OK && i < tids.count; i++) {
         mdc_threadinfo info;
-        if (read_one(directory, mdc_vec_at(&tids, int32_t, i), &info))
-            status = mdc_vec_push(infos, &info, 1, NULL, err);
+        bool known;
+        status = read_one(directory, mdc_vec_at(&tids, int32_t, i), &info, &known, err);
+        if (status == MDC_OK && known) status = mdc_vec_push(infos, &info, 1, NULL, err);
     }
     mdc_vec_fini(&tids);
     if (status == MDC_OK && infos->count > 1) qsort(infos->data, infos->count, sizeof(mdc_threadinfo), by_tid);
@@ -78,7 +86,9 @@ mdc_status mdc_threadinfo_fill(const mdc_vec *infos, int directory, mdc_mappings
     const mdc_threadinfo *info =
         infos->count == 0 ? NULL : bsearch(&key, infos->data, infos->count, sizeof(mdc_threadinfo), by_tid);
     if (info == NULL) {
-        if (!read_one(directory, key.tid, &fresh)) return MDC_OK;
+        bool known;
+        mdc_status status = read_one(directory, key.tid, &fresh, &known, err);
+        if (status != MDC_OK || !known) return status;
         info = &fresh;
     }
     const mdc_process_stat *stat = &info->stat;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,18 +66,19 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* The state letter of a thread: 'Z' also for one that is no longer there. */
+/* The state letter of a thread: 'Z' also for one that is no longer there, '?' if it cannot be told. */
 static char thread_state(const mdc_tracees *tracees, int32_t tid) {
     char path[32];
     mdc_process_stat stat;
-    mdc_error ignored;
-    mdc_error_clear(&ignored);
+    mdc_error err;
+    mdc_error_clear(&err);
     snprintf(path, sizeof path, "task/%d", (int)tid);
     int directory = openat(tracees->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return 'Z';
-    mdc_status status = mdc_process_read_stat(directory, &stat, &ignored);
+    if (directory < 0) return errno == ENOENT || errno == ESRCH ? 'Z' : '?';
+    mdc_status status = mdc_process_read_stat(directory, &stat, &err);
     close(directory);
-    return status == MDC_OK && stat.state != 'X' ? stat.state : 'Z';
+    if (status != MDC_OK) return status == MDC_ERR_TARGET_GONE ? 'Z' : '?';
+    return stat.state == 'X' ? 'Z' : stat.state;
 }
 
 /* Whether to go on: not cancelled, and neither deadline nor max_stop has passed. */
@@ -96,6 +98,14 @@ static mdc_status seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state, m
         saved = errno;
         *state = MDC_TRACEE_DEAD;
         if (saved == ESRCH || thread_state(tracees, tid) == 'Z') return MDC_OK;
+    }
+    if (failpoint == 0 && saved == EPERM) {
+        mdc_access_facts facts;
+        mdc_access_gather(tid, saved, &facts);
+        if (facts.tracer_pid == (int32_t)syscall(SYS_gettid)) {
+            *state = MDC_TRACEE_SEIZED; /* a thread of ours took the dead leader's number by exec */
+            return MDC_OK;
+        }
     }
     *state = MDC_TRACEE_DEAD;
     if (saved == EPERM || saved == EACCES) return mdc_access_refuse(tid, saved, MDC_PHASE_STOP, "trace", err);

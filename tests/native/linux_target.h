@@ -105,6 +105,20 @@ static inline char state_of(pid_t pid, pid_t tid) {
     return end != NULL && end[1] == ' ' ? end[2] : '?';
 }
 
+/* Waits until the process runs the program of that name. While an exec replaces the leader, /proc/PID is not there for
+ * a moment. */
+static inline bool has_become(pid_t pid, const char *program) {
+    char path[64], name[32];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    for (int i = 0; i < 10000; i++, sleep_us(1000)) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, name, sizeof name - 1);
+        if (fd >= 0) close(fd);
+        if (n > 0 && (size_t)n == strlen(program) + 1 && memcmp(name, program, (size_t)n - 1) == 0) return true;
+    }
+    return false;
+}
+
 static inline int proc_of(pid_t pid) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d", (int)pid);

@@ -475,18 +475,7 @@ static void test_exec_meanwhile(void) {
         if (status != MDC_OK && status != MDC_ERR_TARGET_GONE) CHECK_OK(status, held.err);
         mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
         hold_free(&held);
-        char path[64], name[32] = "";
-        snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-        bool slept = false;
-        for (int k = 0; k < 5000 && !slept; k++) {
-            int fd = open(path, O_RDONLY);
-            CHECK(fd >= 0);
-            CHECK(read(fd, name, sizeof name - 1) > 0);
-            close(fd);
-            slept = strcmp(name, "sleep\n") == 0;
-            if (!slept) sleep_us(1000);
-        }
-        CHECK(slept); /* the exec went through */
+        CHECK(has_become(pid, "sleep")); /* the exec went through */
         target_end(pid);
         munmap(shared, sizeof *shared);
     }
