@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../../csrc/engine/engine.h"
+#include "../../csrc/engine/runs.h"
 #include "../../csrc/format/mdc_streams.h"
 #include "../../csrc/format/minidump_file.h"
 #include "../../csrc/source/fake.h"
@@ -95,6 +96,43 @@ static inline void unmake(made_dump *made) {
     mdc_dump_free(made->dump);
     if (made->source != NULL) made->source->ops->free(made->source);
     if (made->sink != NULL) made->sink->ops->free(made->sink);
+}
+
+/* A callee with safe answers, which a test overrides: `answer` sees every call first and returns -1 to leave it. */
+typedef struct callee {
+    int (*answer)(struct callee *callee, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out);
+    uint32_t log[256]; /* types, in order */
+    uint32_t logged;
+    uint32_t calls[32];
+    uint64_t number; /* the test's */
+    void *data;
+} callee;
+
+static int32_t callee_routine(void *param, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
+    callee *self = param;
+    uint32_t type = in->CallbackType;
+    if (self->logged < 256) self->log[self->logged++] = type;
+    self->calls[type & 31]++;
+    int answer = self->answer != NULL ? self->answer(self, in, out) : -1;
+    if (answer >= 0) return answer;
+    switch (type) {
+    case MDC_CB_CANCEL:
+        out->Cancel.CheckCancel = 1;
+        out->Cancel.Cancel = 0;
+        return 1;
+    case MDC_CB_INCLUDE_VM_REGION:
+        out->Region.Continue = 1;
+        return 1;
+    case MDC_CB_READ_MEMORY_FAILURE:
+        out->Status = MDC_S_OK;
+        return 1;
+    default:
+        return type <= MDC_CB_INCLUDE_MODULE;
+    }
+}
+
+static inline mdc_engine_options options_for(callee *self, uint64_t dump_type, uint32_t extensions) {
+    return (mdc_engine_options){.dump_type = dump_type, .callback = {callee_routine, self}, .extensions = extensions};
 }
 
 /* Parsing: everything copied out, offsets checked against the size. */
