@@ -114,7 +114,7 @@ static void test_stalled(mdc_filter *filter, pid_t pid, bool leave_behind) {
     CHECK_OK(err.code, err);
     if (leave_behind) {
         WAIT_FOR(mdc_job_progress(job).stopped == 1);
-        CHECK(state_of(pid, pid) == 't');
+        WAIT_FOR(state_of(pid, pid) == 't'); /* told of from the first thread on */
         mdc_job_free(job);
     } else {
         CHECK(mdc_job_wait(job, MS(20000)) == 1);
