@@ -20,11 +20,11 @@
 #error "sizes are known for x86, x64 and arm64 only"
 #endif
 
-#define MDC_SIZE3(type, x86, x64, arm64) \
+#define MDC_SIZE3(type, x86, x64, arm64)                                                                               \
     _Static_assert(sizeof(type) == MDC_ABI(x86, x64, arm64), "size of " #type " differs from Microsoft's")
 #define MDC_SIZE1(type, size) MDC_SIZE3(type, size, size, size)
-#define MDC_AT3(type, member, x86, x64, arm64)                          \
-    _Static_assert(offsetof(type, member) == MDC_ABI(x86, x64, arm64), \
+#define MDC_AT3(type, member, x86, x64, arm64)                                                                         \
+    _Static_assert(offsetof(type, member) == MDC_ABI(x86, x64, arm64),                                                 \
                    "offset of " #member " in " #type " differs from Microsoft's")
 #define MDC_AT1(type, member, offset) MDC_AT3(type, member, offset, offset, offset)
 

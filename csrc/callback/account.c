@@ -19,7 +19,7 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
     if (region->RegionSize == 0 || (end != 0 && end <= first)) return MDC_OK;
     if (facts != NULL) facts = mdc_callback_facts(facts);
     uint64_t *fresh = NULL;
-    const uint64_t *names = callback->no_name_row;
+    const uint64_t *names = callback->no_name;
     if (facts != NULL && callback->has_names && facts->NameId != 0) {
         uint32_t id = facts->NameId;
         if (id <= callback->name_capacity && callback->name_row[id] != 0) {
@@ -33,11 +33,11 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
     }
     mdc_modmap sealed = callback->modules; /* shares the arrays; the flag of the copy is nobody's */
     mdc_modmap_seal(&sealed);
+    mdc_module_map map = {
+        .start = sealed.start, .row = sealed.row, .rows = callback->rows.data, .count = sealed.segments};
     mdc_question question;
-    mdc_module_map map;
     mdc_matcher matcher;
-    mdc_callback_question(callback, region, facts, names, &question, &map);
-    map.count = sealed.segments;
+    mdc_callback_question(region, facts, names, sealed.count > 0 ? &map : NULL, &question);
     mdc_match_begin(&matcher, filter, &question);
     uint64_t keep_first = 0, keep_last = UINT64_MAX;
     uint32_t extensions = atomic_load(&callback->extensions) | callback->told;

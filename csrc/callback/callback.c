@@ -88,7 +88,6 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     callback->name_row = mdc_alloc((size_t)callback->name_capacity + 1, sizeof *callback->name_row, err);
     if (callback->path == NULL || callback->no_name == NULL || callback->name_row == NULL) return err->code;
     mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
-    callback->no_name_row = callback->no_name;
     mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
     if (status != MDC_OK) return status;
     return mdc_modmap_init(&callback->modules, callback->has_modules ? modules : 0, err);
@@ -115,6 +114,7 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
     if (check_options(o, err) != MDC_OK) return NULL;
     mdc_callback *callback = mdc_alloc(1, sizeof *callback, err);
     if (callback == NULL) return NULL;
+    mdc_gate_init(&callback->gate);
     callback->filter = mdc_filter_retain(filter);
     callback->hook_types = o->hook_types;
     callback->hook = o->hook;
@@ -135,7 +135,7 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
 mdc_status mdc_callback_free(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
     if (callback == NULL) return MDC_OK;
-    if (atomic_load(&callback->acquired) != 0 || atomic_load(&callback->inside) != 0)
+    if (atomic_load(&callback->acquired) != 0 || mdc_gate_is_busy(&callback->gate))
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by a dump");
     destroy(callback);
     return MDC_OK;
@@ -148,12 +148,12 @@ const MINIDUMP_CALLBACK_INFORMATION *mdc_callback_information(const mdc_callback
 /* Takes the place of a call in the routine, so that state can be changed. */
 static mdc_status enter(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
-    if (atomic_exchange_explicit(&callback->inside, 1, memory_order_acquire) != 0)
+    if (mdc_gate_enter_slow(&callback->gate) == NULL)
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "a dump is inside the callback right now");
     return MDC_OK;
 }
 
-static void leave(mdc_callback *callback) { atomic_store_explicit(&callback->inside, 0, memory_order_release); }
+static void leave(mdc_callback *callback) { mdc_gate_leave_slow(&callback->gate, false); }
 
 mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err) {
     uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK;

@@ -1,4 +1,5 @@
-/* IncludeVmRegion (10) and Module (0): the answers that look at the filter's table. */
+/* Module (0) and IncludeVmRegion (10): the answers that look at the filter's table. The routine has a short way of its
+ * own for the commonest regions; what it leaves comes here. */
 #include <stddef.h>
 #include <string.h>
 
@@ -33,49 +34,6 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
 
 /* ---- regions ---- */
 
-const mdc_region_facts *mdc_callback_facts(const mdc_region_facts *facts) {
-    return facts->Version >= 1 && facts->Size >= sizeof *facts ? facts : NULL;
-}
-
-/* What a type says about kinds when nothing else is known. */
-static uint32_t kinds_of_type(uint32_t type) {
-    return type == MDC_MEM_IMAGE     ? MDC_KIND_IMAGE
-           : type == MDC_MEM_MAPPED  ? MDC_KIND_FILE
-           : type == MDC_MEM_PRIVATE ? MDC_KIND_ANONYMOUS
-                                     : 0;
-}
-
-void mdc_callback_question(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
-                           const mdc_region_facts *facts, const uint64_t *name_row, mdc_question *question,
-                           mdc_module_map *map) {
-    uint64_t base = region->BaseAddress, more = region->RegionSize - 1;
-    question->base = base;
-    question->last = more > UINT64_MAX - base ? UINT64_MAX : base + more;
-    question->state = region->State;
-    question->protect = region->Protect;
-    question->type = region->Type;
-    question->name_row = name_row;
-    if (facts != NULL) {
-        question->mapping_base = facts->MappingBase;
-        question->mapping_size = facts->MappingSize;
-        question->kinds = facts->Kinds;
-        question->flags = facts->Flags;
-    } else {
-        question->mapping_base = base;
-        question->mapping_size = region->RegionSize;
-        question->kinds = kinds_of_type(region->Type);
-        question->flags = 0;
-    }
-    question->modules = NULL;
-    if (callback->modules.count > 0) {
-        map->start = callback->modules.start;
-        map->row = callback->modules.row;
-        map->rows = callback->rows.data;
-        map->count = callback->modules.segments;
-        question->modules = map;
-    }
-}
-
 /* The row of the mapping's name: matched once per NameId, as far as there is room. */
 static const uint64_t *name_row(mdc_callback *callback, const mdc_region_facts *facts) {
     uint32_t id = facts->NameId;
@@ -93,14 +51,27 @@ static const uint64_t *name_row(mdc_callback *callback, const mdc_region_facts *
     return mdc_rows_at(&callback->rows, row);
 }
 
+/* Module (0) may come late: segments are made anew when modules were entered since. */
+static const mdc_module_map *module_map(mdc_callback *callback) {
+    mdc_modmap *modules = &callback->modules;
+    if (modules->count == 0) return NULL;
+    if (!modules->sealed) {
+        mdc_modmap_seal(modules);
+        callback->map = (mdc_module_map){
+            .start = modules->start, .row = modules->row, .rows = callback->rows.data, .count = modules->segments};
+        callback->cursor.module = 0;
+    }
+    return &callback->map;
+}
+
 int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
                           MINIDUMP_CALLBACK_OUTPUT *output) {
     MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
     output->Region.Continue = 1; /* always: FALSE would end the questions and write the rest in full */
     if (region->RegionSize == 0) return 1;
-    const mdc_region_facts *facts = NULL;
     uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
-    const uint64_t *names = callback->no_name_row;
+    const mdc_region_facts *facts = NULL;
+    const uint64_t *names = callback->no_name;
     if (extensions & MDC_EXT_REGION_FACTS) {
         facts = mdc_callback_facts(&input->u.RegionFacts);
         if (facts == NULL)
@@ -108,23 +79,18 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
         else if (callback->has_names && facts->NameId != 0)
             names = name_row(callback, facts);
     }
-    if (callback->modules.count > 0 && !callback->modules.sealed) {
-        mdc_modmap_seal(&callback->modules);
-        callback->cursor.module = 0; /* the segments are others now */
-    }
     mdc_question question;
-    mdc_module_map map;
-    mdc_matcher matcher;
-    mdc_callback_question(callback, region, facts, names, &question, &map);
-    mdc_match_begin(&matcher, callback->filter, &question);
+    mdc_callback_question(region, facts, names, module_map(callback), &question);
     uint64_t first, last;
-    bool found = extensions & MDC_EXT_RESUBMIT
-                     ? mdc_match_next(&matcher, &callback->cursor, question.base, &first, &last)
-                     : mdc_match_longest(&matcher, &callback->cursor, &first, &last);
-    if (!found) {
+    switch (mdc_match_answer(callback->filter, &callback->cursor, &question, (extensions & MDC_EXT_RESUBMIT) == 0,
+                             &first, &last)) {
+    case MDC_MATCH_WHOLE:
+        break;
+    case MDC_MATCH_NOTHING:
         region->RegionSize = 0;
         mdc_tally_add(&callback->tally.excluded);
-    } else if (first != question.base || last != question.last) {
+        break;
+    default:
         region->BaseAddress = first;
         region->RegionSize = last - first + 1;
         mdc_tally_add(&callback->tally.narrowed);

@@ -1,6 +1,6 @@
 /* What a callback remembers during one dump. Shared by the files of callback/ only.
  *
- * One call is inside at a time (`inside`); it alone touches everything that is not atomic. The atomic fields may be
+ * One call is inside at a time (`gate`); it alone touches everything that is not atomic. The atomic fields may be
  * read or set from any thread at any time. */
 #ifndef MDC_CALLBACK_STATE_H
 #define MDC_CALLBACK_STATE_H
@@ -10,6 +10,7 @@
 
 #include "../api/callback.h"
 #include "../filter/match.h"
+#include "gate.h"
 #include "modmap.h"
 #include "rows.h"
 
@@ -43,20 +44,21 @@ typedef struct mdc_tally {
 } mdc_tally;
 
 struct mdc_callback {
-    atomic_uint inside;    /* 1 while a call is in the routine */
+    mdc_gate gate;               /* one call in the routine at a time */
     _Atomic uint32_t extensions; /* MDC_EXT_* of the engine */
     uint32_t hook_types;
     mdc_cursor cursor;
     mdc_filter *filter;
-    const uint64_t *no_name_row; /* of mappings without a name */
+    uint64_t *no_name;      /* row of mappings without a name */
     uint32_t name_capacity; /* entries of name_row but [0] */
     bool has_names;
     bool has_modules;
-    bool snapshot_asked;    /* 16 was the last call: a 17 right behind it belongs to the same dump */
+    bool snapshot_asked; /* 16 was the last call: a 17 right behind it belongs to the same dump */
+    mdc_module_map map;  /* of `modules`, once sealed */
     mdc_modmap modules;
-    mdc_rows rows;          /* row 0: base of modules; names' rows among them */
-    uint32_t *name_row;     /* by NameId: row + 1, 0: not matched yet */
-    uint32_t name_used;     /* highest NameId + 1 that was set */
+    mdc_rows rows;      /* row 0: base of modules; names' rows among them */
+    uint32_t *name_row; /* by NameId: row + 1, 0: not matched yet */
+    uint32_t name_used; /* highest NameId + 1 that was set */
     mdc_tally tally;
 
     mdc_handout add;
@@ -70,7 +72,6 @@ struct mdc_callback {
     atomic_int acquired; /* the owner mark */
     uint32_t told;       /* extensions of the dump that was released last, for the accounting */
     MINIDUMP_CALLBACK_INFORMATION information;
-    uint64_t *no_name;   /* what no_name_row points at */
 };
 
 /* Counters have one writer: a plain addition that other threads may read. */
@@ -90,12 +91,39 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
                           MINIDUMP_CALLBACK_OUTPUT *output);
 int32_t mdc_answer_memory(mdc_callback *callback, mdc_handout *list, MINIDUMP_CALLBACK_OUTPUT *output);
 
-/* Fills in the question about a region. `facts` NULL: the region is all there is to know. `row` has room for a row and
- * is used for a name whose row is not remembered. Seals the module table. */
-void mdc_callback_question(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
-                           const mdc_region_facts *facts, const uint64_t *name_row, mdc_question *question,
-                           mdc_module_map *map);
 /* The facts if they can be used, else NULL. */
-const mdc_region_facts *mdc_callback_facts(const mdc_region_facts *facts);
+static inline const mdc_region_facts *mdc_callback_facts(const mdc_region_facts *facts) {
+    return facts->Version >= 1 && facts->Size >= sizeof *facts ? facts : NULL;
+}
+
+/* What a type says about kinds when nothing else is known. */
+static inline uint32_t mdc_kinds_of_type(uint32_t type) {
+    return (uint32_t)(type == MDC_MEM_IMAGE) * MDC_KIND_IMAGE + (uint32_t)(type == MDC_MEM_MAPPED) * MDC_KIND_FILE +
+           (uint32_t)(type == MDC_MEM_PRIVATE) * MDC_KIND_ANONYMOUS;
+}
+
+/* Fills in the question about a region (of at least one byte). `facts` NULL: the region is all there is to know. */
+static inline void mdc_callback_question(const MINIDUMP_MEMORY_INFO *region, const mdc_region_facts *facts,
+                                         const uint64_t *name_row, const mdc_module_map *map, mdc_question *question) {
+    uint64_t base = region->BaseAddress, more = region->RegionSize - 1;
+    question->base = base;
+    question->last = more > UINT64_MAX - base ? UINT64_MAX : base + more;
+    question->state = region->State;
+    question->protect = region->Protect;
+    question->type = region->Type;
+    question->name_row = name_row;
+    question->modules = map;
+    if (facts != NULL) {
+        question->mapping_base = facts->MappingBase;
+        question->mapping_size = facts->MappingSize;
+        question->kinds = facts->Kinds;
+        question->flags = facts->Flags;
+    } else {
+        question->mapping_base = base;
+        question->mapping_size = region->RegionSize;
+        question->kinds = mdc_kinds_of_type(region->Type);
+        question->flags = 0;
+    }
+}
 
 #endif

@@ -4,6 +4,15 @@
 
 #include <stdint.h>
 
+#if defined(__GNUC__)
+/* On the hot path the call would cost as much as the work. */
+#define MDC_HOT static inline __attribute__((always_inline))
+#define MDC_COLD __attribute__((noinline, cold))
+#else
+#define MDC_HOT static inline
+#define MDC_COLD
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 /* Index of the lowest bit set; v is not 0. */
@@ -21,9 +30,6 @@ static inline uint32_t mdc_highest_bit(uint64_t v) {
 static inline uint32_t mdc_lowest_bit(uint64_t v) { return (uint32_t)__builtin_ctzll(v); }
 static inline uint32_t mdc_highest_bit(uint64_t v) { return 63u - (uint32_t)__builtin_clzll(v); }
 #endif
-
-/* How many binary digits v has: 0 for 0, 64 for 2**63 and above. */
-static inline uint32_t mdc_bit_width(uint64_t v) { return v == 0 ? 0 : mdc_highest_bit(v) + 1; }
 
 static inline int mdc_test_bit(const uint64_t *row, uint32_t bit) { return (row[bit >> 6] >> (bit & 63)) & 1; }
 static inline void mdc_set_bit(uint64_t *row, uint32_t bit) { row[bit >> 6] |= UINT64_C(1) << (bit & 63); }

@@ -8,8 +8,8 @@
 #include "glob.h"
 #include "signature.h"
 
-#define FIELDS_ALL                                                                                               \
-    (MDC_RULE_RANGE | MDC_RULE_STATE | MDC_RULE_TYPE | MDC_RULE_PROTECT_ANY | MDC_RULE_PROTECT_ALL | MDC_RULE_KIND | \
+#define FIELDS_ALL                                                                                                     \
+    (MDC_RULE_RANGE | MDC_RULE_STATE | MDC_RULE_TYPE | MDC_RULE_PROTECT_ANY | MDC_RULE_PROTECT_ALL | MDC_RULE_KIND |   \
      MDC_RULE_SIZE | MDC_RULE_MODULE | MDC_RULE_NAME)
 #define STATES_ALL (MDC_MEM_COMMIT | MDC_MEM_RESERVE | MDC_MEM_FREE)
 #define TYPES_ALL (MDC_MEM_PRIVATE | MDC_MEM_MAPPED | MDC_MEM_IMAGE)

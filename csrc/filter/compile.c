@@ -18,9 +18,9 @@ typedef struct compiler {
     const mdc_filter_spec *spec;
     mdc_filter *filter;
     mdc_signatures signatures;
-    uint32_t *top;   /* by signature: highest rule without a range + 1 */
-    uint8_t *seen;   /* by rule: it can decide something; one more for RemoveMemory */
-    uint32_t floor;  /* highest unconditional rule without a range + 1 */
+    uint32_t *top;  /* by signature: highest rule without a range + 1 */
+    uint8_t *seen;  /* by rule: it can decide something; one more for RemoveMemory */
+    uint32_t floor; /* highest unconditional rule without a range + 1 */
 } compiler;
 
 static uint32_t code_of(size_t rule, uint32_t action) { return (uint32_t)(rule + 1) << 2 | action; }
@@ -57,6 +57,7 @@ static mdc_status make_global(compiler *c, mdc_error *err) {
     uint32_t used = 0;
     while (used < count && c->top[used] != 0) used++;
     filter->global_words = (used + 63) / 64;
+    filter->global_bits = used >= 64 ? UINT64_MAX : (UINT64_C(1) << used) - 1;
     filter->global_code = mdc_alloc((size_t)filter->global_words * 64, sizeof *filter->global_code, err);
     if (filter->global_code == NULL) return err->code;
     for (uint32_t bit = 0; bit < used; bit++)
@@ -238,10 +239,10 @@ static void free_patterns(mdc_patterns *p) {
 
 void mdc_filter_release(mdc_filter *filter) {
     if (filter == NULL || atomic_fetch_sub_explicit(&filter->references, 1, memory_order_acq_rel) != 1) return;
-    void *blocks[] = {filter->start,       filter->entry,       filter->items,        filter->protect_rows,
-                      filter->state_rows,  filter->size_rows,   filter->kind_rows,    filter->global_code,
-                      filter->bounds,      filter->head_bytes,  filter->threads,      filter->module_rules,
-                      filter->module_pool, filter->memory_add,  filter->memory_remove, filter->dead};
+    void *blocks[] = {filter->start,       filter->entry,      filter->items,         filter->protect_rows,
+                      filter->state_rows,  filter->size_rows,  filter->kind_rows,     filter->global_code,
+                      filter->bounds,      filter->head_bytes, filter->threads,       filter->module_rules,
+                      filter->module_pool, filter->memory_add, filter->memory_remove, filter->dead};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mdc_dealloc(blocks[i]);
     free_patterns(&filter->names);
     free_patterns(&filter->modules);

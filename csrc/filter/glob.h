@@ -1,6 +1,6 @@
 /* Glob patterns over bytes: `*` any run of bytes (also of `/`), `?` one byte, `[a-z]` one byte of a set, `[!a-z]` one
- * byte outside it, everything else itself. In a set a `]` that comes first and a `-` at either end stand for themselves.
- * There is no escape character: `[*]` is a star, `[[]` a bracket.
+ * byte outside it, everything else itself. In a set a `]` that comes first and a `-` at either end stand for
+ * themselves. There is no escape character: `[*]` is a star, `[[]` a bracket.
  *
  * nocase: ASCII letters compare without case and `\` is read as `/`, in pattern and text (Windows paths).
  *

@@ -1,45 +1,39 @@
 /* The hot part of the filter (see match.h). */
 #include "match.h"
 
-#include "../api/minidump_protocol.h"
 #include "../base/arith.h"
-#include "bits.h"
-#include "seek.h"
-#include "table.h"
+#include "match_hot.h"
 
-uint32_t mdc_seek_gallop(const uint64_t *start, uint32_t count, uint32_t at, uint64_t address) {
+/* The last i < count with start[i] <= address; start[0] is <= address. No branch depends on the data. */
+MDC_HOT uint32_t search(const uint64_t *start, uint32_t count, uint64_t address) {
+    const uint64_t *base = start;
+    while (count > 1) {
+        uint32_t half = count / 2;
+        base = base[half] <= address ? base + half : base;
+        count -= half;
+    }
+    return (uint32_t)(base - start);
+}
+
+MDC_COLD uint32_t mdc_seek_far(const uint64_t *start, uint32_t count, uint32_t at, uint64_t address) {
+    if (address < start[at]) return search(start, at, address);
     uint32_t step = 1;
     while (step < count - at && start[at + step] <= address) {
         at += step;
         step *= 2;
     }
-    uint32_t room = step < count - at ? step : count - at;
-    return at + mdc_seek_search(start + at, room, address);
+    return at + search(start + at, step < count - at ? step : count - at, address);
 }
 
-static uint32_t protect_index(uint32_t protect) {
-    uint32_t base = protect & 0xFF;
-    uint32_t one = base != 0 && (base & (base - 1)) == 0;
-    return (one ? mdc_lowest_bit(base) + 1 : 0) << 3 | ((protect >> 8) & 7);
-}
-
-static uint32_t state_index(uint32_t state, uint32_t type) {
-    uint32_t s = state == MDC_MEM_COMMIT ? 1 : state == MDC_MEM_RESERVE ? 2 : state == MDC_MEM_FREE ? 3 : 0;
-    uint32_t t = type == MDC_MEM_PRIVATE ? 1 : type == MDC_MEM_MAPPED ? 2 : type == MDC_MEM_IMAGE ? 3 : 0;
-    return s << 2 | t;
-}
-
-static inline void begin(mdc_matcher *m, const mdc_filter *filter, const mdc_question *q) {
+MDC_HOT void begin(mdc_matcher *m, const mdc_filter *filter, const mdc_question *q) {
     size_t words = filter->words;
     m->filter = filter;
     m->question = q;
-    m->protect_row = filter->protect_rows + protect_index(q->protect) * words;
-    m->state_row = filter->state_rows + state_index(q->state, q->type) * words;
-    m->size_row = filter->size_rows + mdc_bit_width(q->mapping_size) * words;
+    m->protect_row = filter->protect_rows + mdc_protect_row(q->protect) * words;
+    m->state_row = filter->state_rows + mdc_state_row(q->state, q->type) * words;
+    m->size_row = filter->size_rows + mdc_size_row(q->mapping_size) * words;
     m->kind_row = filter->kind_rows + (q->kinds & (MDC_KIND_ROWS - 1)) * words;
-    m->floor_code = filter->floor_code;
-    if ((q->flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0 && m->floor_code <= MDC_CODE_ACTION)
-        m->floor_code = q->flags & MDC_FACT_DONTDUMP ? MDC_EXCLUDE : MDC_INCLUDE;
+    m->floor_code = mdc_floor_code(filter, q->flags);
     m->whole_pages = (q->flags & MDC_FACT_PIECE) == 0;
 }
 
@@ -47,20 +41,13 @@ void mdc_match_begin(mdc_matcher *matcher, const mdc_filter *filter, const mdc_q
     begin(matcher, filter, question);
 }
 
-static inline uint64_t row_word(const mdc_matcher *m, const uint64_t *module_row, uint32_t w) {
+MDC_HOT uint64_t row_word(const mdc_matcher *m, const uint64_t *module_row, uint32_t w) {
     return m->protect_row[w] & m->state_row[w] & m->size_row[w] & m->kind_row[w] & m->question->name_row[w] &
            module_row[w];
 }
 
-/* Size rows are by powers of two: the exact size of a hit is looked at here. */
-static inline bool size_fits(const mdc_matcher *m, uint32_t bit) {
-    const mdc_bounds *bounds = m->filter->bounds;
-    if (bounds == NULL) return true;
-    return m->question->mapping_size >= bounds[bit].min && m->question->mapping_size <= bounds[bit].max;
-}
-
 /* The code that decides in this interval and module. */
-static inline uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *module_row) {
+MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *module_row) {
     const mdc_filter *filter = m->filter;
     uint32_t best = m->floor_code;
     if (entry & MDC_ENTRY_DIRECT) {
@@ -69,8 +56,8 @@ static inline uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64
     } else {
         for (const mdc_item *item = filter->items + entry; item->code > best; item++) {
             uint32_t bit = item->signature;
-            if (bit == MDC_SIGNATURE_ALWAYS ||
-                (((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 && size_fits(m, bit))) {
+            if (bit == MDC_SIGNATURE_ALWAYS || (((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 &&
+                                                mdc_size_fits(filter, m->question->mapping_size, bit))) {
                 best = item->code;
                 break;
             }
@@ -82,13 +69,13 @@ static inline uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64
         for (uint64_t hits = row_word(m, module_row, w); hits != 0; hits &= hits - 1) {
             uint32_t bit = mdc_lowest_bit(hits);
             if (codes[bit] <= best) return best;
-            if (size_fits(m, w * 64 + bit)) return codes[bit];
+            if (mdc_size_fits(filter, m->question->mapping_size, w * 64 + bit)) return codes[bit];
         }
     }
     return best;
 }
 
-static inline mdc_verdict step(const mdc_matcher *m, mdc_cursor *cursor, uint64_t address) {
+MDC_HOT mdc_verdict step(const mdc_matcher *m, mdc_cursor *cursor, uint64_t address) {
     const mdc_filter *filter = m->filter;
     const mdc_question *q = m->question;
     uint32_t interval = mdc_seek(filter->start, filter->interval_count, cursor->interval, address);
@@ -139,7 +126,7 @@ static bool cut_to_pages(const mdc_question *q, uint64_t *first, uint64_t *last)
     return *first <= *last;
 }
 
-static inline bool next_run(const mdc_matcher *m, mdc_cursor *cursor, uint64_t from, uint64_t *first, uint64_t *last) {
+MDC_HOT bool next_run(const mdc_matcher *m, mdc_cursor *cursor, uint64_t from, uint64_t *first, uint64_t *last) {
     const mdc_question *q = m->question;
     uint64_t at = from;
     for (;;) {
@@ -181,4 +168,14 @@ bool mdc_match_longest(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t 
         from = run_last + 1;
     }
     return found;
+}
+
+int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, bool longest,
+                     uint64_t *first, uint64_t *last) {
+    mdc_matcher m;
+    begin(&m, filter, question);
+    bool found =
+        longest ? mdc_match_longest(&m, cursor, first, last) : next_run(&m, cursor, question->base, first, last);
+    if (!found) return MDC_MATCH_NOTHING;
+    return *first == question->base && *last == question->last ? MDC_MATCH_WHOLE : MDC_MATCH_PART;
 }

@@ -5,8 +5,8 @@
  * Nothing here allocates, locks or calls the system.
  *
  * What a question's values mean: a protection whose base (low byte) is not exactly one PAGE_* bit has no base, so it
- * meets no protect_any but by a modifier, and no protect_all; a state or type that is not exactly one known constant
- * meets no state or type condition. Kinds count by their known bits.
+ * meets no protect_any but by a modifier, and no protect_all; a state or type in which not exactly one known constant
+ * is set meets no state or type condition. Only known bits count, here and in kinds.
  *
  * Addresses here are [base, last], both inclusive, so that the last byte of the address space can be said. */
 #ifndef MDC_FILTER_MATCH_H
@@ -35,9 +35,9 @@ typedef struct mdc_question {
     uint32_t state;
     uint32_t protect;
     uint32_t type;
-    uint32_t kinds; /* MDC_KIND_* */
-    uint32_t flags; /* MDC_FACT_* */
-    const uint64_t *name_row; /* of mdc_filter_name_row; mdc_filter_words words */
+    uint32_t kinds;                /* MDC_KIND_* */
+    uint32_t flags;                /* MDC_FACT_* */
+    const uint64_t *name_row;      /* of mdc_filter_name_row; mdc_filter_words words */
     const mdc_module_map *modules; /* NULL: no module anywhere */
 } mdc_question;
 
@@ -79,6 +79,12 @@ bool mdc_match_next(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t fro
 
 /* The longest such run of the piece, the first of equal ones. */
 bool mdc_match_longest(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t *first, uint64_t *last);
+
+/* Both in one call, for the routine: what of the piece is kept. *first and *last say which part, unless it is nothing.
+ */
+enum { MDC_MATCH_NOTHING = 0, MDC_MATCH_PART = 1, MDC_MATCH_WHOLE = 2 };
+int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, bool longest,
+                     uint64_t *first, uint64_t *last);
 
 /* Adds the bytes of [first, last], a part of the piece, to kept[rule] and excluded[rule], each with rule_count + 1
  * entries, as the answers of mdc_match_next divide them: bytes that a rule keeps but whose page holds excluded ones too

@@ -15,10 +15,10 @@ uint32_t mdc_protect_of_row(uint32_t row) {
 }
 
 int mdc_protect_meets(uint32_t protect, uint32_t any, uint32_t all) {
-    static const uint32_t write = MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE |
-                                  MDC_PAGE_EXECUTE_WRITECOPY;
-    static const uint32_t execute = MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE |
-                                    MDC_PAGE_EXECUTE_WRITECOPY;
+    static const uint32_t write =
+        MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
+    static const uint32_t execute =
+        MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
     static const uint32_t read = MDC_PAGE_READONLY | MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READ |
                                  MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
     if (any != 0 && (protect & any) == 0) return 0;
@@ -45,8 +45,8 @@ static bool same_pattern(const void *context, uint32_t id) {
     const pattern_key *key = context;
     uint64_t from = mdc_vec_at(&key->gatherer->offset, uint64_t, id);
     uint64_t to = mdc_vec_at(&key->gatherer->offset, uint64_t, id + 1);
-    return to - from == key->bytes.size &&
-           (to == from || memcmp((const uint8_t *)key->gatherer->pool.data + from, key->bytes.data, key->bytes.size) == 0);
+    return to - from == key->bytes.size && (to == from || memcmp((const uint8_t *)key->gatherer->pool.data + from,
+                                                                 key->bytes.data, key->bytes.size) == 0);
 }
 
 static mdc_status gatherer_init(gatherer *g, mdc_error *err) {
@@ -201,11 +201,11 @@ static int state_row_meets(const mdc_signature *s, uint32_t row) {
     return (s->state == 0 || (s->state & states[row >> 2]) != 0) && (s->type == 0 || (s->type & types[row & 3]) != 0);
 }
 
-/* Whether any size of `row` binary digits lies within the bounds; the exact size is looked at when the bit is hit. */
+/* Whether any size of `row` + 1 binary digits (or 0 in row 0) lies within the bounds; the exact size is looked at when
+ * the bit is hit. */
 static int size_row_meets(const mdc_signature *s, uint32_t row) {
-    uint64_t low = row == 0 ? 0 : UINT64_C(1) << (row - 1);
-    uint64_t high = row == 0 ? 0 : low + (low - 1);
-    return s->min_size <= high && s->max_size >= low;
+    uint64_t first = UINT64_C(1) << row, last = first + (first - 1);
+    return s->min_size <= last && s->max_size >= (row == 0 ? 0 : first);
 }
 
 static int row_meets(const mdc_signature *s, int what, uint32_t row) {

@@ -22,12 +22,12 @@ typedef struct sweep {
     uint8_t *seen;
     event *events;
     size_t event_count;
-    uint32_t *place;    /* range -> its place in order of (signature, rank) */
-    uint32_t *range_at; /* the reverse */
-    uint32_t *group;    /* range -> first place of its signature */
+    uint32_t *place;     /* range -> its place in order of (signature, rank) */
+    uint32_t *range_at;  /* the reverse */
+    uint32_t *group;     /* range -> first place of its signature */
     uint32_t *group_end; /* range -> last place of its signature */
-    mdc_rankset live;   /* places of live ranges */
-    mdc_rankset tops;   /* ranks of the highest live range of each signature */
+    mdc_rankset live;    /* places of live ranges */
+    mdc_rankset tops;    /* ranks of the highest live range of each signature */
     mdc_vec start;
     mdc_vec entry;
     mdc_vec items;
@@ -125,8 +125,8 @@ static void apply(sweep *s, const event *e) {
 static bool same_list(const void *context, uint32_t id) {
     const sweep *s = context;
     uint32_t at = mdc_vec_at(&s->lists, uint32_t, id * 2), length = mdc_vec_at(&s->lists, uint32_t, id * 2 + 1);
-    return length == s->scratch.count && memcmp((const mdc_item *)s->items.data + at, s->scratch.data,
-                                                length * sizeof(mdc_item)) == 0;
+    return length == s->scratch.count &&
+           memcmp((const mdc_item *)s->items.data + at, s->scratch.data, length * sizeof(mdc_item)) == 0;
 }
 
 /* The entry of an interval in which the ranges in `tops` are live. */
@@ -159,9 +159,8 @@ static mdc_status make_entry(sweep *s, uint32_t *entry, mdc_error *err) {
         if (status != MDC_OK) return status;
     }
     bool added;
-    uint32_t id =
-        mdc_intern_get(&s->table, mdc_hash_bytes(s->scratch.data, s->scratch.count * sizeof(mdc_item)), same_list, s,
-                       (uint32_t)(s->lists.count / 2), &added, err);
+    uint32_t id = mdc_intern_get(&s->table, mdc_hash_bytes(s->scratch.data, s->scratch.count * sizeof(mdc_item)),
+                                 same_list, s, (uint32_t)(s->lists.count / 2), &added, err);
     if (id == UINT32_MAX) return err->code;
     if (added) {
         uint32_t pair[2] = {(uint32_t)s->items.count, (uint32_t)s->scratch.count};
@@ -215,8 +214,8 @@ mdc_status mdc_sweep(mdc_filter *filter, const mdc_sweep_range *ranges, size_t c
     filter->start = s.start.data;
     filter->entry = s.entry.data;
     filter->items = s.items.data;
-    filter->bytes += s.start.count * sizeof(uint64_t) + s.entry.count * sizeof(uint32_t) +
-                     s.items.count * sizeof(mdc_item);
+    filter->bytes +=
+        s.start.count * sizeof(uint64_t) + s.entry.count * sizeof(uint32_t) + s.items.count * sizeof(mdc_item);
     mdc_dealloc(s.events);
     mdc_dealloc(s.place);
     mdc_dealloc(s.range_at);

@@ -1,7 +1,7 @@
 /* The compiled filter: what compile.c makes and match.c reads. Nobody outside filter/ looks inside.
  *
- * Every rule has a `code`: (number + 1) << 2 | action, so that comparing codes compares rules, and the winner brings its
- * action along. Code 0 or 1 is the default. All RemoveMemory ranges share the number rule_count.
+ * Every rule has a `code`: (number + 1) << 2 | action, so that comparing codes compares rules, and the winner brings
+ * its action along. Code 0 or 1 is the default. All RemoveMemory ranges share the number rule_count.
  *
  * Conditions other than the address range are gathered in signatures; rules with equal conditions share one. A
  * signature is a bit; a question is turned into a few rows of bits, and the AND of the rows says which signatures hold.
@@ -24,7 +24,7 @@
 enum {
     MDC_PROTECT_ROWS = 128, /* base protection (0: none, else its bit number + 1) << 3 | modifiers */
     MDC_STATE_ROWS = 16,    /* state << 2 | type, each 0 (none of the known) to 3 */
-    MDC_SIZE_ROWS = 65,     /* binary digits of the size */
+    MDC_SIZE_ROWS = 64,     /* binary digits of the size but one; 0 counts as 1 */
     MDC_KIND_ROWS = 128
 };
 
@@ -60,6 +60,7 @@ struct mdc_filter {
     uint32_t *global_code; /* by bit, for the words that hold rules without a range; 0 for other bits */
     mdc_bounds *bounds;    /* by bit; NULL if no rule asks for a size */
     uint64_t *head_bytes;  /* by rule; NULL if there is no head rule */
+    uint64_t global_bits;  /* the first 64 bits of which are rules without a range */
     uint32_t interval_count;
     uint32_t floor_code; /* of the highest rule without range and conditions, else the default action */
     uint32_t words;

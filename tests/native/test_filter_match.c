@@ -8,12 +8,12 @@
 #include "../../csrc/filter/glob.h"
 #include "../../csrc/filter/match.h"
 
-#define CHECK(condition)                                                                             \
-    do {                                                                                             \
-        if (!(condition)) {                                                                          \
-            fprintf(stderr, "%s:%d: %s (round %d)\n", __FILE__, __LINE__, #condition, current_round); \
-            exit(1);                                                                                 \
-        }                                                                                            \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s (round %d)\n", __FILE__, __LINE__, #condition, current_round);                  \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 enum { SPACE = 12 * 4096, MODULES = 4, RULES = 160 };
@@ -113,8 +113,8 @@ static uint32_t judge(const world *w, uint64_t address, int *keep) {
     for (size_t i = w->rule_count; i-- > 0;) {
         const mdc_rule *r = &w->rules[i];
         if (!matches(w, r, address)) continue;
-        *keep = r->action == MDC_INCLUDE ||
-                (r->action == MDC_HEAD && address - w->question.mapping_base < r->head_bytes);
+        *keep =
+            r->action == MDC_INCLUDE || (r->action == MDC_HEAD && address - w->question.mapping_base < r->head_bytes);
         return (uint32_t)i;
     }
     *keep = w->default_action == MDC_INCLUDE;
@@ -185,8 +185,13 @@ static mdc_filter *make_world(world *w) {
     q->protect = protections[roll(sizeof protections / sizeof protections[0])];
     q->type = types[roll(4)];
     q->kinds = roll(0x80);
-    static const uint32_t flags[] = {0, 0, MDC_FACT_PIECE, MDC_FACT_PIECE | MDC_FACT_ADDED, MDC_FACT_DONTDUMP,
-                                     MDC_FACT_DONTDUMP | MDC_FACT_PIECE, MDC_FACT_DONTDUMP | MDC_FACT_ADDED};
+    static const uint32_t flags[] = {0,
+                                     0,
+                                     MDC_FACT_PIECE,
+                                     MDC_FACT_PIECE | MDC_FACT_ADDED,
+                                     MDC_FACT_DONTDUMP,
+                                     MDC_FACT_DONTDUMP | MDC_FACT_PIECE,
+                                     MDC_FACT_DONTDUMP | MDC_FACT_ADDED};
     q->flags = flags[roll(7)];
     w->name = names[roll(5)];
     mdc_filter_spec spec = {.rules = w->rules,
@@ -216,8 +221,7 @@ static void compare(const world *w, const mdc_filter *filter) {
     for (size_t i = 0; i < w->module_count; i++) {
         const module *m = &w->modules[i];
         mdc_filter_module_row(filter, (const uint8_t *)m->path, strlen(m->path), rows + (i + 1) * words);
-        if (starts[segments - 1] == m->first)
-            segments--;
+        if (starts[segments - 1] == m->first) segments--;
         starts[segments] = m->first;
         row[segments++] = (uint32_t)i + 1;
         if (m->last != UINT64_MAX) {
