@@ -45,10 +45,10 @@ def size(value: int | str, what: str) -> int:
         if match is None or unit is None:
             raise FilterError(f"{what}: {value!r} is no size; write a number of bytes, or '64 KiB', '10 MB', '1.5 GiB'")
         whole, _, part = match[1].partition(".")
-        scaled = int(whole + part) * unit
-        if scaled % 10 ** len(part):
+        scaled, divisor = int(whole + part) * unit, int("1" + "0" * len(part))
+        if scaled % divisor:
             raise FilterError(f"{what}: {value!r} is no whole number of bytes")
-        value = scaled // 10 ** len(part)
+        value = scaled // divisor
     if not 0 <= value < TOP:
         raise FilterError(f"{what}: {value} bytes are not between 0 and 2**64 - 1")
     return value

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from strategies import Module, Region
+
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
-from strategies import Module, Region
 
 EXTENSIONS = lib.MDC_EXT_REGION_FACTS | lib.MDC_EXT_RESUBMIT | lib.MDC_EXT_PIECES
 

@@ -14,7 +14,7 @@ PAGE = 4096
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Region:
-    """One mapping; unreadable: addresses [first, end) whose read fails with EIO."""
+    """One mapping; unreadable: addresses [first, end) whose read fails with EIO; flags: RegionFlags."""
 
     base: int
     size: int
@@ -23,7 +23,7 @@ class Region:
     protect: md.MemoryProtect = md.MemoryProtect.READWRITE
     type: md.MemoryType = md.MemoryType.PRIVATE
     kinds: md.Kind = md.Kind.ANONYMOUS
-    flags: md.RegionFlags = md.RegionFlags(0)
+    flags: int = 0
     touch_every: int = 1
     unreadable: tuple[int, int] = (0, 0)
     valid_size: int = 0
@@ -37,7 +37,7 @@ class Thread:
     stack_pointer: int = 0
     instruction_pointer: int = 0
     name: bytes = b""
-    flags: md.ThreadFlags = md.ThreadFlags(0)
+    flags: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

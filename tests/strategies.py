@@ -6,11 +6,13 @@ Addresses are drawn from a small window, so that rules and regions meet; pages a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 
-import minidump_cffi as md
 from hypothesis import strategies as st
+
+import minidump_cffi as md
 
 PAGE = 4096
 WINDOW = 0x7000_0000_0000
@@ -186,7 +188,7 @@ def regions(draw: st.DrawFn, flags: int = 0) -> list[Region]:
     """Disjoint mappings in the window, by address."""
     borders = sorted(draw(st.sets(st.integers(0, PAGES), min_size=2, max_size=9)))
     made = []
-    for first, end in zip(borders, borders[1:], strict=False):
+    for first, end in itertools.pairwise(borders):
         if draw(st.integers(0, 4)) == 0:
             continue
         made.append(
@@ -210,7 +212,7 @@ def modules(draw: st.DrawFn) -> list[Module]:
     borders = sorted(draw(st.sets(st.integers(0, PAGES), max_size=6)))
     return [
         Module(base=WINDOW + first * PAGE, size=(end - first) * PAGE, path=draw(st.sampled_from(NAMES[1:4])))
-        for first, end in list(zip(borders, borders[1:], strict=False))[::2]
+        for first, end in list(itertools.pairwise(borders))[::2]
     ]
 
 
@@ -301,9 +303,7 @@ def borders(keep: md.Filter, region: Region, modules: Sequence[Module]) -> list[
 def kept(keep: md.Filter, region: Region, modules: Sequence[Module], *, whole_pages: bool) -> list[tuple[int, int]]:
     """The stretches [first, end) of a region that are kept; adjoining ones are one."""
     cuts = borders(keep, region, modules)
-    pieces = [
-        (first, end, byte_kept(keep, region, first, modules)[0]) for first, end in zip(cuts, cuts[1:], strict=False)
-    ]
+    pieces = [(first, end, byte_kept(keep, region, first, modules)[0]) for first, end in itertools.pairwise(cuts)]
     if whole_pages:
         bad = {first // PAGE for first, _, good in pieces if not good}
         pieces = [(first, end, good and first // PAGE not in bad) for first, end, good in pieces]

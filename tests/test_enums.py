@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 
-import minidump_cffi as md
 import pytest
+
+import minidump_cffi as md
 from minidump_cffi import _bridge
 from minidump_cffi._native import lib
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-import minidump_cffi as md
 import pytest
 import strategies as make
 from drive import Engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minidump_cffi._native import lib
 from strategies import PAGE, WINDOW, Module, Region
+
+import minidump_cffi as md
+from minidump_cffi._native import lib
 
 pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 
