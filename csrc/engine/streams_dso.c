@@ -38,6 +38,15 @@ static uint32_t get_u32(const uint8_t *bytes) {
     return value;
 }
 
+static bool mapped(const mdc_dump *dump, uint64_t first, uint64_t end) {
+    while (first < end) {
+        int64_t found = mdc_regions_find(dump, first);
+        if (found == MDC_NO_REGION) return false;
+        first = dump->regions[found].base + dump->regions[found].size;
+    }
+    return true;
+}
+
 /* *whole: all was kept and could be read. Fails only when the dump has to end. */
 static mdc_status peek(dso_reader *reader, uint64_t address, void *out, size_t size, bool *whole, mdc_error *err) {
     uint64_t end;
@@ -47,7 +56,7 @@ static mdc_status peek(dso_reader *reader, uint64_t address, void *out, size_t s
     if (mdc_pieces_kept(reader->dump, address, end, &kept, err) != MDC_OK) return err->code;
     if (!kept) {
         /* Unmapped is a broken list; mapped and not kept is a rule. */
-        reader->excluded = reader->excluded || mdc_regions_find(reader->dump, address) != MDC_NO_REGION;
+        reader->excluded = reader->excluded || mapped(reader->dump, address, end);
         return MDC_OK;
     }
     size_t done;
