@@ -156,11 +156,12 @@ class NativeFilter:
     def intervals(self) -> int:
         return lib.mdc_filter_intervals(self.pointer)
 
-    def dead_rules(self, most: int = 100) -> list[int]:
-        """Numbers of rules that can never decide anything; the first `most` of them."""
-        numbers = ffi.new("uint32_t[]", most)
-        count = lib.mdc_filter_dead_rules(self.pointer, numbers, most)
-        return list(numbers[0 : min(count, most)])
+    def dead_rules(self) -> list[int]:
+        """Numbers of rules that can never decide anything."""
+        count = lib.mdc_filter_dead_rules(self.pointer, ffi.NULL, 0)
+        numbers = ffi.new("uint32_t[]", count)
+        lib.mdc_filter_dead_rules(self.pointer, numbers, count)
+        return list(numbers)
 
 
 def _keep(flags: int, everything: int) -> int:

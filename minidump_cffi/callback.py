@@ -147,8 +147,8 @@ class Callback:
         name_capacity: int = 0,
         memory_piece: int = 0,
     ) -> None:
-        self.filter = Filter() if filter is None else filter
-        if not isinstance(self.filter, Filter):
+        self._filter = Filter() if filter is None else filter
+        if not isinstance(self._filter, Filter):
             raise TypeError(f"filter must be a Filter, not {filter!r}")
         table: dict[int, Hook] = {}
         for number, hook in (hooks or {}).items():
@@ -166,7 +166,7 @@ class Callback:
             table.update(_io_hooks(io))
         self._hooks = _bridge.Hooks(table) if table else None
         self._native: _bridge.NativeCallback | None = _bridge.NativeCallback(
-            self.filter._compiled(),
+            self._filter._compiled(),
             self._hooks,
             module_capacity=module_capacity,
             name_capacity=name_capacity,
@@ -180,6 +180,11 @@ class Callback:
             raise CallbackError("this callback is closed")
         native.check_process()
         return native
+
+    @property
+    def filter(self) -> Filter:
+        """What it was made of."""
+        return self._filter
 
     @property
     def closed(self) -> bool:

@@ -7,6 +7,7 @@ hashed and pickled, goes to TOML and back, and is compiled to a C table once, wh
 
 from __future__ import annotations
 
+import bisect
 import os
 import sys
 import warnings
@@ -316,13 +317,23 @@ class Filter:
             except FilterError as error:
                 raise self._located(error) from None
             object.__setattr__(self, "_native", native)
-        for number in native.dead_rules():
-            warnings.warn(
-                f"{self.rule_name(number)} can never decide anything: later rules hide it",
-                FilterWarning,
-                stacklevel=_caller(),
-            )
+        self._warn(native.dead_rules())
         return native
+
+    def _warn(self, dead: list[int]) -> None:
+        """Warn about rules that can never decide anything: once for each, once for a whole block of ranges."""
+        first, left = 0, sorted(dead)
+        for rule in self.rules:
+            count = 1 if isinstance(rule, Rule) else len(rule)
+            split = bisect.bisect_left(left, first + count)
+            hidden, left = left[:split], left[split:]
+            if hidden:
+                what = self.rule_name(hidden[0])
+                if isinstance(rule, RangeRules):
+                    what = f"{len(hidden)} of the {count} ranges from {self.rule_name(first)} on"
+                text = f"{what} can never decide anything: later rules hide {'it' if len(hidden) == 1 else 'them'}"
+                warnings.warn(text, FilterWarning, stacklevel=_caller())
+            first += count
 
     def _located(self, error: FilterError) -> FilterError:
         """The same error, with the label of the rule that the C side knows by number only."""

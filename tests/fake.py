@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import minidump_cffi as md
@@ -119,6 +120,11 @@ def small(**changes: Any) -> Target:
         "modules": (Module(base=0x40_0000, size=4 * PAGE, path=b"/bin/app"),),
     }  # fmt: skip
     return Target(**{**values, **changes})
+
+
+def names(folder: str | Path) -> list[str]:
+    """What is in a folder."""
+    return sorted(path.name for path in Path(folder).iterdir())
 
 
 def _request(type: int, options: dict[str, Any], plan_only: bool) -> dumping._Request:

@@ -49,7 +49,7 @@ def test_on_cancel_is_asked_before_anything_is_touched(tmp_path: Path) -> None:
     with pytest.raises(md.Cancelled) as caught:
         fake.write(TARGET, tmp_path / "a.dmp", on_cancel=lambda: True)
     assert caught.value.hresult == 0x800704C7
-    assert os.listdir(tmp_path) == []
+    assert fake.names(tmp_path) == []
 
 
 @pytest.mark.parametrize("stop_after", [2, 3])
@@ -64,7 +64,7 @@ def test_on_cancel_ends_a_running_dump(stop_after: int, tmp_path: Path) -> None:
         fake.write(HUGE, tmp_path / "a.dmp", FULL, on_cancel=on_cancel)
     assert len(asked) == stop_after
     assert set(asked) == {threading.get_ident()}, "it runs on the waiting thread"
-    assert os.listdir(tmp_path) == []
+    assert fake.names(tmp_path) == []
 
 
 def test_progress_comes_and_ends_with_the_whole(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_progress_comes_and_ends_with_the_whole(tmp_path: Path) -> None:
     assert 0 < seen[-1].bytes_done < seen[-1].bytes_total == 1 << 36
     assert seen[-1].phase is md.Phase.WRITE
     assert seen[-1].elapsed > 0
-    assert os.listdir(tmp_path) == ["a.dmp"]
+    assert fake.names(tmp_path) == ["a.dmp"]
 
 
 class Mine(BaseException):
@@ -98,14 +98,14 @@ def test_what_on_cancel_and_progress_raise_comes_out(tmp_path: Path) -> None:
     for name in ("on_cancel", "progress"):
         with pytest.raises(Mine):
             fake.write(HUGE, tmp_path / "a.dmp", FULL, **{name: fail})
-    assert os.listdir(tmp_path) == []
+    assert fake.names(tmp_path) == []
 
 
 def test_deadline(tmp_path: Path) -> None:
     with pytest.raises(md.DeadlineExceeded) as caught:
         fake.write(HUGE, tmp_path / "a.dmp", FULL, deadline=0.15)
     assert isinstance(caught.value, TimeoutError)
-    assert os.listdir(tmp_path) == []
+    assert fake.names(tmp_path) == []
 
 
 def test_ctrl_c(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fake.write(HUGE, tmp_path / "a.dmp", FULL, progress=interrupt)
-    assert os.listdir(tmp_path) == []
+    assert fake.names(tmp_path) == []
 
 
 def test_a_dump_on_another_thread_is_cancelled_from_here(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_what_the_engine_does_not_know(tmp_path: Path) -> None:
     assert report.type == kind
     with pytest.raises(md.DumpError, match="WITH_HANDLE_DATA"):
         fake.write(TARGET, tmp_path / "b.dmp", kind, strict=True)
-    assert os.listdir(tmp_path) == ["a.dmp"]
+    assert fake.names(tmp_path) == ["a.dmp"]
 
 
 def test_errors_survive_pickling() -> None:
