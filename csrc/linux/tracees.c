@@ -302,16 +302,18 @@ static mdc_status read_registers(mdc_tracees *tracees, mdc_error *err) {
 /* Whether the last listing showed every thread. The kernel cuts the listing of task/ short when the thread it stands at
  * dies (next_tid in fs/proc/base.c), so the number of threads has to agree. It counts zombies that nobody has waited
  * for: those we trace, and a dead leader. */
-static bool listing_complete(const mdc_tracees *tracees) {
+static bool listing_complete(mdc_tracees *tracees) {
     mdc_process_stat stat;
     mdc_error ignored;
     size_t count = 0;
     mdc_error_clear(&ignored);
     if (mdc_process_read_stat(tracees->proc, &stat, &ignored) != MDC_OK) return false;
+    pthread_mutex_lock(&tracees->lock);
     for (size_t i = 0; i < tracees->threads.count; i++) {
         const mdc_tracee *thread = thread_at(tracees, i);
         count += thread->listed && (thread->tid == tracees->pid || (thread->traced && !thread->reaped));
     }
+    pthread_mutex_unlock(&tracees->lock);
     return count == stat.threads;
 }
 

@@ -1,6 +1,9 @@
 /* The holder: every thread stands with its registers, and whatever happens the target runs on. */
 #include "linux_target.h"
 
+#include <dirent.h>
+#include <inttypes.h>
+
 #include "base/failpoint.h"
 #include "linux/holder.h"
 
@@ -55,6 +58,25 @@ static void beating_with_threads(target_shared *shared) {
     beat_forever(shared);
 }
 
+/* The signals that the holder's thread has blocked. */
+static uint64_t blocked_by_holder(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    uint64_t blocked = 0;
+    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        char path[300], line[256], name[64] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+        FILE *file = fopen(path, "r");
+        while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+            sscanf(line, "Name: %63s", name);
+            if (strcmp(name, "mdc-holder") == 0) sscanf(line, "SigBlk: %" SCNx64, &blocked);
+        }
+        if (file != NULL) fclose(file);
+    }
+    closedir(tasks);
+    return blocked;
+}
+
 static void test_stop_and_resume(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(beating_with_threads, shared);
@@ -64,6 +86,8 @@ static void test_stop_and_resume(void) {
     hold_new(&held, pid, 0);
     CHECK_OK(hold_stop(&held), held.err);
     CHECK(atomic_load(&held.monitor.stopped) == 1);
+    uint64_t wanted = 1U << (SIGINT - 1) | 1U << (SIGTERM - 1) | 1U << (SIGALRM - 1) | 1U << (SIGCHLD - 1);
+    CHECK((blocked_by_holder() & wanted) == wanted);
     uint64_t beat = atomic_load(&shared->beat);
     const mdc_held *threads = mdc_holder_threads(held.holder, &count);
     CHECK(count == 8);
@@ -238,7 +262,7 @@ static void *chain(void *argument) {
 }
 
 static void chains(target_shared *shared) {
-    start_threads(shared, 4, chain);
+    start_threads(shared, 12, chain);
     sleep_forever(shared);
 }
 
@@ -246,7 +270,7 @@ static void test_threads_born_and_dying(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(chains, shared);
     WAIT_FOR(atomic_load(&shared->beat) > 100);
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 150; i++) {
         held_process held;
         size_t count;
         hold_new(&held, pid, 0);
@@ -448,13 +472,13 @@ static void *exec_now(void *argument) {
     atomic_fetch_add(&shared->ready, 1);
     while (!atomic_load(&shared->go)) {
     }
-    sleep_us((long)shared->words[0] * 150);
+    sleep_us((long)shared->words[0]);
     execl("/bin/sleep", "sleep", "600", (char *)NULL);
     return NULL;
 }
 
 static void execs(target_shared *shared) {
-    start_threads(shared, 40, sleep_forever);
+    start_threads(shared, (int)shared->words[1], sleep_forever);
     start_threads(shared, 1, exec_now);
     sleep_forever(shared);
 }
@@ -462,11 +486,12 @@ static void execs(target_shared *shared) {
 /* An exec in a process of many threads waits for its dead threads to be waited for, and PTRACE_SEIZE waits for the
  * exec: neither may hang. */
 static void test_exec_meanwhile(void) {
-    for (uint64_t i = 0; i < 40; i++) {
+    for (uint64_t i = 0; i < 60; i++) {
         target_shared *shared = target_share();
-        shared->words[0] = i % 8;
+        shared->words[0] = i * 25 % 1000; /* us: at another moment of the stop each time */
+        shared->words[1] = i % 2 == 0 ? 600 : 40;
         pid_t pid = target_start(execs, shared);
-        WAIT_FOR(atomic_load(&shared->ready) == 42);
+        WAIT_FOR((uint64_t)atomic_load(&shared->ready) == shared->words[1] + 2);
         held_process held;
         hold_new(&held, pid, mdc_clock_ns() + UINT64_C(8000000000));
         held.options.stop_timeout_ns = 100000000;
