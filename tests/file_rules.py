@@ -6,8 +6,11 @@ Offsets are those of the minidump format (little endian, pack 4).
 
 from __future__ import annotations
 
+import bisect
+import functools
 import itertools
 import mmap
+import operator
 import os
 import struct
 from dataclasses import dataclass
@@ -175,11 +178,18 @@ class DumpFile:
         """All memory in the file, Memory64List before MemoryList."""
         return self.memory64() + self.memory()
 
+    @functools.cached_property
+    def _sorted(self) -> tuple[list[Range], list[Range]]:
+        """Both lists by address; neither has overlaps in a sound file."""
+        by_address = operator.attrgetter("address")
+        return sorted(self.memory64(), key=by_address), sorted(self.memory(), key=by_address)
+
     def read(self, address: int, size: int) -> bytes | None:
         """Target memory, None if no one range holds all of it."""
-        for item in self.ranges():
-            if item.address <= address and address + size <= item.address + item.size:
-                at = item.offset + address - item.address
+        for ranges in self._sorted:
+            place = bisect.bisect_right(ranges, address, key=operator.attrgetter("address")) - 1
+            if place >= 0 and address + size <= ranges[place].address + ranges[place].size:
+                at = ranges[place].offset + address - ranges[place].address
                 return self.data[at : at + size]
         return None
 
@@ -246,18 +256,18 @@ def _memory_rules(dump: DumpFile) -> list[str]:
 
 def _thread_rules(dump: DumpFile) -> list[str]:
     broken = []
-    listed = dump.memory()
+    listed = sorted(dump.memory(), key=operator.attrgetter("address"))
+    starts = [item.address for item in listed]
     for thread in dump.threads():
         if thread.context and len(thread.context) < CONTEXT_AMD64:
             broken.append(f"thread {thread.tid}: context of {len(thread.context)} bytes")
         stack = thread.stack
-        inside = any(
-            item.address <= stack.address
-            and stack.address + stack.size <= item.address + item.size
-            and item.offset + stack.address - item.address == stack.offset
-            for item in listed
-        )
-        if stack.size and not inside:
+        if stack.size == 0:
+            continue
+        place = bisect.bisect_right(starts, stack.address) - 1
+        item = listed[place] if place >= 0 else Range(address=0, size=0, offset=0)
+        inside = stack.address + stack.size <= item.address + item.size
+        if not inside or item.offset + stack.address - item.address != stack.offset:
             broken.append(f"thread {thread.tid}: its stack is not in MemoryList")
     return broken
 

@@ -187,14 +187,15 @@ def expected_counts(report: Any) -> readers.Counts:
     """What a DumpReport says is in the file, in the readers' terms."""
     from minidump_cffi import ThreadFlags
 
-    threads = sum(1 for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED)
+    threads = [thread for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED]
     modules = sum(1 for module in report.modules if module.included)
     return readers.Counts(
-        threads=threads,
+        threads=len(threads),
         modules=modules,
         memory=report.memory_ranges,
         memory64=report.memory64_ranges,
         infos=report.memory_info_count,
+        stackless=sum(1 for thread in threads if thread.stack_size == 0),
     )
 
 

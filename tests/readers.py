@@ -78,6 +78,7 @@ class Counts:
     memory: int | None = None
     memory64: int | None = None
     infos: int | None = None
+    stackless: int = 0  # threads in the list whose stack is not in the file
 
 
 class ReaderMissing(Exception):
@@ -495,9 +496,23 @@ def readers_required() -> bool:
     return os.environ.get("MDC_REQUIRE_READERS", "") not in ("", "0")
 
 
+# What Breakpad says of each thread without a stack (minidump.cc: "this is ok, but log an error anyway"). No stream is
+# lost by it; it is accepted as often as the report says that there is such a thread, and not once more.
+_STACKLESS = ("MinidumpThread has a memory region problem, 0x0+0x0", "No memory region for ", "Can't get caller frame")
+
+
+def _serious(errors: Sequence[str], stackless: int) -> list[str]:
+    serious = [error for error in errors if not error.startswith(_STACKLESS)]
+    for kind in _STACKLESS:
+        said = [error for error in errors if error.startswith(kind)]
+        if len(said) > stackless:
+            serious += said
+    return serious
+
+
 def complaints(reading: Reading, counts: Counts) -> list[str]:
     """Why this reading is no acceptance; empty if it is one."""
-    found = [f"{reading.reader}: {error}" for error in reading.errors]
+    found = [f"{reading.reader}: {error}" for error in _serious(reading.errors, counts.stackless)]
     pairs = (
         ("threads", reading.thread_count, counts.threads),
         ("modules", reading.module_count, counts.modules),

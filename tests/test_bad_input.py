@@ -64,7 +64,7 @@ def test_a_filter_file_that_is_wrong(name: str, tmp_path: Path) -> None:
         assert word in message
     assert "\n" not in message
     done = live.run_cli("plan", str(os.getpid()), "--filter", path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
     for word in words:

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,7 @@ def test_a_pid_that_was_used_again(tmp_path: Path) -> None:
     known, fd = psutil.Process(first.pid), os.pidfd_open(first.pid)
     begun = live.start_time(first.pid)
     end(first)
+    time.sleep(0.05)  # start times count in ticks of 10 ms
     try:
         second = spawn_with_pid(first.pid)
         if second is None:

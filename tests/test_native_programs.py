@@ -23,7 +23,7 @@ VARIANTS = {
     "asan": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"),
     "tsan": ("-O1", "-fsanitize=thread", "-fno-omit-frame-pointer"),
 }
-THREADED = "two_dumps"  # in the name of a program that is run under TSan too
+THREADED = "bind_"  # in the name of a program that is run under TSan too: jobs are what runs in several threads
 
 
 def room_sources() -> list[Path]:
