@@ -5,12 +5,12 @@
 
 #include "../../csrc/api/callback.h"
 
-#define CHECK(condition)                                                    \
-    do {                                                                    \
-        if (!(condition)) {                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                        \
-        }                                                                   \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 /* Counts what the C library is asked for, where nobody else stands in between. */
@@ -145,8 +145,9 @@ static void threads_and_flags(void) {
         uint32_t tid, type;
         int32_t answer;
         uint32_t flags;
-    } cases[] = {{7, MDC_CB_INCLUDE_THREAD, 0, 0x57}, {7, MDC_CB_THREAD, 1, 0x16}, {7, MDC_CB_THREAD_EX, 1, 0x16},
-                 {8, MDC_CB_INCLUDE_THREAD, 1, 0x05}, {8, MDC_CB_THREAD, 1, 0x05}, {9, MDC_CB_THREAD, 1, 0x57},
+    } cases[] = {{7, MDC_CB_INCLUDE_THREAD, 0, 0x57}, {7, MDC_CB_THREAD, 1, 0x16},
+                 {7, MDC_CB_THREAD_EX, 1, 0x16},      {8, MDC_CB_INCLUDE_THREAD, 1, 0x05},
+                 {8, MDC_CB_THREAD, 1, 0x05},         {9, MDC_CB_THREAD, 1, 0x57},
                  {1, MDC_CB_THREAD, 1, 0x47},         {1, MDC_CB_INCLUDE_THREAD, 1, 0x47}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         poison();
@@ -264,10 +265,10 @@ static int32_t hook(void *context, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
 
 static void hooks(void) {
     hooked h = {.answer = 1};
-    mdc_callback_options options = {
-        .hook_types = 1u << MDC_CB_CANCEL | 1u << MDC_CB_IO_START | 1u << MDC_CB_INCLUDE_VM_REGION | 1u << MDC_CB_MODULE,
-        .hook = hook,
-        .hook_context = &h};
+    mdc_callback_options options = {.hook_types = 1u << MDC_CB_CANCEL | 1u << MDC_CB_IO_START |
+                                                  1u << MDC_CB_INCLUDE_VM_REGION | 1u << MDC_CB_MODULE,
+                                    .hook = hook,
+                                    .hook_context = &h};
     mdc_callback *callback = h.callback = callback_of(&everything, &options);
     static const uint16_t path[] = {'a', 0};
     input.u.Module.FullPath = path;

@@ -9,12 +9,12 @@
 #include "../../csrc/filter/match.h"
 #include "../../csrc/filter/sweep.h"
 
-#define CHECK(condition)                                                    \
-    do {                                                                    \
-        if (!(condition)) {                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                        \
-        }                                                                   \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 enum { MANY = 1000000 };
@@ -72,7 +72,8 @@ static void disjoint(void) {
 
 /* Nested ranges, each later one inside the earlier: as much overlap as there can be. */
 static void nested(void) {
-    for (size_t i = 0; i < MANY; i++) rules[i] = range(0x10000 + i, 0x10000 + 4 * (uint64_t)MANY - i, (uint32_t)(i & 1));
+    for (size_t i = 0; i < MANY; i++)
+        rules[i] = range(0x10000 + i, 0x10000 + 4 * (uint64_t)MANY - i, (uint32_t)(i & 1));
     mdc_filter *filter = compile(MANY);
     CHECK(filter != NULL && mdc_filter_intervals(filter) == 2 * (uint64_t)MANY + 1);
     CHECK(mdc_filter_bytes(filter) <= BYTES_PER_INTERVAL * mdc_filter_intervals(filter) + BYTES_CONSTANT);
@@ -116,9 +117,8 @@ static void many_globs(void) {
     static char text[MANY][12];
     for (size_t i = 0; i < MANY; i++) {
         int size = snprintf(text[i], sizeof text[i], "*/%zx", i);
-        rules[i] = (mdc_rule){.action = MDC_EXCLUDE,
-                              .fields = MDC_RULE_NAME,
-                              .name = {(const uint8_t *)text[i], (size_t)size}};
+        rules[i] = (mdc_rule){
+            .action = MDC_EXCLUDE, .fields = MDC_RULE_NAME, .name = {(const uint8_t *)text[i], (size_t)size}};
     }
     mdc_filter *filter = compile(MANY);
     CHECK(filter != NULL);
@@ -191,8 +191,12 @@ static void malformed(void) {
     mdc_filter_release(filter);
     mdc_module_rule module = {.glob = {open, 4}};
     const mdc_filter_spec specs[] = {
-        {.default_action = MDC_HEAD}, {.tolerate_read_failures = 2},           {.nocase = 2},
-        {.secondary_flags = 2},       {.modules = &module, .module_count = 1}, {.rule_count = 1},
+        {.default_action = MDC_HEAD},
+        {.tolerate_read_failures = 2},
+        {.nocase = 2},
+        {.secondary_flags = 2},
+        {.modules = &module, .module_count = 1},
+        {.rule_count = 1},
         {.rules = rules, .rule_count = SIZE_MAX / 2},
     };
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++)
@@ -200,12 +204,12 @@ static void malformed(void) {
 }
 
 static void hidden(void) {
-    rules[0] = range(0x1000, 0x2000, MDC_EXCLUDE);                                       /* by 6, without a range */
-    rules[1] = (mdc_rule){.fields = MDC_RULE_TYPE, .type = MDC_MEM_IMAGE};               /* by 4: same conditions */
-    rules[2] = range(0x5000, 0x7000, MDC_INCLUDE);                                       /* by 7 and 8 together */
-    rules[3] = range(0x5000, 0x8000, MDC_INCLUDE);                                       /* half hidden: lives */
+    rules[0] = range(0x1000, 0x2000, MDC_EXCLUDE);                         /* by 6, without a range */
+    rules[1] = (mdc_rule){.fields = MDC_RULE_TYPE, .type = MDC_MEM_IMAGE}; /* by 4: same conditions */
+    rules[2] = range(0x5000, 0x7000, MDC_INCLUDE);                         /* by 7 and 8 together */
+    rules[3] = range(0x5000, 0x8000, MDC_INCLUDE);                         /* half hidden: lives */
     rules[4] = (mdc_rule){.action = MDC_INCLUDE, .fields = MDC_RULE_TYPE, .type = MDC_MEM_IMAGE};
-    rules[5] = range(0x9000, 0xA000, MDC_INCLUDE);                                       /* by 9: same, wider */
+    rules[5] = range(0x9000, 0xA000, MDC_INCLUDE); /* by 9: same, wider */
     rules[5].fields |= MDC_RULE_KIND;
     rules[5].kinds = MDC_KIND_HEAP;
     rules[6] = range(0x1000, 0x2000, MDC_EXCLUDE);
