@@ -1,4 +1,6 @@
 /* Extents: runs of kept memory by what is in them, with their place in the file. Stacks first, then the rest. */
+#include <string.h>
+
 #include "../base/arith.h"
 #include "dump_state.h"
 
@@ -100,10 +102,15 @@ static void omit_holes(mdc_dump *dump) {
 }
 
 mdc_status mdc_extents_finish(mdc_dump *dump, mdc_error *err) {
-    dump->stack_extents = dump->extents.count;
-    if (mdc_vec_push(&dump->extents, dump->rest_extents.data, dump->rest_extents.count, NULL, err) != MDC_OK)
-        return err->code;
-    mdc_vec_fini(&dump->rest_extents);
+    /* Stacks in front of the rest, without a second copy of the rest, which is the long part. */
+    size_t stacks = dump->stack_extents = dump->extents.count, rest = dump->rest_extents.count;
+    if (mdc_vec_push(&dump->rest_extents, NULL, stacks, NULL, err) != MDC_OK) return err->code;
+    mdc_extent *all = dump->rest_extents.data;
+    if (rest > 0) memmove(all + stacks, all, rest * sizeof *all);
+    if (stacks > 0) memcpy(all, dump->extents.data, stacks * sizeof *all);
+    mdc_vec_fini(&dump->extents);
+    dump->extents = dump->rest_extents;
+    mdc_vec_init(&dump->rest_extents, sizeof(mdc_extent));
     mdc_vec_trim(&dump->extents);
     uint64_t total = 0;
     bool fits = true;

@@ -1,6 +1,7 @@
 /* Gathering: what the target is and what the callee wants of it, in the order real dumps show: 16, 17, 11, 15 and the
  * first 6 before the stop, then 3 and 4, 1 and 0, and in a Normal dump 5 and 9. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/arith.h"
@@ -18,6 +19,8 @@ mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
         if (dump->io_sink == NULL) return err->code;
         dump->sink = dump->io_sink;
     }
+    if (dump->sink == NULL && !dump->options.plan_only)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0, "there is nowhere to write the dump to");
     dump->secondary = mdc_calls_secondary_flags(&dump->calls);
     return mdc_calls_poll(&dump->calls, err);
 }
@@ -32,9 +35,18 @@ static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, 
                          .alloc_base = info->AllocationBase,
                          .valid_size = info->RegionSize,
                          .kinds = MDC_KIND_ANONYMOUS};
-    for (size_t i = 0; i < dump->lists->region_count; i++) {
-        const mdc_region *known = &dump->lists->regions[i];
-        if (known->base >= region.base + region.size || known->base + known->size <= region.base) continue;
+    size_t low = 0, high = dump->lists->region_count; /* the first that ends behind its start */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const mdc_region *known = &dump->lists->regions[middle];
+        if (known->base + known->size <= region.base)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < dump->lists->region_count; low++) {
+        const mdc_region *known = &dump->lists->regions[low];
+        if (known->base >= region.base + region.size) break;
         region.flags |= known->flags & (uint32_t)(MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP);
         if (known->base == region.base) {
             region.kinds = known->kinds;
@@ -121,6 +133,36 @@ static mdc_status include_threads(mdc_dump *dump, mdc_error *err) {
     return MDC_OK;
 }
 
+static int by_address(const void *left, const void *right) {
+    const uint64_t *a = left, *b = right;
+    return *a < *b ? -1 : *a > *b;
+}
+
+/* SizeOfImage has 32 bits, and readers store modules as ranges that must not overlap: each ends at the next base. */
+static mdc_status size_modules(mdc_dump *dump, mdc_error *err) {
+    size_t count = dump->lists->module_count;
+    uint64_t *bases = mdc_alloc(count, sizeof *bases, err);
+    if (bases == NULL) return err->code;
+    for (size_t i = 0; i < count; i++) bases[i] = dump->lists->modules[i].base;
+    qsort(bases, count, sizeof *bases, by_address);
+    for (size_t i = 0; i < count; i++) {
+        const mdc_module *module = &dump->lists->modules[i];
+        size_t low = 0, high = count; /* the first base behind this one */
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (bases[middle] <= module->base)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        uint64_t room = low < count ? bases[low] - module->base : UINT64_MAX;
+        uint64_t size = mdc_min_u64(mdc_min_u64(module->size, room), MODULE_SIZE_MAX);
+        mdc_vec_at(&dump->module_plans, mdc_module_plan, i).size = (uint32_t)size;
+    }
+    mdc_dealloc(bases);
+    return MDC_OK;
+}
+
 static mdc_status include_modules(mdc_dump *dump, mdc_error *err) {
     uint64_t type = dump->options.dump_type;
     uint32_t flags = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_MISC_RECORD | MDC_MODULE_WRITE_CV_RECORD;
@@ -130,7 +172,6 @@ static mdc_status include_modules(mdc_dump *dump, mdc_error *err) {
     for (size_t i = 0; i < dump->module_plans.count; i++) {
         const mdc_module *module = &dump->lists->modules[i];
         mdc_module_plan *plan = &mdc_vec_at(&dump->module_plans, mdc_module_plan, i);
-        plan->size = (uint32_t)mdc_min_u64(module->size, MODULE_SIZE_MAX);
         plan->write = mdc_calls_include_module(&dump->calls, module->base, flags);
         if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
     }
@@ -195,8 +236,9 @@ static mdc_status ask_memory(mdc_dump *dump, uint32_t type, mdc_vec *runs, mdc_e
 }
 
 mdc_status mdc_gather_items(mdc_dump *dump, mdc_error *err) {
-    if (include_threads(dump, err) != MDC_OK || include_modules(dump, err) != MDC_OK ||
-        mdc_stacks_find(dump, err) != MDC_OK || call_threads(dump, err) != MDC_OK || call_modules(dump, err) != MDC_OK)
+    if (include_threads(dump, err) != MDC_OK || size_modules(dump, err) != MDC_OK ||
+        include_modules(dump, err) != MDC_OK || mdc_stacks_find(dump, err) != MDC_OK ||
+        call_threads(dump, err) != MDC_OK || call_modules(dump, err) != MDC_OK)
         return err->code;
     if (!dump->full && (ask_memory(dump, MDC_CB_MEMORY, &dump->added, err) != MDC_OK ||
                         ask_memory(dump, MDC_CB_REMOVE_MEMORY, &dump->removed, err) != MDC_OK))

@@ -48,7 +48,7 @@ static uint32_t clock_mhz(const mdc_lists *lists) {
 static void fill_xstate(const mdc_dump *dump, mdc_file_misc_info *info) {
     const mdc_system *system = dump->lists->system;
     info->xstate.size_of_info = sizeof info->xstate;
-    info->xstate.context_size = MDC_CONTEXT_SIZE + system->xstate_size;
+    info->xstate.context_size = dump->lists->thread_count > 0 ? dump->lists->threads[0].context_size : 0;
     info->xstate.enabled_features = system->xstate_mask;
     for (size_t i = 0; i < 64; i++) {
         if ((system->xstate_mask >> i & 1) == 0) continue;
