@@ -181,12 +181,14 @@ static void join(mdc_holder *holder) {
 }
 
 mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
-    if (holder->stage != STAGE_NEW)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
-    holder->stage = STAGE_STOPPING;
+    pthread_mutex_lock(&holder->lock);
+    bool fresh = holder->stage == STAGE_NEW;
+    if (fresh) holder->stage = STAGE_STOPPING;
+    pthread_mutex_unlock(&holder->lock);
+    if (!fresh) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
     int rc = spawn(holder);
     if (rc != 0) {
-        holder->stage = STAGE_FAILED;
+        enter(holder, STAGE_FAILED);
         return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_STOP, rc, "cannot start the thread that holds the target");
     }
     holder->running = true;
