@@ -43,7 +43,7 @@ def test_every_sample_agrees_with_another_reader(path: Path, capsys: pytest.Capt
     library = pytest.importorskip("minidump.minidumpfile")
     logging.disable(logging.CRITICAL)  # it logs a traceback for dumps without a PEB
     try:
-        theirs = library.MinidumpFile.parse(str(path))
+        theirs = library.MinidumpFile.parse_bytes(path.read_bytes())
     finally:
         logging.disable(logging.NOTSET)
     assert main(["show", "--json", str(path)]) == 0

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from ..errors import DumpError, FilterError
+from ..errors import DumpError, FilterError, FilterWarning
 from . import demo, dump, plan, show
 from .console import PROGRAM, Exit, UsageError, say
 
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("always", FilterWarning)
             warnings.showwarning = _show_warning
             status = int(args.run(args))
         sys.stdout.flush()
