@@ -31,44 +31,51 @@ def room_sources() -> list[Path]:
     return sorted(path for path in (ROOT / "csrc").glob("*/*.c") if path.parent.name != "windows")
 
 
+class Rooms:
+    """The rooms compiled into one archive per variant, each when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.archives: dict[str, Path] = {}
+        self.refusals: dict[str, str] = {}
+
+    def archive(self, variant: str) -> Path:
+        """The archive of a variant; a skip where the compiler has no run time for it."""
+        if variant not in self.archives and variant not in self.refusals:
+            self._build(variant)
+        if variant in self.refusals:
+            pytest.fail(self.refusals[variant])
+        return self.archives[variant]
+
+    def _build(self, variant: str) -> None:
+        folder = self.folder / variant
+        folder.mkdir(exist_ok=True)
+        command = [*live.compiler().split(), *COMMON, *VARIANTS[variant]]
+        probe = folder / "probe.c"
+        probe.write_text("int main(void) { return 0; }\n")
+        linked = subprocess.run([*command, str(probe), "-o", str(folder / "probe")], capture_output=True, check=False)
+        if linked.returncode != 0:
+            pytest.skip(f"this compiler has no run time for {' '.join(VARIANTS[variant])}")
+        sources = room_sources()
+        assert sources, "no C files in csrc"
+        done = subprocess.run(
+            [*command, "-c", *map(str, sources)], cwd=folder, capture_output=True, text=True, check=False, timeout=600
+        )
+        objects = sorted(folder.glob("*.o"))
+        if done.returncode != 0:
+            self.refusals[variant] = done.stderr
+        elif len(objects) != len(sources):
+            self.refusals[variant] = "two C files have one name"
+        else:
+            library = folder / "rooms.a"
+            subprocess.run([os.environ.get("AR", "ar"), "rcs", str(library), *map(str, objects)], check=True)
+            self.archives[variant] = library
+
+
 @pytest.fixture(scope="session")
-def rooms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path | None]:
-    """An archive of the rooms per variant, made when first asked for; None where the compiler cannot."""
-    return {"folder": tmp_path_factory.mktemp("rooms")}
-
-
-def archive(rooms: dict[str, Path | None], variant: str) -> Path:
-    """The rooms compiled for a variant."""
-    if variant not in rooms:
-        folder = rooms["folder"]
-        assert folder is not None
-        rooms[variant] = build_archive(folder / variant, VARIANTS[variant])
-    found = rooms[variant]
-    if found is None:
-        pytest.skip(f"this compiler has no run time for {' '.join(VARIANTS[variant])}")
-    return found
-
-
-def build_archive(folder: Path, flags: tuple[str, ...]) -> Path | None:
-    """Compile every room's files into one archive."""
-    folder.mkdir()
-    probe = folder / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    command = [*live.compiler().split(), *COMMON, *flags]
-    linked = subprocess.run([*command, str(probe), "-o", str(folder / "probe")], capture_output=True, check=False)
-    if linked.returncode != 0:
-        return None
-    sources = room_sources()
-    assert sources, "no C files in csrc"
-    done = subprocess.run(
-        [*command, "-c", *map(str, sources)], cwd=folder, capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, done.stderr
-    objects = sorted(folder.glob("*.o"))
-    assert len(objects) == len(sources), "two C files have one name"
-    library = folder / "rooms.a"
-    subprocess.run([os.environ.get("AR", "ar"), "rcs", str(library), *map(str, objects)], check=True)
-    return library
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Rooms:
+    """The compiled rooms."""
+    return Rooms(tmp_path_factory.mktemp("rooms"))
 
 
 def run_program(source: Path, library: Path, variant: str, folder: Path) -> None:
@@ -105,13 +112,13 @@ def run_program(source: Path, library: Path, variant: str, folder: Path) -> None
 
 @pytest.mark.parametrize("variant", ["plain", "asan"])
 @pytest.mark.parametrize("source", PROGRAMS, ids=lambda path: path.stem)
-def test_native_program(source: Path, variant: str, rooms: dict[str, Path | None], tmp_path: Path) -> None:
-    run_program(source, archive(rooms, variant), variant, tmp_path)
+def test_native_program(source: Path, variant: str, rooms: Rooms, tmp_path: Path) -> None:
+    run_program(source, rooms.archive(variant), variant, tmp_path)
 
 
 @pytest.mark.parametrize("source", [path for path in PROGRAMS if THREADED in path.stem], ids=lambda path: path.stem)
-def test_native_program_of_several_threads(source: Path, rooms: dict[str, Path | None], tmp_path: Path) -> None:
-    run_program(source, archive(rooms, "tsan"), "tsan", tmp_path)
+def test_native_program_of_several_threads(source: Path, rooms: Rooms, tmp_path: Path) -> None:
+    run_program(source, rooms.archive("tsan"), "tsan", tmp_path)
 
 
 def test_there_are_native_programs() -> None:
