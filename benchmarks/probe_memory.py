@@ -26,7 +26,7 @@ def main(pid: int, file: str) -> None:
     report = md.write_dump(pid, file, md.DumpType.WITH_FULL_MEMORY)
     after = peak()
     Path(file).unlink()
-    print(json.dumps({"start": imported, "peak": after, "extents": report.memory64_ranges}))
+    print(json.dumps({"start": imported, "peak": after, "extents": len(report.extents)}))
 
 
 if __name__ == "__main__":
