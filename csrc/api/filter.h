@@ -107,7 +107,9 @@ mdc_filter *mdc_filter_new(const mdc_filter_spec *spec, mdc_error *err);
 mdc_filter *mdc_filter_retain(mdc_filter *filter);
 void mdc_filter_release(mdc_filter *filter); /* NULL is allowed */
 
-/* Bytes the compiled table occupies, and how many elementary intervals it has. */
+/* Bytes the compiled table occupies, and how many elementary intervals it has: at most 2 * ranges + 1, 12 bytes each
+ * where rules state no condition besides the range; with further conditions 8 bytes more per rule that is alive in an
+ * interval, at most 16 of them per interval on average, else MDC_ERR_FILTER. */
 uint64_t mdc_filter_bytes(const mdc_filter *filter);
 uint64_t mdc_filter_intervals(const mdc_filter *filter);
 

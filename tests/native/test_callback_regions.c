@@ -259,6 +259,13 @@ static void modules(void) {
     }
     region late = region_of(0x20000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
     CHECK(ask(callback, &late, 1).RegionSize == 0x1000);
+    /* One late module around others of its kind: fewer stretches than before, and the cursor stood behind them. */
+    for (uint64_t i = 0; i < 20; i++) tell_module(callback, 0x100000 + 0x2000 * i, 0x1000, utf16("/x/libapp.so"), NULL);
+    region far = region_of(0x100000 + 0x2000 * 19, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
+    CHECK(ask(callback, &far, 1).RegionSize == 0x1000);
+    tell_module(callback, 0x100000, 0x80000, utf16("/x/libapp.so"), NULL);
+    far.info.BaseAddress = far.facts.MappingBase = 0x17F000;
+    CHECK(ask(callback, &far, 1).RegionSize == 0x1000);
     CHECK(mdc_callback_reset(callback, &err) == MDC_OK);
     CHECK(ask(callback, &late, 1).RegionSize == 0); /* the next dump knows no modules yet */
     CHECK(mdc_callback_check(callback, &err) == MDC_OK);
