@@ -247,6 +247,11 @@ static void test_sink_fails(void) {
         CHECK(made.status == (i == 4 ? MDC_ERR_TARGET : MDC_ERR_SINK));
         if (made.status == MDC_OK) fprintf(stderr, "  %s\n", specs[i]);
         CHECK(atomic_load(&made.monitor.stopped) == 0);
+        size_t size;
+        const uint8_t *data = mdc_sink_memory_data(made.sink, &size);
+        uint32_t signature = 0;
+        if (size >= 4) memcpy(&signature, data, 4);
+        CHECK(signature != MDC_FILE_SIGNATURE || i == 3); /* written last: before that, it is no dump */
         unmake(&made);
     }
 }

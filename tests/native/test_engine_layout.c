@@ -73,6 +73,12 @@ static void test_untouched(void) {
                 bool warns = !holes && how != MDC_UNTOUCHED_OMIT;
                 CHECK(((made.report->warnings & MDC_WARN_NO_SPARSE) != 0) == warns);
                 if (!holes) CHECK(info_starts_at(&made, SPARSE + 0x100000));
+                CHECK(made.report->memory64_ranges == (holes ? 8 : 11)); /* one range, holes and all */
+                for (size_t i = 1; i < made.report->extent_count; i++) {
+                    const mdc_extent *extent = &made.report->extents[i];
+                    bool joined = (extent->flags & MDC_EXTENT_JOINED) != 0;
+                    if (extent->region == 2) CHECK(joined == (holes && extent->address != SPARSE));
+                }
                 if (!sparse && !small_max) keep_file(&made, how == 1 ? "untouched_hole" : "untouched_omit");
                 unmake(&made);
             }

@@ -108,6 +108,10 @@ static int scrub_key(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
     }
     if (in->CallbackType != 20) return in->CallbackType == 19 || in->CallbackType == 18 ? 0 : -1;
     MINIDUMP_VM_POST_READ_CALLBACK read = in->u.VmPostRead;
+    for (uint32_t i = 0; i < read.Completed; i++) { /* it is what stands at Offset, but for what was scrubbed before */
+        uint8_t byte = ((uint8_t *)read.Buffer)[i];
+        CHECK(byte == 0 || byte == mdc_fake_byte(read.Offset + i, SEED));
+    }
     out->VmRead.VmReadStatus = read.Status;
     out->VmRead.VmReadBytesCompleted = read.Completed;
     for (uint32_t at = 0; at + WINDOW_KEY <= read.Completed; at++)
