@@ -4,9 +4,9 @@
  * Usable by any engine: pass mdc_callback_information() to MiniDumpWriteDump, or routine and param to anything else.
  * One mdc_callback serves one dump at a time: types 16 and 17 (or mdc_callback_reset) begin a new one.
  *
- * An answer to IncludeVmRegion can be one contiguous part only. An engine that asks again (MDC_EXT_RESUBMIT) gets every
- * kept part; of any other the longest kept part is stored and the rest of what the rules keep is lost: never a byte that
- * they exclude. Such regions are counted in `narrowed`.
+ * An answer to IncludeVmRegion can be one contiguous part only. An engine that asks again (MDC_EXT_RESUBMIT) gets
+ * every kept part; any other stores the longest kept part, and the rest of what the rules keep is lost: never is a
+ * byte stored that they exclude. Such regions are counted in `narrowed`.
  */
 #ifndef MDC_API_CALLBACK_H
 #define MDC_API_CALLBACK_H
@@ -65,8 +65,8 @@ void mdc_callback_release(mdc_callback *callback);
 /* Rewinds cursors, lists, module table and counters: the next call begins a new dump. */
 mdc_status mdc_callback_reset(mdc_callback *callback, mdc_error *err);
 
-/* Makes the next Cancel callback, and all that follow it in the same dump, answer Cancel = TRUE. Safe from any thread and
- * from a signal handler. mdc_callback_reset and mdc_callback_release take it back. */
+/* Makes the next Cancel callback, and all that follow it in the same dump, answer Cancel = TRUE. Safe from any thread
+ * and from a signal handler. mdc_callback_reset and mdc_callback_release take it back. */
 void mdc_callback_cancel(mdc_callback *callback);
 
 mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback);
