@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import operator
 import os
 import signal
 import stat
@@ -472,4 +473,5 @@ def test_the_limits_of_this_process_are_unharmed(start_pattern: Start, place: Pa
         md.write_dump(target.pid, place / f"{number}.dmp", FULL)
         with pytest.raises(md.Cancelled):
             md.write_dump(target.pid, place / "no.dmp", FULL, on_cancel=lambda: True)
-    live.wait_until(lambda: figures() == before, f"{before} descriptors and threads", patience=5)
+    # Fewer is possible: a thread that an earlier test left behind may have come back meanwhile.
+    live.wait_until(lambda: all(map(operator.le, figures(), before)), f"{before} descriptors and threads", patience=5)
