@@ -138,14 +138,16 @@ mdc_status mdc_calls_memory(mdc_calls *calls, uint32_t type, uint64_t *base, uin
     return MDC_OK;
 }
 
-mdc_status mdc_calls_include_region(mdc_calls *calls, const MINIDUMP_MEMORY_INFO *info, const mdc_region_facts *facts,
-                                    bool exact, uint64_t *first, uint64_t *end, mdc_error *err) {
+mdc_status mdc_calls_include_region(mdc_calls *calls, const MINIDUMP_MEMORY_INFO *info, bool exact, uint64_t *first,
+                                    uint64_t *end, mdc_error *err) {
     MINIDUMP_CALLBACK_OUTPUT output;
-    prepare(calls, MDC_CB_INCLUDE_VM_REGION, calls->pid, calls->process, &output);
-    if (facts != NULL) calls->input.u.RegionFacts = *facts;
-    output.Region.VmRegion = *info;
+    calls->input.ProcessId = calls->pid;
+    calls->input.ProcessHandle = calls->process;
+    calls->input.CallbackType = MDC_CB_INCLUDE_VM_REGION;
+    output.Region.VmRegion = *info; /* with Continue, these are all 52 bytes */
     output.Region.VmRegion.BaseAddress = *first;
     output.Region.VmRegion.RegionSize = *end - *first;
+    output.Region.Continue = 0;
     if (!call(calls, &output) || output.Region.Continue == 0) {
         /* "TRUE and Continue TRUE will use the edit": else no more questions, and this and all later regions stay. */
         calls->ask_regions = false;

@@ -51,11 +51,12 @@ uint32_t mdc_calls_module(mdc_calls *calls, const MINIDUMP_MODULE_CALLBACK *modu
 /* 5 and 9 (`type`): one more range; *size 0 when there are no more. */
 mdc_status mdc_calls_memory(mdc_calls *calls, uint32_t type, uint64_t *base, uint64_t *size, mdc_error *err);
 
-/* 10 about [*first, *end) of the region `info` describes; facts may be NULL. The kept part comes back in *first and
- * *end, empty if nothing is kept. exact: the answer need not be whole pages. When the callee ends the questions,
- * calls->ask_regions is false and the part comes back whole. */
-mdc_status mdc_calls_include_region(mdc_calls *calls, const MINIDUMP_MEMORY_INFO *info, const mdc_region_facts *facts,
-                                    bool exact, uint64_t *first, uint64_t *end, mdc_error *err);
+/* 10 about [*first, *end) of the region `info` describes. The kept part comes back in *first and *end, empty if nothing
+ * is kept. exact: the answer need not be whole pages. When the callee ends the questions, calls->ask_regions is false
+ * and the part comes back whole. Facts, if the callee understands them, the caller writes to calls->input.u.RegionFacts
+ * before each call: this is asked once per mapping, and a copy would cost as much as the answer. */
+mdc_status mdc_calls_include_region(mdc_calls *calls, const MINIDUMP_MEMORY_INFO *info, bool exact, uint64_t *first,
+                                    uint64_t *end, mdc_error *err);
 
 /* 14: true if the callee tolerates it. */
 bool mdc_calls_read_failure(mdc_calls *calls, uint64_t address, uint32_t size);

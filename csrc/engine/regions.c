@@ -36,28 +36,31 @@ MINIDUMP_MEMORY_INFO mdc_regions_info(const mdc_region *region) {
                                   .Type = region->type};
 }
 
-static mdc_region_facts region_facts(const mdc_dump *dump, size_t index, uint32_t flags) {
+/* In place: the input of the next call. All members are written, whatever a callee has left there. */
+static void put_facts(mdc_dump *dump, size_t index, uint32_t flags) {
     const mdc_region *region = &dump->regions[index];
-    mdc_region_facts facts = {.Size = sizeof facts,
-                              .Version = 1,
-                              .MappingBase = region->base,
-                              .MappingSize = region->size,
-                              .NameId = region->name_id,
-                              .Kinds = mdc_vec_at(&dump->report_regions, const mdc_report_region, index).kinds,
-                              .Flags = flags | region->facts,
-                              .FileOffset = region->file_offset,
-                              .Inode = region->inode,
-                              .DevMajor = region->dev_major,
-                              .DevMinor = region->dev_minor,
-                              .ResidentBytes = region->resident};
+    mdc_region_facts *facts = &dump->calls.input.u.RegionFacts;
+    facts->Size = sizeof *facts;
+    facts->Version = 1;
+    facts->MappingBase = region->base;
+    facts->MappingSize = region->size;
+    facts->Name = NULL;
+    facts->NameSize = 0;
+    facts->NameId = region->name_id;
+    facts->Kinds = mdc_vec_at(&dump->report_regions, const mdc_report_region, index).kinds;
+    facts->Flags = flags | region->facts;
+    facts->FileOffset = region->file_offset;
+    facts->Inode = region->inode;
+    facts->DevMajor = region->dev_major;
+    facts->DevMinor = region->dev_minor;
+    facts->ResidentBytes = region->resident;
     if ((region->flags & MDC_REGION_DONTDUMP) != 0 && dump->options.dontdump == MDC_DONTDUMP_ASK)
-        facts.Flags |= MDC_FACT_DONTDUMP;
+        facts->Flags |= MDC_FACT_DONTDUMP;
     if (region->name_id != 0) {
         mdc_name name = dump->lists->names[region->name_id - 1];
-        facts.Name = dump->lists->pool + name.offset;
-        facts.NameSize = name.size;
+        facts->Name = dump->lists->pool + name.offset;
+        facts->NameSize = name.size;
     }
-    return facts;
 }
 
 mdc_status mdc_regions_ask(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t fact_flags,
@@ -66,15 +69,12 @@ mdc_status mdc_regions_ask(mdc_dump *dump, size_t region, uint64_t first, uint64
     if (!calls->ask_regions) return keep(dump, region, first, end, extent_flags, err);
     MINIDUMP_MEMORY_INFO info = mdc_regions_info(&dump->regions[region]);
     bool speaks_facts = (calls->extensions & (MDC_EXT_REGION_FACTS | MDC_EXT_PIECES)) != 0;
-    mdc_region_facts facts;
-    if (speaks_facts) facts = region_facts(dump, region, fact_flags);
     bool exact = (fact_flags & MDC_FACT_PIECE) != 0;
     while (first < end && calls->ask_regions) {
         if (mdc_calls_cancel(calls, err) != MDC_OK) return err->code;
+        if (speaks_facts) put_facts(dump, region, fact_flags);
         uint64_t kept_first = first, kept_end = end;
-        if (mdc_calls_include_region(calls, &info, speaks_facts ? &facts : NULL, exact, &kept_first, &kept_end, err) !=
-            MDC_OK)
-            return err->code;
+        if (mdc_calls_include_region(calls, &info, exact, &kept_first, &kept_end, err) != MDC_OK) return err->code;
         if (kept_first == kept_end) return MDC_OK;
         if (keep(dump, region, kept_first, kept_end, extent_flags, err) != MDC_OK) return err->code;
         if ((calls->extensions & MDC_EXT_RESUBMIT) == 0) return MDC_OK;
