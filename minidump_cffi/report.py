@@ -355,7 +355,7 @@ class DumpReport:
         """What was asked for and is not there, by address."""
         return tuple(
             Gap(address=address, size=size, reason=GapReason(reason), errno=errno or None)
-            for address, size, reason, errno in _GAP.iter_unpack(self._raw["gaps"])
+            for address, size, reason, errno in sorted(_GAP.iter_unpack(self._raw["gaps"]))
         )
 
     @cached_property

@@ -177,13 +177,14 @@ def check_consumer(pid: int, fd: int) -> None:
         about = os.fstat(fd)
     except OSError:
         return  # the sink will say what is wrong with it
+    own = pid == os.getpid()  # otherwise a reader among us is as good as another process
     if stat.S_ISFIFO(about.st_mode):
         what = "reads the pipe"
-        found = _reads_pipe(pid, about) and not _reads_pipe(os.getpid(), about)
+        found = _reads_pipe(pid, about) and (own or not _reads_pipe(os.getpid(), about))
     elif stat.S_ISSOCK(about.st_mode):
         what = "holds the other end of the socket"
         peers = _socket_peers(fd, about.st_ino)
-        found = bool(peers) and _holds_socket(pid, peers) and not _holds_socket(os.getpid(), peers)
+        found = bool(peers) and _holds_socket(pid, peers) and (own or not _holds_socket(os.getpid(), peers))
     elif stat.S_ISCHR(about.st_mode) and os.major(about.st_rdev) == 136:  # UNIX98_PTY_SLAVE_MAJOR
         what = "serves the terminal"
         found = _serves_terminal(pid, os.minor(about.st_rdev))

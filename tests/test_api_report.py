@@ -1,0 +1,140 @@
+"""`DumpReport`: what it says, and that it can be kept, sent and printed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import fake
+import pytest
+
+import minidump_cffi as md
+
+FULL = md.DumpType.WITH_FULL_MEMORY
+TARGET = fake.small()
+
+
+@pytest.fixture(scope="module")
+def report() -> md.DumpReport:
+    keep = md.Filter(
+        md.exclude(type="mapped", label="maps"),
+        md.head("8 KiB", kind="heap", label="heap"),
+        md.exclude_ranges([(0x80_0000, 0x80_1000), (0x80_2000, 0x80_3000)], label="holes"),
+        threads_exclude=[101],
+        streams_exclude=["environ", "cmdline"],
+    )
+    return fake.write(TARGET, "/dev/null", FULL, filter=keep)
+
+
+def test_regions(report: md.DumpReport) -> None:
+    assert [(region.base, region.size, region.kept, region.verdict) for region in report.regions] == [
+        (0x40_0000, 4 * fake.PAGE, 4 * fake.PAGE, "kept"),
+        (0x50_0000, 64 * fake.PAGE, 2 * fake.PAGE, "partly"),
+        (0x70_0000, 16 * fake.PAGE, 0, "excluded"),
+        (0x80_0000, 8 * fake.PAGE, 6 * fake.PAGE, "partly"),
+        (0x90_0000, 8 * fake.PAGE, 8 * fake.PAGE, "kept"),
+    ]
+    heap = report.regions[1]
+    assert (heap.name, heap.path, heap.end) == (b"[heap]", "[heap]", 0x54_0000)
+    assert heap.type is md.MemoryType.PRIVATE and md.Kind.HEAP in heap.kinds
+    assert md.RegionFlags.NARROWED in heap.flags
+    assert md.RegionFlags.EXCLUDED in report.regions[2].flags
+    assert sum(region.kept for region in report.regions) == report.memory_bytes
+
+
+def test_rules(report: md.DumpReport) -> None:
+    assert [(rule.index, rule.action, rule.label, rule.kept, rule.excluded) for rule in report.rules] == [
+        (0, "exclude", "maps", 0, 16 * fake.PAGE),
+        (1, "head", "heap", 2 * fake.PAGE, 62 * fake.PAGE),
+        (2, "exclude", "holes", 0, 2 * fake.PAGE),
+        (None, "include", None, 18 * fake.PAGE, 0),
+    ]
+
+
+def test_threads_modules_streams(report: md.DumpReport) -> None:
+    assert [(thread.tid, thread.flags) for thread in report.threads] == [
+        (100, md.ThreadFlags(0)),
+        (101, md.ThreadFlags.EXCLUDED | md.ThreadFlags.NO_STACK),
+    ]
+    assert report.threads[0].stack_base <= 0x90_6000 < report.threads[0].stack_base + report.threads[0].stack_size
+    assert [(module.path, module.included) for module in report.modules] == [(b"/bin/app", True)]
+    assert md.Stream.ENVIRON | md.Stream.CMDLINE in report.omitted_streams
+    assert report.callbacks[md.CallbackType.INCLUDE_THREAD] == 2
+    assert report.callbacks[md.CallbackType.THREAD] == 1
+    assert md.CallbackType.IO_FINISH not in report.callbacks
+
+
+def test_extents_lie_in_the_file(report: md.DumpReport) -> None:
+    assert report.extents
+    for extent in report.extents:
+        region = report.regions[extent.region]
+        assert region.base <= extent.address and extent.address + extent.size <= region.end
+        assert extent.file_offset + extent.size <= report.file_bytes
+    assert sum(extent.size for extent in report.extents) == report.memory_bytes
+
+
+def test_it_is_immutable_and_picklable(report: md.DumpReport) -> None:
+    with pytest.raises(AttributeError, match="immutable"):
+        report.pid = 5
+    with pytest.raises(AttributeError, match="immutable"):
+        del report.pid
+    again = pickle.loads(pickle.dumps(report))
+    assert again == report and hash(again) == hash(report) and again.regions == report.regions
+    assert again != fake.plan(TARGET, FULL) and report != "x"
+
+
+def test_json(report: md.DumpReport) -> None:
+    again = json.loads(json.dumps(report.to_dict()))
+    assert again["type"] == ["with_full_memory"]
+    assert again["complete"] is True and again["planned"] is False
+    assert again["regions"][1]["kinds"] == ["anonymous", "heap"]
+    assert again["regions"][1]["verdict"] == "partly"
+    assert again["rules"][0] == {"index": 0, "action": "exclude", "label": "maps", "kept": 0, "excluded": 65536}
+    assert again["omitted_streams"] == ["cmdline", "environ"] or "environ" in again["omitted_streams"]
+    assert again["callbacks"]["include_vm_region"] == report.callbacks[md.CallbackType.INCLUDE_VM_REGION]
+
+
+def test_gaps() -> None:
+    target = fake.Target(
+        regions=(
+            fake.Region(base=0x10_0000, size=8 * fake.PAGE, unreadable=(0x10_2000, 0x10_3000)),
+            fake.Region(base=0x20_0000, size=4 * fake.PAGE, name=b"/odd\xff", valid_size=2 * fake.PAGE,
+                        type=md.MemoryType.MAPPED, kinds=md.Kind.FILE),
+        )
+    )  # fmt: skip
+    report = fake.write(target, "/dev/null", FULL)
+    assert not report.complete
+    assert "2 gaps" in repr(report)
+    assert [(gap.address, gap.size, gap.reason, gap.errno) for gap in report.gaps] == [
+        (0x10_2000, fake.PAGE, md.GapReason.READ_FAILED, 5),
+        (0x20_2000, 2 * fake.PAGE, md.GapReason.BEYOND_EOF, None),
+    ]
+    data = report.to_dict()
+    assert data["gaps"][0]["reason"] == "read_failed"
+    assert data["regions"][1]["name"] == "/odd\\xff"
+    assert report.regions[1].path == "/odd\udcff"
+    behind = fake.write(fake.Target(regions=target.regions[1:]), "/dev/null", FULL)
+    assert behind.complete and len(behind.gaps) == 1
+
+
+def test_a_plan_is_what_the_dump_becomes() -> None:
+    keep = md.Filter(md.exclude(type="mapped"))
+    plan = fake.plan(TARGET, FULL, filter=keep)
+    report = fake.write(TARGET, "/dev/null", FULL, filter=keep)
+    assert isinstance(plan, md.DumpPlan) and plan.planned and not report.planned
+    assert plan.regions == report.regions and plan.rules == report.rules
+    assert plan.memory_bytes == report.memory_bytes
+
+
+def test_threads_without_registers() -> None:
+    lost = fake.Thread(tid=102, flags=md.ThreadFlags.NO_REGISTERS)
+    report = fake.write(fake.small(threads=(*TARGET.threads, lost)), "/dev/null")
+    assert report.threads_without_registers == (102,)
+
+
+def test_messages() -> None:
+    many = tuple(fake.Thread(tid=at) for at in range(1, 4200))
+    report = fake.write(fake.small(threads=many), "/dev/null")
+    assert md.DumpWarning.MANY_THREADS in report.warnings
+    assert any("4,096 threads" in message for message in report.messages)
+    assert set(report.to_dict()["warnings"]) >= {"many_threads"}
