@@ -1,7 +1,8 @@
 """Describes the extension minidump_cffi._native to cffi.
 
-The declarations are those of the C headers themselves: what stands between ``/* cdef: begin */`` and ``/* cdef: end */``
-is read by cffi as it is read by the compiler. Paths are relative to the project's root, as setuptools wants them.
+The declarations are those of the C headers themselves: what stands between ``/* cdef: begin */`` and
+``/* cdef: end */`` is read by cffi as it is read by the compiler. Paths are relative to the project's root, as
+setuptools wants them.
 """
 
 import os
