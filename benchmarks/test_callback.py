@@ -23,6 +23,7 @@ from setting import Sizes, Spawn
 
 import minidump_cffi as md
 
+PYTHON = ("ctypes", "extern-python")
 WAYS = ["trampoline", "trampoline-64k", "ctypes", "extern-python", "empty-c"]
 GAPS_US = [50, 500]
 
@@ -42,19 +43,14 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callee]:
     }
 
 
-def _idle(callee: Callee, questions: Any, count: int) -> tuple[float, dict[str, Any]]:
-    nanoseconds = callees.drive(callee, questions, count)
-    return nanoseconds * 1e-9, {"ns_per_call": nanoseconds}
-
-
 @pytest.mark.benchmark(timer=CLOCK, group="callback-idle")
 @pytest.mark.parametrize("who", WAYS)
 def test_idle(benchmark: Any, ways: dict[str, Callee], contests: dict[str, Contest], sizes: Sizes, who: str) -> None:
     """One region callback, nothing else running; time per call."""
     if "idle" not in contests:
-        questions = callees.regions(sizes.callbacks)
-        counts = {way: sizes.callbacks // (1 if "c" in way[-1] or "tramp" in way else 8) for way in ways}
-        runs = {way: partial(_idle, callee, questions, counts[way]) for way, callee in ways.items()}
+        questions = callees.regions(range(sizes.callbacks))
+        counts = {way: sizes.callbacks // (8 if way in PYTHON else 1) for way in ways}
+        runs = {way: partial(callees.timed, callee, questions, counts[way]) for way, callee in ways.items()}
         contests["idle"] = hold(runs, baseline="ctypes", rounds=max(15, sizes.rounds))
     contest = contests["idle"]
     replay(benchmark, contest, who)
@@ -129,11 +125,11 @@ def test_four_busy_threads(
     benchmark.group = f"callback-busy-{gap_us}us"
     name = f"busy-{gap_us}"
     if name not in contests:
-        questions = callees.regions(sizes.contended * 8)
+        questions = callees.regions(range(sizes.contended * 8))
         samples: dict[str, array[int]] = {way: array("Q") for way in WAYS[:-1]}
         runs: dict[str, Callable[[], tuple[float, dict[str, Any]]]] = {}
         for way in samples:
-            count = sizes.contended * (8 if "trampoline" in way else 1)
+            count = sizes.contended * (1 if way in PYTHON else 8)
             runs[way] = partial(_contended, ways[way], questions, count, gap_us, samples[way])
         contests[name] = hold(runs, baseline="ctypes", rounds=5)
         for way, latencies in samples.items():
@@ -155,7 +151,7 @@ def test_share_of_a_dump(benchmark: Any, ways: dict[str, Callee], spawn: Spawn, 
         )
         elapsed = (time.perf_counter() - start) / (3 if benchmark.enabled else 1)
     file.unlink()
-    questions = callees.regions(sizes.regions)
+    questions = callees.regions(range(sizes.regions))
     each = callees.drive(ways["trampoline-64k"], questions, sizes.regions)
     calls = report.callbacks[md.CallbackType.INCLUDE_VM_REGION]
     assert calls >= sizes.regions
