@@ -350,12 +350,6 @@ class NativeCallback:
     def information(self) -> Any:
         return lib.mdc_callback_information(self.pointer)
 
-    def routine(self) -> int:
-        return int(ffi.cast("uintptr_t", self.information().CallbackRoutine))
-
-    def param(self) -> int:
-        return int(ffi.cast("uintptr_t", self.information().CallbackParam))
-
     def set_host(self, extensions: int) -> None:
         error = new_error()
         if lib.mdc_callback_set_host(self.pointer, extensions, error) != lib.MDC_OK:
@@ -382,6 +376,11 @@ class NativeCallback:
 
 def _free_callback(raw: Any) -> None:
     lib.mdc_callback_free(raw, new_error())
+
+
+def address(pointer: Any) -> int:
+    """A pointer as a number."""
+    return int(ffi.cast("uintptr_t", pointer))
 
 
 def view(pointer: Any, size: int) -> memoryview:
@@ -463,6 +462,7 @@ class Job:
         options: Mapping[str, Any],
         *,
         routine: tuple[int, int] | None = None,
+        recorder: Any = None,
         fake: Any = None,
     ) -> None:
         spec = ffi.new("mdc_job_spec *")
@@ -475,10 +475,12 @@ class Job:
         if routine is not None:
             spec.engine.callback.CallbackRoutine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", routine[0])
             spec.engine.callback.CallbackParam = ffi.cast("void *", routine[1])
+        if recorder is not None:
+            spec.recorder = recorder.pointer
         if fake is not None:
             spec.fake = fake
         error = new_error()
-        self._keep = (callback, fake)
+        self._keep = (callback, recorder, fake)
         self._maker = os.getpid()
         pointer = lib.mdc_job_start(spec, error)
         if pointer == ffi.NULL:

@@ -72,6 +72,8 @@ def run(
             "strict": request.strict,
             "options": request.options,
             "plan_only": request.plan_only,
+            # The other side has a callback of its own: what ours would have recorded comes back in the report.
+            "record": request.record or getattr(request.callback, "_recorder", None) is not None,
             "progress": progress is not None,
         }
     )
@@ -214,6 +216,7 @@ def _dump(question: dict[str, Any]) -> DumpReport:
         question["strict"],
         question["options"],
         question["plan_only"],
+        record=question["record"],
     )
     sink = sinks.Sink()
     sink.fd = question["fd"]

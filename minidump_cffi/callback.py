@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from . import _bridge
+from . import _bridge, _bridge_replay
 from .enums import CallbackType
 from .errors import CallbackError
 from .filters import Filter
+from .recording import Recording
 
 __all__ = ["Callback", "Counters", "Hook", "IoHandler", "Routine"]
 
@@ -116,6 +117,9 @@ class Callback:
         Modules and distinct mapping names remembered per dump; 0 is 65,536.
     memory_piece
         Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
+    record
+        Keep what is asked and what is answered, for `recording`: True, or the most bytes it may take (True is 256 MiB).
+        Each call then takes a lock and may allocate.
 
     Raises
     ------
@@ -146,6 +150,7 @@ class Callback:
         module_capacity: int = 0,
         name_capacity: int = 0,
         memory_piece: int = 0,
+        record: bool | int = False,
     ) -> None:
         self._filter = Filter() if filter is None else filter
         if not isinstance(self._filter, Filter):
@@ -172,6 +177,8 @@ class Callback:
             name_capacity=name_capacity,
             memory_piece=memory_piece,
         )
+        limit = record_limit(record)
+        self._recorder = None if limit is None else _bridge_replay.NativeRecorder(limit, self._native)
         self._closing = threading.Lock()
 
     def _open(self) -> _bridge.NativeCallback:
@@ -199,17 +206,28 @@ class Callback:
     @property
     def information(self) -> Any:
         """MINIDUMP_CALLBACK_INFORMATION *, as a cffi object; valid until `close`."""
-        return self._open().information()
+        native = self._open()
+        return native.information() if self._recorder is None else self._recorder.information()
 
     @property
     def routine(self) -> int:
         """Address of the routine; valid until `close`."""
-        return self._open().routine()
+        return _bridge.address(self.information.CallbackRoutine)
 
     @property
     def param(self) -> int:
         """CallbackParam that goes with `routine`, as an address; valid until `close`."""
-        return self._open().param()
+        return _bridge.address(self.information.CallbackParam)
+
+    @property
+    def recording(self) -> Recording | None:
+        """What was asked and answered since it was made or reset, or since the dump of `write_dump` began.
+
+        None without `record`. A copy, as large as the recording; better not taken while an engine waits for answers.
+        Valid until `close`, as all else; what it returned lives on.
+        """
+        self._open()
+        return None if self._recorder is None else recording_of(self._recorder)
 
     @property
     def counters(self) -> Counters:
@@ -234,6 +252,8 @@ class Callback:
             A dump is using it.
         """
         self._open().reset()
+        if self._recorder is not None:
+            self._recorder.clear()
 
     def raise_error(self) -> None:
         """Raise the exception a hook raised during the last dump, or the fault of the routine itself.
@@ -279,6 +299,23 @@ class Callback:
 
     def __reduce__(self) -> Any:
         raise TypeError("a Callback cannot be pickled or copied; its filter can")
+
+
+def record_limit(record: bool | int) -> int | None:
+    """The limit in bytes that `record` asks for: 0 is the default, None is no recording."""
+    if record is True:
+        return 0
+    if not isinstance(record, int):
+        raise TypeError(f"record must be True, False or a number of bytes, not {record!r}")
+    if not 0 <= record < 1 << 63:
+        raise ValueError(f"record must be a number of bytes, not {record}")
+    return int(record) or None
+
+
+def recording_of(recorder: _bridge_replay.NativeRecorder, engine: str = "") -> Recording:
+    """What a recorder has kept."""
+    packed, extensions, dropped = recorder.read()
+    return Recording._of(packed, engine, "", extensions, dropped)
 
 
 _CANCEL = (CallbackType.CANCEL,)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-from . import _bridge, sinks, targets
-from .callback import Callback, Routine
+from . import _bridge, _bridge_replay, sinks, targets
+from .callback import Callback, Routine, record_limit, recording_of
 from .enums import CallbackType, DumpType, Phase
 from .errors import Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter, Rule
@@ -120,6 +120,7 @@ def write_dump(
     dontdump: DontDump = "honour",
     fsync: bool = False,
     strict: bool = False,
+    record: bool | int = False,
     options: EngineOptions | None = None,
 ) -> DumpReport:
     """Write a minidump of a live process.
@@ -164,6 +165,9 @@ def write_dump(
         Flush file and directory to the disk before the dump counts as written.
     strict
         What this engine cannot honour is an error instead of a note in the report.
+    record
+        Keep what the engine asked and what was answered in `DumpReport.recording`: True, or the most bytes it may take
+        (True is 256 MiB). Each call then takes a lock and may allocate, while the target stands.
     options
         Limits of the engine.
 
@@ -207,8 +211,9 @@ def write_dump(
     True
     """
     request = _Request(
-        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False
-    )
+        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
+        record=record,
+    )  # fmt: skip
     return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
 
 
@@ -225,6 +230,7 @@ def plan_dump(
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
     strict: bool = False,
+    record: bool | int = False,
     options: EngineOptions | None = None,
 ) -> DumpPlan:
     """Say what `write_dump` would write, per region and per rule, without reading memory or writing anything.
@@ -237,8 +243,9 @@ def plan_dump(
         Like a `DumpReport`, of a dump to a regular file.
     """
     request = _Request(
-        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True
-    )
+        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
+        record=record,
+    )  # fmt: skip
     target = targets.resolve(process)
     report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
     assert isinstance(report, DumpPlan)
@@ -311,8 +318,10 @@ class _Request:
     plan_only: bool
     notes: tuple[str, ...] = ()
     io: Any = None
+    record: bool | int = False
 
     def __post_init__(self) -> None:
+        record_limit(self.record)
         if self.filter is not None and self.callback is not None:
             raise ValueError("give filter or callback: a Callback has a filter of its own")
         if self.filter is not None and not isinstance(self.filter, Filter):
@@ -393,12 +402,14 @@ def _run(
         native, hooks = callback._open(), callback._hooks
     if hooks is not None:
         hooks.take_error()
+    recorder = _recorder(request, callback)
 
     job = _bridge.Job(
         native,
         request.engine(filter),
         _job_options(request, target, sink, timer),
         routine=(callback.routine, callback.param) if isinstance(callback, Routine) else None,
+        recorder=recorder,
         fake=fake,
     )
     ended = False
@@ -410,7 +421,7 @@ def _run(
         error = error or job.error()
         if error is not None:
             raise error
-        report = _report(job, filter, request)
+        report = _report(job, filter, request, recorder)
         if progress is not None:
             progress(_progress(job))
         return report
@@ -426,6 +437,15 @@ def _run(
 
 
 _EVERYTHING = Filter()
+
+
+def _recorder(request: _Request, callback: Callback | Routine) -> _bridge_replay.NativeRecorder | None:
+    """What records this dump: the recorder of the callback, or one of its own."""
+    if isinstance(callback, Callback) and callback._recorder is not None:
+        callback._recorder.clear()
+        return callback._recorder
+    limit = record_limit(request.record)
+    return None if limit is None else _bridge_replay.NativeRecorder(limit)
 
 
 def _job_options(request: _Request, target: targets.Target | None, sink: sinks.Sink, timer: _Timer) -> dict[str, Any]:
@@ -499,7 +519,9 @@ def _progress(job: _bridge.Job) -> Progress:
     )
 
 
-def _report(job: _bridge.Job, filter: Filter | None, request: _Request) -> DumpReport:
+def _report(
+    job: _bridge.Job, filter: Filter | None, request: _Request, recorder: _bridge_replay.NativeRecorder | None
+) -> DumpReport:
     raw = job.report()
     rules: list[RuleBytes] = []
     if filter is not None:
@@ -518,4 +540,9 @@ def _report(job: _bridge.Job, filter: Filter | None, request: _Request) -> DumpR
             )
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
-    return (DumpPlan if request.plan_only else DumpReport)(rules=tuple(rules), notes=request.notes, **raw._asdict())
+    return (DumpPlan if request.plan_only else DumpReport)(
+        rules=tuple(rules),
+        notes=request.notes,
+        recording=None if recorder is None else recording_of(recorder, "minidump_cffi"),
+        **raw._asdict(),
+    )

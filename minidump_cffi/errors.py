@@ -16,6 +16,7 @@ is an `OSError` too and carries its ``errno``, so that code written for `OSError
     +-- Cancelled                                 somebody asked the dump to end
     +-- DeadlineExceeded    (TimeoutError)        `deadline` or `max_stop` passed
     +-- CallbackError                             the callback broke the protocol, is closed or in use
+        +-- ReplayMismatch                        a replay got another answer than the recording has
 
 A wrong argument of a function is a plain `ValueError` or `TypeError`, as everywhere in Python.
 """
@@ -36,6 +37,7 @@ __all__ = [
     "FilterWarning",
     "FormatError",
     "ReadError",
+    "ReplayMismatch",
     "SinkError",
     "TargetError",
     "TargetGone",
@@ -179,7 +181,22 @@ class SinkError(DumpError, OSError):
 
 
 class FormatError(DumpError, ValueError):
-    """Input that is no dump, or a dump that cannot be expressed in the file format."""
+    """Input that is no dump or no recording, or a dump that cannot be expressed in the file format.
+
+    Attributes
+    ----------
+    filename : str or None
+        The file, where that is known.
+    lineno : int or None
+        Line in it, from 1, if it is a text.
+    """
+
+    def __init__(
+        self, message: str = "", *, filename: str | None = None, lineno: int | None = None, **details: Any
+    ) -> None:
+        super().__init__(message, **details)
+        self.filename = filename
+        self.lineno = lineno
 
 
 class Cancelled(DumpError):
@@ -192,6 +209,13 @@ class DeadlineExceeded(DumpError, TimeoutError):
 
 class CallbackError(DumpError):
     """The callback answered what the protocol forbids, or it is closed, or another dump uses it."""
+
+
+class ReplayMismatch(CallbackError):
+    """A replay got another answer than the recording has, or the callback wrote where it must not.
+
+    `index` is the number of the call, from 0, `callback_type` its type; the message says what differs.
+    """
 
 
 class FilterWarning(UserWarning):

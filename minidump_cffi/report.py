@@ -28,6 +28,7 @@ from .enums import (
     Stream,
     ThreadFlags,
 )
+from .recording import Recording
 
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Region", "RuleBytes", "Thread"]
 
@@ -195,6 +196,8 @@ class DumpReport:
         Entries of the directory.
     rules : tuple of RuleBytes
         What each rule decided; the last entry is the default. Empty if a foreign routine decided.
+    recording : Recording or None
+        What the engine asked and what was answered, if that was asked for.
     """
 
     _planned = False
@@ -212,6 +215,7 @@ class DumpReport:
         names: bytes = b"",
         rules: tuple[RuleBytes, ...] = (),
         notes: tuple[str, ...] = (),
+        recording: Recording | None = None,
     ) -> None:
         raw = {
             "regions": regions,
@@ -227,6 +231,7 @@ class DumpReport:
             "_calls": calls,
             "_notes": notes,
             "rules": rules,
+            "recording": recording,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "frozen": numbers["frozen_ns"] / 1e9,
@@ -262,6 +267,7 @@ class DumpReport:
     omitted_streams: Stream
     streams: int
     rules: tuple[RuleBytes, ...]
+    recording: Recording | None
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
     _calls: tuple[int, ...]
@@ -279,12 +285,13 @@ class DumpReport:
             "calls": self._calls,
             "rules": self.rules,
             "notes": self._notes,
+            "recording": self.recording,
             **self._raw,
         }
         return _restore, (self.__class__, state)
 
     def _key(self) -> tuple[Any, ...]:
-        return self._numbers, self._calls, self._raw, self.rules, self._notes
+        return self._numbers, self._calls, self._raw, self.rules, self._notes, self.recording
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DumpReport) or other.__class__ is not self.__class__:
@@ -384,7 +391,10 @@ class DumpReport:
     @property
     def messages(self) -> tuple[str, ...]:
         """The warnings in words, and what of the request this engine cannot honour."""
-        return self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & self.warnings)
+        texts = self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & self.warnings)
+        if self.recording is not None and self.recording.dropped:
+            texts += (f"the recording ends early: {self.recording.dropped} calls did not fit into its limit",)
+        return texts
 
     def to_dict(self) -> dict[str, Any]:
         r"""Everything as dicts, lists, texts and numbers, ready for JSON.

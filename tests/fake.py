@@ -131,7 +131,8 @@ def _request(type: int, options: dict[str, Any], plan_only: bool) -> dumping._Re
     names = ("filter", "callback", "deadline", "max_stop", "stop_timeout", "untouched", "dontdump", "fsync", "strict")
     defaults = {"untouched": "auto", "dontdump": "honour", "fsync": False, "strict": False}
     values = [options.pop(name, defaults.get(name)) for name in names]
-    return dumping._Request(type, *values, options.pop("options", None), plan_only)
+    record = options.pop("record", False)
+    return dumping._Request(type, *values, options.pop("options", None), plan_only, record=record)
 
 
 def write(target: Target, file: Any, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:

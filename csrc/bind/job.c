@@ -229,6 +229,8 @@ mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err) {
     mdc_monitor_init(&job->monitor, deadline);
 
     bool ready = open_sink(job, err) == MDC_OK && pair(job, err) == MDC_OK;
+    if (ready && spec->recorder != NULL)
+        mdc_recorder_attach(spec->recorder, job->spec.engine.extensions, &job->spec.engine.callback);
     if (ready && spec->fake != NULL) {
         job->source = mdc_fake_new(spec->fake, err);
         ready = job->source != NULL;

@@ -9,6 +9,7 @@
 
 #include "../api/callback.h"
 #include "../api/engine.h"
+#include "../callback/record.h"
 #include "../linux/access.h"
 #include "../source/fake.h"
 
@@ -29,6 +30,7 @@ typedef struct mdc_job_spec {
     int32_t sink;             /* MDC_SINK_* */
     int32_t fd;               /* MDC_SINK_FD: duplicated by the job */
     uint64_t memory_limit;    /* MDC_SINK_MEMORY: bytes */
+    mdc_recorder *recorder;   /* NULL, or what stands between engine and callee; must outlive the job */
 } mdc_job_spec;
 
 typedef struct mdc_job mdc_job;

@@ -1,0 +1,127 @@
+"""The part of `_bridge` for recordings and replays."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from . import errors
+from ._bridge import NativeCallback, _owned, exception, new_error
+from ._native import ffi, lib
+
+ANSWER_SIZE = 60
+"""Bytes of mdc_replay_answer; C asserts it."""
+
+
+class NativeRecorder:
+    """A routine in front of another one that keeps calls and answers. It holds the callback it stands in front of."""
+
+    __slots__ = ("_callback", "_maker", "pointer")
+
+    def __init__(self, limit: int = 0, callback: NativeCallback | None = None) -> None:
+        options = ffi.new("mdc_recorder_options *")
+        options.limit = limit
+        # The key of the digests is known to nobody, and gone with the recorder.
+        options.key0, options.key1 = secrets.randbits(64), secrets.randbits(64) | 1
+        error = new_error()
+        pointer = lib.mdc_recorder_new(options, error)
+        if pointer == ffi.NULL:
+            raise exception(error)
+        self.pointer = _owned(pointer, lib.mdc_recorder_free)
+        self._maker = os.getpid()
+        self._callback = callback
+        if callback is not None:
+            information = ffi.new("MINIDUMP_CALLBACK_INFORMATION *", callback.information()[0])
+            lib.mdc_recorder_attach(self.pointer, 0, information)
+
+    def _check_process(self) -> None:
+        # The lock may be held by a thread that the child does not have.
+        if self._maker != os.getpid():
+            raise errors.CallbackError("this recording was made before the process was forked")
+
+    def information(self) -> Any:
+        return lib.mdc_recorder_information(self.pointer)
+
+    def clear(self) -> None:
+        self._check_process()
+        lib.mdc_recorder_clear(self.pointer)
+
+    def read(self) -> tuple[bytes, int, int]:
+        """The records, the extensions in force, and how many calls are missing at the end."""
+        self._check_process()
+        state = lib.mdc_recorder_read(self.pointer)
+        data = bytearray(state.bytes)
+        size = lib.mdc_recorder_copy(self.pointer, ffi.from_buffer("uint8_t[]", data), len(data)) if data else 0
+        return bytes(data[:size]), state.extensions, state.dropped
+
+
+class Outcome(NamedTuple):
+    answers: bytes
+    calls: int
+    violations: int
+    elapsed_ns: int
+
+
+def run(packed: bytes, count: int, routine: int, param: int, options: Mapping[str, int]) -> Outcome:
+    """Send records to a routine."""
+    # A copy: an object of bytes need not be aligned, and a callee must not be able to change it.
+    records = ffi.new("uint64_t[]", max(1, len(packed) // 8))
+    ffi.memmove(records, packed, len(packed))
+    native = ffi.new("mdc_replay_options *")
+    for name, value in options.items():
+        setattr(native, name, value)
+    answers = bytearray(max(1, count * ANSWER_SIZE))
+    result, error = ffi.new("mdc_replay_result *"), new_error()
+    status = lib.mdc_replay_run(
+        ffi.cast("uint8_t *", records),
+        len(packed),
+        ffi.cast("MINIDUMP_CALLBACK_ROUTINE", routine),
+        ffi.cast("void *", param),
+        native,
+        ffi.cast("mdc_replay_answer *", ffi.from_buffer(answers)),
+        count,
+        result,
+        error,
+    )
+    if status != lib.MDC_OK:
+        raise exception(error)
+    return Outcome(bytes(answers[: count * ANSWER_SIZE]), result.calls, result.violations, result.elapsed_ns)
+
+
+def borrow(callback: NativeCallback, extensions: int) -> None:
+    """Take a callback as a dump does, from its beginning."""
+    error = new_error()
+    if lib.mdc_callback_acquire(callback.pointer, error) != lib.MDC_OK:
+        raise exception(error)
+    try:
+        callback.reset()
+        callback.set_host(extensions)
+    except BaseException:
+        lib.mdc_callback_release(callback.pointer)
+        raise
+
+
+def give_back(callback: NativeCallback) -> None:
+    """End what `borrow` began."""
+    lib.mdc_callback_release(callback.pointer)
+
+
+def address(function: object) -> int | None:
+    """Address of a number, a ctypes function or pointer, or a cffi function pointer; None for anything else."""
+    if isinstance(function, int) and not isinstance(function, bool):
+        return function if 0 <= function < 1 << 64 else None
+    if function is None or isinstance(function, (str, bytes)):  # ctypes would take them
+        return None
+    if isinstance(function, ffi.CData):
+        try:
+            return int(ffi.cast("uintptr_t", function))
+        except TypeError:  # a struct
+            return None
+    import ctypes
+
+    try:
+        return ctypes.cast(cast("ctypes.c_void_p", function), ctypes.c_void_p).value or 0
+    except (ctypes.ArgumentError, TypeError):
+        return None

@@ -1,0 +1,285 @@
+"""Driving any callback with a recorded or made-up sequence, as an engine would."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias, overload
+
+from . import _bridge_replay, _calls
+from .callback import Callback, Routine
+from .enums import CallbackType
+from .errors import ReplayMismatch
+from .recording import Call, Recording
+
+__all__ = ["Answer", "Answers", "Replay", "ReplayFault"]
+
+Callee: TypeAlias = Any
+"""A `Callback`, a `Routine`, a pair of addresses, a ctypes function or a cffi function."""
+
+_ANSWER = struct.Struct("=iI52s")
+_WRONG, _CHANGED = 0x0F, 0x10
+
+
+class ReplayFault(enum.IntFlag):
+    """Where a callback wrote that it must not: in a dump it would have been the engine's own memory."""
+
+    BEYOND_MEMBER = 0x01
+    BEYOND_OUTPUT = 0x02
+    BEYOND_BUFFER = 0x04
+    READ_ONLY = 0x08
+
+
+_WORDS = {
+    ReplayFault.BEYOND_MEMBER: "to the output beyond the member of the type",
+    ReplayFault.BEYOND_OUTPUT: "behind the 52 bytes of the output",
+    ReplayFault.BEYOND_BUFFER: "behind the end of the buffer",
+    ReplayFault.READ_ONLY: "into the buffer of IoWriteAll",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a callback answered to one call.
+
+    Attributes
+    ----------
+    index : int
+        Number of the call, from 0.
+    type : CallbackType or int
+        Of the call.
+    returned : int
+        What the routine returned; 0 is FALSE.
+    after : Mapping
+        Fields of the output's member of the type, after the call.
+    faults : ReplayFault
+        Where it wrote that it must not; 0 if it kept to its member.
+    changed : bool
+        Whether it wrote into the buffer of VmPreRead or VmPostRead, as it may.
+    """
+
+    index: int
+    type: CallbackType | int
+    returned: int
+    after: Mapping[str, int]
+    faults: ReplayFault
+    changed: bool
+
+    def __hash__(self) -> int:
+        return hash((self.index, self.type, self.returned, tuple(self.after.values())))
+
+
+class Answers(Sequence[Answer]):
+    """What a callback answered, call by call.
+
+    Attributes
+    ----------
+    calls : int
+        Calls that were made, all repetitions together.
+    violations : int
+        How many of them wrote where they must not.
+    elapsed : float
+        Seconds the replay took.
+    """
+
+    __slots__ = ("_data", "_recording", "calls", "elapsed", "violations")
+
+    def __init__(self, recording: Recording, outcome: _bridge_replay.Outcome) -> None:
+        self._recording = recording
+        self._data = outcome.answers
+        self.calls = outcome.calls
+        self.violations = outcome.violations
+        self.elapsed = outcome.elapsed_ns / 1e9
+
+    @property
+    def wrong(self) -> tuple[Answer, ...]:
+        """The answers that wrote where they must not, of the last repetition."""
+        size = _bridge_replay.ANSWER_SIZE
+        found = (at for at in range(len(self)) if self._data[size * at + 4] & _WRONG)
+        return tuple(map(self.__getitem__, found))
+
+    def __len__(self) -> int:
+        return len(self._data) // _bridge_replay.ANSWER_SIZE
+
+    def __iter__(self) -> Iterator[Answer]:
+        return map(self.__getitem__, range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int, /) -> Answer: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> tuple[Answer, ...]: ...
+    def __getitem__(self, index: int | slice, /) -> Answer | tuple[Answer, ...]:
+        numbers = range(len(self))[index]
+        return self._at(numbers) if isinstance(numbers, int) else tuple(map(self._at, numbers))
+
+    def _at(self, number: int) -> Answer:
+        returned, flags, output = _ANSWER.unpack_from(self._data, number * _ANSWER.size)
+        type = self._recording.type_of(number)
+        return Answer(
+            index=number,
+            type=type,
+            returned=returned,
+            after=MappingProxyType(_calls.output_member(type).unpack(output)),
+            faults=ReplayFault(flags & _WRONG),
+            changed=bool(flags & _CHANGED),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Answers):
+            return NotImplemented
+        return self._data == other._data and self._recording == other._recording
+
+    def __hash__(self) -> int:
+        return hash(self._data)
+
+    def __repr__(self) -> str:
+        wrong = f", {self.violations} wrote where they must not" if self.violations else ""
+        return f"<Answers: {self.calls} calls in {self.elapsed:.6f} s{wrong}>"
+
+
+class Replay:
+    """A sequence of calls that can be sent to any callback, at the speed of C.
+
+    Each call gets real structs: the type's member as recorded, all else poisoned. IoWriteAll, VmPreRead and VmPostRead
+    get real buffers, filled with one byte, as recordings hold no memory.
+
+    Parameters
+    ----------
+    calls
+        A `Recording`, or any `Call` objects.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Call, Callback, Filter
+    >>> replay = Replay([Call(CallbackType.INCLUDE_THREAD, {"ThreadId": tid}) for tid in (7, 8)])
+    >>> with Callback(Filter(threads_exclude=[8])) as callback:
+    ...     [answer.returned for answer in replay.run(callback)]
+    [1, 0]
+    """
+
+    def __init__(self, calls: Recording | Iterable[Call]) -> None:
+        self.recording = calls if isinstance(calls, Recording) else Recording(calls)
+
+    @classmethod
+    def from_jsonl(cls, source: str | os.PathLike[str]) -> Replay:
+        """Read a recording from a file, or from a text (see `Recording.from_jsonl`)."""
+        return cls(Recording.from_jsonl(source))
+
+    def __len__(self) -> int:
+        return len(self.recording)
+
+    def __repr__(self) -> str:
+        return f"<Replay of {self.recording!r}>"
+
+    def run(
+        self, callback: Callee, *, repeat: int = 1, fill: int = 0, garbage: int = 0, buffer_max: int = 0
+    ) -> Answers:
+        """Send all calls, one after the other, whatever is answered.
+
+        Parameters
+        ----------
+        callback
+            A `Callback`, which begins anew, as with a dump; a `Routine`; a pair of routine and parameter; or the
+            routine alone. Routines and parameters are addresses, ctypes functions or pointers, or cffi pointers.
+        repeat
+            How often the whole sequence is sent. The answers are those of the last time.
+        fill
+            The byte that buffers are filled with.
+        garbage
+            Not 0: seed of what stands in all bytes of the input that the type of the call does not use.
+        buffer_max
+            Largest buffer a call may ask for, bytes; 0 is 64 MiB.
+
+        Raises
+        ------
+        CallbackError
+            The callback is closed or in use, or a table of it overflowed.
+        ValueError
+            A call asks for too large a buffer.
+        TypeError
+            Not a callback.
+        Exception
+            Whatever a hook raised.
+        """
+        if not isinstance(repeat, int) or repeat < 1:
+            raise ValueError(f"repeat must be a number above 0, not {repeat!r}")
+        if not 0 <= fill <= 255:
+            raise ValueError(f"fill must be a byte, not {fill!r}")
+        options = {
+            "repeat": _calls.number("repeat", repeat, 64),
+            "fill": fill,
+            "garbage": _calls.number("garbage", garbage, 64),
+            "buffer_max": _calls.number("buffer_max", buffer_max, 64),
+        }
+        if not isinstance(callback, Callback):
+            return self._send(*_pair(callback), options)
+        native = callback._open()
+        # The hold-back is the engine's doing; a callback only has to know what it can be asked.
+        _bridge_replay.borrow(native, int(self.recording.extensions))
+        try:
+            if callback._recorder is not None:
+                callback._recorder.clear()
+            answers = self._send(callback.routine, callback.param, options)
+        finally:
+            _bridge_replay.give_back(native)
+        callback.raise_error()
+        return answers
+
+    def _send(self, routine: int, param: int, options: Mapping[str, int]) -> Answers:
+        outcome = _bridge_replay.run(self.recording._packed, len(self.recording), routine, param, options)
+        return Answers(self.recording, outcome)
+
+    def check(self, callback: Callee, *, fill: int = 0, garbage: int = 0, buffer_max: int = 0) -> Answers:
+        """Send all calls, and compare the answers with those of the recording, where it has any.
+
+        Parameters and exceptions are those of `run`.
+
+        Raises
+        ------
+        ReplayMismatch
+            An answer differs, or the callback wrote where it must not. Names the first such call.
+        """
+        answers = self.run(callback, fill=fill, garbage=garbage, buffer_max=buffer_max)
+        for answer, call in zip(answers, self.recording, strict=True):
+            different = _difference(call, answer)
+            if different:
+                type = call.type
+                raise ReplayMismatch(
+                    f"call {answer.index}, {_calls.label(type)}: {different}",
+                    index=answer.index,
+                    callback_type=type if isinstance(type, CallbackType) else None,
+                )
+        return answers
+
+
+def _difference(call: Call, answer: Answer) -> str:
+    """What is wrong with an answer; nothing if it is as recorded."""
+    if answer.faults:
+        return "the callback wrote " + " and ".join(_WORDS[fault] for fault in answer.faults)
+    if call.returned is not None and bool(call.returned) != bool(answer.returned):
+        return f"returned {'TRUE' if answer.returned else 'FALSE'}, recorded {'TRUE' if call.returned else 'FALSE'}"
+    if call.after is None or call.after == answer.after:
+        return ""
+    return ", ".join(
+        f"{name} is {answer.after[name]:#x}, recorded {value:#x}"
+        for name, value in call.after.items()
+        if answer.after[name] != value
+    )
+
+
+def _pair(callback: object) -> tuple[int, int]:
+    """Addresses of a foreign routine and its parameter."""
+    if isinstance(callback, Routine):
+        return callback.routine, callback.param
+    both = callback if isinstance(callback, tuple) else (callback, 0)
+    if len(both) == 2 and not isinstance(callback, int):
+        routine, param = map(_bridge_replay.address, both)
+        if routine and param is not None:
+            return routine, param
+    raise TypeError(
+        f"callback must be a Callback, a Routine, a pair of addresses, a ctypes or a cffi function, not {callback!r}"
+    )
