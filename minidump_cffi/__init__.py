@@ -41,6 +41,7 @@ from .errors import (
     FilterWarning,
     FormatError,
     ReadError,
+    ReplayMismatch,
     SinkError,
     TargetError,
     TargetGone,
@@ -59,6 +60,8 @@ from .filters import (
     module,
     thread,
 )
+from .recording import Call, Extension, Recording
+from .replay import Answer, Answers, Replay, ReplayFault
 from .report import DumpPlan, DumpReport, Extent, Gap, Module, Region, RuleBytes, Thread
 from .targets import Handle, PidFd
 
@@ -67,6 +70,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Access",
     "AccessDenied",
+    "Answer",
+    "Answers",
+    "Call",
     "Callback",
     "CallbackError",
     "CallbackType",
@@ -79,6 +85,7 @@ __all__ = [
     "DumpType",
     "DumpWarning",
     "EngineOptions",
+    "Extension",
     "Extent",
     "ExtentFlags",
     "Filter",
@@ -101,8 +108,12 @@ __all__ = [
     "Progress",
     "RangeRules",
     "ReadError",
+    "Recording",
     "Region",
     "RegionFlags",
+    "Replay",
+    "ReplayFault",
+    "ReplayMismatch",
     "Routine",
     "Rule",
     "RuleBytes",
