@@ -21,7 +21,7 @@ class Contest:
 
     baseline: str
     times: dict[str, list[float]] = field(default_factory=dict)
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def ratio(self, who: str, other: str | None = None) -> float:
         """Median time over the baseline's median time."""
@@ -42,20 +42,26 @@ class Contest:
             "iqr_s": quartiles[2] - quartiles[0],
             "ratio": self.ratio(who),
             "paired_ratio": self.paired_ratio(who),
-            **self.notes.get(who, {}),
+            **{key: statistics.median(note[key] for note in self.notes[who]) for key in self.notes[who][0]},
         }
 
 
 def hold(
-    competitors: Mapping[str, Callable[[], tuple[float, dict[str, Any]]]], *, baseline: str, rounds: int, seed: int = 7
+    competitors: Mapping[str, Callable[[], tuple[float, dict[str, float]]]],
+    *,
+    baseline: str,
+    rounds: int,
+    seed: int = 7,
 ) -> Contest:
     """Run every competitor once per round in random order.
 
-    A competitor makes its own fresh target, times only the work itself, and returns the seconds and notes (the notes
-    of the last round are kept). One more round before the others is thrown away: it warms caches and allocators.
+    A competitor makes its own fresh target, times only the work itself, and returns the seconds and notes, which are
+    numbers with the same names in every round. One more round before the others is thrown away: it warms caches and
+    allocators.
     """
-    contest = Contest(baseline=baseline, times={name: [] for name in competitors})
-    order = list(competitors)
+    names = list(competitors)
+    contest = Contest(baseline=baseline, times={name: [] for name in names}, notes={name: [] for name in names})
+    order = list(names)
     shuffle = random.Random(seed).shuffle
     for number in range(-1, rounds):
         shuffle(order)
@@ -63,7 +69,7 @@ def hold(
             seconds, notes = competitors[name]()
             if number >= 0:
                 contest.times[name].append(seconds)
-            contest.notes[name] = notes
+                contest.notes[name].append(notes)
     return contest
 
 

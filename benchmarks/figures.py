@@ -87,10 +87,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _who(bench: Bench) -> str:
     params = bench.get("params") or {}
-    for key in ("who", "order"):
-        if key in params:
-            return str(params[key])
-    return str(bench.get("param") or "minidump_cffi")
+    name = str(params.get("who") or bench.get("param") or "minidump_cffi")
+    return f"{int(name):,}" if name.isdecimal() else name
 
 
 def _contest(benches: list[Bench]) -> str:

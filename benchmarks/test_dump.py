@@ -21,7 +21,7 @@ from setting import MIB, SIZES, Programs, Sizes, Spawn
 
 import minidump_cffi as md
 
-Result = tuple[float, dict[str, Any]]
+Result = tuple[float, dict[str, float]]
 
 #: name -> kind of target and its numbers, the competitor everything is compared with, MiB to warm up
 SCENARIOS: dict[str, tuple[tuple[Any, ...], str, int]] = {
