@@ -260,7 +260,8 @@ def test_odd_names(name: bytes, tmp_path: Path) -> None:
     with file_rules.DumpFile(path) as dump:
         (_, _, text, _), *_ = dump.modules()
     assert len(text.encode("utf-16-le")) // 2 <= 1024
-    assert text.endswith(name[-6:].decode("utf-8", "replace")[-1])
+    last = name[-6:].decode("utf-8", "replace")[-1]
+    assert text.endswith(last if last <= "\uffff" else "\ufffd")  # Breakpad cannot read surrogate pairs
 
 
 def test_untouched_memory_of_every_kind(tmp_path: Path) -> None:

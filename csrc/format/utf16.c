@@ -1,6 +1,8 @@
 /* UTF-8 to UTF-16 (see utf16.h). */
 #include "utf16.h"
 
+#include <stdbool.h>
+
 enum { ODD_BYTE = -1 };
 
 /* The character at bytes[0], and how many bytes it has. ODD_BYTE and 1 for what is no UTF-8: overlong forms,
@@ -22,27 +24,14 @@ static int32_t decode(const uint8_t *bytes, size_t size, size_t *length) {
     return code;
 }
 
-static size_t put(uint16_t *out, int32_t code) {
-    if (code < 0x10000) {
-        out[0] = (uint16_t)code;
-        return 1;
-    }
-    out[0] = (uint16_t)(0xD800 + ((code - 0x10000) >> 10));
-    out[1] = (uint16_t)(0xDC00 + ((code - 0x10000) & 0x3FF));
-    return 2;
-}
-
 size_t mdc_utf16_text(const uint8_t *bytes, size_t size, uint16_t *out, size_t room) {
-    size_t units = 0, length;
-    for (size_t at = 0; at < size; at += length) units += decode(bytes + at, size - at, &length) >= 0x10000 ? 2 : 1;
-    size_t written = 0;
-    for (size_t at = 0; at < size; at += length) {
+    size_t units = 0, written = 0, length;
+    for (size_t at = 0; at < size; at += length, units++) (void)decode(bytes + at, size - at, &length);
+    for (size_t at = 0; at < size; at += length, units--) {
         int32_t code = decode(bytes + at, size - at, &length);
-        size_t need = code >= 0x10000 ? 2 : 1;
-        if (units <= room)
-            written += put(out + written, code == ODD_BYTE || code == 0 ? 0xFFFD : code);
-        else
-            units -= need; /* of the head, which goes */
+        if (units > room) continue; /* of the head, which goes */
+        bool plain = code != ODD_BYTE && code != 0 && code < 0x10000;
+        out[written++] = plain ? (uint16_t)code : 0xFFFD;
     }
     return written;
 }
@@ -51,7 +40,12 @@ size_t mdc_utf16_path(const uint8_t *bytes, size_t size, uint16_t *out) {
     size_t written = 0, length;
     for (size_t at = 0; at < size; at += length) {
         int32_t code = decode(bytes + at, size - at, &length);
-        written += put(out + written, code == ODD_BYTE ? 0xDC00 + bytes[at] : code);
+        if (code < 0x10000) {
+            out[written++] = (uint16_t)(code == ODD_BYTE ? 0xDC00 + bytes[at] : code);
+        } else {
+            out[written++] = (uint16_t)(0xD800 + ((code - 0x10000) >> 10));
+            out[written++] = (uint16_t)(0xDC00 + ((code - 0x10000) & 0x3FF));
+        }
     }
     out[written] = 0;
     return written;
