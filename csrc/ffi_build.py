@@ -1,12 +1,11 @@
 """Describes the extension minidump_cffi._native to cffi.
 
-The declarations are those of the C headers themselves: what stands between ``/* cdef: begin */`` and
-``/* cdef: end */`` is read by cffi as it is read by the compiler. Paths are relative to the project's root, as
-setuptools wants them.
+The declarations are those of the C headers themselves (see minidump_cffi/_cdef.py). Paths are relative to the project's
+root, as setuptools wants them.
 """
 
 import os
-import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -34,20 +33,8 @@ extern "Python" int32_t mdc_py_hook(void *, MINIDUMP_CALLBACK_INPUT *, MINIDUMP_
 """
 
 root = Path(__file__).resolve().parent.parent
+declarations = runpy.run_path(str(root / "minidump_cffi" / "_cdef.py"))["declarations"]
 failpoints = os.environ.get("MDC_FAILPOINTS") == "1"
-
-
-def declarations(header: str) -> str:
-    """The text of a header that cffi reads."""
-    text = (root / header).read_text(encoding="utf-8")
-    parts = re.findall(r"/\* cdef: begin \*/(.*?)/\* cdef: end \*/", text, re.DOTALL)
-    if not parts:
-        raise SystemExit(f"{header}: no text between the cdef markers")
-    text = re.sub(r"/\*.*?\*/", " ", "".join(parts), flags=re.DOTALL)
-    text = re.sub(r"\bMDC_CALL\b", "__stdcall" if sys.platform == "win32" else "", text)
-    # Padding is the compiler's business: cffi takes sizes and offsets from it ("...").
-    text = re.sub(r"\bMDC_THREAD_(PAD|TAIL)\b", "", text).replace("[MDC_CONTEXT_SIZE]", "[...]")
-    return re.sub(r"(typedef (?:struct|union) \w+ \{.*?)(\n\} \w+;)", r"\1\n    ...;\2", text, flags=re.DOTALL)
 
 
 def sources() -> list[str]:
@@ -59,7 +46,7 @@ def sources() -> list[str]:
 
 
 ffibuilder = FFI()
-ffibuilder.cdef("\n".join(map(declarations, HEADERS)) + HOOKS)
+ffibuilder.cdef("\n".join(declarations(root / header) for header in HEADERS) + HOOKS)
 if failpoints:
     ffibuilder.cdef("void mdc_failpoint_set(const char *spec);")
 ffibuilder.set_source(

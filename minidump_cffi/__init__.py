@@ -10,15 +10,19 @@ it, and an engine of this package drives that protocol over live Linux processes
 
 import logging
 
-from .callback import Callback, Counters, IoHandler, Routine
+from ._native import ffi
+from .building import ffibuilder, get_include
+from .callback import Callback, Counters, IoHandler
 from .dumping import EngineOptions, Progress, plan_dump, write_dump
 from .enums import (
     Access,
     CallbackType,
     DumpType,
     DumpWarning,
+    Extensions,
     ExtentFlags,
     GapReason,
+    HResult,
     Kind,
     MemoryProtect,
     MemoryState,
@@ -40,6 +44,7 @@ from .errors import (
     FilterError,
     FilterWarning,
     FormatError,
+    PluginError,
     ReadError,
     ReplayMismatch,
     SinkError,
@@ -60,10 +65,23 @@ from .filters import (
     module,
     thread,
 )
+from .foreign import PythonCallback, Routine
+from .plugins import Plugin
 from .recording import Call, Extension, Recording
 from .replay import Answer, Answers, Replay, ReplayFault
 from .report import DumpPlan, DumpReport, Extent, Gap, Module, Region, RuleBytes, Thread
 from .targets import Handle, PidFd
+from .views import (
+    Input,
+    IoInput,
+    MemoryInfo,
+    ModuleInput,
+    Output,
+    ReadFailureInput,
+    RegionFacts,
+    ThreadInput,
+    VmReadInput,
+)
 
 __version__ = "0.1.0"
 
@@ -86,6 +104,7 @@ __all__ = [
     "DumpWarning",
     "EngineOptions",
     "Extension",
+    "Extensions",
     "Extent",
     "ExtentFlags",
     "Filter",
@@ -94,22 +113,33 @@ __all__ = [
     "FormatError",
     "Gap",
     "GapReason",
+    "HResult",
     "Handle",
+    "Input",
     "IoHandler",
+    "IoInput",
     "Kind",
+    "MemoryInfo",
     "MemoryProtect",
     "MemoryState",
     "MemoryType",
     "Module",
+    "ModuleInput",
     "ModuleRule",
     "ModuleWrite",
+    "Output",
     "Phase",
     "PidFd",
+    "Plugin",
+    "PluginError",
     "Progress",
+    "PythonCallback",
     "RangeRules",
     "ReadError",
+    "ReadFailureInput",
     "Recording",
     "Region",
+    "RegionFacts",
     "RegionFlags",
     "Replay",
     "ReplayFault",
@@ -124,10 +154,15 @@ __all__ = [
     "TargetGone",
     "Thread",
     "ThreadFlags",
+    "ThreadInput",
     "ThreadRule",
     "ThreadWrite",
+    "VmReadInput",
     "exclude",
     "exclude_ranges",
+    "ffi",
+    "ffibuilder",
+    "get_include",
     "head",
     "include",
     "include_ranges",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -303,7 +304,7 @@ def mdc_py_hook(context: Any, input: Any, output: Any) -> int:
 class NativeCallback:
     """The trampoline with its per-dump state."""
 
-    __slots__ = ("_maker", "_native", "hooks", "pointer")
+    __slots__ = ("_maker", "_native", "_shown", "hooks", "pointer")
 
     def __init__(
         self,
@@ -326,7 +327,8 @@ class NativeCallback:
         if pointer == ffi.NULL:
             raise exception(error)
         # A callback that is busy is not freed; what it uses then lives on in _abandoned.
-        self.pointer = _owned(pointer, _free_callback)
+        self._shown = [False]
+        self.pointer = _owned(pointer, self._release())
         self.hooks = hooks
         if hooks is not None:
             hooks.callback = ffi.cast("mdc_callback *", pointer)
@@ -342,13 +344,49 @@ class NativeCallback:
             return
         error = new_error()
         ffi.gc(self.pointer, None)  # from here on nobody else frees it
-        if lib.mdc_callback_free(self.pointer, error) != lib.MDC_OK:
-            self.pointer = _owned(self.pointer, _free_callback)
+        free = lib.mdc_callback_retire if self._shown[0] else lib.mdc_callback_free
+        if free(self.pointer, error) != lib.MDC_OK:
+            self.pointer = _owned(self.pointer, self._release())
             raise exception(error)
         self.pointer = ffi.NULL
 
+    def _release(self) -> Callable[[Any], object]:
+        """What frees it with its object: an engine that was shown the addresses may still call them."""
+        shown, free, ending = self._shown, _free_callback, sys.is_finalizing
+
+        def release(raw: Any) -> None:
+            if ending():  # this module may be gone already, and the memory goes with the process
+                return
+            if shown[0]:
+                lib.mdc_callback_retire(raw, new_error())
+            else:
+                free(raw)
+
+        return release
+
     def information(self) -> Any:
+        self._shown[0] = True
         return lib.mdc_callback_information(self.pointer)
+
+    def addresses(self) -> tuple[int, int]:
+        """Routine and param, for an engine that is gone before this object is."""
+        found = lib.mdc_callback_information(self.pointer)
+        return int(ffi.cast("uintptr_t", found.CallbackRoutine)), int(ffi.cast("uintptr_t", found.CallbackParam))
+
+    def acquire(self, extensions: int) -> None:
+        """Begin a dump of an engine that is not paired with it by a job."""
+        error = new_error()
+        if lib.mdc_callback_acquire(self.pointer, error) != lib.MDC_OK:
+            raise exception(error)
+        try:
+            self.reset()
+            self.set_host(extensions)
+        except BaseException:
+            lib.mdc_callback_release(self.pointer)
+            raise
+
+    def release(self) -> None:
+        lib.mdc_callback_release(self.pointer)
 
     def set_host(self, extensions: int) -> None:
         error = new_error()
@@ -378,14 +416,49 @@ def _free_callback(raw: Any) -> None:
     lib.mdc_callback_free(raw, new_error())
 
 
-def address(pointer: Any) -> int:
+def view(pointer: Any, size: int, *, writable: bool = False) -> memoryview:
+    """Memory of C; read-only unless said otherwise."""
+    if not size:
+        return memoryview(b"")
+    found = memoryview(ffi.buffer(ffi.cast("uint8_t *", pointer), size))
+    return found if writable else found.toreadonly()
+
+
+def utf16(pointer: Any) -> str:
+    """A NUL-terminated UTF-16 text of C; bytes that are no UTF-8 are in it as os.fsdecode shows them."""
+    if pointer == ffi.NULL:
+        return ""
+    units = 0
+    while pointer[units]:
+        units += 1
+    return bytes(ffi.buffer(pointer, 2 * units)).decode("utf-16-le", "surrogatepass")
+
+
+def address(value: Any) -> int:
     """A pointer as a number."""
-    return int(ffi.cast("uintptr_t", pointer))
+    return int(ffi.cast("uintptr_t", value))
 
 
-def view(pointer: Any, size: int) -> memoryview:
-    """Read-only memory of C."""
-    return memoryview(ffi.buffer(pointer, size)).toreadonly()
+def as_pointer(value: int) -> Any:
+    """A number as a pointer."""
+    return ffi.cast("void *", value)
+
+
+def foreign_function(value: Any) -> int | None:
+    """The address of a cffi function pointer of any FFI; None for everything else."""
+    if not isinstance(value, ffi.CData):
+        return None
+    kind = ffi.typeof(value)
+    if kind.kind != "function":
+        return None
+    if len(kind.args) != 3:
+        raise ValueError(f"a callback routine takes three arguments, and {kind.cname} does not")
+    return address(value)
+
+
+def is_pointer(value: Any) -> bool:
+    """Whether it is a pointer of cffi."""
+    return isinstance(value, ffi.CData) and ffi.typeof(value).kind in ("pointer", "array", "function")
 
 
 def counters(raw: Any) -> dict[str, Any]:
@@ -444,6 +517,14 @@ _NUMBERS = (
     "omitted_streams",
 )
 
+
+class CalleeState(NamedTuple):
+    """Where a foreign callee is: number of its last call, and the type it is inside of, -1 if it is outside."""
+
+    call: int
+    type: int
+
+
 SINK_FD: int = lib.MDC_SINK_FD
 
 _abandoned: list[Any] = []
@@ -463,6 +544,7 @@ class Job:
         *,
         routine: tuple[int, int] | None = None,
         recorder: Any = None,
+        keep: object = None,
         fake: Any = None,
     ) -> None:
         spec = ffi.new("mdc_job_spec *")
@@ -471,6 +553,8 @@ class Job:
         for name, value in options.items():
             setattr(spec, name, value)
         if callback is not None:
+            if callback.pointer == ffi.NULL:
+                raise errors.CallbackError("this callback is closed")  # NULL would mean: keep everything
             spec.callback = callback.pointer
         if routine is not None:
             spec.engine.callback.CallbackRoutine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", routine[0])
@@ -480,7 +564,7 @@ class Job:
         if fake is not None:
             spec.fake = fake
         error = new_error()
-        self._keep = (callback, recorder, fake)
+        self._keep = (callback, keep, recorder, fake)
         self._maker = os.getpid()
         pointer = lib.mdc_job_start(spec, error)
         if pointer == ffi.NULL:
@@ -499,6 +583,11 @@ class Job:
         return RawProgress(
             raw.phase, bool(raw.stopped), raw.bytes_done, raw.bytes_total, raw.elapsed_ns / 1e9, bool(raw.aborted)
         )
+
+    def callee(self) -> CalleeState:
+        """Where a foreign callee is."""
+        raw = lib.mdc_job_callee(self.pointer)
+        return CalleeState(raw.call, raw.type)
 
     def error(self) -> Exception | None:
         """After it has ended: how; None if it succeeded."""

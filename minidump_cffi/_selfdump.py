@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import sinks, targets
-from .callback import Callback, Routine
 from .enums import Phase
 from .errors import Cancelled, DeadlineExceeded, DumpError, TargetError
+from .foreign import Callee
 
 if TYPE_CHECKING:
     from .dumping import Progress, _Request, _Timer
@@ -40,9 +40,10 @@ def run(
     """Dump this process into the sink, by another one."""
     from .dumping import GRACE, SLICE
 
-    if isinstance(request.callback, Routine):
+    callback = request.callback
+    if isinstance(callback, Callee) and callback.python is None:
         raise TargetError("our own process is dumped by another one, where the address of a Routine means nothing")
-    if request.io is not None or (request.callback is not None and request.callback.hook_types):
+    if request.io is not None or isinstance(callback, Callee) or (callback is not None and callback.hook_types):
         raise TargetError(
             "our own process is dumped by another one while all our threads stand: no Python hook can run; "
             "give on_cancel to the function, and an output that is a path, a descriptor or spooled"
@@ -50,7 +51,7 @@ def run(
     if not sys.executable:
         raise TargetError("our own process is dumped by another Python, and sys.executable does not say where that is")
     timer.check()
-    filter = request.callback.filter if isinstance(request.callback, Callback) else request.filter
+    filter = callback.filter if callback is not None else request.filter
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
     left = timer.left()

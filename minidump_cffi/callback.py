@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from . import _bridge, _bridge_replay
-from .enums import CallbackType
+from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
 from .filters import Filter
 from .recording import Recording
 
-__all__ = ["Callback", "Counters", "Hook", "IoHandler", "Routine"]
+__all__ = ["Callback", "Counters", "Hook", "IoHandler"]
 
 Hook: TypeAlias = Callable[[Any, Any], bool]
 """Answers one callback type in Python: gets MINIDUMP_CALLBACK_INPUT * and MINIDUMP_CALLBACK_OUTPUT * as cffi objects,
@@ -42,28 +43,6 @@ class IoHandler(Protocol):
 
     def finish(self) -> None:
         """Make the dump complete: everything has been written."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Routine:
-    """A callback routine from somewhere else: a C plug-in, ctypes.
-
-    It is called on a thread of the dump, while the target stands, and must keep to the plain protocol.
-
-    Attributes
-    ----------
-    routine : int
-        Address of a MINIDUMP_CALLBACK_ROUTINE; has to stay valid during the dump.
-    param : int
-        CallbackParam: an address or any number, 0 for NULL.
-    """
-
-    routine: int
-    param: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.routine < 1 << 64 or not 0 <= self.param < 1 << 64:
-            raise ValueError("routine and param are addresses, and routine is not 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +131,7 @@ class Callback:
         memory_piece: int = 0,
         record: bool | int = False,
     ) -> None:
-        self._filter = Filter() if filter is None else filter
-        if not isinstance(self._filter, Filter):
+        if filter is not None and not isinstance(filter, Filter):
             raise TypeError(f"filter must be a Filter, not {filter!r}")
         table: dict[int, Hook] = {}
         for number, hook in (hooks or {}).items():
@@ -169,17 +147,24 @@ class Callback:
             table[CallbackType.CANCEL] = _cancel_hook(on_cancel)
         if io is not None:
             table.update(_io_hooks(io))
-        self._hooks = _bridge.Hooks(table) if table else None
-        self._native: _bridge.NativeCallback | None = _bridge.NativeCallback(
-            self._filter._compiled(),
-            self._hooks,
+        self._set_up(
+            Filter() if filter is None else filter,
+            table,
+            record,
             module_capacity=module_capacity,
             name_capacity=name_capacity,
             memory_piece=memory_piece,
         )
+
+    def _set_up(self, filter: Filter, table: Mapping[int, Hook], record: bool | int = False, **capacities: int) -> None:
+        self._filter = filter
+        self._hooks = _bridge.Hooks(table) if table else None
+        self._native: _bridge.NativeCallback | None = _bridge.NativeCallback(
+            filter._compiled(), self._hooks, **capacities
+        )
         limit = record_limit(record)
-        self._recorder = None if limit is None else _bridge_replay.NativeRecorder(limit, self._native)
-        self._closing = threading.Lock()
+        self._recorder = None if limit is None else _bridge_replay.NativeRecorder(limit, self._open())
+        self._closing = threading.Lock()  # also held while a dump begins: it must not be freed under that
 
     def _open(self) -> _bridge.NativeCallback:
         native = self._native
@@ -207,7 +192,8 @@ class Callback:
     def information(self) -> Any:
         """MINIDUMP_CALLBACK_INFORMATION *, as a cffi object; valid until `close`."""
         native = self._open()
-        return native.information() if self._recorder is None else self._recorder.information()
+        shown = native.information()
+        return shown if self._recorder is None else self._recorder.information()
 
     @property
     def routine(self) -> int:
@@ -255,6 +241,36 @@ class Callback:
         if self._recorder is not None:
             self._recorder.clear()
 
+    @contextlib.contextmanager
+    def in_use(self, *, extensions: Extensions = PLAIN) -> Iterator[Callback]:
+        """For an engine that is not `write_dump`: around its whole dump.
+
+        Begins anew, and until the end nobody else can use or close it. Without this, `close` is refused only while a
+        call is inside the routine.
+
+        Parameters
+        ----------
+        extensions
+            What that engine speaks beyond the plain protocol; told to the routine for this dump only.
+
+        Raises
+        ------
+        CallbackError
+            A dump is using it, or it is closed.
+
+        Examples
+        --------
+        >>> with Callback() as callback, callback.in_use():
+        ...     pass  # let the engine call callback.routine with callback.param
+        """
+        with self._closing:
+            native = self._open()
+            native.acquire(int(extensions))
+        try:
+            yield self
+        finally:
+            native.release()
+
     def raise_error(self) -> None:
         """Raise the exception a hook raised during the last dump, or the fault of the routine itself.
 
@@ -273,6 +289,8 @@ class Callback:
 
     def close(self) -> None:
         """Free it. Closing twice is fine.
+
+        An engine that calls its addresses all the same is answered FALSE.
 
         Raises
         ------

@@ -6,17 +6,20 @@ second, so that Ctrl-C works, and runs `on_cancel` and `progress` between them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import stat
 import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from . import _bridge, _bridge_replay, sinks, targets
-from .callback import Callback, Routine, record_limit, recording_of
+from .callback import Callback, record_limit, recording_of
 from .enums import CallbackType, DumpType, Phase
-from .errors import Cancelled, DeadlineExceeded, DumpError
+from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter, Rule
+from .foreign import AnyCallback, Callee, resolve
 from .report import DumpPlan, DumpReport, RuleBytes
 
 __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
@@ -109,7 +112,7 @@ def write_dump(
     type: DumpType = DumpType.NORMAL,
     *,
     filter: Filter | None = None,
-    callback: Callback | Routine | None = None,
+    callback: AnyCallback | None = None,
     on_cancel: Callable[[], object] | None = None,
     progress: Callable[[Progress], object] | None = None,
     deadline: float | None = None,
@@ -143,7 +146,8 @@ def write_dump(
     filter
         What goes into it; None keeps everything.
     callback
-        Instead of `filter`: a `Callback`, or a `Routine` from somewhere else.
+        Instead of `filter`: a `Callback`, a `Plugin`, a `PythonCallback`, a `Routine`, a pair of addresses (routine,
+        param), a ctypes function or a cffi function pointer. All but the first see the plain protocol.
     on_cancel
         Called on this thread about ten times a second; returns true to cancel.
     progress
@@ -151,7 +155,8 @@ def write_dump(
     deadline
         Seconds for everything. Then the target is let go, the output removed and `DeadlineExceeded` raised.
     max_stop
-        Seconds the target may stand, likewise.
+        Seconds the target may stand, likewise. With a `Plugin` 30 unless said otherwise. A callback from somewhere else
+        that does not come back for so long is left behind, and named in the exception.
     stop_timeout
         Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers.
     spool
@@ -222,7 +227,7 @@ def plan_dump(
     type: DumpType = DumpType.NORMAL,
     *,
     filter: Filter | None = None,
-    callback: Callback | Routine | None = None,
+    callback: AnyCallback | None = None,
     on_cancel: Callable[[], object] | None = None,
     deadline: float | None = None,
     max_stop: float | None = None,
@@ -269,11 +274,27 @@ def _write(
             targets.check_consumer(target.pid, sink.fd)
         request.take_io(sink, file)
         report = _run(request, target, sink, timer, progress, fake=fake)
+        if isinstance(request.callback, Callee) and not _has_output(report, file, sink):
+            sink.discard()
+            return report._noted("the callback took the output; no file was made")
         sink.commit(timer.check)
     except BaseException:
         sink.discard()
         raise
     return report
+
+
+def _has_output(report: DumpReport, file: object, sink: sinks.Sink) -> bool:
+    """False if a callback took all the bytes and left nothing in the file that was to be written."""
+    taken = report.callbacks.get(CallbackType.IO_WRITE_ALL, 0) > 0
+    if file is None and not taken:
+        raise CallbackError(
+            "file is None, and the callback did not take the bytes", callback_type=CallbackType.IO_START
+        )
+    if not taken or sink.fd is None:
+        return True
+    about = os.fstat(sink.fd)
+    return not stat.S_ISREG(about.st_mode) or about.st_size > 0
 
 
 class _Timer:
@@ -306,7 +327,7 @@ class _Request:
 
     type: DumpType
     filter: Filter | None
-    callback: Callback | Routine | None
+    callback: AnyCallback | None
     deadline: float | None
     max_stop: float | None
     stop_timeout: float | None
@@ -322,12 +343,17 @@ class _Request:
 
     def __post_init__(self) -> None:
         record_limit(self.record)
-        if self.filter is not None and self.callback is not None:
-            raise ValueError("give filter or callback: a Callback has a filter of its own")
         if self.filter is not None and not isinstance(self.filter, Filter):
             raise TypeError(f"filter must be a Filter, not {self.filter!r}")
-        if self.callback is not None and not isinstance(self.callback, (Callback, Routine)):
-            raise TypeError(f"callback must be a Callback or a Routine, not {self.callback!r}")
+        if self.callback is not None:
+            self.callback = resolve(self.callback)
+        if self.filter is not None and isinstance(self.callback, Callee):
+            name = self.callback.name
+            raise ValueError(f"give filter or callback: the engine knows no filter, so {name} would decide alone")
+        if self.filter is not None and self.callback is not None:
+            raise ValueError("give filter or callback: a Callback has a filter of its own")
+        if isinstance(self.callback, Callee) and self.max_stop is None:
+            self.max_stop = self.callback.max_stop
         if isinstance(self.type, bool) or not isinstance(self.type, int):
             raise TypeError(f"type must be a DumpType, not {self.type!r}")
         if not 0 <= self.type <= _ALL_TYPES:
@@ -356,7 +382,7 @@ class _Request:
         self.io = sink.io
         if self.io is not None and self.callback is not None:
             raise ValueError("spool=False needs the Io callbacks of its own: give filter instead of callback")
-        takes = isinstance(self.callback, Routine) or (
+        takes = isinstance(self.callback, Callee) or (
             self.callback is not None and CallbackType.IO_START in self.callback.hook_types
         )
         if file is None and not takes:
@@ -392,10 +418,11 @@ def _run(
         return _selfdump.run(request, sink, timer, progress)
     timer.check()
     callback = request.callback
-    if isinstance(callback, Callback):
+    callee = callback if isinstance(callback, Callee) else None
+    if callee is not None:
+        filter, native, hooks = None, None, None if callee.python is None else callee.python._hooks
+    elif isinstance(callback, Callback):
         filter, native, hooks = callback.filter, callback._open(), callback._hooks
-    elif isinstance(callback, Routine):
-        filter, native, hooks = None, None, None
     else:
         filter = request.filter or _EVERYTHING
         callback = Callback(filter, io=request.io)
@@ -404,34 +431,49 @@ def _run(
         hooks.take_error()
     recorder = _recorder(request, callback)
 
-    job = _bridge.Job(
-        native,
-        request.engine(filter),
-        _job_options(request, target, sink, timer),
-        routine=(callback.routine, callback.param) if isinstance(callback, Routine) else None,
-        recorder=recorder,
-        fake=fake,
-    )
-    ended = False
+    engine = request.engine(filter)
+    options = _job_options(request, target, sink, timer)
+    using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
+    with contextlib.ExitStack() as starting:
+        if callee is None:
+            assert isinstance(callback, Callback)
+            starting.enter_context(callback._closing)  # nobody frees it before the job has it
+            job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake)
+        else:
+            if callee.python is not None:
+                starting.enter_context(callee.python.in_use(extensions=callee.extensions))
+            engine["extensions"] = int(callee.extensions)
+            routine = callee.routine, callee.param
+            job = _bridge.Job(None, engine, options, routine=routine, keep=callee.keep, recorder=recorder, fake=fake)
+            using = starting.pop_all()
+    watch = None if callee is None or request.max_stop is None else _Watch(job, request.max_stop)
+    ended = given_up = False
     try:
-        ended = _wait(job, timer, progress)
+        ended = _wait(job, timer, progress, watch)
+        given_up = not ended
         error = None if hooks is None else hooks.take_error()
         if error is None and not ended:
-            error = _left_behind(job, timer, timer.cancelled)
+            error = _left_behind(job, timer, timer.cancelled, callee)
         error = error or job.error()
+        if error is None and callee is not None and callee.python is not None:
+            callee.python.raise_error()
         if error is not None:
+            if ended and callee is not None and isinstance(error, DumpError) and error.callback_type is not None:
+                error.message = f"{callee.name}: {error.message}"
             raise error
         report = _report(job, filter, request, recorder)
         if progress is not None:
             progress(_progress(job))
         return report
     except BaseException:
-        if not ended:
+        if not ended and not given_up:
             job.cancel()
             ended = _settle(job)
         raise
     finally:
         job.free(ended=ended)
+        if ended:
+            using.close()  # a callee that is left behind stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:
             callback.close()
 
@@ -439,7 +481,7 @@ def _run(
 _EVERYTHING = Filter()
 
 
-def _recorder(request: _Request, callback: Callback | Routine) -> _bridge_replay.NativeRecorder | None:
+def _recorder(request: _Request, callback: Callback | Callee | None) -> _bridge_replay.NativeRecorder | None:
     """What records this dump: the recorder of the callback, or one of its own."""
     if isinstance(callback, Callback) and callback._recorder is not None:
         callback._recorder.clear()
@@ -465,7 +507,28 @@ def _job_options(request: _Request, target: targets.Target | None, sink: sinks.S
     return values
 
 
-def _wait(job: _bridge.Job, timer: _Timer, progress: Callable[[Progress], object] | None) -> bool:
+class _Watch:
+    """Notices that a callback from somewhere else does not come back, also before the target stands."""
+
+    def __init__(self, job: _bridge.Job, seconds: float) -> None:
+        self._job, self._seconds = job, seconds
+        self._seen = job.callee()
+        self._since = time.monotonic()
+
+    def hangs(self) -> bool:
+        """Whether it has been inside one call for as long as the target may stand."""
+        state = self._job.callee()
+        if state != self._seen or state.type < 0:
+            self._seen, self._since = state, time.monotonic()
+        return time.monotonic() - self._since >= self._seconds
+
+
+def _wait(
+    job: _bridge.Job,
+    timer: _Timer,
+    progress: Callable[[Progress], object] | None,
+    watch: _Watch | None = None,
+) -> bool:
     """True when the job has ended; False if it had to end and did not."""
     late: float | None = None  # when a dump that was told to end is given up: an output or a hook hangs
     while not job.wait(SLICE):
@@ -475,6 +538,8 @@ def _wait(job: _bridge.Job, timer: _Timer, progress: Callable[[Progress], object
             continue
         if timer.wants_cancel():
             job.cancel()
+        elif watch is not None and watch.hangs():
+            job.cancel(deadline=True)
         elif progress is not None:
             progress(_progress(job))
         left = timer.left()
@@ -496,16 +561,20 @@ def _settle(job: _bridge.Job) -> bool:
             continue
 
 
-def _left_behind(job: _bridge.Job, timer: _Timer, cancelled: bool) -> DumpError:
+def _left_behind(job: _bridge.Job, timer: _Timer, cancelled: bool, callee: Callee | None) -> DumpError:
     """Why a job is given up that does not end."""
     state = job.progress()
     phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
-    where = "the output or a hook hangs; the target runs on, and the dump was left behind"
+    who, inside = "the output or a hook", None
+    if callee is not None and (number := job.callee().type) in CallbackType.__members__.values():
+        inside = CallbackType(number)
+        who = f"{callee.name} does not come back from {inside.name} ({int(inside)}): it"
+    where = f"{who} hangs; the target runs on, and the dump was left behind"
     if cancelled:
-        return Cancelled(f"the dump was cancelled, and {where}", phase=phase, hresult=0x800704C7)
+        return Cancelled(f"the dump was cancelled, and {where}", phase=phase, hresult=0x800704C7, callback_type=inside)
     left = timer.left()
     passed = "the deadline" if left is not None and left <= 0 else "max_stop"
-    return DeadlineExceeded(f"{passed} passed, and {where}", phase=phase)
+    return DeadlineExceeded(f"{passed} passed, and {where}", phase=phase, callback_type=inside)
 
 
 def _progress(job: _bridge.Job) -> Progress:

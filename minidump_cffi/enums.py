@@ -12,8 +12,10 @@ __all__ = [
     "CallbackType",
     "DumpType",
     "DumpWarning",
+    "Extensions",
     "ExtentFlags",
     "GapReason",
+    "HResult",
     "Kind",
     "MemoryProtect",
     "MemoryState",
@@ -250,3 +252,33 @@ class Phase(enum.IntEnum):
     PLAN = 5
     WRITE = 6
     FINISH = 7
+
+
+class Extensions(enum.IntFlag):
+    """What our engine adds to the protocol for a callee that knows it. A foreign callee sees the plain protocol: 0."""
+
+    REGION_FACTS = 0x1
+    """IncludeVmRegion carries facts about the mapping: name, kinds, original size."""
+    RESUBMIT = 0x2
+    """IncludeVmRegion is asked again about what lies behind the answered part."""
+    PIECES = 0x4
+    """IncludeVmRegion is also asked about each piece of a dump without full memory."""
+    HOLD_BACK = 0x8
+    """VmPostRead sees the end of a read again as the head of the next one."""
+
+
+PLAIN = Extensions(0)
+"""The plain protocol."""
+
+
+class HResult(enum.IntEnum):
+    """HRESULTs of the protocol, unsigned. S_FALSE says yes to IoStart, VmStart and IsProcessSnapshot; S_OK says no."""
+
+    S_OK = 0x00000000
+    S_FALSE = 0x00000001
+    E_NOTIMPL = 0x80004001
+    E_FAIL = 0x80004005
+    E_OUTOFMEMORY = 0x8007000E
+    E_INVALIDARG = 0x80070057
+    E_PARTIAL_COPY = 0x8007012B
+    E_CANCELLED = 0x800704C7

@@ -17,6 +17,7 @@ is an `OSError` too and carries its ``errno``, so that code written for `OSError
     +-- DeadlineExceeded    (TimeoutError)        `deadline` or `max_stop` passed
     +-- CallbackError                             the callback broke the protocol, is closed or in use
         +-- ReplayMismatch                        a replay got another answer than the recording has
+    +-- PluginError         (OSError)             a shared library cannot be used as a callback
 
 A wrong argument of a function is a plain `ValueError` or `TypeError`, as everywhere in Python.
 """
@@ -36,6 +37,7 @@ __all__ = [
     "FilterError",
     "FilterWarning",
     "FormatError",
+    "PluginError",
     "ReadError",
     "ReplayMismatch",
     "SinkError",
@@ -215,6 +217,16 @@ class ReplayMismatch(CallbackError):
     """A replay got another answer than the recording has, or the callback wrote where it must not.
 
     `index` is the number of the call, from 0, `callback_type` its type; the message says what differs.
+    """
+
+
+class PluginError(DumpError, OSError):
+    """A file cannot be loaded as a plug-in: not there, no shared library, for another machine, without the routine.
+
+    Attributes
+    ----------
+    filename : str or None
+        The file.
     """
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from . import _calls
-from .enums import CallbackType
+from .enums import PLAIN, CallbackType, Extensions
 from .errors import FormatError
 
 __all__ = ["Call", "Extension", "Recording"]
@@ -23,16 +22,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _PRESET: Mapping[str, int] = MappingProxyType({})  # by identity: what engines are known to set
 
 
-class Extension(enum.IntFlag):
-    """What an engine of this package says and does beyond Microsoft's protocol, where both sides know of it."""
-
-    REGION_FACTS = 0x01
-    RESUBMIT = 0x02
-    PIECES = 0x04
-    HOLD_BACK = 0x08
-
-
-_PLAIN = Extension(0)
+Extension: TypeAlias = Extensions
+_PLAIN = PLAIN
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -260,7 +251,7 @@ class Recording(Sequence[Call]):
 
     engine: str
     note: str
-    extensions: Extension
+    extensions: Extensions
     dropped: int
 
     def __init__(
@@ -269,7 +260,7 @@ class Recording(Sequence[Call]):
         *,
         engine: str = "",
         note: str = "",
-        extensions: Extension = _PLAIN,
+        extensions: Extensions = _PLAIN,
         dropped: int = 0,
     ) -> None:
         if isinstance(calls, Recording):
@@ -284,7 +275,7 @@ class Recording(Sequence[Call]):
             "_at": None,
             "engine": engine,
             "note": note,
-            "extensions": Extension(extensions),
+            "extensions": Extensions(extensions),
             "dropped": dropped,
         }
         for name, value in values.items():
@@ -427,7 +418,7 @@ class Recording(Sequence[Call]):
             raise FormatError(f"{where}: {message}", filename=path, lineno=at) from error
         extensions = 0
         for name in about.get("extensions", []):
-            extensions |= Extension[name.upper()]
+            extensions |= Extensions[name.upper()]
         return cls._of(
             b"".join(packed), about.get("engine", ""), about.get("note", ""), extensions, about.get("dropped", 0)
         )
@@ -443,7 +434,7 @@ def _check_about(about: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(about.get(name, ""), str):
             raise ValueError(f"{name} must be a text, not {about[name]!r}")
     names = about.get("extensions", [])
-    known = {str(flag.name).lower() for flag in Extension}
+    known = {str(flag.name).lower() for flag in Extensions}
     if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
         raise ValueError(f"extensions must be a list of some of {', '.join(sorted(known))}")
     dropped = about.get("dropped", 0)

@@ -11,9 +11,10 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, overload
 
 from . import _bridge_replay, _calls
-from .callback import Callback, Routine
+from .callback import Callback
 from .enums import CallbackType
 from .errors import ReplayMismatch
+from .foreign import Routine
 from .recording import Call, Recording
 
 __all__ = ["Answer", "Answers", "Replay", "ReplayFault"]

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from .enums import (
     CallbackType,
@@ -289,6 +289,17 @@ class DumpReport:
             **self._raw,
         }
         return _restore, (self.__class__, state)
+
+    def _noted(self, note: str) -> Self:
+        """The same with one more message."""
+        return self.__class__(
+            numbers=self._numbers,
+            calls=self._calls,
+            rules=self.rules,
+            notes=(*self._notes, note),
+            recording=self.recording,
+            **self._raw,
+        )
 
     def _key(self) -> tuple[Any, ...]:
         return self._numbers, self._calls, self._raw, self.rules, self._notes, self.recording

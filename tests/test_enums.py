@@ -30,6 +30,7 @@ PAIRS = [
     (md.ExtentFlags, "MDC_EXTENT_", set()),
     (md.DumpWarning, "MDC_WARN_", set()),
     (md.Phase, "MDC_PHASE_", set()),
+    (md.Extensions, "MDC_EXT_", set()),
 ]
 
 
@@ -84,3 +85,8 @@ def test_every_status_has_an_exception() -> None:
         made = _bridge.exception(error)
         assert type(made) is plain.get(code, type(made))
         assert code in plain or (isinstance(made, md.DumpError) and type(made) is not md.DumpError)
+
+
+def test_hresults_are_those_of_the_headers() -> None:
+    for status in md.HResult:
+        assert getattr(lib, f"MDC_{status.name}") == status

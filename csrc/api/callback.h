@@ -48,6 +48,9 @@ typedef struct mdc_callback_counters {
 mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *options, mdc_error *err);
 /* MDC_ERR_BUSY while a dump uses it (between mdc_callback_acquire and mdc_callback_release). */
 mdc_status mdc_callback_free(mdc_callback *callback, mdc_error *err);
+/* In place of mdc_callback_free where an engine may still know the addresses: frees all but the gate, some 700 bytes,
+ * which stay for good and answer late calls FALSE. No other function may be called with it afterwards. */
+mdc_status mdc_callback_retire(mdc_callback *callback, mdc_error *err);
 
 /* The routine itself; `param` is the mdc_callback. */
 int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);

@@ -45,6 +45,8 @@ struct mdc_job {
     mdc_dump *dump;
     mdc_callback_counters counters;
     mdc_rule_bytes rules;
+    MINIDUMP_CALLBACK_INFORMATION foreign; /* somebody else's callee; the engine calls it through call_foreign */
+    _Atomic uint64_t inside;               /* calls of it << 8 | (type it is inside of + 1, or 0) */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t change;
@@ -73,6 +75,23 @@ static void destroy(mdc_job *job) {
 
 static void let_go(mdc_job *job) {
     if (atomic_fetch_sub_explicit(&job->references, 1, memory_order_acq_rel) == 1) destroy(job);
+}
+
+/* -- somebody else's callee ---------------------------------------------------------------------------------------- */
+
+/* Stands between the engine and the callee so that a callee that does not come back can be named. */
+static int32_t MDC_CALL call_foreign(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
+    mdc_job *job = param;
+    uint64_t call = (atomic_load_explicit(&job->inside, memory_order_relaxed) >> 8) + 1;
+    atomic_store_explicit(&job->inside, call << 8 | (uint8_t)(input->CallbackType + 1), memory_order_relaxed);
+    int32_t answer = job->foreign.CallbackRoutine(job->foreign.CallbackParam, input, output);
+    atomic_store_explicit(&job->inside, call << 8, memory_order_relaxed);
+    return answer;
+}
+
+mdc_callee_state mdc_job_callee(const mdc_job *job) {
+    uint64_t inside = atomic_load_explicit(&job->inside, memory_order_relaxed);
+    return (mdc_callee_state){.call = inside >> 8, .type = (int32_t)(inside & 0xFF) - 1};
 }
 
 /* -- the worker ---------------------------------------------------------------------------------------------------- */
@@ -161,7 +180,12 @@ static mdc_status open_sink(mdc_job *job, mdc_error *err) {
 /* Makes engine and callback one pair for this dump; here only is known what both of them speak. */
 static mdc_status pair(mdc_job *job, mdc_error *err) {
     mdc_callback *callback = job->spec.callback;
-    if (callback == NULL) return MDC_OK; /* somebody else's: engine.callback and engine.extensions as given */
+    if (callback == NULL) { /* somebody else's: engine.extensions as given */
+        if (job->spec.engine.callback.CallbackRoutine == NULL) return MDC_OK;
+        job->foreign = job->spec.engine.callback;
+        job->spec.engine.callback = (MINIDUMP_CALLBACK_INFORMATION){call_foreign, job};
+        return MDC_OK;
+    }
     if (mdc_callback_acquire(callback, err) != MDC_OK) return err->code;
     job->acquired = true;
     if (mdc_callback_reset(callback, err) != MDC_OK) return err->code;
@@ -218,6 +242,7 @@ mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err) {
         return NULL;
     }
     atomic_init(&job->references, 1);
+    atomic_init(&job->inside, 0);
     job->owner = getpid();
     job->spec = *spec;
     job->spec.fake = NULL; /* borrowed for this call only */

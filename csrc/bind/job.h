@@ -41,6 +41,14 @@ int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns);
 /* Asks it to end; reason as MDC_ERR_CANCELLED or MDC_ERR_DEADLINE. Safe from any thread. */
 void mdc_job_cancel(mdc_job *job, int32_t code);
 mdc_progress mdc_job_progress(const mdc_job *job);
+/* Where somebody else's callee is: engine.callback of the spec. Whoever sees the same call again and again knows that
+ * it hangs. */
+typedef struct mdc_callee_state {
+    uint64_t call; /* number of the last call, from 1 */
+    int32_t type;  /* MDC_CB_* it is inside of, or -1 */
+    int32_t reserved;
+} mdc_callee_state;
+mdc_callee_state mdc_job_callee(const mdc_job *job);
 /* After it has ended: how. */
 mdc_status mdc_job_result(const mdc_job *job, mdc_error *err);
 /* After it has ended, until mdc_job_free. */

@@ -93,13 +93,17 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     return mdc_modmap_init(&callback->modules, callback->has_modules ? modules : 0, err);
 }
 
-static void destroy(mdc_callback *callback) {
+static void empty(mdc_callback *callback) {
     mdc_modmap_fini(&callback->modules);
     mdc_rows_fini(&callback->rows);
     mdc_dealloc(callback->path);
     mdc_dealloc(callback->no_name);
     mdc_dealloc(callback->name_row);
     mdc_filter_release(callback->filter);
+}
+
+static void destroy(mdc_callback *callback) {
+    empty(callback);
     mdc_dealloc(callback);
 }
 
@@ -132,12 +136,28 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
     return callback;
 }
 
+/* Takes the owner mark and the place of a call, for good: nobody is inside, and nobody gets in any more. */
+static mdc_status shut(mdc_callback *callback, mdc_error *err) {
+    int free_mark = 0;
+    if (atomic_compare_exchange_strong(&callback->acquired, &free_mark, 1)) {
+        if (mdc_gate_enter_slow(&callback->gate)) return MDC_OK;
+        atomic_store(&callback->acquired, 0);
+    }
+    return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by a dump");
+}
+
 mdc_status mdc_callback_free(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
     if (callback == NULL) return MDC_OK;
-    if (atomic_load(&callback->acquired) != 0 || mdc_gate_is_busy(&callback->gate))
-        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by a dump");
+    if (shut(callback, err) != MDC_OK) return err->code;
     destroy(callback);
+    return MDC_OK;
+}
+
+mdc_status mdc_callback_retire(mdc_callback *callback, mdc_error *err) {
+    mdc_error_clear(err);
+    if (shut(callback, err) != MDC_OK) return err->code;
+    empty(callback);
     return MDC_OK;
 }
 

@@ -47,8 +47,9 @@ void mdc_calls_begin(mdc_calls *calls) {
     calls->own_reads = call_for_status(calls, MDC_CB_VM_START, 0, calls->process);
 }
 
-bool mdc_calls_io_start(mdc_calls *calls) {
+bool mdc_calls_io_start(mdc_calls *calls, void *handle) {
     memset(&calls->input.u.Io, 0, sizeof calls->input.u.Io);
+    calls->input.u.Io.Handle = handle;
     return call_for_status(calls, MDC_CB_IO_START, 0, NULL);
 }
 

@@ -30,8 +30,8 @@ void mdc_calls_init(mdc_calls *calls, const mdc_engine_options *options, uint32_
 
 /* 16 and 17. */
 void mdc_calls_begin(mdc_calls *calls);
-/* 11: true if the callee does the writing. */
-bool mdc_calls_io_start(mdc_calls *calls);
+/* 11: true if the callee does the writing. `handle` is Io.Handle: what it would be written to otherwise. */
+bool mdc_calls_io_start(mdc_calls *calls, void *handle);
 /* 15: MDC_SECONDARY_* in effect. */
 uint32_t mdc_calls_secondary_flags(mdc_calls *calls);
 

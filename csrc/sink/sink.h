@@ -32,6 +32,7 @@ struct mdc_sink {
     const mdc_sink_ops *ops;
     bool patchable;    /* patch works */
     bool sparse;       /* hole makes a hole */
+    int fd;            /* the descriptor it writes to, -1 if there is none: Io.Handle of callees that write */
     uint64_t position; /* bytes written and holes so far: offset in the dump of the next byte */
 };
 

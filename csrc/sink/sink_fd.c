@@ -6,6 +6,11 @@
 #include "../base/fail.h"
 #include "sink_impl.h"
 
+static mdc_sink *with_descriptor(mdc_sink *sink, int fd) {
+    if (sink != NULL) sink->fd = fd;
+    return sink;
+}
+
 mdc_sink *mdc_sink_fd_new(int fd, mdc_monitor *monitor, mdc_error *err) {
     int flags = fcntl(fd, F_GETFL);
     struct stat about;
@@ -25,7 +30,7 @@ mdc_sink *mdc_sink_fd_new(int fd, mdc_monitor *monitor, mdc_error *err) {
     }
     if (S_ISREG(about.st_mode) && (flags & O_APPEND) == 0) {
         off_t position = lseek(fd, 0, SEEK_CUR);
-        if (position >= 0) return mdc_sink_file_new(fd, &about, position, err);
+        if (position >= 0) return with_descriptor(mdc_sink_file_new(fd, &about, position, err), fd);
     }
-    return mdc_sink_stream_new(fd, &about, flags, monitor, err);
+    return with_descriptor(mdc_sink_stream_new(fd, &about, flags, monitor, err), fd);
 }

@@ -13,6 +13,7 @@ void mdc_sink_setup(mdc_sink_base *base, const mdc_sink_ops *ops, bool patchable
     base->sink.ops = ops;
     base->sink.patchable = patchable;
     base->sink.sparse = sparse;
+    base->sink.fd = -1;
     base->sink.position = 0;
     base->finished = false;
     mdc_error_clear(&base->fault);

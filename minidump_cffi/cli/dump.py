@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ..dumping import write_dump
+from ..plugins import Plugin
 from ..report import DumpReport
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
@@ -23,6 +24,9 @@ def add_parser(commands: Any) -> None:
     )
     add_target(parser)
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump; - for stdout")
+    parser.add_argument(
+        "--plugin", metavar="LIB", help="a shared library that decides instead of a filter: MiniDumpCallbackRoutine"
+    )
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
     parser.set_defaults(run=run)
 
@@ -34,13 +38,17 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--json and -o - both want stdout; give the dump a file")
     if to_stdout and sys.stdout.isatty():
         raise UsageError("a dump is not for a terminal; give -o FILE, or send stdout somewhere")
+    if args.plugin is not None and args.filter is not None:
+        raise UsageError("--plugin and --filter both want to decide; the engine takes one callback: give one of them")
     rules = load_filter(args.filter)
+    plugin = None if args.plugin is None else Plugin(args.plugin)
     with ProgressLine(sys.stderr) as line:
         report = write_dump(
             args.pid,
             1 if to_stdout else args.output,
             args.type,
             filter=rules,
+            callback=plugin,
             deadline=args.deadline,
             max_stop=args.max_stop,
             stop_timeout=args.stop_timeout,

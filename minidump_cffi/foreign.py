@@ -1,0 +1,267 @@
+"""Callbacks that are not compiled filters, as `write_dump` takes them: plug-ins, addresses, ctypes, cffi, Python.
+
+`resolve` makes a `Callee` of each, which is all the dump needs to know. They see the plain protocol, unless they say
+that they know the extensions of our engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from . import _bridge
+from .callback import Callback
+from .enums import PLAIN, CallbackType, Extensions
+from .filters import Filter
+from .views import Input, Output
+
+__all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "resolve"]
+
+_FUNCTION: Any = type(ctypes.pythonapi.Py_IncRef).__mro__[1]  # what all functions of ctypes are
+AnswerFunction: TypeAlias = Callable[[Input, Output], bool]
+"""Answers a callback: returns TRUE or FALSE, and writes the members of the type in the `Output`."""
+
+AnyCallback: TypeAlias = Any
+"""What `write_dump` takes: `Callback`, `Plugin`, `PythonCallback`, `Routine`, a pair (routine, param) of addresses, a
+ctypes function, a cffi function pointer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Callee:
+    """A callback as a dump calls it.
+
+    Attributes
+    ----------
+    routine, param : int
+        Addresses.
+    extensions : Extensions
+        What it knows beyond the plain protocol.
+    name : str
+        For messages.
+    max_stop : float or None
+        Seconds the target may stand if the caller does not say.
+    keep : object
+        What has to live as long as the engine may call.
+    python : PythonCallback or None
+        What it is made of.
+    """
+
+    routine: int
+    param: int
+    extensions: Extensions
+    name: str
+    max_stop: float | None = None
+    keep: object = None
+    python: PythonCallback | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, init=False)
+class Routine:
+    """A callback routine from somewhere else: a C library, ctypes, cffi.
+
+    It is called on a thread of the dump, while the target stands.
+
+    Parameters
+    ----------
+    routine
+        A MINIDUMP_CALLBACK_ROUTINE: its address, a ctypes function object (``CFUNCTYPE``, or a function of a loaded
+        library), or a cffi function pointer of any FFI.
+    param
+        CallbackParam: an address or any number, a ctypes or cffi pointer; 0 for NULL.
+    extensions
+        What the routine knows beyond the plain protocol.
+
+    Notes
+    -----
+    Function objects are kept alive during the dump; what is behind a bare address is the caller's business. An
+    exception in a ctypes or cffi function is printed by that library and lost; `PythonCallback` keeps it.
+
+    Attributes
+    ----------
+    routine, param : int
+        Addresses.
+    extensions : Extensions
+        As given.
+    """
+
+    routine: int
+    param: int
+    extensions: Extensions
+    _keep: object = dataclasses.field(repr=False, compare=False)
+
+    def __init__(self, *, routine: Any, param: Any = 0, extensions: Extensions = PLAIN) -> None:
+        address, value = _routine_address(routine), _param_address(param)
+        if not 0 < address < 1 << 64 or not 0 <= value < 1 << 64:
+            raise ValueError("routine and param are addresses, and routine is not 0")
+        object.__setattr__(self, "routine", address)
+        object.__setattr__(self, "param", value)
+        object.__setattr__(self, "extensions", check_extensions(extensions))
+        object.__setattr__(self, "_keep", (routine, param))
+
+    def _callee(self) -> Callee:
+        return Callee(
+            routine=self.routine,
+            param=self.param,
+            extensions=self.extensions,
+            name=f"the callback at {self.routine:#x}",
+            keep=self._keep,
+        )
+
+
+def check_extensions(extensions: Any) -> Extensions:
+    """The flags, if they are some."""
+    if isinstance(extensions, bool) or not isinstance(extensions, int):
+        raise TypeError(f"extensions must be Extensions, not {extensions!r}")
+    known = Extensions.REGION_FACTS | Extensions.RESUBMIT | Extensions.PIECES | Extensions.HOLD_BACK
+    if extensions & ~known or extensions < 0:
+        raise ValueError(f"extensions {extensions:#x} has bits that Extensions does not have")
+    return Extensions(extensions)
+
+
+def _routine_address(routine: Any) -> int:
+    found = _bridge.foreign_function(routine)
+    if found is not None:
+        return found
+    if isinstance(routine, _FUNCTION):
+        types = routine.argtypes
+        if types is not None and len(types) not in (0, 3):
+            raise ValueError(f"a callback routine takes three arguments, and {routine!r} does not")
+        return ctypes.cast(routine, ctypes.c_void_p).value or 0
+    if isinstance(routine, int) and not isinstance(routine, bool):
+        return routine
+    hint = ""
+    if callable(routine):
+        hint = (
+            "; a Python function goes into a PythonCallback, a function of a cffi lib through ffi.addressof(lib, name)"
+        )
+    raise TypeError(f"a routine is an address, a ctypes function or a cffi function pointer, not {routine!r}{hint}")
+
+
+def _param_address(param: Any) -> int:
+    if param is None:
+        return 0
+    if isinstance(param, int) and not isinstance(param, bool):
+        return param
+    if _bridge.is_pointer(param):
+        return _bridge.address(param)
+    if isinstance(param, ctypes.c_void_p | ctypes._Pointer | ctypes.Array | _FUNCTION):
+        return ctypes.cast(param, ctypes.c_void_p).value or 0
+    raise TypeError(f"a param is a number, or a ctypes or cffi pointer, not {param!r}")
+
+
+class PythonCallback(Callback):
+    """A callback whose answers are given by Python: the slow path.
+
+    Any type from 0 to 20 may be answered, so that Python can narrow regions, serve memory itself (VmStart answered
+    S_FALSE, then VmQuery, VmPreRead and VmPostRead) or take over the output (IoStart answered S_FALSE, then IoWriteAll
+    and IoFinish). Types without a function are answered in C, without Python: keep everything, tolerate read failures.
+
+    Cost: each call of a function waits for the GIL while the target stands. That is some microseconds when Python is
+    otherwise idle, and up to the switch interval (5 ms) when another thread computes; a full dump of 10,000 mappings
+    then takes seconds instead of a millisecond for the same answers by a `Filter`. Give functions for few types.
+
+    Parameters
+    ----------
+    functions
+        ``{CallbackType: function}``, or one function for all types from 0 to 20. Called with an `Input` and an
+        `Output`, valid during the call; returns True or False.
+    extensions
+        What the functions know beyond the plain protocol.
+
+    Raises
+    ------
+    ValueError
+        A type that no engine sends.
+    TypeError
+        A function that is none.
+
+    Notes
+    -----
+    An exception of a function cancels the dump and is raised by `write_dump`; with another engine, by `raise_error`.
+    CheckCancel is always answered TRUE, which makes that possible.
+
+    Examples
+    --------
+    >>> from minidump_cffi import CallbackType
+    >>> def no_mapped_files(question, answer):
+    ...     if answer.vm_region.type & 0x40000:
+    ...         answer.vm_region.region_size = 0
+    ...     answer.continue_ = True
+    ...     return True
+    >>> callback = PythonCallback({CallbackType.INCLUDE_VM_REGION: no_mapped_files})
+    >>> callback.hook_types
+    frozenset({<CallbackType.INCLUDE_VM_REGION: 10>})
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[CallbackType, AnswerFunction] | AnswerFunction,
+        *,
+        extensions: Extensions = PLAIN,
+    ) -> None:
+        self.extensions = check_extensions(extensions)
+        if callable(functions):
+            table = dict.fromkeys(_ANSWERABLE, functions)
+        else:
+            table = {CallbackType(number): function for number, function in functions.items()}
+        facts = bool(self.extensions & Extensions.REGION_FACTS)
+        hooks = {}
+        for number, function in table.items():
+            if number not in _ANSWERABLE:
+                raise ValueError(f"{number.name} is never sent by any known engine; it is answered FALSE")
+            if not callable(function):
+                raise TypeError(f"the function for {number.name} is not callable: {function!r}")
+            hooks[int(number)] = _hook(function, facts)
+        self._set_up(Filter(), hooks)
+
+    def _callee(self) -> Callee:
+        routine, param = self._open().addresses()
+        return Callee(
+            routine=routine, param=param, extensions=self.extensions, name="the Python callback", keep=self, python=self
+        )
+
+
+_ANSWERABLE = tuple(CallbackType(number) for number in range(21))
+
+
+def _hook(function: AnswerFunction, facts: bool) -> Callable[[Any, Any], bool]:
+    def answer(raw_input: Any, raw_output: Any) -> bool:
+        question = Input(raw_input, facts=facts)
+        output = Output(raw_output, raw_input.CallbackType)
+        try:
+            result = function(question, output)
+        finally:
+            question._end()
+            output._end()
+        if result is not True and result is not False:
+            raise TypeError(f"a callback answers True or False, and {function!r} returned {result!r}")
+        return result
+
+    return answer
+
+
+def resolve(callback: AnyCallback) -> Callback | Callee:
+    """What a caller gave for `callback`.
+
+    Raises
+    ------
+    TypeError
+        Nothing that can be called by an engine.
+    """
+    if isinstance(callback, Callee):
+        return callback
+    make = getattr(callback, "_callee", None)
+    if make is not None:
+        found: Callee = make()
+        return found
+    if isinstance(callback, Callback):
+        return callback
+    if isinstance(callback, tuple):
+        if len(callback) != 2:
+            raise TypeError(f"a pair is (routine, param), not {callback!r}")
+        return Routine(routine=callback[0], param=callback[1])._callee()
+    if isinstance(callback, int):
+        raise TypeError("a bare number is no callback: give Routine(routine=address, param=...)")
+    return Routine(routine=callback)._callee()

@@ -1,0 +1,166 @@
+"""Shared libraries as callbacks: `Plugin`.
+
+The shape is that of ProcDump's ``-d``: a library that exports ``MiniDumpCallbackRoutine``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from .enums import PLAIN, Extensions, Phase
+from .errors import PluginError
+from .foreign import Callee, check_extensions
+
+__all__ = ["PLUGIN_MAX_STOP", "Plugin"]
+
+PLUGIN_MAX_STOP = 30.0
+"""Seconds the target may stand while a plug-in answers, unless the caller says otherwise."""
+
+SYMBOL = "MiniDumpCallbackRoutine"
+
+# elf(5): e_ident, e_type, e_machine.
+_HEADER = struct.Struct("=4sBBB9xHH")
+_ELF = b"\x7fELF"
+_ET_DYN = 3
+_MACHINES = {3: "x86", 40: "ARM", 62: "x86-64", 183: "AArch64", 243: "RISC-V", 8: "MIPS", 21: "PowerPC 64", 22: "s390"}
+
+
+class Plugin:
+    """A shared library that answers the callbacks of a dump.
+
+    Its C source has one function::
+
+        int32_t MiniDumpCallbackRoutine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);
+
+    with the types of ``minidump_protocol.h`` in `get_include`. It sees the plain protocol. It runs inside this process:
+    loading it runs its constructors, and one that crashes ends the process that takes the dump, never the target. It
+    stays loaded.
+
+    A dump with a plug-in has ``max_stop=30`` unless said otherwise: one that does not come back is left behind then.
+
+    Parameters
+    ----------
+    path
+        The library, or a path relative to the current directory; the search path of the loader is not looked at.
+    param
+        CallbackParam: a number or an address.
+    extensions
+        What the plug-in knows beyond the plain protocol.
+
+    Raises
+    ------
+    PluginError
+        No such file, no shared library, made for another machine, without the function, or the loader refuses it.
+
+    Attributes
+    ----------
+    path : str
+        Absolute.
+    routine, param : int
+        Addresses.
+    extensions : Extensions
+        As given.
+    """
+
+    __slots__ = ("_library", "extensions", "param", "path", "routine")
+
+    def __init__(self, path: str | bytes | os.PathLike[str], *, param: int = 0, extensions: Extensions = PLAIN) -> None:
+        self.extensions = check_extensions(extensions)
+        if not 0 <= param < 1 << 64:
+            raise ValueError("param is an address, or a number of 64 bits")
+        self.param = param
+        self.path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 -- a link stays a link
+        _check_header(self.path)
+        try:
+            self._library = ctypes.CDLL(self.path, mode=os.RTLD_NOW | os.RTLD_LOCAL)
+        except OSError as error:
+            raise PluginError(
+                f"the plug-in {self.path} cannot be loaded: {error}", phase=Phase.OPEN, filename=self.path
+            ) from None
+        try:
+            function = self._library[SYMBOL]
+        except AttributeError:
+            raise PluginError(
+                f"the plug-in {self.path} has no function {SYMBOL}: export it, with C linkage",
+                phase=Phase.OPEN,
+                filename=self.path,
+            ) from None
+        self.routine = ctypes.cast(function, ctypes.c_void_p).value or 0
+        if not _is_code(self.routine):
+            raise PluginError(f"the plug-in {self.path}: {SYMBOL} is no function", phase=Phase.OPEN, filename=self.path)
+
+    def _callee(self) -> Callee:
+        return Callee(
+            routine=self.routine,
+            param=self.param,
+            extensions=self.extensions,
+            name=f"the plug-in {self.path}",
+            max_stop=PLUGIN_MAX_STOP,
+            keep=self,
+        )
+
+    def __repr__(self) -> str:
+        return f"Plugin({self.path!r})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Plugin cannot be pickled or copied; its path can")
+
+
+def _check_header(path: str) -> None:
+    """Say by name what the loader would say in other words, before any code of the file runs."""
+
+    def refuse(why: str, number: int | None = None) -> PluginError:
+        return PluginError(f"the plug-in {path} {why}", phase=Phase.OPEN, errno=number, filename=path)
+
+    try:
+        # Not a FIFO: opening one would hang.
+        if not Path(path).is_file():
+            Path(path).stat()
+            raise refuse("is no regular file", errno.EINVAL)
+        with open(path, "rb") as file:
+            head = file.read(_HEADER.size)
+    except ValueError as error:  # an embedded zero byte
+        raise refuse(f"is no file: {error}", errno.EINVAL) from None
+    except PluginError:
+        raise
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror} (errno {error.errno})", error.errno) from None
+    if len(head) < _HEADER.size or not head.startswith(_ELF):
+        raise refuse("is no shared library: it does not begin as an ELF file", errno.ENOEXEC)
+    kind, machine = _kind(head)
+    with open("/proc/self/exe", "rb") as own:
+        wanted = _kind(own.read(_HEADER.size))[1]
+    if machine != wanted:
+        raise refuse(f"is for another machine: {_name(machine)}, and this Python is {_name(wanted)}", errno.ENOEXEC)
+    if kind != _ET_DYN:
+        raise refuse("is no shared library: link it with -shared", errno.ENOEXEC)
+
+
+def _kind(head: bytes) -> tuple[int, tuple[int, int, int]]:
+    """Type of the file; class, byte order and machine."""
+    _, bits, order, _, kind, machine = _HEADER.unpack(head)
+    if order == 2:  # of the other byte order
+        kind, machine = int.from_bytes(head[16:18], "big"), int.from_bytes(head[18:20], "big")
+    return kind, (bits, order, machine)
+
+
+def _name(machine: tuple[int, int, int]) -> str:
+    bits, order, number = machine
+    endian = "" if order == 1 else ", big endian"
+    return f"{_MACHINES.get(number, f'ELF machine {number}')} ({32 * bits} bits{endian})"
+
+
+def _is_code(address: int) -> bool:
+    """Whether the address lies in memory that can be executed."""
+    with open("/proc/self/maps", "rb") as maps:
+        for line in maps:
+            span, rights = line.split(maxsplit=2)[:2]
+            first, end = (int(part, 16) for part in span.split(b"-"))
+            if first <= address < end:
+                return b"x" in rights
+    return False
