@@ -122,12 +122,12 @@ class Target:
             line += byte
         return line
 
-    def ping(self) -> int:
-        """Ask for an answer; return the number of signals it has seen."""
+    def ping(self) -> list[int]:
+        """Ask for an answer; return its number, and how many timer signals and queued signals the target has seen."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"ping\n")
         self.process.stdin.flush()
-        return int(self.read_line().split()[2])
+        return [int(word) for word in self.read_line().split()[1:]]
 
     def region(self, name: str) -> tuple[int, int, int]:
         """Address, bytes and seed of a region."""

@@ -28,7 +28,9 @@
 #define PR_SET_VMA_ANON_NAME 0
 #endif
 
-enum { PAGE = 4096, MAX_THREADS = 4000 };
+/* A file's first page may be read for its ELF header, and the kernel then maps 16 pages round it: FILE_PAGES is more.
+ */
+enum { PAGE = 4096, FILE_PAGES = 192, MAX_THREADS = 4000 };
 
 #define FIXED_BASE 0x100000000000ull /* far from anything the kernel hands out by itself */
 #define MAPS_BASE 0x110000000000ull
@@ -46,6 +48,7 @@ struct worker {
 static struct worker workers[MAX_THREADS];
 static pthread_barrier_t started;
 static volatile sig_atomic_t signals_seen;
+static int queued_seen;
 static const char *folder = ".";
 static char json[1 << 16];
 static size_t json_used;
@@ -95,16 +98,21 @@ static void announce(const char *name, uint64_t base, uint64_t size, uint64_t se
         (unsigned long long)seed);
 }
 
+static void write_pattern(int fd, uint64_t base, uint64_t size, uint64_t seed) {
+    uint64_t words[PAGE / 8];
+    for (uint64_t at = base; at < base + size; at += PAGE) {
+        for (uint64_t word = 0; word < PAGE / 8; word++) words[word] = (at + 8 * word + seed) * PATTERN_FACTOR;
+        if (write(fd, words, sizeof words) != sizeof words) die("write pattern");
+    }
+}
+
 /* A file of `size` bytes of pattern as it will appear when mapped at `base`. */
 static int pattern_file(const char *name, uint64_t base, uint64_t size, uint64_t seed) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) die(path);
-    for (uint64_t at = base; at < base + size; at += 8) {
-        uint64_t word = (at + seed) * PATTERN_FACTOR;
-        if (write(fd, &word, sizeof word) != sizeof word) die("write pattern");
-    }
+    write_pattern(fd, base, size, seed);
     return fd;
 }
 
@@ -133,18 +141,18 @@ static void make_regions(void) {
     announce("dontdump", at, 16 * PAGE, 3);
 
     at += 1 << 20; /* a file with an odd name, mapped and never touched through the mapping */
-    int fd = pattern_file("odd name \xff\t(deleted) x.bin", at, 8 * PAGE, 4);
-    map_at(at, 8 * PAGE, PROT_READ, MAP_PRIVATE, fd);
-    announce("odd_name", at, 8 * PAGE, 4);
+    int fd = pattern_file("odd name \xff\t(deleted) x.bin", at, FILE_PAGES * PAGE, 4);
+    map_at(at, FILE_PAGES * PAGE, PROT_READ, MAP_PRIVATE, fd);
+    announce("odd_name", at, FILE_PAGES * PAGE, 4);
     close(fd);
 
     at += 1 << 20;
-    fd = pattern_file("gone.bin", at, 8 * PAGE, 5);
-    map_at(at, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    fd = pattern_file("gone.bin", at, FILE_PAGES * PAGE, 5);
+    map_at(at, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     char path[4096];
     snprintf(path, sizeof path, "%s/gone.bin", folder);
     unlink(path);
-    announce("deleted", at, 8 * PAGE, 5);
+    announce("deleted", at, FILE_PAGES * PAGE, 5);
     close(fd);
 
     at += 1 << 20; /* 16 pages mapped, one page left of the file */
@@ -157,12 +165,9 @@ static void make_regions(void) {
     at += 1 << 20; /* content in a memfd, no page table entry here */
     fd = memfd_create("pattern", MFD_CLOEXEC);
     if (fd < 0) die("memfd_create");
-    for (uint64_t word_at = at; word_at < at + 8 * PAGE; word_at += 8) {
-        uint64_t word = (word_at + 7) * PATTERN_FACTOR;
-        if (write(fd, &word, sizeof word) != sizeof word) die("write memfd");
-    }
-    map_at(at, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-    announce("memfd", at, 8 * PAGE, 7);
+    write_pattern(fd, at, FILE_PAGES * PAGE, 7);
+    map_at(at, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    announce("memfd", at, FILE_PAGES * PAGE, 7);
     close(fd);
 
     at += 1 << 20; /* a page with a guard between pages with content */
@@ -345,6 +350,11 @@ static void *vfork_main(void *argument) {
     return NULL;
 }
 
+static void on_queued(int number) {
+    (void)number;
+    __atomic_fetch_add(&queued_seen, 1, __ATOMIC_RELAXED); /* any thread may get it */
+}
+
 static void on_signal(int number) {
     (void)number;
     signals_seen++;
@@ -364,7 +374,8 @@ __attribute__((noinline)) static void *serve(void *argument) {
     while ((got = read(0, &byte, 1)) != 0) {
         if (got < 0 && errno != EINTR) break;
         if (got < 0 || byte != '\n') continue;
-        int used = snprintf(answer, sizeof answer, "pong %lu %d\n", ++answers, (int)signals_seen);
+        int used = snprintf(answer, sizeof answer, "pong %lu %d %d\n", ++answers, (int)signals_seen,
+                            __atomic_load_n(&queued_seen, __ATOMIC_RELAXED));
         if (write(1, answer, (size_t)used) != used) break;
     }
     exit(argument ? *(int *)argument : 0);
@@ -438,6 +449,8 @@ int main(int argc, char **argv) {
         struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
         struct itimerval every = {{0, 500}, {0, 500}};
         sigaction(SIGALRM, &action, NULL);
+        action.sa_handler = on_queued;
+        sigaction(SIGRTMIN, &action, NULL);
         setitimer(ITIMER_REAL, &every, NULL);
     }
     say(",\"pid\":%d,\"main\":%llu,\"serve\":%llu", (int)getpid(), (unsigned long long)(uintptr_t)&main,
