@@ -37,7 +37,7 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
         .start = sealed.start, .row = sealed.row, .rows = callback->rows.data, .count = sealed.segments};
     mdc_question question;
     mdc_matcher matcher;
-    mdc_callback_question(region, facts, names, sealed.count > 0 ? &map : NULL, &question);
+    mdc_callback_question(region, facts, names, callback->has_modules ? &map : NULL, &question);
     mdc_match_begin(&matcher, filter, &question);
     uint64_t keep_first = 0, keep_last = UINT64_MAX;
     uint32_t extensions = atomic_load(&callback->extensions) | callback->told;

@@ -25,6 +25,7 @@ void mdc_callback_rewind(mdc_callback *callback) {
     callback->snapshot_asked = false;
     callback->told = 0;
     mdc_modmap_clear(&callback->modules);
+    callback->hot_type = MDC_CB_COUNT; /* until the first region has sealed the module table */
     mdc_rows_clear(&callback->rows);
     if (callback->has_modules || callback->has_names) {
         uint32_t words = mdc_filter_words(callback->filter);
@@ -168,7 +169,7 @@ const MINIDUMP_CALLBACK_INFORMATION *mdc_callback_information(const mdc_callback
 /* Takes the place of a call in the routine, so that state can be changed. */
 static mdc_status enter(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
-    if (mdc_gate_enter_slow(&callback->gate) == NULL)
+    if (!mdc_gate_enter_slow(&callback->gate))
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "a dump is inside the callback right now");
     return MDC_OK;
 }

@@ -38,8 +38,8 @@ static bool any_flag(const mdc_gate *gate) {
 
 bool mdc_gate_is_busy(const mdc_gate *gate) { return atomic_load(&gate->lock) != 0 || any_flag(gate); }
 
-atomic_uint *mdc_gate_enter_slow(mdc_gate *gate) {
-    if (atomic_exchange_explicit(&gate->lock, 1, memory_order_acquire) != 0) return NULL;
+bool mdc_gate_enter_slow(mdc_gate *gate) {
+    if (atomic_exchange_explicit(&gate->lock, 1, memory_order_acquire) != 0) return false;
     bool alone = true;
     if (atomic_load_explicit(&gate->favour, memory_order_relaxed) != MDC_GATE_NOBODY) {
         atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_seq_cst);
@@ -47,9 +47,9 @@ atomic_uint *mdc_gate_enter_slow(mdc_gate *gate) {
         if (!alone) gate->barrier = false;
     }
     /* Also without a favour to withdraw: whoever had it last may still be inside. */
-    if (alone && !any_flag(gate)) return &gate->lock;
+    if (alone && !any_flag(gate)) return true;
     atomic_store_explicit(&gate->lock, 0, memory_order_release);
-    return NULL;
+    return false;
 }
 
 void mdc_gate_leave_slow(mdc_gate *gate, bool favour) {

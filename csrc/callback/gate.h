@@ -35,8 +35,8 @@ typedef struct mdc_gate {
 void mdc_gate_init(mdc_gate *gate);
 /* Whether somebody is inside. */
 bool mdc_gate_is_busy(const mdc_gate *gate);
-/* What to pass to the leaving function; NULL: refused. */
-atomic_uint *mdc_gate_enter_slow(mdc_gate *gate);
+/* false: somebody is inside, or about to be. */
+bool mdc_gate_enter_slow(mdc_gate *gate);
 /* favour: the calling thread is likely to come again. */
 void mdc_gate_leave_slow(mdc_gate *gate, bool favour);
 
@@ -58,24 +58,19 @@ static inline uint64_t mdc_gate_self(void) {
 #endif
 }
 
-static inline atomic_uint *mdc_gate_enter(mdc_gate *gate) {
+/* The flag to lower again, or NULL: not favoured (or inside already, from a hook): mdc_gate_enter_slow decides. */
+static inline atomic_uint *mdc_gate_enter_favoured(mdc_gate *gate) {
     uint64_t favour = atomic_load_explicit(&gate->favour, memory_order_relaxed);
-    if (favour >> 4 == mdc_gate_self()) {
-        atomic_uint *flag = &gate->flag[favour & (MDC_GATE_FLAGS - 1)];
-        if (atomic_load_explicit(flag, memory_order_relaxed) != 0) return NULL; /* from within a hook */
-        atomic_store_explicit(flag, 1, memory_order_relaxed);
-        atomic_signal_fence(memory_order_seq_cst); /* the barrier itself is the other side's business */
-        if (atomic_load_explicit(&gate->favour, memory_order_acquire) == favour) return flag;
-        atomic_store_explicit(flag, 0, memory_order_release);
-    }
-    return mdc_gate_enter_slow(gate);
+    if (favour >> 4 != mdc_gate_self()) return NULL;
+    atomic_uint *flag = &gate->flag[favour & (MDC_GATE_FLAGS - 1)];
+    if (atomic_load_explicit(flag, memory_order_relaxed) != 0) return NULL;
+    atomic_store_explicit(flag, 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the barrier itself is the other side's business */
+    if (atomic_load_explicit(&gate->favour, memory_order_acquire) == favour) return flag;
+    atomic_store_explicit(flag, 0, memory_order_release);
+    return NULL;
 }
 
-static inline void mdc_gate_leave(mdc_gate *gate, atomic_uint *entered) {
-    if (entered == &gate->lock)
-        mdc_gate_leave_slow(gate, true);
-    else
-        atomic_store_explicit(entered, 0, memory_order_release);
-}
+static inline void mdc_gate_leave_favoured(atomic_uint *flag) { atomic_store_explicit(flag, 0, memory_order_release); }
 
 #endif

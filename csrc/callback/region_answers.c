@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../filter/glob.h"
+#include "../filter/match_hot.h"
 #include "path16.h"
 #include "state.h"
 
@@ -26,6 +27,7 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
         uint32_t row = mdc_rows_keep(&callback->rows);
         if (row == MDC_ROW_NONE || !mdc_modmap_enter(&callback->modules, module->BaseOfImage, module->SizeOfImage, row))
             mdc_callback_fault(callback, MDC_FAULT_MODULES_FULL);
+        callback->hot_type = MDC_CB_COUNT;
     }
     uint32_t keep = mdc_filter_module_keep(filter, callback->path, size);
     if (keep != UINT32_MAX) output->ModuleWriteFlags &= keep;
@@ -54,7 +56,7 @@ static const uint64_t *name_row(mdc_callback *callback, const mdc_region_facts *
 /* Module (0) may come late: segments are made anew when modules were entered since. */
 static const mdc_module_map *module_map(mdc_callback *callback) {
     mdc_modmap *modules = &callback->modules;
-    if (modules->count == 0) return NULL;
+    if (!callback->has_modules) return NULL;
     if (!modules->sealed) {
         mdc_modmap_seal(modules);
         callback->map = (mdc_module_map){
@@ -62,6 +64,13 @@ static const mdc_module_map *module_map(mdc_callback *callback) {
         callback->cursor.module = 0;
     }
     return &callback->map;
+}
+
+/* From here on the routine may answer by itself. */
+static void open_short_way(mdc_callback *callback, const mdc_module_map *map) {
+    if ((callback->hook_types & 1u << MDC_CB_INCLUDE_VM_REGION) != 0 || !mdc_match_hot_serves(callback->filter)) return;
+    callback->module_map = map;
+    callback->hot_type = MDC_CB_INCLUDE_VM_REGION;
 }
 
 int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
@@ -79,8 +88,10 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
         else if (callback->has_names && facts->NameId != 0)
             names = name_row(callback, facts);
     }
+    const mdc_module_map *map = module_map(callback);
+    if (callback->hot_type != MDC_CB_INCLUDE_VM_REGION) open_short_way(callback, map);
     mdc_question question;
-    mdc_callback_question(region, facts, names, module_map(callback), &question);
+    mdc_callback_question(region, facts, names, map, &question);
     uint64_t first, last;
     switch (mdc_match_answer(callback->filter, &callback->cursor, &question, (extensions & MDC_EXT_RESUBMIT) == 0,
                              &first, &last)) {

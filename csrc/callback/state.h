@@ -46,15 +46,17 @@ typedef struct mdc_tally {
 struct mdc_callback {
     mdc_gate gate;               /* one call in the routine at a time */
     _Atomic uint32_t extensions; /* MDC_EXT_* of the engine */
-    uint32_t hook_types;
+    uint32_t hot_type;           /* MDC_CB_INCLUDE_VM_REGION while the short way to answer it is open; else no type */
     mdc_cursor cursor;
     mdc_filter *filter;
     uint64_t *no_name;      /* row of mappings without a name */
     uint32_t name_capacity; /* entries of name_row but [0] */
+    uint32_t hook_types;
     bool has_names;
     bool has_modules;
-    bool snapshot_asked; /* 16 was the last call: a 17 right behind it belongs to the same dump */
-    mdc_module_map map;  /* of `modules`, once sealed */
+    bool snapshot_asked;              /* 16 was the last call: a 17 right behind it belongs to the same dump */
+    const mdc_module_map *module_map; /* &map, or NULL if no rule asks for modules */
+    mdc_module_map map;               /* of `modules`, once sealed */
     mdc_modmap modules;
     mdc_rows rows;      /* row 0: base of modules; names' rows among them */
     uint32_t *name_row; /* by NameId: row + 1, 0: not matched yet */
@@ -98,8 +100,10 @@ static inline const mdc_region_facts *mdc_callback_facts(const mdc_region_facts 
 
 /* What a type says about kinds when nothing else is known. */
 static inline uint32_t mdc_kinds_of_type(uint32_t type) {
-    return (uint32_t)(type == MDC_MEM_IMAGE) * MDC_KIND_IMAGE + (uint32_t)(type == MDC_MEM_MAPPED) * MDC_KIND_FILE +
-           (uint32_t)(type == MDC_MEM_PRIVATE) * MDC_KIND_ANONYMOUS;
+    static const uint8_t kinds[256] = {[MDC_MEM_PRIVATE >> 17] = MDC_KIND_ANONYMOUS,
+                                       [MDC_MEM_MAPPED >> 17] = MDC_KIND_FILE,
+                                       [MDC_MEM_IMAGE >> 17] = MDC_KIND_IMAGE};
+    return kinds[(type >> 17) & 255];
 }
 
 /* Fills in the question about a region (of at least one byte). `facts` NULL: the region is all there is to know. */

@@ -50,11 +50,10 @@ MDC_HOT uint64_t row_word(const mdc_matcher *m, const uint64_t *module_row, uint
 MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *module_row) {
     const mdc_filter *filter = m->filter;
     uint32_t best = m->floor_code;
-    if (entry & MDC_ENTRY_DIRECT) {
-        uint32_t code = entry & ~MDC_ENTRY_DIRECT;
-        if (code > best) best = code;
+    if (!(entry & MDC_ENTRY_LIST)) {
+        if (entry > best) best = entry;
     } else {
-        for (const mdc_item *item = filter->items + entry; item->code > best; item++) {
+        for (const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST); item->code > best; item++) {
             uint32_t bit = item->signature;
             if (bit == MDC_SIGNATURE_ALWAYS || (((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 &&
                                                 mdc_size_fits(filter, m->question->mapping_size, bit))) {

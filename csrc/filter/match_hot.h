@@ -42,54 +42,58 @@ MDC_HOT bool mdc_size_fits(const mdc_filter *filter, uint64_t size, uint32_t bit
     return bounds == NULL || (size >= bounds[bit].min && size <= bounds[bit].max);
 }
 
-/* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. */
-MDC_HOT int mdc_match_hot(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *q) {
-    uint64_t base = q->base;
-    uint32_t interval = mdc_seek(filter->start, filter->interval_count, cursor->interval, base);
+/* Whether the short way can be taken with this filter at all. */
+MDC_HOT bool mdc_match_hot_serves(const mdc_filter *filter) { return filter->words <= 1; }
+
+/* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. Calls nothing, so that the routine needs
+ * no stack frame. Only with mdc_match_hot_serves, no MDC_FACT_ADDED and no MDC_FACT_DONTDUMP; `names` is the first word
+ * of the name's row; map may be NULL only if no rule asks for modules. */
+MDC_HOT int mdc_match_hot(const mdc_filter *filter, mdc_cursor *cursor, const MINIDUMP_MEMORY_INFO *region,
+                          uint64_t mapping_size, uint32_t kinds, uint64_t names, const mdc_module_map *map) {
+    uint64_t base = region->BaseAddress, last = base + (region->RegionSize - 1);
+    uint32_t interval = cursor->interval;
+    const uint64_t *start = filter->start + interval;
+    if (last < base || base < start[0]) return MDC_MATCH_PART;
+    for (uint32_t far = interval + 4; last > start[1] - 1; start++) {
+        if (base <= start[1] - 1 || interval == far) return MDC_MATCH_PART;
+        interval++;
+    }
     cursor->interval = interval;
-    if (filter->words > 1 || q->last > filter->start[interval + 1] - 1) return MDC_MATCH_PART;
+    uint32_t best = filter->floor_code;
     uint32_t entry = filter->entry[interval];
-    uint32_t best = mdc_floor_code(filter, q->flags);
-    uint32_t code = entry & ~MDC_ENTRY_DIRECT;
     if (filter->words != 0) {
-        uint64_t hits = filter->protect_rows[mdc_protect_row(q->protect)] &
-                        filter->state_rows[mdc_state_row(q->state, q->type)] &
-                        filter->size_rows[mdc_size_row(q->mapping_size)] &
-                        filter->kind_rows[q->kinds & (MDC_KIND_ROWS - 1)] & q->name_row[0];
-        const mdc_module_map *map = q->modules;
+        uint64_t hits = filter->protect_rows[mdc_protect_row(region->Protect)] &
+                        filter->state_rows[mdc_state_row(region->State, region->Type)] &
+                        filter->size_rows[mdc_size_row(mapping_size)] & filter->kind_rows[kinds & (MDC_KIND_ROWS - 1)] &
+                        names;
         if (map != NULL) {
-            uint32_t segment = mdc_seek(map->start, map->count, cursor->module, base);
-            cursor->module = segment;
-            if (q->last > map->start[segment + 1] - 1) return MDC_MATCH_PART;
+            uint32_t segment = cursor->module;
+            if (base < map->start[segment] || last > map->start[segment + 1] - 1) return MDC_MATCH_PART;
             hits &= map->rows[map->row[segment]];
-        } else {
-            hits &= filter->modules.base[0];
         }
-        if ((entry & MDC_ENTRY_DIRECT) == 0) {
-            const mdc_item *item = filter->items + entry;
+        if (entry & MDC_ENTRY_LIST) {
+            const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST);
             for (; item->code > best; item++) {
                 uint32_t bit = item->signature;
-                if (bit == MDC_SIGNATURE_ALWAYS ||
-                    ((hits >> bit & 1) != 0 && mdc_size_fits(filter, q->mapping_size, bit)))
+                if (bit == MDC_SIGNATURE_ALWAYS || ((hits >> bit & 1) != 0 && mdc_size_fits(filter, mapping_size, bit)))
                     break;
             }
-            code = item->code;
+            entry = item->code;
         }
-        if (code > best) best = code;
+        if (entry > best) best = entry;
         for (hits &= filter->global_bits; hits != 0; hits &= hits - 1) {
-            uint32_t bit = mdc_lowest_bit(hits);
-            if (filter->global_code[bit] <= best) break;
-            if (mdc_size_fits(filter, q->mapping_size, bit)) {
-                best = filter->global_code[bit];
+            uint32_t bit = mdc_lowest_bit(hits), code = filter->global_code[bit];
+            if (code <= best) break;
+            if (mdc_size_fits(filter, mapping_size, bit)) {
+                best = code;
                 break;
             }
         }
-    } else if (code > best) {
-        best = code;
+    } else if (entry > best) {
+        best = entry;
     }
-    uint32_t action = best & MDC_CODE_ACTION;
-    if (action == MDC_HEAD) return MDC_MATCH_PART;
-    return action == MDC_INCLUDE ? MDC_MATCH_WHOLE : MDC_MATCH_NOTHING;
+    if (best & MDC_INCLUDE) return MDC_MATCH_WHOLE;
+    return best & MDC_HEAD ? MDC_MATCH_PART : MDC_MATCH_NOTHING;
 }
 
 #endif

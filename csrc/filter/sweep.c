@@ -137,7 +137,7 @@ static mdc_status make_entry(sweep *s, uint32_t *entry, mdc_error *err) {
         const mdc_sweep_range *range = &s->ranges[rank];
         s->seen[range->rule] = 1;
         if (range->signature == MDC_SIGNATURE_ALWAYS && s->scratch.count == 0) {
-            *entry = MDC_ENTRY_DIRECT | range->code;
+            *entry = range->code;
             return MDC_OK;
         }
         mdc_item item = {.code = range->code, .signature = range->signature};
@@ -149,7 +149,7 @@ static mdc_status make_entry(sweep *s, uint32_t *entry, mdc_error *err) {
         if (range->signature == MDC_SIGNATURE_ALWAYS) break;
     }
     if (s->scratch.count == 0) {
-        *entry = MDC_ENTRY_DIRECT;
+        *entry = 0;
         return MDC_OK;
     }
     mdc_item last = mdc_vec_at(&s->scratch, mdc_item, s->scratch.count - 1);
@@ -168,7 +168,7 @@ static mdc_status make_entry(sweep *s, uint32_t *entry, mdc_error *err) {
         if (status == MDC_OK) status = mdc_vec_push(&s->items, s->scratch.data, s->scratch.count, NULL, err);
         if (status != MDC_OK) return status;
     }
-    *entry = mdc_vec_at(&s->lists, uint32_t, id * 2);
+    *entry = MDC_ENTRY_LIST | mdc_vec_at(&s->lists, uint32_t, id * 2);
     return MDC_OK;
 }
 
@@ -181,11 +181,11 @@ static mdc_status emit(sweep *s, uint64_t address, uint32_t entry, mdc_error *er
 }
 
 static mdc_status run(sweep *s, mdc_error *err) {
-    mdc_status status = s->event_count == 0 || s->events[0].address != 0 ? emit(s, 0, MDC_ENTRY_DIRECT, err) : MDC_OK;
+    mdc_status status = s->event_count == 0 || s->events[0].address != 0 ? emit(s, 0, 0, err) : MDC_OK;
     for (size_t i = 0; i < s->event_count && status == MDC_OK;) {
         uint64_t address = s->events[i].address;
         for (; i < s->event_count && s->events[i].address == address; i++) apply(s, &s->events[i]);
-        uint32_t entry = MDC_ENTRY_DIRECT;
+        uint32_t entry = 0;
         status = make_entry(s, &entry, err);
         if (status == MDC_OK) status = emit(s, address, entry, err);
     }

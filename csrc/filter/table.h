@@ -8,7 +8,7 @@
  * - Rules without a range: only the highest rule of each signature can ever win. Their signatures have the first bits,
  *   highest rule first, so the first bit set is the winner. The one without conditions is floor_code.
  * - Rules with a range: the address space is cut into elementary intervals, one entry each: the code of the one rule
- *   without conditions (MDC_ENTRY_DIRECT set), or the place of a list of (code, signature) in falling order. */
+ *   without conditions (0: none), or MDC_ENTRY_LIST and the place of a list of (code, signature) in falling order. */
 #ifndef MDC_FILTER_TABLE_H
 #define MDC_FILTER_TABLE_H
 
@@ -16,7 +16,7 @@
 
 #include "../api/filter.h"
 
-#define MDC_ENTRY_DIRECT UINT32_C(0x80000000)
+#define MDC_ENTRY_LIST UINT32_C(0x80000000)
 #define MDC_CODE_ACTION UINT32_C(3)
 /* In a list: no condition, the list ends here. */
 #define MDC_SIGNATURE_ALWAYS UINT32_MAX
