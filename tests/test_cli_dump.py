@@ -135,6 +135,8 @@ def test_types_by_name_or_number(pid: int, tmp_path: Path, capsys: pytest.Captur
         (["dump", "abc", "-o", "x"], "process id"),
         (["dump", "-5", "-o", "x"], ""),
         (["dump", "1", "-o", "x", "--type", "fulll"], "fulll"),
+        (["dump", "1", "-o", "x", "--type", "0x80000000"], "bits"),
+        (["dump", "1", "-o", "x", "--type", "-1"], ""),
         (["dump", "1", "-o", "x", "--deadline", "soon"], "seconds"),
         (["dump", "1", "-o", "x", "--deadline", "nan"], "seconds"),
         (["dump", "1", "-o", "x", "--max-stop", "0"], "seconds"),
@@ -253,6 +255,19 @@ def test_control_c_is_status_130_and_leaves_nothing(tmp_path: Path) -> None:
     finally:
         os.close(reader)
         terminal.close()
+
+
+def test_a_deadline_that_passes_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stalled reader, and nobody to press Ctrl-C."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with child(WAITING, "1000000") as target:
+            assert main(["dump", str(target.pid), "-o", str(fifo), "--type", "full", "--deadline", "0.3"]) == 1
+    finally:
+        os.close(reader)
+    assert "deadline" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("words", [["dump", "PID", "-o", "-", "--type", "full"], ["plan", "PID"]])

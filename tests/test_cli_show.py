@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import struct
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -187,6 +191,33 @@ def test_names_cannot_command_a_terminal(tmp_path: Path, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "\x1b" not in out and "\r" not in out and "\u202e" not in out
     assert "\\x1b[2J\\r\\nrm\\u202e.so" in out
+
+
+def test_names_beyond_the_encoding_of_stdout_are_escaped(tmp_path: Path) -> None:
+    """A terminal that knows ASCII only is no reason to fail."""
+    name = "/tmp/\u00fc.so".encode("utf-16-le")
+    module = struct.pack("<QIIII52xIIII16x", 0x400000, 4096, 0, 0, 32 + 12 + 4 + 108, 0, 0, 0, 0)
+    path = tmp_path / "named.dmp"
+    path.write_bytes(build([(4, struct.pack("<I", 1) + module)], behind=struct.pack("<I", len(name)) + name))
+    environment = {**os.environ, "PYTHONPATH": str(DATA.parent.parent), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "minidump_cffi", "show", str(path)]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rb"/tmp/\xfc.so" in done.stdout
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), os.mkfifo], ids=["folder", "fifo"])
+def test_what_cannot_be_a_dump_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None]
+) -> None:
+    """A folder; and a FIFO, which nobody can seek in."""
+    path = tmp_path / "odd"
+    make(path)
+    keep = os.open(path, os.O_RDWR) if path.is_fifo() else None
+    assert main(["show", str(path)]) == 1
+    if keep is not None:
+        os.close(keep)
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -124,3 +124,12 @@ def test_exit_statuses_are_those_of_the_code() -> None:
     text = PAGES[0].read_text("utf-8")
     table = text[text.index("| exit status |") :].split("\n\n")[0]
     assert {int(row.split("|")[1]) for row in table.splitlines()[2:]} == {status.value for status in Exit}
+
+
+def test_figures_are_those_of_a_whole_run() -> None:
+    """The page is generated; a quick run would be marked, and nothing of the machine but its kind may stand in it."""
+    text = (ROOT / "docs" / "figures.md").read_text("utf-8")
+    assert "mean nothing" not in text
+    for group in ("callback", "filter", "Whole dump: 1 GiB", "500 threads", "Memory of the target"):
+        assert group in text
+    assert re.search(r"(?<![\w.])/(home|root|tmp|usr|dev|work)\b", text) is None

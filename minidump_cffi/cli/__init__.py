@@ -7,6 +7,7 @@ Data goes to stdout only where it was asked for, everything else to stderr.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status, see `minidump_cffi.cli.console.Exit`.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what this terminal's encoding does not
     try:
         args = _parser().parse_args(argv)
     except SystemExit as end:  # argparse has said what is wrong

@@ -11,6 +11,8 @@ from ..filters import Filter
 
 _SHORT: Final = {"full": DumpType.WITH_FULL_MEMORY}
 
+_ALL_TYPES: Final = 2 * max(flag.value for flag in DumpType) - 1
+
 
 def _plain(name: str) -> str:
     """A name without what people spell differently: WITH_THREAD_INFO, MiniDumpWithThreadInfo, thread-info."""
@@ -23,9 +25,13 @@ _TYPES: Final = {_plain(str(flag.name)): flag for flag in DumpType} | {"normal":
 def dump_type(word: str) -> DumpType:
     """Read ``--type``: names of MINIDUMP_TYPE bits joined by ``+``, or a number."""
     try:
-        return DumpType(int(word, 0))
+        number = int(word, 0)
     except ValueError:
         pass
+    else:
+        if not 0 <= number <= _ALL_TYPES:
+            raise argparse.ArgumentTypeError(f"{word!r} has bits that MINIDUMP_TYPE does not have")
+        return DumpType(number)
     result = DumpType.NORMAL
     for part in word.split("+"):
         flag = _TYPES.get(_plain(part.strip()))
