@@ -8,8 +8,6 @@ it, and an engine of this package drives that protocol over live Linux processes
 >>> report = md.write_dump(pid, "app.dmp", md.DumpType.WITH_FULL_MEMORY, filter=keep)  # doctest: +SKIP
 """
 
-import logging
-
 from ._native import ffi
 from .building import ffibuilder, get_include
 from .callback import Callback, Counters, IoHandler
@@ -171,5 +169,3 @@ __all__ = [
     "thread",
     "write_dump",
 ]
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())

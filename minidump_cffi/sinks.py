@@ -128,9 +128,7 @@ def _plain_descriptor(file: Any) -> int | None:
     if type(raw) is not io.FileIO:
         return None
     try:
-        file.flush()
-        if type(file) is io.BufferedRandom and file.seekable():
-            file.seek(file.tell())  # forget what was read ahead
+        file.flush()  # which also takes a BufferedRandom back from what it read ahead
         fd: int = raw.fileno()
     except (OSError, ValueError) as error:
         if isinstance(error, OSError):

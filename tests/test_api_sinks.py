@@ -167,7 +167,7 @@ def test_killed_while_writing(folder: Path) -> None:
         import os, sys
         sys.path[:0] = {sys.path!r}
         import fake, minidump_cffi as md
-        target = fake.Target(regions=(fake.Region(base=0x10000000, size=1 << 34, touch_every=1),))
+        target = fake.Target(regions=(fake.Region(base=0x10000000, size=1 << 33, touch_every=1),))
         fake.write(target, sys.argv[1], md.DumpType.WITH_FULL_MEMORY, progress=lambda _: print(1, flush=True))
     """
     with subprocess.Popen(

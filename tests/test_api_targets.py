@@ -9,6 +9,7 @@ import io
 import multiprocessing
 import os
 import pty
+import select
 import socket
 import subprocess
 import sys
@@ -319,6 +320,25 @@ def test_cancel_and_deadline_of_our_own_dump(tmp_path: Path) -> None:
         str(tmp_path / "a.dmp"),
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output is a pipe nobody empties, so the dump stands until it is cancelled. Somebody else plays our part."""
+    from minidump_cffi import _selfdump, dumping, sinks
+
+    read, write = os.pipe()
+    sink = sinks.DescriptorSink(write)
+    request = dumping._Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
+    try:
+        with child() as process, monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: process.pid)
+            timer = dumping._Timer(60, lambda: bool(select.select([read], [], [], 0)[0]))
+            with pytest.raises(md.Cancelled) as caught:
+                _selfdump.run(request, sink, timer, None)
+            assert caught.value.pid == process.pid, "the other process said so"
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def test_errors_of_the_other_process_come_here(tmp_path: Path) -> None:

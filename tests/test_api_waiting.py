@@ -16,11 +16,11 @@ import fake
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import dumping
+from minidump_cffi import _bridge, dumping
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 TARGET = fake.small()
-HUGE = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 36),))
+HUGE = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 33),))
 """Takes far longer to dump than any test waits."""
 
 
@@ -81,7 +81,7 @@ def test_progress_comes_and_ends_with_the_whole(tmp_path: Path) -> None:
 
     with pytest.raises(InterruptedError):
         fake.write(HUGE, tmp_path / "b.dmp", FULL, progress=interrupt)
-    assert 0 < seen[-1].bytes_done < seen[-1].bytes_total == 1 << 36
+    assert 0 < seen[-1].bytes_done < seen[-1].bytes_total == 1 << 33
     assert seen[-1].phase is md.Phase.WRITE
     assert seen[-1].elapsed > 0
     assert fake.names(tmp_path) == ["a.dmp"]
@@ -169,10 +169,33 @@ def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
         time.sleep(0.3)
 
 
+def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dumping, "GRACE", 30)
+    main = threading.main_thread().ident
+    assert main is not None
+    left_behind = len(_bridge._abandoned)
+
+    def interrupt() -> None:
+        slow.entered.wait(10)
+        for _ in range(3):
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.2)
+        slow.release.set()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        fake.write(TARGET, slow, FULL, spool=False)
+    thread.join()
+    assert len(_bridge._abandoned) == left_behind, "the dump was waited for, although it took its time"
+
+
 def test_what_was_left_behind_comes_back_harmlessly(slow: Slow) -> None:
+    before = len(_bridge._abandoned)
     for _ in range(3):
         with pytest.raises(md.DeadlineExceeded):
             fake.write(TARGET, slow, FULL, spool=False, deadline=0.05)
+    assert len(_bridge._abandoned) == before + 3, "what the worker still uses is kept"
     slow.release.set()
     time.sleep(0.2)
     assert fake.write(TARGET, io.BytesIO(), FULL).complete

@@ -16,6 +16,7 @@ import pytest
 from drive import Engine
 
 import minidump_cffi as md
+from minidump_cffi import _bridge
 from minidump_cffi._native import ffi, lib
 
 FULL = md.DumpType.WITH_FULL_MEMORY
@@ -116,7 +117,7 @@ def test_cancel_answers_the_next_cancel_callback() -> None:
 
 
 def test_cancel_ends_a_dump() -> None:
-    huge = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 36),))
+    huge = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 33),))
     with md.Callback() as callback:
 
         def progress(state: md.Progress) -> None:
@@ -230,8 +231,10 @@ def test_a_hook_that_raises_ends_the_dump() -> None:
 
     for number in (md.CallbackType.THREAD, md.CallbackType.INCLUDE_THREAD, md.CallbackType.MEMORY):
         file = io.BytesIO()
-        with md.Callback(hooks={number: fail}) as callback, pytest.raises(Mine):
-            fake.write(TARGET, file, callback=callback)
+        with md.Callback(hooks={number: fail}) as callback:
+            with pytest.raises(Mine):
+                fake.write(TARGET, file, callback=callback)
+            assert callback.counters.calls[md.CallbackType.WRITE_KERNEL_MINIDUMP] == 0, "it did not go on to the end"
         assert file.getvalue() == b""
 
 
@@ -309,8 +312,11 @@ def test_a_routine_from_somewhere_else() -> None:
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 def test_a_forked_child_frees_nothing_and_uses_nothing() -> None:
     keep = md.Filter(md.exclude(kind="heap")).compile()
+    native = keep._compiled()
     callback = md.Callback(keep)
     routine = callback.routine
+    released: list[Any] = []
+    owned = _bridge._owned(ffi.new("int *"), released.append)
     child = os.fork()
     if child == 0:
         status = 1
@@ -323,18 +329,22 @@ def test_a_forked_child_frees_nothing_and_uses_nothing() -> None:
             # The filter is data: the child compiles its own.
             with md.Callback(keep) as other:
                 status |= 4 if other.routine != routine else 0
+            status |= 8 if keep._compiled() is native else 0
+            del owned
             gc.collect()
+            status |= 16 if released else 0
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert fake.write(TARGET, "/dev/null", FULL, callback=callback).regions[1].kept == 0
     callback.close()
+    del owned
+    gc.collect()
+    assert len(released) == 1
 
 
 def test_nothing_is_left_when_python_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[int] = []
-    from minidump_cffi import _bridge
-
     monkeypatch.setattr(
         _bridge, "_free_callback", lambda raw: freed.append(lib.mdc_callback_free(raw, _bridge.new_error()))
     )
