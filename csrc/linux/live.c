@@ -134,6 +134,7 @@ static void publish(mdc_live *live) {
     const mdc_registers_layout *layout = mdc_holder_layout(live->holder);
     live->system.xstate_mask = layout->xstate_mask;
     live->system.xstate_size = layout->xstate_size;
+    mdc_registers_xstate(layout, live->system.xstate_features);
     live->lists = (mdc_lists){.regions = live->mappings.regions.data,
                               .region_count = live->mappings.regions.count,
                               .threads = live->threads.data,

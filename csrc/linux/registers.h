@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "../api/error.h"
+#include "../source/source.h"
 
 typedef struct mdc_registers_summary {
     uint64_t stack_pointer;
@@ -35,6 +36,8 @@ typedef struct mdc_registers_layout {
 
 /* What contexts will look like on this machine. */
 mdc_registers_layout mdc_registers_describe(bool with_xstate);
+/* Where each of 64 components stands in the XSAVE area: what MiscInfo's XStateData tells a reader. */
+void mdc_registers_xstate(const mdc_registers_layout *layout, mdc_xstate_feature *features);
 /* Reads them by PTRACE_GETREGSET; called on the holder's thread. ESRCH in err->os_errno: the thread is not stopped.
  * MDC_ERR_TARGET if it is a 32-bit thread. */
 mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,

@@ -84,6 +84,20 @@ mdc_registers_layout mdc_registers_describe(bool with_xstate) {
     return layout;
 }
 
+void mdc_registers_xstate(const mdc_registers_layout *layout, mdc_xstate_feature *features) {
+    memset(features, 0, 64 * sizeof *features);
+    if (layout->xstate_mask == 0) return;
+    /* x87 and SSE stand in the FXSAVE image (Intel SDM vol. 1, 13.4.1), which CPUID does not describe. */
+    features[0] = (mdc_xstate_feature){0, 160};
+    features[1] = (mdc_xstate_feature){160, 256};
+    for (uint32_t i = 2; i < 63; i++) {
+        uint32_t size = 0, offset = 0, c = 0, d = 0;
+        if ((layout->xstate_mask >> i & 1) == 0 || !__get_cpuid_count(0xD, i, &size, &offset, &c, &d)) continue;
+        if (offset < XSAVE_MIN || offset > layout->xstate_size || size > layout->xstate_size - offset) continue;
+        features[i] = (mdc_xstate_feature){offset, size};
+    }
+}
+
 /* glibc's prototype takes an enum, musl's an int. */
 static long regset(int32_t tid, uintptr_t type, void *base, size_t *size) {
     struct iovec iov = {base, *size};

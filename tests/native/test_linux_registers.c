@@ -122,6 +122,14 @@ int main(void) {
     CHECK(plain.context_size == 1232 && plain.xstate_size == 0 && plain.xstate_mask == 0);
     CHECK(!has_avx() || (full.xstate_size >= 832 && full.context_size == 1232 + 48 + full.xstate_size - 512));
 
+    mdc_xstate_feature features[64];
+    mdc_registers_xstate(&plain, features);
+    for (int i = 0; i < 64; i++) CHECK(features[i].size == 0);
+    mdc_registers_xstate(&full, features);
+    CHECK(!has_avx() || (features[2].offset == 576 && features[2].size == 256)); /* Intel SDM vol. 1, table 13-1 */
+    for (int i = 2; i < 64; i++)
+        CHECK(features[i].size == 0 || features[i].offset + features[i].size <= full.xstate_size);
+
     pid_t pid = target_start(known_registers, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 1);
     uint8_t *context = malloc(full.context_size + 64);
