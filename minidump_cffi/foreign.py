@@ -114,9 +114,9 @@ def check_extensions(extensions: Any) -> Extensions:
     """The flags, if they are some."""
     if isinstance(extensions, bool) or not isinstance(extensions, int):
         raise TypeError(f"extensions must be Extensions, not {extensions!r}")
-    known = Extensions.REGION_FACTS | Extensions.RESUBMIT | Extensions.PIECES | Extensions.HOLD_BACK
-    if extensions & ~known or extensions < 0:
-        raise ValueError(f"extensions {extensions:#x} has bits that Extensions does not have")
+    known = sum(flag.value for flag in Extensions)
+    if int(extensions) & ~known:  # of an IntFlag, ~ knows the named bits only
+        raise ValueError(f"extensions {int(extensions):#x} has bits that Extensions does not have")
     return Extensions(extensions)
 
 

@@ -36,6 +36,23 @@ def pattern_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return live.compile_c(source, folder / "pattern", "-O0", "-g", "-fno-omit-frame-pointer", "-pthread")
 
 
+@pytest.fixture(scope="session")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compiles a plug-in of targets/plugins, once, against the installed headers."""
+    import minidump_cffi as md
+
+    folder = tmp_path_factory.mktemp("plugins")
+    flags = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-I", md.get_include())
+
+    def compiled(name: str) -> Path:
+        library = folder / f"{name}.so"
+        if not library.exists():
+            live.compile_c(live.HERE / "targets" / "plugins" / f"{name}.c", library, *flags)
+        return library
+
+    return compiled
+
+
 @pytest.fixture
 def start_pattern(pattern_program: Path, tmp_path: Path) -> Iterator[Callable[..., live.Target]]:
     """Starts C targets, and ends them with the test."""

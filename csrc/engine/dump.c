@@ -94,6 +94,8 @@ mdc_status mdc_dump_resume(mdc_dump *dump, mdc_error *err) {
 static mdc_status gather(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_OPEN);
     if (dump->source->ops->prepare(dump->source, err) != MDC_OK) return err->code;
+    dump->calls.pid = (uint32_t)dump->source->pid; /* a live source knows its pidfd, and a pid to it, from here on */
+    dump->calls.process = dump->source->handle;
     mdc_dump_phase(dump, MDC_PHASE_GATHER);
     if (mdc_gather_before_stop(dump, err) != MDC_OK) return err->code;
     dump->gaps = mdc_alloc(dump->options.gaps_max, sizeof *dump->gaps, err);
