@@ -184,6 +184,7 @@ mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, md
     mdc_status status = enter(callback, err);
     if (status != MDC_OK) return status;
     atomic_store_explicit(&callback->extensions, extensions, memory_order_relaxed);
+    callback->hot_type = MDC_CB_COUNT; /* the shape of facts is to be looked at */
     leave(callback);
     return MDC_OK;
 }

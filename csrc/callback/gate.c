@@ -41,7 +41,8 @@ bool mdc_gate_is_busy(const mdc_gate *gate) { return atomic_load(&gate->lock) !=
 bool mdc_gate_enter_slow(mdc_gate *gate) {
     if (atomic_exchange_explicit(&gate->lock, 1, memory_order_acquire) != 0) return false;
     bool alone = true;
-    if (atomic_load_explicit(&gate->favour, memory_order_relaxed) != MDC_GATE_NOBODY) {
+    /* Acquire: whoever shut the gate from inside raised its flag before. */
+    if (atomic_load_explicit(&gate->favour, memory_order_acquire) != MDC_GATE_NOBODY) {
         atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_seq_cst);
         alone = barrier_all(); /* refused after all: nothing can be known about the favoured thread */
         if (!alone) gate->barrier = false;

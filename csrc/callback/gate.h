@@ -58,17 +58,21 @@ static inline uint64_t mdc_gate_self(void) {
 #endif
 }
 
-/* The flag to lower again, or NULL: not favoured (or inside already, from a hook): mdc_gate_enter_slow decides. */
+/* The flag to lower again, or NULL: not favoured, mdc_gate_enter_slow decides. */
 static inline atomic_uint *mdc_gate_enter_favoured(mdc_gate *gate) {
     uint64_t favour = atomic_load_explicit(&gate->favour, memory_order_relaxed);
     if (favour >> 4 != mdc_gate_self()) return NULL;
     atomic_uint *flag = &gate->flag[favour & (MDC_GATE_FLAGS - 1)];
-    if (atomic_load_explicit(flag, memory_order_relaxed) != 0) return NULL;
     atomic_store_explicit(flag, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* the barrier itself is the other side's business */
     if (atomic_load_explicit(&gate->favour, memory_order_acquire) == favour) return flag;
     atomic_store_explicit(flag, 0, memory_order_release);
     return NULL;
+}
+
+/* To be called by who is inside, before it calls what might come back here: the favour would let it in. */
+static inline void mdc_gate_shut(mdc_gate *gate) {
+    atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_release);
 }
 
 static inline void mdc_gate_leave_favoured(atomic_uint *flag) { atomic_store_explicit(flag, 0, memory_order_release); }

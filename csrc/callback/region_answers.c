@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "../filter/glob.h"
-#include "../filter/match_hot.h"
 #include "path16.h"
 #include "state.h"
 
@@ -66,13 +65,6 @@ static const mdc_module_map *module_map(mdc_callback *callback) {
     return &callback->map;
 }
 
-/* From here on the routine may answer by itself. */
-static void open_short_way(mdc_callback *callback, const mdc_module_map *map) {
-    if ((callback->hook_types & 1u << MDC_CB_INCLUDE_VM_REGION) != 0 || !mdc_match_hot_serves(callback->filter)) return;
-    callback->module_map = map;
-    callback->hot_type = MDC_CB_INCLUDE_VM_REGION;
-}
-
 int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
                           MINIDUMP_CALLBACK_OUTPUT *output) {
     MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
@@ -89,7 +81,8 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
             names = name_row(callback, facts);
     }
     const mdc_module_map *map = module_map(callback);
-    if (callback->hot_type != MDC_CB_INCLUDE_VM_REGION) open_short_way(callback, map);
+    bool open = callback->hot_type == MDC_CB_INCLUDE_VM_REGION;
+    if (open) callback->cursor.interval = callback->hot.interval;
     mdc_question question;
     mdc_callback_question(region, facts, names, map, &question);
     uint64_t first, last;
@@ -105,6 +98,13 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
         region->BaseAddress = first;
         region->RegionSize = last - first + 1;
         mdc_tally_add(&callback->tally.narrowed);
+    }
+    /* From here on the routine may answer by itself, beginning where this answer was found. */
+    bool refused = (extensions & MDC_EXT_REGION_FACTS) != 0 && facts == NULL;
+    if (open || (mdc_hot_serves(callback->filter) && !refused &&
+                 (callback->hook_types & 1u << MDC_CB_INCLUDE_VM_REGION) == 0)) {
+        mdc_hot_place(&callback->hot, callback->filter, &callback->cursor, map);
+        callback->hot_type = MDC_CB_INCLUDE_VM_REGION;
     }
     return 1;
 }

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "../api/callback.h"
-#include "../filter/match.h"
+#include "../filter/match_hot.h"
 #include "gate.h"
 #include "modmap.h"
 #include "rows.h"
@@ -47,6 +47,7 @@ struct mdc_callback {
     mdc_gate gate;               /* one call in the routine at a time */
     _Atomic uint32_t extensions; /* MDC_EXT_* of the engine */
     uint32_t hot_type;           /* MDC_CB_INCLUDE_VM_REGION while the short way to answer it is open; else no type */
+    mdc_hot hot;
     mdc_cursor cursor;
     mdc_filter *filter;
     uint64_t *no_name;      /* row of mappings without a name */
@@ -54,9 +55,8 @@ struct mdc_callback {
     uint32_t hook_types;
     bool has_names;
     bool has_modules;
-    bool snapshot_asked;              /* 16 was the last call: a 17 right behind it belongs to the same dump */
-    const mdc_module_map *module_map; /* &map, or NULL if no rule asks for modules */
-    mdc_module_map map;               /* of `modules`, once sealed */
+    bool snapshot_asked; /* 16 was the last call: a 17 right behind it belongs to the same dump */
+    mdc_module_map map;  /* of `modules`, once sealed */
     mdc_modmap modules;
     mdc_rows rows;      /* row 0: base of modules; names' rows among them */
     uint32_t *name_row; /* by NameId: row + 1, 0: not matched yet */

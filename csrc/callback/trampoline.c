@@ -9,7 +9,6 @@
  * nothing excluded may be in it, so it is the longest kept run; the rest of what the rules keep is lost and the region
  * counts as narrowed. */
 #include "../base/protocol_asserts.h"
-#include "../filter/match_hot.h"
 #include "state.h"
 
 static int32_t flags_kept(uint32_t *flags, uint32_t keep) {
@@ -20,8 +19,10 @@ static int32_t flags_kept(uint32_t *flags, uint32_t keep) {
 /* The flag decides, whatever a hook thinks, and the question is to be asked again in any case. */
 static int32_t answer_cancel(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     int32_t cancel = 0;
-    if (callback->hook_types & 1u << MDC_CB_CANCEL)
+    if (callback->hook_types & 1u << MDC_CB_CANCEL) {
+        mdc_gate_shut(&callback->gate);
         cancel = callback->hook(callback->hook_context, input, output) != 0 && output->Cancel.Cancel != 0;
+    }
     if (atomic_load_explicit(&callback->cancel, memory_order_relaxed) != MDC_CANCEL_NO) {
         atomic_store_explicit(&callback->cancel, MDC_CANCEL_ANSWERED, memory_order_relaxed);
         cancel = 1;
@@ -101,6 +102,7 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
             MINIDUMP_CALLBACK_OUTPUT unused = *output;
             mdc_answer_module(callback, &input->u.Module, &unused);
         }
+        mdc_gate_shut(&callback->gate);
         return callback->hook(callback->hook_context, input, output);
     }
     return answer(callback, type, input, output);
@@ -139,8 +141,8 @@ int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
     uint64_t size = region->RegionSize, names = callback->no_name[0];
     uint32_t kinds;
     if (atomic_load_explicit(&callback->extensions, memory_order_relaxed) & MDC_EXT_REGION_FACTS) {
-        const mdc_region_facts *facts = mdc_callback_facts(&input->u.RegionFacts);
-        if (facts == NULL || (facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0)
+        const mdc_region_facts *facts = &input->u.RegionFacts; /* their shape was checked with the first region */
+        if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0)
             return answer_favoured(callback, input, output, flag);
         if (callback->has_names && facts->NameId != 0) {
             uint32_t row = facts->NameId <= callback->name_capacity ? callback->name_row[facts->NameId] : 0;
@@ -152,9 +154,7 @@ int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
     } else {
         kinds = mdc_kinds_of_type(region->Type);
     }
-    int part = region->RegionSize == 0 ? MDC_MATCH_PART
-                                       : mdc_match_hot(callback->filter, &callback->cursor, region, size, kinds, names,
-                                                       callback->module_map);
+    int part = region->RegionSize == 0 ? MDC_MATCH_PART : mdc_match_hot(&callback->hot, region, size, kinds, names);
     if (part == MDC_MATCH_PART) return answer_favoured(callback, input, output, flag);
     mdc_tally_add(&callback->tally.calls[MDC_CB_INCLUDE_VM_REGION]);
     output->Region.Continue = 1;

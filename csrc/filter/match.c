@@ -56,7 +56,7 @@ MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *mo
         for (const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST); item->code > best; item++) {
             uint32_t bit = item->signature;
             if (bit == MDC_SIGNATURE_ALWAYS || (((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 &&
-                                                mdc_size_fits(filter, m->question->mapping_size, bit))) {
+                                                mdc_size_fits(filter->bounds, m->question->mapping_size, bit))) {
                 best = item->code;
                 break;
             }
@@ -68,7 +68,7 @@ MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *mo
         for (uint64_t hits = row_word(m, module_row, w); hits != 0; hits &= hits - 1) {
             uint32_t bit = mdc_lowest_bit(hits);
             if (codes[bit] <= best) return best;
-            if (mdc_size_fits(filter, m->question->mapping_size, w * 64 + bit)) return codes[bit];
+            if (mdc_size_fits(filter->bounds, m->question->mapping_size, w * 64 + bit)) return codes[bit];
         }
     }
     return best;

@@ -25,6 +25,11 @@ MDC_HOT uint32_t mdc_state_row(uint32_t state, uint32_t type) {
     return states[(state >> 12) & 31] | (uint32_t)types[(type >> 17) & 255];
 }
 
+/* Row of attribute_rows. */
+MDC_HOT uint32_t mdc_attribute_row(uint32_t protect, uint32_t state, uint32_t type) {
+    return mdc_state_row(state, type) << 7 | mdc_protect_row(protect);
+}
+
 /* Row of size_rows: sizes 0 and 1 share one. */
 MDC_HOT uint32_t mdc_size_row(uint64_t size) { return mdc_highest_bit(size | 1); }
 
@@ -37,54 +42,99 @@ MDC_HOT uint32_t mdc_floor_code(const mdc_filter *filter, uint32_t flags) {
 }
 
 /* Size rows are by powers of two: the exact size of a hit is looked at here. */
-MDC_HOT bool mdc_size_fits(const mdc_filter *filter, uint64_t size, uint32_t bit) {
-    const mdc_bounds *bounds = filter->bounds;
+MDC_HOT bool mdc_size_fits(const mdc_bounds *bounds, uint64_t size, uint32_t bit) {
     return bounds == NULL || (size >= bounds[bit].min && size <= bounds[bit].max);
 }
 
+/* What the short way needs, side by side, and where the last answer was found. */
+typedef struct mdc_hot {
+    uint64_t first; /* [first, last]: where `entry` and `module_bits` hold */
+    uint64_t last;
+    uint64_t module_bits;
+    const uint64_t *attribute_rows; /* NULL if no rule has conditions besides a range */
+    const uint64_t *size_rows;
+    const uint64_t *kind_rows;
+    const uint32_t *global_code;
+    const mdc_bounds *bounds;
+    const mdc_item *items;
+    const uint64_t *start;
+    const uint32_t *entries;
+    uint64_t global_bits;
+    uint32_t entry;
+    uint32_t floor_code;
+    uint32_t interval;
+    bool modules; /* module_bits differ from place to place */
+} mdc_hot;
+
 /* Whether the short way can be taken with this filter at all. */
-MDC_HOT bool mdc_match_hot_serves(const mdc_filter *filter) { return filter->words <= 1; }
+static inline bool mdc_hot_serves(const mdc_filter *filter) { return filter->words <= 1; }
+
+/* Makes it ready. `cursor` says where to begin; map may be NULL only if no rule asks for modules. */
+static inline void mdc_hot_place(mdc_hot *hot, const mdc_filter *filter, const mdc_cursor *cursor,
+                                 const mdc_module_map *map) {
+    uint32_t interval = cursor->interval;
+    *hot = (mdc_hot){.first = filter->start[interval],
+                     .last = filter->start[interval + 1] - 1,
+                     .module_bits = UINT64_MAX,
+                     .attribute_rows = filter->attribute_rows,
+                     .size_rows = filter->size_rows,
+                     .kind_rows = filter->kind_rows,
+                     .global_code = filter->global_code,
+                     .bounds = filter->bounds,
+                     .items = filter->items,
+                     .start = filter->start,
+                     .entries = filter->entry,
+                     .global_bits = filter->global_bits,
+                     .entry = filter->entry[interval],
+                     .floor_code = filter->floor_code,
+                     .interval = interval,
+                     .modules = map != NULL};
+    if (map == NULL) return;
+    uint64_t first = map->start[cursor->module], last = map->start[cursor->module + 1] - 1;
+    hot->first = first > hot->first ? first : hot->first;
+    hot->last = last < hot->last ? last : hot->last;
+    hot->module_bits = map->rows[map->row[cursor->module]];
+}
 
 /* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. Calls nothing, so that the routine needs
- * no stack frame. Only with mdc_match_hot_serves, no MDC_FACT_ADDED and no MDC_FACT_DONTDUMP; `names` is the first word
- * of the name's row; map may be NULL only if no rule asks for modules. */
-MDC_HOT int mdc_match_hot(const mdc_filter *filter, mdc_cursor *cursor, const MINIDUMP_MEMORY_INFO *region,
-                          uint64_t mapping_size, uint32_t kinds, uint64_t names, const mdc_module_map *map) {
+ * little of a stack frame. For regions of at least one byte without MDC_FACT_ADDED and MDC_FACT_DONTDUMP; `names` is
+ * the first word of the name's row. */
+MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint64_t mapping_size, uint32_t kinds,
+                          uint64_t names) {
     uint64_t base = region->BaseAddress, last = base + (region->RegionSize - 1);
-    uint32_t interval = cursor->interval;
-    const uint64_t *start = filter->start + interval;
-    if (last < base || base < start[0]) return MDC_MATCH_PART;
-    for (uint32_t far = interval + 4; last > start[1] - 1; start++) {
-        if (base <= start[1] - 1 || interval == far) return MDC_MATCH_PART;
-        interval++;
+    uint32_t entry = hot->entry, best = hot->floor_code;
+    if (last < base || base < hot->first) return MDC_MATCH_PART;
+    if (last > hot->last) {
+        if (base <= hot->last || hot->modules) return MDC_MATCH_PART;
+        const uint64_t *start = hot->start + hot->interval, *far = start + 4;
+        do {
+            if (start++ == far) return MDC_MATCH_PART;
+        } while (base > start[1] - 1);
+        if (last > start[1] - 1) return MDC_MATCH_PART;
+        hot->first = start[0];
+        hot->last = start[1] - 1;
+        hot->interval = (uint32_t)(start - hot->start);
+        hot->entry = entry = hot->entries[hot->interval];
     }
-    cursor->interval = interval;
-    uint32_t best = filter->floor_code;
-    uint32_t entry = filter->entry[interval];
-    if (filter->words != 0) {
-        uint64_t hits = filter->protect_rows[mdc_protect_row(region->Protect)] &
-                        filter->state_rows[mdc_state_row(region->State, region->Type)] &
-                        filter->size_rows[mdc_size_row(mapping_size)] & filter->kind_rows[kinds & (MDC_KIND_ROWS - 1)] &
-                        names;
-        if (map != NULL) {
-            uint32_t segment = cursor->module;
-            if (base < map->start[segment] || last > map->start[segment + 1] - 1) return MDC_MATCH_PART;
-            hits &= map->rows[map->row[segment]];
-        }
+    if (hot->attribute_rows != NULL) {
+        uint64_t hits = hot->attribute_rows[mdc_attribute_row(region->Protect, region->State, region->Type)] &
+                        hot->size_rows[mdc_size_row(mapping_size)] & hot->kind_rows[kinds & (MDC_KIND_ROWS - 1)] &
+                        names & hot->module_bits;
         if (entry & MDC_ENTRY_LIST) {
-            const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST);
+            const mdc_item *item = hot->items + (entry & ~MDC_ENTRY_LIST);
             for (; item->code > best; item++) {
                 uint32_t bit = item->signature;
-                if (bit == MDC_SIGNATURE_ALWAYS || ((hits >> bit & 1) != 0 && mdc_size_fits(filter, mapping_size, bit)))
+                if (bit == MDC_SIGNATURE_ALWAYS ||
+                    ((hits >> bit & 1) != 0 && mdc_size_fits(hot->bounds, mapping_size, bit)))
                     break;
             }
             entry = item->code;
         }
         if (entry > best) best = entry;
-        for (hits &= filter->global_bits; hits != 0; hits &= hits - 1) {
-            uint32_t bit = mdc_lowest_bit(hits), code = filter->global_code[bit];
+        for (hits &= hot->global_bits; hits != 0; hits &= hits - 1) {
+            uint32_t bit = mdc_lowest_bit(hits), code = hot->global_code[bit];
             if (code <= best) break;
-            if (mdc_size_fits(filter, mapping_size, bit)) {
+            if (mdc_size_fits(hot->bounds, mapping_size, bit)) {
                 best = code;
                 break;
             }

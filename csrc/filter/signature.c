@@ -273,6 +273,14 @@ mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *fil
     if (filter->protect_rows == NULL || filter->state_rows == NULL || filter->size_rows == NULL ||
         filter->kind_rows == NULL)
         return err->code;
+    if (filter->words == 1) {
+        filter->attribute_rows = mdc_alloc(MDC_ATTRIBUTE_ROWS, sizeof *filter->attribute_rows, err);
+        if (filter->attribute_rows == NULL) return err->code;
+        for (uint32_t row = 0; row < MDC_ATTRIBUTE_ROWS; row++)
+            filter->attribute_rows[row] =
+                filter->state_rows[row / MDC_PROTECT_ROWS] & filter->protect_rows[row % MDC_PROTECT_ROWS];
+        filter->bytes += MDC_ATTRIBUTE_ROWS * sizeof *filter->attribute_rows;
+    }
     int sizes = 0;
     for (uint32_t bit = 0; bit < count && !sizes; bit++) {
         const mdc_signature *s = &mdc_vec_at(&signatures->list, mdc_signature, bit);

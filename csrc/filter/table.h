@@ -25,7 +25,8 @@ enum {
     MDC_PROTECT_ROWS = 128, /* base protection (0: none, else its bit number + 1) << 3 | modifiers */
     MDC_STATE_ROWS = 16,    /* state << 2 | type, each 0 (none of the known) to 3 */
     MDC_SIZE_ROWS = 64,     /* binary digits of the size but one; 0 counts as 1 */
-    MDC_KIND_ROWS = 128
+    MDC_KIND_ROWS = 128,
+    MDC_ATTRIBUTE_ROWS = MDC_STATE_ROWS * MDC_PROTECT_ROWS
 };
 
 typedef struct mdc_item {
@@ -57,10 +58,11 @@ struct mdc_filter {
     uint64_t *state_rows;
     uint64_t *size_rows;
     uint64_t *kind_rows;
-    uint32_t *global_code; /* by bit, for the words that hold rules without a range; 0 for other bits */
-    mdc_bounds *bounds;    /* by bit; NULL if no rule asks for a size */
-    uint64_t *head_bytes;  /* by rule; NULL if there is no head rule */
-    uint64_t global_bits;  /* the first 64 bits of which are rules without a range */
+    uint64_t *attribute_rows; /* where words is 1: state and protect rows combined, one word each; else NULL */
+    uint32_t *global_code;    /* by bit, for the words that hold rules without a range; 0 for other bits */
+    mdc_bounds *bounds;       /* by bit; NULL if no rule asks for a size */
+    uint64_t *head_bytes;     /* by rule; NULL if there is no head rule */
+    uint64_t global_bits;     /* the first 64 bits of which are rules without a range */
     uint32_t interval_count;
     uint32_t floor_code; /* of the highest rule without range and conditions, else the default action */
     uint32_t words;

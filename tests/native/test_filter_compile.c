@@ -19,7 +19,7 @@
 
 enum { MANY = 1000000 };
 /* The promise of filter/sweep.h for ranges without further conditions. */
-enum { BYTES_PER_INTERVAL = 12, BYTES_CONSTANT = 16384 };
+enum { BYTES_PER_INTERVAL = 12, BYTES_CONSTANT = 32768 };
 
 static mdc_rule *rules;
 static mdc_error err;

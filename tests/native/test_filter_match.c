@@ -321,8 +321,13 @@ static void compare(const world *w, const mdc_filter *filter) {
     CHECK(total == inside && all == size);
 
     /* The short way for pieces that one rule decides. */
-    for (int i = 0; i < 40 && mdc_match_hot_serves(filter) && (q.flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) == 0;
-         i++) {
+    mdc_hot hot;
+    bool served = mdc_hot_serves(filter) && (q.flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) == 0;
+    for (int i = 0; i < 80 && served; i++) {
+        if (i == 0 || roll(4) == 0) {
+            mdc_match_step(&m, &cursor, q.base + roll((unsigned)size));
+            mdc_hot_place(&hot, filter, &cursor, w->module_count == 0 && !mdc_filter_has_modules(filter) ? NULL : &map);
+        }
         size_t first = roll((unsigned)size), room = size - first;
         size_t last = first + roll(room < 9000 ? (unsigned)room : 9000);
         MINIDUMP_MEMORY_INFO piece = {.BaseAddress = q.base + first,
@@ -330,7 +335,7 @@ static void compare(const world *w, const mdc_filter *filter) {
                                       .State = q.state,
                                       .Protect = q.protect,
                                       .Type = q.type};
-        int answer = mdc_match_hot(filter, &cursor, &piece, q.mapping_size, q.kinds, name_row[0], &map);
+        int answer = mdc_match_hot(&hot, &piece, q.mapping_size, q.kinds, name_row[0]);
         if (answer == MDC_MATCH_PART) continue;
         for (size_t k = first; k <= last; k++) CHECK(keep[k] == (answer == MDC_MATCH_WHOLE));
         short_ways++;
