@@ -166,7 +166,7 @@ def test_the_process_handle_is_a_pidfd_of_the_target(target: live.Target, tmp_pa
     def look(question: md.Input, output: md.Output) -> bool:
         about = Path(f"/proc/self/fdinfo/{question.process_handle}").read_text()
         shown.update(line.split(":\t", 1) for line in about.splitlines())
-        shown["descriptor"] = os.readlink(f"/proc/self/fd/{question.process_handle}")
+        shown["descriptor"] = str(Path(f"/proc/self/fd/{question.process_handle}").readlink())
         return True
 
     md.write_dump(target.pid, tmp_path / "a.dmp", callback=md.PythonCallback({md.CallbackType.VM_START: look}))
@@ -258,8 +258,7 @@ def test_nonsense_is_an_error_with_the_type(
 def test_nonsense_elsewhere_is_taken_for_what_it_says(
     at: md.CallbackType, target: live.Target, plugin: Compile, folder: Path
 ) -> None:
-    """0x5A everywhere: flags that are there, statuses that are no yes, counts beyond all ends. A file that all readers
-    accept, or an error of ours; the target runs on."""
+    """0x5A everywhere: a file that all readers accept, or an error of ours; the target runs on in any case."""
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(NONSENSE, at))
     try:
         report = md.write_dump(target.pid, folder / "a.dmp", FULL, callback=callback)
