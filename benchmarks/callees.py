@@ -179,18 +179,19 @@ def with_trampoline(compiled: Any) -> Callee:
 def regions(slots: Sequence[int], order: Sequence[int] | None = None) -> Any:
     """Return questions, one for each slot of STRIDE bytes; every second slot is an interval of `new_filter`.
 
-    Private and mapped by turns, 4 KiB to 64 KiB. `order` is the order in which the slots are asked about.
+    Private and mapped by turns, 4 KiB to 64 KiB, in the same pattern whatever `order` the slots are asked about in: so
+    that the order of addresses is all that differs.
     """
     result = ffi.new("mdc_drive_region[]", len(slots))
     for place, number in enumerate(order or range(len(slots))):
         entry = result[place]
         info, facts = entry.info, entry.facts
         info.BaseAddress = info.AllocationBase = facts.MappingBase = BASE + slots[number] * STRIDE
-        info.RegionSize = facts.MappingSize = ((number % 16) + 1) << 12
+        info.RegionSize = facts.MappingSize = ((place % 16) + 1) << 12
         info.State, info.Protect = COMMIT, READWRITE
-        info.Type = MAPPED if number % 4 == 0 else PRIVATE
+        info.Type = MAPPED if place % 4 == 0 else PRIVATE
         facts.Size, facts.Version = ffi.sizeof("mdc_region_facts"), 1
-        facts.Kinds = lib.MDC_KIND_FILE if number % 4 == 0 else lib.MDC_KIND_ANONYMOUS
+        facts.Kinds = lib.MDC_KIND_FILE if place % 4 == 0 else lib.MDC_KIND_ANONYMOUS
     return result
 
 
