@@ -41,7 +41,7 @@ def type_at(pointer: int) -> int:
     return ctypes.c_uint32.from_address(pointer + 12).value
 
 
-# ------------------------------------------------------------------------------------------------- every kind of address
+# ----------------------------------------------------------------------------------------------- every kind of address
 
 
 def no_heap(seen: list[int], heap: int) -> Any:
@@ -184,7 +184,7 @@ def test_a_record_of_a_foreign_callback() -> None:
     assert sum(report.callbacks.values()) == len(report.recording)
 
 
-# ------------------------------------------------------------------------------------------------- Python functions
+# ---------------------------------------------------------------------------------------------------- Python functions
 
 
 def test_a_python_function_narrows_and_drops(target: live.Target, take: live.Taker) -> None:
@@ -424,13 +424,11 @@ def test_resubmission_for_those_who_know_it() -> None:
         assert next(region for region in report.regions if region.base == 0x50_0000).kept == pages * fake.PAGE
 
 
-# ------------------------------------------------------------------------------------------------- exceptions, and the views
+# ------------------------------------------------------------------------------------------- exceptions, and the views
 
 
 @pytest.mark.parametrize("kind", [kind for kind in C if kind <= 20 and kind not in (2, 8, 12, 13, 14, 18, 19, 20)])
-def test_an_exception_ends_the_dump_and_is_raised(
-    kind: md.CallbackType, target: live.Target, tmp_path: Path
-) -> None:
+def test_an_exception_ends_the_dump_and_is_raised(kind: md.CallbackType, target: live.Target, tmp_path: Path) -> None:
     calls: list[md.CallbackType] = []
 
     class Oops(Exception):

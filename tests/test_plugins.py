@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-# ------------------------------------------------------------------------------------------------- what they decide
+# ---------------------------------------------------------------------------------------------------- what they decide
 
 
 @pytest.mark.parametrize("dump_type", [md.DumpType.NORMAL, FULL], ids=["normal", "full"])
@@ -92,7 +92,7 @@ def test_a_region_left_out_and_one_narrowed(target: live.Target, plugin: Compile
     assert reading.contents == (first, None)
 
 
-# ---------------------------------------------------------------------------------------------------- what they see
+# ------------------------------------------------------------------------------------------------------- what they see
 
 
 class Witness(ctypes.Structure):
@@ -226,7 +226,7 @@ def test_no_file_and_nobody_who_takes_the_bytes(target: live.Target, plugin: Com
         md.write_dump(target.pid, None, callback=md.Plugin(plugin("agrees")))
 
 
-# ------------------------------------------------------------------------------------------------------- they misbehave
+# ------------------------------------------------------------------------------------------------------ they misbehave
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_one_that_crashes_takes_the_dumper_and_nothing_else(
     assert (folder / "a.dmp").read_bytes() == b"what was there"
 
 
-# ------------------------------------------------------------------------------------------- files that are no plug-ins
+# ------------------------------------------------------------------------------------------ files that are no plug-ins
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_relative_path_is_that_of_the_folder(plugin: Compile, monkeypatch: pyt
     assert made.path == str(path) and made.routine and repr(made) == f"Plugin({str(path)!r})"
 
 
-# ------------------------------------------------------------------------------------------------------ command line
+# -------------------------------------------------------------------------------------------------------- command line
 
 
 def cli(*words: Any) -> subprocess.CompletedProcess[str]:
