@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import importlib.util
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +17,7 @@ from typing import Any
 import fake
 import live
 import pytest
+from test_sources_sound import clang
 
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
@@ -311,16 +311,24 @@ def test_the_headers_are_those_of_the_sources() -> None:
 
 
 @pytest.mark.parametrize("language", ["c", "c++"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang", "clang-19"])
+@pytest.mark.parametrize("compiler", ["cc", "clang"])
 def test_each_header_compiles_alone(compiler: str, language: str, tmp_path: Path) -> None:
-    found = shutil.which(compiler)
-    if found is None:
-        pytest.skip(f"no {compiler}")
+    found = clang() if compiler == "clang" else live.compiler()
     standard = {"c": "-std=c11", "c++": "-std=c++11"}[language]
     for header in sorted(Path(md.get_include(), "minidump_cffi").iterdir()):
         source = tmp_path / f"{header.stem}.{'c' if language == 'c' else 'cpp'}"
         source.write_text(f"#include <minidump_cffi/{header.name}>\n#include <minidump_cffi/{header.name}>\n")
-        command = [found, "-x", language, standard, "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"]
+        command = [
+            *found.split(),
+            "-x",
+            language,
+            standard,
+            "-Wall",
+            "-Wextra",
+            "-pedantic",
+            "-Werror",
+            "-fsyntax-only",
+        ]
         done = subprocess.run(
             [*command, "-I", md.get_include(), str(source)], capture_output=True, text=True, check=False
         )

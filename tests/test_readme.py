@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+C_FILE = re.compile(r"^```c file=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)")
 
 
@@ -49,6 +50,8 @@ def pid() -> Iterator[int]:
 def test_python(page: Path, pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python examples of a page, in order and in one namespace; `pid` is that of a running process."""
     monkeypatch.chdir(tmp_path)
+    for name, text in C_FILE.findall(page.read_text("utf-8")):
+        (tmp_path / name).write_text(text)
     namespace: dict[str, object] = {"__name__": "example", "pid": pid}
     for text in blocks(page, "python"):
         exec(compile(text, str(page), "exec"), namespace)  # the pages are ours
