@@ -117,6 +117,8 @@ def test_extended_state_holds_the_upper_halves(start_pattern: Start, take: live.
 
 def test_back_traces_show_the_functions(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern("--threads", 2)
+    target.ping()  # the main thread waits where it should
+    live.wait_until(lambda: live.task_states(target.pid)[target.pid] == "S", "it waits")
     _, path = take(target)
     reading = reading_of(readers.read_lldb, path, frames=True)
     frames = {thread.tid: thread.frames for thread in reading.threads or ()}
