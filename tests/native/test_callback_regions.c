@@ -179,7 +179,8 @@ static void mappings(void) {
     /* Facts of an unknown shape: not used, and the dump is told. */
     CHECK(mdc_callback_set_host(callback, MDC_EXT_REGION_FACTS, &err) == MDC_OK);
     r.facts.Size -= 8;
-    CHECK(ask(callback, &r, 1).RegionSize == 0x2000);
+    r.facts.Kinds = MDC_KIND_ANONYMOUS; /* would be excluded by its size */
+    for (int twice = 0; twice < 2; twice++) CHECK(ask(callback, &r, 1).RegionSize == 0x2000);
     CHECK(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.callback_type == MDC_CB_INCLUDE_VM_REGION);
     finish(callback);
 }
@@ -257,6 +258,10 @@ static void modules(void) {
         CHECK(ask(callback, &heap, 1).RegionSize == 0x8000); /* one rule behind the other, all kept */
         if (round == 0) tell_module(callback, 0x20000, 0x1000, utf16("/late/libapp.so"), NULL);
     }
+    region free_place = region_of(0x70000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
+    CHECK(ask(callback, &free_place, 1).RegionSize == 0);
+    tell_module(callback, 0x70000, 0x1000, utf16("/late/libapp.so"), NULL);
+    CHECK(ask(callback, &free_place, 1).RegionSize == 0x1000);
     region late = region_of(0x20000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
     CHECK(ask(callback, &late, 1).RegionSize == 0x1000);
     /* One late module around others of its kind: fewer stretches than before, and the cursor stood behind them. */

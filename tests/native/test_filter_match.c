@@ -326,7 +326,7 @@ static void compare(const world *w, const mdc_filter *filter) {
     for (int i = 0; i < 80 && served; i++) {
         if (i == 0 || roll(4) == 0) {
             mdc_match_step(&m, &cursor, q.base + roll((unsigned)size));
-            mdc_hot_place(&hot, filter, &cursor, w->module_count == 0 && !mdc_filter_has_modules(filter) ? NULL : &map);
+            mdc_hot_place(&hot, filter, &cursor, mdc_filter_has_modules(filter) ? &map : NULL);
         }
         size_t first = roll((unsigned)size), room = size - first;
         size_t last = first + roll(room < 9000 ? (unsigned)room : 9000);
