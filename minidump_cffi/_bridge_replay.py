@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from . import errors
-from ._bridge import NativeCallback, _owned, exception, new_error
+from ._bridge import NativeCallback, _owned, exception, keep_for_good, new_error
 from ._native import ffi, lib
 
 ANSWER_SIZE = 60
@@ -43,6 +43,11 @@ class NativeRecorder:
 
     def information(self) -> Any:
         return lib.mdc_recorder_information(self.pointer)
+
+    def show(self) -> None:
+        """Somebody learns the addresses: it stays for good, and the callback behind it leaves its gate behind."""
+        keep_for_good(self)
+        self._callback = None
 
     def clear(self) -> None:
         self._check_process()

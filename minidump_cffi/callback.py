@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -164,6 +165,7 @@ class Callback:
         )
         limit = record_limit(record)
         self._recorder = None if limit is None else _bridge_replay.NativeRecorder(limit, self._open())
+        self._recorder_kept = False
         self._closing = threading.Lock()  # also held while a dump begins: it must not be freed under that
 
     def _open(self) -> _bridge.NativeCallback:
@@ -192,8 +194,13 @@ class Callback:
     def information(self) -> Any:
         """MINIDUMP_CALLBACK_INFORMATION *, as a cffi object; valid until `close`."""
         native = self._open()
-        shown = native.information()
-        return shown if self._recorder is None else self._recorder.information()
+        if self._recorder is None:
+            return native.information()
+        if not self._recorder_kept:
+            self._recorder.show()  # an engine may call it late, as it may call the routine itself
+            weakref.finalize(self, self._recorder.clear)
+            self._recorder_kept = True
+        return self._recorder.information()
 
     @property
     def routine(self) -> int:
@@ -301,6 +308,9 @@ class Callback:
             if self._native is not None:
                 self._native.close()
                 self._native = None
+                if self._recorder is not None:
+                    with contextlib.suppress(CallbackError):  # in a forked child it is not ours
+                        self._recorder.clear()
 
     def __enter__(self) -> Callback:
         self._open()

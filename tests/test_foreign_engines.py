@@ -211,11 +211,12 @@ def test_a_call_that_is_inside_keeps_it_open(tiny: Any) -> None:
     callback.close()
 
 
+@pytest.mark.parametrize("record", [False, True], ids=["plain", "recorded"])
 @pytest.mark.parametrize("end", ["closed", "forgotten"])
-def test_a_late_call_is_answered_false(end: str, tiny: Any) -> None:
+def test_a_late_call_is_answered_false(end: str, record: bool, tiny: Any) -> None:
     """The engine was shown the addresses, and calls them when the callback is gone."""
     for _ in range(50):
-        callback = md.Callback(KEEP, on_cancel=lambda: False)
+        callback = md.Callback(KEEP, on_cancel=lambda: False, record=record)
         routine, param = callback.routine, callback.param
         assert tiny.call(routine, param, int(C.CANCEL)) == 1
         if end == "closed":
