@@ -65,7 +65,7 @@ from .filters import (
 )
 from .foreign import PythonCallback, Routine
 from .plugins import Plugin
-from .recording import Call, Extension, Recording
+from .recording import Call, Recording
 from .replay import Answer, Answers, Replay, ReplayFault
 from .report import DumpPlan, DumpReport, Extent, Gap, Module, Region, RuleBytes, Thread
 from .targets import Handle, PidFd
@@ -101,7 +101,6 @@ __all__ = [
     "DumpType",
     "DumpWarning",
     "EngineOptions",
-    "Extension",
     "Extensions",
     "Extent",
     "ExtentFlags",

@@ -9,20 +9,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias, overload
+from typing import Any, overload
 
 from . import _calls
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import FormatError
 
-__all__ = ["Call", "Extension", "Recording"]
+__all__ = ["Call", "Recording"]
 
 _VERSION = 1
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _PRESET: Mapping[str, int] = MappingProxyType({})  # by identity: what engines are known to set
 
 
-Extension: TypeAlias = Extensions
 _PLAIN = PLAIN
 
 

@@ -15,6 +15,7 @@ from .callback import Callback
 from .enums import CallbackType
 from .errors import ReplayMismatch
 from .foreign import Routine
+from .plugins import Plugin
 from .recording import Call, Recording
 
 __all__ = ["Answer", "Answers", "Replay", "ReplayFault"]
@@ -274,7 +275,7 @@ def _difference(call: Call, answer: Answer) -> str:
 
 def _pair(callback: object) -> tuple[int, int]:
     """Addresses of a foreign routine and its parameter."""
-    if isinstance(callback, Routine):
+    if isinstance(callback, Plugin | Routine):
         return callback.routine, callback.param
     both = callback if isinstance(callback, tuple) else (callback, 0)
     if len(both) == 2 and not isinstance(callback, int):

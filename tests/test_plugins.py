@@ -486,3 +486,11 @@ def test_a_hanging_plug_in_does_not_keep_the_dumper_alive(target: live.Target, p
     done = live.run_python(program, target.pid, plugin("misbehaves"), folder / "a.dmp", parameter)
     assert (done.returncode, done.stdout) == (0, "MODULE\n"), done.stderr
     assert sys.platform == "linux" and not list(folder.iterdir())
+
+
+def test_a_replay_drives_a_plug_in(target: live.Target, plugin: Compile, tmp_path: Path) -> None:
+    """What our engine asked of one callback, asked again of another: this one agrees to everything."""
+    report = md.write_dump(target.pid, tmp_path / "a.dmp", FULL, record=True)
+    assert report.recording is not None
+    answers = md.Replay(report.recording).run(md.Plugin(plugin("agrees")))
+    assert answers and all(answer.returned for answer in answers)

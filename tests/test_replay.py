@@ -442,6 +442,6 @@ def test_values_are_those_of_c() -> None:
         lib.MDC_REPLAY_BEYOND_BUFFER,
         lib.MDC_REPLAY_READ_ONLY,
     ]
-    assert {flag.name: flag.value for flag in md.Extension} == {
+    assert {flag.name: flag.value for flag in md.Extensions} == {
         name: getattr(lib, f"MDC_EXT_{name}") for name in ("REGION_FACTS", "RESUBMIT", "PIECES", "HOLD_BACK")
     }
