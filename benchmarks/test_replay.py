@@ -94,14 +94,14 @@ def _contest(contests: dict[str, Contest], name: str, sequence: md.Replay, calls
             runs: dict[str, Callable[[], tuple[float, dict[str, Any]]]] = {
                 way: partial(_run, sequence, callee, repeat) for way, callee in callees.items()
             }
-            contests[name] = hold(runs, baseline="bare-c", rounds=5)
+            contests[name] = hold(runs, baseline="bare-c", rounds=15)
     return contests[name]
 
 
 def _more(contest: Contest, who: str) -> dict[str, float]:
-    pairs = zip(contest.times[who], contest.times["bare-c"], strict=True)
-    ordered = sorted(mine - theirs for mine, theirs in pairs)
-    return {"ns_more_than_bare": ordered[len(ordered) // 2] * 1e9}
+    # Of the fastest rounds: a difference of a few nanoseconds drowns in whatever else the machine did in the others.
+    best = min(contest.times[who])
+    return {"best_ns": best * 1e9, "ns_more_than_bare": (best - min(contest.times["bare-c"])) * 1e9}
 
 
 @pytest.mark.benchmark(timer=CLOCK, group="replay-million")
