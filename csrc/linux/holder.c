@@ -1,4 +1,5 @@
-/* The holder's thread (see holder.h): what ptrace does is in tracees.c, when it does it is here. */
+/* The holder (see holder.h): what ptrace does is in tracees.c, when it does it is here, what the process of its own is
+ * in twin.c. */
 #include "holder.h"
 
 #include <errno.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,11 +19,12 @@
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "tracees.h"
+#include "twin.h"
 
 #define STOP_TIMEOUT_NS UINT64_C(250000000)
-#define TICK_NS UINT64_C(10000000)       /* how often a standing target and the monitor are looked at */
-#define REAP_AFTER_NS UINT64_C(20000000) /* the stop has lasted this long: perhaps an exec waits for us */
-enum { STACK_BYTES = 512 * 1024 };
+#define TICK_NS UINT64_C(10000000)                   /* how often a standing target and the monitor are looked at */
+#define REAP_AFTER_NS UINT64_C(20000000)             /* the stop has lasted this long: perhaps an exec waits for us */
+enum { STACK_BYTES = 512 * 1024, KCMP_VM_TYPE = 1 }; /* linux/kcmp.h is not installed everywhere */
 
 /* mdc_holder.stage */
 enum { STAGE_NEW, STAGE_STOPPING, STAGE_STANDING, STAGE_FAILED, STAGE_OVER };
@@ -37,6 +41,9 @@ struct mdc_holder {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int stage;       /* under lock */
+    bool by_thread;  /* our own thread traces, no process of its own; set under lock */
+    pid_t owner;     /* our process: the parent of a tracer that is one of its own */
+    bool refused;    /* the process of its own may not trace; perhaps our thread may */
     mdc_error error; /* of the stop; before STAGE_FAILED */
     bool early;      /* let go, or dead, before it was asked for; read after the join, as the rest */
     uint64_t frozen_ns;
@@ -100,6 +107,28 @@ static mdc_status publish(mdc_holder *holder, mdc_error *err) {
     return status;
 }
 
+static void reap(int number) {
+    (void)number;
+    mdc_tracees_reap_all();
+}
+
+/* In a process of its own: PTRACE_SEIZE may be waiting for an exec that waits for us to reap. A signal gets through to
+ * us there; its handler reaps, and the call begins again. */
+static void reap_by_alarm(bool on) {
+    struct sigaction action;
+    sigset_t alarm;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = reap;
+    action.sa_flags = SA_RESTART;
+    sigfillset(&action.sa_mask);
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    struct itimerval timer = {{0, on ? REAP_AFTER_NS / 1000 : 0}, {0, on ? REAP_AFTER_NS / 1000 : 0}};
+    if (on) sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    pthread_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &alarm, NULL);
+}
+
 /* Waits while the target stands. Returns false if it has to be let go before that was asked for. */
 static bool stand(mdc_holder *holder) {
     mdc_monitor *monitor = holder->monitor;
@@ -110,6 +139,7 @@ static bool stand(mdc_holder *holder) {
     for (;;) {
         uint64_t now = mdc_clock_ns();
         if (atomic_load(&monitor->abort) != MDC_ABORT_NONE) return false;
+        if (!holder->by_thread && getppid() != holder->owner) return false; /* it is no more */
         if (now >= until) {
             mdc_monitor_abort(monitor, by_deadline ? MDC_ABORT_DEADLINE : MDC_ABORT_MAX_STOP);
             return false;
@@ -127,20 +157,21 @@ static bool stand(mdc_holder *holder) {
     }
 }
 
-static void *run(void *argument) {
-    mdc_holder *holder = argument;
+/* One hold from beginning to end, by whoever traces. */
+static void hold(mdc_holder *holder) {
     mdc_tracees *tracees = &holder->tracees;
-
-    prctl(PR_SET_NAME, "mdc-holder");
-    prctl(PR_SET_TIMERSLACK, 1000UL); /* ns; the default of 50 us would be added to every pause of a stop */
-
     mdc_status status = mdc_tracees_seize(tracees, &holder->error);
+    if (status == MDC_ERR_ACCESS && !holder->by_thread && tracees->threads.count == 1) {
+        holder->refused = true; /* at once: as Yama does, who lets an ancestor trace, which our thread may be */
+        return;
+    }
     if (status == MDC_OK) {
         atomic_store(&holder->monitor->stopped, 1);
         status = mdc_tracees_stop(tracees, &holder->error);
     }
     if (status == MDC_OK) status = publish(holder, &holder->error);
     if (status == MDC_OK) {
+        if (!holder->by_thread) reap_by_alarm(false);
         enter(holder, STAGE_STANDING);
         holder->early = !stand(holder);
     }
@@ -151,7 +182,53 @@ static void *run(void *argument) {
     if (tracees->frozen_from != 0) holder->frozen_ns = mdc_clock_ns() - tracees->frozen_from;
     atomic_store(&holder->monitor->stopped, 0);
     enter(holder, status == MDC_OK ? STAGE_OVER : STAGE_FAILED);
-    return NULL; /* the kernel lets go whatever has not stopped */
+    /* The kernel lets go whatever has not stopped. */
+}
+
+static void hold_as_process(void *argument) {
+    reap_by_alarm(true);
+    hold(argument);
+}
+
+/* Somebody killed the process that held the target, which runs on: what was read since is worth nothing, and the resume
+ * will say so. */
+static void killed(mdc_holder *holder) {
+    pthread_mutex_lock(&holder->lock);
+    bool stood = holder->stage == STAGE_STANDING, over = holder->stage != STAGE_STOPPING && !stood;
+    pthread_mutex_unlock(&holder->lock);
+    if (over) return;
+    atomic_store(&holder->monitor->stopped, 0);
+    holder->early = true;
+    if (stood) {
+        mdc_monitor_abort(holder->monitor, MDC_ABORT_CANCEL);
+    } else {
+        mdc_error_clear(&holder->error);
+        mdc_fail(&holder->error, MDC_ERR_CANCELLED, MDC_PHASE_STOP, 0,
+                 "the process that was to hold the target was killed");
+    }
+    enter(holder, stood ? STAGE_OVER : STAGE_FAILED);
+}
+
+static void *run(void *argument) {
+    mdc_holder *holder = argument;
+    bool finished;
+
+    prctl(PR_SET_NAME, "mdc-holder"); /* both are inherited by a process of its own */
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* ns; the default of 50 us would be added to every pause of a stop */
+
+    int rc = MDC_FAILPOINT("spawn:twin");
+    if (rc == 0) rc = mdc_twin_run(hold_as_process, holder, &finished);
+    if (rc == 0 && !finished) {
+        killed(holder);
+    } else if (rc != 0 || holder->refused) {
+        mdc_tracees_forget(&holder->tracees);
+        mdc_error_clear(&holder->error);
+        pthread_mutex_lock(&holder->lock);
+        holder->by_thread = true;
+        pthread_mutex_unlock(&holder->lock);
+        hold(holder);
+    }
+    return NULL;
 }
 
 static int spawn(mdc_holder *holder) {
@@ -186,6 +263,13 @@ mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
     if (fresh) holder->stage = STAGE_STOPPING;
     pthread_mutex_unlock(&holder->lock);
     if (!fresh) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
+    pid_t pid = (pid_t)holder->tracees.pid;
+    holder->owner = getpid();
+    if (syscall(SYS_kcmp, holder->owner, pid, KCMP_VM_TYPE, 0, 0) == 0) {
+        enter(holder, STAGE_FAILED);
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0,
+                        "process %d shares the memory of this one: stopping it may stop us", (int)pid);
+    }
     int rc = spawn(holder);
     if (rc != 0) {
         enter(holder, STAGE_FAILED);
@@ -196,7 +280,8 @@ mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
     while (holder->stage == STAGE_STOPPING) {
         uint64_t until = mdc_clock_ns() + REAP_AFTER_NS;
         struct timespec time = {(time_t)(until / 1000000000U), (long)(until % 1000000000U)};
-        if (pthread_cond_timedwait(&holder->changed, &holder->lock, &time) != ETIMEDOUT) continue;
+        int waited = pthread_cond_timedwait(&holder->changed, &holder->lock, &time);
+        if (waited != ETIMEDOUT || !holder->by_thread) continue;
         pthread_mutex_unlock(&holder->lock);
         mdc_tracees_reap(&holder->tracees); /* PTRACE_SEIZE may be waiting for an exec that waits for this */
         pthread_mutex_lock(&holder->lock);

@@ -1,11 +1,7 @@
 /* The live Linux process as a source: puts together what the other files of this room know.
  *
- * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder (holder.h), the only one
- * that may use ptrace.
- *
- * A thread of our process that waits for a child (waitpid without WNOHANG, Popen.wait) while that child is dumped may
- * be told that the child "stopped" by SIGTRAP: the kernel reports ptrace stops to every thread of the tracer. Exit
- * statuses are never taken. */
+ * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder's (holder.h), the only one
+ * that may use ptrace and that says what a parent of the target can notice. */
 #ifndef MDC_LINUX_LIVE_H
 #define MDC_LINUX_LIVE_H
 

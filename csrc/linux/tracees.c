@@ -56,6 +56,13 @@ void mdc_tracees_fini(mdc_tracees *tracees) {
     pthread_mutex_destroy(&tracees->lock);
 }
 
+void mdc_tracees_forget(mdc_tracees *tracees) {
+    pthread_mutex_lock(&tracees->lock);
+    tracees->threads.count = 0;
+    pthread_mutex_unlock(&tracees->lock);
+    tracees->sentinel = 0;
+}
+
 static int by_tid(const void *a, const void *b) {
     int32_t x = ((const mdc_tracee *)a)->tid, y = ((const mdc_tracee *)b)->tid;
     return x < y ? -1 : x > y;
@@ -203,6 +210,14 @@ void mdc_tracees_reap(mdc_tracees *tracees) {
         thread->reaped = true;
     }
     pthread_mutex_unlock(&tracees->lock);
+}
+
+void mdc_tracees_reap_all(void) {
+    int saved = errno;
+    siginfo_t info;
+    do info.si_pid = 0;
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL) == 0 && info.si_pid != 0);
+    errno = saved;
 }
 
 static void pause_ns(uint64_t ns) {

@@ -1,12 +1,12 @@
 /* The threads of a process as ptrace sees them: seized, stopped, read, let go. All functions but mdc_tracees_reap
- * belong to one thread, the holder's: ptrace works only from the thread that seized, and the kernel lets everything go
+ * belong to one thread, the tracer's: ptrace works only from the thread that seized, and the kernel lets everything go
  * when that thread ends.
  *
  * Traps: PTRACE_SEIZE is called with no options (EXITKILL would kill the target with us). A signal that arrived after
  * the seize holds its thread in a signal-delivery stop: it must be detached with that signal or the signal is lost. A
  * thread that dies while traced stays a zombie until its tracer waits for it or ends, and an exec in the target waits
- * for that zombie while it holds the lock PTRACE_SEIZE needs: so another thread must be able to reap (seen on
- * Linux 6.18). */
+ * for that zombie while it holds the lock PTRACE_SEIZE needs: so the tracer's process must be able to reap meanwhile,
+ * from another thread or from a signal handler (seen on Linux 6.18; PTRACE_SEIZE begins again after a handler). */
 #ifndef MDC_LINUX_TRACEES_H
 #define MDC_LINUX_TRACEES_H
 
@@ -66,8 +66,13 @@ bool mdc_tracees_alive(mdc_tracees *tracees);
 /* Lets go what stands; the rest the kernel lets go when this thread ends. false if a thread that stood was gone. */
 bool mdc_tracees_release(mdc_tracees *tracees);
 
-/* From any thread of our process: waits for dead threads of the target (never for its leader, whose exit status belongs
- * to its parent), so that an exec in it can go on. */
+/* From any thread of the tracer's process: waits for dead threads of the target (never for its leader, whose exit
+ * status belongs to its parent, and we may be that), so that an exec in it can go on. */
 void mdc_tracees_reap(mdc_tracees *tracees);
+/* The same for a tracer that is a process with no children of its own, from a signal handler: waits for all dead there
+ * are. A leader's exit status is then handed to its parent, which is somebody else. */
+void mdc_tracees_reap_all(void);
+/* After a tracer that ended: nothing is seized any more. */
+void mdc_tracees_forget(mdc_tracees *tracees);
 
 #endif

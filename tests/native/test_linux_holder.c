@@ -1,81 +1,9 @@
 /* The holder: every thread stands with its registers, and whatever happens the target runs on. */
-#include "linux_target.h"
+#include "linux_hold.h"
 
-#include <dirent.h>
-#include <inttypes.h>
-
-#include "base/failpoint.h"
-#include "linux/holder.h"
-
-typedef struct held_process {
-    mdc_live_options options;
-    mdc_monitor monitor;
-    mdc_holder *holder;
-    mdc_error err;
-    int pidfd;
-    int proc;
-    uint64_t frozen_ns;
-} held_process;
-
-static void hold_new(held_process *held, pid_t pid, uint64_t deadline_ns) {
-    memset(held, 0, sizeof *held);
-    held->options.pid = pid;
-    held->options.pidfd = -1;
-    mdc_error_clear(&held->err);
-    mdc_monitor_init(&held->monitor, deadline_ns);
-    held->pidfd = pidfd_of(pid);
-    held->proc = proc_of(pid);
-    CHECK(held->pidfd >= 0 && held->proc >= 0);
-}
-
-static mdc_status hold_stop(held_process *held) {
-    held->holder =
-        mdc_holder_new(&held->options, held->options.pid, held->pidfd, held->proc, &held->monitor, &held->err);
-    CHECK(held->holder != NULL);
-    return mdc_holder_stop(held->holder, &held->err);
-}
-
-static void hold_free(held_process *held) {
-    mdc_holder_free(held->holder);
-    close(held->pidfd);
-    close(held->proc);
-}
-
-/* Stop, a look, resume: all must go well. Returns the number of threads held. */
-static size_t hold_once(pid_t pid) {
-    held_process held;
-    size_t count;
-    hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
-    mdc_holder_threads(held.holder, &count);
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
-    hold_free(&held);
-    return count;
-}
-
-static void beating_with_threads(target_shared *shared) {
-    start_threads(shared, 7, sleep_forever);
-    beat_forever(shared);
-}
-
-/* The signals that the holder's thread has blocked. */
-static uint64_t blocked_by_holder(void) {
-    DIR *tasks = opendir("/proc/self/task");
-    CHECK(tasks != NULL);
-    uint64_t blocked = 0;
-    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
-        char path[300], line[256], name[64] = "";
-        snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
-        FILE *file = fopen(path, "r");
-        while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-            sscanf(line, "Name: %63s", name);
-            if (strcmp(name, "mdc-holder") == 0) sscanf(line, "SigBlk: %" SCNx64, &blocked);
-        }
-        if (file != NULL) fclose(file);
-    }
-    closedir(tasks);
-    return blocked;
-}
+/* How the holder traces in this run: as a process of its own, or by a thread where there cannot be one. */
+static const char *mode;
+static const char by_process[] = "", by_thread[] = "spawn:twin:0:11";
 
 static void test_stop_and_resume(void) {
     target_shared *shared = target_share();
@@ -86,8 +14,11 @@ static void test_stop_and_resume(void) {
     hold_new(&held, pid, 0);
     CHECK_OK(hold_stop(&held), held.err);
     CHECK(atomic_load(&held.monitor.stopped) == 1);
+    pid_t tracer = tracer_of(pid);
+    CHECK(process_of(tracer) == (mode == by_thread ? getpid() : tracer) && tracer != getpid());
+    uint64_t blocked = (uint64_t)status_of(tracer, "SigBlk:", 16);
     uint64_t wanted = 1U << (SIGINT - 1) | 1U << (SIGTERM - 1) | 1U << (SIGALRM - 1) | 1U << (SIGCHLD - 1);
-    CHECK((blocked_by_holder() & wanted) == wanted);
+    CHECK((blocked & wanted) == wanted);
     uint64_t beat = atomic_load(&shared->beat);
     const mdc_held *threads = mdc_holder_threads(held.holder, &count);
     CHECK(count == 8);
@@ -414,7 +345,7 @@ static void test_killed_while_it_stands(void) {
     kill(pid, SIGKILL);
     /* Its parent - we are - gets the status although nobody resumes. */
     CHECK(waitpid(pid, &status, 0) == pid);
-    while (WIFSTOPPED(status)) CHECK(waitpid(pid, &status, 0) == pid); /* see live.h */
+    while (mode == by_thread && WIFSTOPPED(status)) CHECK(waitpid(pid, &status, 0) == pid); /* see holder.h */
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
     CHECK(atomic_load(&held.monitor.abort) == MDC_ABORT_TARGET_GONE);
@@ -559,9 +490,11 @@ static void test_fail_points(void) {
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         held_process held;
         hold_new(&held, pid, 0);
-        mdc_failpoint_set(points[i]);
+        char spec[64];
+        snprintf(spec, sizeof spec, "%s,%s", points[i], mode);
+        mdc_failpoint_set(spec);
         mdc_status status = hold_stop(&held);
-        mdc_failpoint_set("");
+        mdc_failpoint_set(mode);
         bool memory = points[i][0] == 'a', spawn = points[i][1] == 'p';
         CHECK(status == (memory || spawn ? MDC_ERR_NOMEM : MDC_ERR_TARGET));
         CHECK(held.err.os_errno == (memory ? 0 : spawn ? 11 : 5) && held.err.message[0] != '\0');
@@ -624,12 +557,16 @@ int main(int argc, char **argv) {
                  {"traced already", test_traced_already},
                  {"fail points", test_fail_points},
                  {"many threads", test_many_threads}};
-    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-        if (argc > 1 && strcmp(argv[1], tests[i].name) != 0) continue;
+    static const char *const modes[] = {by_process, by_thread};
+    for (size_t i = 0; i < 2 * sizeof tests / sizeof tests[0]; i++) {
+        if (argc > 1 && strcmp(argv[1], tests[i / 2].name) != 0) continue;
         uint64_t start = mdc_clock_ns();
-        printf("%s\n", tests[i].name);
+        mode = modes[i % 2];
+        mdc_failpoint_set(mode);
+        printf("%s, %s\n", tests[i / 2].name, mode == by_thread ? "by a thread" : "by a process");
         fflush(stdout);
-        tests[i].run();
+        tests[i / 2].run();
+        CHECK(no_children());
         printf("  %.2f s\n", (double)(mdc_clock_ns() - start) / 1e9);
     }
     return 0;

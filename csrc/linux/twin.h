@@ -1,0 +1,22 @@
+/* A process of its own that shares our memory and our files: what runs in it is our code on our data, but the kernel
+ * takes it for somebody else.
+ *
+ * That is wanted of a tracer. The stops of what it traces are told to every thread of the tracer's process: if that
+ * were ours, a thread of ours that waits for a child would hear that the child was "stopped by SIGTRAP" while we dump
+ * it, and would lose its exit status if it took that for the end (subprocess.Popen.wait does). */
+#ifndef MDC_LINUX_TWIN_H
+#define MDC_LINUX_TWIN_H
+
+#include <stdbool.h>
+
+/* Runs body(argument) in such a process and returns when that process is gone, reaped by us: it has no exit signal, so
+ * neither SIGCHLD nor waitpid(-1) without __WALL tells of it. It dies by SIGKILL when this thread ends before it, with
+ * the whole process (killed, exit, exec) that is. Returns 0, or why it could not be started; then body has not begun.
+ * *finished: body has returned; false if it was killed in it.
+ *
+ * The caller's thread lends it the thread-local storage (errno, the allocator's caches): so body may call what the
+ * thread could call, locks of our process included. All signals must be blocked in the thread: body inherits that, and
+ * its signal handlers are a copy, its own to change. */
+int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished);
+
+#endif
