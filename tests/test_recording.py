@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi import Call, Extension, Recording, Replay, _calls
+from minidump_cffi import Call, Extensions, Recording, Replay, _calls
 from minidump_cffi import CallbackType as T
 from minidump_cffi._native import ffi, lib
 
@@ -35,7 +35,7 @@ def test_a_dump_records_every_call_in_order(kind: md.DumpType) -> None:
     report = fake.write(fake.small(), "/dev/null", kind, filter=keep, record=True)
     recording = report.recording
     assert recording is not None and recording.dropped == 0 and recording.engine == "minidump_cffi"
-    assert recording.extensions == Extension.REGION_FACTS | Extension.RESUBMIT | Extension.PIECES
+    assert recording.extensions == Extensions.REGION_FACTS | Extensions.RESUBMIT | Extensions.PIECES
     assert Counter(call.type for call in recording) == Counter(report.callbacks)
     assert [call.type for call in recording[:5]] == [16, 17, 11, 15, 6] and recording[-1].type == 7
     threads = [call for call in recording if call.type == T.THREAD]
@@ -255,7 +255,7 @@ def calls(draw: st.DrawFn) -> Call:
 )
 def test_round_trips(made: list[Call], engine: str, extensions: int, dropped: int) -> None:
     """Records and lines say the same as the objects; C finds the records well formed, and passes the members on."""
-    recording = Recording(made, engine=engine, note="n", extensions=Extension(extensions), dropped=dropped)
+    recording = Recording(made, engine=engine, note="n", extensions=Extensions(extensions), dropped=dropped)
     assert list(recording) == made and len(recording) == len(made)
     text = recording.to_jsonl()
     assert text.isascii() and text.count("\n") == len(made) + 1
