@@ -67,7 +67,7 @@ from .foreign import PythonCallback, Routine
 from .plugins import Plugin
 from .recording import Call, Recording
 from .replay import Answer, Answers, Replay, ReplayFault
-from .report import DumpPlan, DumpReport, Extent, Gap, Module, Region, RuleBytes, Thread
+from .report import DumpPlan, DumpReport, Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
 from .targets import Handle, PidFd
 from .views import (
     Input,
@@ -135,6 +135,7 @@ __all__ = [
     "ReadError",
     "ReadFailureInput",
     "Recording",
+    "Redaction",
     "Region",
     "RegionFacts",
     "RegionFlags",

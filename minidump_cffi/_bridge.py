@@ -138,6 +138,15 @@ class NativeFilter:
         spec.tolerate_read_failures = made.read_failure == "skip"
         spec.secondary_flags = int(made.secondary_flags)
         spec.nocase = made.ignore_case
+        scrub = _ranges(made.scrub)
+        spec.scrub, spec.scrub_count = scrub, len(scrub)
+        patterns = _byte_strings(made.patterns, keep)
+        spec.patterns, spec.pattern_count = patterns, len(patterns)
+        environ_keep, environ_drop = _byte_strings(made.environ_keep, keep), _byte_strings(made.environ_drop, keep)
+        spec.environ_keep, spec.environ_keep_count = environ_keep, len(environ_keep)
+        spec.environ_drop, spec.environ_drop_count = environ_drop, len(environ_drop)
+        spec.deface_stacks = made.deface_stacks
+        spec.fill = lib.MDC_FILL_GIVEN | made.fill
 
         error = new_error()
         pointer = lib.mdc_filter_new(spec, error)
@@ -174,6 +183,13 @@ def _bytes(target: Any, value: bytes, keep: list[Any]) -> None:
     borrowed = ffi.from_buffer("uint8_t[]", value)
     keep.append(borrowed)
     target.data, target.size = borrowed, len(value)
+
+
+def _byte_strings(values: tuple[bytes, ...], keep: list[Any]) -> Any:
+    array = ffi.new("mdc_bytes[]", len(values))
+    for at, value in enumerate(values):
+        _bytes(array[at], value, keep)
+    return array
 
 
 def _ranges(pairs: tuple[tuple[int, int], ...]) -> Any:
@@ -314,8 +330,10 @@ class NativeCallback:
         module_capacity: int = 0,
         name_capacity: int = 0,
         memory_piece: int = 0,
+        stack_capacity: int = 0,
     ) -> None:
         options = ffi.new("mdc_callback_options *")
+        options.stack_capacity = stack_capacity
         options.module_capacity, options.name_capacity = module_capacity, name_capacity
         options.memory_piece = memory_piece
         if hooks is not None:
@@ -471,6 +489,10 @@ def counters(raw: Any) -> dict[str, Any]:
         "narrowed": raw.narrowed,
         "tolerated": raw.tolerated,
         "kernel_status": raw.kernel_status & 0xFFFFFFFF,
+        "scrubbed_bytes": raw.scrubbed_bytes,
+        "scrubbed_hits": raw.scrubbed_hits,
+        "defaced_words": raw.defaced_words,
+        "uncovered_borders": raw.uncovered_borders,
     }
 
 
@@ -614,6 +636,9 @@ class Job:
 
     def counters(self) -> dict[str, Any]:
         return counters(lib.mdc_job_counters(self.pointer))
+
+    def hidden_variables(self) -> int:
+        return lib.mdc_job_hidden_variables(self.pointer)
 
     def rule_bytes(self, rules: int) -> tuple[memoryview, memoryview]:
         """Bytes kept and bytes excluded by each rule; the last entry is the default."""

@@ -46,6 +46,8 @@ _TOP = (
     "modules",
     "memory",
     "streams",
+    "redact",
+    "environ",
 )
 _RULE = (
     "action",
@@ -137,11 +139,17 @@ class _Reader:
         modules = _table(document, "modules", ("default", "exclude", "include"))
         memory = _table(document, "memory", ("add", "remove"))
         streams = _table(document, "streams", ("exclude",))
+        redact = _table(document, "redact", ("ranges", "patterns", "stacks", "fill"))
+        environ = _table(document, "environ", ("keep", "drop"))
         values: dict[str, Any] = {key: document[key] for key in ("default", "read_failure") if key in document}
         if "ignore_case" in document:
             values["ignore_case"] = _typed(document, "ignore_case", bool, "true or false")
         if "secondary_flags" in document:
             values["secondary_flags"] = _names(document["secondary_flags"], "secondary_flags")
+        if "stacks" in redact:
+            values["deface_stacks"] = _typed(redact, "stacks", bool, "true or false")
+        if "fill" in redact:
+            values["fill"] = redact["fill"]
         return Filter(
             *rules,
             threads=[
@@ -161,6 +169,15 @@ class _Reader:
                 _at("memory.remove", _values.address_range, at, "range") for at in _list(memory, "remove", "memory")
             ],
             streams_exclude=_names(streams.get("exclude", []), "streams.exclude"),
+            scrub=[
+                _at("redact.ranges", _values.address_range, at, "range") for at in _list(redact, "ranges", "redact")
+            ],
+            patterns=[
+                _at("redact.patterns", _values.pattern, _pattern(item, number), f"pattern {number}")
+                for number, item in enumerate(_secrets(redact, "patterns", "redact"))
+            ],
+            environ_keep=[_glob(item, "environ.keep") for item in _list(environ, "keep", "environ")],
+            environ_drop=[_glob(item, "environ.drop") for item in _list(environ, "drop", "environ")],
             **values,
         )
 
@@ -281,6 +298,25 @@ def _glob(value: object, key: str) -> str | bytes:
     return value
 
 
+def _secrets(table: Mapping[str, Any], key: str, section: str) -> list[Any]:
+    """`_list` for values that do not belong into messages."""
+    if not isinstance(table.get(key, []), list):
+        raise FilterError(f"{section}.{key}: expected a list")
+    return _list(table, key, section)
+
+
+def _pattern(value: object, number: int) -> str | bytes:
+    if isinstance(value, dict):
+        try:
+            (text,) = (value[key] for key in value if key == "hex" and len(value) == 1)
+            return bytes.fromhex(text)
+        except (TypeError, ValueError):
+            raise FilterError(f"redact.patterns: number {number} is not written as {{ hex = '2f746d70ff' }}") from None
+    if not isinstance(value, str):
+        raise FilterError(f"redact.patterns: number {number} is neither text nor {{ hex = '2f746d70ff' }}")
+    return value
+
+
 def _default(table: Mapping[str, Any], section: str, everything: Any) -> Any:
     value = table.get("default", "include")
     if value == "include":
@@ -326,6 +362,22 @@ def write(made: Filter) -> str:
         parts.append("[memory]\n" + _body({key: [_pair(pair) for pair in pairs] for key, pairs in ranges.items()}))
     if made.streams_exclude:
         parts.append("[streams]\n" + _body({"exclude": _values.names_of(made.streams_exclude)}))
+    redact: dict[str, Any] = {}
+    if made.scrub:
+        redact["ranges"] = [_pair(pair) for pair in made.scrub]
+    if made.patterns:
+        redact["patterns"] = [_glob_value(pattern) for pattern in made.patterns]
+    if made.deface_stacks:
+        redact["stacks"] = True
+    if made.fill != ord("X"):
+        redact["fill"] = made.fill
+    if redact:
+        parts.append("[redact]\n" + _body(redact))
+    environ = {"keep": made.environ_keep, "drop": made.environ_drop}
+    if any(environ.values()):
+        parts.append(
+            "[environ]\n" + _body({key: list(map(_glob_value, names)) for key, names in environ.items() if names})
+        )
     return "\n".join(parts)
 
 

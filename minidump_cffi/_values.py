@@ -207,3 +207,26 @@ def glob(value: object, what: str) -> bytes:
     if b"\0" in value:
         raise FilterError(f"{what}: {value!r} holds a zero byte, which no name has")
     return value
+
+
+def pattern(value: object, what: str) -> bytes:
+    """Bytes to look for in memory; text stands for its UTF-8. They are a secret: no message shows them."""
+    if isinstance(value, str):
+        try:
+            value = value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise FilterError(f"{what}: the text cannot be encoded as UTF-8; give bytes") from None
+    elif isinstance(value, (bytearray, memoryview)):
+        value = bytes(value)
+    if not isinstance(value, bytes):
+        raise FilterError(f"{what}: expected bytes or str, not {type(value).__name__}")
+    if not 4 <= len(value) <= 4096:
+        raise FilterError(f"{what}: a pattern has 4 to 4,096 bytes, not {len(value)}")
+    return value
+
+
+def byte(value: object, what: str) -> int:
+    """A number from 0 to 255."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+        raise FilterError(f"{what}: expected a number from 0 to 255, not {value!r}")
+    return value

@@ -64,6 +64,14 @@ class Counters:
         Read failures that were tolerated.
     kernel_status : int
         HRESULT of the last KernelMinidumpStatus, unsigned.
+    scrubbed_bytes, scrubbed_hits : int
+        Bytes overwritten by ranges and patterns of the filter, and occurrences of patterns, in what it was shown; what
+        stands in the dump twice counts twice.
+    defaced_words : int
+        Words of stacks that were replaced.
+    uncovered_borders : int
+        Reads that went on where another had ended, without its end being shown again: a pattern that lay across them
+        was not found. 0 with `write_dump`.
     """
 
     calls: Mapping[CallbackType, int]
@@ -72,6 +80,10 @@ class Counters:
     narrowed: int
     tolerated: int
     kernel_status: int
+    scrubbed_bytes: int = 0
+    scrubbed_hits: int = 0
+    defaced_words: int = 0
+    uncovered_borders: int = 0
 
 
 class Callback:
@@ -97,6 +109,8 @@ class Callback:
         Modules and distinct mapping names remembered per dump; 0 is 65,536.
     memory_piece
         Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
+    stack_capacity
+        Stacks remembered per dump to deface them; 0 is 65,536.
     record
         Keep what is asked and what is answered, for `recording`: True, or the most bytes it may take (True is 256 MiB).
         Each call then takes a lock and may allocate.
@@ -130,6 +144,7 @@ class Callback:
         module_capacity: int = 0,
         name_capacity: int = 0,
         memory_piece: int = 0,
+        stack_capacity: int = 0,
         record: bool | int = False,
     ) -> None:
         if filter is not None and not isinstance(filter, Filter):
@@ -155,6 +170,7 @@ class Callback:
             module_capacity=module_capacity,
             name_capacity=name_capacity,
             memory_piece=memory_piece,
+            stack_capacity=stack_capacity,
         )
 
     def _set_up(self, filter: Filter, table: Mapping[int, Hook], record: bool | int = False, **capacities: int) -> None:

@@ -20,7 +20,7 @@ from .enums import CallbackType, DumpType, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter, Rule
 from .foreign import AnyCallback, Callee, resolve
-from .report import DumpPlan, DumpReport, RuleBytes
+from .report import DumpPlan, DumpReport, Redaction, RuleBytes
 
 __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
 
@@ -609,8 +609,19 @@ def _report(
             )
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
+    redaction = None
+    if filter is not None and filter.redacts:
+        counters = job.counters()
+        redaction = Redaction(
+            bytes=counters["scrubbed_bytes"],
+            hits=counters["scrubbed_hits"],
+            words=counters["defaced_words"],
+            variables=job.hidden_variables(),
+            uncovered=counters["uncovered_borders"],
+        )
     return (DumpPlan if request.plan_only else DumpReport)(
         rules=tuple(rules),
+        redaction=redaction,
         notes=request.notes,
         recording=None if recorder is None else recording_of(recorder, "minidump_cffi"),
         **raw._asdict(),

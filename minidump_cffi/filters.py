@@ -70,7 +70,14 @@ _STATE = (
     "streams_exclude",
     "secondary_flags",
     "ignore_case",
+    "scrub",
+    "patterns",
+    "deface_stacks",
+    "environ_keep",
+    "environ_drop",
+    "fill",
 )
+_SECRET = ("patterns",)  # not in what is printed
 
 
 class Filter:
@@ -100,6 +107,19 @@ class Filter:
         MINIDUMP_SECONDARY_FLAGS to set.
     ignore_case
         Globs ignore ASCII case and read a backslash as ``/``. None: as the system this runs on has it.
+    scrub
+        Address ranges whose bytes are overwritten in the dump, (first, end) pairs. Unlike excluded memory they stay in
+        it, as `fill`.
+    patterns
+        Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each.
+    deface_stacks
+        Replace the words of stacks that are no pointers into a module or a stack, and no numbers up to 4,096, by
+        0x0defaced0defaced.
+    environ_keep, environ_drop
+        Globs over names of environment variables. Where `environ_keep` names any, values of all other variables are
+        overwritten; those `environ_drop` names, in any case.
+    fill
+        What is written over what is hidden: a byte as a number from 0 to 255.
 
     Raises
     ------
@@ -109,6 +129,8 @@ class Filter:
     Notes
     -----
     A rule's number, as errors and reports give it, counts from 0; each range of `include_ranges` counts.
+
+    What redaction covers, and what it cannot, stands in docs/redaction.md. `repr` does not show the patterns.
 
     Examples
     --------
@@ -137,6 +159,12 @@ class Filter:
     streams_exclude: Stream
     secondary_flags: SecondaryFlags
     ignore_case: bool
+    scrub: tuple[tuple[int, int], ...]
+    patterns: tuple[bytes, ...]
+    deface_stacks: bool
+    environ_keep: tuple[bytes, ...]
+    environ_drop: tuple[bytes, ...]
+    fill: int
     _native: NativeFilter | None
 
     def __init__(
@@ -155,15 +183,28 @@ class Filter:
         streams_exclude: Stream | str | Iterable[str] = (),
         secondary_flags: SecondaryFlags | str | Iterable[str] = SecondaryFlags.NONE,
         ignore_case: bool | None = None,
+        scrub: Iterable[AddressRange] = (),
+        patterns: Iterable[bytes | str] = (),
+        deface_stacks: bool = False,
+        environ_keep: Iterable[Glob] = (),
+        environ_drop: Iterable[Glob] = (),
+        fill: int = ord("X"),
     ) -> None:
         for number, rule in enumerate(rules):
             if not isinstance(rule, (Rule, RangeRules)):
                 raise FilterError(f"rule {number}: expected one made by include(), exclude() or head(), not {rule!r}")
         _choice("default", default, ("include", "exclude"))
         _choice("read_failure", read_failure, ("skip", "abort"))
-        for what, ids in (("threads_exclude", threads_exclude), ("modules_exclude", modules_exclude)):
+        for what, ids in (
+            ("threads_exclude", threads_exclude),
+            ("modules_exclude", modules_exclude),
+            ("patterns", patterns),
+            ("environ_keep", environ_keep),
+            ("environ_drop", environ_drop),
+        ):
             if isinstance(ids, (str, bytes)):
-                raise FilterError(f"{what}: expected a list, not the text {ids!r}")
+                shown = "" if what in _SECRET else f" {ids!r}"
+                raise FilterError(f"{what}: expected a list, not the text{shown}")
         state = {
             "rules": rules,
             "default": default,
@@ -177,6 +218,12 @@ class Filter:
             "streams_exclude": _values.flags(Stream, streams_exclude, "streams_exclude"),
             "secondary_flags": _values.flags(SecondaryFlags, secondary_flags, "secondary_flags"),
             "ignore_case": os.name == "nt" if ignore_case is None else bool(ignore_case),
+            "scrub": tuple(_values.address_range(pair, "scrub") for pair in scrub),
+            "patterns": tuple(_values.pattern(pattern, f"pattern {at}") for at, pattern in enumerate(patterns)),
+            "deface_stacks": bool(deface_stacks),
+            "environ_keep": tuple(_values.glob(name, "environ_keep") for name in environ_keep),
+            "environ_drop": tuple(_values.glob(name, "environ_drop") for name in environ_drop),
+            "fill": _values.byte(fill, "fill"),
         }
         self._fill(state)
 
@@ -212,7 +259,7 @@ class Filter:
 
     def __repr__(self) -> str:
         more = [
-            f"{name}={getattr(self, name)!r}"
+            f"{name}=<{len(getattr(self, name))}>" if name in _SECRET else f"{name}={getattr(self, name)!r}"
             for name in _STATE[1:]
             if getattr(self, name) != getattr(_EVERYTHING, name)
         ]
@@ -357,6 +404,11 @@ class Filter:
         """Return the name of the rule with this number, for messages: its number and its label."""
         label = self._rule_at(number).label
         return f"rule {number}" if label is None else f"rule {number} ({label})"
+
+    @property
+    def redacts(self) -> bool:
+        """Whether it overwrites anything that is in the dump."""
+        return bool(self.scrub or self.patterns or self.deface_stacks or self.environ_keep or self.environ_drop)
 
     @property
     def table_bytes(self) -> int:

@@ -30,7 +30,7 @@ from .enums import (
 )
 from .recording import Recording
 
-__all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Region", "RuleBytes", "Thread"]
+__all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 
 # The C structs of csrc/api/report.h, in native layout; a test compares their sizes.
 _REGION = struct.Struct("=5Q8I")
@@ -165,6 +165,31 @@ class RuleBytes:
     excluded: int
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Redaction:
+    """What was overwritten before it was stored.
+
+    Attributes
+    ----------
+    bytes : int
+        Overwritten by ranges and patterns. What stands in the dump twice, as a stack's text does, counts twice.
+    hits : int
+        Occurrences of patterns.
+    words : int
+        Words of stacks that were replaced.
+    variables : int
+        Environment variables whose values were hidden.
+    uncovered : int
+        Places where a pattern that lay across two reads would not have been found; 0 with the engine of this package.
+    """
+
+    bytes: int
+    hits: int
+    words: int
+    variables: int
+    uncovered: int
+
+
 class DumpReport:
     """What a dump holds and what it cost. Immutable and picklable.
 
@@ -198,6 +223,8 @@ class DumpReport:
         What each rule decided; the last entry is the default. Empty if a foreign routine decided.
     recording : Recording or None
         What the engine asked and what was answered, if that was asked for.
+    redaction : Redaction or None
+        What was overwritten; None if the filter does not redact.
     """
 
     _planned = False
@@ -216,6 +243,7 @@ class DumpReport:
         rules: tuple[RuleBytes, ...] = (),
         notes: tuple[str, ...] = (),
         recording: Recording | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         raw = {
             "regions": regions,
@@ -232,6 +260,7 @@ class DumpReport:
             "_notes": notes,
             "rules": rules,
             "recording": recording,
+            "redaction": redaction,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "frozen": numbers["frozen_ns"] / 1e9,
@@ -268,6 +297,7 @@ class DumpReport:
     streams: int
     rules: tuple[RuleBytes, ...]
     recording: Recording | None
+    redaction: Redaction | None
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
     _calls: tuple[int, ...]
@@ -286,6 +316,7 @@ class DumpReport:
             "rules": self.rules,
             "notes": self._notes,
             "recording": self.recording,
+            "redaction": self.redaction,
             **self._raw,
         }
         return _restore, (self.__class__, state)
@@ -298,11 +329,12 @@ class DumpReport:
             rules=self.rules,
             notes=(*self._notes, note),
             recording=self.recording,
+            redaction=self.redaction,
             **self._raw,
         )
 
     def _key(self) -> tuple[Any, ...]:
-        return self._numbers, self._calls, self._raw, self.rules, self._notes, self.recording
+        return self._numbers, self._calls, self._raw, self.rules, self._notes, self.recording, self.redaction
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DumpReport) or other.__class__ is not self.__class__:
@@ -403,6 +435,8 @@ class DumpReport:
     def messages(self) -> tuple[str, ...]:
         """The warnings in words, and what of the request this engine cannot honour."""
         texts = self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & self.warnings)
+        if self.redaction is not None and self.redaction.uncovered:
+            texts += (f"patterns were not looked for across {self.redaction.uncovered} borders between reads",)
         if self.recording is not None and self.recording.dropped:
             texts += (f"the recording ends early: {self.recording.dropped} calls did not fit into its limit",)
         return texts
@@ -432,6 +466,7 @@ class DumpReport:
             "messages": list(self.messages),
             "callbacks": {member.name.lower(): count for member, count in self.callbacks.items()},
             "rules": [dataclasses.asdict(rule) for rule in self.rules],
+            "redaction": None if self.redaction is None else dataclasses.asdict(self.redaction),
             "threads": [_plain(thread) for thread in self.threads],
             "modules": [_plain(module) for module in self.modules],
             "regions": [_plain(region) | {"verdict": region.verdict} for region in self.regions],

@@ -7,6 +7,9 @@
  * An answer to IncludeVmRegion can be one contiguous part only. An engine that asks again (MDC_EXT_RESUBMIT) gets
  * every kept part; any other stores the longest kept part, and the rest of what the rules keep is lost: never is a
  * byte stored that they exclude. Such regions are counted in `narrowed`.
+ *
+ * A filter that redacts makes the callback answer VmStart (17) with S_FALSE and edit every read in VmPostRead (20). Set
+ * `hold` of the engine to mdc_filter_hold, or patterns are not found where they lie across two reads.
  */
 #ifndef MDC_API_CALLBACK_H
 #define MDC_API_CALLBACK_H
@@ -33,6 +36,8 @@ typedef struct mdc_callback_options {
     uint32_t module_capacity; /* modules remembered per dump; 0: 65,536. More: MDC_ERR_CALLBACK at the end */
     uint32_t name_capacity;   /* distinct mapping names whose match is remembered; 0: 65,536. More: matched again */
     uint64_t memory_piece;    /* largest MemorySize handed out, bytes; 0: 4 GiB - 64 KiB. A test sets it low */
+    uint32_t stack_capacity;  /* stacks remembered per dump to deface them; 0: 65,536. More: MDC_ERR_CALLBACK */
+    uint32_t reserved2;
 } mdc_callback_options;
 
 typedef struct mdc_callback_counters {
@@ -42,6 +47,11 @@ typedef struct mdc_callback_counters {
     uint64_t tolerated;    /* read failures answered S_OK */
     int32_t kernel_status; /* last HRESULT seen in type 8 */
     int32_t reserved;
+    uint64_t scrubbed_bytes;    /* overwritten by ranges and patterns; bytes that were presented twice count twice */
+    uint64_t scrubbed_hits;     /* occurrences of patterns */
+    uint64_t defaced_words;     /* of stacks */
+    uint64_t uncovered_borders; /* reads that went on where another had ended, without its end being shown again: a
+                                   pattern that lies across them was not found */
 } mdc_callback_counters;
 
 /* Everything is reserved here; nothing later allocates. Keeps a reference to the filter. options may be NULL. */

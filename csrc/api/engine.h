@@ -18,6 +18,10 @@ enum { MDC_UNTOUCHED_AUTO = 0, MDC_UNTOUCHED_HOLE = 1, MDC_UNTOUCHED_OMIT = 2 };
 /* mdc_engine_options.dontdump: what becomes of MADV_DONTDUMP memory. */
 enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
 
+/* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as
+ * the kernel told them. address: where they also stand in the target, 0 if nowhere. The size stays. */
+typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size);
+
 /* All zero is a good default: a number that is 0 takes the value in brackets. */
 typedef struct mdc_engine_options {
     uint64_t dump_type;                     /* MDC_TYPE_*; goes to the header's Flags */
@@ -38,6 +42,8 @@ typedef struct mdc_engine_options {
     uint32_t gaps_max;    /* gaps remembered [65,536] */
     uint32_t info_level;  /* reserved, 0 */
     uint32_t fsync;       /* 1: the sink flushes to the disk before the dump counts as written */
+    mdc_edit edit;        /* NULL: they are stored as they are */
+    void *edit_context;
 } mdc_engine_options;
 
 typedef struct mdc_progress {

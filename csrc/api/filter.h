@@ -80,6 +80,9 @@ typedef struct mdc_module_rule {
     uint32_t reserved;
 } mdc_module_rule;
 
+/* Bounds of mdc_filter_spec.patterns, bytes and number; and mdc_filter_spec.fill: the low 8 bits are given. */
+enum { MDC_PATTERN_MIN = 4, MDC_PATTERN_MAX = 4096, MDC_PATTERNS_MAX = 4096, MDC_FILL_GIVEN = 0x100 };
+
 typedef struct mdc_filter_spec {
     const mdc_rule *rules;
     size_t rule_count;
@@ -97,6 +100,18 @@ typedef struct mdc_filter_spec {
     uint32_t tolerate_read_failures; /* ReadMemoryFailure (14): 1 skip the block, 0 let the dump fail */
     uint32_t secondary_flags;        /* bits added to SecondaryFlags (15) */
     uint32_t nocase;                 /* 1: globs ignore ASCII case and read `\` as `/` (Windows) */
+
+    /* Redaction: what is read is overwritten before it is stored (VmPostRead, 20); sizes never change. */
+    const mdc_range *scrub; /* addresses whose bytes are overwritten with `fill` */
+    size_t scrub_count;
+    const mdc_bytes *patterns; /* every occurrence is overwritten, overlapping ones too */
+    size_t pattern_count;
+    const mdc_bytes *environ_keep; /* globs over names: if there are any, values of all other variables are hidden */
+    size_t environ_keep_count;
+    const mdc_bytes *environ_drop; /* globs over names of variables whose values are hidden, also from environ_keep */
+    size_t environ_drop_count;
+    uint32_t deface_stacks; /* 1: words of stacks that are no pointers into modules or stacks, and no small numbers */
+    uint32_t fill;          /* 0: 'X'; else MDC_FILL_GIVEN | byte */
 } mdc_filter_spec;
 
 typedef struct mdc_filter mdc_filter;
@@ -112,6 +127,10 @@ void mdc_filter_release(mdc_filter *filter); /* NULL is allowed */
  * interval, at most 16 of them per interval on average, else MDC_ERR_FILTER. */
 uint64_t mdc_filter_bytes(const mdc_filter *filter);
 uint64_t mdc_filter_intervals(const mdc_filter *filter);
+
+/* How many bytes of a run an engine has to hold back so that no pattern is lost between two reads: the longest pattern
+ * less one (at least 7 with deface_stacks); 0 if the filter edits no memory. */
+uint64_t mdc_filter_hold(const mdc_filter *filter);
 
 /* Writes to `out` the numbers of rules that can never decide anything because later rules hide them completely
  * (a rule that cannot match by itself is an error instead). At most `capacity` are written; returns how many

@@ -391,7 +391,9 @@ enum {
     MDC_EXT_REGION_FACTS = 0x01, /* 10 carries mdc_region_facts */
     MDC_EXT_RESUBMIT = 0x02,     /* the engine asks 10 again about what lies behind the answered part */
     MDC_EXT_PIECES = 0x04,       /* 10 is also asked about each piece of a Normal dump */
-    MDC_EXT_HOLD_BACK = 0x08     /* 20 sees the last `hold` bytes of a run again as the head of the next read */
+    MDC_EXT_HOLD_BACK = 0x08,    /* 20 sees the last `hold` bytes of a run again as the head of the next read */
+    MDC_EXT_EDITS_ONLY = 0x10    /* a callee that answered 17 with S_FALSE only edits what was read (20): it has no
+                                    memory of its own, so that 18 and 19 are not sent and untouched pages not read */
 };
 /* cdef: end */
 

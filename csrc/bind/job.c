@@ -22,16 +22,19 @@
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "../base/vec.h"
+#include "../callback/redaction.h"
 #include "../engine/engine.h"
 #include "../linux/live.h"
 #include "../sink/sink.h"
+#include "../source/veil.h"
 #include "rule_bytes.h"
 
 enum {
     /* bytes; hooks may run Python on it. Only touched pages cost anything. */
     WORKER_STACK = 1 << 20,
     /* what the engine of this package speaks */
-    EXTENSIONS = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES
+    EXTENSIONS = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES,
+    REDACTING = MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY
 };
 
 struct mdc_job {
@@ -44,6 +47,8 @@ struct mdc_job {
     mdc_sink *sink;
     mdc_dump *dump;
     mdc_callback_counters counters;
+    bool veiled;               /* source hides variables of the environment */
+    uint64_t hidden_variables; /* how many */
     mdc_rule_bytes rules;
     MINIDUMP_CALLBACK_INFORMATION foreign; /* somebody else's callee; the engine calls it through call_foreign */
     _Atomic uint64_t inside;               /* calls of it << 8 | (type it is inside of + 1, or 0) */
@@ -109,12 +114,29 @@ static mdc_status open_live(mdc_job *job, mdc_error *err) {
     return job->source != NULL ? MDC_OK : err->code;
 }
 
+static bool hides(const void *context, const uint8_t *name, size_t size) {
+    return mdc_filter_hides_variable(context, name, size);
+}
+
+/* Puts before the source what hides values of variables, if the filter asks for it. */
+static mdc_status veil(mdc_job *job, mdc_error *err) {
+    const mdc_filter *filter = job->spec.callback != NULL ? mdc_callback_filter(job->spec.callback) : NULL;
+    if (filter == NULL || !mdc_filter_judges_environ(filter)) return MDC_OK;
+    mdc_source *veil = mdc_veil_new(job->source, hides, filter, mdc_filter_fill(filter), err);
+    if (veil == NULL) return err->code;
+    job->source = veil;
+    job->veiled = true;
+    return MDC_OK;
+}
+
 static mdc_status run(mdc_job *job, mdc_error *err) {
     /* The live source here and not in mdc_job_start: its threads inherit the blocked signals of this one. */
     if (job->source == NULL && open_live(job, err) != MDC_OK) return err->code;
+    if (veil(job, err) != MDC_OK) return err->code;
     job->dump = mdc_dump_new(&job->spec.engine, job->source, job->sink, &job->monitor, err);
     if (job->dump == NULL) return err->code;
     mdc_status status = mdc_dump_run(job->dump, err);
+    if (job->veiled) job->hidden_variables = mdc_veil_count(job->source);
     if (job->spec.callback == NULL) return status;
     /* While the callback still holds the module table of this dump. */
     job->counters = mdc_callback_read_counters(job->spec.callback);
@@ -177,6 +199,10 @@ static mdc_status open_sink(mdc_job *job, mdc_error *err) {
     return job->sink != NULL ? MDC_OK : err->code;
 }
 
+static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size) {
+    mdc_callback_edit(context, address, bytes, size);
+}
+
 /* Makes engine and callback one pair for this dump; here only is known what both of them speak. */
 static mdc_status pair(mdc_job *job, mdc_error *err) {
     mdc_callback *callback = job->spec.callback;
@@ -189,9 +215,17 @@ static mdc_status pair(mdc_job *job, mdc_error *err) {
     if (mdc_callback_acquire(callback, err) != MDC_OK) return err->code;
     job->acquired = true;
     if (mdc_callback_reset(callback, err) != MDC_OK) return err->code;
-    if (mdc_callback_set_host(callback, EXTENSIONS, err) != MDC_OK) return err->code;
+    const mdc_filter *filter = mdc_callback_filter(callback);
+    bool redacts = mdc_filter_redactor(filter) != NULL;
+    uint32_t extensions = redacts ? EXTENSIONS | REDACTING : EXTENSIONS;
+    if (mdc_callback_set_host(callback, extensions, err) != MDC_OK) return err->code;
     job->spec.engine.callback = *mdc_callback_information(callback);
-    job->spec.engine.extensions = EXTENSIONS;
+    job->spec.engine.extensions = extensions;
+    if (redacts) {
+        job->spec.engine.hold = mdc_filter_hold(filter);
+        job->spec.engine.edit = edit;
+        job->spec.engine.edit_context = callback;
+    }
     return mdc_rule_bytes_reserve(&job->rules, callback, err);
 }
 
@@ -325,6 +359,8 @@ mdc_callback_counters mdc_job_counters(const mdc_job *job) {
     memset(&none, 0, sizeof none);
     return is_over(job) ? job->counters : none;
 }
+
+uint64_t mdc_job_hidden_variables(const mdc_job *job) { return is_over(job) ? job->hidden_variables : 0; }
 
 mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err) {
     if (!is_ours(job)) return fail_forked(err);

@@ -54,6 +54,8 @@ mdc_status mdc_job_result(const mdc_job *job, mdc_error *err);
 /* After it has ended, until mdc_job_free. */
 const mdc_report *mdc_job_report(const mdc_job *job);
 mdc_callback_counters mdc_job_counters(const mdc_job *job);
+/* Variables of the environment whose values were hidden. */
+uint64_t mdc_job_hidden_variables(const mdc_job *job);
 /* Bytes of the target's mappings by the rule that decided: kept[i] and excluded[i] are added to for rule i, index
  * rule_count is the default. Both have rule_count + 1 entries. Only with a callback of ours. */
 mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err);

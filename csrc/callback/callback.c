@@ -11,6 +11,9 @@
 #define PIECES_MAX (UINT64_C(1) << 20)
 #define DEFAULT_CAPACITY 65536u
 #define CAPACITY_MAX (1u << 24)
+/* Hooks for these would undo the redaction. */
+#define READ_TYPES                                                                                                     \
+    (1u << MDC_CB_VM_START | 1u << MDC_CB_VM_QUERY | 1u << MDC_CB_VM_PRE_READ | 1u << MDC_CB_VM_POST_READ)
 #define DEFAULT_PIECE ((UINT64_C(1) << 32) - (UINT64_C(64) << 10))
 
 void mdc_callback_fault(mdc_callback *callback, int fault) {
@@ -25,6 +28,7 @@ void mdc_callback_rewind(mdc_callback *callback) {
     callback->snapshot_asked = false;
     callback->told = 0;
     mdc_modmap_clear(&callback->modules);
+    mdc_redaction_rewind(&callback->redaction);
     callback->hot_type = MDC_CB_COUNT; /* until the first region has sealed the module table */
     mdc_rows_clear(&callback->rows);
     if (callback->has_modules || callback->has_names) {
@@ -49,12 +53,15 @@ void mdc_callback_rewind(mdc_callback *callback) {
                                             memory_order_relaxed);
 }
 
-static mdc_status check_options(const mdc_callback_options *o, mdc_error *err) {
+static mdc_status check_options(const mdc_filter *filter, const mdc_callback_options *o, mdc_error *err) {
     if (o->hook_types != 0 && o->hook == NULL)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "hook_types is given without a hook");
     if (o->memory_piece > UINT32_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "memory_piece does not fit in MemorySize (32 bits)");
-    if (o->module_capacity > CAPACITY_MAX || o->name_capacity > CAPACITY_MAX)
+    if (mdc_filter_redactor(filter) != NULL && (o->hook_types & READ_TYPES) != 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0,
+                        "a filter that redacts answers VmStart, VmQuery, VmPreRead and VmPostRead itself");
+    if (o->module_capacity > CAPACITY_MAX || o->name_capacity > CAPACITY_MAX || o->stack_capacity > CAPACITY_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "capacities go up to %u", CAPACITY_MAX);
     return MDC_OK;
 }
@@ -91,11 +98,15 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
     mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
     if (status != MDC_OK) return status;
+    uint32_t stacks = o->stack_capacity != 0 ? o->stack_capacity : DEFAULT_CAPACITY;
+    status = mdc_redaction_init(&callback->redaction, filter, modules, stacks, err);
+    if (status != MDC_OK) return status;
     return mdc_modmap_init(&callback->modules, callback->has_modules ? modules : 0, err);
 }
 
 static void empty(mdc_callback *callback) {
     mdc_modmap_fini(&callback->modules);
+    mdc_redaction_fini(&callback->redaction);
     mdc_rows_fini(&callback->rows);
     mdc_dealloc(callback->path);
     mdc_dealloc(callback->no_name);
@@ -116,7 +127,7 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
         mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "a callback needs a filter");
         return NULL;
     }
-    if (check_options(o, err) != MDC_OK) return NULL;
+    if (check_options(filter, o, err) != MDC_OK) return NULL;
     mdc_callback *callback = mdc_alloc(1, sizeof *callback, err);
     if (callback == NULL) return NULL;
     mdc_gate_init(&callback->gate);
@@ -177,7 +188,7 @@ static mdc_status enter(mdc_callback *callback, mdc_error *err) {
 static void leave(mdc_callback *callback) { mdc_gate_leave_slow(&callback->gate, false); }
 
 mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err) {
-    uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK;
+    uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY;
     mdc_error_clear(err);
     if ((extensions & ~known) != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "unknown extension bits 0x%x", extensions & ~known);
@@ -225,6 +236,11 @@ mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
     counters.excluded = atomic_load_explicit(&tally->excluded, memory_order_relaxed);
     counters.narrowed = atomic_load_explicit(&tally->narrowed, memory_order_relaxed);
     counters.tolerated = atomic_load_explicit(&tally->tolerated, memory_order_relaxed);
+    const mdc_redaction *redaction = &callback->redaction;
+    counters.scrubbed_bytes = atomic_load_explicit(&redaction->scrubbed_bytes, memory_order_relaxed);
+    counters.scrubbed_hits = atomic_load_explicit(&redaction->scrubbed_hits, memory_order_relaxed);
+    counters.defaced_words = atomic_load_explicit(&redaction->defaced_words, memory_order_relaxed);
+    counters.uncovered_borders = atomic_load_explicit(&redaction->uncovered_borders, memory_order_relaxed);
     counters.kernel_status = atomic_load_explicit(&tally->kernel_status, memory_order_relaxed);
     return counters;
 }
@@ -240,6 +256,10 @@ mdc_status mdc_callback_check(const mdc_callback *callback, mdc_error *err) {
     case MDC_FAULT_MODULES_FULL:
         return mdc_fail_callback(err, MDC_CB_MODULE, 0, "more modules than the callback has room for (%u)",
                                  callback->modules.capacity);
+    case MDC_FAULT_POINTEES_FULL:
+        return mdc_fail_callback(err, MDC_CB_THREAD, 0,
+                                 "more modules or stacks than the callback has room for: pointers into them would be "
+                                 "taken for other words (module_capacity, stack_capacity)");
     case MDC_FAULT_PATH_TOO_LONG:
         return mdc_fail_callback(err, MDC_CB_MODULE, 0, "the path of a module is longer than %zu UTF-16 units",
                                  MDC_PATH_UNITS_MAX);

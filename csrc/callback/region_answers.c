@@ -28,6 +28,9 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
             mdc_callback_fault(callback, MDC_FAULT_MODULES_FULL);
         callback->hot_type = MDC_CB_COUNT;
     }
+    if (mdc_redaction_listens(&callback->redaction) &&
+        !mdc_redaction_module(&callback->redaction, module->BaseOfImage, module->SizeOfImage))
+        mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
     uint32_t keep = mdc_filter_module_keep(filter, callback->path, size);
     if (keep != UINT32_MAX) output->ModuleWriteFlags &= keep;
     return 1;

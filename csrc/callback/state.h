@@ -12,6 +12,7 @@
 #include "../filter/match_hot.h"
 #include "gate.h"
 #include "modmap.h"
+#include "redaction.h"
 #include "rows.h"
 
 /* What can go wrong in the routine; the first one stays until the next dump. */
@@ -21,7 +22,8 @@ enum {
     MDC_FAULT_MODULES_FULL = 2,
     MDC_FAULT_PATH_TOO_LONG = 3,
     MDC_FAULT_NAME_TOO_LONG = 4,
-    MDC_FAULT_FACTS = 5
+    MDC_FAULT_FACTS = 5,
+    MDC_FAULT_POINTEES_FULL = 6
 };
 
 /* mdc_callback.cancel */
@@ -63,6 +65,7 @@ struct mdc_callback {
     uint32_t name_used; /* highest NameId + 1 that was set */
     mdc_tally tally;
 
+    mdc_redaction redaction; /* what is overwritten in reads */
     mdc_handout add;
     mdc_handout remove;
     uint64_t piece; /* bytes handed out at once */

@@ -48,6 +48,19 @@ static void begin_dump(mdc_callback *callback, uint32_t type) {
     if (type != MDC_CB_VM_START || !callback->snapshot_asked) mdc_callback_rewind(callback);
 }
 
+/* Stacks are noted whoever answers. */
+static void note_stack(mdc_callback *callback, const MINIDUMP_THREAD_CALLBACK *thread) {
+    if (mdc_redaction_listens(&callback->redaction) &&
+        !mdc_redaction_stack(&callback->redaction, thread->StackBase, thread->StackEnd))
+        mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
+}
+
+static int32_t answer_post_read(mdc_callback *callback, const MINIDUMP_VM_POST_READ_CALLBACK *read,
+                                MINIDUMP_CALLBACK_OUTPUT *output) {
+    uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
+    return mdc_redaction_post_read(&callback->redaction, read, (extensions & MDC_EXT_HOLD_BACK) != 0, output);
+}
+
 static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_INPUT *input,
                       MINIDUMP_CALLBACK_OUTPUT *output) {
     switch (type) {
@@ -83,10 +96,14 @@ static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_I
         output->Status = (int32_t)MDC_E_FAIL;
         return 0;
     case MDC_CB_IS_PROCESS_SNAPSHOT:
-    case MDC_CB_VM_START:
         output->Status = MDC_S_OK; /* no: S_FALSE would be yes */
         return 1;
-    default: /* 7: no kernel minidump; 11: no Io; 18 to 22 and what is yet to come: not taken */
+    case MDC_CB_VM_START:
+        output->Status = callback->redaction.redactor != NULL ? MDC_S_FALSE : MDC_S_OK;
+        return 1;
+    case MDC_CB_VM_POST_READ:
+        return answer_post_read(callback, &input->u.VmPostRead, output);
+    default: /* 7: no kernel minidump; 11: no Io; 18, 19, 21, 22 and what is yet to come: not taken */
         return 0;
     }
 }
@@ -96,6 +113,7 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
     if (type == MDC_CB_IS_PROCESS_SNAPSHOT || type == MDC_CB_VM_START) begin_dump(callback, type);
     callback->snapshot_asked = type == MDC_CB_IS_PROCESS_SNAPSHOT;
     mdc_tally_add(&callback->tally.calls[type < MDC_CB_COUNT ? type : 31]);
+    if (type == MDC_CB_THREAD || type == MDC_CB_THREAD_EX) note_stack(callback, &input->u.Thread);
     if (type == MDC_CB_CANCEL) return answer_cancel(callback, input, output);
     if (type < 32 && (callback->hook_types >> type & 1) != 0) {
         if (type == MDC_CB_MODULE) { /* the table by address is filled whoever answers */

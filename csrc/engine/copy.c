@@ -2,7 +2,9 @@
  *
  * Plain: many spans and the zeros between them fill the buffer with one read and leave it with one write.
  * Careful: run by run, for callees that see every read (19, 20) and for batches in which something failed. A page that
- * fails costs that page. With hold-back the last bytes of a contiguous run wait in the buffer and head the next read.
+ * fails costs that page. With hold-back the last bytes of a contiguous run wait in the buffer and head the next read;
+ * where the file goes on with other addresses, the callee is shown the run's neighbours in memory as well, so that no
+ * byte is written before `hold` bytes on both sides of it were seen, as far as they are kept and can be read.
  *
  * No path from target memory to the sink goes round this file. */
 #include <errno.h>
@@ -20,7 +22,7 @@ mdc_status mdc_copy_init(mdc_dump *dump, mdc_error *err) {
     bool holds = dump->calls.own_reads && (dump->options.extensions & MDC_EXT_HOLD_BACK) != 0;
     copier->room = (size_t)dump->options.buffer_bytes;
     copier->hold = holds ? (size_t)mdc_min_u64(dump->options.hold, copier->room) : 0;
-    copier->block = mdc_alloc(1, copier->room + copier->hold + MDC_PAGE_SIZE, err);
+    copier->block = mdc_alloc(1, copier->room + 2 * copier->hold + MDC_PAGE_SIZE, err);
     copier->spans = mdc_alloc(MDC_BATCH_SPANS, sizeof *copier->spans, err);
     copier->zeros = mdc_alloc(MDC_BATCH_SPANS, sizeof *copier->zeros, err);
     copier->extent = mdc_alloc(MDC_BATCH_SPANS, sizeof *copier->extent, err);
@@ -54,42 +56,93 @@ static mdc_status source_read(mdc_dump *dump, const mdc_span *spans, size_t coun
     return status;
 }
 
-/* Reads [address, address + size) behind `head` bytes that stand before it in the target and in the buffer, as 19 and
- * 20 want it. *done: new bytes from the start that are valid. */
-static mdc_status careful_read(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t head, size_t size,
-                               size_t *done, int32_t *os_errno, mdc_error *err) {
-    uint8_t *fresh = buffer + head;
+mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t size, size_t *done, bool *closed,
+                          int32_t *os_errno, mdc_error *err) {
     size_t served = 0;
     bool failed = false;
     *os_errno = EIO;
-    if (dump->calls.own_reads) served = mdc_calls_vm_pre_read(&dump->calls, address, fresh, (uint32_t)size, &failed);
+    if (dump->calls.own_memory) served = mdc_calls_vm_pre_read(&dump->calls, address, out, (uint32_t)size, &failed);
     *done = served;
-    if (failed || served == size) return MDC_OK;
+    *closed = failed || served == size;
+    if (*closed) return MDC_OK;
     mdc_span span = {address + served, size - served};
-    if (source_read(dump, &span, 1, fresh + served, size - served, done, os_errno, err) != MDC_OK) return err->code;
+    if (source_read(dump, &span, 1, out + served, size - served, done, os_errno, err) != MDC_OK) return err->code;
     *done += served;
-    if (!dump->calls.own_reads) return MDC_OK;
-    size_t valid =
-        mdc_calls_vm_post_read(&dump->calls, address - head, buffer, (uint32_t)(head + size), (uint32_t)(head + *done));
-    if (valid < head)
-        return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,
-                                 "the callback answered VmPostRead by taking back bytes it had let pass before");
+    return MDC_OK;
+}
+
+/* 20 about bytes of the buffer. *valid: what the callee leaves, never less than the `passed` bytes at the front that it
+ * has let pass before. */
+static mdc_status show(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t size, size_t completed, size_t passed,
+                       size_t *valid, mdc_error *err) {
+    *valid = mdc_calls_vm_post_read(&dump->calls, address, buffer, (uint32_t)size, (uint32_t)completed);
+    if (*valid >= passed) return MDC_OK;
+    return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,
+                             "the callback answered VmPostRead by taking back bytes it had let pass before");
+}
+
+/* Reads [address, address + size) behind `head` bytes that stand before it in the target and in the buffer, as 19 and
+ * 20 want it; the first `lent` of them were not let pass yet. *done: new bytes from the start that are valid. */
+static mdc_status careful_read(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t head, size_t lent, size_t size,
+                               size_t *done, int32_t *os_errno, mdc_error *err) {
+    bool closed;
+    if (mdc_copy_fetch(dump, address, buffer + head, size, done, &closed, os_errno, err) != MDC_OK) return err->code;
+    if (closed || !dump->calls.own_reads) return MDC_OK;
+    size_t valid;
+    if (show(dump, address - head, buffer, head + size, head + *done, head > lent ? head : 0, &valid, err) != MDC_OK)
+        return err->code;
     if (valid < head + *done && *os_errno == 0) *os_errno = EIO;
-    *done = valid - head;
+    *done = valid > head ? valid - head : 0;
     return MDC_OK;
 }
 
 mdc_status mdc_copy_peek(mdc_dump *dump, uint64_t address, void *out, size_t size, size_t *done, mdc_error *err) {
+    const mdc_copier *copier = &dump->copier;
     int32_t os_errno;
-    return careful_read(dump, address, out, 0, size, done, &os_errno, err);
+    if (copier->hold == 0 || size > copier->room)
+        return careful_read(dump, address, out, 0, 0, size, done, &os_errno, err);
+    uint8_t *window = copier->buffer; /* nothing is being written yet */
+    size_t front, behind = 0, valid;
+    bool closed;
+    if (mdc_look_before(dump, address, copier->hold, window, &front, err) != MDC_OK ||
+        mdc_copy_fetch(dump, address, window + front, size, done, &closed, &os_errno, err) != MDC_OK)
+        return err->code;
+    if (*done == size &&
+        mdc_look_behind(dump, address + size, copier->hold, window + front + size, &behind, err) != MDC_OK)
+        return err->code;
+    size_t all = front + *done + behind;
+    if (!closed) {
+        if (show(dump, address - front, window, front + size + behind, all, 0, &valid, err) != MDC_OK) return err->code;
+        *done = valid <= front ? 0 : valid - front < *done ? valid - front : *done;
+    }
+    memcpy(out, window + front, *done);
+    return MDC_OK;
 }
 
-/* Writes what the window still holds back. */
+/* Writes what the window still holds back; what follows it in memory is shown first. */
 static mdc_status flush_window(mdc_dump *dump, mdc_error *err) {
     mdc_copier *copier = &dump->copier;
-    size_t held = copier->held;
-    copier->held = 0;
-    return sink_write(dump, copier->buffer, held, err);
+    size_t held = copier->held, lent = copier->lent, behind = 0, valid;
+    copier->held = copier->lent = 0;
+    if (held == lent) return MDC_OK;
+    if (mdc_look_behind(dump, copier->window_end, copier->hold, copier->buffer + held, &behind, err) != MDC_OK)
+        return err->code;
+    if (behind > 0 && show(dump, copier->window_end - held, copier->buffer, held + behind, held + behind, held, &valid,
+                           err) != MDC_OK)
+        return err->code;
+    return sink_write(dump, copier->buffer + lent, held - lent, err);
+}
+
+/* Begins a run that does not go on where the last one ended: what lies before it in memory is shown with it. */
+static mdc_status begin_run(mdc_dump *dump, uint64_t address, mdc_error *err) {
+    mdc_copier *copier = &dump->copier;
+    if (copier->held > copier->lent && address == copier->window_end) return MDC_OK;
+    if (flush_window(dump, err) != MDC_OK) return err->code;
+    copier->window_end = address;
+    if (copier->hold == 0) return MDC_OK;
+    if (mdc_look_before(dump, address, copier->hold, copier->buffer, &copier->lent, err) != MDC_OK) return err->code;
+    copier->held = copier->lent;
+    return MDC_OK;
 }
 
 static mdc_status write_zeros(mdc_dump *dump, uint64_t size, mdc_error *err) {
@@ -138,9 +191,11 @@ static mdc_status miss_page(mdc_dump *dump, size_t extent, uint64_t address, uin
 static mdc_status accept(mdc_dump *dump, uint64_t end, size_t size, mdc_error *err) {
     mdc_copier *copier = &dump->copier;
     size_t ready = copier->held + size;
-    size_t keep = ready < copier->hold ? ready : copier->hold;
-    if (sink_write(dump, copier->buffer, ready - keep, err) != MDC_OK) return err->code;
-    memmove(copier->buffer, copier->buffer + ready - keep, keep);
+    size_t keep = ready < copier->hold ? ready : copier->hold, go = ready - keep;
+    size_t skip = copier->lent < go ? copier->lent : go;
+    if (sink_write(dump, copier->buffer + skip, go - skip, err) != MDC_OK) return err->code;
+    memmove(copier->buffer, copier->buffer + go, keep);
+    copier->lent -= skip;
     copier->held = keep;
     copier->window_end = end;
     return MDC_OK;
@@ -148,14 +203,15 @@ static mdc_status accept(mdc_dump *dump, uint64_t end, size_t size, mdc_error *e
 
 static mdc_status copy_run(mdc_dump *dump, size_t extent, uint64_t address, uint64_t size, mdc_error *err) {
     mdc_copier *copier = &dump->copier;
-    if (address != copier->window_end && flush_window(dump, err) != MDC_OK) return err->code;
+    if (begin_run(dump, address, err) != MDC_OK) return err->code;
     uint64_t end = address + size, most = copier->room;
     while (address < end) {
         if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
         uint64_t page_end = mdc_min_u64(end, mdc_page_down(address) + MDC_PAGE_SIZE);
         size_t part = (size_t)mdc_min_u64(end - address, most), done;
         int32_t os_errno;
-        if (careful_read(dump, address, copier->buffer, copier->held, part, &done, &os_errno, err) != MDC_OK)
+        if (careful_read(dump, address, copier->buffer, copier->held, copier->lent, part, &done, &os_errno, err) !=
+            MDC_OK)
             return err->code;
         if (done > 0) {
             if (accept(dump, address + done, done, err) != MDC_OK) return err->code;
@@ -275,7 +331,7 @@ static mdc_status copy_extent(mdc_dump *dump, size_t index, mdc_error *err) {
 }
 
 mdc_status mdc_copy_extents(mdc_dump *dump, mdc_error *err) {
-    dump->copier.held = 0;
+    dump->copier.held = dump->copier.lent = 0;
     for (size_t i = 0; i < dump->extents.count; i++)
         if (copy_extent(dump, i, err) != MDC_OK) return err->code;
     if (flush_batch(dump, err) != MDC_OK) return err->code;

@@ -64,6 +64,9 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     mdc_vec_init(&dump->dso_dynamic, 1);
     mdc_vec_init(&dump->dso_objects, sizeof(mdc_dso_object));
     mdc_vec_init(&dump->dso_names, 1);
+    mdc_vec_init(&dump->edited, 1);
+    mdc_vec_init(&dump->edited_at, sizeof(size_t));
+    mdc_vec_init(&dump->edited_string, 1);
     return dump;
 }
 
@@ -73,7 +76,7 @@ void mdc_dump_free(mdc_dump *dump) {
                        &dump->added,          &dump->removed,      &dump->report_regions, &dump->report_threads,
                        &dump->report_modules, &dump->names,        &dump->extents,        &dump->rest_extents,
                        &dump->small,          &dump->parts,        &dump->dso_dynamic,    &dump->dso_objects,
-                       &dump->dso_names};
+                       &dump->dso_names,      &dump->edited,       &dump->edited_at,      &dump->edited_string};
     for (size_t i = 0; i < sizeof vecs / sizeof vecs[0]; i++) mdc_vec_fini(vecs[i]);
     mdc_copy_fini(dump);
     mdc_dealloc(dump->gaps);
@@ -116,6 +119,7 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     mdc_status status = dump->full ? mdc_regions_plan_full(dump, err) : mdc_pieces_plan_normal(dump, err);
     if (status != MDC_OK || mdc_extents_finish(dump, err) != MDC_OK) return err->code;
     if (!dump->options.plan_only && mdc_streams_dso_read(dump, err) != MDC_OK) return err->code;
+    if (mdc_edits_make(dump, err) != MDC_OK) return err->code;
     dump->planned_gaps = dump->gap_count;
     dump->spare = !dump->options.plan_only && dump->sink->patchable ? dump->options.spare_slots : 0;
     dump->cuts = mdc_alloc(dump->spare, sizeof *dump->cuts, err);

@@ -89,6 +89,7 @@ typedef struct mdc_copier {
     /* The window of callees that see each read: bytes read and not yet written. */
     uint64_t window_end; /* address behind them */
     size_t held;
+    size_t lent; /* of them, from the front: neighbours the callee is only shown, never written from here */
 } mdc_copier;
 
 struct mdc_dump {
@@ -155,6 +156,10 @@ struct mdc_dump {
     mdc_vec dso_dynamic; /* uint8_t: the dynamic section */
     mdc_vec dso_objects; /* mdc_dso_object */
     mdc_vec dso_names;   /* uint8_t */
+
+    mdc_vec edited;        /* uint8_t: texts and contexts as options.edit made them, empty without it */
+    mdc_vec edited_at;     /* size_t: where each begins, texts first */
+    mdc_vec edited_string; /* uint8_t: the string being edited */
 
     mdc_copier copier;
     mdc_report report;
@@ -260,12 +265,26 @@ struct mdc_out {
 mdc_status mdc_out_put(mdc_out *out, const void *data, uint64_t size, mdc_error *err); /* data NULL: zeros */
 mdc_status mdc_out_flush(mdc_out *out, mdc_error *err);
 
+/* edits.c: what options.edit makes of bytes that were not read; without it, the bytes themselves. */
+mdc_status mdc_edits_make(mdc_dump *dump, mdc_error *err);
+const uint8_t *mdc_edits_text(const mdc_dump *dump, size_t text);
+const uint8_t *mdc_edits_context(const mdc_dump *dump, size_t thread);
+/* *bytes may become a copy that lives until the next call. */
+mdc_status mdc_edits_string(mdc_dump *dump, const uint8_t **bytes, size_t size, mdc_error *err);
+
+/* surroundings.c: up to `want` bytes right before `end`, or from `first` on, that may be looked at; *got of them. */
+mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *out, size_t *got, mdc_error *err);
+mdc_status mdc_look_behind(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err);
+
 /* copy.c */
 mdc_status mdc_copy_init(mdc_dump *dump, mdc_error *err);
 void mdc_copy_fini(mdc_dump *dump);
 /* Reads target memory before the plan stands; *done bytes from the start are valid. Through 19 and 20 like all reads.
  */
 mdc_status mdc_copy_peek(mdc_dump *dump, uint64_t address, void *out, size_t size, size_t *done, mdc_error *err);
+/* A read without 20. *closed: the callee served it all or made it fail, and wants no 20. */
+mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t size, size_t *done, bool *closed,
+                          int32_t *os_errno, mdc_error *err);
 mdc_status mdc_copy_extents(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_copy_text(mdc_dump *dump, uint64_t address, uint64_t size, mdc_error *err);
 

@@ -60,7 +60,7 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
             uint32_t what = run_kind(&runs[i], first, end, &stop), how = flags;
             uint64_t size = stop - first;
             /* A callee that serves memory itself may have some where the target has none. */
-            if (what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_reads) {
+            if (what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory) {
                 how |= size >= dump->options.hole_min ? MDC_EXTENT_HOLE : MDC_EXTENT_ZERO;
                 report->untouched += size;
             }

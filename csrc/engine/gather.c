@@ -113,7 +113,7 @@ mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
     dump->regions = dump->lists->regions;
     dump->region_count = dump->lists->region_count;
     dump->warnings |= dump->lists->warnings;
-    if (dump->calls.own_reads && query_regions(dump, err) != MDC_OK) return err->code;
+    if (dump->calls.own_memory && query_regions(dump, err) != MDC_OK) return err->code;
     if (dump->queried.count > 0) {
         dump->regions = dump->queried.data;
         dump->region_count = dump->queried.count;

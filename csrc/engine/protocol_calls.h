@@ -20,7 +20,8 @@ typedef struct mdc_calls {
     mdc_monitor *monitor;
     uint64_t count[32];
     bool check_cancel; /* the callee wants to be asked for Cancel */
-    bool own_reads;    /* 17 was answered S_FALSE: 18, 19 and 20 are used */
+    bool own_reads;    /* 17 was answered S_FALSE: 20 is sent */
+    bool own_memory;   /* and the callee may have memory of its own: 18 and 19 are sent, untouched pages asked for */
     bool ask_regions;  /* false once 10 was answered FALSE or without Continue */
     alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } mdc_calls;

@@ -42,7 +42,8 @@ mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err) {
             dump->omitted_streams |= text->stream;
             continue;
         }
-        mdc_part part = {.offset = dump->end, .size = text->size, .data = text->data, .address = text->address};
+        mdc_part part = {
+            .offset = dump->end, .size = text->size, .data = mdc_edits_text(dump, i), .address = text->address};
         if (mdc_layout_stream(dump, type, part.offset, part.size, NULL, err) != MDC_OK ||
             mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK)
             return err->code;

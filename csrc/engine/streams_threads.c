@@ -94,7 +94,7 @@ mdc_status mdc_streams_contexts(mdc_dump *dump, mdc_error *err) {
         uint32_t write = write_flags(dump, i);
         if (write == 0) continue;
         const mdc_thread *thread = &dump->lists->threads[i];
-        mdc_part part = {.offset = dump->end, .size = thread->context_size, .data = thread->context};
+        mdc_part part = {.offset = dump->end, .size = thread->context_size, .data = mdc_edits_context(dump, i)};
         bool amd64 = dump->lists->system->architecture == MDC_FILE_ARCH_AMD64;
         if ((write & MDC_THREAD_WRITE_CONTEXT) == 0) {
             part.size = amd64 ? sizeof no_context : 0;

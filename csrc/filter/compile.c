@@ -10,6 +10,7 @@
 #include "bits.h"
 #include "check.h"
 #include "match.h"
+#include "redact.h"
 #include "signature.h"
 #include "sweep.h"
 #include "table.h"
@@ -216,6 +217,8 @@ mdc_filter *mdc_filter_new(const mdc_filter_spec *spec, mdc_error *err) {
     if (status == MDC_OK) status = make_heads(&c, err);
     if (status == MDC_OK) status = make_lists(&c, err);
     if (status == MDC_OK) status = note_dead(&c, err);
+    if (status == MDC_OK) status = mdc_redactor_new(spec, &filter->redactor, err);
+    if (status == MDC_OK) filter->bytes += mdc_redactor_bytes(filter->redactor);
     mdc_signatures_fini(&c.signatures);
     mdc_dealloc(c.top);
     mdc_dealloc(c.seen);
@@ -247,6 +250,7 @@ void mdc_filter_release(mdc_filter *filter) {
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mdc_dealloc(blocks[i]);
     free_patterns(&filter->names);
     free_patterns(&filter->modules);
+    mdc_redactor_free(filter->redactor);
     mdc_dealloc(filter);
 }
 

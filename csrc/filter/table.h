@@ -49,6 +49,8 @@ typedef struct mdc_patterns {
     uint32_t count;
 } mdc_patterns;
 
+struct mdc_redactor;
+
 struct mdc_filter {
     /* What a question touches. */
     uint64_t *start; /* interval_count + 1; [0] is 0, the last one is 0 too and stands for 2**64 */
@@ -87,6 +89,7 @@ struct mdc_filter {
     uint32_t tolerate_read_failures;
     uint32_t secondary_flags;
     uint32_t nocase;
+    struct mdc_redactor *redactor; /* NULL: nothing is overwritten or hidden */
 
     uint32_t rule_count;
     uint32_t *dead;

@@ -1,0 +1,196 @@
+/* Editing what was read (see redaction.h). Never allocates or locks. */
+#include "redaction.h"
+
+#include <string.h>
+
+#include "../base/vec.h"
+#include "state.h"
+
+enum { WORD = 8 };
+
+mdc_status mdc_redaction_init(mdc_redaction *r, const mdc_filter *filter, uint32_t modules, uint32_t stacks,
+                              mdc_error *err) {
+    r->redactor = mdc_filter_redactor(filter);
+    if (r->redactor == NULL) return MDC_OK;
+    r->hold = (size_t)mdc_filter_hold(filter);
+    r->block = mdc_alloc(r->hold, 6, err);
+    if (r->block == NULL) return err->code;
+    for (size_t i = 0; i < 2; i++) {
+        r->tails[i].raw = r->block + (3 * i) * r->hold;
+        r->tails[i].seen = r->block + (3 * i + 1) * r->hold;
+        r->tails[i].shown = r->block + (3 * i + 2) * r->hold;
+    }
+    r->stack_capacity = stacks;
+    bool deface = mdc_redact_defaces(r->redactor);
+    return mdc_modmap_init(&r->pointees, deface ? modules + stacks : 0, err);
+}
+
+void mdc_redaction_fini(mdc_redaction *r) {
+    mdc_dealloc(r->block);
+    mdc_modmap_fini(&r->pointees);
+}
+
+void mdc_redaction_rewind(mdc_redaction *r) {
+    r->tails[0].size = r->tails[1].size = 0;
+    r->any_read = false;
+    r->stacks = 0;
+    mdc_modmap_clear(&r->pointees);
+    atomic_store_explicit(&r->scrubbed_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->scrubbed_hits, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->defaced_words, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->uncovered_borders, 0, memory_order_relaxed);
+}
+
+bool mdc_redaction_module(mdc_redaction *r, uint64_t base, uint64_t size) {
+    /* The stacks' room stays theirs. */
+    if (r->pointees.count - r->stacks >= r->pointees.capacity - r->stack_capacity) return size == 0;
+    return mdc_modmap_enter(&r->pointees, base, size, MDC_POINTEE_MODULE);
+}
+
+/* StackBase is the high end on Windows; engines differ. */
+bool mdc_redaction_stack(mdc_redaction *r, uint64_t one_end, uint64_t other_end) {
+    uint64_t low = one_end < other_end ? one_end : other_end, high = one_end < other_end ? other_end : one_end;
+    if (low == high) return true;
+    if (r->stacks >= r->stack_capacity || !mdc_modmap_enter(&r->pointees, low, high - low, MDC_POINTEE_STACK))
+        return false;
+    r->stacks++;
+    return true;
+}
+
+/* ---- stacks ---- */
+
+static uint32_t segment_of(const mdc_modmap *map, uint64_t address) {
+    const uint64_t *base = map->start;
+    for (uint32_t count = map->segments; count > 1;) {
+        uint32_t half = count / 2;
+        base = base[half] <= address ? base + half : base;
+        count -= half;
+    }
+    return (uint32_t)(base - map->start);
+}
+
+static bool may_stay(const mdc_modmap *map, uint64_t word) {
+    if (word + MDC_SMALL_WORD <= 2 * MDC_SMALL_WORD) return true;
+    return map->row[segment_of(map, word)] != MDC_POINTEE_NONE;
+}
+
+/* The bytes [first, end) of the marker's word at `word`; they are part of one word. */
+static void deface_part(uint8_t *bytes, uint64_t address, uint64_t first, uint64_t end) {
+    static const uint8_t marker[WORD] = {0xED, 0xAC, 0xEF, 0x0D, 0xED, 0xAC, 0xEF, 0x0D}; /* little endian */
+    memcpy(bytes + (first - address), marker + (first & (WORD - 1)), (size_t)(end - first));
+}
+
+static bool on_stack(const mdc_modmap *map, uint64_t address) {
+    return map->row[segment_of(map, address)] == MDC_POINTEE_STACK;
+}
+
+/* The next beginning of a word, or the end of the address space. */
+static uint64_t word_up(uint64_t address) {
+    return address > UINT64_MAX - (WORD - 1) ? UINT64_MAX : (address + WORD - 1) & ~(uint64_t)(WORD - 1);
+}
+
+/* Judges the whole words of [address, address + size) that end behind `fresh` bytes. Returns how many were replaced. */
+static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, size_t fresh) {
+    uint64_t end = address + size, at = (address + fresh) & ~(uint64_t)(WORD - 1), words = 0;
+    if (at < address) at = word_up(address);
+    while (at < end && end - at >= WORD) {
+        uint32_t segment = segment_of(map, at);
+        uint64_t stop = map->start[segment + 1]; /* 0: 2**64 */
+        if (stop == 0 || stop > end) stop = end;
+        if (map->row[segment] != MDC_POINTEE_STACK) {
+            at = word_up(stop);
+            continue;
+        }
+        for (; at < stop && end - at >= WORD; at += WORD) {
+            uint64_t word;
+            memcpy(&word, bytes + (at - address), WORD);
+            if (may_stay(map, word) || word == MDC_DEFACED_WORD) continue;
+            deface_part(bytes, address, at, at + WORD);
+            words++;
+        }
+    }
+    return words;
+}
+
+/* Parts of words at the edges of a stack: nobody can say what they belong to. Not at the front if what lies before was
+ * presented earlier. */
+static void deface_edges(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, bool front) {
+    uint64_t end = address + size, first_word = word_up(address);
+    if (front && first_word != address && on_stack(map, address))
+        deface_part(bytes, address, address, first_word < end ? first_word : end);
+    uint64_t last_word = end & ~(uint64_t)(WORD - 1);
+    if (last_word != end && last_word >= address && on_stack(map, last_word))
+        deface_part(bytes, address, last_word, end);
+}
+
+/* ---- reads ---- */
+
+static void count(_Atomic uint64_t *counter, uint64_t more) {
+    if (more == 0) return;
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
+/* How many bytes at the front are the last read's end presented again; they get back what was read. */
+static size_t take_up(const mdc_tail *tail, uint64_t address, uint8_t *bytes, size_t size, size_t *skip) {
+    if (tail->size == 0 || address < tail->address || address - tail->address >= tail->size) return 0;
+    *skip = (size_t)(address - tail->address);
+    size_t head = tail->size - *skip;
+    if (head > size) head = size;
+    if (memcmp(bytes, tail->shown + *skip, head) != 0) return 0; /* read afresh */
+    memcpy(bytes, tail->raw + *skip, head);
+    return head;
+}
+
+static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size, bool holds_back) {
+    const mdc_tail *before = &r->tails[r->current];
+    mdc_tail *after = &r->tails[1 - r->current];
+    mdc_redact_counts counts = {0, 0, 0};
+    size_t skip = 0, head = holds_back ? take_up(before, address, bytes, size, &skip) : 0;
+    size_t keep = !holds_back ? 0 : size < r->hold ? size : r->hold;
+    if (r->hold > 0 && head == 0 && r->any_read && address == r->last_end) count(&r->uncovered_borders, 1);
+    if (keep > 0) memcpy(after->raw, bytes + size - keep, keep);
+    mdc_redact_patterns(r->redactor, bytes, size, head, &counts);
+    for (size_t i = 0; i < head; i++) /* what was hidden stays hidden: its reason may lie before this read */
+        if (before->seen[skip + i] != before->raw[skip + i]) bytes[i] = before->seen[skip + i];
+    mdc_redact_ranges(r->redactor, address, bytes, size, head, &counts);
+    bool deface = mdc_redact_defaces(r->redactor) && r->stacks > 0;
+    if (deface) {
+        mdc_modmap_seal(&r->pointees);
+        counts.words = deface_words(&r->pointees, address, bytes, size, head);
+    }
+    if (keep > 0) memcpy(after->seen, bytes + size - keep, keep);
+    if (deface) deface_edges(&r->pointees, address, bytes, size, head == 0);
+    if (keep > 0) memcpy(after->shown, bytes + size - keep, keep);
+    after->address = address + (size - keep);
+    after->size = keep;
+    r->current = 1 - r->current;
+    r->any_read = true;
+    r->last_end = address + size;
+    count(&r->scrubbed_bytes, counts.bytes);
+    count(&r->scrubbed_hits, counts.hits);
+    count(&r->defaced_words, counts.words);
+}
+
+int32_t mdc_redaction_post_read(mdc_redaction *r, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back,
+                                MINIDUMP_CALLBACK_OUTPUT *output) {
+    if (r->redactor == NULL) return 0;
+    /* TRUE replaces the result, and a callee that only edits says what it was. */
+    uint32_t size = read->Completed < read->Size ? read->Completed : read->Size;
+    output->VmRead.VmReadStatus = read->Status;
+    output->VmRead.VmReadBytesCompleted = read->Completed;
+    if (size != 0 && read->Buffer != NULL && read->Offset <= UINT64_MAX - size)
+        edit(r, read->Offset, read->Buffer, size, holds_back);
+    return 1;
+}
+
+void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size) {
+    mdc_redaction *r = &callback->redaction;
+    mdc_redact_counts counts = {0, 0, 0};
+    if (r->redactor == NULL || size == 0) return;
+    mdc_redact_patterns(r->redactor, bytes, size, 0, &counts);
+    if (address != 0 && address <= UINT64_MAX - size) mdc_redact_ranges(r->redactor, address, bytes, size, 0, &counts);
+    count(&r->scrubbed_bytes, counts.bytes);
+    count(&r->scrubbed_hits, counts.hits);
+}
+
+const mdc_filter *mdc_callback_filter(const mdc_callback *callback) { return callback->filter; }

@@ -1,0 +1,63 @@
+/* VmPostRead (20): overwrites in what an engine has read what the filter hides, before it is stored.
+ *
+ * An engine that speaks MDC_EXT_HOLD_BACK presents the end of a run again as the head of the next read, as this callee
+ * left it. Patterns that overlap across the border have to be looked for in the bytes as they were read, so those are
+ * kept here as well, in three versions: as read, as edited, as let go.
+ *
+ * Words of stacks: modules are known from Module (0), stacks from Thread (1). */
+#ifndef MDC_CALLBACK_REDACTION_H
+#define MDC_CALLBACK_REDACTION_H
+
+#include <stdatomic.h>
+
+#include "../api/callback.h"
+#include "../filter/redact.h"
+#include "modmap.h"
+
+/* The last bytes of a read, at most `hold`. */
+typedef struct mdc_tail {
+    uint8_t *raw;   /* as read */
+    uint8_t *seen;  /* as edited, but for what could not be judged to the end */
+    uint8_t *shown; /* as let go: what is presented again if it is presented again */
+    uint64_t address;
+    size_t size;
+} mdc_tail;
+
+typedef struct mdc_redaction {
+    const mdc_redactor *redactor; /* NULL: nothing is edited, and nothing below is used */
+    size_t hold;                  /* bytes */
+    mdc_tail tails[2];            /* of the last read, and of the one being answered */
+    uint32_t current;
+    bool any_read;
+    uint64_t last_end;   /* address behind the last read */
+    uint8_t *block;      /* the tails' bytes */
+    mdc_modmap pointees; /* rows MDC_POINTEE_* */
+    uint32_t stacks, stack_capacity;
+    _Atomic uint64_t scrubbed_bytes, scrubbed_hits, defaced_words, uncovered_borders;
+} mdc_redaction;
+
+enum { MDC_POINTEE_NONE = 0, MDC_POINTEE_MODULE = 1, MDC_POINTEE_STACK = 2 };
+
+mdc_status mdc_redaction_init(mdc_redaction *redaction, const mdc_filter *filter, uint32_t modules, uint32_t stacks,
+                              mdc_error *err);
+void mdc_redaction_fini(mdc_redaction *redaction);
+void mdc_redaction_rewind(mdc_redaction *redaction);
+
+/* Whether 0 and 1 have to be told at all; false from the others: the table is full. */
+static inline bool mdc_redaction_listens(const mdc_redaction *redaction) {
+    return redaction->redactor != NULL && mdc_redact_defaces(redaction->redactor);
+}
+bool mdc_redaction_module(mdc_redaction *redaction, uint64_t base, uint64_t size);
+bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t other_end);
+
+/* The answer to 20; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
+int32_t mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back,
+                                MINIDUMP_CALLBACK_OUTPUT *output);
+
+/* For bind/: patterns, and ranges if the bytes also stand in the target (address not 0), in what never passes 20:
+ * names and texts that the kernel makes. On the thread that drives the dump. */
+void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size);
+/* For bind/: lives as long as the callback. */
+const mdc_filter *mdc_callback_filter(const mdc_callback *callback);
+
+#endif

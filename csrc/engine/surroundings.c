@@ -1,0 +1,94 @@
+/* Memory around what is about to be written, for the callee's eyes only: a pattern may lie across the border between a
+ * stack's part and the rest of its mapping, or two mappings that touch, whose bytes stand apart in the file. Looked at
+ * is what the plan keeps, and the rest of a page that is read anyway; nothing else is read for it. Pages never touched
+ * are zeros, and stay untouched. */
+#include <string.h>
+
+#include "../base/arith.h"
+#include "dump_state.h"
+
+/* The extent of [low, high) that holds the address, or NULL. */
+static const mdc_extent *find_in(const mdc_dump *dump, size_t low, size_t high, uint64_t address) {
+    const mdc_extent *all = dump->extents.data;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (address < all[middle].address)
+            high = middle;
+        else if (address - all[middle].address >= all[middle].size)
+            low = middle + 1;
+        else
+            return &all[middle];
+    }
+    return NULL;
+}
+
+static const mdc_extent *extent_at(const mdc_dump *dump, uint64_t address) {
+    const mdc_extent *found = find_in(dump, 0, dump->stack_extents, address);
+    return found != NULL ? found : find_in(dump, dump->stack_extents, dump->extents.count, address);
+}
+
+static bool is_zero(const mdc_extent *extent) {
+    return (extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_ZERO | MDC_EXTENT_OMITTED)) != 0;
+}
+
+/* Fills out with what stands from `first` on, up to `end` or to what may not be looked at. */
+static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, uint8_t *out, size_t *got, mdc_error *err) {
+    uint64_t at = first;
+    bool zero = false;
+    *got = 0;
+    while (at < end) {
+        const mdc_extent *extent = extent_at(dump, at);
+        uint64_t stop = mdc_page_up(at);
+        if (extent != NULL) {
+            stop = extent->address + extent->size;
+            zero = is_zero(extent);
+        } else if (stop <= at) {
+            break;
+        } /* else the rest of a page, which is as what lies before it */
+        size_t part = (size_t)(mdc_min_u64(stop, end) - at), done = part;
+        int32_t os_errno;
+        bool closed;
+        if (zero)
+            memset(out + (at - first), 0, part);
+        else if (mdc_copy_fetch(dump, at, out + (at - first), part, &done, &closed, &os_errno, err) != MDC_OK)
+            return err->code;
+        *got += done;
+        if (done < part) break;
+        at += part;
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_look_behind(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
+    uint64_t end;
+    return look(dump, first, mdc_add_u64(first, want, &end) ? end : UINT64_MAX, out, got, err);
+}
+
+mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
+    uint64_t floor = end > want ? end - want : 0, first = end;
+    *got = 0;
+    while (first > floor) {
+        const mdc_extent *extent = extent_at(dump, first - 1);
+        uint64_t start = mdc_page_down(first - 1);
+        if (extent != NULL)
+            start = extent->address;
+        else if ((first & (MDC_PAGE_SIZE - 1)) == 0)
+            break;
+        if (extent != NULL && is_zero(extent) && (start & (MDC_PAGE_SIZE - 1)) != 0) {
+            first = mdc_max_u64(start, floor);
+            break; /* the rest of that page was never touched either */
+        }
+        first = mdc_max_u64(start, floor);
+    }
+    /* Down to the last place that can be read: what lies below a bad page is no neighbour. */
+    while (first < end) {
+        size_t done;
+        if (look(dump, first, end, out, &done, err) != MDC_OK) return err->code;
+        if (done == (size_t)(end - first)) {
+            *got = done;
+            break;
+        }
+        first = mdc_page_down(first + done) + MDC_PAGE_SIZE;
+    }
+    return MDC_OK;
+}

@@ -1,0 +1,58 @@
+/* The compiled redaction: what redact_compile.c makes and redact.c reads. Nobody outside filter/ looks inside. */
+#ifndef MDC_FILTER_REDACT_TABLE_H
+#define MDC_FILTER_REDACT_TABLE_H
+
+#include "redact.h"
+
+/* A place of a pattern that the search may land on. Sorted by bucket, in it by falling offset: occurrences found at
+ * one place come in rising order of their beginnings. */
+typedef struct mdc_window {
+    uint32_t window;  /* its bytes, little endian */
+    uint16_t pattern; /* number */
+    uint16_t offset;  /* in the pattern */
+} mdc_window;
+
+typedef struct mdc_scrub_range {
+    uint64_t first;
+    uint64_t last; /* inclusive */
+} mdc_scrub_range;
+
+typedef struct mdc_pool_glob {
+    size_t at; /* in glob_pool */
+    size_t size;
+} mdc_pool_glob;
+
+typedef struct mdc_environ_globs {
+    mdc_pool_glob *globs;
+    size_t count;
+} mdc_environ_globs;
+
+struct mdc_redactor {
+    /* What the search touches. */
+    uint64_t *bitmap; /* by the upper bits of the hash */
+    uint32_t *bucket; /* 2**bucket_bits + 1, into windows */
+    mdc_window *windows;
+    uint8_t *pool; /* the patterns, one behind the other */
+    size_t *start; /* pattern_count + 1, into pool */
+    size_t pattern_count;
+    size_t shortest; /* bytes */
+    size_t longest;  /* bytes; 0 without patterns */
+    size_t stride;
+    uint32_t bitmap_shift; /* 32 - bits of an index into bitmap */
+    uint32_t bucket_bits;
+    uint32_t window_mask; /* 3 bytes or all 4 */
+    uint8_t fill;
+    bool deface;
+
+    mdc_scrub_range *ranges; /* sorted, disjoint */
+    size_t range_count;
+
+    mdc_environ_globs keep, drop;
+    uint8_t *glob_pool;
+    uint64_t bytes; /* that all of it occupies */
+};
+
+/* Fibonacci hashing: the upper bits depend on all bytes. */
+static inline uint32_t mdc_window_hash(uint32_t window) { return window * UINT32_C(0x9E3779B1); }
+
+#endif
