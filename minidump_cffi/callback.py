@@ -104,7 +104,7 @@ class Callback:
     hooks
         Python functions for single callback types. This is the slow path: each call waits for the GIL while the target
         stands, microseconds when Python is idle and milliseconds when it is busy. Types that are sent per region or
-        per read are refused.
+        per read are refused; a `PythonCallback` takes those too.
     module_capacity, name_capacity
         Modules and distinct mapping names remembered per dump; 0 is 65,536.
     memory_piece

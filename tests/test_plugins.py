@@ -488,6 +488,13 @@ def test_a_hanging_plug_in_does_not_keep_the_dumper_alive(target: live.Target, p
     assert sys.platform == "linux" and not list(folder.iterdir())
 
 
+def test_a_plan_asks_it_too(target: live.Target, plugin: Compile) -> None:
+    base, _, _ = target.region("heap")
+    plan = md.plan_dump(target.pid, FULL, callback=md.Plugin(plugin("narrows"), param=base))
+    assert next(region for region in plan.regions if region.base == base).kept == 0
+    assert plan.planned and md.CallbackType.IO_START not in plan.callbacks
+
+
 def test_a_replay_drives_a_plug_in(target: live.Target, plugin: Compile, tmp_path: Path) -> None:
     """What our engine asked of one callback, asked again of another: this one agrees to everything."""
     report = md.write_dump(target.pid, tmp_path / "a.dmp", FULL, record=True)
