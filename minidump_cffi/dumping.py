@@ -66,6 +66,9 @@ class EngineOptions:
         Ranges accepted from Memory and from RemoveMemory each [1,048,576].
     gaps_max : int
         Gaps remembered [65,536].
+    hold : int
+        Bytes of a contiguous read that VmPostRead sees again as the head of the next one [0]; for callbacks that know
+        `Extensions.HOLD_BACK`.
     """
 
     spare_slots: int = 0
@@ -76,6 +79,7 @@ class EngineOptions:
     sparse_max: int = 0
     answers_max: int = 0
     gaps_max: int = 0
+    hold: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

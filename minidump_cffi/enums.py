@@ -264,7 +264,9 @@ class Extensions(enum.IntFlag):
     PIECES = 0x4
     """IncludeVmRegion is also asked about each piece of a dump without full memory."""
     HOLD_BACK = 0x8
-    """VmPostRead sees the end of a read again as the head of the next one."""
+    """VmPostRead sees the end of a read again as the head of the next one: `EngineOptions.hold` bytes."""
+    EDITS_ONLY = 0x10
+    """The callee asks for VmPostRead only to edit what was read: VmQuery and VmPreRead are not sent."""
 
 
 PLAIN = Extensions(0)

@@ -406,6 +406,38 @@ def test_region_facts_for_those_who_know_them() -> None:
     assert no_name is not None and no_name.name is None
 
 
+@pytest.mark.parametrize("edits_only", [False, True])
+def test_hold_back_for_those_who_know_it(edits_only: bool) -> None:
+    """A pattern across two reads is seen whole by a callee that asked to see the end of a read again."""
+    extensions = md.Extensions.HOLD_BACK | (md.Extensions.EDITS_ONLY if edits_only else md.Extensions(0))
+    reads: list[tuple[int, int]] = []
+    others: list[md.CallbackType] = []
+
+    def start(question: md.Input, answer: md.Output) -> bool:
+        answer.status = md.HResult.S_FALSE
+        return True
+
+    def other(question: md.Input, answer: md.Output) -> bool:
+        others.append(question.type)
+        return False
+
+    def post_read(question: md.Input, answer: md.Output) -> bool:
+        read = question.vm_post_read
+        reads.append((read.offset, read.size))
+        answer.vm_read_status, answer.vm_read_bytes_completed = read.status, read.completed
+        return True
+
+    functions = {C.VM_START: start, C.VM_QUERY: other, C.VM_PRE_READ: other, C.VM_POST_READ: post_read}
+    for hold in (0, 64):
+        reads.clear()
+        callback = md.PythonCallback(functions, extensions=extensions)
+        options = md.EngineOptions(hold=hold, buffer_bytes=fake.PAGE)
+        fake.write(TARGET, "/dev/null", FULL, callback=callback, options=options)
+        heap = [read for read in reads if 0x50_0000 <= read[0] < 0x54_0000]
+        assert heap[:2] == [(0x50_0000, fake.PAGE), (0x50_1000 - hold, fake.PAGE + hold)]
+    assert (not others) is edits_only
+
+
 def test_resubmission_for_those_who_know_it() -> None:
     """The same function keeps one page of each answer, and is asked again only if it says that it understands that."""
     for extensions, pages in ((md.Extensions(0), 1), (md.Extensions.RESUBMIT, 64)):
