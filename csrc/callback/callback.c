@@ -29,7 +29,7 @@ void mdc_callback_rewind(mdc_callback *callback) {
     callback->told = 0;
     mdc_modmap_clear(&callback->modules);
     mdc_redaction_rewind(&callback->redaction);
-    callback->hot_type = MDC_CB_COUNT; /* until the first region has sealed the module table */
+    callback->hot_type = MDC_NO_TYPE; /* until the first region has sealed the module table */
     mdc_rows_clear(&callback->rows);
     if (callback->has_modules || callback->has_names) {
         uint32_t words = mdc_filter_words(callback->filter);
@@ -195,7 +195,7 @@ mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, md
     mdc_status status = enter(callback, err);
     if (status != MDC_OK) return status;
     atomic_store_explicit(&callback->extensions, extensions, memory_order_relaxed);
-    callback->hot_type = MDC_CB_COUNT; /* the shape of facts is to be looked at */
+    callback->hot_type = MDC_NO_TYPE; /* the shape of facts is to be looked at */
     leave(callback);
     return MDC_OK;
 }

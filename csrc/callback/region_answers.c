@@ -26,7 +26,7 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
         uint32_t row = mdc_rows_keep(&callback->rows);
         if (row == MDC_ROW_NONE || !mdc_modmap_enter(&callback->modules, module->BaseOfImage, module->SizeOfImage, row))
             mdc_callback_fault(callback, MDC_FAULT_MODULES_FULL);
-        callback->hot_type = MDC_CB_COUNT;
+        callback->hot_type = MDC_NO_TYPE;
     }
     if (mdc_redaction_listens(&callback->redaction) &&
         !mdc_redaction_module(&callback->redaction, module->BaseOfImage, module->SizeOfImage))

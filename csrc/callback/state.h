@@ -29,6 +29,9 @@ enum {
 /* mdc_callback.cancel */
 enum { MDC_CANCEL_NO = 0, MDC_CANCEL_ASKED = 1, MDC_CANCEL_ANSWERED = 2 };
 
+/* No CallbackType, which has 32 bits: the first one after those known today may come any day. */
+#define MDC_NO_TYPE UINT64_MAX
+
 /* Where Memory or RemoveMemory has got to. */
 typedef struct mdc_handout {
     const mdc_range *ranges;
@@ -48,7 +51,7 @@ typedef struct mdc_tally {
 struct mdc_callback {
     mdc_gate gate;               /* one call in the routine at a time */
     _Atomic uint32_t extensions; /* MDC_EXT_* of the engine */
-    uint32_t hot_type;           /* MDC_CB_INCLUDE_VM_REGION while the short way to answer it is open; else no type */
+    uint64_t hot_type;           /* MDC_CB_INCLUDE_VM_REGION while the short way to answer it is open, or MDC_NO_TYPE */
     mdc_hot hot;
     mdc_cursor cursor;
     mdc_filter *filter;
