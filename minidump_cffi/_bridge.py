@@ -288,6 +288,8 @@ class Hooks:
         try:
             if self.error is None:
                 return 1 if self.table[number](input, output) else 0
+            # Nobody has fetched it yet. What the hooks would have said is missing from this dump too.
+            lib.mdc_callback_cancel(self.callback)
         except BaseException as error:
             self.error = error
             # The dump shall end although the hook that failed may not be asked again.

@@ -253,7 +253,8 @@ class Callback:
     def reset(self) -> None:
         """Begin anew: forget modules, counters, a cancel and the exception of a hook.
 
-        Engines that send IsProcessSnapshot or VmStart, as all but very old ones do, have the same effect.
+        Engines that send IsProcessSnapshot or VmStart, as all but very old ones do, have the same effect, but for the
+        exception: until `raise_error` has raised it, no hook is asked again and every dump is cancelled.
 
         Raises
         ------

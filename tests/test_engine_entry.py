@@ -181,10 +181,11 @@ def test_our_callback_refuses_them(number: int) -> None:
     """FALSE, and nothing written, whoever sends them all the same; ThreadEx is answered as Thread."""
     with md.Callback(md.Filter(threads_exclude=[7])) as callback:
         engine = Engine(callback, 0)
-        ffi.memmove(engine.output, b"\x5a" * 52, 52)
-        engine.input.u.ThreadEx.ThreadId = 8
-        assert engine.send(number) == (number == TYPE.THREAD_EX)
-        assert bytes(ffi.buffer(engine.output)) == b"\x5a" * 52
+        for _ in range(2):  # the first call of a thread takes another way than those behind it
+            ffi.memmove(engine.output, b"\x5a" * 52, 52)
+            engine.input.u.ThreadEx.ThreadId = 8
+            assert engine.send(number) == (number == TYPE.THREAD_EX)
+            assert bytes(ffi.buffer(engine.output)) == b"\x5a" * 52
 
 
 def test_18_is_asked_from_the_beginning_to_the_end() -> None:
