@@ -445,5 +445,5 @@ def test_values_are_those_of_c() -> None:
         lib.MDC_REPLAY_READ_ONLY,
     ]
     assert {flag.name: flag.value for flag in md.Extensions} == {
-        name: getattr(lib, f"MDC_EXT_{name}") for name in ("REGION_FACTS", "RESUBMIT", "PIECES", "HOLD_BACK")
+        name.removeprefix("MDC_EXT_"): getattr(lib, name) for name in dir(lib) if name.startswith("MDC_EXT_")
     }
