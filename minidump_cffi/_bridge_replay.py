@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from . import errors
 from ._bridge import NativeCallback, _owned, exception, keep_for_good, new_error
@@ -93,40 +93,3 @@ def run(packed: bytes, count: int, routine: int, param: int, options: Mapping[st
     if status != lib.MDC_OK:
         raise exception(error)
     return Outcome(bytes(answers[: count * ANSWER_SIZE]), result.calls, result.violations, result.elapsed_ns)
-
-
-def borrow(callback: NativeCallback, extensions: int) -> None:
-    """Take a callback as a dump does, from its beginning."""
-    error = new_error()
-    if lib.mdc_callback_acquire(callback.pointer, error) != lib.MDC_OK:
-        raise exception(error)
-    try:
-        callback.reset()
-        callback.set_host(extensions)
-    except BaseException:
-        lib.mdc_callback_release(callback.pointer)
-        raise
-
-
-def give_back(callback: NativeCallback) -> None:
-    """End what `borrow` began."""
-    lib.mdc_callback_release(callback.pointer)
-
-
-def address(function: object) -> int | None:
-    """Address of a number, a ctypes function or pointer, or a cffi function pointer; None for anything else."""
-    if isinstance(function, int) and not isinstance(function, bool):
-        return function if 0 <= function < 1 << 64 else None
-    if function is None or isinstance(function, (str, bytes)):  # ctypes would take them
-        return None
-    if isinstance(function, ffi.CData):
-        try:
-            return int(ffi.cast("uintptr_t", function))
-        except TypeError:  # a struct
-            return None
-    import ctypes
-
-    try:
-        return ctypes.cast(cast("ctypes.c_void_p", function), ctypes.c_void_p).value or 0
-    except (ctypes.ArgumentError, TypeError):
-        return None

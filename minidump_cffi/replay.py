@@ -8,20 +8,16 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias, overload
+from typing import overload
 
 from . import _bridge_replay, _calls
 from .callback import Callback
 from .enums import CallbackType
 from .errors import ReplayMismatch
-from .foreign import Routine
-from .plugins import Plugin
+from .foreign import AnyCallback, resolve
 from .recording import Call, Recording
 
 __all__ = ["Answer", "Answers", "Replay", "ReplayFault"]
-
-Callee: TypeAlias = Any
-"""A `Callback`, a `Routine`, a pair of addresses, a ctypes function or a cffi function."""
 
 _ANSWER = struct.Struct("=iI52s")
 _WRONG, _CHANGED = 0x0F, 0x10
@@ -178,15 +174,15 @@ class Replay:
         return f"<Replay of {self.recording!r}>"
 
     def run(
-        self, callback: Callee, *, repeat: int = 1, fill: int = 0, garbage: int = 0, buffer_max: int = 0
+        self, callback: AnyCallback, *, repeat: int = 1, fill: int = 0, garbage: int = 0, buffer_max: int = 0
     ) -> Answers:
         """Send all calls, one after the other, whatever is answered.
 
         Parameters
         ----------
         callback
-            A `Callback`, which begins anew, as with a dump; a `Routine`; a pair of routine and parameter; or the
-            routine alone. Routines and parameters are addresses, ctypes functions or pointers, or cffi pointers.
+            What `write_dump` takes: a `Callback` or `PythonCallback`, which begins anew, as with a dump; a `Plugin`; a
+            `Routine`; a pair of routine and parameter; a ctypes or a cffi function.
         repeat
             How often the whole sequence is sent. The answers are those of the last time.
         fill
@@ -217,25 +213,25 @@ class Replay:
             "garbage": _calls.number("garbage", garbage, 64),
             "buffer_max": _calls.number("buffer_max", buffer_max, 64),
         }
-        if not isinstance(callback, Callback):
-            return self._send(*_pair(callback), options)
-        native = callback._open()
-        # The hold-back is the engine's doing; a callback only has to know what it can be asked.
-        _bridge_replay.borrow(native, int(self.recording.extensions))
-        try:
-            if callback._recorder is not None:
-                callback._recorder.clear()
-            answers = self._send(callback.routine, callback.param, options)
-        finally:
-            _bridge_replay.give_back(native)
-        callback.raise_error()
+        callee = resolve(callback)
+        if isinstance(callee, Callback):
+            own, extensions = callee, self.recording.extensions
+        elif callee.python is not None:
+            own, extensions = callee.python, self.recording.extensions & callee.extensions
+        else:
+            return self._send(callee.routine, callee.param, options)
+        with own.in_use(extensions=extensions):
+            if own._recorder is not None:
+                own._recorder.clear()
+            answers = self._send(own.routine, own.param, options)
+        own.raise_error()
         return answers
 
     def _send(self, routine: int, param: int, options: Mapping[str, int]) -> Answers:
         outcome = _bridge_replay.run(self.recording._packed, len(self.recording), routine, param, options)
         return Answers(self.recording, outcome)
 
-    def check(self, callback: Callee, *, fill: int = 0, garbage: int = 0, buffer_max: int = 0) -> Answers:
+    def check(self, callback: AnyCallback, *, fill: int = 0, garbage: int = 0, buffer_max: int = 0) -> Answers:
         """Send all calls, and compare the answers with those of the recording, where it has any.
 
         Parameters and exceptions are those of `run`.
@@ -270,18 +266,4 @@ def _difference(call: Call, answer: Answer) -> str:
         f"{name} is {answer.after[name]:#x}, recorded {value:#x}"
         for name, value in call.after.items()
         if answer.after[name] != value
-    )
-
-
-def _pair(callback: object) -> tuple[int, int]:
-    """Addresses of a foreign routine and its parameter."""
-    if isinstance(callback, Plugin | Routine):
-        return callback.routine, callback.param
-    both = callback if isinstance(callback, tuple) else (callback, 0)
-    if len(both) == 2 and not isinstance(callback, int):
-        routine, param = map(_bridge_replay.address, both)
-        if routine and param is not None:
-            return routine, param
-    raise TypeError(
-        f"callback must be a Callback, a Routine, a pair of addresses, a ctypes or a cffi function, not {callback!r}"
     )

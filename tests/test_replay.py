@@ -397,7 +397,7 @@ def test_every_kind_of_callee(foreign: Any) -> None:
         assert replay.run(callee)[:] == expected
     assert count.value == 6 * len(replay)
     for nonsense in (None, 7, "routine", (0, 0), (address,), (address, 0, 0), (address, -1), print, object(), 1.5):
-        with pytest.raises(TypeError):
+        with pytest.raises((TypeError, ValueError)):
             replay.run(nonsense)
 
 
@@ -420,6 +420,24 @@ def test_python_functions(foreign: Any) -> None:
 
     assert not any(one.returned for one in replay.run(other))
     assert seen == [16, 17, 11, 15, 6, 3, 4] * 2
+
+
+def test_a_python_callback() -> None:
+    """It begins anew with each replay, and what it raises comes out."""
+    seen: list[md.CallbackType] = []
+
+    def answer(question: Any, output: Any) -> bool:
+        seen.append(question.type)
+        if question.type == T.SECONDARY_FLAGS and len(seen) > 7:
+            raise ZeroDivisionError("mine")
+        return False
+
+    with md.PythonCallback(answer) as callback:
+        replay = Replay(SEQUENCES["dbghelp-start"])
+        assert [one.type for one in replay.run(callback) if one.returned] == [T.CANCEL]  # whose flag decides
+        assert seen == [16, 17, 11, 15, 6, 3, 4]
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            replay.run(callback)
 
 
 def test_arguments() -> None:
