@@ -82,3 +82,40 @@ def own_memory(_input: Any, output: Any) -> int:
     """VmStart: the callee wants to see every read."""
     output.Status = lib.MDC_S_FALSE
     return 1
+
+
+def stored(_input: Any, output: Any) -> int:
+    """S_OK: a write, the end of the writing, or a failure that is tolerated."""
+    output.Status = 0
+    return 1
+
+
+def handle_of_nobody(_input: Any, output: Any) -> int:
+    """A handle for a kernel minidump, so that its status is told."""
+    output.Handle = ffi.cast("void *", 12345)
+    return 1
+
+
+def curious(*, takes_io: bool = True) -> Callee:
+    """Asks for every type there is, and changes nothing."""
+    answers: dict[int, Answer] = {
+        md.CallbackType.VM_START: own_memory,
+        md.CallbackType.CANCEL: keep_asking,
+        md.CallbackType.INCLUDE_VM_REGION: keep_asking,
+        md.CallbackType.READ_MEMORY_FAILURE: stored,
+        md.CallbackType.WRITE_KERNEL_MINIDUMP: handle_of_nobody,
+        md.CallbackType.VM_QUERY: refuse,
+        md.CallbackType.VM_PRE_READ: refuse,
+        md.CallbackType.VM_POST_READ: refuse,
+    }
+    unmapped = [0x7000_0000_0000]
+
+    def add_what_is_not_there(_input: Any, output: Any) -> int:
+        output.Memory.MemoryBase, output.Memory.MemorySize = (unmapped.pop(), 4096) if unmapped else (0, 0)
+        return 1
+
+    answers[md.CallbackType.MEMORY] = add_what_is_not_there
+    if takes_io:
+        answers[md.CallbackType.IO_START] = own_memory
+        answers[md.CallbackType.IO_WRITE_ALL] = answers[md.CallbackType.IO_FINISH] = stored
+    return Callee(answers)

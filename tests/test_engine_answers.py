@@ -273,7 +273,7 @@ def test_io_that_fails(number: TYPE, status: int) -> None:
     answers = {TYPE.IO_START: own_memory, TYPE.IO_WRITE_ALL: stored, TYPE.IO_FINISH: stored, number: fail}
     callee = Callee(answers, otherwise=keep_all)
     error, _ = dump(callee, FULL)
-    assert isinstance(error, md.DumpError)
+    assert isinstance(error, md.SinkError)
     assert (error.hresult, error.callback_type) == (status if status >> 31 else E_FAIL, number)
     assert callee.count(TYPE.WRITE_KERNEL_MINIDUMP) == 0, "7 comes after a dump that has succeeded"
 
@@ -290,7 +290,8 @@ def test_io_that_returns_false(number: TYPE) -> None:
 
     answers = {TYPE.IO_START: own_memory, TYPE.IO_WRITE_ALL: stored, TYPE.IO_FINISH: stored, number: false}
     error, _ = dump(Callee(answers), NORMAL)
-    assert isinstance(error, md.DumpError) and error.callback_type == number
+    assert isinstance(error, md.SinkError)
+    assert (error.hresult, error.callback_type) == (E_FAIL, number)
 
 
 # ------------------------------------------------------------------------------------------- everything at once

@@ -13,7 +13,7 @@ from typing import Any
 import fake
 import live
 import pytest
-from callees import Callee, keep_asking, own_memory, refuse
+from callees import Callee, curious, keep_asking, own_memory
 from drive import Engine
 
 import minidump_cffi as md
@@ -35,43 +35,6 @@ def target(start_pattern: Start) -> Iterator[live.Target]:
     made.assert_runs_on()
 
 
-def stored(_input: Any, output: Any) -> int:
-    """S_OK: a write, the end of the writing, or a failure that is tolerated."""
-    output.Status = 0
-    return 1
-
-
-def handle_of_nobody(_input: Any, output: Any) -> int:
-    """A handle for a kernel minidump, so that its status is told."""
-    output.Handle = ffi.cast("void *", 12345)
-    return 1
-
-
-def curious(target: live.Target, *, takes_io: bool = True, own_reads: bool = True) -> Callee:
-    """Asks for every type there is, and changes nothing."""
-    answers: dict[int, Callable[[Any, Any], int]] = {
-        TYPE.CANCEL: keep_asking,
-        TYPE.INCLUDE_VM_REGION: keep_asking,
-        TYPE.READ_MEMORY_FAILURE: stored,
-        TYPE.WRITE_KERNEL_MINIDUMP: handle_of_nobody,
-        TYPE.VM_QUERY: refuse,
-        TYPE.VM_PRE_READ: refuse,
-        TYPE.VM_POST_READ: refuse,
-    }
-    unmapped = [0x7000_0000_0000]
-
-    def add_what_is_not_there(_input: Any, output: Any) -> int:
-        output.Memory.MemoryBase, output.Memory.MemorySize = (unmapped.pop(), 4096) if unmapped else (0, 0)
-        return 1
-
-    answers[TYPE.MEMORY] = add_what_is_not_there
-    if takes_io:
-        answers.update({TYPE.IO_START: own_memory, TYPE.IO_WRITE_ALL: stored, TYPE.IO_FINISH: stored})
-    if own_reads:
-        answers[TYPE.VM_START] = own_memory
-    return Callee(answers)
-
-
 def dump(target: live.Target, callee: Callee, type: int = NORMAL) -> md.DumpReport:
     """To wherever the callee has it."""
     return md.write_dump(target.pid, "/dev/null", md.DumpType(type), callback=callee.routine)
@@ -90,7 +53,7 @@ def order(callee: Callee, leave_out: str = "c<>Q!") -> str:
 @pytest.mark.parametrize("takes_io", [False, True], ids=["file", "io"])
 @pytest.mark.parametrize("type", [NORMAL, FULL], ids=["normal", "full"])
 def test_order(type: md.DumpType, takes_io: bool, target: live.Target) -> None:
-    callee = curious(target, takes_io=takes_io)
+    callee = curious(takes_io=takes_io)
     dump(target, callee, type)
     memory, write = ("R+" if type else "aar"), ("W+F" if takes_io else "")
     assert re.fullmatch(f"PVISt{{3}}m+T{{3}}M+{memory}{write}Kk", order(callee)), order(callee)
@@ -110,7 +73,7 @@ def test_the_set_for_true_and_untouched(target: live.Target) -> None:
 
 @pytest.mark.parametrize("type", [NORMAL, FULL], ids=["normal", "full"])
 def test_process_id_and_handle(type: md.DumpType, target: live.Target) -> None:
-    callee = curious(target)
+    callee = curious()
     dump(target, callee, type)
     handle = callee.seen[0].handle
     assert handle > 2, "the pidfd"
@@ -135,7 +98,7 @@ IMPLIED = [
 @pytest.mark.parametrize(("type", "module", "thread"), IMPLIED, ids=lambda value: f"{int(value):#x}")
 def test_the_output_on_entry(type: md.DumpType, module: int, thread: int, target: live.Target) -> None:
     """The default of the type, and zeros behind it."""
-    callee = curious(target)
+    callee = curious()
     dump(target, callee, type)
     first = {0: module, 4: module, 1: thread, 3: thread, 11: E_NOTIMPL, 16: E_NOTIMPL, 17: E_NOTIMPL}
     first.update({18: E_NOTIMPL, 19: E_NOTIMPL, 20: E_NOTIMPL, 12: 0x80004005, 13: 0x80004005, 14: S_FALSE})
@@ -171,7 +134,7 @@ EVERY_BIT = 0x07FFFFFF & ~int(FULL)
 @pytest.mark.parametrize("type", [EVERY_BIT, EVERY_BIT | FULL], ids=["normal", "full"])
 def test_thread_ex_and_compressed_are_never_sent(type: int, target: live.Target) -> None:
     """ThreadEx is for processors with a backing store; of 21 and 22 only the names are known."""
-    callee = curious(target)
+    callee = curious()
     dump(target, callee, type)
     assert not NEVER & set(callee.types())
 

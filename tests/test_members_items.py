@@ -172,6 +172,29 @@ def test_a_thread_left_out(way: str, target: live.Target, take: live.Taker) -> N
     assert reading.contents == (None,), "nor its stack"
 
 
+def test_threads_without_instruction_window_and_info(target: live.Target, take: live.Taker) -> None:
+    """0x10 and 0x40: the bytes round the instruction pointer, and the entry in ThreadInfoList."""
+    (tid, _), (other, _) = target.info["threads"]
+    all_but = md.ThreadWrite.THREAD | md.ThreadWrite.STACK | md.ThreadWrite.CONTEXT
+    keep = md.Filter(threads=[md.thread(tid, all_but), md.thread(other, all_but)])  # both sleep at the same place
+    _, before = take(target, md.DumpType.WITH_THREAD_INFO, only=QUICK)
+    _, path = take(target, md.DumpType.WITH_THREAD_INFO, filter=keep, only=QUICK)
+    ip = next(thread.ip for thread in readers.read_udmp(path).threads or () if thread.tid == tid)
+    assert ip is not None
+    window, gone = (readers.read_minidump(file, [(ip, 16)]).contents[0] for file in (before, path))
+    assert window is not None and gone is None
+    assert tids_with_info(before) - tids_with_info(path) == {tid, other}
+
+
+def tids_with_info(path: Path) -> set[int]:
+    """ThreadInfoList, as the package `minidump` reads it."""
+    from minidump.minidumpfile import MinidumpFile
+
+    dump: Any = MinidumpFile.parse(str(path))
+    dump.file_handle.close()
+    return {info.ThreadId for info in dump.thread_info.infos}
+
+
 def test_flags_can_be_taken_away_and_never_added(target: live.Target, take: live.Taker) -> None:
     """A foreign callee that sets every bit gets what the dump type asks for, and no more."""
 
@@ -282,7 +305,7 @@ def test_a_dump_cancelled(way: str, when: str, target: live.Target, folder: Path
     assert list(folder.iterdir()) == [], "nothing under its name, and nothing beside it"
 
 
-def test_cancel_of_a_callback_from_another_thread_of_python(target: live.Target, folder: Path) -> None:
+def test_cancel_of_a_callback(target: live.Target, folder: Path) -> None:
     """`Callback.cancel` is the next Cancel = TRUE."""
     with md.Callback(hooks={TYPE.THREAD: lambda *_: callback.cancel() or True}) as callback:
         with pytest.raises(md.Cancelled) as caught:
