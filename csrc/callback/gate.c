@@ -36,8 +36,6 @@ static bool any_flag(const mdc_gate *gate) {
     return false;
 }
 
-bool mdc_gate_is_busy(const mdc_gate *gate) { return atomic_load(&gate->lock) != 0 || any_flag(gate); }
-
 bool mdc_gate_enter_slow(mdc_gate *gate) {
     if (atomic_exchange_explicit(&gate->lock, 1, memory_order_acquire) != 0) return false;
     bool alone = true;

@@ -33,8 +33,6 @@ typedef struct mdc_gate {
 } mdc_gate;
 
 void mdc_gate_init(mdc_gate *gate);
-/* Whether somebody is inside. */
-bool mdc_gate_is_busy(const mdc_gate *gate);
 /* false: somebody is inside, or about to be. */
 bool mdc_gate_enter_slow(mdc_gate *gate);
 /* favour: the calling thread is likely to come again. */
