@@ -84,13 +84,20 @@ def test_a_psutil_process_whose_pid_was_used_again(running: subprocess.Popen[str
             md.write_dump(stale, "/dev/null")
 
 
+def _say_and_sleep(up: Any) -> None:
+    up.set()
+    time.sleep(60)
+
+
 def test_a_multiprocessing_process() -> None:
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=time.sleep, args=(60,))
+    up = context.Event()
+    process = context.Process(target=_say_and_sleep, args=(up,))
     with pytest.raises(md.TargetError, match="not been started"):
         md.write_dump(process, "/dev/null")
     process.start()
     try:
+        assert up.wait(60), "until then it may still be in exec"
         assert md.write_dump(process, "/dev/null").pid == process.pid
     finally:
         process.kill()
