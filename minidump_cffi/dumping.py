@@ -19,7 +19,7 @@ from .callback import Callback, record_limit, recording_of
 from .enums import CallbackType, DumpType, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter, Rule
-from .foreign import AnyCallback, Callee, resolve
+from .foreign import AnyCallback, Callee, Watch, resolve
 from .report import DumpPlan, DumpReport, Redaction, RuleBytes
 
 __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
@@ -450,7 +450,7 @@ def _run(
             routine = callee.routine, callee.param
             job = _bridge.Job(None, engine, options, routine=routine, keep=callee.keep, recorder=recorder, fake=fake)
             using = starting.pop_all()
-    watch = None if callee is None or request.max_stop is None else _Watch(job, request.max_stop)
+    watch = None if callee is None or request.max_stop is None else Watch(job, request.max_stop)
     ended = given_up = False
     try:
         ended = _wait(job, timer, progress, watch)
@@ -511,27 +511,11 @@ def _job_options(request: _Request, target: targets.Target | None, sink: sinks.S
     return values
 
 
-class _Watch:
-    """Notices that a callback from somewhere else does not come back, also before the target stands."""
-
-    def __init__(self, job: _bridge.Job, seconds: float) -> None:
-        self._job, self._seconds = job, seconds
-        self._seen = job.callee()
-        self._since = time.monotonic()
-
-    def hangs(self) -> bool:
-        """Whether it has been inside one call for as long as the target may stand."""
-        state = self._job.callee()
-        if state != self._seen or state.type < 0:
-            self._seen, self._since = state, time.monotonic()
-        return time.monotonic() - self._since >= self._seconds
-
-
 def _wait(
     job: _bridge.Job,
     timer: _Timer,
     progress: Callable[[Progress], object] | None,
-    watch: _Watch | None = None,
+    watch: Watch | None = None,
 ) -> bool:
     """True when the job has ended; False if it had to end and did not."""
     late: float | None = None  # when a dump that was told to end is given up: an output or a hook hangs

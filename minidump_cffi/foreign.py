@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from . import _bridge
+from . import _bridge, _bridge_foreign
 from .callback import Callback
 from .enums import PLAIN, CallbackType, Extensions
 from .filters import Filter
 from .views import Input, Output
 
-__all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "resolve"]
+__all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "Watch", "resolve"]
 
 _FUNCTION: Any = type(ctypes.pythonapi.Py_IncRef).__mro__[1]  # what all functions of ctypes are
 AnswerFunction: TypeAlias = Callable[[Input, Output], bool]
@@ -121,7 +122,7 @@ def check_extensions(extensions: Any) -> Extensions:
 
 
 def _routine_address(routine: Any) -> int:
-    found = _bridge.foreign_function(routine)
+    found = _bridge_foreign.foreign_function(routine)
     if found is not None:
         return found
     if isinstance(routine, _FUNCTION):
@@ -144,7 +145,7 @@ def _param_address(param: Any) -> int:
         return 0
     if isinstance(param, int) and not isinstance(param, bool):
         return param
-    if _bridge.is_pointer(param):
+    if _bridge_foreign.is_pointer(param):
         return _bridge.address(param)
     if isinstance(param, ctypes.c_void_p | ctypes._Pointer | ctypes.Array | _FUNCTION):
         return ctypes.cast(param, ctypes.c_void_p).value or 0
@@ -265,3 +266,19 @@ def resolve(callback: AnyCallback) -> Callback | Callee:
     if isinstance(callback, int):
         raise TypeError("a bare number is no callback: give Routine(routine=address, param=...)")
     return Routine(routine=callback)._callee()
+
+
+class Watch:
+    """Notices that a callback from somewhere else does not come back, also before the target stands."""
+
+    def __init__(self, job: _bridge.Job, seconds: float) -> None:
+        self._job, self._seconds = job, seconds
+        self._seen = job.callee()
+        self._since = time.monotonic()
+
+    def hangs(self) -> bool:
+        """Whether it has been inside one call for as long as the target may stand."""
+        state = self._job.callee()
+        if state != self._seen or state.type < 0:
+            self._seen, self._since = state, time.monotonic()
+        return time.monotonic() - self._since >= self._seconds

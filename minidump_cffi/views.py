@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
-from . import _bridge
+from . import _bridge, _bridge_foreign
 from .enums import CallbackType, Kind, MemoryProtect, MemoryState, ModuleWrite, SecondaryFlags, ThreadWrite
 
 __all__ = [
@@ -255,7 +255,7 @@ def _status(value: Any) -> int:
 
 def _module(raw: Any) -> ModuleInput:
     return ModuleInput(
-        full_path=_bridge.utf16(raw.FullPath),
+        full_path=_bridge_foreign.utf16(raw.FullPath),
         base_of_image=raw.BaseOfImage,
         size_of_image=raw.SizeOfImage,
         checksum=raw.CheckSum,
@@ -447,7 +447,7 @@ class Output(_View):
         (_C.WRITE_KERNEL_MINIDUMP,),
         "Handle",
         _bridge.address,
-        _bridge.as_pointer,
+        _bridge_foreign.as_pointer,
         doc="7: where a kernel minidump shall go; 0 for none.",
     )
     continue_ = _Member(
