@@ -1,7 +1,8 @@
 """The callback routines that are compared: our trampoline, ctypes, extern "Python", and an empty C function.
 
-All answer IncludeVmRegion (10) the same way where they do anything: a committed mapped region of 32 KiB or more is left
-out. All are driven by the same C loop (csrc/callback/drive.h), so only the callee differs.
+All do the same work as people write it: look at the type of the callback, answer IncludeVmRegion (10), leave out a
+committed mapped region of 32 KiB or more, and, where there are intervals, look the address up. All are driven by the
+same C loop (csrc/callback/drive.h), so only the callee differs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import importlib.util
 import sys
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +24,17 @@ from minidump_cffi import _native
 ffi, lib = _native.ffi, _native.lib
 
 COMMIT, MAPPED, PRIVATE, READWRITE = 0x1000, 0x40000, 0x20000, 0x04
+REGION = 10  # IncludeVmRegion
 LIMIT = 32 << 10
 BASE = 0x7F0000000000
 STRIDE = 0x10000
 
 _DECLARATIONS = """
+typedef struct {
+    uint32_t ProcessId;
+    void *ProcessHandle;
+    uint32_t CallbackType;
+} bench_input;
 typedef struct {
     uint64_t BaseAddress, AllocationBase;
     uint32_t AllocationProtect, Alignment1;
@@ -35,6 +43,16 @@ typedef struct {
     int32_t Continue;
 } bench_output;
 """
+
+
+class _Input(ctypes.Structure):
+    _pack_ = 4
+    _layout_ = "ms"
+    _fields_ = [
+        ("ProcessId", ctypes.c_uint32),
+        ("ProcessHandle", ctypes.c_void_p),
+        ("CallbackType", ctypes.c_uint32),
+    ]
 
 
 class _Output(ctypes.Structure):
@@ -54,7 +72,7 @@ class _Output(ctypes.Structure):
     ]
 
 
-_ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(_Output))
+_ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(_Input), ctypes.POINTER(_Output))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +88,35 @@ def with_ctypes() -> Callee:
     """Return the callback as a ctypes function."""
 
     @_ROUTINE
-    def routine(param: object, given: object, output: Any) -> int:
-        region = output[0]
-        if region.Type & MAPPED and region.State == COMMIT and region.RegionSize >= LIMIT:
-            region.RegionSize = 0
-        region.Continue = 1
+    def routine(param: object, given: Any, output: Any) -> int:
+        if given[0].CallbackType == REGION:
+            region = output[0]
+            if region.State == COMMIT and region.Type == MAPPED and region.RegionSize >= LIMIT:
+                region.RegionSize = 0
+            region.Continue = 1
         return 1
 
     return Callee(routine=ctypes.cast(routine, ctypes.c_void_p).value or 0, keep=routine)
+
+
+def with_ctypes_and_intervals(intervals: int) -> Callee:
+    """Return the callback as a ctypes function that also looks the address up in the intervals of `new_filter`."""
+    starts = [BASE + 2 * number * STRIDE for number in range(intervals)]
+
+    @_ROUTINE
+    def routine(param: object, given: Any, output: Any) -> int:
+        if given[0].CallbackType == REGION:
+            region = output[0]
+            place = bisect_right(starts, region.BaseAddress) - 1
+            if place >= 0 and region.BaseAddress < starts[place] + STRIDE:
+                if place % 2:
+                    region.RegionSize = 0
+            elif region.State == COMMIT and region.Type == MAPPED and region.RegionSize >= LIMIT:
+                region.RegionSize = 0
+            region.Continue = 1
+        return 1
+
+    return Callee(routine=ctypes.cast(routine, ctypes.c_void_p).value or 0, keep=(routine, starts))
 
 
 def build_module(where: Path) -> Any:
@@ -85,13 +124,13 @@ def build_module(where: Path) -> Any:
     builder = FFI()
     builder.cdef(
         _DECLARATIONS.replace("}", "...; }")  # the compiler says where the members lie
-        + 'extern "Python" int32_t bench_python(void *, void *, bench_output *);'
-        + "int32_t bench_empty(void *, void *, bench_output *);"
+        + 'extern "Python" int32_t bench_python(void *, bench_input *, bench_output *);'
+        + "int32_t bench_empty(void *, bench_input *, bench_output *);"
     )
     builder.set_source(
         "_bench_callees",
         "#pragma pack(push, 4)\n" + _DECLARATIONS + "#pragma pack(pop)\n"
-        "static int32_t bench_empty(void *param, void *given, bench_output *output) {\n"
+        "static int32_t bench_empty(void *param, bench_input *given, bench_output *output) {\n"
         "    (void)param; (void)given; output->Continue = 1; return 1; }\n",
         extra_compile_args=["-O2"],
     )
@@ -108,10 +147,11 @@ def with_extern_python(module: Any) -> Callee:
     """Return the callback as a cffi extern "Python" function."""
 
     @module.ffi.def_extern()  # type: ignore[untyped-decorator]
-    def bench_python(param: object, given: object, region: Any) -> int:
-        if region.Type & MAPPED and region.State == COMMIT and region.RegionSize >= LIMIT:
-            region.RegionSize = 0
-        region.Continue = 1
+    def bench_python(param: object, given: Any, region: Any) -> int:
+        if given.CallbackType == REGION:
+            if region.State == COMMIT and region.Type == MAPPED and region.RegionSize >= LIMIT:
+                region.RegionSize = 0
+            region.Continue = 1
         return 1
 
     address = module.ffi.cast("uintptr_t", module.ffi.addressof(module.lib, "bench_python"))

@@ -27,6 +27,10 @@ class Contest:
         """Median time over the baseline's median time."""
         return statistics.median(self.times[who]) / statistics.median(self.times[other or self.baseline])
 
+    def best_ratio(self, who: str, other: str | None = None) -> float:
+        """Shortest time over the baseline's shortest time: what remains when the others leave the machine alone."""
+        return min(self.times[who]) / min(self.times[other or self.baseline])
+
     def paired_ratio(self, who: str, other: str | None = None) -> float:
         """Median over the rounds of time over the baseline's time in the same round."""
         pairs = zip(self.times[who], self.times[other or self.baseline], strict=True)
@@ -40,7 +44,9 @@ class Contest:
             "rounds": len(self.times[who]),
             "median_s": statistics.median(self.times[who]),
             "iqr_s": quartiles[2] - quartiles[0],
+            "best_s": min(self.times[who]),
             "ratio": self.ratio(who),
+            "best_ratio": self.best_ratio(who),
             "paired_ratio": self.paired_ratio(who),
             **{key: statistics.median(note[key] for note in self.notes[who]) for key in self.notes[who][0]},
         }

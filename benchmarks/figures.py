@@ -6,6 +6,7 @@ Usage: python benchmarks/figures.py RUN.json > docs/figures.md
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ Bench = dict[str, Any]
 
 CONTEST_COLUMNS = (
     "ratio",
+    "best_ratio",
     "times_faster_than_ctypes",
     "p50_us",
     "p99_us",
@@ -23,13 +25,15 @@ CONTEST_COLUMNS = (
     "p99_times_better_than_ctypes",
     "frozen_ms",
 )
+TITLES = {"ratio": "median / {}", "best_ratio": "best / {}"}
 
 #: group prefix -> title and what the figures mean
 CHAPTERS = {
     "callback-idle": (
         "One region callback, nothing else running",
         'The same C loop asks each callee; "empty-c" is what the loop itself costs. trampoline-64k: 65,536 intervals '
-        "and 64 rules about attributes.",
+        "and 64 rules about attributes; ctypes-64k looks the address up in the same intervals by bisection, and is "
+        "what trampoline-64k is compared with in the last column.",
     ),
     "callback-busy": (
         "One region callback while four Python threads work",
@@ -50,6 +54,12 @@ CHAPTERS = {
     "whole-dump-mappings": ("Whole dump: 20,000 mappings", "Bound: the bare copy of every byte, mapping by mapping."),
     "whole-dump-threads": ("Whole dump: 500 threads", "Bound: the bare copy of what PAGEMAP_SCAN finds."),
     "normal-dump": ("Normal dump of 8 threads, in process", "Stacks, registers, modules; no interpreter starts."),
+    "replay-million": (
+        "Whole sequences of callbacks",
+        "A million calls as dbghelp sends them, through a loop in C that also builds the structs and checks what was "
+        "written. bare-c answers TRUE and nothing else: what the loop itself costs.",
+    ),
+    "replay-recorded": ("Recording", "The same calls with and without a recorder in front of the trampoline."),
     "growth-dumper": (
         "Memory of the dumper",
         "Peak above its own start-up, in a process of its own: a plan of 100,000 extents, and 1 GiB of memory.",
@@ -93,24 +103,15 @@ def _who(bench: Bench) -> str:
 
 def _contest(benches: list[Bench]) -> str:
     """Competitors against a baseline."""
-    own = [
-        "ratio",
-        "times_faster_than_ctypes",
-        "p50_us",
-        "p99_us",
-        "max_us",
-        "p99_times_better_than_ctypes",
-        "frozen_ms",
-    ]
-    columns = [key for key in own if any(key in bench["extra_info"] for bench in benches)]
+    columns = [key for key in CONTEST_COLUMNS if any(key in bench["extra_info"] for bench in benches)]
     baseline = benches[0]["extra_info"]["baseline"]
-    titles = [f"x {baseline}" if key == "ratio" else key.replace("_", " ") for key in columns]
+    titles = [TITLES.get(key, key.replace("_", " ")).format(baseline) for key in columns]
     rows = []
     for bench in sorted(benches, key=lambda one: one["extra_info"]["median_s"]):
         extra = bench["extra_info"]
-        times = [_duration(extra["median_s"]), _duration(extra["iqr_s"])]
+        times = [_duration(extra[key]) for key in ("median_s", "iqr_s", "best_s")]
         rows.append([_who(bench), *times, *(_number(extra[key]) if key in extra else "" for key in columns)])
-    return _table(["", "median", "IQR", *titles], rows)
+    return _table(["", "median", "IQR", "best", *titles], rows)
 
 
 def _plain(benches: list[Bench]) -> str:
@@ -123,6 +124,17 @@ def _plain(benches: list[Bench]) -> str:
         extra = bench["extra_info"]
         rows.append([_who(bench), *times, *(_number(extra[key]) if key in extra else "" for key in keys)])
     return _table(["", *(["median", "IQR"] if timed else []), *(key.replace("_", " ") for key in keys)], rows)
+
+
+def _by_type(groups: dict[str, list[Bench]]) -> str:
+    """Return the cost of the trampoline over a bare C function, one line for each callback type."""
+    rows = []
+    for group in sorted(groups):
+        found = re.fullmatch(r"replay-(\d+)-(\w+)", group)
+        if found:
+            times = {bench["params"]["who"]: bench["extra_info"]["best_s"] for bench in groups[group]}
+            rows.append([f"{int(found[1])} {found[2]}", *(_duration(times[way]) for way in ("trampoline", "bare-c"))])
+    return _table(["best round", "trampoline", "bare-c"], rows) if rows else ""
 
 
 def _machine(run: dict[str, Any]) -> str:
@@ -145,7 +157,8 @@ def render(run: dict[str, Any]) -> str:
         "# Figures",
         f"Made by `benchmarks/figures.py` from a run of {run['datetime'][:10]} on {_machine(run)}.",
         "The machine was virtual and shared: absolute times move by a factor of two, the ratio inside one run does "
-        "not. All competitors of a table ran in the same rounds, in random order; a ratio is that of the medians. "
+        "not. All competitors of a table ran in the same rounds, in random order; ratios are given of "
+        "the medians and of the best rounds, in which the others left the machine alone. "
         "Dumps went to a file system in memory.",
     ]
     if run["machine_info"].get("quick"):
@@ -160,6 +173,9 @@ def render(run: dict[str, Any]) -> str:
             if len(found) > 1:
                 parts.append(f"`{group}`")
             parts.append(_contest(benches) if "baseline" in benches[0]["extra_info"] else _plain(benches))
+    by_type = _by_type(groups)
+    if by_type:
+        parts += ["## Each callback type", "Time per call, the loop that drives it included.", by_type]
     parts.append("To repeat it: `python -m pytest benchmarks --benchmark-json=run.json`, then this script.")
     return "\n\n".join(parts) + "\n"
 
