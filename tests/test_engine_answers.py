@@ -213,7 +213,9 @@ def query_answer(status: int, base: int, size: int, state: int = 0x1000) -> Answ
 )
 def test_a_region_that_does_not_hold_the_address(base: int, size: int) -> None:
     answers = {TYPE.VM_START: own_memory, TYPE.VM_QUERY: query_answer(0, base, size)}
-    refused(Callee(answers, otherwise=keep_all), FULL, TYPE.VM_QUERY)
+    error = refused(Callee(answers, otherwise=keep_all), FULL, TYPE.VM_QUERY)
+    # The same answer to the next question would be none either: the first one is to be refused where it can be.
+    assert error.address == (PAGE if (base, size) == (0, PAGE) else None)
 
 
 def keep_all(input: Any, output: Any) -> int:
@@ -252,6 +254,27 @@ def test_more_bytes_than_asked_are_all_that_were_asked(number: TYPE) -> None:
         with file_rules.DumpFile(file) as found:
             assert found.read(HEAP.base, PAGE) == b"\xa5" * PAGE
             assert found.read(HEAP.base + PAGE, 256) == TARGET.bytes(HEAP.base + PAGE, 256)
+
+
+def test_a_failed_status_does_not_vouch_for_all_bytes() -> None:
+    """VmPostRead with a failure and Size bytes: nothing counts, and 14 is asked for every page."""
+    failures: list[int] = []
+
+    def contradicts(input: Any, output: Any) -> int:
+        read = input.u.VmPostRead
+        ours = HEAP.base <= read.Offset < HEAP.base + HEAP.size
+        output.VmRead.VmReadStatus = E_FAIL - (1 << 32) if ours else read.Status
+        output.VmRead.VmReadBytesCompleted = read.Completed
+        return 1
+
+    def tolerate(input: Any, output: Any) -> int:
+        failures.append(input.u.ReadMemoryFailure.Offset)
+        output.Status = 0
+        return 1
+
+    answers = {TYPE.VM_START: own_memory, TYPE.VM_POST_READ: contradicts, TYPE.READ_MEMORY_FAILURE: tolerate}
+    fake.write(TARGET, "/dev/null", FULL, callback=Callee(answers, otherwise=keep_all).routine, options=LIMITS)
+    assert failures == list(range(HEAP.base, HEAP.base + HEAP.size, PAGE))
 
 
 # -------------------------------------------------------------------------------------------------------- Io

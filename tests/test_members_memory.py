@@ -67,7 +67,7 @@ def handing_out(number: TYPE, ranges: list[tuple[int, int]]) -> dict[str, Any]:
 def test_memory_added(way: str, target: live.Target, take: live.Taker) -> None:
     """Byte-exact: the block need not be aligned."""
     base, _, _ = target.region("heap")
-    block, size = base + 5 * PAGE + 24, 3 * PAGE
+    block, size = base + 5 * PAGE + 24, 3 * PAGE + 40
     options: dict[str, Any] = {"filter": md.Filter(memory_add=[(block, block + size)])}
     if way != "filter":
         options = {"callback": handing_out(TYPE.MEMORY, [(block, size)])[way]()}
