@@ -61,7 +61,10 @@ mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t
     size_t served = 0;
     bool failed = false;
     *os_errno = EIO;
-    if (dump->calls.own_memory) served = mdc_calls_vm_pre_read(&dump->calls, address, out, (uint32_t)size, &failed);
+    if (dump->calls.own_memory) {
+        memset(out, 0, size); /* a callee that claims more than it filled must not pass on what was read before */
+        served = mdc_calls_vm_pre_read(&dump->calls, address, out, (uint32_t)size, &failed);
+    }
     *done = served;
     *closed = failed || served == size;
     if (*closed) return MDC_OK;
@@ -75,6 +78,7 @@ mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t
  * has let pass before. */
 static mdc_status show(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t size, size_t completed, size_t passed,
                        size_t *valid, mdc_error *err) {
+    memset(buffer + completed, 0, size - completed); /* as above: the buffer is used again and again */
     *valid = mdc_calls_vm_post_read(&dump->calls, address, buffer, (uint32_t)size, (uint32_t)completed);
     if (*valid >= passed) return MDC_OK;
     return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,

@@ -25,6 +25,12 @@ static int own_reads(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
             out->VmRead.VmReadBytesCompleted = 100;
             return 1;
         }
+        if (n == 7) { /* claims all, fills one byte: what the buffer held before must not pass for it */
+            *(uint8_t *)read.Buffer = 0x5A;
+            out->VmRead.VmReadStatus = MDC_S_OK;
+            out->VmRead.VmReadBytesCompleted = read.Size;
+            return 1;
+        }
         if (n == 3 && read.Offset <= HEAP && HEAP < read.Offset + read.Size) { /* a failed read */
             out->VmRead.VmReadStatus = (int32_t)MDC_E_FAIL;
             return 1;
@@ -61,7 +67,7 @@ static void test_own_reads(void) {
     regions[2].size = 0x40000;
     mdc_fake_target target = standard_target;
     target.regions = regions;
-    for (uint64_t n = 0; n < 7; n++) {
+    for (uint64_t n = 0; n < 8; n++) {
         callee self = {.answer = own_reads, .number = n};
         mdc_engine_options options = options_for(&self, FULL, 0);
         options.buffer_bytes = 0x4000;
@@ -78,6 +84,10 @@ static void test_own_reads(void) {
                   self.calls[14] >= 1);
         if (n == 4) CHECK(heap != real && later != real_later && self.calls[14] > 50);
         if (n == 5) CHECK(heap == 0xEE && later == 0xEE);
+        for (uint64_t i = 0; n == 7 && i < 0x8000; i++) {
+            int byte = byte_in(&made, HEAP + i);
+            CHECK(byte == 0 || byte == 0x5A);
+        }
         CHECK(self.calls[19] > 0 &&
               made.report->read_failed_gaps == (n == 3 || n == 4 ? made.report->gap_count - 1 : 0));
         uint64_t text = stream_at(&made, MDC_STREAM_TYPE_LINUX_ENVIRON, NULL); /* no way round */
