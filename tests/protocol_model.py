@@ -1,4 +1,4 @@
-"""For test_protocol_machine.py: an input and an output between guards, and what a callback has to remember."""
+"""For test_protocol_machine.py: filters, an input and an output between guards, what a callback has to remember."""
 
 from __future__ import annotations
 
@@ -12,6 +12,34 @@ from minidump_cffi._native import ffi
 TYPE = md.CallbackType
 GUARD = 64
 INPUT_BYTES, OUTPUT_BYTES = ffi.sizeof("MINIDUMP_CALLBACK_INPUT"), ffi.sizeof("MINIDUMP_CALLBACK_OUTPUT")
+PAGE = 4096
+WINDOW = 0x7000_0000_0000
+HOLE = (WINDOW + 4 * PAGE, WINDOW + 6 * PAGE)
+SECRET = (WINDOW + 32 * PAGE, WINDOW + 40 * PAGE)
+
+FILTERS = {
+    "everything": md.Filter(),
+    "lists": md.Filter(
+        md.exclude(range=HOLE),
+        memory_add=[(0x1000, 0x9000), (0x20_0000, 0x20_0010)],
+        memory_remove=[(0x4000, 0x5000)],
+        threads=[md.thread(7, ["thread", "context"])],
+        threads_exclude=[9],
+        read_failure="abort",
+        secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO,
+    ),
+    "names": md.Filter(
+        md.exclude(range=HOLE),
+        md.exclude(module="*/secret*"),
+        modules=[md.module("*/secret*", ["module"])],
+        ignore_case=False,
+    ),
+}
+PIECE = 0x3000
+PIECES = {
+    TYPE.MEMORY: [(0x1000, 0x3000), (0x4000, 0x3000), (0x7000, 0x2000), (0x20_0000, 0x10)],
+    TYPE.REMOVE_MEMORY: [(0x4000, 0x1000)],
+}
 
 
 class Slab:

@@ -15,44 +15,16 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from protocol_model import Model, Slab
+from protocol_model import FILTERS, HOLE, PAGE, PIECE, PIECES, SECRET, WINDOW, Model, Slab
 
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
 
 TYPE = md.CallbackType
-PAGE = 4096
-WINDOW = 0x7000_0000_0000
-HOLE = (WINDOW + 4 * PAGE, WINDOW + 6 * PAGE)
-SECRET = (WINDOW + 32 * PAGE, WINDOW + 40 * PAGE)
 S_OK, E_FAIL, WORD = 0, lib.MDC_E_FAIL, (1 << 32) - 1
 NO, ASKED, ANSWERED = range(3)
 HOOKABLE = (TYPE.THREAD, TYPE.CANCEL, TYPE.IO_START, TYPE.IO_WRITE_ALL)
 RUNS_ON = (TYPE.THREAD_EX, TYPE.INCLUDE_MODULE, TYPE.SECONDARY_FLAGS)  # TRUE whenever the call is let in
-
-FILTERS = {
-    "everything": md.Filter(),
-    "lists": md.Filter(
-        md.exclude(range=HOLE),
-        memory_add=[(0x1000, 0x9000), (0x20_0000, 0x20_0010)],
-        memory_remove=[(0x4000, 0x5000)],
-        threads=[md.thread(7, ["thread", "context"])],
-        threads_exclude=[9],
-        read_failure="abort",
-        secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO,
-    ),
-    "names": md.Filter(
-        md.exclude(range=HOLE),
-        md.exclude(module="*/secret*"),
-        modules=[md.module("*/secret*", ["module"])],
-        ignore_case=False,
-    ),
-}
-PIECE = 0x3000
-PIECES = {
-    TYPE.MEMORY: [(0x1000, 0x3000), (0x4000, 0x3000), (0x7000, 0x2000), (0x20_0000, 0x10)],
-    TYPE.REMOVE_MEMORY: [(0x4000, 0x1000)],
-}
 
 
 class Boom(BaseException):
@@ -67,13 +39,13 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         kind=st.sampled_from(sorted(FILTERS)),
         hooked=st.sets(st.sampled_from(HOOKABLE)),
-        facts=st.booleans(),
+        facts=st.sampled_from(["none", "sound", "odd"]),
     )
-    def make(self, kind: str, hooked: set[TYPE], facts: bool) -> None:
+    def make(self, kind: str, hooked: set[TYPE], facts: str) -> None:
         """A callback with any filter, hooks for any types, on an engine of ours or a foreign one."""
         self.kind, self.hooked, self.facts = kind, hooked, facts
         self.callback = md.Callback(FILTERS[kind], hooks=dict.fromkeys(hooked, self.hook), memory_piece=PIECE)
-        self.callback._open().set_host(lib.MDC_EXT_REGION_FACTS | lib.MDC_EXT_RESUBMIT if facts else 0)
+        self.callback._open().set_host(0 if facts == "none" else lib.MDC_EXT_REGION_FACTS | lib.MDC_EXT_RESUBMIT)
         self.routine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", self.callback.routine)
         self.param = ffi.cast("void *", self.callback.param)
         self.slab, self.other = Slab(), Slab()
@@ -253,19 +225,21 @@ class Machine(RuleBasedStateMachine):
         seed=seeds,
         base=st.one_of(anything, st.integers(-2, 44).map(lambda n: WINDOW + n * PAGE)),
         size=st.one_of(anything, st.integers(0, 12).map(lambda n: n * PAGE)),
-        version=st.sampled_from([0, 1, 2]),
     )
-    def regions(self, seed: int, base: int, size: int, version: int) -> None:
-        """10 reads the region in the output, and the facts in the input if the engine sends them."""
+    def regions(self, seed: int, base: int, size: int) -> None:
+        """10 reads the region in the output, and the facts in the input if the engine sends them.
+
+        Their shape is the engine's, and the same for all of its regions.
+        """
         number = TYPE.INCLUDE_VM_REGION
         self.model = self.model.begin(number)
         region, facts = "output__Region__VmRegion__", "input__u__RegionFacts__"
         members: dict[str, Any] = {region + "BaseAddress": base, region + "RegionSize": size}
-        if self.facts:
-            known = ffi.sizeof("mdc_region_facts") if version else 4
-            members.update({facts + "Version": version, facts + "Size": known, facts + "Name": ffi.NULL})
+        if self.facts != "none":
+            shape = (1, ffi.sizeof("mdc_region_facts")) if self.facts == "sound" else (0, 4)
+            members.update({facts + "Version": shape[0], facts + "Size": shape[1], facts + "Name": ffi.NULL})
             members.update({facts + "NameSize": 0, facts + "Flags": 0, facts + "NameId": 0})
-            if not version and size:
+            if self.facts == "odd" and size:
                 self.model.fault = self.model.fault or "facts"
         got, before, after = self.send(number, seed, **members)
         assert got and struct.unpack_from("<I", after, 48) == (1,), "Continue"
@@ -381,10 +355,10 @@ class Machine(RuleBasedStateMachine):
                 self.native.close()
             with pytest.raises(md.CallbackError), self.native.in_use():
                 pass
-            self.facts = bool(extensions)
+            self.facts = "sound" if extensions else "none"
             self.begins(seed=seed, number=TYPE.VM_START)
-            self.regions(seed=seed, base=HOLE[0] - PAGE, size=4 * PAGE, version=1)
-        self.facts, self.cancel = False, NO
+            self.regions(seed=seed, base=HOLE[0] - PAGE, size=4 * PAGE)
+        self.facts, self.cancel = "none", NO
 
     @rule()
     def exceptions_are_kept_and_raised(self) -> None:
@@ -422,7 +396,7 @@ TestMachine.settings = hypothesis.settings(max_examples=60, stateful_step_count=
 def test_an_exception_that_nobody_fetched_ends_the_next_dump_too() -> None:
     """It is kept, its hooks are not asked again, and no dump is written without their answers as if nothing was."""
     machine = Machine()
-    machine.make(kind="everything", hooked={TYPE.THREAD}, facts=False)
+    machine.make(kind="everything", hooked={TYPE.THREAD}, facts="none")
     machine.plan = "raise"
     for number in (TYPE.IS_PROCESS_SNAPSHOT, TYPE.VM_START):
         machine.begins(seed=1, number=number)
@@ -434,4 +408,19 @@ def test_an_exception_that_nobody_fetched_ends_the_next_dump_too() -> None:
     machine.begins(seed=4, number=TYPE.IS_PROCESS_SNAPSHOT)
     machine.cancels(seed=5)
     assert machine.slab.output.Cancel.Cancel == 0
+    machine.teardown()
+
+
+def test_16_and_17_begin_one_dump() -> None:
+    """17 right behind 16 belongs to it; anywhere else it begins a dump of an engine that does not know 16."""
+    machine = Machine()
+    machine.make(kind="lists", hooked=set(), facts="none")
+    for number in (TYPE.IS_PROCESS_SNAPSHOT, TYPE.VM_START, TYPE.MEMORY, TYPE.VM_START, TYPE.MEMORY):
+        if number == TYPE.MEMORY:
+            machine.memory(number=number, seed=6)
+            assert machine.slab.output.Memory.MemoryBase == 0x1000, "from the beginning"
+        else:
+            machine.begins(seed=6, number=number)
+        machine.counters_are_right()
+    assert machine.native.counters.calls[TYPE.IS_PROCESS_SNAPSHOT] == 0
     machine.teardown()
