@@ -306,12 +306,12 @@ def test_a_dump_cancelled(way: str, when: str, target: live.Target, folder: Path
     assert never.asked > 20, "before every item and every piece of memory"
     (folder / "whole.dmp").unlink()
     # The last but a few: mappings of the target may come and go between two dumps.
-    cancel = CancelAt(1 if when == "first" else never.asked - 2)
+    cancel = CancelAt(1 if when == "first" else never.asked - 4)
     with pytest.raises(md.Cancelled) as caught:
         md.write_dump(target.pid, folder / "none.dmp", FULL, callback=cancel_way(way, cancel))
     assert caught.value.hresult == CANCELLED
     assert caught.value.callback_type == TYPE.CANCEL
-    assert caught.value.phase == (md.Phase.GATHER if when == "first" else md.Phase.WRITE)
+    assert caught.value.phase in ((md.Phase.GATHER,) if when == "first" else (md.Phase.WRITE, md.Phase.FINISH))
     assert list(folder.iterdir()) == [], "nothing under its name, and nothing beside it"
 
 
