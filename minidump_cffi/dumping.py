@@ -598,7 +598,7 @@ def _report(
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
     redaction = None
-    if filter is not None and filter.redacts:
+    if filter is not None and filter.redacts and not request.plan_only:
         counters = job.counters()
         redaction = Redaction(
             bytes=counters["scrubbed_bytes"],

@@ -224,7 +224,7 @@ class DumpReport:
     recording : Recording or None
         What the engine asked and what was answered, if that was asked for.
     redaction : Redaction or None
-        What was overwritten; None if the filter does not redact.
+        What was overwritten; None if the filter does not redact, and in a plan.
     """
 
     _planned = False

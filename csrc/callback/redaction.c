@@ -89,10 +89,9 @@ static uint64_t word_up(uint64_t address) {
     return address > UINT64_MAX - (WORD - 1) ? UINT64_MAX : (address + WORD - 1) & ~(uint64_t)(WORD - 1);
 }
 
-/* Judges the whole words of [address, address + size) that end behind `fresh` bytes. Returns how many were replaced. */
+/* Judges the whole words of [address, address + size). Returns how many that end behind `fresh` bytes were replaced. */
 static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, size_t fresh) {
-    uint64_t end = address + size, at = (address + fresh) & ~(uint64_t)(WORD - 1), words = 0;
-    if (at < address) at = word_up(address);
+    uint64_t end = address + size, at = word_up(address), words = 0;
     while (at < end && end - at >= WORD) {
         uint32_t segment = segment_of(map, at);
         uint64_t stop = map->start[segment + 1]; /* 0: 2**64 */
@@ -106,7 +105,7 @@ static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *b
             memcpy(&word, bytes + (at - address), WORD);
             if (may_stay(map, word) || word == MDC_DEFACED_WORD) continue;
             deface_part(bytes, address, at, at + WORD);
-            words++;
+            words += at - address + WORD > fresh;
         }
     }
     return words;
@@ -130,29 +129,48 @@ static void count(_Atomic uint64_t *counter, uint64_t more) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
-/* How many bytes at the front are the last read's end presented again; they get back what was read. */
-static size_t take_up(const mdc_tail *tail, uint64_t address, uint8_t *bytes, size_t size, size_t *skip) {
-    if (tail->size == 0 || address < tail->address || address - tail->address >= tail->size) return 0;
-    *skip = (size_t)(address - tail->address);
-    size_t head = tail->size - *skip;
-    if (head > size) head = size;
-    if (memcmp(bytes, tail->shown + *skip, head) != 0) return 0; /* read afresh */
-    memcpy(bytes, tail->raw + *skip, head);
-    return head;
+/* Where the end of the last read stands again in this one. */
+typedef struct mdc_again {
+    size_t at;   /* in this read */
+    size_t skip; /* in the tail */
+    size_t size; /* bytes; 0: nowhere */
+} mdc_again;
+
+/* An engine may show more again than was asked for. Bytes that were shown before get back what was read. */
+static mdc_again take_up(const mdc_tail *tail, uint64_t address, uint8_t *bytes, size_t size) {
+    mdc_again again = {0, 0, 0};
+    uint64_t at = tail->address > address ? tail->address - address : 0;
+    uint64_t skip = address > tail->address ? address - tail->address : 0;
+    if (at >= size || skip >= tail->size) return again;
+    again.at = (size_t)at;
+    again.skip = (size_t)skip;
+    size_t there = tail->size - again.skip < size - again.at ? tail->size - again.skip : size - again.at;
+    if (memcmp(bytes + again.at, tail->shown + again.skip, there) != 0) return again; /* read afresh */
+    memcpy(bytes + again.at, tail->raw + again.skip, there);
+    again.size = there;
+    return again;
 }
 
 static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size, bool holds_back) {
     const mdc_tail *before = &r->tails[r->current];
     mdc_tail *after = &r->tails[1 - r->current];
     mdc_redact_counts counts = {0, 0, 0};
-    size_t skip = 0, head = holds_back ? take_up(before, address, bytes, size, &skip) : 0;
+    mdc_again again = {0, 0, 0};
+    if (holds_back) again = take_up(before, address, bytes, size);
+    size_t head = again.size > 0 ? again.at + again.size : 0; /* not counted again */
     size_t keep = !holds_back ? 0 : size < r->hold ? size : r->hold;
     if (r->hold > 0 && head == 0 && r->any_read && address == r->last_end) count(&r->uncovered_borders, 1);
     if (keep > 0) memcpy(after->raw, bytes + size - keep, keep);
     mdc_redact_patterns(r->redactor, bytes, size, head, &counts);
-    for (size_t i = 0; i < head; i++) /* what was hidden stays hidden: its reason may lie before this read */
-        if (before->seen[skip + i] != before->raw[skip + i]) bytes[i] = before->seen[skip + i];
-    mdc_redact_ranges(r->redactor, address, bytes, size, head, &counts);
+    for (size_t i = 0; i < again.size; i++) { /* what was hidden stays hidden: its reason may lie before this read */
+        uint8_t raw = before->raw[again.skip + i], seen = before->seen[again.skip + i];
+        if (seen != raw)
+            bytes[again.at + i] = seen;
+        else
+            counts.bytes += bytes[again.at + i] != raw;
+    }
+    mdc_redact_ranges(r->redactor, address, bytes, again.at, again.at, &counts);
+    mdc_redact_ranges(r->redactor, address + head, bytes + head, size - head, 0, &counts);
     bool deface = mdc_redact_defaces(r->redactor) && r->stacks > 0;
     if (deface) {
         mdc_modmap_seal(&r->pointees);

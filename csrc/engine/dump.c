@@ -21,6 +21,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
         own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of its range");
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
+    if (own->plan_only) own->edit = NULL; /* nothing is stored */
     if (own->spare_slots == 0) own->spare_slots = 64;
     if (own->spare_slots > MDC_SPARE_MAX) own->spare_slots = MDC_SPARE_MAX;
     if (own->answers_max == 0) own->answers_max = 1 << 20;

@@ -1,7 +1,8 @@
 /* Memory around what is about to be written, for the callee's eyes only: a pattern may lie across the border between a
  * stack's part and the rest of its mapping, or two mappings that touch, whose bytes stand apart in the file. Looked at
- * is what the plan keeps, and the rest of a page that is read anyway; nothing else is read for it. Pages never touched
- * are zeros, and stay untouched. */
+ * is what the plan keeps, the rest of a page that is read anyway, and in a Normal dump, which keeps little, what the
+ * callee would keep if it were asked for it; nothing else is read for it. Pages never touched are zeros, and stay
+ * untouched. */
 #include <string.h>
 
 #include "../base/arith.h"
@@ -31,10 +32,27 @@ static bool is_zero(const mdc_extent *extent) {
     return (extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_ZERO | MDC_EXTENT_OMITTED)) != 0;
 }
 
-/* Fills out with what stands from `first` on, up to `end` or to what may not be looked at. */
-static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, uint8_t *out, size_t *got, mdc_error *err) {
+/* Whether a page that is not in the plan of a Normal dump may be looked at. */
+static mdc_status ask_page(mdc_dump *dump, uint64_t page, bool *may, bool *zero, mdc_error *err) {
+    int64_t found = dump->full ? MDC_NO_REGION : mdc_regions_find(dump, page);
+    *may = *zero = false;
+    if (found == MDC_NO_REGION || mdc_regions_closed(dump, (size_t)found)) return MDC_OK;
+    const mdc_region *region = &dump->regions[found];
+    if (page - region->base >= region->valid_size) return MDC_OK;
+    mdc_content run = {.what = MDC_CONTENT_DATA};
+    uint64_t next;
+    if (dump->queried.count == 0)
+        (void)dump->source->ops->content(dump->source, (size_t)found, page, page + MDC_PAGE_SIZE, &run, 1, &next);
+    if (run.what == MDC_CONTENT_UNAVAILABLE) return MDC_OK;
+    *zero = run.what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory;
+    return mdc_pieces_kept(dump, page, page + MDC_PAGE_SIZE, may, err);
+}
+
+/* Fills out with what stands from `first` on, up to `end` or to what may not be looked at. zero: that the page of
+ * `first` was never touched, if it is not in the plan. */
+static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, bool zero, uint8_t *out, size_t *got,
+                       mdc_error *err) {
     uint64_t at = first;
-    bool zero = false;
     *got = 0;
     while (at < end) {
         const mdc_extent *extent = extent_at(dump, at);
@@ -43,7 +61,10 @@ static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, uint8_t *ou
             stop = extent->address + extent->size;
             zero = is_zero(extent);
         } else if (stop <= at) {
-            break;
+            bool may;
+            if (ask_page(dump, at, &may, &zero, err) != MDC_OK) return err->code;
+            if (!may) break;
+            stop = at + MDC_PAGE_SIZE;
         } /* else the rest of a page, which is as what lies before it */
         size_t part = (size_t)(mdc_min_u64(stop, end) - at), done = part;
         int32_t os_errno;
@@ -61,19 +82,23 @@ static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, uint8_t *ou
 
 mdc_status mdc_look_behind(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
     uint64_t end;
-    return look(dump, first, mdc_add_u64(first, want, &end) ? end : UINT64_MAX, out, got, err);
+    return look(dump, first, mdc_add_u64(first, want, &end) ? end : UINT64_MAX, false, out, got, err);
 }
 
 mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
     uint64_t floor = end > want ? end - want : 0, first = end;
+    bool zero = false;
     *got = 0;
     while (first > floor) {
         const mdc_extent *extent = extent_at(dump, first - 1);
         uint64_t start = mdc_page_down(first - 1);
         if (extent != NULL)
             start = extent->address;
-        else if ((first & (MDC_PAGE_SIZE - 1)) == 0)
-            break;
+        else if ((first & (MDC_PAGE_SIZE - 1)) == 0) {
+            bool may;
+            if (ask_page(dump, start, &may, &zero, err) != MDC_OK) return err->code;
+            if (!may) break;
+        }
         if (extent != NULL && is_zero(extent) && (start & (MDC_PAGE_SIZE - 1)) != 0) {
             first = mdc_max_u64(start, floor);
             break; /* the rest of that page was never touched either */
@@ -83,7 +108,7 @@ mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *o
     /* Down to the last place that can be read: what lies below a bad page is no neighbour. */
     while (first < end) {
         size_t done;
-        if (look(dump, first, end, out, &done, err) != MDC_OK) return err->code;
+        if (look(dump, first, end, zero, out, &done, err) != MDC_OK) return err->code;
         if (done == (size_t)(end - first)) {
             *got = done;
             break;

@@ -1,0 +1,130 @@
+"""Redaction against plain Python: fake targets dumped through the real engine, patterns taken from their memory."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import fake
+import file_rules
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import minidump_cffi as md
+
+PAGE = fake.PAGE
+FULL = md.DumpType.WITH_FULL_MEMORY
+HEAP = 0x50_0000
+FILL = ord("X")
+# Mappings that touch, one that stands alone, a stack whose parts stand apart in the file.
+TARGET = fake.small(
+    regions=(
+        fake.Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE,
+                    protect=md.MemoryProtect.EXECUTE_READ),
+        fake.Region(base=HEAP, size=4 * PAGE, name=b"[heap]", kinds=md.Kind.HEAP | md.Kind.ANONYMOUS),
+        fake.Region(base=HEAP + 4 * PAGE, size=3 * PAGE, protect=md.MemoryProtect.READONLY),
+        fake.Region(base=0x90_0000, size=4 * PAGE, name=b"[stack]", kinds=md.Kind.STACK | md.Kind.ANONYMOUS),
+    ),
+    threads=(fake.Thread(tid=100, stack_pointer=0x90_2100, instruction_pointer=0x40_0100, name=b"main"),),
+    environ=(HEAP + 4 * PAGE - 40, 80),
+)  # fmt: skip
+RUNS = {0x40_0000: 4 * PAGE, HEAP: 7 * PAGE, 0x90_0000: 4 * PAGE}
+MEMORY = {base: TARGET.bytes(base, size) for base, size in RUNS.items()}
+BORDERS = [base + at for base, size in RUNS.items() for at in range(0, size + 1, PAGE)]
+
+
+@st.composite
+def places(draw: st.DrawFn) -> tuple[int, int]:
+    """Address and bytes of a stretch of memory, most of them near a border of pages."""
+    size = draw(st.one_of(st.integers(4, 24), st.integers(4, 4096)))
+    near = draw(st.sampled_from(BORDERS)) + draw(st.integers(-size - 3, 3))
+    base = max((base for base in RUNS if base <= near), default=min(RUNS))
+    first = min(max(near, base), base + RUNS[base] - size)
+    return first, size
+
+
+def content(first: int, size: int) -> bytes:
+    base = max(base for base in RUNS if base <= first)
+    return MEMORY[base][first - base : first - base + size]
+
+
+def expected(patterns: list[bytes], ranges: list[tuple[int, int]]) -> dict[int, bytes]:
+    """The plain way: every occurrence in contiguous memory, then the ranges."""
+    result = {}
+    for base, data in MEMORY.items():
+        hidden = bytearray(data)
+        for pattern in set(patterns):
+            at = -1
+            while (at := data.find(pattern, at + 1)) >= 0:
+                hidden[at : at + len(pattern)] = bytes([FILL]) * len(pattern)
+        for first, end in ranges:
+            low, high = max(first, base), min(end, base + len(data))
+            if low < high:
+                hidden[low - base : high - base] = bytes([FILL]) * (high - low)
+        result[base] = bytes(hidden)
+    return result
+
+
+@given(
+    taken=st.lists(places(), max_size=6),
+    others=st.lists(st.binary(min_size=4, max_size=40), max_size=3),
+    ranges=st.lists(places(), max_size=3),
+    buffer=st.sampled_from([PAGE, 3 * PAGE, 1 << 20]),
+)
+@example(taken=[(HEAP + 4 * PAGE - 5, 11), (HEAP + 4 * PAGE - 1, 11)], others=[], ranges=[], buffer=PAGE)
+@example(taken=[(0x90_2000 - 7, 4096), (0x90_2000 - 1, 4)], others=[], ranges=[(HEAP, 9)], buffer=PAGE)
+@settings(max_examples=60)
+def test_the_file_holds_what_it_should(
+    taken: list[tuple[int, int]], others: list[bytes], ranges: list[tuple[int, int]], buffer: int
+) -> None:
+    patterns = [content(*place) for place in taken] + others
+    scrub = [(first, first + size) for first, size in ranges]
+    keep = md.Filter(patterns=patterns, scrub=scrub)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dump.dmp"
+        report = fake.write(TARGET, path, FULL, filter=keep, options=md.EngineOptions(buffer_bytes=buffer))
+        with file_rules.DumpFile(path) as dump:
+            wanted = expected(patterns, scrub)
+            for base, size in RUNS.items():
+                assert dump.read_across(base, size) == wanted[base]
+            first, size = TARGET.environ
+            assert dump.stream(0x47670007) == wanted[HEAP][first - HEAP : first - HEAP + size]
+    if patterns or scrub:
+        assert report.redaction is not None and report.redaction.uncovered == 0
+        assert (report.redaction.hits >= len({content(*place) for place in taken})) or not taken
+    else:
+        assert report.redaction is None
+
+
+@given(
+    scrub=st.lists(places(), max_size=3),
+    patterns=st.lists(st.one_of(st.binary(min_size=4, max_size=30), st.text(min_size=4, max_size=9)), max_size=4),
+    stacks=st.booleans(),
+    keep=st.lists(st.sampled_from(["PATH", "LC_*", "[a-c]?", b"odd\xff*"]), max_size=3),
+    drop=st.lists(st.sampled_from(["*KEY*", "*"]), max_size=2),
+    fill=st.integers(0, 255),
+)
+def test_filters_survive_their_text(
+    scrub: list[tuple[int, int]],
+    patterns: list[bytes | str],
+    stacks: bool,
+    keep: list[str | bytes],
+    drop: list[str],
+    fill: int,
+) -> None:
+    """To TOML and back, through pickle, and compiled."""
+    import pickle
+
+    made = md.Filter(
+        scrub=[(first, first + size) for first, size in scrub],
+        patterns=patterns,
+        deface_stacks=stacks,
+        environ_keep=keep,
+        environ_drop=drop,
+        fill=fill,
+    )
+    again = md.Filter.from_toml(made.to_toml())
+    assert again == made and hash(again) == hash(made)
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert made.redacts == bool(scrub or patterns or stacks or keep or drop)
+    assert made.compile() is made
