@@ -66,7 +66,16 @@ void mdc_redact_patterns(const mdc_redactor *r, uint8_t *bytes, size_t size, siz
         for (; at <= stop; at += block) {
             const uint8_t *p = bytes + at;
             uint32_t hit = 0;
-            for (size_t k = 0; k < 8; k++) hit |= marked(bitmap, shift, window_at(p + k * stride, mask)) << k;
+            hit |= marked(bitmap, shift, window_at(p, mask)) | marked(bitmap, shift, window_at(p + stride, mask)) << 1;
+            p += 2 * stride;
+            hit |= marked(bitmap, shift, window_at(p, mask)) << 2 | marked(bitmap, shift, window_at(p + stride, mask))
+                                                                        << 3;
+            p += 2 * stride;
+            hit |= marked(bitmap, shift, window_at(p, mask)) << 4 | marked(bitmap, shift, window_at(p + stride, mask))
+                                                                        << 5;
+            p += 2 * stride;
+            hit |= marked(bitmap, shift, window_at(p, mask)) << 6 | marked(bitmap, shift, window_at(p + stride, mask))
+                                                                        << 7;
             while (hit != 0) {
                 size_t place = at + mdc_lowest_bit(hit) * stride;
                 verify(r, bytes, size, place, window_at(bytes + place, mask), fresh, &wait, counts);
