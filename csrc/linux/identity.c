@@ -25,7 +25,8 @@ static mdc_status status_number(int directory, const char *name, long *value, md
     mdc_vec text;
     mdc_vec_init(&text, 1);
     *value = -1;
-    mdc_status status = mdc_process_read_file(directory, "status", STATUS_MAX, &text, err);
+    bool cut; /* before the groups, of which there may be thousands: what is looked for stands above them */
+    mdc_status status = mdc_process_read_text(directory, "status", STATUS_MAX, &text, &cut, err);
     if (status == MDC_OK) status = mdc_vec_push(&text, "", 1, NULL, err); /* a string */
     if (status == MDC_OK) {
         const char *at = strstr(text.data, name);

@@ -13,28 +13,43 @@
 
 enum { STAT_BYTES = 16 * 1024, READ_CHUNK = 16 * 1024 };
 
-mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err) {
+mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, mdc_vec *bytes, bool *cut,
+                                 mdc_error *err) {
+    *cut = false;
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) return mdc_map_fail(err, errno, name, "open");
     const size_t start = bytes->count;
     mdc_status status = MDC_OK;
-    while (status == MDC_OK) {
+    while (status == MDC_OK && !*cut) {
         uint8_t chunk[READ_CHUNK];
         ssize_t got;
         do {
             got = read(fd, chunk, sizeof chunk);
         } while (got < 0 && errno == EINTR);
         if (got == 0) break;
-        if (got < 0)
+        if (got < 0) {
             status = mdc_map_fail(err, errno, name, "read");
-        else if ((size_t)got > limit - (bytes->count - start))
-            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "%s is longer than %zu bytes", name, limit);
-        else
-            status = mdc_vec_push(bytes, chunk, (size_t)got, NULL, err);
+            continue;
+        }
+        size_t room = limit - (bytes->count - start);
+        *cut = (size_t)got > room;
+        status = mdc_vec_push(bytes, chunk, *cut ? room : (size_t)got, NULL, err);
     }
     close(fd);
     if (status != MDC_OK) bytes->count = start;
+    if (!*cut) return status;
+    const uint8_t *text = bytes->data;
+    while (bytes->count > start && text[bytes->count - 1] != '\n') bytes->count--;
     return status;
+}
+
+mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err) {
+    const size_t start = bytes->count;
+    bool cut;
+    mdc_status status = mdc_process_read_text(directory, name, limit, bytes, &cut, err);
+    if (status != MDC_OK || !cut) return status;
+    bytes->count = start;
+    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "%s is longer than %zu bytes", name, limit);
 }
 
 /* One blank-separated number of stat, signed or not (negative ones wrap, as the caller's types expect). */

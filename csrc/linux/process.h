@@ -26,6 +26,10 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
 /* Reads a whole file below the directory, at most `limit` bytes (more is MDC_ERR_TARGET); appended to bytes (uint8_t).
  */
 mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err);
+/* The same for a text of which the beginning is better than nothing: of a longer one *cut is set and the lines that fit
+ * into the limit are kept. */
+mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, mdc_vec *bytes, bool *cut,
+                                 mdc_error *err);
 /* tids of all threads, ascending but the leader first. tids: int32_t. directory: /proc/PID. */
 mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err);
 /* System facts (uname, processor, times of the process); the version string goes to pool_owner's pool. The xstate

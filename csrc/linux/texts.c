@@ -31,14 +31,16 @@ void mdc_texts_fini(mdc_texts *texts) {
     mdc_vec_fini(&texts->bytes);
 }
 
-/* Appends the file's bytes; mdc_text.address holds their offset until the end. A file that is missing, forbidden or
- * too long costs its stream only. */
+/* Appends the file's bytes; mdc_text.address holds their offset until the end. A file that is missing or forbidden
+ * costs its stream only; of one that is too long (the status of a process with thousands of groups) the first lines
+ * stay. */
 static mdc_status add_file(mdc_texts *texts, uint32_t stream, int directory, const char *name, size_t limit,
                            mdc_error *err) {
     mdc_error why;
     mdc_error_clear(&why);
     const size_t start = texts->bytes.count;
-    mdc_status status = mdc_process_read_file(directory, name, limit, &texts->bytes, &why);
+    bool cut;
+    mdc_status status = mdc_process_read_text(directory, name, limit, &texts->bytes, &cut, &why);
     if (status == MDC_ERR_NOMEM || (status == MDC_ERR_TARGET_GONE && why.os_errno == ESRCH)) {
         *err = why;
         return status;

@@ -1,5 +1,6 @@
 /* What /proc says of a process: stat with odd names, threads, texts by address, system facts, limits. */
 #include <elf.h>
+#include <grp.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -185,6 +186,56 @@ static void test_texts(void) {
     munmap(shared, sizeof *shared);
 }
 
+enum { GROUPS = 60000 };
+
+static void grouped_child(target_shared *shared) {
+    static gid_t groups[GROUPS];
+    for (unsigned i = 0; i < GROUPS; i++) groups[i] = 100000 + i;
+    shared->words[0] = setgroups(GROUPS, groups) == 0;
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+/* A text that is longer than we take: its first lines. */
+static void test_long_text(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(grouped_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    int proc = proc_of(pid);
+    mdc_error err = fresh_error();
+    mdc_vec bytes;
+    mdc_vec_init(&bytes, 1);
+    bool cut;
+    CHECK_OK(mdc_vec_push(&bytes, "before", 6, NULL, &err), err);
+    CHECK_OK(mdc_process_read_text(proc, "status", 24, &bytes, &cut, &err), err);
+    const char *text = bytes.data;
+    CHECK(cut && bytes.count > 6 && bytes.count <= 30 && memcmp(text, "beforeName:", 11) == 0);
+    CHECK(text[bytes.count - 1] == '\n');
+    bytes.count = 6;
+    CHECK_OK(mdc_process_read_text(proc, "status", 3, &bytes, &cut, &err), err);
+    CHECK(cut && bytes.count == 6);
+    CHECK_OK(mdc_process_read_text(proc, "comm", 64, &bytes, &cut, &err), err);
+    CHECK(!cut && bytes.count > 6);
+    mdc_vec_fini(&bytes);
+    if (shared->words[0]) {
+        mdc_process_stat stat;
+        mdc_texts texts;
+        mdc_texts_init(&texts);
+        CHECK_OK(mdc_process_read_stat(proc, &stat, &err), err);
+        CHECK_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+        char line[64];
+        snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
+        const mdc_text *status = text_of(&texts, MDC_STREAM_STATUS);
+        CHECK(contains(status, line) && !contains(status, "Groups:"));
+        mdc_texts_fini(&texts);
+    } else {
+        printf("not allowed to join thousands of groups: the length of a real status is not tested\n");
+    }
+    close(proc);
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
 static void test_system(void) {
     mdc_error err = fresh_error();
     mdc_mappings pool;
@@ -222,6 +273,7 @@ int main(void) {
     test_threads();
     test_files();
     test_texts();
+    test_long_text();
     test_system();
     return 0;
 }
