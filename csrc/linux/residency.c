@@ -63,12 +63,17 @@ void mdc_residency_init(mdc_residency *residency) {
 
 void mdc_residency_fini(mdc_residency *residency) { mdc_vec_fini(&residency->runs); }
 
-static bool candidate(const mdc_region *region) { return (region->flags & MDC_REGION_UNTOUCHED) != 0; }
+/* The kernel's half of the addresses ([vsyscall]) is no process' own: asking for it would fail the whole scan. */
+static bool in_user_space(const mdc_region *region) { return region->base <= (uint64_t)INT64_MAX; }
+
+static bool candidate(const mdc_region *region) {
+    return (region->flags & MDC_REGION_UNTOUCHED) != 0 && in_user_space(region);
+}
 
 /* Devices and the kernel's own pages are left alone; reservations may turn out to hold something. */
 static bool interesting(const mdc_region *region) {
     if (candidate(region)) return true;
-    if ((region->flags & MDC_REGION_NEVER_READ) != 0) return false;
+    if ((region->flags & MDC_REGION_NEVER_READ) != 0 || !in_user_space(region)) return false;
     return (region->resident != 0 ? region->resident : region->size) <= guard_walk_max;
 }
 
@@ -138,8 +143,10 @@ static mdc_status scan(scanner *self, int fd, uint64_t first, uint64_t end, uint
         }
         uint64_t reached = first;
         for (int i = 0; i < count && i < SCAN_RUNS; i++) {
-            if (runs[i].start < reached || runs[i].end <= runs[i].start) continue;
-            mdc_status status = take(self, runs[i].start, runs[i].end, (runs[i].categories & PAGE_GUARD) != 0, err);
+            /* Part of it may have come before. */
+            uint64_t start = mdc_max_u64(runs[i].start, reached);
+            if (runs[i].end <= start) continue;
+            mdc_status status = take(self, start, runs[i].end, (runs[i].categories & PAGE_GUARD) != 0, err);
             if (status != MDC_OK) return status;
             reached = runs[i].end;
         }
