@@ -27,6 +27,7 @@ typedef struct finder {
     uint64_t exe_inode; /* 0: not known */
     uint32_t exe_major;
     uint32_t exe_minor;
+    size_t steps; /* how many regions may still be walked over in search of an image's end */
 } finder;
 
 /* Where headers are read from: target memory at `base`, or a file. */
@@ -124,6 +125,10 @@ static bool plain(const mdc_mappings *mappings, const mdc_region *region) {
     return name.size >= 6 && memcmp(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), "[anon:", 6) == 0;
 }
 
+/* Walks end where an image does, so that real targets take one step per region; headers that claim more than there is
+ * could make every region begin a walk over all others. */
+enum { STEPS_PER_REGION = 16, STEPS_MIN = 4096 };
+
 /* The extent of an image that begins at region `head`: regions of the same file, and plain memory between or directly
  * behind them, as far as the program headers reach (`span`, page end; only the file's own regions without one). */
 typedef struct extent {
@@ -132,11 +137,12 @@ typedef struct extent {
     bool has_code;
 } extent;
 
-static extent measure(const mdc_mappings *mappings, size_t head, uint64_t span) {
+static extent measure(finder *self, size_t head, uint64_t span) {
+    const mdc_mappings *mappings = self->mappings;
     const mdc_region *regions = mappings->regions.data;
     extent out = {head + 1, regions[head].base + regions[head].size, executable(&regions[head])};
     extent files = out; /* up to the last region of the file */
-    for (size_t i = head + 1; i < mappings->regions.count; i++) {
+    for (size_t i = head + 1; i < mappings->regions.count && self->steps > 0; i++, self->steps--) {
         const mdc_region *region = &regions[i];
         uint64_t region_end = region->base + region->size;
         bool file = same_file(&regions[head], region);
@@ -184,6 +190,11 @@ static bool is_exe(const finder *self, const mdc_region *region) {
            region->dev_minor == self->exe_minor;
 }
 
+/* May the executable begin here, whatever its header says? Where AT_PHDR points, and at its first mapping. */
+static bool exe_starts(const finder *self, const mdc_region *region, bool first) {
+    return is_exe(self, region) && (first || self->phdr - region->base < region->size);
+}
+
 static mdc_status build_id_of_file(finder *self, const mdc_region *head, mdc_module *module, mdc_error *err) {
     if (head->inode == 0) return MDC_OK;
     int fd = mdc_mapped_file_open(self->mappings, self->proc, head);
@@ -196,8 +207,8 @@ static mdc_status build_id_of_file(finder *self, const mdc_region *head, mdc_mod
     return status;
 }
 
-/* Looks whether an image begins at this region; *next: the region to go on with. */
-static mdc_status try_image(finder *self, size_t head, size_t *next, mdc_error *err) {
+/* Looks whether an image begins at this region; exe: it needs no valid header. *next: the region to go on with. */
+static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, mdc_error *err) {
     mdc_mappings *mappings = self->mappings;
     const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, head);
     image_reader memory = {self, -1, region->base};
@@ -207,8 +218,7 @@ static mdc_status try_image(finder *self, size_t head, size_t *next, mdc_error *
     if (status != MDC_OK) return status;
     uint64_t span = 0;
     if (image.valid && !mdc_add_u64(region->base, image.end - image.first, &span)) image.valid = false;
-    extent what = measure(mappings, head, image.valid ? span : 0);
-    bool exe = is_exe(self, region);
+    extent what = measure(self, head, image.valid ? span : 0);
     /* A file that somebody reads through a mapping has an ELF header too, but no code mapped from it. A header that
      * cannot be read does not hide code of the executable itself. */
     bool vdso = (region->kinds & MDC_KIND_VDSO) != 0;
@@ -251,7 +261,7 @@ static mdc_status unpacked_main(finder *self, mdc_error *err) {
     if (status != MDC_OK || !image.valid || !mdc_add_u64(region->base, image.end - image.first, &span)) return status;
     char path[PATH_MAX];
     ssize_t size = readlinkat(self->proc, "exe", path, sizeof path);
-    extent what = measure(self->mappings, head, span);
+    extent what = measure(self, head, span);
     mdc_module module = {.base = region->base, .size = what.end - region->base};
     status = read_build_id(&memory, &image, &module, err);
     if (status == MDC_OK && size > 0)
@@ -272,13 +282,17 @@ mdc_status mdc_modules_find(mdc_vec *modules, mdc_mappings *mappings, mdc_memory
         self.exe_major = exe.stx_dev_major;
         self.exe_minor = exe.stx_dev_minor;
     }
+    self.steps = mappings->regions.count * STEPS_PER_REGION + STEPS_MIN;
+    bool exe_seen = false;
     for (size_t i = 0; i < mappings->regions.count;) {
         const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, i);
         size_t next = i + 1;
-        bool starts = region->inode != 0 && (region->kinds & MDC_KIND_FILE) != 0 &&
-                      (region->file_offset == 0 || is_exe(&self, region));
+        bool exe_begins = exe_starts(&self, region, !exe_seen);
+        if (is_exe(&self, region)) exe_seen = true;
+        bool starts =
+            region->inode != 0 && (region->kinds & MDC_KIND_FILE) != 0 && (region->file_offset == 0 || exe_begins);
         if (starts || (region->kinds & MDC_KIND_VDSO) != 0) {
-            mdc_status status = try_image(&self, i, &next, err);
+            mdc_status status = try_image(&self, i, exe_begins, &next, err);
             if (status != MDC_OK) return status;
         }
         i = next;

@@ -345,6 +345,67 @@ static void test_evil(void) {
     }
 }
 
+/* --- many mappings of one file --- */
+
+enum { CROWD = 20000 };
+
+/* Parts of the executable that are no image, and a file whose header claims all that lies behind it, over and over. */
+static void crowd_child(target_shared *shared) {
+    int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int evil = memfd_create("evil.so", MFD_CLOEXEC);
+    uint8_t page[PAGE] = {0};
+    memcpy(page, &evil_header, sizeof evil_header);
+    memcpy(page + 64, evil_load, sizeof evil_load);
+    if (exe < 0 || evil < 0 || write(evil, page, PAGE) != PAGE) _exit(6);
+    const int protect = PROT_NONE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *fence = mmap(NULL, (2 * CROWD + 8) * (size_t)PAGE, protect, flags, -1, 0);
+    if (fence == MAP_FAILED) _exit(6);
+    for (size_t i = 0; i < 2; i++)
+        if (mmap(fence + 2 * i * PAGE, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, exe, PAGE) == MAP_FAILED)
+            _exit(6);
+    for (size_t i = 4; i < CROWD; i++)
+        if (mmap(fence + i * PAGE, PAGE, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, evil,
+                 0) == MAP_FAILED)
+            _exit(6);
+    shared->words[0] = (uint64_t)(uintptr_t)fence;
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+static void test_crowd(void) {
+    memset(&evil_header, 0, sizeof evil_header);
+    memset(evil_load, 0, sizeof evil_load);
+    memcpy(evil_header.e_ident, ELFMAG, SELFMAG);
+    evil_header.e_ident[EI_CLASS] = ELFCLASS64;
+    evil_header.e_ident[EI_DATA] = ELFDATA2LSB;
+    evil_header.e_phentsize = sizeof(Elf64_Phdr);
+    evil_header.e_phoff = 64;
+    evil_header.e_phnum = 1;
+    evil_load[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_memsz = UINT64_C(1) << 46};
+    target_shared *shared = target_share();
+    pid_t pid = target_start(crowd_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    view self;
+    look(&self, pid);
+    CHECK(self.mappings.regions.count > CROWD);
+    /* Code of the executable without its header, somewhere else, is no second executable. */
+    CHECK(module_at(&self, shared->words[0]) == NULL && module_at(&self, shared->words[0] + 2 * PAGE) == NULL);
+    CHECK(module_at(&self, shared->words[0] + CROWD / 2 * PAGE) == NULL);
+    const mdc_module *first = &mdc_vec_at(&self.modules, mdc_module, 0);
+    CHECK(self.phdr - first->base < first->size);
+    check_all(&self);
+    self.modules.count = 0;
+    mdc_error err;
+    mdc_error_clear(&err);
+    uint64_t before = mdc_clock_ns();
+    CHECK_OK(mdc_modules_find(&self.modules, &self.mappings, &self.memory, self.proc, self.phdr, &err), err);
+    printf("modules of %zu regions found in %.1f ms\n", self.mappings.regions.count,
+           (double)(mdc_clock_ns() - before) / 1e6);
+    look_away(&self);
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "wait") == 0) {
         if (write(1, "x", 1) != 1) return 1;
@@ -355,5 +416,6 @@ int main(int argc, char **argv) {
     test_copy(NULL, true);
     test_copy(drop_sections, false);
     test_evil();
+    test_crowd();
     return 0;
 }
