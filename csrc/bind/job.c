@@ -109,7 +109,8 @@ static mdc_status open_live(mdc_job *job, mdc_error *err) {
                                 .stop_timeout_ns = spec->stop_timeout_ns,
                                 .max_stop_ns = spec->max_stop_ns,
                                 .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
-                                .dontdump = spec->engine.dontdump};
+                                .dontdump = spec->engine.dontdump,
+                                .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
     job->source = mdc_live_new(&options, &job->monitor, err);
     return job->source != NULL ? MDC_OK : err->code;
 }

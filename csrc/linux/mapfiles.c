@@ -173,6 +173,20 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
     return mdc_slots_add(&mappings->file_slots, hash, (uint32_t)*number, err);
 }
 
+void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file, int proc, const mdc_region *region) {
+    char path[64];
+    struct statx facts;
+    map_files_path(path, sizeof path, region->base, region->base + region->size);
+    bool found = facts_of(proc, path, 0, &facts) && facts.stx_ino == region->inode;
+    if (!found && region->name_id != 0) {
+        mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
+        mdc_map_record record = {
+            .inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
+        found = stat_by_path(proc, &mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, &record, &facts);
+    }
+    if (found && S_ISREG(facts.stx_mode)) file->size = facts.stx_size;
+}
+
 int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {
     const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char path[PATH_MAX + 8];

@@ -10,7 +10,8 @@ enum {
     MDC_MAPPED_REGULAR = 0x01, /* size is known */
     MDC_MAPPED_CHAR = 0x02,    /* a character device */
     MDC_MAPPED_ZERO = 0x04,    /* it is /dev/zero */
-    MDC_MAPPED_DELETED = 0x08  /* the name was given with " (deleted)" and is no file's name */
+    MDC_MAPPED_DELETED = 0x08, /* the name was given with " (deleted)" and is no file's name */
+    MDC_MAPPED_AGAIN = 0x10    /* its size was asked for once more while the target stands */
 };
 
 typedef struct mdc_mapped_file {
@@ -27,6 +28,8 @@ int64_t mdc_mapped_file_find(const mdc_mappings *mappings, uint32_t dev_major, u
 /* The file of a mapping with an inode and a name; looked at if it is new or has another name than before. */
 mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_record *record, size_t *number,
                                mdc_error *err);
+/* Asks once more for the size of a regular file, by one of its mappings. */
+void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file, int proc, const mdc_region *region);
 /* Enters a name once and gives its id; 0 for the empty name. */
 mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t size, uint32_t *name_id,
                            mdc_error *err);

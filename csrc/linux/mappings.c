@@ -14,8 +14,7 @@
 #include "procmap.h"
 #include "smaps.h"
 
-/* What a second look into smaps may cost while the target stands, and what it costs: measured on Linux 6.18. */
-#define MDC_SMAPS_AGAIN_NS UINT64_C(50000000)
+/* What the second look into smaps costs while the target stands: measured on Linux 6.18. */
 enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };
 
 void mdc_mappings_init(mdc_mappings *mappings) {
@@ -213,6 +212,25 @@ static bool torn(const mdc_region *regions, size_t count, size_t index) {
            same_backing(region, &regions[index + 1]);
 }
 
+/* Files grow under their mappings (databases map more than they have): those that were too short for a mapping before
+ * the stop are looked at once more. */
+static void refresh_sizes(mdc_mappings *mappings, int proc) {
+    const mdc_region *regions = mappings->regions.data;
+    for (size_t i = 0; i < mappings->regions.count; i++) {
+        const mdc_region *region = &regions[i];
+        if (region->inode == 0) continue;
+        int64_t number = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
+        if (number < 0) continue;
+        mdc_mapped_file *file = &mdc_vec_at(&mappings->files, mdc_mapped_file, (size_t)number);
+        uint64_t file_end = mdc_page_up(file->size);
+        bool beyond = file_end < region->file_offset || file_end - region->file_offset < region->size;
+        const uint32_t mask = MDC_MAPPED_REGULAR | MDC_MAPPED_AGAIN;
+        if (!beyond || (file->flags & mask) != MDC_MAPPED_REGULAR) continue;
+        file->flags |= MDC_MAPPED_AGAIN;
+        mdc_mapped_file_resize(mappings, file, proc, region);
+    }
+}
+
 static mdc_name name_of(const mdc_mappings *mappings, uint32_t name_id) {
     return name_id == 0 ? (mdc_name){0, 0} : mdc_vec_at(&mappings->names, mdc_name, name_id - 1);
 }
@@ -256,45 +274,54 @@ static mdc_smaps_match look_up(const mdc_mappings *mappings, const mdc_vec *entr
     return match;
 }
 
-/* One pass over all regions with what smaps said; *unknown_end: end of the last region it does not know. `again`: it
- * has just been read, so only an exact match counts, and only for the regions that were not known. */
-static void classify(mdc_mappings *mappings, const mdc_vec *entries, uint32_t dontdump, bool again,
-                     uint64_t *unknown_end) {
+/* One pass over all regions with what smaps said before the stop. */
+static void classify(mdc_mappings *mappings, uint32_t dontdump) {
     mdc_region *regions = mappings->regions.data;
     size_t cursor = 0;
-    *unknown_end = 0;
     for (size_t i = 0; i < mappings->regions.count; i++) {
         mdc_map_facts facts;
-        if (again && (regions[i].flags & MDC_REGION_CHANGED) == 0) continue;
         facts_of(mappings, &regions[i], dontdump, &facts);
-        mdc_smaps_match match = look_up(mappings, entries, &cursor, i, &facts);
-        if (again && match != MDC_SMAPS_EXACT) continue;
+        mdc_smaps_match match = look_up(mappings, &mappings->flags, &cursor, i, &facts);
         mdc_map_classify(&regions[i], &facts);
-        if (again || (match != MDC_SMAPS_EXACT && mappings->flags_known)) regions[i].flags |= MDC_REGION_CHANGED;
-        if (match == MDC_SMAPS_UNKNOWN) *unknown_end = regions[i].base + regions[i].size;
+        if (match != MDC_SMAPS_EXACT && mappings->flags_known) regions[i].flags |= MDC_REGION_CHANGED;
     }
 }
 
-/* What reading smaps up to this address would take, nanoseconds. */
-static uint64_t cost_of(const mdc_mappings *mappings, uint64_t end) {
-    const mdc_region *regions = mappings->regions.data;
-    uint64_t cost = 0;
-    for (size_t i = 0; i < mappings->regions.count && regions[i].base < end; i++) {
-        uint64_t pages = regions[i].resident / MDC_PAGE_SIZE;
-        cost += SMAPS_NS_PER_MAPPING + (pages < UINT32_MAX ? pages * SMAPS_NS_PER_PAGE : MDC_SMAPS_AGAIN_NS);
-        if (cost > MDC_SMAPS_AGAIN_NS) break;
+/* And with what it says now. What even that does not know is changing while we look, by a process that shares the
+ * memory and was not stopped: nothing is known of it. */
+static void classify_again(mdc_mappings *mappings, const mdc_vec *fresh, uint32_t dontdump) {
+    mdc_region *regions = mappings->regions.data;
+    size_t cursor = 0;
+    for (size_t i = 0; i < mappings->regions.count; i++) {
+        mdc_map_facts facts;
+        uint32_t before = regions[i].flags & (MDC_REGION_CHANGED | MDC_REGION_DONTDUMP);
+        facts_of(mappings, &regions[i], dontdump, &facts);
+        mdc_smaps_match match = look_up(mappings, fresh, &cursor, i, &facts);
+        if (match != MDC_SMAPS_EXACT) facts.smaps_known = false;
+        mdc_map_classify(&regions[i], &facts);
+        bool other = ((regions[i].flags ^ before) & MDC_REGION_DONTDUMP) != 0;
+        if (match != MDC_SMAPS_EXACT || other) before |= MDC_REGION_CHANGED;
+        regions[i].flags |= before & MDC_REGION_CHANGED;
     }
+}
+
+/* What reading smaps would take, nanoseconds: by the pages of before the stop, and the mappings of now. */
+static uint64_t cost_of_smaps(const mdc_mappings *mappings) {
+    uint64_t cost = mappings->regions.count * (uint64_t)SMAPS_NS_PER_MAPPING;
+    for (size_t i = 0; i < mappings->flags.count; i++)
+        cost += mdc_vec_at(&mappings->flags, mdc_smaps_entry, i).resident_pages * (uint64_t)SMAPS_NS_PER_PAGE;
     return cost;
 }
 
-static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, uint64_t end, mdc_error *err) {
+static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
     mdc_vec fresh;
     mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
     mdc_error ignored;
     mdc_error_clear(&ignored);
-    mdc_status status = mdc_smaps_read(&fresh, proc, end, NULL, NULL, &ignored);
+    mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
+    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, NULL, NULL, &ignored);
     if (status == MDC_OK)
-        classify(mappings, &fresh, dontdump, true, &end);
+        classify_again(mappings, &fresh, dontdump);
     else if (status == MDC_ERR_NOMEM || status == MDC_ERR_TARGET_GONE)
         *err = ignored;
     else
@@ -303,7 +330,7 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     return status;
 }
 
-mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
+mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, uint64_t again_ns, mdc_error *err) {
     if (!mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE)
         return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_GATHER, 0,
                         "smaps of the target was not read, so what it asked not to dump is not known; say ignore to "
@@ -317,11 +344,10 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     if (status != MDC_OK) return status;
     if (mappings->regions.count == 0)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH, "the target has no memory any more");
-    uint64_t unknown_end;
-    classify(mappings, &mappings->flags, dontdump, false, &unknown_end);
-    if (unknown_end > 0 && mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE &&
-        cost_of(mappings, unknown_end) <= MDC_SMAPS_AGAIN_NS)
-        status = look_again(mappings, proc, dontdump, unknown_end, err);
+    refresh_sizes(mappings, proc);
+    classify(mappings, dontdump);
+    if (mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE && cost_of_smaps(mappings) <= again_ns)
+        status = look_again(mappings, proc, dontdump, err);
     mdc_region *regions = mappings->regions.data;
     for (size_t i = 0; i < mappings->regions.count; i++) regions[i].reserved = 0;
     mdc_vec_fini(&mappings->flags);

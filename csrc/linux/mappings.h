@@ -26,10 +26,11 @@ void mdc_mappings_fini(mdc_mappings *mappings);
  * dontdump is: smaps also tells devices, copy-on-write sharing and userfaultfd. A failure leaves the mappings usable:
  * with MDC_DONTDUMP_IGNORE it may be ignored, then everything is read through /proc/PID/mem. */
 mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err);
-/* While it stands, once: fills regions and names. dontdump is MDC_DONTDUMP_*. A mapping that is new since the prepare
- * is looked up again in smaps if that costs little; otherwise it counts as DONTDUMP. Without smaps it fails with
- * MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
-mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err);
+/* While it stands, once: fills regions and names. dontdump is MDC_DONTDUMP_*. Unless it is IGNORE, smaps is read again:
+ * a program may have marked memory, or put other memory in the place of some, since the prepare. again_ns is what that
+ * may cost by estimate; above it the flags of before the stop stand, and what is new counts as DONTDUMP. Without smaps
+ * it fails with MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
+mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, uint64_t again_ns, mdc_error *err);
 /* The region that holds the address, or -1. */
 int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address);
 /* Adds raw bytes to the pool. */

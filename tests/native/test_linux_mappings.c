@@ -195,7 +195,7 @@ static void test_child(const char *failpoints) {
 #ifdef MDC_FAILPOINTS
     mdc_failpoint_set(failpoints);
 #endif
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
     check_order(&mappings);
     check_child(&mappings, shared, *failpoints != '\0');
 #ifdef MDC_FAILPOINTS
@@ -236,9 +236,9 @@ static void test_without_smaps(void) {
     mdc_failpoint_set("smaps:list:0:13");
     CHECK(mdc_mappings_prepare(&mappings, proc, &err) == MDC_ERR_ACCESS && err.os_errno == EACCES);
     err = fresh_error();
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, &err) == MDC_ERR_ACCESS);
+    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err) == MDC_ERR_ACCESS);
     err = fresh_error();
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_IGNORE, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_IGNORE, UINT64_MAX, &err), err);
     for (size_t i = 0; i < mappings.regions.count; i++) {
         const mdc_region *region = &mdc_vec_at(&mappings.regions, mdc_region, i);
         CHECK((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_DONTDUMP) == 0);
@@ -249,13 +249,14 @@ static void test_without_smaps(void) {
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, UINT64_MAX, &err), err);
     uint32_t flags = at(&mappings, shared->words[1])->flags;
     CHECK((flags & MDC_REGION_DONTDUMP) != 0 && (flags & MDC_REGION_CHANGED) != 0);
     mdc_mappings_fini(&mappings);
     mdc_mappings_init(&mappings);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, &err) == MDC_ERR_TARGET && err.os_errno == EIO);
+    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, UINT64_MAX, &err) == MDC_ERR_TARGET &&
+          err.os_errno == EIO);
     mdc_mappings_fini(&mappings);
     mdc_failpoint_set("");
     close(proc);
@@ -288,7 +289,7 @@ static void test_many(void) {
     mdc_mappings_init(&mappings);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     uint64_t before = mdc_clock_ns();
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
     uint64_t after = mdc_clock_ns();
     printf("%zu mappings listed in %.1f ms\n", mappings.regions.count, (double)(after - before) / 1e6);
     CHECK(mappings.regions.count >= MANY && mappings.files.count < 100 && mappings.names.count < 100);
@@ -314,7 +315,7 @@ static void test_gone(void) {
     mdc_mappings_init(&mappings);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     target_end(pid);
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, &err) == MDC_ERR_TARGET_GONE);
+    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err) == MDC_ERR_TARGET_GONE);
     err = fresh_error();
     CHECK(mdc_mappings_prepare(&mappings, proc, &err) != MDC_OK);
     mdc_mappings_fini(&mappings);
@@ -322,7 +323,66 @@ static void test_gone(void) {
     munmap(shared, sizeof *shared);
 }
 
+enum { REPLACED, MARKED, GROWN };
+
+static void marking_child(target_shared *shared) {
+    uint64_t *words = shared->words;
+    const int anon = MAP_PRIVATE | MAP_ANONYMOUS, rw = PROT_READ | PROT_WRITE;
+    words[REPLACED] = alone(4, rw, anon, -1);
+    words[MARKED] = alone(4, rw, anon, -1);
+    fill(words[REPLACED], 4);
+    fill(words[MARKED], 4);
+    int fd = memfd_create("grown", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, PAGE) != 0) _exit(6);
+    words[GROWN] = map_pages(8, rw, MAP_SHARED, fd);
+    shared->ready = 1;
+    while (shared->go == 0) sleep_us(500);
+    munmap((void *)words[REPLACED], 4 * PAGE);
+    if (mmap((void *)words[REPLACED], 4 * PAGE, rw, anon | MAP_FIXED, -1, 0) == MAP_FAILED) _exit(5);
+    madvise((void *)words[REPLACED], 4 * PAGE, MADV_DONTDUMP);
+    madvise((void *)words[MARKED], 4 * PAGE, MADV_DONTDUMP);
+    fill(words[REPLACED], 4);
+    if (ftruncate(fd, 5 * PAGE) != 0) _exit(6);
+    fill(words[GROWN], 5);
+    shared->ready = 2;
+    for (;;) pause();
+}
+
+/* Memory that looks as it did before the stop, but is marked since; and a file that has grown under its mapping. */
+static void test_marked_since(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(marking_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    int proc = proc_of(pid);
+    mdc_error err = fresh_error();
+    mdc_mappings mappings, cheap;
+    mdc_mappings_init(&mappings);
+    mdc_mappings_init(&cheap);
+    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    CHECK_OK(mdc_mappings_prepare(&cheap, proc, &err), err);
+    shared->go = 1;
+    WAIT_FOR(shared->ready == 2);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&cheap, proc, MDC_DONTDUMP_HONOUR, 0, &err), err);
+    check_order(&mappings);
+    for (int i = REPLACED; i <= MARKED; i++) {
+        const mdc_region *region = at(&mappings, shared->words[i]);
+        CHECK(region->base == shared->words[i] && region->size == 4 * PAGE);
+        CHECK((region->flags & MDC_REGION_DONTDUMP) != 0 && (region->flags & MDC_REGION_CHANGED) != 0);
+        /* Nothing may be spent: what was known before the stop is all there is. */
+        CHECK((at(&cheap, shared->words[i])->flags & (MDC_REGION_DONTDUMP | MDC_REGION_CHANGED)) == 0);
+    }
+    CHECK(at(&mappings, shared->words[GROWN])->valid_size == 5 * PAGE);
+    CHECK(at(&cheap, shared->words[GROWN])->valid_size == 5 * PAGE);
+    mdc_mappings_fini(&mappings);
+    mdc_mappings_fini(&cheap);
+    close(proc);
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
 int main(void) {
+    test_marked_since();
     test_child("");
 #ifdef MDC_FAILPOINTS
     test_child("maps:query:0:25");

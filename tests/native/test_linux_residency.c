@@ -222,7 +222,7 @@ static void look(view *self, pid_t pid) {
     mdc_mappings_init(&self->mappings);
     mdc_residency_init(&self->residency);
     CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, &err), err);
+    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
     CHECK_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data, self->mappings.regions.count,
                                 &err),
              err);
