@@ -521,6 +521,9 @@ SINK_FD: int = lib.MDC_SINK_FD
 
 _abandoned: list[Any] = []
 """What jobs that were left behind may still use. Never emptied: nobody knows when they come back."""
+_started: set[Job] = set()
+"""Jobs that nobody has freed yet. An exception may take a caller away from a running job at any point; what the job
+uses must not go with him."""
 
 
 def keep_for_good(value: object) -> None:
@@ -529,9 +532,13 @@ def keep_for_good(value: object) -> None:
 
 
 class Job:
-    """One running dump."""
+    """One dump. It runs from `start` until `wait` says that it has ended; `free` it then.
 
-    __slots__ = ("_keep", "_maker", "_options", "pointer")
+    A signal handler may raise between any two steps of Python. So the slot that C stores the running job in has an
+    owner before there is a job, and whoever calls `start` cancels and waits for the job whatever comes of the call.
+    """
+
+    __slots__ = ("_keep", "_maker", "_slot", "_spec")
 
     def __init__(
         self,
@@ -560,16 +567,30 @@ class Job:
             spec.recorder = recorder.pointer
         if fake is not None:
             spec.fake = fake
-        error = new_error()
         self._keep = (callback, keep, recorder, fake)
         self._maker = os.getpid()
-        pointer = lib.mdc_job_start(spec, error)
-        if pointer == ffi.NULL:
+        self._spec = spec
+        # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
+        self._slot = ffi.gc(ffi.new("mdc_job **"), lib.mdc_job_drop)
+
+    @property
+    def pointer(self) -> Any:
+        """The C job; NULL before it has started, and if it could not."""
+        return self._slot[0]
+
+    def start(self) -> None:
+        """Let it run, once."""
+        for job in tuple(_started):
+            if job.pointer != ffi.NULL and job.wait(0):  # its caller was taken away while he freed it
+                _started.discard(job)
+        error = new_error()
+        _started.add(self)
+        if lib.mdc_job_start(self._spec, self._slot, error) != lib.MDC_OK:
+            _started.discard(self)
             raise exception(error)
-        self.pointer = _owned(pointer, lib.mdc_job_free)
 
     def wait(self, seconds: float) -> bool:
-        """True once the job has ended."""
+        """True once the job has ended, or if it has not started."""
         return bool(lib.mdc_job_wait(self.pointer, max(0, int(seconds * 1e9))))
 
     def cancel(self, *, deadline: bool = False) -> None:
@@ -630,7 +651,8 @@ class Job:
             return
         if not ended:
             _abandoned.append(self._keep)
-        ffi.release(self.pointer)
+        _started.discard(self)
+        lib.mdc_job_drop(self._slot)
 
 
 def _copy(pointer: Any, count: int) -> bytes:

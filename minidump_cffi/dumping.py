@@ -438,21 +438,22 @@ def _run(
     engine = request.engine(filter)
     options = _job_options(request, target, sink, timer)
     using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
-    with contextlib.ExitStack() as starting:
+    job: _bridge.Job | None = None
+    ended = given_up = False
+    try:  # a signal handler may raise anywhere: from here on there may be a job that runs
         if callee is None:
             assert isinstance(callback, Callback)
-            starting.enter_context(callback._closing)  # nobody frees it before the job has it
-            job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake)
+            with callback._closing:  # nobody frees it before the job has it
+                job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake)
+                job.start()
         else:
             if callee.python is not None:
-                starting.enter_context(callee.python.in_use(extensions=callee.extensions))
+                using.enter_context(callee.python.in_use(extensions=callee.extensions))
             engine["extensions"] = int(callee.extensions)
-            routine = callee.routine, callee.param
-            job = _bridge.Job(None, engine, options, routine=routine, keep=callee.keep, recorder=recorder, fake=fake)
-            using = starting.pop_all()
-    watch = None if callee is None or request.max_stop is None else Watch(job, request.max_stop)
-    ended = given_up = False
-    try:
+            routine, keep = (callee.routine, callee.param), (callee.keep, using)
+            job = _bridge.Job(None, engine, options, routine=routine, keep=keep, recorder=recorder, fake=fake)
+            job.start()
+        watch = None if callee is None or request.max_stop is None else Watch(job, request.max_stop)
         ended = _wait(job, timer, progress, watch)
         given_up = not ended
         error = None if hooks is None else hooks.take_error()
@@ -470,14 +471,20 @@ def _run(
             progress(_progress(job))
         return report
     except BaseException:
-        if not ended and not given_up:
-            job.cancel()
-            ended = _settle(job)
+        while not ended and not given_up:
+            try:
+                ended = job is None or _settle(job)
+                given_up = not ended
+            except BaseException:  # a second Ctrl-C must not leave the output behind
+                continue
         raise
     finally:
-        job.free(ended=ended)
-        if ended:
-            using.close()  # a callee that is left behind stays in use
+        try:
+            if job is not None:
+                job.free(ended=ended)
+        finally:
+            if ended:
+                using.close()  # a callee that is left behind stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:
             callback.close()
 
@@ -537,15 +544,16 @@ def _wait(
 
 
 def _settle(job: _bridge.Job) -> bool:
-    """Wait for a job that was told to end; True if it did. Never raises: an exception is on its way already."""
+    """End a job and wait for that; True if it did. An exception is on its way already: hardly ever raises another."""
     until = time.monotonic() + GRACE
     while True:
         try:
+            job.cancel()
             while (left := until - time.monotonic()) > 0:
                 if job.wait(min(left, SLICE)):
                     return True
             return False
-        except BaseException:  # a second Ctrl-C must not leave the output behind
+        except BaseException:  # a second Ctrl-C
             continue
 
 

@@ -268,13 +268,14 @@ static mdc_status init_lock(mdc_job *job, mdc_error *err) {
     return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, os_errno, "cannot make a lock");
 }
 
-mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err) {
-    if (check_spec(spec, err) != MDC_OK) return NULL;
+mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error *err) {
+    *started = NULL;
+    if (check_spec(spec, err) != MDC_OK) return err->code;
     mdc_job *job = mdc_alloc(1, sizeof *job, err);
-    if (job == NULL) return NULL;
+    if (job == NULL) return err->code;
     if (init_lock(job, err) != MDC_OK) {
         mdc_dealloc(job);
-        return NULL;
+        return err->code;
     }
     atomic_init(&job->references, 1);
     atomic_init(&job->inside, 0);
@@ -295,9 +296,12 @@ mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err) {
         job->source = mdc_fake_new(spec->fake, err);
         ready = job->source != NULL;
     }
-    if (ready && spawn(job, err) == MDC_OK) return job;
-    destroy(job);
-    return NULL;
+    if (!ready || spawn(job, err) != MDC_OK) {
+        destroy(job);
+        return err->code;
+    }
+    *started = job;
+    return MDC_OK;
 }
 
 /* -- the waiting side ---------------------------------------------------------------------------------------------- */
@@ -313,7 +317,7 @@ static struct timespec after(uint64_t timeout_ns) {
 }
 
 int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns) {
-    if (!is_ours(job)) return 1; /* there is nothing to wait for; mdc_job_result says why */
+    if (job == NULL || !is_ours(job)) return 1; /* there is nothing to wait for; mdc_job_result says why */
     struct timespec until = after(timeout_ns);
     pthread_mutex_lock(&job->lock);
     int late = 0;
@@ -324,7 +328,7 @@ int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns) {
 }
 
 void mdc_job_cancel(mdc_job *job, int32_t code) {
-    if (!is_ours(job)) return;
+    if (job == NULL || !is_ours(job)) return;
     mdc_monitor_abort(&job->monitor, code == MDC_ERR_DEADLINE ? MDC_ABORT_DEADLINE : MDC_ABORT_CANCEL);
     /* Only while it serves this dump: behind it, it may serve another. */
     pthread_mutex_lock(&job->lock);
@@ -381,6 +385,12 @@ void mdc_job_free(mdc_job *job) {
     if (job == NULL || !is_ours(job)) return;
     if (!is_over(job)) mdc_job_cancel(job, MDC_ERR_CANCELLED); /* nobody waits for it any more */
     let_go(job);
+}
+
+void mdc_job_drop(mdc_job **job) {
+    mdc_job *dropped = *job;
+    *job = NULL;
+    mdc_job_free(dropped);
 }
 
 /* -- the version --------------------------------------------------------------------------------------------------- */

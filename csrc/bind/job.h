@@ -35,10 +35,12 @@ typedef struct mdc_job_spec {
 
 typedef struct mdc_job mdc_job;
 
-mdc_job *mdc_job_start(const mdc_job_spec *spec, mdc_error *err);
-/* 1 if the job has ended, 0 after timeout_ns. Never call with the GIL held (cffi releases it). */
+/* The job is in *job when this returns, NULL if it failed: a caller that may be interrupted on the way back gives a
+ * slot that has an owner already. */
+mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **job, mdc_error *err);
+/* 1 if the job has ended or is NULL, 0 after timeout_ns. Never call with the GIL held (cffi releases it). */
 int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns);
-/* Asks it to end; reason as MDC_ERR_CANCELLED or MDC_ERR_DEADLINE. Safe from any thread. */
+/* Asks it to end; reason as MDC_ERR_CANCELLED or MDC_ERR_DEADLINE. NULL is allowed. Safe from any thread. */
 void mdc_job_cancel(mdc_job *job, int32_t code);
 mdc_progress mdc_job_progress(const mdc_job *job);
 /* Where somebody else's callee is: engine.callback of the spec. Whoever sees the same call again and again knows that
@@ -63,6 +65,8 @@ mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excl
 const uint8_t *mdc_job_memory(const mdc_job *job, size_t *size);
 /* NULL is allowed. While the worker runs: asks it to end, and leaves the rest to it. */
 void mdc_job_free(mdc_job *job);
+/* The same for what is in the slot, which is NULL then. */
+void mdc_job_drop(mdc_job **job);
 /* Of the native part: "major.minor.patch". */
 const char *mdc_version(void);
 /* cdef: end */

@@ -74,7 +74,8 @@ static mdc_job *start(callee *self, int fd) {
     spec.engine.callback.CallbackRoutine = routine;
     spec.engine.callback.CallbackParam = self;
     mdc_error err;
-    mdc_job *job = mdc_job_start(&spec, &err);
+    mdc_job *job = NULL;
+    mdc_job_start(&spec, &job, &err);
     if (job == NULL) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);

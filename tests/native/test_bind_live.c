@@ -68,7 +68,8 @@ static void *dump_often(void *argument) {
                              .fd = -1,
                              .sink = MDC_SINK_MEMORY};
         mdc_error_clear(&err);
-        mdc_job *job = mdc_job_start(&spec, &err);
+        mdc_job *job = NULL;
+        mdc_job_start(&spec, &job, &err);
         CHECK_OK(err.code, err);
         while (mdc_job_wait(job, MS(1)) == 0) mdc_job_progress(job);
         mdc_status status = mdc_job_result(job, &err);
@@ -110,7 +111,8 @@ static void test_stalled(mdc_filter *filter, pid_t pid, bool leave_behind) {
                          .fd = ends[1]};
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job *job = mdc_job_start(&spec, &err);
+    mdc_job *job = NULL;
+    mdc_job_start(&spec, &job, &err);
     CHECK_OK(err.code, err);
     if (leave_behind) {
         WAIT_FOR(mdc_job_progress(job).stopped == 1);
@@ -135,7 +137,8 @@ static void test_no_such_process(mdc_filter *filter) {
     mdc_job_spec spec = {.callback = callback, .pid = pid, .pidfd = -1, .fd = -1, .sink = MDC_SINK_NONE};
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job *job = mdc_job_start(&spec, &err);
+    mdc_job *job = NULL;
+    mdc_job_start(&spec, &job, &err);
     CHECK_OK(err.code, err);
     CHECK(mdc_job_wait(job, MS(20000)) == 1);
     CHECK(mdc_job_result(job, &err) == MDC_ERR_TARGET_GONE && err.pid == pid);
