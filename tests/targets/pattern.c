@@ -280,6 +280,27 @@ static void *worker_main(void *argument) {
     return NULL;
 }
 
+/* Until a worker has loaded its registers and sleeps in pause(): /proc shows the number of the system call. */
+static void wait_until_parked(pid_t tid) {
+#ifdef SYS_pause
+    char path[64], wanted[16];
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", (int)tid);
+    int length = snprintf(wanted, sizeof wanted, "%d ", (int)SYS_pause);
+    for (int tries = 0; tries < 60000; tries++) {
+        char text[16] = {0};
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) return; /* a kernel that does not tell */
+        ssize_t got = read(fd, text, sizeof text - 1);
+        close(fd);
+        if (got > length && memcmp(text, wanted, (size_t)length) == 0) return;
+        usleep(1000);
+    }
+    die("a worker did not come to rest");
+#else
+    (void)tid;
+#endif
+}
+
 static void make_threads(long count) {
     pthread_attr_t attributes;
     if (count > MAX_THREADS) count = MAX_THREADS;
@@ -291,6 +312,7 @@ static void make_threads(long count) {
         if (pthread_create(&thread, &attributes, worker_main, &workers[index])) die("pthread_create");
     }
     pthread_barrier_wait(&started);
+    for (long index = 0; index < count; index++) wait_until_parked(workers[index].tid);
     say(",\"avx\":%d,\"threads\":[", has_avx());
     for (long index = 0; index < count && index < 600; index++) {
         say("%s[%d,%llu]", index ? "," : "", (int)workers[index].tid, (unsigned long long)workers[index].marker);
