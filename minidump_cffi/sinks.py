@@ -263,17 +263,44 @@ class ReplacingSink(Sink):
 
     def commit(self, check: Callable[[], None]) -> None:
         try:
+            new = True
             if self._temporary is None:
                 self._link()
             if self._temporary is not None:
+                new = self._stat() is None
                 os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
                 self._temporary = None
-            if self._fsync and self._directory is not None:
-                os.fsync(self._directory)
         except OSError as error:
             self.discard()
             raise sink_error(error, "put in place", self._given, Phase.FINISH) from error
+        try:
+            if self._fsync and self._directory is not None:
+                os.fsync(self._directory)
+        except OSError as error:
+            gone = new and self._remove()
+            self.discard()
+            failed = sink_error(error, "flush the folder of", self._given, Phase.FINISH)
+            if not gone:
+                failed.message += "; the dump stands under its name, but a crash of the system may undo that"
+            raise failed from error
         self._close()
+
+    def _stat(self) -> os.stat_result | None:
+        """What has the name now."""
+        try:
+            return os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _remove(self) -> bool:
+        """Take the name away from our file; False if it stays."""
+        try:
+            found = self._stat()
+            if self.fd is not None and found is not None and os.path.samestat(found, os.fstat(self.fd)):
+                os.unlink(self._name, dir_fd=self._directory)
+        except OSError:
+            return False
+        return True
 
     def _link(self) -> None:
         """Give the nameless file its name; where that is taken, another one to rename."""

@@ -149,6 +149,31 @@ def test_fsync_reaches_file_and_folder(folder: Path, monkeypatch: pytest.MonkeyP
     assert flushed == [True], "the file itself is flushed in C"
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["unnamed", "named"])
+@pytest.mark.parametrize("taken", [False, True], ids=["new", "replaced"])
+def test_a_folder_that_cannot_be_flushed(
+    named: bool, taken: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new name goes again; what was replaced is gone, so the dump stays, and the error says so."""
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    if named:
+        no_unnamed_files(monkeypatch)
+    monkeypatch.setattr(os, "fsync", refuse)
+    path = folder / "a.dmp"
+    if taken:
+        path.write_bytes(b"before")
+    with pytest.raises(md.SinkError, match="cannot flush the folder of") as caught:
+        fake.write(TARGET, path, FULL, fsync=True)
+    assert caught.value.errno == errno.EIO and caught.value.phase is md.Phase.FINISH
+    assert fake.names(folder) == (["a.dmp"] if taken else [])
+    assert ("the dump stands under its name" in str(caught.value)) is taken
+    if taken:
+        assert path.read_bytes()[:4] == b"MDMP"
+
+
 def test_a_rename_that_fails_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
