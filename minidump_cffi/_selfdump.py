@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     from .report import DumpReport
 
 _HEADER = struct.Struct("=cQ")
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from minidump_cffi import _selfdump; _selfdump.main()"
+# This very package, wherever it is. The folder around it comes last: it may hold anything, but cffi may be there only.
+_PROGRAM = """
+import importlib.util, sys
+package = sys.argv[1]
+sys.path.append(sys.argv[2])
+spec = importlib.util.spec_from_file_location(
+    "minidump_cffi", package + "/__init__.py", submodule_search_locations=[package])
+sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+from minidump_cffi import _selfdump
+_selfdump.main()
+"""
 
 
 def run(
@@ -78,10 +89,11 @@ def run(
             "progress": progress is not None,
         }
     )
+    package = Path(__file__).resolve().parent
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM, str(Path(__file__).resolve().parent.parent)],
+                [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -109,9 +121,10 @@ def run(
                             raise body
                     if reader.closed:
                         errors.seek(0)
+                        _end(process, GRACE)
                         said = errors.read().decode(errors="replace").strip().splitlines()
                         raise TargetError(
-                            f"the process that was to dump us ended with status {process.wait()}"
+                            f"the process that was to dump us ended with status {process.returncode}"
                             + (f": {said[-1]}" if said else "")
                         )
                     if late is None and timer.wants_cancel():
@@ -128,14 +141,26 @@ def run(
             with contextlib.suppress(OSError):
                 process.stdin.close()
             try:
-                process.wait(GRACE)
-            except BaseException:
-                # The kernel detaches a dead tracer from us.
-                process.kill()
-                process.wait()
-                raise
+                _end(process, GRACE)
             finally:
                 process.stdout.close()
+
+
+def _end(process: subprocess.Popen[bytes], grace: float) -> None:
+    """Wait for the other side to end, and end it if it does not: the kernel detaches a dead tracer from us."""
+    try:
+        process.wait(grace)
+    except subprocess.TimeoutExpired:
+        _kill(process, grace)  # what the dump came to is known already
+    except BaseException:
+        _kill(process, grace)
+        raise
+
+
+def _kill(process: subprocess.Popen[bytes], grace: float) -> None:
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # in the kernel, where no signal reaches it
+        process.wait(grace)
 
 
 def _ready(fd: int, event: int, seconds: float) -> bool:

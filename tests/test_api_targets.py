@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pty
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -346,6 +347,47 @@ def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.Mo
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_the_other_process_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed, and the error is ours."""
+    from minidump_cffi import dumping
+
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho $$ > "${0%/*}/pid"\nexec sleep 100\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(dumping, "GRACE", 0.3)
+    asked: list[int] = []
+
+    def later() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    options: dict[str, Any]
+    for options, kind in (({"deadline": 0.5}, md.DeadlineExceeded), ({"on_cancel": later}, md.Cancelled)):
+        with pytest.raises(kind):
+            md.write_dump(os.getpid(), tmp_path / "a.dmp", **options)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert not (tmp_path / "a.dmp").exists()
+
+
+def test_what_lies_beside_the_package_hides_no_module_of_python(tmp_path: Path) -> None:
+    shutil.copytree(Path(md.__file__).parent, tmp_path / "minidump_cffi")
+    (tmp_path / "tempfile.py").write_text("raise SystemExit('the wrong module')\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import os, sys, tempfile\nsys.path[:0] = {[str(tmp_path), *sys.path]!r}\nimport minidump_cffi as md\n"
+            "assert md.__file__.startswith(sys.argv[1]), md.__file__\n"
+            "assert md.write_dump(os.getpid(), '/dev/null').pid == os.getpid()\n",
+            str(tmp_path),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_errors_of_the_other_process_come_here(tmp_path: Path) -> None:
