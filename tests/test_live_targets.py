@@ -182,3 +182,23 @@ def test_path_of_the_dump_may_be_bytes_like_a_path(start_pattern: Start, tmp_pat
     folder.mkdir()
     report = md.write_dump(target.pid, str(folder / "a b.dmp"))
     live.assert_accepted(folder / "a b.dmp", report)
+
+
+def test_a_file_that_grows_while_the_dump_begins(tmp_path: Path) -> None:
+    """Databases map more than their file has, and let it grow: what is there when the target stands is dumped."""
+    program = live.compile_c(live.HERE / "targets" / "moving.c", tmp_path / "moving", "-O0")
+    path = tmp_path / "moving.dmp"
+    with live.Target([str(program), "grows", str(tmp_path / "file")]) as target:
+        base, size = target.info["memory"]
+        keep = md.Filter(md.include(range=(base, base + size)), default="exclude")
+        for _ in range(10):
+            report = md.write_dump(target.pid, path, FULL, filter=keep)
+            assert report.complete
+            with file_rules.DumpFile(path) as dump:
+                count = dump.read(base, 8)
+                assert count is not None
+                last = int.from_bytes(count, "little") - 1
+                assert last > 0
+                page = dump.read(base + last * live.PAGE, 8)
+                assert page is not None, f"page {last} was there at the stop and is not in the dump"
+                assert int.from_bytes(page, "little") == last

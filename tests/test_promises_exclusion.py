@@ -236,6 +236,25 @@ def test_dontdump(policy: str, start_pattern: Start, take: live.Taker) -> None:
         assert_present(path, words_of(target, "dontdump"))
 
 
+def test_dontdump_of_memory_that_was_marked_just_before_the_stop(tmp_path: Path) -> None:
+    """Memory is replaced by other of the same shape and marked at any moment, also after the dump has begun."""
+    program = live.compile_c(live.HERE / "targets" / "moving.c", tmp_path / "moving", "-O0")
+    secret = bytes(byte ^ 0x20 for byte in b"sEcReT-kEy-0042")
+    path = tmp_path / "moving.dmp"
+    plain = marked = 0
+    with live.Target([str(program), "marks"]) as target:
+        base, size = target.info["memory"]
+        for _ in range(60):
+            report = md.write_dump(target.pid, path, FULL)
+            assert report.complete
+            assert live.file_holds(path, secret) == [-1]
+            regions = [region for region in report.regions if region.base == base and region.size == size]
+            marked += any(md.RegionFlags.DONTDUMP in region.flags for region in regions)
+            plain += any(md.RegionFlags.DONTDUMP not in region.flags for region in regions)
+    assert plain, "the program was never met while its memory was not marked"
+    assert marked, "the program was never met while its memory was marked"
+
+
 def test_dontdump_that_is_asked_about_can_be_refused(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     base, size, _ = target.region("dontdump")

@@ -1,6 +1,6 @@
 /* /proc/PID/smaps: the only place that tells MADV_DONTDUMP, device memory, userfaultfd and whether pages are shared by
- * copy on write. Read before the stop, because it costs about 4 us per mapping and 56 ns per resident page; looked up
- * while the target stands. */
+ * copy on write. Read before the stop, and once more while the target stands if the 4 us per mapping and 56 ns per
+ * resident page are worth it (mappings.h). */
 #ifndef MDC_LINUX_SMAPS_H
 #define MDC_LINUX_SMAPS_H
 
