@@ -5,7 +5,9 @@ No times here, so these hold on a noisy machine too.
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +55,9 @@ def test_dumper_memory_stays_small(benchmark: Any, spawn: Spawn, output: Path, s
     target = ("spots", sizes.extents * step, step) if shape == "extents" else ("heap", sizes.heap)
     with spawn(*target) as running:
         command = [sys.executable, str(PROBE), str(running.pid), str(output / "probe.dmp")]
-        result = json.loads(benchmark.pedantic(subprocess.check_output, args=(command,), rounds=1))
+        environment = {**os.environ, "PYTHONPATH": str(Path(md.__file__).parent.parent)}  # also when built in place
+        run = functools.partial(subprocess.check_output, command, env=environment)
+        result = json.loads(benchmark.pedantic(run, rounds=1))
     benchmark.extra_info.update(result, above_start_mib=(result["peak"] - result["start"]) / MIB)
     if shape == "extents":
         assert result["extents"] >= sizes.extents
