@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import errors
 from ._native import ffi, lib
-from ._rules import ALL_MODULE, ALL_THREAD, Rule
 from .enums import CallbackType, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .filters import Filter
+    from ._bridge_filter import NativeFilter
 
 _lock = threading.Lock()
 
@@ -105,159 +104,6 @@ def _owned(pointer: Any, release: Callable[[Any], object]) -> Any:
             release(raw)
 
     return ffi.gc(pointer, free)
-
-
-# ---------------------------------------------------------------------------------------------------------- filter
-
-
-class NativeFilter:
-    """An immutable C table."""
-
-    __slots__ = ("_maker", "pointer")
-
-    def __init__(self, made: Filter) -> None:
-        keep: list[Any] = []
-        spec = ffi.new("mdc_filter_spec *")
-        spec.rules, spec.rule_count = _rules(made, keep), len(made)
-
-        threads = ffi.new("mdc_thread_rule[]", len(made.threads))
-        for at, rule in enumerate(made.threads):
-            threads[at].tid, threads[at].keep = rule.id, _keep(rule.write, ALL_THREAD)
-        modules = ffi.new("mdc_module_rule[]", len(made.modules))
-        for at, which in enumerate(made.modules):
-            modules[at].keep = _keep(which.write, ALL_MODULE)
-            _bytes(modules[at].glob, which.path, keep)
-        add, remove = _ranges(made.memory_add), _ranges(made.memory_remove)
-        spec.threads, spec.thread_count = threads, len(made.threads)
-        spec.modules, spec.module_count = modules, len(made.modules)
-        spec.memory_add, spec.memory_add_count = add, len(add)
-        spec.memory_remove, spec.memory_remove_count = remove, len(remove)
-        spec.default_action = lib.MDC_INCLUDE if made.default == "include" else lib.MDC_EXCLUDE
-        spec.threads_default_keep = _keep(made.threads_default, ALL_THREAD)
-        spec.modules_default_keep = _keep(made.modules_default, ALL_MODULE)
-        spec.tolerate_read_failures = made.read_failure == "skip"
-        spec.secondary_flags = int(made.secondary_flags)
-        spec.nocase = made.ignore_case
-        scrub = _ranges(made.scrub)
-        spec.scrub, spec.scrub_count = scrub, len(scrub)
-        patterns = _byte_strings(made.patterns, keep)
-        spec.patterns, spec.pattern_count = patterns, len(patterns)
-        environ_keep, environ_drop = _byte_strings(made.environ_keep, keep), _byte_strings(made.environ_drop, keep)
-        spec.environ_keep, spec.environ_keep_count = environ_keep, len(environ_keep)
-        spec.environ_drop, spec.environ_drop_count = environ_drop, len(environ_drop)
-        spec.deface_stacks = made.deface_stacks
-        spec.fill = lib.MDC_FILL_GIVEN | made.fill
-
-        error = new_error()
-        pointer = lib.mdc_filter_new(spec, error)
-        del keep
-        if pointer == ffi.NULL:
-            raise exception(error)
-        self.pointer = _owned(pointer, lib.mdc_filter_release)
-        self._maker = os.getpid()
-
-    def alive(self) -> bool:
-        """False in a forked child, which has to compile its own."""
-        return self._maker == os.getpid()
-
-    def bytes(self) -> int:
-        return lib.mdc_filter_bytes(self.pointer)
-
-    def intervals(self) -> int:
-        return lib.mdc_filter_intervals(self.pointer)
-
-    def dead_rules(self) -> list[int]:
-        """Numbers of rules that can never decide anything."""
-        count = lib.mdc_filter_dead_rules(self.pointer, ffi.NULL, 0)
-        numbers = ffi.new("uint32_t[]", count)
-        lib.mdc_filter_dead_rules(self.pointer, numbers, count)
-        return list(numbers)
-
-
-def _keep(flags: int, everything: int) -> int:
-    """All named flags mean all flags there will ever be."""
-    return 0xFFFFFFFF if flags == everything else int(flags)
-
-
-def _bytes(target: Any, value: bytes, keep: list[Any]) -> None:
-    borrowed = ffi.from_buffer("uint8_t[]", value)
-    keep.append(borrowed)
-    target.data, target.size = borrowed, len(value)
-
-
-def _byte_strings(values: tuple[bytes, ...], keep: list[Any]) -> Any:
-    array = ffi.new("mdc_bytes[]", len(values))
-    for at, value in enumerate(values):
-        _bytes(array[at], value, keep)
-    return array
-
-
-def _ranges(pairs: tuple[tuple[int, int], ...]) -> Any:
-    """A C array; the whole address space, which an mdc_range cannot say, becomes two halves."""
-    half, top = 1 << 63, 1 << 64
-    halves = [part for pair in pairs for part in ([(0, half), (half, top)] if pair == (0, top) else [pair])]
-    return ffi.new("mdc_range[]", [(first, end % top) for first, end in halves])
-
-
-def _rules(made: Filter, keep: list[Any]) -> Any:
-    """The C array of rules. Blocks of ranges are laid out with strided copies, not one by one."""
-    size = ffi.sizeof("mdc_rule")
-    array = bytearray(size * len(made))
-    view, words = memoryview(array), memoryview(array).cast("Q")
-    rules = ffi.cast("mdc_rule *", ffi.from_buffer(array))
-    keep.extend((array, rules))
-    at = 0
-    for rule in made.rules:
-        if isinstance(rule, Rule):
-            _rule(rules[at], rule, keep)
-            at += 1
-            continue
-        count = len(rule)
-        if not count:
-            continue
-        pattern = ffi.new("mdc_rule *")
-        pattern.action = lib.MDC_INCLUDE if rule.action == "include" else lib.MDC_EXCLUDE
-        pattern.fields = lib.MDC_RULE_RANGE
-        view[at * size : (at + count) * size] = bytes(ffi.buffer(pattern)) * count
-        pairs, stride = memoryview(rule.packed).cast("Q"), size // 8
-        for member, part in (("first", pairs[0::2]), ("end", pairs[1::2])):
-            first = at * stride + (ffi.offsetof("mdc_rule", "range") + ffi.offsetof("mdc_range", member)) // 8
-            words[first : (at + count) * stride : stride] = part
-        at += count
-    return rules
-
-
-_ACTIONS = {"include": lib.MDC_INCLUDE, "exclude": lib.MDC_EXCLUDE, "head": lib.MDC_HEAD}
-
-
-def _rule(target: Any, rule: Rule, keep: list[Any]) -> None:
-    fields = 0
-    target.action = _ACTIONS[rule.action]
-    target.head_bytes = rule.bytes or 0
-    if rule.range is not None:
-        fields |= lib.MDC_RULE_RANGE
-        target.range.first, target.range.end = rule.range[0], rule.range[1] & 0xFFFFFFFFFFFFFFFF
-    for name, value, bit in (
-        ("state", rule.state, lib.MDC_RULE_STATE),
-        ("type", rule.type, lib.MDC_RULE_TYPE),
-        ("protect_any", rule.protect, lib.MDC_RULE_PROTECT_ANY),
-        ("protect_all", rule.access, lib.MDC_RULE_PROTECT_ALL),
-        ("kinds", rule.kind, lib.MDC_RULE_KIND),
-    ):
-        if value is not None:
-            fields |= bit
-            setattr(target, name, int(value))
-    if rule.min_size is not None or rule.max_size is not None:
-        fields |= lib.MDC_RULE_SIZE
-        target.min_size = rule.min_size or 0
-        target.max_size = 0xFFFFFFFFFFFFFFFF if rule.max_size is None else rule.max_size
-    if rule.module is not None:
-        fields |= lib.MDC_RULE_MODULE
-        _bytes(target.module, rule.module, keep)
-    if rule.name is not None:
-        fields |= lib.MDC_RULE_NAME
-        _bytes(target.name, rule.name, keep)
-    target.fields = fields
 
 
 # ---------------------------------------------------------------------------------------------------------- hooks

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from . import _bridge, _bridge_replay, sinks, targets
-from .callback import Callback, record_limit, recording_of
+from ._outcome import report_of
+from .callback import Callback, record_limit
 from .enums import CallbackType, DumpType, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
-from .filters import Filter, Rule
+from .filters import Filter
 from .foreign import AnyCallback, Callee, Watch, resolve
-from .report import DumpPlan, DumpReport, Redaction, RuleBytes
+from .report import DumpPlan, DumpReport
 
 __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
 
@@ -466,7 +467,7 @@ def _run(
             if ended and callee is not None and isinstance(error, DumpError) and error.callback_type is not None:
                 error.message = f"{callee.name}: {error.message}"
             raise error
-        report = _report(job, filter, request, recorder)
+        report = report_of(job, filter, request, recorder)
         if progress is not None:
             progress(_progress(job))
         return report
@@ -581,44 +582,4 @@ def _progress(job: _bridge.Job) -> Progress:
         bytes_done=state.bytes_done,
         bytes_total=state.bytes_total,
         elapsed=state.elapsed,
-    )
-
-
-def _report(
-    job: _bridge.Job, filter: Filter | None, request: _Request, recorder: _bridge_replay.NativeRecorder | None
-) -> DumpReport:
-    raw = job.report()
-    rules: list[RuleBytes] = []
-    if filter is not None:
-        kept, excluded = job.rule_bytes(len(filter))
-        at = 0
-        for index, rule in enumerate(filter.rules):
-            count = 1 if isinstance(rule, Rule) else len(rule)
-            rules.append(
-                RuleBytes(
-                    index=index,
-                    action=rule.action,
-                    label=rule.label,
-                    kept=sum(kept[at : at + count]),
-                    excluded=sum(excluded[at : at + count]),
-                )
-            )
-            at += count
-        rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
-    redaction = None
-    if filter is not None and filter.redacts and not request.plan_only:
-        counters = job.counters()
-        redaction = Redaction(
-            bytes=counters["scrubbed_bytes"],
-            hits=counters["scrubbed_hits"],
-            words=counters["defaced_words"],
-            variables=job.hidden_variables(),
-            uncovered=counters["uncovered_borders"],
-        )
-    return (DumpPlan if request.plan_only else DumpReport)(
-        rules=tuple(rules),
-        redaction=redaction,
-        notes=request.notes,
-        recording=None if recorder is None else recording_of(recorder, "minidump_cffi"),
-        **raw._asdict(),
     )

@@ -39,7 +39,7 @@ from .enums import ModuleWrite, SecondaryFlags, Stream, ThreadWrite
 from .errors import FilterError, FilterWarning
 
 if TYPE_CHECKING:
-    from ._bridge import NativeFilter
+    from ._bridge_filter import NativeFilter
 
 __all__ = [
     "Filter",
@@ -350,7 +350,7 @@ class Filter:
 
     def _compiled(self) -> NativeFilter:
         """The C table, made once per process; threads that come together wait for the first."""
-        from . import _bridge
+        from . import _bridge, _bridge_filter
 
         native = self._native
         if native is not None and native.alive():
@@ -360,7 +360,7 @@ class Filter:
             if native is not None and native.alive():
                 return native
             try:
-                native = _bridge.NativeFilter(self)
+                native = _bridge_filter.NativeFilter(self)
             except FilterError as error:
                 raise self._located(error) from None
             object.__setattr__(self, "_native", native)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, _values
+from minidump_cffi import _bridge_filter, _values
 
 TOP = 1 << 64
 
@@ -51,13 +51,13 @@ def test_a_compiled_filter_pickles_without_its_table() -> None:
 
 def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    real = _bridge.NativeFilter
+    real = _bridge_filter.NativeFilter
 
     def count(keep: md.Filter) -> Any:
         made.append(keep)
         return real(keep)
 
-    monkeypatch.setattr(_bridge, "NativeFilter", count)
+    monkeypatch.setattr(_bridge_filter, "NativeFilter", count)
     keep = md.Filter(md.exclude(kind="heap"))
     assert made == []
     start = threading.Barrier(6)

@@ -1,0 +1,54 @@
+"""The report of a dump that has ended, from what its job counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .callback import recording_of
+from .filters import Filter, Rule
+from .report import DumpPlan, DumpReport, Redaction, RuleBytes
+
+if TYPE_CHECKING:
+    from . import _bridge, _bridge_replay
+    from .dumping import _Request
+
+
+def report_of(
+    job: _bridge.Job, filter: Filter | None, request: _Request, recorder: _bridge_replay.NativeRecorder | None
+) -> DumpReport:
+    """What a job that succeeded wrote, or would have written."""
+    raw = job.report()
+    rules: list[RuleBytes] = []
+    if filter is not None:
+        kept, excluded = job.rule_bytes(len(filter))
+        at = 0
+        for index, rule in enumerate(filter.rules):
+            count = 1 if isinstance(rule, Rule) else len(rule)
+            rules.append(
+                RuleBytes(
+                    index=index,
+                    action=rule.action,
+                    label=rule.label,
+                    kept=sum(kept[at : at + count]),
+                    excluded=sum(excluded[at : at + count]),
+                )
+            )
+            at += count
+        rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
+    redaction = None
+    if filter is not None and filter.redacts and not request.plan_only:
+        counters = job.counters()
+        redaction = Redaction(
+            bytes=counters["scrubbed_bytes"],
+            hits=counters["scrubbed_hits"],
+            words=counters["defaced_words"],
+            variables=job.hidden_variables(),
+            uncovered=counters["uncovered_borders"],
+        )
+    return (DumpPlan if request.plan_only else DumpReport)(
+        rules=tuple(rules),
+        redaction=redaction,
+        notes=request.notes,
+        recording=None if recorder is None else recording_of(recorder, "minidump_cffi"),
+        **raw._asdict(),
+    )
