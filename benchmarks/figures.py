@@ -1,6 +1,8 @@
 """Turn the JSON of pytest-benchmark into the tables of docs/figures.md.
 
-Usage: python benchmarks/figures.py RUN.json > docs/figures.md
+Usage: python benchmarks/figures.py RUN.json [LATER.json ...] > docs/figures.md
+
+A group of a later run takes the place of that group of an earlier one: what was disturbed can be measured again.
 """
 
 from __future__ import annotations
@@ -155,7 +157,7 @@ def render(run: dict[str, Any]) -> str:
         groups[bench["group"]].append(bench)
     parts = [
         "# Figures",
-        f"Made by `benchmarks/figures.py` from a run of {run['datetime'][:10]} on {_machine(run)}.",
+        f"Made by `benchmarks/figures.py` from runs of {run['datetime'][:10]} on {_machine(run)}.",
         "The machine was virtual and shared: absolute times move by a factor of two, the ratio inside one run does "
         "not. All competitors of a table ran in the same rounds, in random order; ratios are given of "
         "the medians and of the best rounds, in which the others left the machine alone. "
@@ -180,7 +182,16 @@ def render(run: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def merge(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join runs of one machine; the last run that has a group gives it."""
+    newest = {bench["group"]: number for number, run in enumerate(runs) for bench in run["benchmarks"]}
+    benches = [
+        bench for number, run in enumerate(runs) for bench in run["benchmarks"] if newest[bench["group"]] == number
+    ]
+    return {**runs[-1], "benchmarks": benches}
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: python {Path(__file__).name} RUN.json > docs/figures.md")
-    sys.stdout.write(render(json.loads(Path(sys.argv[1]).read_text())))
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: python {Path(__file__).name} RUN.json [LATER.json ...] > docs/figures.md")
+    sys.stdout.write(render(merge([json.loads(Path(name).read_text()) for name in sys.argv[1:]])))
