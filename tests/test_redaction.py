@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def target(program: Path, tmp_path: Path) -> Iterator[dict[str, int]]:
         live.wait_until(lambda: set(live.task_states(info["pid"]).values()) == {"S"}, "its threads wait")
         yield info
         assert process.poll() is None, "the target did not run on"
+        process.send_signal(signal.SIGCONT)  # a test may have stopped it
 
 
 def count(path: Path, needle: bytes) -> int:
@@ -151,6 +153,8 @@ def live_bytes(pid: int, address: int, size: int) -> bytes:
 @pytest.mark.parametrize("dump_type", [NORMAL, FULL], ids=["normal", "full"])
 def test_stacks_hold_pointers_only(dump_type: md.DumpType, target: dict[str, int], take: live.Taker) -> None:
     """Every word of a stack in the file is small, the marker, or points into a module or a stack."""
+    os.kill(target["pid"], signal.SIGSTOP)  # what stands on the stacks now is what is dumped
+    live.wait_until(lambda: set(live.task_states(target["pid"]).values()) == {"T"}, "it is stopped")
     report, path = take(target["pid"], dump_type, filter=md.Filter(deface_stacks=True))
     stacks = [(thread.stack_base, thread.stack_base + thread.stack_size) for thread in report.threads]
     known = [*stacks, *((module.base, module.base + module.size) for module in report.modules)]
