@@ -8,9 +8,14 @@
 /* On the hot path the call would cost as much as the work. */
 #define MDC_HOT static inline __attribute__((always_inline))
 #define MDC_COLD __attribute__((noinline, cold))
+/* Out of the way, but still compiled for speed: cold code is compiled for size. */
+#define MDC_OUTLINE __attribute__((noinline))
+#define MDC_PREFETCH(address) __builtin_prefetch(address)
 #else
 #define MDC_HOT static inline
 #define MDC_COLD
+#define MDC_OUTLINE
+#define MDC_PREFETCH(address) ((void)(address))
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)

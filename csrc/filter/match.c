@@ -8,14 +8,17 @@
 MDC_HOT uint32_t search(const uint64_t *start, uint32_t count, uint64_t address) {
     const uint64_t *base = start;
     while (count > 1) {
-        uint32_t half = count / 2;
+        uint32_t half = count / 2, quarter = (count - half) / 2;
+        MDC_PREFETCH(base +
+                     quarter); /* no branch, so nothing is fetched ahead by a guess: both next ones are asked for */
+        MDC_PREFETCH(base + half + quarter);
         base = base[half] <= address ? base + half : base;
         count -= half;
     }
     return (uint32_t)(base - start);
 }
 
-MDC_COLD uint32_t mdc_seek_far(const uint64_t *start, uint32_t count, uint32_t at, uint64_t address) {
+MDC_OUTLINE uint32_t mdc_seek_far(const uint64_t *start, uint32_t count, uint32_t at, uint64_t address) {
     if (address < start[at]) return search(start, at, address);
     uint32_t step = 1;
     while (step < count - at && start[at + step] <= address) {

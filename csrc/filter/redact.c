@@ -23,8 +23,8 @@ static void overwrite(const mdc_redactor *r, uint8_t *bytes, size_t first, size_
     if (end > fresh) counts->bytes += end - (first > fresh ? first : fresh);
 }
 
-MDC_COLD void verify(const mdc_redactor *r, uint8_t *bytes, size_t size, size_t at, uint32_t window, size_t fresh,
-                     pending *wait, mdc_redact_counts *counts) {
+static MDC_COLD void verify(const mdc_redactor *r, uint8_t *bytes, size_t size, size_t at, uint32_t window,
+                            size_t fresh, pending *wait, mdc_redact_counts *counts) {
     uint32_t bucket = mdc_window_hash(window) >> (32 - r->bucket_bits);
     for (uint32_t i = r->bucket[bucket]; i < r->bucket[bucket + 1]; i++) {
         const mdc_window *entry = &r->windows[i];
