@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-#if defined(_WIN32)
-#include <process.h>
-#include <windows.h>
-#else
-#include <pthread.h>
-#endif
-
 #include "../base/clock.h"
 
 /* Regions per look at the clock, when calls are not timed one by one: 16 KiB of table. */
@@ -63,57 +56,4 @@ double mdc_drive_regions(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_
     }
     if (!fine) return -1.0;
     return count > 0 ? (double)total / (double)count : 0.0;
-}
-
-typedef struct drive {
-    MINIDUMP_CALLBACK_ROUTINE routine;
-    void *param;
-    size_t count;
-    const mdc_drive_region *regions;
-    uint64_t gap_ns;
-    uint64_t *latencies;
-    double result;
-    uint32_t extensions;
-} drive;
-
-static void run(drive *d) {
-    d->result = mdc_drive_regions(d->routine, d->param, d->extensions, d->count, d->regions, d->gap_ns, d->latencies);
-}
-
-#if defined(_WIN32)
-static unsigned __stdcall enter(void *context) {
-    run(context);
-    return 0;
-}
-
-static int on_thread(drive *d) {
-    uintptr_t thread = _beginthreadex(NULL, 0, enter, d, 0, NULL);
-    if (thread == 0) return 0;
-    WaitForSingleObject((HANDLE)thread, INFINITE);
-    CloseHandle((HANDLE)thread);
-    return 1;
-}
-#else
-static void *enter(void *context) {
-    run(context);
-    return NULL;
-}
-
-static int on_thread(drive *d) {
-    pthread_t thread;
-    return pthread_create(&thread, NULL, enter, d) == 0 && pthread_join(thread, NULL) == 0;
-}
-#endif
-
-double mdc_drive_regions_on_thread(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
-                                   const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies) {
-    drive d = {.routine = routine,
-               .param = param,
-               .count = count,
-               .regions = regions,
-               .gap_ns = gap_ns,
-               .latencies = latencies,
-               .result = -1.0,
-               .extensions = extensions};
-    return on_thread(&d) ? d.result : -1.0;
 }

@@ -23,10 +23,6 @@ typedef struct mdc_drive_region {
  * FALSE or Continue FALSE. */
 double mdc_drive_regions(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
                          const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies);
-/* The same on a thread that is made for it and that Python has never seen. A negative number also if there is no
- * such thread to be had. */
-double mdc_drive_regions_on_thread(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
-                                   const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies);
 /* cdef: end */
 
 #endif
