@@ -18,6 +18,7 @@ HEADERS = [
     "csrc/api/callback.h",
     "csrc/api/report.h",
     "csrc/api/engine.h",
+    "csrc/api/dbghelp.h",
     "csrc/callback/drive.h",
     "csrc/callback/call.h",
     "csrc/callback/record.h",

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-PUBLIC = ("minidump_protocol.h", "error.h", "filter.h", "callback.h", "report.h", "engine.h")
+PUBLIC = ("minidump_protocol.h", "error.h", "filter.h", "callback.h", "report.h", "engine.h", "dbghelp.h")
 """The public headers, in the order in which they build on each other."""
 
 

@@ -22,6 +22,21 @@ enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
  * the kernel told them. address: where they also stand in the target, 0 if nowhere. The size stays. */
 typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size);
 
+/* A stream that goes into the dump as it is: MINIDUMP_USER_STREAM. */
+typedef struct mdc_user_stream {
+    uint32_t type; /* above 0xFFFF: the numbers below are Microsoft's */
+    uint32_t reserved;
+    const void *data;
+    uint64_t size; /* bytes, below 4 GiB */
+} mdc_user_stream;
+
+/* Why a dump is taken: MINIDUMP_EXCEPTION_INFORMATION. */
+typedef struct mdc_exception_info {
+    uint32_t thread_id; /* 0: there was no exception */
+    int32_t client;     /* 1: `pointers` is an address in the target, 0: in this process */
+    uint64_t pointers;  /* EXCEPTION_POINTERS */
+} mdc_exception_info;
+
 /* All zero is a good default: a number that is 0 takes the value in brackets. */
 typedef struct mdc_engine_options {
     uint64_t dump_type;                     /* MDC_TYPE_*; goes to the header's Flags */
@@ -44,6 +59,9 @@ typedef struct mdc_engine_options {
     uint32_t fsync;       /* 1: the sink flushes to the disk before the dump counts as written */
     mdc_edit edit;        /* NULL: they are stored as they are */
     void *edit_context;
+    const mdc_user_stream *user_streams; /* with what they point at, they outlive the dump */
+    size_t user_stream_count;
+    mdc_exception_info exception; /* targets that are Windows processes */
 } mdc_engine_options;
 
 typedef struct mdc_progress {

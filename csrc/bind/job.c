@@ -178,6 +178,8 @@ static void *work(void *argument) {
 /* -- the start ----------------------------------------------------------------------------------------------------- */
 
 static mdc_status check_spec(const mdc_job_spec *spec, mdc_error *err) {
+    if (spec->dbghelp != NULL)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp is a part of Windows: leave it NULL here");
     if (spec->sink != MDC_SINK_NONE && spec->sink != MDC_SINK_FD && spec->sink != MDC_SINK_MEMORY)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no sink number %d", (int)spec->sink);
     if (spec->fake == NULL && spec->pid <= 0 && spec->pidfd < 0)
@@ -188,7 +190,7 @@ static mdc_status check_spec(const mdc_job_spec *spec, mdc_error *err) {
 static mdc_status open_sink(mdc_job *job, mdc_error *err) {
     const mdc_job_spec *spec = &job->spec;
     if (spec->sink == MDC_SINK_FD) {
-        job->fd = fcntl(spec->fd, F_DUPFD_CLOEXEC, 3);
+        job->fd = fcntl((int)spec->fd, F_DUPFD_CLOEXEC, 3);
         if (job->fd < 0)
             return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, errno, "cannot write to descriptor %d", (int)spec->fd);
         job->sink = mdc_sink_fd_new(job->fd, &job->monitor, err);
@@ -282,6 +284,7 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     job->owner = getpid();
     job->spec = *spec;
     job->spec.fake = NULL; /* borrowed for this call only */
+    job->spec.dbghelp = NULL;
     job->fd = -1;
     mdc_error_clear(&job->error);
     mdc_rule_bytes_init(&job->rules);

@@ -8,9 +8,9 @@
 #define MDC_BIND_JOB_H
 
 #include "../api/callback.h"
+#include "../api/dbghelp.h"
 #include "../api/engine.h"
 #include "../callback/record.h"
-#include "../linux/access.h"
 #include "../source/fake.h"
 
 /* cdef: begin */
@@ -18,19 +18,23 @@
 enum { MDC_SINK_NONE = 0, MDC_SINK_FD = 1, MDC_SINK_MEMORY = 2 };
 
 typedef struct mdc_job_spec {
-    mdc_engine_options engine;   /* callback and extensions are filled in from `callback` if that is given */
-    mdc_callback *callback;      /* ours, or NULL: engine.callback as it is */
-    const mdc_fake_target *fake; /* a fake target instead of a process; copied */
+    mdc_engine_options engine;          /* callback and extensions are filled in from `callback` if that is given */
+    mdc_callback *callback;             /* ours, or NULL: engine.callback as it is */
+    const mdc_fake_target *fake;        /* a fake target instead of a process; copied */
+    const mdc_dbghelp_options *dbghelp; /* NULL: the engine of this package; copied. Windows only */
     int32_t pid;
-    int32_t pidfd;            /* -1: none; stays the caller's and must outlive the job */
-    uint64_t start_time;      /* 0, or the start time the process must have (/proc/PID/stat field 22) */
+    int32_t pidfd;            /* Linux: -1: none; stays the caller's and must outlive the job */
+    int64_t process;          /* Windows: 0, or a HANDLE of the target (`pid` may be 0 then); duplicated by the job */
+    uint64_t start_time;      /* 0, or the start time the process must have: field 22 of /proc/PID/stat, on Windows the
+                                 FILETIME of its creation */
     uint64_t deadline_ns;     /* from now; 0: none */
     uint64_t max_stop_ns;     /* 0: none */
     uint64_t stop_timeout_ns; /* 0: default */
     int32_t sink;             /* MDC_SINK_* */
-    int32_t fd;               /* MDC_SINK_FD: duplicated by the job */
-    uint64_t memory_limit;    /* MDC_SINK_MEMORY: bytes */
-    mdc_recorder *recorder;   /* NULL, or what stands between engine and callee; must outlive the job */
+    int32_t reserved;
+    int64_t fd;             /* MDC_SINK_FD: a descriptor, on Windows a HANDLE; duplicated by the job */
+    uint64_t memory_limit;  /* MDC_SINK_MEMORY: bytes */
+    mdc_recorder *recorder; /* NULL, or what stands between engine and callee; must outlive the job */
 } mdc_job_spec;
 
 typedef struct mdc_job mdc_job;

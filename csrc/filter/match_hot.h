@@ -106,9 +106,9 @@ MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint
     if (last < base || base < hot->first) return MDC_MATCH_PART;
     if (last > hot->last) {
         if (base <= hot->last || hot->modules) return MDC_MATCH_PART;
-        const uint64_t *start = hot->start + hot->interval, *far = start + 4;
+        const uint64_t *start = hot->start + hot->interval, *limit = start + 4;
         do {
-            if (start++ == far) return MDC_MATCH_PART;
+            if (start++ == limit) return MDC_MATCH_PART;
         } while (base > start[1] - 1);
         if (last > start[1] - 1) return MDC_MATCH_PART;
         hot->first = start[0];

@@ -67,7 +67,12 @@ typedef struct mdc_module {
     mdc_name path; /* raw bytes, without " (deleted)" */
     uint8_t build_id[64];
     uint32_t build_id_size; /* 0 if there is none */
+    uint32_t checksum;      /* of a PE image, as its header has it */
+    uint32_t timestamp;     /* of a PE image */
     uint32_t reserved;
+    mdc_name codeview;    /* the CodeView record of a PE image ('RSDS'), whole; size 0: none, or an ELF file */
+    uint32_t version[13]; /* VS_FIXEDFILEINFO, all zero if there is none */
+    uint32_t reserved2;
 } mdc_module;
 
 /* Where one component stands in the XSAVE area, standard format; size 0: not known. */
@@ -158,7 +163,8 @@ typedef struct mdc_source_ops {
     size_t (*content)(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
                       uint64_t *next);
     /* Reads the spans, one behind the other, into buffer. *done: bytes read before the first failure (page
-     * granular); less than the sum is not an error of this function: *os_errno says why it stopped (0 if all was read).
+     * granular); less than the sum is not an error of this function: *os_errno says why it stopped (0 if all was read;
+     * on Windows the system's error number).
      * Returns an error only when the target is gone. */
     mdc_status (*read)(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
                        int32_t *os_errno, mdc_error *err);
@@ -173,7 +179,7 @@ typedef struct mdc_source_ops {
 struct mdc_source {
     const mdc_source_ops *ops;
     int32_t pid;  /* for INPUT.ProcessId; 0 if the target is no process */
-    void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux */
+    void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux, the HANDLE on Windows */
 };
 
 #endif
