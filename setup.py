@@ -1,9 +1,18 @@
-"""Build of the extension. All metadata stands in pyproject.toml; the C side is described in csrc/ffi_build.py."""
+"""Build of the extension. All metadata stands in pyproject.toml; the C side is described in csrc/ffi_build.py.
 
+Two variables of the environment turn a build on another system into one for Windows (see docs/windows.md):
+MDC_TARGET=win_amd64, and MDC_WINDOWS_PYTHON, the folder of a Windows CPython, of which include/ and libs/ are read.
+MDC_TARGET_CC names the compiler if it is not x86_64-w64-mingw32-gcc.
+"""
+
+import os
+import shlex
+import sys
 import sysconfig
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_ext import build_ext
 
 # The public headers are part of the package (minidump_cffi.get_include), but have one home: csrc/api.
 root = Path(__file__).resolve().parent
@@ -19,8 +28,63 @@ for name, text in headers.items():
 
 # On a free-threaded build cffi switches the limited API off by itself, and the tag must not promise it.
 free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+target = os.environ.get("MDC_TARGET", "")
+
+
+class NativeBuild(build_ext):
+    """What only the compiler that was found can tell."""
+
+    def build_extensions(self) -> None:
+        """MSVC has C11's atomics only behind a switch."""
+        if self.compiler.compiler_type == "msvc":
+            for extension in self.extensions:
+                extension.extra_compile_args += ["/std:c11", "/experimental:c11atomics"]
+        super().build_extensions()
+
+
+class WindowsBuild(build_ext):
+    """Compiles with mingw-w64 for a Windows CPython. Nothing of the Python that runs this gets in."""
+
+    def finalize_options(self) -> None:
+        """Headers and import library are those of the Windows CPython."""
+        super().finalize_options()
+        python = Path(os.environ.get("MDC_WINDOWS_PYTHON", ""))
+        if not (python / "include" / "Python.h").is_file() or not (python / "libs" / "python3.lib").is_file():
+            raise SystemExit("MDC_WINDOWS_PYTHON: no folder of a Windows CPython (include/Python.h, libs/python3.lib)")
+        self.include_dirs = [str(python / "include")]
+        self.library_dirs = [str(python / "libs")]
+        self.libraries = ["python3"]
+
+    def build_extensions(self) -> None:
+        """The same input gives the same bytes: no time stamp, no symbols."""
+        cc = shlex.split(os.environ.get("MDC_TARGET_CC", "x86_64-w64-mingw32-gcc"))
+        link = ["-shared", "-static-libgcc", "-s", "-Wl,--no-insert-timestamp"]
+        self.compiler.set_executables(
+            compiler=cc, compiler_so=cc, linker_so=[*cc, *link], linker_exe=cc, preprocessor=[*cc, "-E"]
+        )
+        super().build_extensions()
+
+    def get_libraries(self, extension: object) -> list[str]:
+        """Not the library of the Python that runs this."""
+        return list(extension.libraries)
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Of what the limited API covers, one file serves every version."""
+        return str(Path(*fullname.split("."))) + ".pyd"
+
+
+if target not in ("", "win_amd64"):
+    raise SystemExit(f"MDC_TARGET: {target} is not known; there is win_amd64")
+if target and (free_threaded or sys.platform == "win32"):
+    raise SystemExit("MDC_TARGET is for another system than Windows, and for a Python with a GIL")
+
+options = {} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp311"}}
+if target:
+    options["bdist_wheel"]["plat_name"] = target
+    options["build"] = {"build_base": f"build/{target}"}  # objects of two systems do not go together
 
 setup(
     cffi_modules=["csrc/ffi_build.py:ffibuilder"],
-    options={} if free_threaded else {"bdist_wheel": {"py_limited_api": "cp311"}},
+    cmdclass={"build_ext": WindowsBuild if target else NativeBuild},
+    options=options,
 )

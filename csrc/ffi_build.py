@@ -11,6 +11,10 @@ from pathlib import Path
 
 from cffi import FFI
 
+# The system that is built for: setup.py tells how to name another one.
+windows = (os.environ.get("MDC_TARGET") or sys.platform).startswith("win")
+mingw = windows and sys.platform != "win32"
+
 HEADERS = [
     "csrc/api/minidump_protocol.h",
     "csrc/api/error.h",
@@ -24,9 +28,13 @@ HEADERS = [
     "csrc/callback/record.h",
     "csrc/callback/replay.h",
     "csrc/source/fake.h",
-    "csrc/linux/access.h",
+    *([] if windows else ["csrc/linux/access.h"]),
     "csrc/bind/job.h",
 ]
+
+POSIX = [("_GNU_SOURCE", "1")]
+# Windows 7 and later; mingw's printf knows %zu only if it is its own.
+WINDOWS = [("_WIN32_WINNT", "0x0601"), ("__USE_MINGW_ANSI_STDIO", "1")]
 
 # Hooks are entered here from C: see minidump_cffi/callback.py.
 HOOKS = """
@@ -38,16 +46,19 @@ declarations = runpy.run_path(str(root / "minidump_cffi" / "_cdef.py"))["declara
 failpoints = os.environ.get("MDC_FAILPOINTS") == "1"
 
 
+def belongs(source: Path) -> bool:
+    """True for a file that is compiled for this system: rooms, and names that end in _posix or _windows."""
+    absent, suffix = ("linux", "_posix") if windows else ("windows", "_windows")
+    return source.parent.name != absent and not source.stem.endswith(suffix)
+
+
 def sources() -> list[str]:
-    """Every C file of the rooms that belong to this system."""
-    absent = {"linux"} if sys.platform == "win32" else {"windows"}
-    return sorted(
-        path.relative_to(root).as_posix() for path in root.glob("csrc/*/*.c") if path.parent.name not in absent
-    )
+    """Every C file that belongs to this system."""
+    return sorted(path.relative_to(root).as_posix() for path in root.glob("csrc/*/*.c") if belongs(path))
 
 
 ffibuilder = FFI()
-ffibuilder.cdef("\n".join(declarations(root / header) for header in HEADERS) + HOOKS)
+ffibuilder.cdef("\n".join(declarations(root / header, windows) for header in HEADERS) + HOOKS)
 if failpoints:
     ffibuilder.cdef("void mdc_failpoint_set(const char *spec);")
 ffibuilder.set_source(
@@ -56,9 +67,9 @@ ffibuilder.set_source(
     sources=sources(),
     include_dirs=["csrc"],
     depends=sorted(path.relative_to(root).as_posix() for path in root.glob("csrc/*/*.h")),
-    define_macros=[("_GNU_SOURCE", "1"), *([("MDC_FAILPOINTS", "1")] if failpoints else [])],
-    extra_compile_args=[] if sys.platform == "win32" else ["-O2", "-fvisibility=hidden"],
-    libraries=[] if sys.platform == "win32" else ["pthread"],
+    define_macros=[*(WINDOWS if windows else POSIX), *([("MDC_FAILPOINTS", "1")] if failpoints else [])],
+    extra_compile_args=["-std=c11", "-O2"] if mingw else [] if windows else ["-O2", "-fvisibility=hidden"],
+    libraries=[] if windows else ["pthread"],
 )
 
 if __name__ == "__main__":
