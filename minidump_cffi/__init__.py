@@ -12,6 +12,7 @@ from ._native import ffi
 from .building import ffibuilder, get_include
 from .callback import Callback, Counters, IoHandler
 from .dumping import EngineOptions, Progress, plan_dump, write_dump
+from .engines import ExceptionInfo, UserStream
 from .enums import (
     Access,
     CallbackType,
@@ -101,6 +102,7 @@ __all__ = [
     "DumpType",
     "DumpWarning",
     "EngineOptions",
+    "ExceptionInfo",
     "Extensions",
     "Extent",
     "ExtentFlags",
@@ -155,6 +157,7 @@ __all__ = [
     "ThreadInput",
     "ThreadRule",
     "ThreadWrite",
+    "UserStream",
     "VmReadInput",
     "exclude",
     "exclude_ranges",

@@ -49,6 +49,7 @@ def report_of(
         rules=tuple(rules),
         redaction=redaction,
         notes=request.notes,
+        engine=request.backend.name,
         recording=None if recorder is None else recording_of(recorder, "minidump_cffi"),
         **raw._asdict(),
     )

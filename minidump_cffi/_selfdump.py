@@ -1,17 +1,16 @@
 """Dumps of our own process: a fresh process is started for them, and this module is what both sides run.
 
 A process cannot stop and trace itself, and a forked copy of a threaded Python is not fit to run Python. The output is
-opened here and handed over as a descriptor; the request and the answer are pickles on pipes. When the request pipe
-closes, because we want to cancel or are gone, the other side ends the dump.
+opened here and handed over as a descriptor or HANDLE; the request and the answer are pickles on pipes. When the request
+pipe closes, because we want to cancel or are gone, the other side ends the dump.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import dataclasses
 import os
 import pickle
-import select
 import struct
 import subprocess
 import sys
@@ -26,8 +25,15 @@ from .enums import Phase
 from .errors import Cancelled, DeadlineExceeded, DumpError, TargetError
 from .foreign import Callee
 
+if sys.platform == "win32":
+    from . import _pipes_windows as _pipes
+else:
+    from . import _pipes_posix as _pipes
+
 if TYPE_CHECKING:
     from .dumping import Progress, _Request, _Timer
+    from .engines import ExceptionInfo
+    from .filters import Filter
     from .report import DumpReport
 
 _HEADER = struct.Struct("=cQ")
@@ -65,43 +71,20 @@ def run(
     filter = callback.filter if callback is not None else request.filter
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
-    left = timer.left()
-    # Above the standard descriptors, which are pipes on the other side.
-    fd = None if sink.fd is None else fcntl.fcntl(sink.fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    question = pickle.dumps(
-        {
-            "pid": os.getpid(),
-            "start_time": targets.start_time(os.getpid()) or 0,
-            "fd": fd,
-            "type": request.type,
-            "filter": filter,
-            "deadline": left,
-            "max_stop": request.max_stop,
-            "stop_timeout": request.stop_timeout,
-            "untouched": request.untouched,
-            "dontdump": request.dontdump,
-            "fsync": request.fsync,
-            "strict": request.strict,
-            "options": request.options,
-            "plan_only": request.plan_only,
-            # The other side has a callback of its own: what ours would have recorded comes back in the report.
-            "record": request.record or getattr(request.callback, "_recorder", None) is not None,
-            "progress": progress is not None,
-        }
-    )
+    exception = request.exception
+    if exception is not None and not exception.client_pointers:
+        exception = dataclasses.replace(exception, client_pointers=True)  # an address in us is one in the target
     package = Path(__file__).resolve().parent
     with tempfile.TemporaryFile() as errors:
-        try:
+        with _pipes.handed_over(sink.fd) as (output, options):
+            question = _question(request, filter, exception, timer, output, progress is not None)
             process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                pass_fds=() if fd is None else (fd,),
+                **options,
             )
-        finally:
-            if fd is not None:
-                os.close(fd)
         assert process.stdin is not None and process.stdout is not None
         try:
             with _ptracer(process.pid):
@@ -146,6 +129,41 @@ def run(
                 process.stdout.close()
 
 
+def _question(
+    request: _Request,
+    filter: Filter | None,
+    exception: ExceptionInfo | None,
+    timer: _Timer,
+    output: int | None,
+    progress: bool,
+) -> bytes:
+    """What the other side has to know."""
+    return pickle.dumps(
+        {
+            "pid": os.getpid(),
+            "start_time": targets.start_time(os.getpid()) or 0,
+            "output": output,
+            "type": request.type,
+            "filter": filter,
+            "deadline": timer.left(),
+            "max_stop": request.max_stop,
+            "stop_timeout": request.stop_timeout,
+            "untouched": request.untouched,
+            "dontdump": request.dontdump,
+            "fsync": request.fsync,
+            "strict": request.strict,
+            "options": request.options,
+            "plan_only": request.plan_only,
+            # The other side has a callback of its own: what ours would have recorded comes back in the report.
+            "record": request.record or getattr(request.callback, "_recorder", None) is not None,
+            "progress": progress,
+            "backend": request.backend,
+            "exception": exception,
+            "user_streams": request.user_streams,
+        }
+    )
+
+
 def _end(process: subprocess.Popen[bytes], grace: float) -> None:
     """Wait for the other side to end, and end it if it does not: the kernel detaches a dead tracer from us."""
     try:
@@ -163,13 +181,6 @@ def _kill(process: subprocess.Popen[bytes], grace: float) -> None:
         process.wait(grace)
 
 
-def _ready(fd: int, event: int, seconds: float) -> bool:
-    """Whether the descriptor can be read or written within so many seconds."""
-    waiter = select.poll()  # select() knows no descriptors above 1023
-    waiter.register(fd, event)
-    return bool(waiter.poll(seconds * 1000))
-
-
 class _Reader:
     """Messages from the other side, as they come."""
 
@@ -180,8 +191,8 @@ class _Reader:
 
     def messages(self, seconds: float) -> list[tuple[bytes, Any]]:
         """What has come; waits at most this long."""
-        if _ready(self.fd, select.POLLIN, seconds):
-            data = os.read(self.fd, 1 << 20)
+        data = _pipes.read(self.fd, seconds)
+        if data is not None:
             self.closed = not data
             self._bytes += data
         found = []
@@ -222,7 +233,6 @@ def main() -> None:
         answer: tuple[bytes, Any] = (b"r", _dump(question))
     except BaseException as error:
         answer = (b"e", _portable(error))
-    os.set_blocking(1, True)
     _send(*answer)
 
 
@@ -243,20 +253,19 @@ def _dump(question: dict[str, Any]) -> DumpReport:
         question["options"],
         question["plan_only"],
         record=question["record"],
+        backend=question["backend"],
+        exception=question["exception"],
+        user_streams=question["user_streams"],
     )
     sink = sinks.Sink()
-    sink.fd = question["fd"]
+    sink.fd = _pipes.taken_over(question["output"])
 
     def abandoned() -> bool:
-        # Nothing more is ever sent: what can be read is the end of the pipe.
-        return _ready(0, select.POLLIN, 0)
+        return _pipes.is_closed(0)
 
     def progress(state: Progress) -> None:
-        # The reader stands while it is dumped: news it has no room for is dropped.
-        os.set_blocking(1, False)
-        with contextlib.suppress(BlockingIOError):
-            if _ready(1, select.POLLOUT, 0):
-                _send(b"p", state)
+        # The reader stands while it is dumped: there may be no room.
+        _pipes.write_if_room(1, _message(b"p", state))
 
     target = targets.Target(pid=question["pid"], start_time=question["start_time"])
     timer = dumping._Timer(question["deadline"], abandoned)
@@ -272,9 +281,13 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-def _send(kind: bytes, body: object) -> None:
+def _message(kind: bytes, body: object) -> bytes:
     data = pickle.dumps(body)
-    data = _HEADER.pack(kind, len(data)) + data
+    return _HEADER.pack(kind, len(data)) + data
+
+
+def _send(kind: bytes, body: object) -> None:
+    data = _message(kind, body)
     while data:
         data = data[os.write(1, data) :]
 

@@ -11,13 +11,14 @@ import dataclasses
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-from . import _bridge, _bridge_replay, sinks, targets
+from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
 from ._outcome import report_of
 from .callback import Callback, record_limit
-from .enums import CallbackType, DumpType, Phase
+from .engines import Backend, Engine, ExceptionInfo, UserStream, check_streams, choose
+from .enums import CallbackType, DumpType, Phase, Stream
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter
 from .foreign import AnyCallback, Callee, Watch, resolve
@@ -35,14 +36,8 @@ GRACE = 5.0
 
 _UNTOUCHED = {"auto": 0, "hole": 1, "omit": 2}
 _DONTDUMP = {"honour": 0, "ask": 1, "ignore": 2}
+_NATIVE = Backend()
 _ALL_TYPES = 0x07FFFFFF
-_HONOURED = (
-    DumpType.WITH_FULL_MEMORY
-    | DumpType.WITH_FULL_MEMORY_INFO
-    | DumpType.WITH_THREAD_INFO
-    | DumpType.IGNORE_INACCESSIBLE_MEMORY
-    | DumpType.WITH_AVX_XSTATE_CONTEXT
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +125,11 @@ def write_dump(
     strict: bool = False,
     record: bool | int = False,
     options: EngineOptions | None = None,
+    engine: Engine = "auto",
+    snapshot: bool = False,
+    dbghelp: str | os.PathLike[str] | None = None,
+    exception: ExceptionInfo | None = None,
+    user_streams: Sequence[UserStream] = (),
 ) -> DumpReport:
     """Write a minidump of a live process.
 
@@ -139,15 +139,16 @@ def write_dump(
     Parameters
     ----------
     process
-        A pid (a bare int is always a pid), `PidFd`, a `subprocess.Popen`, a ``psutil.Process``, or anything with a
-        ``pid``. Our own process is dumped by a fresh one that is started for it.
+        A pid (a bare int is always a pid), `PidFd`, `Handle`, a `subprocess.Popen`, a ``psutil.Process``, or anything
+        with a ``pid``. Our own process is dumped by a fresh one that is started for it.
     file
         A path: a new or regular file is written beside and put in place when complete, with mode 0600; a symbolic link
         is followed; FIFOs and devices are opened. Or a descriptor. Or anything with ``write()`` that takes bytes. None
         if `callback` takes the bytes.
     type
-        What the dump holds. This engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds nothing:
-        MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY and WITH_AVX_XSTATE_CONTEXT.
+        What the dump holds. The native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds
+        nothing: MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY and
+        WITH_AVX_XSTATE_CONTEXT. dbghelp gets all bits as they are.
     filter
         What goes into it; None keeps everything.
     callback
@@ -174,12 +175,23 @@ def write_dump(
     fsync
         Flush file and directory to the disk before the dump counts as written.
     strict
-        What this engine cannot honour is an error instead of a note in the report.
+        What the engine cannot honour is an error, before anything is written, instead of a note in the report.
     record
         Keep what the engine asked and what was answered in `DumpReport.recording`: True, or the most bytes it may take
         (True is 256 MiB). Each call then takes a lock and may allocate, while the target stands.
     options
-        Limits of the engine.
+        Limits of the native engine.
+    engine
+        "native", the engine of this package; "dbghelp", MiniDumpWriteDump of Windows; "auto": dbghelp on Windows,
+        native elsewhere. docs/windows.md says what each honours.
+    snapshot
+        With dbghelp: dump a snapshot of the process (PssCaptureSnapshot), which runs on meanwhile.
+    dbghelp
+        Path of another dbghelp.dll than that of the system.
+    exception
+        Why the dump is taken; for targets that are Windows processes.
+    user_streams
+        Streams that go into the dump as they are.
 
     Returns
     -------
@@ -211,6 +223,10 @@ def write_dump(
     -----
     Blocking, with the GIL released. In asyncio: ``await asyncio.to_thread(write_dump, pid, "app.dmp")``.
 
+    dbghelp is single-threaded: dumps with it wait for each other in this process, and the deadline counts while they
+    wait. Cancel and deadline reach it as answers to its Cancel callbacks, so it decides when it asks; a call that has
+    not come back some seconds after the deadline is left behind, and the process it dumps may stand until it does.
+
     Examples
     --------
     >>> import subprocess, sys
@@ -222,7 +238,8 @@ def write_dump(
     """
     request = _Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
-        record=record,
+        record=record, backend=choose(engine, snapshot=snapshot, dbghelp=dbghelp), exception=exception,
+        user_streams=tuple(user_streams),
     )  # fmt: skip
     return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
 
@@ -242,10 +259,13 @@ def plan_dump(
     strict: bool = False,
     record: bool | int = False,
     options: EngineOptions | None = None,
+    engine: Engine = "auto",
 ) -> DumpPlan:
     """Say what `write_dump` would write, per region and per rule, without reading memory or writing anything.
 
     The target is stopped for the registers of its threads only. Parameters and exceptions are those of `write_dump`.
+    The plan is that of the native engine, on Windows too: dbghelp cannot say beforehand what it would write, and
+    ``engine="dbghelp"`` is an error.
 
     Returns
     -------
@@ -254,7 +274,7 @@ def plan_dump(
     """
     request = _Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
-        record=record,
+        record=record, backend=choose(engine, plan_only=True),
     )  # fmt: skip
     target = targets.resolve(process)
     report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
@@ -345,9 +365,13 @@ class _Request:
     notes: tuple[str, ...] = ()
     io: Any = None
     record: bool | int = False
+    backend: Backend = _NATIVE
+    exception: ExceptionInfo | None = None
+    user_streams: tuple[UserStream, ...] = ()
 
     def __post_init__(self) -> None:
         record_limit(self.record)
+        max_stop = self.max_stop  # as the caller gave it
         if self.filter is not None and not isinstance(self.filter, Filter):
             raise TypeError(f"filter must be a Filter, not {self.filter!r}")
         if self.callback is not None:
@@ -375,12 +399,21 @@ class _Request:
         for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        unknown = self.type & ~_HONOURED
-        if unknown:
-            names = ", ".join(member.name or "" for member in unknown)
-            self.notes = (f"not known to the Linux engine, without effect: {names}",)
-            if self.strict:
-                raise DumpError(f"strict: the dump type asks for what the Linux engine does not know: {names}")
+        if self.exception is not None and not isinstance(self.exception, ExceptionInfo):
+            raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
+        self.user_streams = check_streams(self.user_streams)
+        filter = self.filter if self.callback is None else getattr(self.callback, "filter", None)
+        self.notes = self.backend.limits(
+            type=self.type,
+            untouched=self.untouched != "auto",
+            dontdump=self.dontdump != "honour",
+            max_stop=max_stop is not None,
+            stop_timeout=self.stop_timeout is not None,
+            options=self.options is not None and self.options != EngineOptions(),
+            streams=Stream(0) if filter is None else filter.streams_exclude,
+        )
+        if self.strict and self.notes:
+            raise DumpError(f"strict: {'; '.join(self.notes)}")
 
     def take_io(self, sink: sinks.Sink, file: object) -> None:
         """Pair an output that is written by callbacks with the callback."""
@@ -393,7 +426,7 @@ class _Request:
         if file is None and not takes:
             raise ValueError("file is None, and no callback takes the bytes")
 
-    def engine(self, filter: Filter | None) -> dict[str, Any]:
+    def engine_options(self, filter: Filter | None) -> dict[str, Any]:
         """Members of mdc_engine_options."""
         values = dataclasses.asdict(self.options or EngineOptions())
         values.update(
@@ -405,6 +438,14 @@ class _Request:
             omit_streams=0 if filter is None else int(filter.streams_exclude),
         )
         return values
+
+    def parts(self) -> tuple[_bridge_options.Fill, ...]:
+        """What of a job's specification points at memory."""
+        return (
+            _bridge_options.user_streams(self.user_streams),
+            _bridge_options.exception(self.exception),
+            _bridge_options.dbghelp(self.backend),
+        )
 
 
 def _run(
@@ -436,7 +477,7 @@ def _run(
         hooks.take_error()
     recorder = _recorder(request, callback)
 
-    engine = request.engine(filter)
+    engine = request.engine_options(filter)
     options = _job_options(request, target, sink, timer)
     using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
     job: _bridge.Job | None = None
@@ -445,21 +486,23 @@ def _run(
         if callee is None:
             assert isinstance(callback, Callback)
             with callback._closing:  # nobody frees it before the job has it
-                job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake)
+                job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake, fill=request.parts())
                 job.start()
         else:
             if callee.python is not None:
                 using.enter_context(callee.python.in_use(extensions=callee.extensions))
             engine["extensions"] = int(callee.extensions)
             routine, keep = (callee.routine, callee.param), (callee.keep, using)
-            job = _bridge.Job(None, engine, options, routine=routine, keep=keep, recorder=recorder, fake=fake)
+            job = _bridge.Job(
+                None, engine, options, routine=routine, keep=keep, recorder=recorder, fake=fake, fill=request.parts()
+            )
             job.start()
         watch = None if callee is None or request.max_stop is None else Watch(job, request.max_stop)
         ended = _wait(job, timer, progress, watch)
         given_up = not ended
         error = None if hooks is None else hooks.take_error()
         if error is None and not ended:
-            error = _left_behind(job, timer, timer.cancelled, callee)
+            error = _left_behind(job, timer, timer.cancelled, callee, request.backend)
         error = error or job.error()
         if error is None and callee is not None and callee.python is not None:
             callee.python.raise_error()
@@ -513,9 +556,9 @@ def _job_options(request: _Request, target: targets.Target | None, sink: sinks.S
         "stop_timeout_ns": int((request.stop_timeout or 0) * 1e9),
     }
     if target is not None:
-        values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time)
+        values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)
     if sink.fd is not None:
-        values.update(sink=_bridge.SINK_FD, fd=sink.fd)
+        values.update(sink=_bridge.SINK_FD, fd=sinks.native(sink.fd))
     return values
 
 
@@ -558,7 +601,9 @@ def _settle(job: _bridge.Job) -> bool:
             continue
 
 
-def _left_behind(job: _bridge.Job, timer: _Timer, cancelled: bool, callee: Callee | None) -> DumpError:
+def _left_behind(
+    job: _bridge.Job, timer: _Timer, cancelled: bool, callee: Callee | None, backend: Backend
+) -> DumpError:
     """Why a job is given up that does not end."""
     state = job.progress()
     phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
@@ -567,6 +612,10 @@ def _left_behind(job: _bridge.Job, timer: _Timer, cancelled: bool, callee: Calle
         inside = CallbackType(number)
         who = f"{callee.name} does not come back from {inside.name} ({int(inside)}): it"
     where = f"{who} hangs; the target runs on, and the dump was left behind"
+    if not backend.own:  # it alone can resume the threads that it suspended
+        where = (
+            f"{backend.title} or {who} hangs; the dump was left behind, and the target may stand until it comes back"
+        )
     if cancelled:
         return Cancelled(f"the dump was cancelled, and {where}", phase=phase, hresult=0x800704C7, callback_type=inside)
     left = timer.left()

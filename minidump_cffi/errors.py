@@ -1,7 +1,8 @@
 """The exception tree.
 
 Everything that can go wrong with a dump is a `DumpError`. Where the operating system refused something, the exception
-is an `OSError` too and carries its ``errno``, so that code written for `OSError` keeps working.
+is an `OSError` too and carries its ``errno``, so that code written for `OSError` keeps working. On Windows all of them
+carry the Windows error as ``winerror`` too.
 
 ::
 
@@ -46,6 +47,11 @@ __all__ = [
 ]
 
 
+def errno_of(winerror: int) -> int | None:
+    """The errno that Python gives a Windows error; None where there is none, and on other systems."""
+    return OSError(0, "", None, winerror).errno or None
+
+
 class DumpError(Exception):
     """Base of all errors of this package.
 
@@ -66,6 +72,8 @@ class DumpError(Exception):
         In the target.
     hresult : int or None
         What a caller of MiniDumpWriteDump would see, unsigned.
+    winerror : int or None
+        The Windows error, if Windows refused something.
     callback_type : CallbackType or None
         The callback whose answer was wrong.
     index : int or None
@@ -73,6 +81,8 @@ class DumpError(Exception):
     hint : str or None
         What would make it work, when that is known.
     """
+
+    winerror: Any  # OSError has one of its own, on Windows only
 
     def __init__(
         self,
@@ -86,6 +96,7 @@ class DumpError(Exception):
         index: int | None = None,
         hint: str | None = None,
         errno: int | None = None,
+        winerror: int | None = None,
         filename: str | bytes | None = None,
     ) -> None:
         super().__init__(message)
@@ -97,7 +108,8 @@ class DumpError(Exception):
         self.index = index
         self.hint = hint
         if isinstance(self, OSError):
-            _fill_members(self, errno, message, filename)
+            _fill_members(self, errno_of(winerror) if errno is None and winerror else errno, message, filename)
+        self.winerror = winerror  # of an OSError on Windows a C member, too
 
     @property
     def message(self) -> str:
@@ -115,7 +127,7 @@ class DumpError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         members = (self.errno, self.strerror, self.filename) if isinstance(self, OSError) else None
-        return _rebuild, (type(self), self.message, members, dict(self.__dict__))
+        return _rebuild, (type(self), self.message, members, {**self.__dict__, "winerror": self.winerror})
 
 
 def _fill_members(error: OSError, errno: int | None, strerror: str | None, filename: str | bytes | None) -> None:
@@ -128,6 +140,8 @@ def _fill_members(error: OSError, errno: int | None, strerror: str | None, filen
 
 def _rebuild(cls: type[DumpError], message: str, members: tuple[Any, ...] | None, state: dict[str, Any]) -> DumpError:
     error = cls(message)
+    state = dict(state)
+    error.winerror = state.pop("winerror", None)
     error.__dict__.update(state)
     if isinstance(error, OSError) and members is not None:
         _fill_members(error, *members)

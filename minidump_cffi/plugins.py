@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,17 @@ from .enums import PLAIN, Extensions, Phase
 from .errors import PluginError
 from .foreign import Callee, check_extensions
 
+if sys.platform == "win32":
+    from . import _pe as _libraries
+else:
+    from . import _elf as _libraries
+
 __all__ = ["PLUGIN_MAX_STOP", "Plugin"]
 
 PLUGIN_MAX_STOP = 30.0
 """Seconds the target may stand while a plug-in answers, unless the caller says otherwise."""
 
 SYMBOL = "MiniDumpCallbackRoutine"
-
-# elf(5): e_ident, e_type, e_machine.
-_HEADER = struct.Struct("=4sBBB9xHH")
-_ELF = b"\x7fELF"
-_ET_DYN = 3
-_MACHINES = {3: "x86", 40: "ARM", 62: "x86-64", 183: "AArch64", 243: "RISC-V", 8: "MIPS", 21: "PowerPC 64", 22: "s390"}
 
 
 class Plugin:
@@ -77,13 +76,13 @@ class Plugin:
         self.path = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 -- a link stays a link
         _check_header(self.path)
         try:
-            self._library = ctypes.CDLL(self.path, mode=os.RTLD_NOW | os.RTLD_LOCAL)
+            self._library = _libraries.load(self.path)
         except OSError as error:
             raise PluginError(
                 f"the plug-in {self.path} cannot be loaded: {error}", phase=Phase.OPEN, filename=self.path
             ) from None
         try:
-            function = self._library[SYMBOL]
+            function = _libraries.function(self._library, SYMBOL)
         except AttributeError:
             raise PluginError(
                 f"the plug-in {self.path} has no function {SYMBOL}: export it, with C linkage",
@@ -91,7 +90,7 @@ class Plugin:
                 filename=self.path,
             ) from None
         self.routine = ctypes.cast(function, ctypes.c_void_p).value or 0
-        if not _is_code(self.routine):
+        if not _libraries.is_code(self.routine):
             raise PluginError(f"the plug-in {self.path}: {SYMBOL} is no function", phase=Phase.OPEN, filename=self.path)
 
     def _callee(self) -> Callee:
@@ -122,45 +121,12 @@ def _check_header(path: str) -> None:
         if not Path(path).is_file():
             Path(path).stat()
             raise refuse("is no regular file", errno.EINVAL)
-        with open(path, "rb") as file:
-            head = file.read(_HEADER.size)
+        why = _libraries.fault(path)
     except ValueError as error:  # an embedded zero byte
         raise refuse(f"is no file: {error}", errno.EINVAL) from None
     except PluginError:
         raise
     except OSError as error:
         raise refuse(f"cannot be read: {error.strerror} (errno {error.errno})", error.errno) from None
-    if len(head) < _HEADER.size or not head.startswith(_ELF):
-        raise refuse("is no shared library: it does not begin as an ELF file", errno.ENOEXEC)
-    kind, machine = _kind(head)
-    with open("/proc/self/exe", "rb") as own:
-        wanted = _kind(own.read(_HEADER.size))[1]
-    if machine != wanted:
-        raise refuse(f"is for another machine: {_name(machine)}, and this Python is {_name(wanted)}", errno.ENOEXEC)
-    if kind != _ET_DYN:
-        raise refuse("is no shared library: link it with -shared", errno.ENOEXEC)
-
-
-def _kind(head: bytes) -> tuple[int, tuple[int, int, int]]:
-    """Type of the file; class, byte order and machine."""
-    _, bits, order, _, kind, machine = _HEADER.unpack(head)
-    if order == 2:  # of the other byte order
-        kind, machine = int.from_bytes(head[16:18], "big"), int.from_bytes(head[18:20], "big")
-    return kind, (bits, order, machine)
-
-
-def _name(machine: tuple[int, int, int]) -> str:
-    bits, order, number = machine
-    endian = "" if order == 1 else ", big endian"
-    return f"{_MACHINES.get(number, f'ELF machine {number}')} ({32 * bits} bits{endian})"
-
-
-def _is_code(address: int) -> bool:
-    """Whether the address lies in memory that can be executed."""
-    with open("/proc/self/maps", "rb") as maps:
-        for line in maps:
-            span, rights = line.split(maxsplit=2)[:2]
-            first, end = (int(part, 16) for part in span.split(b"-"))
-            if first <= address < end:
-                return b"x" in rights
-    return False
+    if why is not None:
+        raise refuse(why, errno.ENOEXEC)

@@ -225,6 +225,8 @@ class DumpReport:
         What the engine asked and what was answered, if that was asked for.
     redaction : Redaction or None
         What was overwritten; None if the filter does not redact, and in a plan.
+    engine : str
+        Who wrote it: "native" or "dbghelp".
     """
 
     _planned = False
@@ -244,6 +246,7 @@ class DumpReport:
         notes: tuple[str, ...] = (),
         recording: Recording | None = None,
         redaction: Redaction | None = None,
+        engine: str = "native",
     ) -> None:
         raw = {
             "regions": regions,
@@ -261,6 +264,7 @@ class DumpReport:
             "rules": rules,
             "recording": recording,
             "redaction": redaction,
+            "engine": engine,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "frozen": numbers["frozen_ns"] / 1e9,
@@ -298,6 +302,7 @@ class DumpReport:
     rules: tuple[RuleBytes, ...]
     recording: Recording | None
     redaction: Redaction | None
+    engine: str
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
     _calls: tuple[int, ...]
@@ -317,6 +322,7 @@ class DumpReport:
             "notes": self._notes,
             "recording": self.recording,
             "redaction": self.redaction,
+            "engine": self.engine,
             **self._raw,
         }
         return _restore, (self.__class__, state)
@@ -330,11 +336,21 @@ class DumpReport:
             notes=(*self._notes, note),
             recording=self.recording,
             redaction=self.redaction,
+            engine=self.engine,
             **self._raw,
         )
 
     def _key(self) -> tuple[Any, ...]:
-        return self._numbers, self._calls, self._raw, self.rules, self._notes, self.recording, self.redaction
+        return (
+            self._numbers,
+            self._calls,
+            self._raw,
+            self.rules,
+            self._notes,
+            self.recording,
+            self.redaction,
+            self.engine,
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DumpReport) or other.__class__ is not self.__class__:
@@ -448,6 +464,7 @@ class DumpReport:
         """
         return {
             "pid": self.pid,
+            "engine": self.engine,
             "type": _flags(self.type) or ["normal"],
             "planned": self.planned,
             "complete": self.complete,

@@ -1,21 +1,17 @@
-"""Which process is dumped: pids, pidfds, Popen and psutil objects; and whether it is our own consumer."""
-
-# ruff: noqa: PTH115, PTH116, PTH208 -- thousands of links of /proc are looked at while somebody waits
+"""Which process is dumped: pids, pidfds, handles, Popen and psutil objects. What the system knows is in `_system`."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from . import _system
+from ._system import check_consumer, start_time
 from .errors import TargetError, TargetGone
 
-__all__ = ["Handle", "PidFd", "Process", "Target", "resolve"]
+__all__ = ["Handle", "PidFd", "Process", "Target", "check_consumer", "resolve", "start_time"]
 
 
 @runtime_checkable
@@ -29,14 +25,21 @@ class HasPid(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PidFd:
-    """A process by pidfd (`os.pidfd_open`): its pid cannot be used again meanwhile. Stays the caller's to close."""
+    """A process by pidfd (`os.pidfd_open`), on Linux: its pid cannot be used again meanwhile.
+
+    Stays the caller's to close.
+    """
 
     fd: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Handle:
-    """A process by HANDLE, on Windows."""
+    """A process by HANDLE, on Windows: its pid cannot be used again meanwhile. Stays the caller's to close.
+
+    The handle needs PROCESS_QUERY_INFORMATION and PROCESS_VM_READ, for snapshots PROCESS_CREATE_PROCESS too; with
+    SYNCHRONIZE the end of the process is noticed.
+    """
 
     handle: int
 
@@ -56,12 +59,15 @@ class Target:
     pidfd : int
         A pidfd of the caller's, or -1.
     start_time : int
-        What field 22 of /proc/PID/stat has to say, or 0 if that is not known.
+        What field 22 of /proc/PID/stat has to say, on Windows the FILETIME of the creation; 0 if that is not known.
+    handle : int
+        A HANDLE of the caller's, or 0.
     """
 
     pid: int
     pidfd: int = -1
     start_time: int = 0
+    handle: int = 0
 
     @property
     def own(self) -> bool:
@@ -86,14 +92,12 @@ def resolve(process: Process) -> Target:
     if isinstance(process, int):
         return Target(pid=_checked(process))
     if isinstance(process, PidFd):
-        return Target(pid=_pid_of_fd(process.fd), pidfd=process.fd)
+        return Target(pid=_system.pid_of_fd(process.fd), pidfd=process.fd)
     if isinstance(process, Handle):
-        if os.name == "nt":
-            raise TargetError("dumping through dbghelp is not part of this version")
-        raise TargetError(
-            f"Handle({process.handle}) names a process on Windows only: on Linux give a pid or PidFd(fd)",
-            hint="give a pid or PidFd(fd)",
-        )
+        if isinstance(process.handle, bool) or not isinstance(process.handle, int):
+            raise TypeError(f"a handle is an int, not {process.handle!r}")
+        owner, handle = _system.open_handle(process.handle)
+        return Target(pid=owner, handle=handle)
     if not hasattr(process, "pid"):
         raise TypeError(f"process must be a pid, PidFd, Popen or psutil.Process, not {process!r}")
     pid = process.pid
@@ -103,7 +107,11 @@ def resolve(process: Process) -> Target:
         status = getattr(process, name, None)
         if status is not None:
             raise TargetGone(f"process {pid} has ended with status {status}", pid=pid, errno=errno.ESRCH)
-    return Target(pid=_checked(pid), start_time=_psutil_start(process, pid))
+    number = _checked(pid)
+    handle = _system.process_handle(process)
+    if handle:
+        _system.open_handle(handle)  # it may have ended, and nobody asked yet
+    return Target(pid=number, start_time=_psutil_start(process, number), handle=handle)
 
 
 def _checked(pid: object) -> int:
@@ -111,22 +119,6 @@ def _checked(pid: object) -> int:
         raise TypeError(f"a pid is an int, not {pid!r}")
     if not 0 < pid < 1 << 31:
         raise TargetGone(f"there is no process {pid}: a pid is a positive number", errno=errno.ESRCH)
-    return pid
-
-
-def _pid_of_fd(fd: int) -> int:
-    try:
-        text = Path(f"/proc/self/fdinfo/{fd}").read_text()
-    except OSError:
-        raise TargetError(f"PidFd({fd}): this descriptor is not open") from None
-    match = re.search(r"^Pid:\s*(-?\d+)$", text, re.MULTILINE)
-    if match is None:
-        raise TargetError(f"PidFd({fd}): this descriptor is no pidfd")
-    pid = int(match[1])
-    if pid == 0:
-        raise TargetError(f"PidFd({fd}): the process lives in a pid namespace that cannot be seen from here")
-    if pid < 0:
-        raise TargetGone(f"PidFd({fd}): the process has ended", errno=errno.ESRCH)
     return pid
 
 
@@ -141,173 +133,3 @@ def _psutil_start(process: Any, pid: int) -> int:
             f"process {pid} has ended, or its pid belongs to another process now", pid=pid, errno=errno.ESRCH
         )
     return start
-
-
-def start_time(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat, in clock ticks since boot; None if there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    # The name in parentheses may hold spaces and parentheses itself.
-    return int(text.rpartition(b")")[2].split()[19])
-
-
-# ------------------------------------------------------------------------------------------------- our own consumer
-
-
-def check_consumer(pid: int, fd: int) -> None:
-    """Refuse an output that the target itself has to read: it would wait for us while we wait for it.
-
-    Parameters
-    ----------
-    pid
-        The target, which runs.
-    fd
-        The output.
-
-    Raises
-    ------
-    TargetError
-        The target holds the other end of the pipe, FIFO or socket, or serves the terminal behind it.
-    """
-    import stat
-
-    try:
-        about = os.fstat(fd)
-    except OSError:
-        return  # the sink will say what is wrong with it
-    own = pid == os.getpid()  # otherwise a reader among us is as good as another process
-    if stat.S_ISFIFO(about.st_mode):
-        what = "reads the pipe"
-        found = _reads_pipe(pid, about) and (own or not _reads_pipe(os.getpid(), about))
-    elif stat.S_ISSOCK(about.st_mode):
-        what = "holds the other end of the socket"
-        peers = _socket_peers(fd, about.st_ino)
-        found = bool(peers) and _holds_socket(pid, peers) and (own or not _holds_socket(os.getpid(), peers))
-    elif stat.S_ISCHR(about.st_mode) and os.major(about.st_rdev) == 136:  # UNIX98_PTY_SLAVE_MAJOR
-        what = "serves the terminal"
-        found = _serves_terminal(pid, os.minor(about.st_rdev))
-    else:
-        return
-    if found:
-        raise TargetError(
-            f"process {pid} {what} the dump would go to, and could not read while it is stopped: "
-            "write to a file, or through another process",
-            pid=pid,
-            hint="write to a file, or through another process",
-        )
-
-
-def _descriptors(pid: int) -> Iterator[tuple[str, str]]:
-    """(/proc path, link text) of the open descriptors of a process; none if we may not look."""
-    for base in (f"/proc/{pid}/fd", f"/proc/{pid}/task"):
-        with contextlib.suppress(OSError):
-            if base.endswith("/task"):
-                # The leader may be dead while other threads live; its table is gone then, theirs is not.
-                tid = next(name for name in os.listdir(base) if int(name) != pid)
-                base = f"{base}/{tid}/fd"
-            found = False
-            for name in os.listdir(base):
-                with contextlib.suppress(OSError):
-                    path = f"{base}/{name}"
-                    yield path, os.readlink(path)
-                    found = True
-            if found:
-                return
-
-
-def _reads_pipe(pid: int, about: os.stat_result) -> bool:
-    for path, link in _descriptors(pid):
-        if link.startswith(("socket:", "anon_inode:")):
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            other = os.stat(path)
-            if (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino) and _access(path) != os.O_WRONLY:
-                return True
-    return False
-
-
-def _access(path: str) -> int:
-    """Access mode of an open descriptor of any process."""
-    info = Path(path.replace("/fd/", "/fdinfo/")).read_text()
-    match = re.search(r"^flags:\s*(\d+)$", info, re.MULTILINE)
-    return int(match[1], 8) & os.O_ACCMODE if match else os.O_RDWR
-
-
-def _holds_socket(pid: int, inodes: set[int]) -> bool:
-    links = {f"socket:[{inode}]" for inode in inodes}
-    return any(link in links for _, link in _descriptors(pid))
-
-
-def _serves_terminal(pid: int, number: int) -> bool:
-    for path, link in _descriptors(pid):
-        if link.endswith("ptmx"):
-            with contextlib.suppress(OSError):
-                info = Path(path.replace("/fd/", "/fdinfo/")).read_text()
-                if re.search(rf"^tty-index:\s*{number}$", info, re.MULTILINE):
-                    return True
-    return False
-
-
-def _socket_peers(fd: int, inode: int) -> set[int]:
-    """Inodes of the sockets at the other end, as far as the kernel tells: Unix sockets, and TCP on this machine."""
-    import socket
-
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
-        if ours.family == socket.AF_UNIX:
-            return _unix_peer(inode)
-        if ours.family in (socket.AF_INET, socket.AF_INET6) and ours.type == socket.SOCK_STREAM:
-            return _tcp_peers(ours.getsockname()[1], ours.getpeername()[1], inode)
-    return set()
-
-
-def _unix_peer(inode: int) -> set[int]:
-    """Ask the kernel's sock_diag for the peer of a Unix socket (linux/unix_diag.h)."""
-    import socket
-    import struct
-
-    netlink_sock_diag, sock_diag_by_family, show_peer, attribute_peer = 4, 20, 4, 2
-    request = struct.pack(
-        "=IHHII BBHIIIII",
-        40,
-        sock_diag_by_family,
-        1,  # NLM_F_REQUEST
-        0,
-        0,
-        socket.AF_UNIX,
-        0,
-        0,
-        0xFFFFFFFF,  # any state
-        inode,
-        show_peer,
-        0xFFFFFFFF,  # no cookie
-        0xFFFFFFFF,
-    )
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, netlink_sock_diag) as diag:
-        diag.settimeout(1)
-        diag.sendto(request, (0, 0))
-        answer = diag.recv(4096)
-    length, kind = struct.unpack_from("=IH", answer)
-    if kind != sock_diag_by_family:
-        return set()
-    at = 16 + 16  # nlmsghdr, unix_diag_msg
-    while at + 4 <= min(length, len(answer)):
-        size, attribute = struct.unpack_from("=HH", answer, at)
-        if attribute == attribute_peer and size >= 8:
-            return {struct.unpack_from("=I", answer, at + 4)[0]}
-        at += max(4, (size + 3) & ~3)
-    return set()
-
-
-def _tcp_peers(our_port: int, peer_port: int, inode: int) -> set[int]:
-    """Sockets of this machine whose two ports are ours, turned round."""
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            for line in Path(table).read_text().splitlines()[1:]:
-                fields = line.split()
-                ports = [int(field.rpartition(":")[2], 16) for field in fields[1:3]]
-                if ports == [peer_port, our_port]:
-                    found.add(int(fields[9]))
-    return found - {inode, 0}

@@ -1,0 +1,66 @@
+"""Parts of a job's specification that point at memory: streams of the user, options of dbghelp.
+
+Each function fills in a part and returns what has to live as long as the job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._native import ffi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .engines import Backend, ExceptionInfo, UserStream
+
+    Fill = Callable[[Any], object]
+
+
+def user_streams(streams: Sequence[UserStream]) -> Fill:
+    """`mdc_engine_options.user_streams`."""
+
+    def fill(spec: Any) -> object:
+        if not streams:
+            return None
+        table = ffi.new("mdc_user_stream[]", len(streams))
+        kept: list[Any] = [table]
+        for entry, stream in zip(table, streams, strict=True):
+            data = ffi.from_buffer("uint8_t[]", stream.data)
+            kept.append(data)
+            entry.type, entry.data, entry.size = stream.type, ffi.cast("void *", data), len(stream.data)
+        spec.engine.user_streams, spec.engine.user_stream_count = table, len(streams)
+        return kept
+
+    return fill
+
+
+def exception(info: ExceptionInfo | None) -> Fill:
+    """`mdc_engine_options.exception`."""
+
+    def fill(spec: Any) -> object:
+        if info is not None:
+            found = spec.engine.exception
+            found.thread_id, found.pointers, found.client = info.thread_id, info.pointers, int(info.client_pointers)
+        return None
+
+    return fill
+
+
+def dbghelp(backend: Backend) -> Fill:
+    """`mdc_job_spec.dbghelp`."""
+
+    def fill(spec: Any) -> object:
+        if backend.own:
+            return None
+        options = ffi.new("mdc_dbghelp_options *")
+        options.snapshot = int(backend.snapshot)
+        kept: list[Any] = [options]
+        if backend.library is not None:
+            units = ffi.from_buffer("uint8_t[]", (backend.library + "\0").encode("utf-16-le", "surrogatepass"))
+            kept.append(units)
+            options.library = ffi.cast("uint16_t *", units)
+        spec.dbghelp = options
+        return kept
+
+    return fill

@@ -1,0 +1,47 @@
+"""What outputs of all kinds have in common, on all systems: the interface, and how a refusal is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from .enums import Phase
+from .errors import SinkError
+
+__all__ = ["Sink", "sink_error", "temporary_name"]
+
+
+class Sink:
+    """An output that is open. `fd` is the descriptor that is written, None if C writes through `io`.
+
+    Exactly one of `commit` and `discard` is called, when the dump has ended.
+    """
+
+    fd: int | None = None
+    io: Any = None
+
+    def commit(self, check: Callable[[], None]) -> None:
+        """The dump is complete: put it in its place. `check` raises if somebody wants to end."""
+
+    def discard(self) -> None:
+        """The dump failed: leave nothing behind. Never raises."""
+
+
+def sink_error(error: OSError, action: str, name: object, phase: Phase = Phase.OPEN) -> SinkError:
+    """Our error for a refusal of the system."""
+    text = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
+    winerror: int | None = getattr(error, "winerror", None)
+    number = f"errno {error.errno}" if winerror is None else f"Windows error {winerror}"
+    return SinkError(
+        f"cannot {action} {text}: {error.strerror or error} ({number})",
+        phase=phase,
+        errno=error.errno,
+        winerror=winerror,
+        filename=name if isinstance(name, (str, bytes)) else None,
+    )
+
+
+def temporary_name() -> str:
+    """A name that nobody has, for a file that gets its own later."""
+    return f".minidump-{os.urandom(8).hex()}.tmp"

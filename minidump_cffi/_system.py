@@ -1,0 +1,10 @@
+"""The one place that chooses what asks the system about processes: /proc, or Windows."""
+
+import sys
+
+if sys.platform == "win32":
+    from ._windows import check_consumer, open_handle, pid_of_fd, process_handle, start_time
+else:
+    from ._proc import check_consumer, open_handle, pid_of_fd, process_handle, start_time
+
+__all__ = ["check_consumer", "open_handle", "pid_of_fd", "process_handle", "start_time"]

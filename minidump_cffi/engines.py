@@ -1,0 +1,220 @@
+"""Which engine writes a dump, and what only some of them can do.
+
+There are two: the engine of this package (``"native"``), and Windows' own, MiniDumpWriteDump of dbghelp.dll
+(``"dbghelp"``), which decides most things by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from .enums import DumpType, Stream
+from .errors import DumpError
+
+__all__ = ["Backend", "Engine", "ExceptionInfo", "UserStream", "check_streams", "choose"]
+
+Engine: TypeAlias = Literal["auto", "native", "dbghelp"]
+"""What `write_dump` takes: "auto" is "dbghelp" on Windows and "native" elsewhere."""
+
+_NATIVE_TYPES = (
+    DumpType.WITH_FULL_MEMORY
+    | DumpType.WITH_FULL_MEMORY_INFO
+    | DumpType.WITH_THREAD_INFO
+    | DumpType.IGNORE_INACCESSIBLE_MEMORY
+    | DumpType.WITH_AVX_XSTATE_CONTEXT
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ExceptionInfo:
+    """Why a dump is taken: MINIDUMP_EXCEPTION_INFORMATION. For targets that are Windows processes.
+
+    Parameters
+    ----------
+    thread_id
+        The thread that had the exception.
+    pointers
+        Address of its EXCEPTION_POINTERS, as the handler of the exception was given it.
+    client_pointers
+        True if that is an address in the target, False if it is one in this process.
+
+    Examples
+    --------
+    >>> ExceptionInfo(thread_id=4242, pointers=0x14F2A0)
+    ExceptionInfo(thread_id=4242, pointers=1372832, client_pointers=True)
+    """
+
+    thread_id: int
+    pointers: int
+    client_pointers: bool = True
+
+    def __post_init__(self) -> None:
+        for name, bits in (("thread_id", 32), ("pointers", 64)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be a number, not {value!r}")
+            if not 0 < value < 1 << bits:
+                raise ValueError(f"{name} must be above 0 and fit into {bits} bits, not {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class UserStream:
+    """A stream that goes into the dump as it is: MINIDUMP_USER_STREAM.
+
+    Parameters
+    ----------
+    type
+        Its number: above 0xFFFF, as the numbers below are Microsoft's. (dbghelp also takes its comment streams, 10
+        and 11.)
+    data
+        Its bytes, below 4 GiB.
+
+    Examples
+    --------
+    >>> UserStream(type=0x10001, data=b"build 42").data
+    b'build 42'
+    """
+
+    type: int
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if isinstance(self.type, bool) or not isinstance(self.type, int):
+            raise TypeError(f"the type of a stream must be a number, not {self.type!r}")
+        if not 0 < self.type < 1 << 32:
+            raise ValueError(f"the type of a stream must be above 0 and fit into 32 bits, not {self.type}")
+        if isinstance(self.data, (str, int)):
+            raise TypeError(f"the data of a stream must be bytes, not {self.data!r}")
+        object.__setattr__(self, "data", bytes(self.data))
+        if len(self.data) >= 1 << 32:
+            raise ValueError(f"a stream has less than 4 GiB, and this one has {len(self.data)} bytes")
+
+
+def check_streams(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
+    """The streams, if they are some."""
+    found = tuple(streams)
+    for stream in found:
+        if not isinstance(stream, UserStream):
+            raise TypeError(f"user_streams must be UserStream objects, not {stream!r}")
+    return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Backend:
+    """The engine of one dump.
+
+    Attributes
+    ----------
+    name : str
+        "native" or "dbghelp".
+    snapshot : bool
+        Dump a snapshot of the target.
+    library : str or None
+        Path of another dbghelp.dll.
+    """
+
+    name: Literal["native", "dbghelp"] = "native"
+    snapshot: bool = False
+    library: str | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the engine of this package."""
+        return self.name == "native"
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return (
+            ("the native Windows engine" if sys.platform == "win32" else "the Linux engine") if self.own else "dbghelp"
+        )
+
+    def unknown(self, type: DumpType) -> DumpType:
+        """The bits of a dump type that have no effect with this engine."""
+        return DumpType(type & ~_NATIVE_TYPES) if self.own else DumpType(0)
+
+    def limits(
+        self,
+        *,
+        type: DumpType,
+        untouched: bool,
+        dontdump: bool,
+        max_stop: bool,
+        stop_timeout: bool,
+        options: bool,
+        streams: Stream,
+    ) -> tuple[str, ...]:
+        """What of a request this engine cannot honour, in words; the arguments say what was asked for."""
+        found = []
+        unknown = self.unknown(type)
+        if unknown:
+            names = ", ".join(member.name or "" for member in unknown)
+            found.append(f"not known to {self.title}, without effect: {names}")
+        if dontdump and sys.platform == "win32":
+            found.append("dontdump has no effect: Windows has no such mark")
+        if self.own:
+            return tuple(found)
+        if untouched:
+            found.append("untouched has no effect: dbghelp stores pages that were never touched")
+        if max_stop:
+            found.append("max_stop has no effect: dbghelp lets the threads run when it has finished; give a deadline")
+        if stop_timeout:
+            found.append("stop_timeout has no effect: dbghelp suspends the threads by itself")
+        if options:
+            found.append("options have no effect: they are limits of the native engine")
+        # The other streams come from /proc and are not in its dumps.
+        kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
+        if kept:
+            names = ", ".join((member.name or "").lower() for member in kept)
+            found.append(f"streams_exclude has no effect on what dbghelp decides by itself: {names}")
+        return tuple(found)
+
+
+def choose(
+    engine: str, *, snapshot: bool = False, dbghelp: str | os.PathLike[str] | None = None, plan_only: bool = False
+) -> Backend:
+    """The engine that was asked for.
+
+    Raises
+    ------
+    DumpError
+        It is not to be had here, or cannot do what was asked for.
+    ValueError
+        There is no such engine.
+    """
+    if engine not in ("auto", "native", "dbghelp"):
+        raise ValueError(f"engine must be one of auto, native, dbghelp, not {engine!r}")
+    windows = sys.platform == "win32"
+    name: Literal["native", "dbghelp"] = "native"
+    if engine == "dbghelp":
+        if plan_only:
+            raise DumpError(
+                'dbghelp cannot say beforehand what it would write: plan with engine="native"',
+                hint='engine="native"',
+            )
+        if not windows:
+            raise DumpError(
+                f'engine="dbghelp" is the engine of Windows, MiniDumpWriteDump, and this is {sys.platform}: '
+                'give engine="native", or nothing',
+                hint='engine="native"',
+            )
+        name = "dbghelp"
+    elif engine == "auto" and windows and not plan_only:
+        name = "dbghelp"
+    for wanted, what in ((bool(snapshot), "snapshot"), (dbghelp is not None, "dbghelp")):
+        if wanted and name == "native":
+            raise DumpError(
+                f"{what} is for the engine of Windows, MiniDumpWriteDump"
+                + ('; give engine="dbghelp"' if windows and not plan_only else ", which is not used here"),
+                hint='engine="dbghelp"' if windows and not plan_only else None,
+            )
+    if dbghelp is None:
+        return Backend(name=name, snapshot=bool(snapshot))
+    path = os.fspath(dbghelp)
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ValueError(f"dbghelp must be the path of a DLL, not {dbghelp!r}")
+    return Backend(name=name, snapshot=bool(snapshot), library=os.path.abspath(path))  # noqa: PTH100
