@@ -36,7 +36,9 @@ typedef struct mdc_region {
     uint32_t facts;   /* MDC_FACT_DELETED */
     uint32_t name_id; /* 0: no name; else 1.. into names() */
     uint32_t reserved;
-    uint64_t alloc_base; /* MINIDUMP_MEMORY_INFO.AllocationBase: the module's base for an image, else base */
+    uint64_t alloc_base;    /* MINIDUMP_MEMORY_INFO.AllocationBase: the module's base for an image, else base */
+    uint32_t alloc_protect; /* MINIDUMP_MEMORY_INFO.AllocationProtect; 0: as protect */
+    uint32_t reserved2;
     uint64_t valid_size; /* bytes from base that can be there at all; less than size behind the end of a file */
     uint64_t resident;   /* bytes, 0 if not known */
 } mdc_region;
@@ -59,6 +61,7 @@ typedef struct mdc_thread {
     uint64_t user_time;   /* 100 ns */
     uint64_t affinity;
     uint64_t start_address; /* 0 if not known */
+    void *handle;           /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
 } mdc_thread;
 
 typedef struct mdc_module {
@@ -81,20 +84,24 @@ typedef struct mdc_xstate_feature {
     uint32_t size;   /* bytes */
 } mdc_xstate_feature;
 
+enum { MDC_PLATFORM_WINDOWS = 2 }; /* VER_PLATFORM_WIN32_NT */
+
 /* What the system streams need. Strings are offsets into the name pool. */
 typedef struct mdc_system {
-    uint16_t architecture; /* PROCESSOR_ARCHITECTURE_AMD64 9 */
-    uint16_t level;        /* cpu family */
-    uint16_t revision;     /* model << 8 | stepping */
-    uint8_t processors;    /* capped at 255 */
-    uint8_t reserved;
+    uint16_t architecture;        /* PROCESSOR_ARCHITECTURE_AMD64 9 */
+    uint16_t level;               /* cpu family */
+    uint16_t revision;            /* model << 8 | stepping */
+    uint8_t processors;           /* capped at 255 */
+    uint8_t product_type;         /* of Windows: VER_NT_WORKSTATION 1, domain controller 2, server 3 */
     uint32_t major, minor, build; /* of the kernel: 6.18.44 */
-    uint32_t platform;            /* 0x8201 */
+    uint32_t platform;            /* 0x8201; MDC_PLATFORM_WINDOWS */
+    uint32_t suite_mask;          /* of Windows */
     uint32_t vendor[3];           /* CPUID vendor */
     uint32_t version_information;
     uint32_t feature_information;
-    mdc_name version;       /* uname line: sysname release version machine */
-    uint64_t create_time_s; /* of the process, seconds since 1970 */
+    uint64_t processor_features[2]; /* Windows, not on x86: bit i is IsProcessorFeaturePresent(i) */
+    mdc_name version;               /* uname line: sysname release version machine */
+    uint64_t create_time_s;         /* of the process, seconds since 1970 */
     uint32_t user_time_s, kernel_time_s;
     uint64_t xstate_mask; /* XCR0 components in the contexts, 0 if none */
     uint32_t xstate_size; /* bytes of the XSAVE area (standard format), 0 if none */
@@ -146,6 +153,7 @@ typedef struct mdc_lists {
     const mdc_system *system;
     uint64_t auxv_phdr; /* AT_PHDR of the target, for the link map; 0 if not known */
     uint32_t auxv_phnum;
+    uint64_t peb;      /* the PEB of a Windows process, 0 if not known */
     uint32_t warnings; /* MDC_WARN_NO_RESIDENCY */
 } mdc_lists;
 

@@ -1,0 +1,246 @@
+/* The live Windows process as a source (see win_live.h). */
+#include "win_live.h"
+
+#include <string.h>
+
+#include <windows.h>
+
+#include "../base/fail.h"
+#include "../base/vec.h"
+#include "win_holder.h"
+#include "win_memory.h"
+#include "win_modules.h"
+#include "win_names.h"
+#include "win_nt.h"
+#include "win_paths.h"
+#include "win_peb.h"
+#include "win_process.h"
+#include "win_regions.h"
+#include "win_system.h"
+#include "win_threads.h"
+
+typedef struct mdc_win_live {
+    mdc_source source;
+    mdc_win_live_options options;
+    mdc_monitor *monitor;
+    mdc_win_nt nt;
+    mdc_win_process process;
+    mdc_win_paths paths;
+    mdc_win_names names;
+    mdc_vec regions; /* mdc_region */
+    mdc_vec threads; /* mdc_thread */
+    mdc_vec modules; /* mdc_module */
+    mdc_system system;
+    mdc_lists lists;
+    mdc_win_holder *holder;
+    uint64_t peb;
+} mdc_win_live;
+
+static mdc_win_live *live_of(mdc_source *source) { return (mdc_win_live *)source; } /* source is its first member */
+
+/* Every error that leaves here carries the pid. */
+static mdc_status leave(const mdc_win_live *live, mdc_status status, mdc_error *err) {
+    if (status != MDC_OK && err->pid == 0) err->pid = live->source.pid;
+    return status;
+}
+
+static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
+    mdc_win_live *live = live_of(source);
+    if (live->holder != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    mdc_win_open how = {
+        .pid = live->options.pid, .process = live->options.process, .start_time = live->options.start_time};
+    mdc_status status = mdc_win_process_open(&live->process, &how, err);
+    if (status != MDC_OK) return leave(live, status, err);
+    source->pid = live->process.pid;
+    source->handle = live->process.handle;
+    live->nt = mdc_win_nt_load();
+    mdc_win_paths_init(&live->paths);
+    status = mdc_win_names_init(&live->names, err);
+    if (status == MDC_OK) {
+        live->holder = mdc_win_holder_new(&live->process, live->options.max_stop_ns, live->monitor, err);
+        if (live->holder == NULL) status = err->code;
+    }
+    return leave(live, status, err);
+}
+
+/* The one that has lived longest is the main thread. */
+static void main_first(mdc_vec *threads) {
+    mdc_thread *all = threads->data;
+    size_t oldest = 0;
+    for (size_t i = 1; i < threads->count; i++)
+        if (all[i].create_time != 0 && all[i].create_time < all[oldest].create_time) oldest = i;
+    if (oldest == 0) return;
+    mdc_thread first = all[oldest];
+    memmove(all + 1, all, oldest * sizeof *all);
+    all[0] = first;
+}
+
+static mdc_status list_threads(mdc_win_live *live, mdc_error *err) {
+    size_t count;
+    const mdc_win_held *held = mdc_win_holder_threads(live->holder, &count);
+    uint32_t priority_class = GetPriorityClass(live->process.handle);
+    mdc_status status = mdc_vec_reserve(&live->threads, count, err);
+    for (size_t i = 0; status == MDC_OK && i < count; i++) {
+        mdc_thread thread = {.tid = held[i].tid,
+                             .flags = held[i].flags,
+                             .stack_pointer = held[i].context->stack_pointer,
+                             .instruction_pointer = held[i].context->instruction_pointer,
+                             .context = held[i].context->bytes,
+                             .context_size = sizeof held[i].context->bytes,
+                             .priority_class = priority_class,
+                             .suspend_count = held[i].suspend_count,
+                             .handle = held[i].handle};
+        if (held[i].handle != NULL)
+            status = mdc_win_thread_describe(&thread, held[i].handle, &live->nt, &live->names, err);
+        if (status == MDC_OK) status = mdc_vec_push(&live->threads, &thread, 1, NULL, err);
+        uint64_t base = mdc_win_thread_stack_base(live->process.handle, thread.thread_pointer);
+        if (base != 0) mdc_win_regions_mark(&live->regions, base - 1, MDC_KIND_STACK);
+    }
+    if (status == MDC_OK) main_first(&live->threads);
+    return status;
+}
+
+static mdc_status mark_heaps(mdc_win_live *live, mdc_error *err) {
+    mdc_vec heaps;
+    mdc_vec_init(&heaps, sizeof(uint64_t));
+    mdc_status status = mdc_win_peb_heaps(&heaps, live->process.handle, live->peb, err);
+    for (size_t i = 0; status == MDC_OK && i < heaps.count; i++)
+        mdc_win_regions_mark(&live->regions, mdc_vec_at(&heaps, const uint64_t, i), MDC_KIND_HEAP);
+    mdc_vec_fini(&heaps);
+    return status;
+}
+
+/* The loader's list begins with the main executable; what the target wrote into it need not. */
+static void executable_first(mdc_win_live *live) {
+    uint64_t base = mdc_win_peb_image(live->process.handle, live->peb);
+    mdc_module *all = live->modules.data;
+    for (size_t i = 1; base != 0 && i < live->modules.count; i++) {
+        if (all[i].base != base) continue;
+        mdc_module first = all[i];
+        memmove(all + 1, all, i * sizeof *all);
+        all[0] = first;
+        return;
+    }
+}
+
+/* Everything that is to be of one moment. */
+static mdc_status gather(mdc_win_live *live, mdc_error *err) {
+    void *process = live->process.handle;
+    mdc_status status = mdc_win_regions_list(&live->regions, process, &live->names, &live->paths, err);
+    if (status == MDC_OK && live->regions.count == 0)
+        status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "Windows does not tell what memory the target has");
+    live->peb = mdc_win_peb_address(&live->nt, process);
+    if (status == MDC_OK) status = mdc_win_modules_list(&live->modules, process, &live->regions, &live->names, err);
+    if (status == MDC_OK) status = mark_heaps(live, err);
+    if (status == MDC_OK) status = list_threads(live, err);
+    executable_first(live);
+    mdc_win_system_read(&live->system, process, &live->nt);
+    return status;
+}
+
+static void publish(mdc_win_live *live) {
+    live->lists = (mdc_lists){.regions = live->regions.data,
+                              .region_count = live->regions.count,
+                              .threads = live->threads.data,
+                              .thread_count = live->threads.count,
+                              .modules = live->modules.data,
+                              .module_count = live->modules.count,
+                              .names = live->names.names.data,
+                              .name_count = live->names.names.count,
+                              .pool = live->names.pool.data,
+                              .pool_size = live->names.pool.count,
+                              .system = &live->system,
+                              .peb = live->peb,
+                              .warnings = MDC_WARN_NO_RESIDENCY};
+}
+
+/* Why a step under the stop failed, where it may have been because the target was let go or killed meanwhile. */
+static mdc_status blame(mdc_win_live *live, mdc_status status, mdc_error *err) {
+    mdc_error cause;
+    mdc_error_clear(&cause);
+    if (status != MDC_OK && !mdc_win_process_runs(&live->process))
+        mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
+    if (mdc_monitor_check(live->monitor, &cause) == MDC_OK) return status;
+    *err = cause;
+    return cause.code;
+}
+
+static mdc_status live_stop(mdc_source *source, mdc_error *err) {
+    mdc_win_live *live = live_of(source);
+    if (live->holder == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
+    mdc_status status = mdc_win_process_check(&live->process, MDC_PHASE_STOP, err);
+    if (status == MDC_OK) status = mdc_win_holder_stop(live->holder, err);
+    if (status != MDC_OK) return leave(live, status, err);
+    status = gather(live, err);
+    status = blame(live, status, err);
+    if (status == MDC_OK) {
+        publish(live);
+        return MDC_OK;
+    }
+    mdc_error ignored;
+    uint64_t frozen_ns;
+    mdc_error_clear(&ignored);
+    mdc_win_holder_resume(live->holder, &frozen_ns, &ignored);
+    return leave(live, status, err);
+}
+
+static const mdc_lists *live_lists(const mdc_source *source) { return &((const mdc_win_live *)source)->lists; }
+
+/* Which pages were never touched could be asked of a process's working set, but only page by page, and a page that is
+ * not in it may well be in the page file: so all that is committed counts as data. */
+static size_t live_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
+                           size_t room, uint64_t *next) {
+    const mdc_win_live *live = live_of(source);
+    *next = end;
+    if (room == 0 || first >= end || region >= live->lists.region_count) return 0;
+    bool closed = (live->lists.regions[region].flags & MDC_REGION_NEVER_READ) != 0;
+    runs[0] = (mdc_content){first, end, closed ? MDC_CONTENT_UNAVAILABLE : MDC_CONTENT_DATA, 0};
+    return 1;
+}
+
+static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
+                            int32_t *os_errno, mdc_error *err) {
+    mdc_win_live *live = live_of(source);
+    uint32_t error = 0;
+    *done = 0;
+    for (size_t i = 0; i < span_count && error == 0; i++)
+        *done +=
+            mdc_win_memory_read(live->process.handle, spans[i].address, buffer + *done, (size_t)spans[i].size, &error);
+    *os_errno = (int32_t)error;
+    if (error != 0 && !mdc_win_process_runs(&live->process)) mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
+    /* The watchdog sets the reason before it lets the first thread go: without one, what was read is of the stop. */
+    return leave(live, mdc_monitor_check(live->monitor, err), err);
+}
+
+static mdc_status live_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+    mdc_win_live *live = live_of(source);
+    *frozen_ns = 0;
+    if (live->holder == NULL) return MDC_OK;
+    return leave(live, mdc_win_holder_resume(live->holder, frozen_ns, err), err);
+}
+
+static void live_free(mdc_source *source) {
+    mdc_win_live *live = live_of(source);
+    mdc_win_holder_free(live->holder);
+    mdc_win_process_close(&live->process);
+    mdc_win_names_fini(&live->names);
+    mdc_vec_fini(&live->regions);
+    mdc_vec_fini(&live->threads);
+    mdc_vec_fini(&live->modules);
+    mdc_dealloc(live);
+}
+
+mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *monitor, mdc_error *err) {
+    static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
+                                       live_read,    live_resume, live_free};
+    mdc_win_live *live = mdc_alloc(1, sizeof *live, err);
+    if (live == NULL) return NULL;
+    live->source.ops = &ops;
+    live->source.pid = options->pid;
+    live->options = *options;
+    live->monitor = monitor;
+    mdc_vec_init(&live->regions, sizeof(mdc_region));
+    mdc_vec_init(&live->threads, sizeof(mdc_thread));
+    mdc_vec_init(&live->modules, sizeof(mdc_module));
+    return &live->source;
+}

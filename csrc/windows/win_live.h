@@ -1,0 +1,19 @@
+/* The live Windows process as a source: puts together what the other files of this room know. */
+#ifndef MDC_WINDOWS_WIN_LIVE_H
+#define MDC_WINDOWS_WIN_LIVE_H
+
+#include "../base/monitor.h"
+#include "../source/source.h"
+
+typedef struct mdc_win_live_options {
+    int32_t pid;
+    int64_t process;      /* 0, or a HANDLE of the caller, which is duplicated (pid may be 0 then) */
+    uint64_t start_time;  /* 0, or the FILETIME of the target's creation */
+    uint64_t max_stop_ns; /* how long the target may stand; 0: no limit but the monitor's deadline */
+} mdc_win_live_options;
+
+/* Touches nothing yet: prepare opens the target. The monitor is borrowed until the source is freed. pid and handle of
+ * the source are filled by prepare. Only programs of our own width can be dumped. */
+mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *monitor, mdc_error *err);
+
+#endif

@@ -1,0 +1,50 @@
+/* The PEB (see win_peb.h). */
+#include "win_peb.h"
+
+#include <stdbool.h>
+
+#include "../base/arith.h"
+#include "win_memory.h"
+
+enum {
+    HEAPS_MAX = 4096,
+    AT_PART = 64, /* heap addresses read at a time */
+    IMAGE_BASE = sizeof(void *) == 8 ? 0x10 : 0x08,
+    PROCESS_HEAP = sizeof(void *) == 8 ? 0x30 : 0x18,
+    HEAP_COUNT = sizeof(void *) == 8 ? 0xE8 : 0x88,
+    HEAP_ARRAY = sizeof(void *) == 8 ? 0xF0 : 0x90
+};
+
+static bool get(void *process, uint64_t address, void *out, size_t size) {
+    uint32_t os_errno;
+    return address != 0 && mdc_win_memory_read(process, address, out, size, &os_errno) == size;
+}
+
+static uint64_t get_pointer(void *process, uint64_t peb, uint32_t offset) {
+    uintptr_t pointer;
+    uint64_t address;
+    return peb != 0 && mdc_add_u64(peb, offset, &address) && get(process, address, &pointer, sizeof pointer) ? pointer
+                                                                                                             : 0;
+}
+
+uint64_t mdc_win_peb_image(void *process, uint64_t peb) { return get_pointer(process, peb, IMAGE_BASE); }
+
+mdc_status mdc_win_peb_heaps(mdc_vec *heaps, void *process, uint64_t peb, mdc_error *err) {
+    uint64_t first = get_pointer(process, peb, PROCESS_HEAP), array = get_pointer(process, peb, HEAP_ARRAY);
+    if (first != 0 && mdc_vec_push(heaps, &first, 1, NULL, err) != MDC_OK) return err->code;
+    uint32_t count;
+    if (array == 0 || !get(process, peb + HEAP_COUNT, &count, sizeof count)) return MDC_OK;
+    if (count > HEAPS_MAX) count = HEAPS_MAX;
+    for (uint32_t i = 0; i < count; i += AT_PART) {
+        uintptr_t part[AT_PART];
+        uint32_t size = count - i < AT_PART ? count - i : AT_PART;
+        uint64_t address;
+        if (!mdc_add_u64(array, i * sizeof part[0], &address) || !get(process, address, part, size * sizeof part[0]))
+            return MDC_OK;
+        for (uint32_t j = 0; j < size; j++) {
+            uint64_t heap = part[j];
+            if (heap != 0 && mdc_vec_push(heaps, &heap, 1, NULL, err) != MDC_OK) return err->code;
+        }
+    }
+    return MDC_OK;
+}
