@@ -2,9 +2,10 @@
 #include "failpoint.h"
 
 #ifdef MDC_FAILPOINTS
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "thread.h"
 
 enum { POINTS_MAX = 16, NAME_MAX_BYTES = 32 };
 
@@ -15,10 +16,10 @@ static struct {
     int os_errno;
 } points[POINTS_MAX];
 static size_t point_count;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static mdc_lock lock = MDC_LOCK_INIT;
 
 void mdc_failpoint_set(const char *spec) {
-    pthread_mutex_lock(&lock);
+    mdc_lock_enter(&lock);
     point_count = 0;
     /* The name itself holds a colon ("read:page"), so a point is cut from its end: name:n:errno. */
     while (*spec != '\0' && point_count < POINTS_MAX) {
@@ -42,18 +43,18 @@ void mdc_failpoint_set(const char *spec) {
         spec += length;
         if (*spec == ',') spec++;
     }
-    pthread_mutex_unlock(&lock);
+    mdc_lock_leave(&lock);
 }
 
 int mdc_failpoint(const char *name) {
     int os_errno = 0;
-    pthread_mutex_lock(&lock);
+    mdc_lock_enter(&lock);
     for (size_t i = 0; i < point_count; i++) {
         if (strcmp(points[i].name, name) != 0) continue;
         points[i].passes++;
         if (points[i].nth == 0 || points[i].nth == points[i].passes) os_errno = points[i].os_errno;
     }
-    pthread_mutex_unlock(&lock);
+    mdc_lock_leave(&lock);
     return os_errno;
 }
 #else

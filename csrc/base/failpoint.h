@@ -7,7 +7,7 @@
 #define MDC_BASE_FAILPOINT_H
 
 #ifdef MDC_FAILPOINTS
-/* Returns 0, or the errno the point shall fail with. */
+/* Returns 0, or the error number the point shall fail with. */
 int mdc_failpoint(const char *name);
 /* `spec`: "name:n:errno,name:n:errno"; "" switches everything off. n counts from 1; 0 fails every time. */
 void mdc_failpoint_set(const char *spec);

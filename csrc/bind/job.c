@@ -8,26 +8,23 @@
  * refuses, and nothing is freed. */
 #include "job.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "../base/arith.h"
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/thread.h"
 #include "../base/vec.h"
 #include "../callback/redaction.h"
 #include "../engine/engine.h"
-#include "../linux/live.h"
 #include "../sink/sink.h"
 #include "../source/veil.h"
 #include "rule_bytes.h"
+#include "system_engine.h"
+#include "target.h"
 
 enum {
     /* bytes; hooks may run Python on it. Only touched pages cost anything. */
@@ -39,10 +36,11 @@ enum {
 
 struct mdc_job {
     _Atomic int32_t references;
-    pid_t owner; /* the process that created it */
+    uint64_t owner; /* the process that created it */
     mdc_job_spec spec;
     mdc_monitor monitor;
-    int fd; /* our duplicate of spec.fd, or -1; the worker closes it, so that a pipe's reader sees the end */
+    intptr_t fd; /* our duplicate of spec.fd, or -1; the worker closes it, so that a pipe's reader sees the end */
+    mdc_system_engine *system_engine; /* instead of source and dump: spec.dbghelp */
     mdc_source *source;
     mdc_sink *sink;
     mdc_dump *dump;
@@ -53,14 +51,15 @@ struct mdc_job {
     MINIDUMP_CALLBACK_INFORMATION foreign; /* somebody else's callee; the engine calls it through call_foreign */
     _Atomic uint64_t inside;               /* calls of it << 8 | (type it is inside of + 1, or 0) */
 
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t change;
+    mdc_thread_start worker;
+    mdc_lock lock; /* guards what follows */
+    mdc_condition change;
     bool ended;
     bool acquired; /* spec.callback is ours now: mdc_job_cancel may speak to it */
     mdc_error error;
 };
 
-static bool is_ours(const mdc_job *job) { return job->owner == getpid(); }
+static bool is_ours(const mdc_job *job) { return job->owner == mdc_process_id(); }
 
 static mdc_status fail_forked(mdc_error *err) {
     return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump was created in another process: start one here");
@@ -68,13 +67,15 @@ static mdc_status fail_forked(mdc_error *err) {
 
 static void destroy(mdc_job *job) {
     mdc_dump_free(job->dump);
+    mdc_system_engine_free(job->system_engine);
     if (job->source != NULL) job->source->ops->free(job->source);
     if (job->sink != NULL) job->sink->ops->free(job->sink);
-    if (job->fd >= 0) close(job->fd);
+    mdc_output_close(job->fd);
+    mdc_target_drop(&job->spec);
     if (job->acquired) mdc_callback_release(job->spec.callback);
     mdc_rule_bytes_fini(&job->rules);
-    pthread_cond_destroy(&job->change);
-    pthread_mutex_destroy(&job->lock);
+    mdc_condition_fini(&job->change);
+    mdc_lock_fini(&job->lock);
     mdc_dealloc(job);
 }
 
@@ -101,20 +102,6 @@ mdc_callee_state mdc_job_callee(const mdc_job *job) {
 
 /* -- the worker ---------------------------------------------------------------------------------------------------- */
 
-static mdc_status open_live(mdc_job *job, mdc_error *err) {
-    const mdc_job_spec *spec = &job->spec;
-    mdc_live_options options = {.pid = spec->pid,
-                                .pidfd = spec->pidfd,
-                                .start_time = spec->start_time,
-                                .stop_timeout_ns = spec->stop_timeout_ns,
-                                .max_stop_ns = spec->max_stop_ns,
-                                .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
-                                .dontdump = spec->engine.dontdump,
-                                .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
-    job->source = mdc_live_new(&options, &job->monitor, err);
-    return job->source != NULL ? MDC_OK : err->code;
-}
-
 static bool hides(const void *context, const uint8_t *name, size_t size) {
     return mdc_filter_hides_variable(context, name, size);
 }
@@ -131,8 +118,11 @@ static mdc_status veil(mdc_job *job, mdc_error *err) {
 }
 
 static mdc_status run(mdc_job *job, mdc_error *err) {
+    if (job->system_engine != NULL)
+        return mdc_system_engine_run(job->system_engine, &job->spec, job->fd, job->sink, &job->monitor, err);
     /* The live source here and not in mdc_job_start: its threads inherit the blocked signals of this one. */
-    if (job->source == NULL && open_live(job, err) != MDC_OK) return err->code;
+    if (job->source == NULL) job->source = mdc_target_open(&job->spec, &job->monitor, err);
+    if (job->source == NULL) return err->code;
     if (veil(job, err) != MDC_OK) return err->code;
     job->dump = mdc_dump_new(&job->spec.engine, job->source, job->sink, &job->monitor, err);
     if (job->dump == NULL) return err->code;
@@ -151,48 +141,42 @@ static mdc_status run(mdc_job *job, mdc_error *err) {
 static void shut(mdc_job *job) {
     if (job->source != NULL) job->source->ops->free(job->source); /* also lets the target go if that is still to do */
     job->source = NULL;
+    mdc_target_drop(&job->spec);
     if (job->spec.sink == MDC_SINK_MEMORY) return;
     job->sink->ops->free(job->sink);
     job->sink = NULL;
-    if (job->fd >= 0) close(job->fd);
+    mdc_output_close(job->fd);
     job->fd = -1;
 }
 
-static void *work(void *argument) {
+static void work(void *argument) {
     mdc_job *job = argument;
     mdc_error err;
     mdc_error_clear(&err);
     if (run(job, &err) != MDC_OK && err.pid == 0) err.pid = job->spec.pid;
     shut(job);
-    pthread_mutex_lock(&job->lock);
+    mdc_lock_enter(&job->lock);
     if (job->acquired) mdc_callback_release(job->spec.callback);
     job->acquired = false;
     job->error = err;
     job->ended = true;
-    pthread_cond_broadcast(&job->change);
-    pthread_mutex_unlock(&job->lock);
+    mdc_condition_wake_all(&job->change);
+    mdc_lock_leave(&job->lock);
     let_go(job);
-    return NULL;
 }
 
 /* -- the start ----------------------------------------------------------------------------------------------------- */
 
 static mdc_status check_spec(const mdc_job_spec *spec, mdc_error *err) {
-    if (spec->dbghelp != NULL)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp is a part of Windows: leave it NULL here");
     if (spec->sink != MDC_SINK_NONE && spec->sink != MDC_SINK_FD && spec->sink != MDC_SINK_MEMORY)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no sink number %d", (int)spec->sink);
-    if (spec->fake == NULL && spec->pid <= 0 && spec->pidfd < 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "%d is no pid", (int)spec->pid);
-    return MDC_OK;
+    return spec->fake != NULL ? MDC_OK : mdc_target_check(spec, err);
 }
 
 static mdc_status open_sink(mdc_job *job, mdc_error *err) {
     const mdc_job_spec *spec = &job->spec;
     if (spec->sink == MDC_SINK_FD) {
-        job->fd = fcntl((int)spec->fd, F_DUPFD_CLOEXEC, 3);
-        if (job->fd < 0)
-            return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, errno, "cannot write to descriptor %d", (int)spec->fd);
+        if (mdc_output_duplicate(spec->fd, &job->fd, err) != MDC_OK) return err->code;
         job->sink = mdc_sink_fd_new(job->fd, &job->monitor, err);
     } else if (spec->sink == MDC_SINK_MEMORY) {
         job->sink = mdc_sink_memory_new(spec->memory_limit != 0 ? spec->memory_limit : UINT64_MAX, err);
@@ -233,21 +217,11 @@ static mdc_status pair(mdc_job *job, mdc_error *err) {
 }
 
 static mdc_status spawn(mdc_job *job, mdc_error *err) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all, before;
-    int os_errno = MDC_FAILPOINT("spawn:worker");
-    if (os_errno == 0) os_errno = pthread_attr_init(&attributes);
+    int32_t os_errno = MDC_FAILPOINT("spawn:worker");
     if (os_errno == 0) {
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        pthread_attr_setstacksize(&attributes, WORKER_STACK);
-        /* Inherited: no signal handler of the program ever runs on a thread of ours. */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        job->worker = (mdc_thread_start){work, job};
         atomic_fetch_add_explicit(&job->references, 1, memory_order_relaxed);
-        os_errno = pthread_create(&thread, &attributes, work, job);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attributes);
+        os_errno = mdc_thread_run(&job->worker, WORKER_STACK);
         if (os_errno != 0) atomic_fetch_sub_explicit(&job->references, 1, memory_order_relaxed);
     }
     if (os_errno == 0) return MDC_OK;
@@ -255,19 +229,10 @@ static mdc_status spawn(mdc_job *job, mdc_error *err) {
 }
 
 static mdc_status init_lock(mdc_job *job, mdc_error *err) {
-    pthread_condattr_t attributes;
-    int os_errno = pthread_condattr_init(&attributes);
-    if (os_errno == 0) {
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* a set clock must not stretch a wait */
-        os_errno = pthread_cond_init(&job->change, &attributes);
-        pthread_condattr_destroy(&attributes);
-    }
-    if (os_errno == 0) {
-        os_errno = pthread_mutex_init(&job->lock, NULL);
-        if (os_errno == 0) return MDC_OK;
-        pthread_cond_destroy(&job->change);
-    }
-    return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, os_errno, "cannot make a lock");
+    if (mdc_condition_init(&job->change, err) != MDC_OK) return err->code;
+    if (mdc_lock_init(&job->lock, err) == MDC_OK) return MDC_OK;
+    mdc_condition_fini(&job->change);
+    return err->code;
 }
 
 mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error *err) {
@@ -281,7 +246,7 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     }
     atomic_init(&job->references, 1);
     atomic_init(&job->inside, 0);
-    job->owner = getpid();
+    job->owner = mdc_process_id();
     job->spec = *spec;
     job->spec.fake = NULL; /* borrowed for this call only */
     job->spec.dbghelp = NULL;
@@ -292,7 +257,12 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     if (spec->deadline_ns != 0 && !mdc_add_u64(mdc_clock_ns(), spec->deadline_ns, &deadline)) deadline = 0;
     mdc_monitor_init(&job->monitor, deadline);
 
-    bool ready = open_sink(job, err) == MDC_OK && pair(job, err) == MDC_OK;
+    bool ready =
+        mdc_target_take(&job->spec, err) == MDC_OK && open_sink(job, err) == MDC_OK && pair(job, err) == MDC_OK;
+    if (ready && spec->dbghelp != NULL) {
+        job->system_engine = mdc_system_engine_new(spec->dbghelp, err);
+        ready = job->system_engine != NULL;
+    }
     if (ready && spec->recorder != NULL)
         mdc_recorder_attach(spec->recorder, job->spec.engine.extensions, &job->spec.engine.callback);
     if (ready && spec->fake != NULL) {
@@ -309,24 +279,14 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
 
 /* -- the waiting side ---------------------------------------------------------------------------------------------- */
 
-static struct timespec after(uint64_t timeout_ns) {
-    const uint64_t second = UINT64_C(1000000000);
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    uint64_t nanoseconds = (uint64_t)at.tv_nsec + timeout_ns % second;
-    at.tv_sec += (time_t)(timeout_ns / second + nanoseconds / second); /* 2^64 ns are 585 years: no overflow */
-    at.tv_nsec = (long)(nanoseconds % second);
-    return at;
-}
-
 int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns) {
     if (job == NULL || !is_ours(job)) return 1; /* there is nothing to wait for; mdc_job_result says why */
-    struct timespec until = after(timeout_ns);
-    pthread_mutex_lock(&job->lock);
-    int late = 0;
-    while (!job->ended && late != ETIMEDOUT) late = pthread_cond_timedwait(&job->change, &job->lock, &until);
+    uint64_t until;
+    if (!mdc_add_u64(mdc_clock_ns(), timeout_ns, &until)) until = UINT64_MAX;
+    mdc_lock_enter(&job->lock);
+    while (!job->ended && mdc_condition_wait(&job->change, &job->lock, until)) continue;
     int32_t ended = job->ended;
-    pthread_mutex_unlock(&job->lock);
+    mdc_lock_leave(&job->lock);
     return ended;
 }
 
@@ -334,9 +294,9 @@ void mdc_job_cancel(mdc_job *job, int32_t code) {
     if (job == NULL || !is_ours(job)) return;
     mdc_monitor_abort(&job->monitor, code == MDC_ERR_DEADLINE ? MDC_ABORT_DEADLINE : MDC_ABORT_CANCEL);
     /* Only while it serves this dump: behind it, it may serve another. */
-    pthread_mutex_lock(&job->lock);
+    mdc_lock_enter(&job->lock);
     if (job->acquired) mdc_callback_cancel(job->spec.callback);
-    pthread_mutex_unlock(&job->lock);
+    mdc_lock_leave(&job->lock);
 }
 
 mdc_progress mdc_job_progress(const mdc_job *job) { return mdc_monitor_read(&job->monitor); }
@@ -345,9 +305,9 @@ mdc_progress mdc_job_progress(const mdc_job *job) { return mdc_monitor_read(&job
 static bool is_over(const mdc_job *job) {
     if (!is_ours(job)) return false;
     mdc_job *locked = (mdc_job *)(uintptr_t)job; /* the lock is no part of what const protects */
-    pthread_mutex_lock(&locked->lock);
+    mdc_lock_enter(&locked->lock);
     bool ended = locked->ended;
-    pthread_mutex_unlock(&locked->lock);
+    mdc_lock_leave(&locked->lock);
     return ended;
 }
 
@@ -359,7 +319,9 @@ mdc_status mdc_job_result(const mdc_job *job, mdc_error *err) {
 }
 
 const mdc_report *mdc_job_report(const mdc_job *job) {
-    return is_over(job) && job->dump != NULL ? mdc_dump_report(job->dump) : NULL;
+    if (!is_over(job)) return NULL;
+    if (job->system_engine != NULL) return mdc_system_engine_report(job->system_engine);
+    return job->dump != NULL ? mdc_dump_report(job->dump) : NULL;
 }
 
 mdc_callback_counters mdc_job_counters(const mdc_job *job) {

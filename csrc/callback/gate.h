@@ -49,6 +49,14 @@ static inline uint64_t mdc_gate_self(void) {
     uint64_t self;
     __asm__("mrs %0, tpidr_el0" : "=r"(self));
     return self;
+#elif defined(__GNUC__) && defined(__x86_64__)
+    uint64_t self;
+    __asm__("movq %%gs:0x30, %0" : "=r"(self)); /* NT_TIB.Self: the thread's own TEB */
+    return self;
+#elif defined(__GNUC__) && defined(__i386__) && defined(_WIN32)
+    uint32_t self;
+    __asm__("movl %%fs:0x18, %0" : "=r"(self)); /* the same of 32 bits */
+    return self;
 #elif defined(_MSC_VER) && defined(_M_X64) && !defined(__clang__)
     return __readgsqword(0x30); /* the thread's own TEB */
 #else

@@ -4,13 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#if defined(_WIN32)
-#include <windows.h>
-#else
-#include <pthread.h>
-#endif
-
 #include "../base/fail.h"
+#include "../base/thread.h"
 #include "../base/vec.h"
 #include "call.h"
 #include "digest.h"
@@ -29,11 +24,7 @@ typedef struct chunk {
 } chunk;
 
 struct mdc_recorder {
-#if defined(_WIN32)
-    SRWLOCK lock;
-#else
-    pthread_mutex_t lock;
-#endif
+    mdc_lock lock;
     MINIDUMP_CALLBACK_INFORMATION own;
     MINIDUMP_CALLBACK_INFORMATION callee;
     uint32_t callee_extensions;
@@ -48,28 +39,12 @@ struct mdc_recorder {
     mdc_recorder_state state;
 };
 
-#if defined(_WIN32)
-static bool lock_init(mdc_recorder *recorder) {
-    InitializeSRWLock(&recorder->lock);
-    return true;
-}
-static void lock_fini(mdc_recorder *recorder) { (void)recorder; }
-static void lock(mdc_recorder *recorder) { AcquireSRWLockExclusive(&recorder->lock); }
-static void unlock(mdc_recorder *recorder) { ReleaseSRWLockExclusive(&recorder->lock); }
-#else
-static bool lock_init(mdc_recorder *recorder) { return pthread_mutex_init(&recorder->lock, NULL) == 0; }
-static void lock_fini(mdc_recorder *recorder) { pthread_mutex_destroy(&recorder->lock); }
-static void lock(mdc_recorder *recorder) { pthread_mutex_lock(&recorder->lock); }
-static void unlock(mdc_recorder *recorder) { pthread_mutex_unlock(&recorder->lock); }
-#endif
-
 mdc_recorder *mdc_recorder_new(const mdc_recorder_options *options, mdc_error *err) {
     mdc_error_clear(err);
     mdc_recorder *recorder = mdc_alloc(1, sizeof *recorder, err);
     if (recorder == NULL) return NULL;
-    if (!lock_init(recorder)) {
+    if (mdc_lock_init(&recorder->lock, err) != MDC_OK) {
         mdc_dealloc(recorder);
-        mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, 0, "cannot make a lock");
         return NULL;
     }
     recorder->own.CallbackRoutine = mdc_recorder_routine;
@@ -98,14 +73,14 @@ static void forget(mdc_recorder *recorder) {
 void mdc_recorder_free(mdc_recorder *recorder) {
     if (recorder == NULL) return;
     forget(recorder);
-    lock_fini(recorder);
+    mdc_lock_fini(&recorder->lock);
     mdc_dealloc(recorder);
 }
 
 void mdc_recorder_clear(mdc_recorder *recorder) {
-    lock(recorder);
+    mdc_lock_enter(&recorder->lock);
     forget(recorder);
-    unlock(recorder);
+    mdc_lock_leave(&recorder->lock);
 }
 
 void mdc_recorder_attach(mdc_recorder *recorder, uint32_t extensions, MINIDUMP_CALLBACK_INFORMATION *callee) {
@@ -148,7 +123,7 @@ static uint8_t *room(mdc_recorder *recorder, size_t size) {
 static void append(mdc_recorder *recorder, const uint8_t *fixed, const mdc_call_taken *taken, uint32_t extensions) {
     mdc_call_header header = {.size = 0};
     if (fixed != NULL) memcpy(&header, fixed, sizeof header);
-    lock(recorder);
+    mdc_lock_enter(&recorder->lock);
     uint8_t *to = fixed != NULL && !recorder->full ? room(recorder, header.size) : NULL;
     if (fixed != NULL && to == NULL) recorder->full = true;
     recorder->state.extensions |= extensions;
@@ -164,7 +139,7 @@ static void append(mdc_recorder *recorder, const uint8_t *fixed, const mdc_call_
         recorder->state.bytes += header.size;
         recorder->state.calls++;
     }
-    unlock(recorder);
+    mdc_lock_leave(&recorder->lock);
 }
 
 static uint32_t extensions_of(const mdc_recorder *recorder) {
@@ -215,15 +190,15 @@ int32_t MDC_CALL mdc_recorder_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
 /* -- reading ------------------------------------------------------------------------------------------------------- */
 
 mdc_recorder_state mdc_recorder_read(mdc_recorder *recorder) {
-    lock(recorder);
+    mdc_lock_enter(&recorder->lock);
     mdc_recorder_state state = recorder->state;
-    unlock(recorder);
+    mdc_lock_leave(&recorder->lock);
     return state;
 }
 
 size_t mdc_recorder_copy(mdc_recorder *recorder, uint8_t *to, size_t size) {
     size_t done = 0;
-    lock(recorder);
+    mdc_lock_enter(&recorder->lock);
     for (const chunk *from = recorder->first; from != NULL; from = from->next) {
         size_t take = from->used;
         if (take > size - done) { /* no more than whole records */
@@ -240,6 +215,6 @@ size_t mdc_recorder_copy(mdc_recorder *recorder, uint8_t *to, size_t size) {
         done += take;
         if (take < from->used) break;
     }
-    unlock(recorder);
+    mdc_lock_leave(&recorder->lock);
     return done;
 }

@@ -7,12 +7,12 @@
  * byte is written before `hold` bytes on both sides of it were seen, as far as they are kept and can be read.
  *
  * No path from target memory to the sink goes round this file. */
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/os_error.h"
 #include "dump_state.h"
 
 enum { NO_EXTENT = -1 };
@@ -60,7 +60,7 @@ mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t
                           int32_t *os_errno, mdc_error *err) {
     size_t served = 0;
     bool failed = false;
-    *os_errno = EIO;
+    *os_errno = MDC_OS_IO;
     if (dump->calls.own_memory) {
         memset(out, 0, size); /* a callee that claims more than it filled must not pass on what was read before */
         served = mdc_calls_vm_pre_read(&dump->calls, address, out, (uint32_t)size, &failed);
@@ -95,7 +95,7 @@ static mdc_status careful_read(mdc_dump *dump, uint64_t address, uint8_t *buffer
     size_t valid;
     if (show(dump, address - head, buffer, head + size, head + *done, head > lent ? head : 0, &valid, err) != MDC_OK)
         return err->code;
-    if (valid < head + *done && *os_errno == 0) *os_errno = EIO;
+    if (valid < head + *done && *os_errno == 0) *os_errno = MDC_OS_IO;
     *done = valid > head ? valid - head : 0;
     return MDC_OK;
 }

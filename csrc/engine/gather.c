@@ -14,7 +14,7 @@ enum { MODULE_SIZE_MAX = 0xFFFFF000 }; /* SizeOfImage is 32 bits */
 mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
     mdc_calls_begin(&dump->calls);
     /* The descriptor of the output, where Windows shows hFile; NULL if there is none. */
-    void *handle = dump->sink != NULL && dump->sink->fd >= 0 ? (void *)(intptr_t)dump->sink->fd : NULL;
+    void *handle = dump->sink != NULL && dump->sink->fd != -1 ? (void *)dump->sink->fd : NULL;
     if (!dump->options.plan_only && mdc_calls_io_start(&dump->calls, handle)) {
         dump->io_sink = mdc_sink_io_new(&dump->options.callback, dump->calls.pid, dump->calls.process, handle,
                                         dump->calls.count, err);

@@ -1,10 +1,10 @@
 /* The memory of a Normal dump: stacks, instruction windows and what Memory (5) adds, byte-exact, without what
  * RemoveMemory (9) takes away. A callee that speaks MDC_EXT_PIECES is asked 10 about each piece. */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/os_error.h"
 #include "dump_state.h"
 
 enum { WINDOW = 256 }; /* bytes around an instruction pointer, as Breakpad stores them */
@@ -30,10 +30,10 @@ static mdc_status missing(mdc_dump *dump, uint64_t first, uint64_t end, mdc_erro
             err->hresult = MDC_E_PARTIAL_COPY;
             return err->code;
         }
-        mdc_gaps_add(dump, first, part, MDC_GAP_READ_FAILED, EFAULT);
+        mdc_gaps_add(dump, first, part, MDC_GAP_READ_FAILED, MDC_OS_FAULT);
         first += part;
     }
-    if (first < end) mdc_gaps_add(dump, first, end - first, MDC_GAP_READ_FAILED, EFAULT);
+    if (first < end) mdc_gaps_add(dump, first, end - first, MDC_GAP_READ_FAILED, MDC_OS_FAULT);
     return MDC_OK;
 }
 

@@ -32,15 +32,15 @@ struct mdc_sink {
     const mdc_sink_ops *ops;
     bool patchable;    /* patch works */
     bool sparse;       /* hole makes a hole */
-    int fd;            /* the descriptor it writes to, -1 if there is none: Io.Handle of callees that write */
+    intptr_t fd;       /* the descriptor or HANDLE it writes to, -1 if there is none: Io.Handle of callees that write */
     uint64_t position; /* bytes written and holes so far: offset in the dump of the next byte */
 };
 
-/* A descriptor. A regular file opened without O_APPEND is patchable and sparse, and offsets count from its present
- * position; everything else (pipe, socket, terminal, device, O_APPEND) is a stream. Writing to a stream whose reader
- * stalls gives up when the monitor is aborted or its deadline passes, without changing the descriptor's flags for other
- * users. */
-mdc_sink *mdc_sink_fd_new(int fd, mdc_monitor *monitor, mdc_error *err);
+/* A descriptor, on Windows a HANDLE. A regular file opened without O_APPEND is patchable and (where the file system
+ * can) sparse, and offsets count from its present position; everything else (pipe, socket, terminal, device, O_APPEND)
+ * is a stream. Writing to a stream whose reader stalls gives up when the monitor is aborted or its deadline passes,
+ * without changing the descriptor's flags for other users. */
+mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err);
 
 /* A growing block of memory, at most `limit` bytes; patchable and sparse only in the sense of zeros. */
 mdc_sink *mdc_sink_memory_new(uint64_t limit, mdc_error *err);

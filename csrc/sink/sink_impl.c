@@ -1,13 +1,11 @@
 /* What the sinks of this room share (see sink_impl.h). */
 #include "sink_impl.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <time.h>
 
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/os_error.h"
 
 void mdc_sink_setup(mdc_sink_base *base, const mdc_sink_ops *ops, bool patchable, bool sparse) {
     base->sink.ops = ops;
@@ -30,7 +28,7 @@ bool mdc_sink_accepts(mdc_sink_base *base, uint64_t size) {
     if (base->finished)
         mdc_fail(&base->fault, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0, "the output is finished and takes no more bytes");
     else if (!mdc_add_u64(base->sink.position, size, &end) || end > INT64_MAX) /* off_t */
-        mdc_fail(&base->fault, MDC_ERR_SINK, MDC_PHASE_WRITE, EFBIG,
+        mdc_fail(&base->fault, MDC_ERR_SINK, MDC_PHASE_WRITE, MDC_OS_TOO_LARGE,
                  "the output would become longer than any file: %" PRIu64 " bytes behind offset %" PRIu64, size,
                  base->sink.position);
     return base->fault.code == MDC_OK;
@@ -59,29 +57,4 @@ bool mdc_sink_passed(mdc_sink_base *base, int os_errno) {
     mdc_fail(&base->fault, MDC_ERR_SINK, base->finished ? MDC_PHASE_FINISH : MDC_PHASE_WRITE, os_errno,
              "the output failed at offset %" PRIu64, base->sink.position);
     return false;
-}
-
-void mdc_quiet_enter(mdc_quiet *quiet) {
-    sigset_t raised;
-    sigemptyset(&raised);
-    sigaddset(&raised, SIGPIPE);
-    sigaddset(&raised, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &raised, &quiet->before);
-    if (sigpending(&quiet->pending) != 0) sigemptyset(&quiet->pending);
-}
-
-static void consume(const mdc_quiet *quiet, int signal) {
-    if (sigismember(&quiet->pending, signal) == 1) return;
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, signal);
-    /* A signal for the thread is taken before one for the process. Zero time: EAGAIN if none came (it is ignored). */
-    const struct timespec now = {0, 0};
-    while (sigtimedwait(&one, NULL, &now) < 0 && errno == EINTR) continue;
-}
-
-void mdc_quiet_leave(const mdc_quiet *quiet, int os_errno) {
-    if (os_errno == EPIPE) consume(quiet, SIGPIPE);
-    if (os_errno == EFBIG) consume(quiet, SIGXFSZ);
-    pthread_sigmask(SIG_SETMASK, &quiet->before, NULL);
 }

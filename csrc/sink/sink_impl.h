@@ -1,12 +1,9 @@
-/* What the sinks of this room share: the fault that stays, and the signals a write can raise.
+/* What the sinks of this room share: the fault that stays.
  *
  * An operation does its work only while `fault` is empty, fails into `fault`, and ends with mdc_sink_status(). So the
  * first fault of a sink is also the answer of every later call. */
 #ifndef MDC_SINK_SINK_IMPL_H
 #define MDC_SINK_SINK_IMPL_H
-
-#include <signal.h>
-#include <sys/stat.h>
 
 #include "sink.h"
 
@@ -28,20 +25,5 @@ bool mdc_sink_finishes(mdc_sink_base *base);
 /* MDC_ERR_SINK into the fault if the fail point of this name is armed; false then. */
 #define mdc_sink_passes(base, name) mdc_sink_passed(base, MDC_FAILPOINT(name))
 bool mdc_sink_passed(mdc_sink_base *base, int os_errno);
-
-/* The two kinds of descriptor (sink_fd.c chooses). */
-mdc_sink *mdc_sink_file_new(int fd, const struct stat *about, int64_t position, mdc_error *err);
-mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_monitor *monitor, mdc_error *err);
-
-/* Around a write: a closed pipe raises SIGPIPE and a file size limit SIGXFSZ, both for the writing thread. Neither may
- * end the process, and neither may stay pending for the caller, who never asked for it. */
-typedef struct mdc_quiet {
-    sigset_t before;  /* the thread's mask */
-    sigset_t pending; /* what was pending already, and stays so */
-} mdc_quiet;
-
-void mdc_quiet_enter(mdc_quiet *quiet);
-/* os_errno: of the failed write, 0 if it went well. */
-void mdc_quiet_leave(const mdc_quiet *quiet, int os_errno);
 
 #endif

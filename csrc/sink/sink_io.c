@@ -23,8 +23,9 @@ typedef struct io_sink {
     void *process;
     void *handle;
     uint64_t *calls;
-    _Alignas(16) MINIDUMP_CALLBACK_INPUT input; /* all of its 1312 bytes: a callee may copy the whole union */
-    _Alignas(16) MINIDUMP_CALLBACK_OUTPUT output;
+    /* All of its 1312 bytes: a callee may copy the whole union. Aligned as the allocator does on every system. */
+    _Alignas(2 * sizeof(void *)) MINIDUMP_CALLBACK_INPUT input;
+    _Alignas(2 * sizeof(void *)) MINIDUMP_CALLBACK_OUTPUT output;
 } io_sink;
 
 /* Sends one callback; false with the fault filled. */

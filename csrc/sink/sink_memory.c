@@ -1,41 +1,38 @@
-/* A dump in memory. Pages come from mmap and grow by mremap, which moves page tables instead of bytes and leaves holes
- * without memory behind them. */
-#include <errno.h>
+/* A dump in memory: pages of the system (sink_pages.h), so that holes have no memory behind them. */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/os_error.h"
 #include "../base/vec.h"
 #include "sink_impl.h"
+#include "sink_pages.h"
 
 enum { FIRST_BYTES = 1 << 20 };
 
 typedef struct memory_sink {
     mdc_sink_base base;
     uint8_t *data;
-    size_t capacity; /* bytes mapped */
+    size_t capacity; /* bytes of pages */
     uint64_t limit;  /* bytes */
 } memory_sink;
 
 /* Room for `end` bytes in all; false with the fault filled. */
 static bool grow(memory_sink *memory, uint64_t end) {
     if (end > memory->limit) {
-        mdc_fail(&memory->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, ENOSPC,
+        mdc_fail(&memory->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, MDC_OS_NO_SPACE,
                  "the dump needs %" PRIu64 " bytes of memory and %" PRIu64 " are allowed", end, memory->limit);
         return false;
     }
     if (end <= memory->capacity) return true;
     uint64_t wanted = mdc_max_u64(mdc_max_u64(end, FIRST_BYTES), (uint64_t)memory->capacity * 2);
     size_t capacity;
-    void *data = MAP_FAILED;
+    void *data = NULL;
     if (MDC_FAILPOINT("alloc") == 0 && mdc_to_size(mdc_page_up(wanted), &capacity))
-        data = memory->data == NULL
-                   ? mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-                   : mremap(memory->data, memory->capacity, capacity, MREMAP_MAYMOVE);
-    if (data == MAP_FAILED) {
+        data = mdc_pages_grow(memory->data, memory->capacity, (size_t)memory->base.sink.position, capacity);
+    if (data == NULL) {
         mdc_fail(&memory->base.fault, MDC_ERR_NOMEM, MDC_PHASE_WRITE, 0, "out of memory: a dump of %" PRIu64 " bytes",
                  end);
         return false;
@@ -86,7 +83,7 @@ static mdc_status memory_finish(mdc_sink *sink, bool flush, mdc_error *err) {
 
 static void memory_free(mdc_sink *sink) {
     memory_sink *memory = (memory_sink *)sink;
-    if (memory->data != NULL) munmap(memory->data, memory->capacity);
+    if (memory->data != NULL) mdc_pages_free(memory->data, memory->capacity);
     mdc_dealloc(memory);
 }
 

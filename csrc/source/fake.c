@@ -2,7 +2,6 @@
  * process can have. Its lists are made once, in mdc_fake_new; reading computes the bytes. */
 #include "fake.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/os_error.h"
 #include "../base/vec.h"
 
 enum { CONTEXT_SIZE = 1232, CONTEXT_NOTHING = 0x100000, CONTEXT_CONTROL_INTEGER = 0x100003 };
@@ -82,15 +82,15 @@ static const mdc_fake_region *find_region(mdc_fake *fake, uint64_t address) {
     return &regions[low - 1];
 }
 
-/* 0 and the bytes to the end of the page, or the errno this page's read fails with. */
+/* 0 and the bytes to the end of the page, or the error number this page's read fails with. */
 static int32_t read_page(mdc_fake *fake, uint64_t address, uint8_t *out, size_t size) {
     const mdc_fake_region *region = find_region(fake, address);
     if (region == NULL || (region->flags & MDC_REGION_NEVER_READ) != 0 || (region->protect & MDC_PAGE_GUARD) != 0)
-        return EFAULT;
+        return MDC_OS_FAULT;
     uint64_t valid = region->valid_size != 0 ? region->valid_size : region->size;
-    if (address - region->base >= mdc_page_up(valid)) return EFAULT;
+    if (address - region->base >= mdc_page_up(valid)) return MDC_OS_FAULT;
     uint64_t page = mdc_page_down(address);
-    if (page < region->unreadable_end && page + MDC_PAGE_SIZE - 1 >= region->unreadable_first) return EIO;
+    if (page < region->unreadable_end && page + MDC_PAGE_SIZE - 1 >= region->unreadable_first) return MDC_OS_IO;
     int injected = MDC_FAILPOINT("read:page");
     if (injected != 0) return injected;
     if (page_touched(region, page))
@@ -110,7 +110,7 @@ static mdc_status fake_read(mdc_source *source, const mdc_span *spans, size_t sp
     for (size_t i = 0; i < span_count; i++) {
         uint64_t address = spans[i].address, end;
         if (!mdc_add_u64(address, spans[i].size, &end)) {
-            *os_errno = EFAULT;
+            *os_errno = MDC_OS_FAULT;
             return MDC_OK;
         }
         while (address < end) {

@@ -12,7 +12,7 @@
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "../base/vec.h"
-#include "sink_impl.h"
+#include "sink_posix.h"
 
 /* f_type of statfs, linux/magic.h; spelled out because old kernel headers lack some. */
 static const uint32_t FS_TMPFS = 0x01021994, FS_RAMFS = 0x858458F6, FS_MSDOS = 0x4D44;

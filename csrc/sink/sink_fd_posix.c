@@ -1,17 +1,19 @@
-/* A descriptor as a sink: looks what it is, and hands it to sink_file.c or sink_stream.c. */
+/* A descriptor as a sink: looks what it is, and hands it to sink_file_posix.c or sink_stream_posix.c. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "../base/fail.h"
-#include "sink_impl.h"
+#include "sink_posix.h"
 
 static mdc_sink *with_descriptor(mdc_sink *sink, int fd) {
     if (sink != NULL) sink->fd = fd;
     return sink;
 }
 
-mdc_sink *mdc_sink_fd_new(int fd, mdc_monitor *monitor, mdc_error *err) {
+mdc_sink *mdc_sink_fd_new(intptr_t number, mdc_monitor *monitor, mdc_error *err) {
+    int fd = number >= 0 && number <= INT_MAX ? (int)number : -1;
     int flags = fcntl(fd, F_GETFL);
     struct stat about;
     if (flags < 0 || fstat(fd, &about) != 0) {

@@ -22,7 +22,7 @@
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "../base/vec.h"
-#include "sink_impl.h"
+#include "sink_posix.h"
 
 enum {
     SLICE_MS = 50, /* how long a stalled reader can hide a cancel or a deadline */

@@ -1,0 +1,23 @@
+/* The dump that an engine of the system writes instead of ours: MiniDumpWriteDump of dbghelp on Windows. Other systems
+ * have none. */
+#ifndef MDC_BIND_SYSTEM_ENGINE_H
+#define MDC_BIND_SYSTEM_ENGINE_H
+
+#include "../base/monitor.h"
+#include "../sink/sink.h"
+#include "job.h"
+
+typedef struct mdc_system_engine mdc_system_engine;
+
+/* Copies the options with what they point at. On the caller's thread; the target is not touched. */
+mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc_error *err);
+/* On the worker, once. `spec` is the job's own: engine.callback is whoever answers, `process` a handle of the job or 0.
+ * `fd` is what `sink` writes to, -1 for the other kinds of sink. */
+mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
+                                 mdc_monitor *monitor, mdc_error *err);
+/* After the run; what it points at lives as long as the engine. */
+const mdc_report *mdc_system_engine_report(const mdc_system_engine *engine);
+/* NULL is allowed. */
+void mdc_system_engine_free(mdc_system_engine *engine);
+
+#endif

@@ -1,0 +1,23 @@
+/* There is no engine of the system here (see system_engine.h). */
+#include "system_engine.h"
+
+#include "../base/fail.h"
+
+mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc_error *err) {
+    (void)options;
+    mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp is a part of Windows: leave it NULL here");
+    return NULL;
+}
+
+mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
+                                 mdc_monitor *monitor, mdc_error *err) {
+    (void)engine, (void)spec, (void)fd, (void)sink, (void)monitor;
+    return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no engine of the system");
+}
+
+const mdc_report *mdc_system_engine_report(const mdc_system_engine *engine) {
+    (void)engine;
+    return NULL;
+}
+
+void mdc_system_engine_free(mdc_system_engine *engine) { (void)engine; }

@@ -1,0 +1,48 @@
+/* Target and output of a job on Linux (see target.h). */
+#include "target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+#include "../linux/live.h"
+
+mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
+    if (spec->process != 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "a process handle is a thing of Windows");
+    if (spec->pid <= 0 && spec->pidfd < 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "%d is no pid", (int)spec->pid);
+    return MDC_OK;
+}
+
+mdc_status mdc_target_take(mdc_job_spec *spec, mdc_error *err) {
+    (void)err;
+    spec->process = 0; /* the pidfd stays the caller's */
+    return MDC_OK;
+}
+
+void mdc_target_drop(mdc_job_spec *spec) { (void)spec; }
+
+mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_error *err) {
+    mdc_live_options options = {.pid = spec->pid,
+                                .pidfd = spec->pidfd,
+                                .start_time = spec->start_time,
+                                .stop_timeout_ns = spec->stop_timeout_ns,
+                                .max_stop_ns = spec->max_stop_ns,
+                                .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
+                                .dontdump = spec->engine.dontdump,
+                                .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
+    return mdc_live_new(&options, monitor, err);
+}
+
+mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {
+    *own = fcntl(fd >= 0 && fd <= INT_MAX ? (int)fd : -1, F_DUPFD_CLOEXEC, 3);
+    if (*own >= 0) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, errno, "cannot write to descriptor %lld", (long long)fd);
+}
+
+void mdc_output_close(intptr_t own) {
+    if (own >= 0) close((int)own);
+}

@@ -1,0 +1,48 @@
+/* Target and output of a job on Windows (see target.h). */
+#include "target.h"
+
+#include <windows.h>
+
+#include "../base/fail.h"
+
+mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
+    if (spec->pid == 0 && spec->process == 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is neither a pid nor a handle of the target");
+    return MDC_OK;
+}
+
+/* With the rights it has; not inherited. NULL with the error in GetLastError(). */
+static HANDLE duplicate(int64_t handle) {
+    HANDLE self = GetCurrentProcess(), own = NULL;
+    return DuplicateHandle(self, (HANDLE)(intptr_t)handle, self, &own, 0, FALSE, DUPLICATE_SAME_ACCESS) ? own : NULL;
+}
+
+mdc_status mdc_target_take(mdc_job_spec *spec, mdc_error *err) {
+    if (spec->process == 0) return MDC_OK;
+    spec->process = (int64_t)(intptr_t)duplicate(spec->process);
+    if (spec->process != 0) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, (int32_t)GetLastError(),
+                    "cannot use the handle of the target");
+}
+
+void mdc_target_drop(mdc_job_spec *spec) {
+    if (spec->process != 0) CloseHandle((HANDLE)(intptr_t)spec->process);
+    spec->process = 0;
+}
+
+mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_error *err) {
+    (void)monitor;
+    mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0, "process %d cannot be read by this build", (int)spec->pid);
+    return NULL;
+}
+
+mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {
+    HANDLE handle = duplicate(fd);
+    *own = handle != NULL ? (intptr_t)handle : -1;
+    if (handle != NULL) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, (int32_t)GetLastError(), "cannot write to this handle");
+}
+
+void mdc_output_close(intptr_t own) {
+    if (own != -1) CloseHandle((HANDLE)own);
+}
