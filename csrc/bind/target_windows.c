@@ -4,6 +4,7 @@
 #include <windows.h>
 
 #include "../base/fail.h"
+#include "../windows/win_live.h"
 
 mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
     if (spec->pid == 0 && spec->process == 0)
@@ -31,9 +32,9 @@ void mdc_target_drop(mdc_job_spec *spec) {
 }
 
 mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_error *err) {
-    (void)monitor;
-    mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0, "process %d cannot be read by this build", (int)spec->pid);
-    return NULL;
+    mdc_win_live_options options = {
+        .pid = spec->pid, .process = spec->process, .start_time = spec->start_time, .max_stop_ns = spec->max_stop_ns};
+    return mdc_win_live_new(&options, monitor, err);
 }
 
 mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {
