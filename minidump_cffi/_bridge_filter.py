@@ -69,6 +69,10 @@ class NativeFilter:
     def intervals(self) -> int:
         return lib.mdc_filter_intervals(self.pointer)
 
+    def needs(self) -> int:
+        """What an engine has to speak to honour all of it: MDC_NEED_* of api/filter.h."""
+        return int(lib.mdc_filter_needs(self.pointer))
+
     def dead_rules(self) -> list[int]:
         """Numbers of rules that can never decide anything."""
         count = lib.mdc_filter_dead_rules(self.pointer, ffi.NULL, 0)

@@ -59,7 +59,7 @@ class Counters:
     excluded : int
         Regions of which nothing was kept.
     narrowed : int
-        Regions of which a part was kept.
+        Answers that kept a part of a region.
     tolerated : int
         Read failures that were tolerated.
     kernel_status : int
@@ -72,6 +72,13 @@ class Counters:
     uncovered_borders : int
         Reads that went on where another had ended, without its end being shown again: a pattern that lay across them
         was not found. 0 with `write_dump`.
+    hulls, hole_bytes, filled_bytes : int
+        With an engine that takes one part of a region only: regions that were kept with holes in them, the bytes of
+        these holes, and how many bytes of reads were overwritten because they lie in one; what is read twice counts
+        twice.
+    lost : int
+        Answers that kept the longest part only of what the filter keeps of a region: the engine asked neither again nor
+        for VmStart, or there were more holes than `hole_capacity`.
     """
 
     calls: Mapping[CallbackType, int]
@@ -84,6 +91,10 @@ class Counters:
     scrubbed_hits: int = 0
     defaced_words: int = 0
     uncovered_borders: int = 0
+    hulls: int = 0
+    hole_bytes: int = 0
+    filled_bytes: int = 0
+    lost: int = 0
 
 
 class Callback:
@@ -111,6 +122,8 @@ class Callback:
         Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
     stack_capacity
         Stacks remembered per dump to deface them; 0 is 65,536.
+    hole_capacity
+        Holes remembered per dump for engines that take one part of a region only; 0 is 65,536.
     record
         Keep what is asked and what is answered, for `recording`: True, or the most bytes it may take (True is 256 MiB).
         Each call then takes a lock and may allocate.
@@ -145,6 +158,7 @@ class Callback:
         name_capacity: int = 0,
         memory_piece: int = 0,
         stack_capacity: int = 0,
+        hole_capacity: int = 0,
         record: bool | int = False,
     ) -> None:
         if filter is not None and not isinstance(filter, Filter):
@@ -171,6 +185,7 @@ class Callback:
             name_capacity=name_capacity,
             memory_piece=memory_piece,
             stack_capacity=stack_capacity,
+            hole_capacity=hole_capacity,
         )
 
     def _set_up(self, filter: Filter, table: Mapping[int, Hook], record: bool | int = False, **capacities: int) -> None:
@@ -303,7 +318,8 @@ class Callback:
         Raises
         ------
         CallbackError
-            A table overflowed, or two engines used the callback at the same time.
+            A table overflowed, two engines used the callback at the same time, or bytes that the filter excludes may
+            stand in the dump because the engine did not show them to VmPostRead: discard it.
         """
         native = self._open()
         error = self._hooks.take_error() if self._hooks else None

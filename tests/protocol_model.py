@@ -15,6 +15,7 @@ INPUT_BYTES, OUTPUT_BYTES = ffi.sizeof("MINIDUMP_CALLBACK_INPUT"), ffi.sizeof("M
 PAGE = 4096
 WINDOW = 0x7000_0000_0000
 HOLE = (WINDOW + 4 * PAGE, WINDOW + 6 * PAGE)
+REMOVED = (0x4000, 0x5000)
 SECRET = (WINDOW + 32 * PAGE, WINDOW + 40 * PAGE)
 
 FILTERS = {
@@ -22,7 +23,7 @@ FILTERS = {
     "lists": md.Filter(
         md.exclude(range=HOLE),
         memory_add=[(0x1000, 0x9000), (0x20_0000, 0x20_0010)],
-        memory_remove=[(0x4000, 0x5000)],
+        memory_remove=[REMOVED],
         threads=[md.thread(7, ["thread", "context"])],
         threads_exclude=[9],
         read_failure="abort",
@@ -78,6 +79,8 @@ class Model:
     fault: str | None = None
     snapshot_asked: bool = False
     secret_known: bool = False
+    shown: bool = False
+    holes: bool = False
 
     def begin(self, number: int) -> Model:
         """What 16 and 17 do: 17 only if 16 was not right before it."""

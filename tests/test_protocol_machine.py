@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from protocol_model import FILTERS, HOLE, PAGE, PIECE, PIECES, SECRET, WINDOW, Model, Slab
+from protocol_model import FILTERS, HOLE, PAGE, PIECE, PIECES, REMOVED, SECRET, WINDOW, Model, Slab
 
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
@@ -43,7 +43,7 @@ class Machine(RuleBasedStateMachine):
     )
     def make(self, kind: str, hooked: set[TYPE], facts: str) -> None:
         """A callback with any filter, hooks for any types, on an engine of ours or a foreign one."""
-        self.kind, self.hooked, self.facts = kind, hooked, facts
+        self.kind, self.hooked, self.facts, self.resubmits = kind, hooked, facts, facts != "none"
         self.callback = md.Callback(FILTERS[kind], hooks=dict.fromkeys(hooked, self.hook), memory_piece=PIECE)
         self.callback._open().set_host(0 if facts == "none" else lib.MDC_EXT_REGION_FACTS | lib.MDC_EXT_RESUBMIT)
         self.routine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", self.callback.routine)
@@ -247,12 +247,19 @@ class Machine(RuleBasedStateMachine):
         kept, kept_size = struct.unpack_from("<Q", after)[0], struct.unpack_from("<Q", after, 24)[0]
         if kept_size:
             assert base <= kept and kept + kept_size <= base + size, "a part of the region"
-            assert not self.crosses(kept, kept_size, HOLE) or self.kind == "everything"
-            assert not (self.model.secret_known and self.crosses(kept, kept_size, SECRET))
+            for part in self.excluded():
+                inside = part[0] > kept and part[1] < kept + kept_size
+                assert not self.crosses(kept, kept_size, part) or (self.model.shown and inside), "a hole, or not there"
+                self.model.holes |= inside
         if size and not kept_size:
             self.model.excluded += 1
         elif size and (kept, kept_size) != (base, size):
             self.model.narrowed += 1
+
+    def excluded(self) -> list[tuple[int, int]]:
+        """What the filter keeps out."""
+        parts = {"everything": [], "lists": [HOLE, REMOVED], "names": [HOLE]}[self.kind]
+        return [*parts, SECRET] if self.model.secret_known else parts
 
     @staticmethod
     def crosses(base: int, size: int, part: tuple[int, int]) -> bool:
@@ -277,19 +284,26 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seed=seeds, number=st.sampled_from([TYPE.IS_PROCESS_SNAPSHOT, TYPE.VM_START]))
     def begins(self, seed: int, number: TYPE) -> None:
-        """A new dump: everything forgotten but what a hook raised."""
+        """A new dump: everything forgotten but what a hook raised. 17: reads are to be shown if there may be holes."""
         before = self.model
         self.model = self.model.begin(number)
         if self.model is not before and self.cancel == ANSWERED:
             self.cancel = NO
-        self.expect(number, self.send(number, seed), True, struct.pack("<I", S_OK))
+        self.model.shown |= number == TYPE.VM_START and self.kind != "everything" and not self.resubmits
+        shown = number == TYPE.VM_START and self.model.shown
+        self.expect(number, self.send(number, seed), True, struct.pack("<I", shown))
 
     @rule(seed=seeds, number=st.one_of(st.sampled_from([4, 7, 11, 12, 13, *range(18, 23)]), st.integers(23, WORD)))
     def others(self, seed: int, number: int) -> None:
-        """What is not taken, and what nobody knows: FALSE and untouched; 12 and 13 fail, 4 agrees."""
+        """What is not taken, and what nobody knows: FALSE and untouched; 12 and 13 fail, 4 agrees, 20 echoes or not."""
         self.model = self.model.begin(number)
-        failed = struct.pack("<I", E_FAIL) if number in (TYPE.IO_WRITE_ALL, TYPE.IO_FINISH) else None
-        self.expect(number, self.send(number, seed), number == TYPE.INCLUDE_MODULE, failed)
+        member = struct.pack("<I", E_FAIL) if number in (TYPE.IO_WRITE_ALL, TYPE.IO_FINISH) else None
+        sent = self.send(number, seed)
+        echoes = number == TYPE.VM_POST_READ and self.model.shown
+        if echoes:
+            read = self.slab.input.u.VmPostRead
+            member = struct.pack("<iI", read.Status, read.Completed)
+        self.expect(number, sent, number == TYPE.INCLUDE_MODULE or echoes, member)
 
     @rule(seed=seeds, count=st.integers(2, 4))
     def several_threads_at_once(self, seed: int, count: int) -> None:
@@ -355,10 +369,10 @@ class Machine(RuleBasedStateMachine):
                 self.native.close()
             with pytest.raises(md.CallbackError), self.native.in_use():
                 pass
-            self.facts = "sound" if extensions else "none"
+            self.facts, self.resubmits = "sound" if extensions else "none", False
             self.begins(seed=seed, number=TYPE.VM_START)
             self.regions(seed=seed, base=HOLE[0] - PAGE, size=4 * PAGE)
-        self.facts, self.cancel = "none", NO
+        self.facts, self.resubmits, self.cancel = "none", False, NO
 
     @rule()
     def exceptions_are_kept_and_raised(self) -> None:
@@ -368,8 +382,9 @@ class Machine(RuleBasedStateMachine):
                 self.native.raise_error()
             assert boom.value is self.error
             self.error = None
-        elif self.model.fault is not None:
-            with pytest.raises(md.CallbackError, match={"second": "second engine", "facts": "facts"}[self.model.fault]):
+        elif self.model.fault is not None or self.model.holes:
+            said = {"second": "second engine", "facts": "facts", None: "discard the dump"}[self.model.fault]
+            with pytest.raises(md.CallbackError, match=said):
                 self.native.raise_error()
         else:
             self.native.raise_error()

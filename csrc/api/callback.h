@@ -5,8 +5,12 @@
  * One mdc_callback serves one dump at a time: types 16 and 17 (or mdc_callback_reset) begin a new one.
  *
  * An answer to IncludeVmRegion can be one contiguous part only. An engine that asks again (MDC_EXT_RESUBMIT) gets
- * every kept part; any other stores the longest kept part, and the rest of what the rules keep is lost: never is a
- * byte stored that they exclude. Such regions are counted in `narrowed`.
+ * every kept part. Any other is given the hull, from the first kept byte to the last, and the excluded bytes in it are
+ * overwritten in VmPostRead (20), if it asked VmStart (17), which is answered S_FALSE where the filter can leave such
+ * holes. An engine that takes the hull and does not show all of the hole to 20 (nor tell 14 that it cannot be read) is
+ * told E_FAIL in IoFinish if that comes, and mdc_callback_check says that the dump has to be discarded. Where 17 was
+ * not asked, or there are more holes than hole_capacity, it is the longest kept part, and the rest of what the rules
+ * keep is lost (`lost`): never is a byte stored that they exclude.
  *
  * A filter that redacts makes the callback answer VmStart (17) with S_FALSE and edit every read in VmPostRead (20). Set
  * `hold` of the engine to mdc_filter_hold, or patterns are not found where they lie across two reads.
@@ -37,13 +41,13 @@ typedef struct mdc_callback_options {
     uint32_t name_capacity;   /* distinct mapping names whose match is remembered; 0: 65,536. More: matched again */
     uint64_t memory_piece;    /* largest MemorySize handed out, bytes; 0: 4 GiB - 64 KiB. A test sets it low */
     uint32_t stack_capacity;  /* stacks remembered per dump to deface them; 0: 65,536. More: MDC_ERR_CALLBACK */
-    uint32_t reserved2;
+    uint32_t hole_capacity;   /* holes in hulls per dump, 40 bytes each; 0: 65,536. More: the longest kept part */
 } mdc_callback_options;
 
 typedef struct mdc_callback_counters {
     uint64_t calls[32];    /* by callback type; [31]: types above 22 */
     uint64_t excluded;     /* regions and pieces of which nothing was kept */
-    uint64_t narrowed;     /* regions of which a part was kept */
+    uint64_t narrowed;     /* answers that kept a part of a region, hulls that are shorter than it among them */
     uint64_t tolerated;    /* read failures answered S_OK */
     int32_t kernel_status; /* last HRESULT seen in type 8 */
     int32_t reserved;
@@ -52,6 +56,10 @@ typedef struct mdc_callback_counters {
     uint64_t defaced_words;     /* of stacks */
     uint64_t uncovered_borders; /* reads that went on where another had ended, without its end being shown again: a
                                    pattern that lies across them was not found */
+    uint64_t hulls;             /* regions kept with holes in them */
+    uint64_t hole_bytes;        /* in these holes */
+    uint64_t filled_bytes;      /* overwritten in reads because they lie in a hole; read twice, they count twice */
+    uint64_t lost;              /* answers that kept the longest part only of what the rules keep of a region */
 } mdc_callback_counters;
 
 /* Everything is reserved here; nothing later allocates. Keeps a reference to the filter. options may be NULL. */
@@ -83,8 +91,9 @@ mdc_status mdc_callback_reset(mdc_callback *callback, mdc_error *err);
 void mdc_callback_cancel(mdc_callback *callback);
 
 mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback);
-/* What went wrong in the routine (tables full, second user), or MDC_OK. */
-mdc_status mdc_callback_check(const mdc_callback *callback, mdc_error *err);
+/* What went wrong in the routine (tables full, second user, holes that were not shown), or MDC_OK. To be called when
+ * the engine has returned: while a call is inside, holes are not looked at. */
+mdc_status mdc_callback_check(mdc_callback *callback, mdc_error *err);
 /* cdef: end */
 #ifdef __cplusplus
 }

@@ -132,6 +132,29 @@ uint64_t mdc_filter_intervals(const mdc_filter *filter);
  * less one (at least 7 with deface_stacks); 0 if the filter edits no memory. */
 uint64_t mdc_filter_hold(const mdc_filter *filter);
 
+/* What an engine has to speak or do for all of the filter to be honoured; MDC_NEED_*. Bits that are missing need
+ * nothing. Size and head rules look at what the engine calls the region where it sends no facts. Rules about the text
+ * streams are no part of a filter: they are the engine's options. */
+enum {
+    /* Rules ask for names, or for kinds that the Type of a region does not tell (heap, stack, shared, vdso):
+     * MDC_EXT_REGION_FACTS. Without it no region has a name, and none of these kinds. */
+    MDC_NEED_REGION_FACTS = 0x01,
+    /* Kept bytes may lie on both sides of excluded ones: MDC_EXT_RESUBMIT, or VmStart, VmPostRead (17, 20) and room in
+     * hole_capacity: then the excluded bytes stand in the dump as `fill`. With neither, only the longest kept part of
+     * such a region is stored. */
+    MDC_NEED_HOLES = 0x02,
+    /* Rules exclude memory, or the default does: in dumps without full memory only an engine with MDC_EXT_PIECES asks.
+     * Ranges to remove (memory_remove) need nothing: RemoveMemory (9) tells them. */
+    MDC_NEED_PIECES = 0x04,
+    /* Memory is edited (ranges to scrub, patterns, stacks): VmStart and VmPostRead (17, 20). */
+    MDC_NEED_READS = 0x08,
+    /* Patterns and words of stacks may lie across two reads: MDC_EXT_HOLD_BACK, and `hold` of the engine. */
+    MDC_NEED_HOLD_BACK = 0x10,
+    /* Values of variables are hidden: only the engine of this package knows where the environment is. */
+    MDC_NEED_ENVIRON = 0x20
+};
+uint32_t mdc_filter_needs(const mdc_filter *filter);
+
 /* Writes to `out` the numbers of rules that can never decide anything because later rules hide them completely
  * (a rule that cannot match by itself is an error instead). At most `capacity` are written; returns how many
  * there are. */

@@ -42,7 +42,7 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
     uint64_t keep_first = 0, keep_last = UINT64_MAX;
     uint32_t extensions = atomic_load(&callback->extensions) | callback->told;
     mdc_cursor cursor = {.interval = 0, .module = 0};
-    if ((extensions & MDC_EXT_RESUBMIT) == 0) {
+    if ((extensions & MDC_EXT_RESUBMIT) == 0 && !mdc_holes_cover(&callback->holes, &matcher)) {
         keep_first = 1;
         keep_last = 0;
         (void)mdc_match_longest(&matcher, &cursor, &keep_first, &keep_last);

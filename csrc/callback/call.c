@@ -15,12 +15,7 @@
 #include <string.h>
 
 #include "path16.h"
-
-#if defined(__x86_64__) || defined(_M_X64)
-#define GCC_SHIFT 4u /* the hole in front of Context that GCC leaves out under pack(4) */
-#else
-#define GCC_SHIFT 0u
-#endif
+#include "thread_layout.h"
 
 _Static_assert(sizeof(mdc_call_header) == 32, "records begin with 32 bytes");
 
@@ -158,15 +153,8 @@ static void take_module(const MINIDUMP_MODULE_CALLBACK *module, writer *w) {
     w->at += sizeof module->VersionInfo;
 }
 
-/* Behind Context, the fields of an engine built with GCC stand 4 bytes lower on x64; SizeOfContext tells. */
-static uint32_t thread_shift(const MINIDUMP_THREAD_CALLBACK *thread) {
-    uint32_t size;
-    memcpy(&size, (const uint8_t *)thread + offsetof(MINIDUMP_THREAD_CALLBACK, SizeOfContext) - GCC_SHIFT, sizeof size);
-    return thread->SizeOfContext != MDC_CONTEXT_SIZE && size == MDC_CONTEXT_SIZE ? GCC_SHIFT : 0;
-}
-
 static uint32_t take_thread(const MINIDUMP_THREAD_EX_CALLBACK *thread, uint32_t type, writer *w) {
-    uint32_t shift = thread_shift((const MINIDUMP_THREAD_CALLBACK *)thread);
+    uint32_t shift = mdc_thread_shift(thread);
     struct {
         uint32_t size;
         uint64_t stack[2];
@@ -174,7 +162,7 @@ static uint32_t take_thread(const MINIDUMP_THREAD_EX_CALLBACK *thread, uint32_t 
     } tail = {.size = 0};
     const uint8_t *from = (const uint8_t *)thread - shift;
     memcpy(&tail.size, from + offsetof(MINIDUMP_THREAD_EX_CALLBACK, SizeOfContext), sizeof tail.size);
-    memcpy(tail.stack, from + offsetof(MINIDUMP_THREAD_EX_CALLBACK, StackBase), sizeof tail.stack);
+    mdc_thread_stack(thread, tail.stack);
     if (type == MDC_CB_THREAD_EX)
         memcpy(tail.backing, from + offsetof(MINIDUMP_THREAD_EX_CALLBACK, BackingStoreBase), sizeof tail.backing);
     put_pointer(w, thread->ThreadHandle);
@@ -375,7 +363,7 @@ static void fill_module(reader *r, const mdc_call_parts *parts, void *buffer, MI
 
 static void fill_thread(reader *r, const mdc_call_header *header, MINIDUMP_THREAD_EX_CALLBACK *thread) {
     bool ex = header->type == MDC_CB_THREAD_EX;
-    uint32_t shift = header->flags & MDC_CALL_GCC ? GCC_SHIFT : 0;
+    uint32_t shift = header->flags & MDC_CALL_GCC ? MDC_GCC_SHIFT : 0;
     thread->ThreadHandle = get_pointer(r);
     uint64_t tail[4];
     for (size_t i = 0; i < 4; i++) tail[i] = get64(r);

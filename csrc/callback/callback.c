@@ -29,6 +29,7 @@ void mdc_callback_rewind(mdc_callback *callback) {
     callback->told = 0;
     mdc_modmap_clear(&callback->modules);
     mdc_redaction_rewind(&callback->redaction);
+    mdc_holes_rewind(&callback->holes);
     callback->hot_type = MDC_NO_TYPE; /* until the first region has sealed the module table */
     mdc_rows_clear(&callback->rows);
     if (callback->has_modules || callback->has_names) {
@@ -61,7 +62,8 @@ static mdc_status check_options(const mdc_filter *filter, const mdc_callback_opt
     if (mdc_filter_redactor(filter) != NULL && (o->hook_types & READ_TYPES) != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0,
                         "a filter that redacts answers VmStart, VmQuery, VmPreRead and VmPostRead itself");
-    if (o->module_capacity > CAPACITY_MAX || o->name_capacity > CAPACITY_MAX || o->stack_capacity > CAPACITY_MAX)
+    if (o->module_capacity > CAPACITY_MAX || o->name_capacity > CAPACITY_MAX || o->stack_capacity > CAPACITY_MAX ||
+        o->hole_capacity > CAPACITY_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "capacities go up to %u", CAPACITY_MAX);
     return MDC_OK;
 }
@@ -98,6 +100,12 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
     mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
     if (status != MDC_OK) return status;
+    /* Whoever answers for regions or reads in our place answers for holes too. */
+    bool holes =
+        mdc_filter_leaves_holes(filter) && (o->hook_types & (READ_TYPES | 1u << MDC_CB_INCLUDE_VM_REGION)) == 0;
+    uint32_t hole_capacity = o->hole_capacity != 0 ? o->hole_capacity : DEFAULT_CAPACITY;
+    status = mdc_holes_init(&callback->holes, holes ? hole_capacity : 0, mdc_filter_fill(filter), err);
+    if (status != MDC_OK) return status;
     uint32_t stacks = o->stack_capacity != 0 ? o->stack_capacity : DEFAULT_CAPACITY;
     status = mdc_redaction_init(&callback->redaction, filter, modules, stacks, err);
     if (status != MDC_OK) return status;
@@ -107,6 +115,7 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
 static void empty(mdc_callback *callback) {
     mdc_modmap_fini(&callback->modules);
     mdc_redaction_fini(&callback->redaction);
+    mdc_holes_fini(&callback->holes);
     mdc_rows_fini(&callback->rows);
     mdc_dealloc(callback->path);
     mdc_dealloc(callback->no_name);
@@ -241,15 +250,31 @@ mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
     counters.scrubbed_hits = atomic_load_explicit(&redaction->scrubbed_hits, memory_order_relaxed);
     counters.defaced_words = atomic_load_explicit(&redaction->defaced_words, memory_order_relaxed);
     counters.uncovered_borders = atomic_load_explicit(&redaction->uncovered_borders, memory_order_relaxed);
+    const mdc_holes *holes = &callback->holes;
+    counters.hulls = atomic_load_explicit(&holes->hulls, memory_order_relaxed);
+    counters.hole_bytes = atomic_load_explicit(&holes->hole_bytes, memory_order_relaxed);
+    counters.filled_bytes = atomic_load_explicit(&holes->filled_bytes, memory_order_relaxed);
+    counters.lost = atomic_load_explicit(&holes->lost, memory_order_relaxed);
     counters.kernel_status = atomic_load_explicit(&tally->kernel_status, memory_order_relaxed);
     return counters;
 }
 
-mdc_status mdc_callback_check(const mdc_callback *callback, mdc_error *err) {
+static mdc_status check_holes(mdc_callback *callback, mdc_error *err) {
+    if (!mdc_gate_enter_slow(&callback->gate)) return MDC_OK; /* a dump that is not over */
+    uint64_t address = 0, hidden = mdc_holes_hidden(&callback->holes, &address);
+    leave(callback);
+    if (hidden == 0) return MDC_OK;
+    return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,
+                             "%llu bytes that a rule excludes lie inside kept memory and the engine did not show them "
+                             "to VmPostRead: discard the dump",
+                             (unsigned long long)hidden);
+}
+
+mdc_status mdc_callback_check(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
     switch (atomic_load(&callback->fault)) {
     case MDC_FAULT_NONE:
-        return MDC_OK;
+        return check_holes(callback, err);
     case MDC_FAULT_SECOND_USER:
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0,
                         "a second engine called the callback while a dump was inside; it serves one dump at a time");

@@ -189,16 +189,11 @@ static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size
     count(&r->defaced_words, counts.words);
 }
 
-int32_t mdc_redaction_post_read(mdc_redaction *r, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back,
-                                MINIDUMP_CALLBACK_OUTPUT *output) {
-    if (r->redactor == NULL) return 0;
-    /* TRUE replaces the result, and a callee that only edits says what it was. */
+void mdc_redaction_post_read(mdc_redaction *r, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back) {
+    if (r->redactor == NULL) return;
     uint32_t size = read->Completed < read->Size ? read->Completed : read->Size;
-    output->VmRead.VmReadStatus = read->Status;
-    output->VmRead.VmReadBytesCompleted = read->Completed;
     if (size != 0 && read->Buffer != NULL && read->Offset <= UINT64_MAX - size)
         edit(r, read->Offset, read->Buffer, size, holds_back);
-    return 1;
 }
 
 void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size) {

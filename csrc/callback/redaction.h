@@ -50,9 +50,8 @@ static inline bool mdc_redaction_listens(const mdc_redaction *redaction) {
 bool mdc_redaction_module(mdc_redaction *redaction, uint64_t base, uint64_t size);
 bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t other_end);
 
-/* The answer to 20; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
-int32_t mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back,
-                                MINIDUMP_CALLBACK_OUTPUT *output);
+/* Edits what 20 shows; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
+void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back);
 
 /* For bind/: patterns, and ranges if the bytes also stand in the target (address not 0), in what never passes 20:
  * names and texts that the kernel makes. On the thread that drives the dump. */

@@ -89,8 +89,10 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
     mdc_question question;
     mdc_callback_question(region, facts, names, map, &question);
     uint64_t first, last;
-    switch (mdc_match_answer(callback->filter, &callback->cursor, &question, (extensions & MDC_EXT_RESUBMIT) == 0,
-                             &first, &last)) {
+    int part = (extensions & MDC_EXT_RESUBMIT) != 0
+                   ? mdc_match_answer(callback->filter, &callback->cursor, &question, &first, &last)
+                   : mdc_holes_answer(&callback->holes, callback->filter, &callback->cursor, &question, &first, &last);
+    switch (part) {
     case MDC_MATCH_WHOLE:
         break;
     case MDC_MATCH_NOTHING:

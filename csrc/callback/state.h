@@ -11,6 +11,7 @@
 #include "../api/callback.h"
 #include "../filter/match_hot.h"
 #include "gate.h"
+#include "holes.h"
 #include "modmap.h"
 #include "redaction.h"
 #include "rows.h"
@@ -68,7 +69,8 @@ struct mdc_callback {
     uint32_t name_used; /* highest NameId + 1 that was set */
     mdc_tally tally;
 
-    mdc_redaction redaction; /* what is overwritten in reads */
+    mdc_holes holes;         /* what is overwritten inside hulls */
+    mdc_redaction redaction; /* what else is overwritten in reads */
     mdc_handout add;
     mdc_handout remove;
     uint64_t piece; /* bytes handed out at once */

@@ -5,11 +5,15 @@
  * written for a Thread callback would clear all of that thread's flags. Meaning of return values and members: the
  * public documentation of MINIDUMP_CALLBACK_TYPE, MINIDUMP_CALLBACK_OUTPUT and what shipping engines do.
  *
- * Regions on a host that does not ask again (no MDC_EXT_RESUBMIT): the answer can be one contiguous part only, and
- * nothing excluded may be in it, so it is the longest kept run; the rest of what the rules keep is lost and the region
- * counts as narrowed. */
+ * Regions on a host that does not ask again (no MDC_EXT_RESUBMIT): the answer can be one contiguous part only. Where
+ * VmStart (17) was asked it is the hull, from the first kept byte to the last, and VmPostRead (20) overwrites what is
+ * excluded in it (holes.h), before anything else looks at the bytes. 19 and 20 come for every read of the target, also
+ * for those an engine needs itself (PEB, TEB, lists of the loader): what is not in a hull is left alone. An engine that
+ * never asks 17 could not be stopped from storing what lies in a hull: it is given the longest kept run, the rest of
+ * what the rules keep is lost, and `lost` counts it. */
 #include "../base/protocol_asserts.h"
 #include "state.h"
+#include "thread_layout.h"
 
 static int32_t flags_kept(uint32_t *flags, uint32_t keep) {
     if (keep != UINT32_MAX) *flags &= keep;
@@ -40,6 +44,7 @@ static int32_t answer_failure(mdc_callback *callback, const MINIDUMP_READ_MEMORY
     }
     output->Status = MDC_S_OK;
     mdc_tally_add(&callback->tally.tolerated);
+    mdc_holes_pass(&callback->holes, failure->Offset, failure->Bytes);
     return 1;
 }
 
@@ -50,15 +55,36 @@ static void begin_dump(mdc_callback *callback, uint32_t type) {
 
 /* Stacks are noted whoever answers. */
 static void note_stack(mdc_callback *callback, const MINIDUMP_THREAD_CALLBACK *thread) {
-    if (mdc_redaction_listens(&callback->redaction) &&
-        !mdc_redaction_stack(&callback->redaction, thread->StackBase, thread->StackEnd))
+    uint64_t bounds[2];
+    if (!mdc_redaction_listens(&callback->redaction)) return;
+    mdc_thread_stack(thread, bounds);
+    if (!mdc_redaction_stack(&callback->redaction, bounds[0], bounds[1]))
         mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
 }
 
 static int32_t answer_post_read(mdc_callback *callback, const MINIDUMP_VM_POST_READ_CALLBACK *read,
                                 MINIDUMP_CALLBACK_OUTPUT *output) {
     uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
-    return mdc_redaction_post_read(&callback->redaction, read, (extensions & MDC_EXT_HOLD_BACK) != 0, output);
+    if (!callback->holes.open && callback->redaction.redactor == NULL) return 0;
+    /* TRUE replaces the result, and a callee that only edits says what it was. */
+    output->VmRead.VmReadStatus = read->Status;
+    output->VmRead.VmReadBytesCompleted = read->Completed;
+    mdc_holes_fill(&callback->holes, read->Offset, read->Buffer, read->Size, read->Completed);
+    mdc_redaction_post_read(&callback->redaction, read, (extensions & MDC_EXT_HOLD_BACK) != 0);
+    return 1;
+}
+
+static int32_t answer_vm_start(mdc_callback *callback, MINIDUMP_CALLBACK_OUTPUT *output) {
+    uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
+    callback->holes.open = callback->holes.capacity != 0 && (extensions & MDC_EXT_RESUBMIT) == 0;
+    output->Status = callback->holes.open || callback->redaction.redactor != NULL ? MDC_S_FALSE : MDC_S_OK;
+    return 1;
+}
+
+/* Whoever takes the output is not told that it is complete when it may hold what a rule excludes. */
+static bool may_finish(const mdc_callback *callback) {
+    uint64_t address;
+    return mdc_holes_hidden(&callback->holes, &address) == 0;
 }
 
 static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_INPUT *input,
@@ -99,8 +125,7 @@ static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_I
         output->Status = MDC_S_OK; /* no: S_FALSE would be yes */
         return 1;
     case MDC_CB_VM_START:
-        output->Status = callback->redaction.redactor != NULL ? MDC_S_FALSE : MDC_S_OK;
-        return 1;
+        return answer_vm_start(callback, output);
     case MDC_CB_VM_POST_READ:
         return answer_post_read(callback, &input->u.VmPostRead, output);
     default: /* 7: no kernel minidump; 11: no Io; 18, 19, 21, 22 and what is yet to come: not taken */
@@ -115,13 +140,16 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
     mdc_tally_add(&callback->tally.calls[type < MDC_CB_COUNT ? type : 31]);
     if (type == MDC_CB_THREAD || type == MDC_CB_THREAD_EX) note_stack(callback, &input->u.Thread);
     if (type == MDC_CB_CANCEL) return answer_cancel(callback, input, output);
-    if (type < 32 && (callback->hook_types >> type & 1) != 0) {
+    if (type < 32 && (callback->hook_types >> type & 1) != 0 && (type != MDC_CB_IO_FINISH || may_finish(callback))) {
         if (type == MDC_CB_MODULE) { /* the table by address is filled whoever answers */
             MINIDUMP_CALLBACK_OUTPUT unused = *output;
             mdc_answer_module(callback, &input->u.Module, &unused);
         }
         mdc_gate_shut(&callback->gate);
-        return callback->hook(callback->hook_context, input, output);
+        int32_t result = callback->hook(callback->hook_context, input, output);
+        if (type == MDC_CB_READ_MEMORY_FAILURE && result != 0 && output->Status == MDC_S_OK)
+            mdc_holes_pass(&callback->holes, input->u.ReadMemoryFailure.Offset, input->u.ReadMemoryFailure.Bytes);
+        return result;
     }
     return answer(callback, type, input, output);
 }

@@ -10,7 +10,7 @@
 #include "bits.h"
 #include "check.h"
 #include "match.h"
-#include "redact.h"
+#include "redact_table.h"
 #include "signature.h"
 #include "sweep.h"
 #include "table.h"
@@ -188,6 +188,9 @@ static mdc_status make_lists(compiler *c, mdc_error *err) {
     filter->tolerate_read_failures = spec->tolerate_read_failures;
     filter->secondary_flags = spec->secondary_flags;
     filter->nocase = spec->nocase;
+    filter->fill = mdc_fill_of(spec);
+    for (size_t i = 0; i < spec->rule_count; i++)
+        if (spec->rules[i].fields & MDC_RULE_KIND) filter->kinds |= spec->rules[i].kinds;
     mdc_status status = make_threads(c, err);
     if (status == MDC_OK) status = make_modules(c, err);
     if (status == MDC_OK)

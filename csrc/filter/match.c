@@ -172,12 +172,10 @@ bool mdc_match_longest(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t 
     return found;
 }
 
-int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, bool longest,
-                     uint64_t *first, uint64_t *last) {
+int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, uint64_t *first,
+                     uint64_t *last) {
     mdc_matcher m;
     begin(&m, filter, question);
-    bool found =
-        longest ? mdc_match_longest(&m, cursor, first, last) : next_run(&m, cursor, question->base, first, last);
-    if (!found) return MDC_MATCH_NOTHING;
+    if (!next_run(&m, cursor, question->base, first, last)) return MDC_MATCH_NOTHING;
     return *first == question->base && *last == question->last ? MDC_MATCH_WHOLE : MDC_MATCH_PART;
 }

@@ -80,11 +80,10 @@ bool mdc_match_next(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t fro
 /* The longest such run of the piece, the first of equal ones. */
 bool mdc_match_longest(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t *first, uint64_t *last);
 
-/* Both in one call, for the routine: what of the piece is kept. *first and *last say which part, unless it is nothing.
- */
+/* The first run of the piece in one call, for the routine; *first and *last say which part, unless it is nothing. */
 enum { MDC_MATCH_NOTHING = 0, MDC_MATCH_PART = 1, MDC_MATCH_WHOLE = 2 };
-int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, bool longest,
-                     uint64_t *first, uint64_t *last);
+int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, uint64_t *first,
+                     uint64_t *last);
 
 /* Adds the bytes of [first, last], a part of the piece, to kept[rule] and excluded[rule], each with rule_count + 1
  * entries, as the answers of mdc_match_next divide them: bytes that a rule keeps but whose page holds excluded ones too
@@ -118,5 +117,7 @@ bool mdc_filter_judges_modules(const mdc_filter *filter);
 const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, size_t *count);
 uint32_t mdc_filter_secondary_flags(const mdc_filter *filter);
 bool mdc_filter_tolerates(const mdc_filter *filter);
+/* Whether a region can hold a kept byte, an excluded one, and a kept one again. Never false where one can. */
+bool mdc_filter_leaves_holes(const mdc_filter *filter);
 
 #endif

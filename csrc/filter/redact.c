@@ -113,6 +113,8 @@ void mdc_redact_ranges(const mdc_redactor *r, uint64_t address, uint8_t *bytes, 
     }
 }
 
+uint8_t mdc_filter_fill(const mdc_filter *filter) { return filter->fill; }
+
 bool mdc_redact_defaces(const mdc_redactor *r) { return r->deface; }
 
 const mdc_redactor *mdc_filter_redactor(const mdc_filter *filter) {
@@ -126,8 +128,6 @@ uint64_t mdc_filter_hold(const mdc_filter *filter) {
     uint64_t hold = r->longest != 0 ? r->longest - 1 : 0;
     return r->deface && hold < 7 ? 7 : hold; /* a word may lie across two reads */
 }
-
-uint8_t mdc_filter_fill(const mdc_filter *filter) { return filter->redactor != NULL ? filter->redactor->fill : 0; }
 
 static bool any_matches(const mdc_redactor *r, const mdc_environ_globs *globs, bool nocase, const uint8_t *name,
                         size_t size) {

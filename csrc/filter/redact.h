@@ -43,7 +43,7 @@ void mdc_redact_patterns(const mdc_redactor *redactor, uint8_t *bytes, size_t si
 void mdc_redact_ranges(const mdc_redactor *redactor, uint64_t address, uint8_t *bytes, size_t size, size_t fresh,
                        mdc_redact_counts *counts);
 
-/* What hidden bytes are overwritten with. */
+/* What hidden and excluded bytes are overwritten with; there is one without any redaction too. */
 uint8_t mdc_filter_fill(const mdc_filter *filter);
 /* Whether there are rules about variables of the environment, and whether they hide this one's value. */
 bool mdc_filter_judges_environ(const mdc_filter *filter);

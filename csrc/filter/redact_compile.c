@@ -14,10 +14,9 @@ enum {
     PATTERN_MAX = MDC_PATTERN_MAX,
     PATTERNS_MAX = MDC_PATTERNS_MAX,
     GLOBS_MAX = 4096,
-    LONG_WINDOW = 8,     /* patterns of at least this many bytes are looked for by windows of 4 bytes, not 3 */
-    STRIDE_MAX = 64,     /* a longer one gains nothing: a cache line is fetched anyway */
-    WINDOWS_MAX = 32768, /* marked in the bitmap: more would need one that no inner cache holds */
-    DEFAULT_FILL = 'X'
+    LONG_WINDOW = 8,    /* patterns of at least this many bytes are looked for by windows of 4 bytes, not 3 */
+    STRIDE_MAX = 64,    /* a longer one gains nothing: a cache line is fetched anyway */
+    WINDOWS_MAX = 32768 /* marked in the bitmap: more would need one that no inner cache holds */
 };
 
 static mdc_status bad(mdc_error *err, const char *what, size_t index, const char *why) {
@@ -247,7 +246,7 @@ mdc_status mdc_redactor_new(const mdc_filter_spec *spec, mdc_redactor **made, md
     if (r == NULL) return err->code;
     r->bytes = sizeof *r;
     r->deface = spec->deface_stacks != 0;
-    r->fill = spec->fill != 0 ? (uint8_t)spec->fill : (uint8_t)DEFAULT_FILL;
+    r->fill = mdc_fill_of(spec);
     if (make_ranges(r, spec, err) != MDC_OK || make_patterns(r, spec, err) != MDC_OK ||
         make_globs(r, spec, err) != MDC_OK) {
         mdc_redactor_free(r);

@@ -52,6 +52,10 @@ struct mdc_redactor {
     uint64_t bytes; /* that all of it occupies */
 };
 
+static inline uint8_t mdc_fill_of(const mdc_filter_spec *spec) {
+    return spec->fill != 0 ? (uint8_t)spec->fill : (uint8_t)'X';
+}
+
 /* Fibonacci hashing: the upper bits depend on all bytes. */
 static inline uint32_t mdc_window_hash(uint32_t window) { return window * UINT32_C(0x9E3779B1); }
 

@@ -90,6 +90,8 @@ struct mdc_filter {
     uint32_t secondary_flags;
     uint32_t nocase;
     struct mdc_redactor *redactor; /* NULL: nothing is overwritten or hidden */
+    uint32_t kinds;                /* MDC_KIND_* that rules ask for */
+    uint8_t fill;
 
     uint32_t rule_count;
     uint32_t *dead;

@@ -1,0 +1,38 @@
+/* Where the fields behind Context stand in the input of Thread (1) and ThreadEx (2).
+ *
+ * Microsoft's CONTEXT is 16-aligned and keeps that in a pack(4) struct; under GCC pack(4) wins. So an engine that was
+ * built with GCC for x64 against a Windows header (Wine, mingw-w64) places Context at 12 instead of 16 in the member,
+ * and all behind it 4 bytes lower. SizeOfContext tells: it is where the engine has it, and a stack bound, which stands
+ * in its place in the other layout, is page-aligned. Nothing is read here but SizeOfContext in both places, which also
+ * lies within the 1296 bytes that a GCC engine's MINIDUMP_CALLBACK_INPUT has. Other processors have one layout. */
+#ifndef MDC_CALLBACK_THREAD_LAYOUT_H
+#define MDC_CALLBACK_THREAD_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../api/minidump_protocol.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define MDC_GCC_SHIFT 4u /* the hole in front of Context that GCC leaves out */
+#else
+#define MDC_GCC_SHIFT 0u
+#endif
+
+/* How many bytes lower than declared the fields behind Context stand: 0 or MDC_GCC_SHIFT. */
+static inline uint32_t mdc_thread_shift(const void *thread) {
+    const uint8_t *at = (const uint8_t *)thread + offsetof(MINIDUMP_THREAD_CALLBACK, SizeOfContext);
+    uint32_t size, lower;
+    memcpy(&size, at, sizeof size);
+    memcpy(&lower, at - MDC_GCC_SHIFT, sizeof lower);
+    return size != MDC_CONTEXT_SIZE && lower == MDC_CONTEXT_SIZE ? MDC_GCC_SHIFT : 0;
+}
+
+/* StackBase and StackEnd, of ThreadEx as well: they stand in the same place. */
+static inline void mdc_thread_stack(const void *thread, uint64_t bounds[2]) {
+    const uint8_t *at = (const uint8_t *)thread - mdc_thread_shift(thread);
+    memcpy(bounds, at + offsetof(MINIDUMP_THREAD_CALLBACK, StackBase), 2 * sizeof bounds[0]);
+}
+
+#endif

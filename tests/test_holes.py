@@ -1,0 +1,500 @@
+"""Holes inside kept memory on engines that take one part of a region and do not ask again.
+
+The answer is the hull, and the bytes in it that a rule excludes are overwritten in VmPostRead. Our own engine is such
+an engine when it is given the routine's address alone; the made-up engine below can be a worse one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import drive
+import fake
+import hypothesis
+import live
+import pytest
+import readers
+import strategies
+from hypothesis import strategies as st
+from members import QUICK
+
+import minidump_cffi as md
+from minidump_cffi._native import ffi, lib
+
+FULL = md.DumpType.WITH_FULL_MEMORY
+TYPE = md.CallbackType
+PAGE = live.PAGE
+BASE = strategies.WINDOW
+S_OK, S_FALSE, E_FAIL, PARTIAL_COPY = 0, 1, lib.MDC_E_FAIL, 0x8007012B
+Start = Callable[..., live.Target]
+
+
+class PlainHost:
+    """An engine with nothing but Microsoft's protocol, and memory of which byte a is `a * 31 >> 3`."""
+
+    def __init__(self, callback: md.Callback, *, vm: bool = True, extensions: int = 0) -> None:
+        self.engine = drive.Engine(callback, extensions)
+        self.callback = callback
+        self.stored: dict[int, int] = {}
+        self.engine.clear()
+        self.engine.send(TYPE.IS_PROCESS_SNAPSHOT)
+        self.shows = False
+        if vm:
+            self.engine.clear()
+            self.shows = self.engine.send(TYPE.VM_START) and self.engine.output.Status == S_FALSE
+
+    @staticmethod
+    def memory(address: int, size: int) -> bytearray:
+        """What the target holds."""
+        return bytearray((at * 31 >> 3) & 0xFF for at in range(address, address + size))
+
+    def ask(self, region: strategies.Region) -> tuple[int, int]:
+        """IncludeVmRegion, twice as documented: (base, size)."""
+        first = self.engine.region(region, region.base, region.size)
+        assert self.engine.region(region, region.base, region.size) == first, "the same question, the same answer"
+        return first
+
+    def show(self, address: int, data: bytearray, *, completed: int | None = None, status: int = S_OK) -> bytes:
+        """VmPostRead: the buffer as it came back."""
+        engine = self.engine
+        engine.clear()
+        engine.output.VmRead.VmReadStatus = lib.MDC_E_NOTIMPL - (1 << 32)
+        buffer = ffi.new("uint8_t[]", bytes(data))
+        read = engine.input.u.VmPostRead
+        read.Offset, read.Buffer, read.Size = address, buffer, len(data)
+        read.Completed = len(data) if completed is None else completed
+        read.Status = status - (status >> 31 << 32)
+        completed = read.Completed
+        if engine.send(TYPE.VM_POST_READ):
+            assert engine.output.VmRead.VmReadStatus == status - (status >> 31 << 32)
+            assert engine.output.VmRead.VmReadBytesCompleted == completed
+        return bytes(ffi.buffer(buffer, len(data)))
+
+    def read(self, address: int, size: int) -> None:
+        """Read and store."""
+        data = bytes(self.memory(address, size))
+        if self.shows:
+            data = self.show(address, bytearray(data))
+        self.stored.update(zip(range(address, address + size), data, strict=True))
+
+    def failed(self, address: int, size: int) -> bool:
+        """ReadMemoryFailure: whether it was tolerated."""
+        self.engine.clear()
+        failure = self.engine.input.u.ReadMemoryFailure
+        failure.Offset, failure.Bytes, failure.FailureStatus = address, size, PARTIAL_COPY - (1 << 32)
+        return self.engine.send(TYPE.READ_MEMORY_FAILURE) and self.engine.output.Status == S_OK
+
+
+def region_at(first: int, pages: int, **changes: Any) -> strategies.Region:
+    """A private region of the window, by page numbers."""
+    values = {
+        "base": BASE + first * PAGE, "size": pages * PAGE, "state": md.MemoryState.COMMIT,
+        "type": md.MemoryType.PRIVATE, "protect": 4, "kinds": md.Kind.ANONYMOUS, "name": b"",
+    }  # fmt: skip
+    return strategies.Region(**{**values, **changes})
+
+
+def at(page: int) -> int:
+    """The address of a page of the window."""
+    return BASE + page * PAGE
+
+
+TWO_HOLES = md.Filter(md.exclude(range=(at(2) + 16, at(2) + 32)), md.exclude(range=(at(6), at(7))), fill=0x2A)
+REGION = region_at(0, 9)
+HOLES = [(at(2), at(3)), (at(6), at(7))]
+
+
+# ------------------------------------------------------------------------------------------------- a made-up engine
+
+
+def test_the_hull_is_kept_and_the_holes_are_overwritten() -> None:
+    with md.Callback(TWO_HOLES) as callback:
+        host = PlainHost(callback)
+        assert host.shows
+        assert host.ask(REGION) == (REGION.base, REGION.size)
+        host.read(REGION.base, REGION.size)
+        for page in range(9):
+            data = bytes(host.stored[at(page) + i] for i in range(PAGE))
+            assert data == (b"\x2a" * PAGE if page in (2, 6) else bytes(host.memory(at(page), PAGE)))
+        callback.raise_error()
+        counters = callback.counters
+        assert (counters.hulls, counters.hole_bytes, counters.filled_bytes) == (1, 2 * PAGE, 2 * PAGE)
+        assert (counters.narrowed, counters.lost, counters.excluded) == (0, 0, 0)
+
+
+def test_a_hull_that_is_shorter_than_its_region() -> None:
+    keep = md.Filter(md.include(range=(at(2), at(3))), md.include(range=(at(5), at(6))), default="exclude")
+    with md.Callback(keep) as callback:
+        host = PlainHost(callback)
+        assert host.ask(REGION) == (at(2), 4 * PAGE)
+        host.read(at(2), 4 * PAGE)
+        assert bytes(host.stored[at(3) + i] for i in range(2 * PAGE)) == b"X" * 2 * PAGE
+        assert callback.counters.narrowed == 2 and callback.counters.hulls == 1
+        callback.raise_error()
+
+
+@pytest.mark.parametrize("filter", [
+    md.Filter(), md.Filter(md.exclude(type="mapped"), md.head(PAGE, kind="heap")),
+    md.Filter(md.include(range=(at(2), at(3))), default="exclude"), md.Filter(md.exclude(range=(at(2), 1 << 64))),
+])  # fmt: skip
+def test_a_filter_that_leaves_no_holes_does_not_ask_for_reads(filter: md.Filter) -> None:
+    with md.Callback(filter) as callback:
+        host = PlainHost(callback)
+        assert not host.shows
+        data = host.memory(at(0), PAGE)
+        assert host.show(at(0), data) == data
+        assert callback.counters.calls[TYPE.VM_POST_READ] == 1
+
+
+def test_an_engine_that_asks_again_is_not_asked_for_reads() -> None:
+    with md.Callback(TWO_HOLES) as callback:
+        host = PlainHost(callback, extensions=drive.EXTENSIONS)
+        assert not host.shows
+        assert host.engine.kept(REGION) == [(at(0), at(2)), (at(3), at(6)), (at(7), at(9))]
+        assert callback.counters.hulls == callback.counters.lost == 0
+        callback.raise_error()
+
+
+def test_without_vm_start_the_longest_part_alone_is_stored() -> None:
+    """Old engines do not ask it, and what they would store of a hull could not be overwritten."""
+    with md.Callback(TWO_HOLES) as callback:
+        host = PlainHost(callback, vm=False)
+        assert host.ask(REGION) == (at(3), 3 * PAGE)
+        host.read(at(3), 3 * PAGE)
+        assert callback.counters.lost == callback.counters.narrowed == 2 and callback.counters.hulls == 0
+        callback.raise_error()
+
+
+def test_more_holes_than_there_is_room_for() -> None:
+    """A hull with some of its holes would be no answer: all of them or the longest part."""
+    with md.Callback(TWO_HOLES, hole_capacity=1) as callback:
+        host = PlainHost(callback)
+        assert host.ask(REGION) == (at(3), 3 * PAGE)
+        one = region_at(4, 5)
+        assert host.ask(one) == (one.base, one.size)
+        assert host.ask(REGION) == (at(3), 3 * PAGE), "no other answer because some of it is known by now"
+        host.read(at(3), 6 * PAGE)
+        callback.raise_error()
+        assert callback.counters.hulls == 1 and callback.counters.lost == 4
+
+
+def test_a_new_dump_knows_no_holes() -> None:
+    with md.Callback(TWO_HOLES) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        host = PlainHost(callback)
+        data = host.memory(at(2), PAGE)
+        assert host.show(at(2), data) == data, "reads before the question are the engine's own"
+        callback.raise_error()
+        assert callback.counters.hulls == callback.counters.filled_bytes == 0
+
+
+def test_regions_that_change_between_two_questions() -> None:
+    """What was excluded once stays hidden; a hole that has grown has to be shown again."""
+    first = md.Filter(md.exclude(range=(at(2), at(7)), type="private"), md.exclude(range=(at(3), at(4))))
+    with md.Callback(first) as callback:
+        host = PlainHost(callback)
+        mapped = region_at(0, 9, type=md.MemoryType.MAPPED, kinds=md.Kind.FILE)
+        host.ask(mapped)
+        assert callback.counters.hole_bytes == PAGE
+        host.read(at(3), PAGE)
+        callback.raise_error()
+        host.ask(REGION)
+        assert callback.counters.hole_bytes == 5 * PAGE
+        with pytest.raises(md.CallbackError, match=f"^{5 * PAGE} bytes"):
+            callback.raise_error()
+        host.ask(mapped)
+        host.read(at(0), 9 * PAGE)
+        assert bytes(host.stored[at(2) + i] for i in range(5 * PAGE)) == b"X" * 5 * PAGE
+        callback.raise_error()
+
+
+# ---------------------------------------------------------------------------------------------- what was not shown
+
+
+def test_a_hull_whose_reads_are_not_shown() -> None:
+    with md.Callback(TWO_HOLES) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        with pytest.raises(md.CallbackError, match=f"^{2 * PAGE} bytes that a rule excludes") as caught:
+            callback.raise_error()
+        assert (caught.value.address, caught.value.callback_type) == (at(2), TYPE.VM_POST_READ)
+        host.read(at(0), 6 * PAGE + 1)
+        with pytest.raises(md.CallbackError, match=f"^{PAGE - 1} bytes that a rule excludes") as caught:
+            callback.raise_error()
+        assert caught.value.address == at(6) + 1
+        host.read(at(6) + 1, PAGE)
+        callback.raise_error()
+
+
+def test_a_part_that_is_skipped_is_noticed() -> None:
+    keep = md.Filter(md.exclude(range=(at(1), at(8))))
+    for missing in range(1, 8):
+        with md.Callback(keep) as callback:
+            host = PlainHost(callback)
+            host.ask(REGION)
+            for page in range(9):
+                if page != missing:
+                    host.read(at(page), PAGE)
+            with pytest.raises(md.CallbackError, match=f"^{PAGE} bytes") as caught:
+                callback.raise_error()
+            assert caught.value.address == at(missing)
+
+
+@pytest.mark.parametrize("order", [
+    [(5, 9), (0, 5)], [(5, 7), (7, 9), (0, 5)], [(5, 7), (7, 9), (0, 2), (2, 5)], [(7, 9), (5, 7), (0, 5)],
+    [(0, 9), (0, 9)], [(3, 6), (0, 9)], [(0, 4), (3, 9)],
+])  # fmt: skip
+def test_parts_written_ahead_of_the_rest(order: list[tuple[int, int]]) -> None:
+    """As engines do with the part of a stack in use."""
+    with md.Callback(md.Filter(md.exclude(range=(at(1), at(8))))) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        for number, (first, end) in enumerate(order, 1):
+            host.read(at(first), (end - first) * PAGE)
+            if number < len(order) and order[0] != (0, 9):
+                with pytest.raises(md.CallbackError, match="discard the dump"):
+                    callback.raise_error()
+        callback.raise_error()
+
+
+def test_memory_that_cannot_be_read() -> None:
+    """What an engine is shown to have not read, or asks 14 about, is not in the dump."""
+    with md.Callback(TWO_HOLES) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        data = host.memory(at(0), 4 * PAGE)
+        seen = host.show(at(0), data, completed=2 * PAGE + 8, status=PARTIAL_COPY)
+        assert seen == data[: 2 * PAGE] + b"\x2a" * PAGE + data[3 * PAGE :], "whatever the engine makes of it"
+        assert callback.counters.filled_bytes == 8
+        with pytest.raises(md.CallbackError, match=f"^{PAGE} bytes"):
+            callback.raise_error()
+        assert host.failed(at(5), 4 * PAGE)
+        callback.raise_error()
+
+
+def test_a_read_failure_that_is_not_tolerated_hides_nothing() -> None:
+    keep = md.Filter(md.exclude(range=(at(2), at(3))), read_failure="abort")
+    with md.Callback(keep) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        assert not host.failed(at(0), 9 * PAGE)
+        with pytest.raises(md.CallbackError, match="discard the dump"):
+            callback.raise_error()
+
+
+@pytest.mark.parametrize("tolerate", [True, False])
+def test_a_hook_that_decides_about_read_failures(tolerate: bool) -> None:
+    def failure(_input: Any, output: Any) -> bool:
+        output.Status = S_OK if tolerate else E_FAIL - (1 << 32)
+        return True
+
+    with md.Callback(TWO_HOLES, hooks={TYPE.READ_MEMORY_FAILURE: failure}) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        assert host.failed(at(0), 9 * PAGE) is tolerate
+        if tolerate:
+            callback.raise_error()
+        else:
+            with pytest.raises(md.CallbackError, match="discard the dump"):
+                callback.raise_error()
+
+
+def test_whoever_takes_the_output_is_not_told_that_it_is_complete() -> None:
+    finished = []
+
+    class Taker:
+        def write(self, offset: int, data: memoryview, /) -> None:
+            pass
+
+        def finish(self) -> None:
+            finished.append(True)
+
+    with md.Callback(TWO_HOLES, io=Taker()) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        host.engine.clear()
+        assert not host.engine.send(TYPE.IO_FINISH)
+        assert host.engine.output.Status & 0xFFFFFFFF == E_FAIL and not finished
+        host.read(REGION.base, REGION.size)
+        host.engine.clear()
+        assert host.engine.send(TYPE.IO_FINISH)
+        assert host.engine.output.Status == S_OK and finished
+        callback.raise_error()
+
+
+def test_odd_reads_do_no_harm() -> None:
+    """No buffer, nothing in it, more completed than asked for, the end of the address space."""
+    keep = md.Filter(md.exclude(range=(at(2), at(3))), md.exclude(range=((1 << 64) - 2 * PAGE, (1 << 64) - PAGE)))
+    top = region_at(0, 3, base=(1 << 64) - 3 * PAGE)
+    with md.Callback(keep) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        host.ask(top)
+        engine = host.engine
+        for size in (0, 9 * PAGE):
+            engine.clear()
+            engine.input.u.VmPostRead.Offset, engine.input.u.VmPostRead.Size = at(0), size
+            engine.input.u.VmPostRead.Completed = 9 * PAGE
+            assert engine.send(TYPE.VM_POST_READ)
+        with pytest.raises(md.CallbackError, match=f"^{2 * PAGE} bytes"):
+            callback.raise_error()
+        seen = host.show(at(2), bytearray(PAGE), completed=(1 << 32) - 1)
+        assert seen == b"X" * PAGE
+        assert host.show(top.base, bytearray(3 * PAGE)) == bytes(PAGE) + b"X" * PAGE + bytes(PAGE)
+        assert host.show((1 << 64) - PAGE, bytearray(2 * PAGE)) == bytes(2 * PAGE)
+        callback.raise_error()
+
+
+def test_redaction_sees_what_is_left() -> None:
+    """Holes first: a pattern that is excluded is neither counted nor visible."""
+    word = bytes(PlainHost.memory(at(2) + 100, 16))
+    kept = bytes(PlainHost.memory(at(4) + 64, 16))
+    keep = md.Filter(md.exclude(range=(at(2), at(3))), scrub=[(at(4) + 64, at(4) + 80)], fill=0x2E)
+    with md.Callback(keep) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        host.read(REGION.base, REGION.size)
+        assert bytes(host.stored[at(4) + 64 + i] for i in range(16)) == b"." * 16
+        assert bytes(host.stored[at(2) + i] for i in range(PAGE)) == b"." * PAGE
+        assert (callback.counters.scrubbed_bytes, callback.counters.filled_bytes) == (16, PAGE)
+    assert word and kept
+
+
+# --------------------------------------------------------------------------------------------------- any filter at all
+
+
+def plain(region: strategies.Region) -> strategies.Region:
+    """As an engine without facts shows it."""
+    kinds = {md.MemoryType.PRIVATE: md.Kind.ANONYMOUS, md.MemoryType.MAPPED: md.Kind.FILE,
+             md.MemoryType.IMAGE: md.Kind.IMAGE}[region.type]  # fmt: skip
+    return strategies.Region(
+        base=region.base, size=region.size, state=region.state, type=region.type, protect=region.protect,
+        kinds=kinds, name=b"",
+    )  # fmt: skip
+
+
+def answer_of(runs: list[tuple[int, int]], hull: bool) -> tuple[int, int]:
+    """What is stored of kept parts [first, end)."""
+    if not runs:
+        return (0, 0)
+    if hull:
+        return (runs[0][0], runs[-1][1] - runs[0][0])
+    first, end = max(runs, key=lambda run: run[1] - run[0])
+    return (first, end - first)
+
+
+@pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
+@hypothesis.given(
+    keep=strategies.filters(),
+    regions=strategies.regions(),
+    modules=strategies.modules(),
+    vm=st.booleans(),
+    capacity=st.sampled_from([0, 0, 1, 2]),
+    steps=st.lists(st.integers(1, 3 * PAGE), min_size=1, max_size=4),
+)
+def test_what_a_plain_engine_stores(
+    keep: md.Filter, regions: list[Any], modules: list[Any], vm: bool, capacity: int, steps: list[int]
+) -> None:
+    """Kept bytes as they are, excluded ones never; hulls where there is room, the longest part where there is none."""
+    room = capacity or 65_536
+    with md.Callback(keep, hole_capacity=capacity) as callback:
+        host = PlainHost(callback, vm=vm)
+        for module in modules:
+            host.engine.module(module)
+        wanted: dict[int, int] = {}
+        hulls = lost = holes_all = 0
+        for region in map(plain, regions):
+            runs = strategies.kept(keep, region, modules, whole_pages=True)
+            holes = [(one[1], two[0]) for one, two in itertools.pairwise(runs)]
+            if holes:
+                assert callback.filter._compiled().needs() & lib.MDC_NEED_HOLES
+            hull = not holes or (vm and len(holes) <= room)
+            base, size = host.ask(region)
+            assert (base if size else 0, size) == answer_of(runs, hull)
+            lost += 2 * (bool(holes) and not hull)
+            if holes and hull:
+                room -= len(holes)
+                hulls += 1
+                holes_all += sum(end - first for first, end in holes)
+            for first, end in runs if hull else [(base, base + size)]:
+                wanted.update(zip(range(first, end), host.memory(first, end - first), strict=True))
+            if hull:
+                wanted.update((a, 0x58) for first, end in holes for a in range(first, end))
+            position, lengths = base, itertools.cycle(steps)
+            while position < base + size:
+                step = min(next(lengths), base + size - position)
+                host.read(position, step)
+                position += step
+        assert host.stored == wanted
+        callback.raise_error()
+        counters = callback.counters
+        assert (counters.hulls, counters.lost, counters.hole_bytes) == (hulls, lost, holes_all)
+        assert counters.filled_bytes == holes_all
+
+
+# -------------------------------------------------------------------------------------------------------- real dumps
+
+
+@pytest.fixture
+def target(start_pattern: Start) -> Iterator[live.Target]:
+    """A small process; it runs on after every test."""
+    made = start_pattern("--threads", 2, "--heap", 1)
+    yield made
+    made.assert_runs_on()
+
+
+def through_the_plain_protocol(callback: md.Callback) -> md.Routine:
+    """Our engine then knows of no extension."""
+    return md.Routine(routine=callback.routine, param=callback.param)
+
+
+@pytest.mark.parametrize("buffer", [PAGE, 64 << 10, 1 << 20])
+def test_a_process_through_the_plain_protocol(buffer: int, target: live.Target, take: live.Taker) -> None:
+    """Kept bytes are the target's, excluded ones are nowhere in the file: by readers that are not ours."""
+    base, size, _ = target.region("heap")
+    holes = [(3 * PAGE + 64, 3 * PAGE + 65), (17 * PAGE, 40 * PAGE), (size - 2 * PAGE, size - PAGE)]
+    keep = md.Filter(*[md.exclude(range=(base + first, base + end)) for first, end in holes])
+    content = bytearray(target.content("heap"))
+    secret = []
+    for first, end in ((3 * PAGE, 4 * PAGE), *holes[1:]):
+        secret += [bytes(content[a : a + 16]) for a in range(first, end, 512)]
+        content[first:end] = b"X" * (end - first)
+    with md.Callback(keep) as callback:
+        options = md.EngineOptions(buffer_bytes=buffer)
+        _, path = take(target, FULL, callback=through_the_plain_protocol(callback), options=options, only=QUICK)
+        callback.raise_error()
+        counters = callback.counters
+    for reader in (readers.read_minidump, readers.read_udmp):
+        assert reader(path, [(base, size)]).contents == (bytes(content),), reader
+    assert set(live.file_holds(path, *secret)) == {-1}
+    assert (counters.hulls, counters.lost, counters.hole_bytes) == (1, 0, 25 * PAGE)
+    assert counters.filled_bytes >= counters.hole_bytes
+    again, path = take(target, FULL, filter=keep, only=QUICK)
+    assert readers.read_udmp(path, [(base + 3 * PAGE, 8)]).contents == (None,), "asked again, they are left out"
+    assert again.complete
+
+
+def test_a_hole_in_a_stack(target: live.Target, take: live.Taker) -> None:
+    """The part in use is written first, the rest of the mapping later: the hole lies in both."""
+    _, marker = target.info["threads"][0]
+    page = marker - marker % PAGE
+    keep = md.Filter(md.exclude(range=(page - 6 * PAGE, page + PAGE)))
+    with md.Callback(keep) as callback:
+        _, path = take(target, FULL, callback=through_the_plain_protocol(callback), only=QUICK)
+        callback.raise_error()
+        assert callback.counters.hulls == 1
+    assert live.file_holds(path, live.pattern(marker, 64, 14)) == [-1]
+
+
+def test_memory_of_a_hole_that_fails(tmp_path: Any) -> None:
+    """14 is asked, and the block is left out."""
+    bad = fake.Region(base=0x60_0000, size=8 * PAGE, unreadable=(0x60_2000, 0x60_4000))
+    broken = fake.small(regions=(*fake.small().regions[:2], bad, *fake.small().regions[2:]))
+    keep = md.Filter(md.exclude(range=(0x60_2000, 0x60_5000)))
+    with md.Callback(keep) as callback:
+        report = fake.write(broken, tmp_path / "a.dmp", FULL, callback=through_the_plain_protocol(callback))
+        callback.raise_error()
+        assert callback.counters.tolerated == 2 and not report.complete
