@@ -32,7 +32,7 @@ def sink_error(error: OSError, action: str, name: object, phase: Phase = Phase.O
     """Our error for a refusal of the system."""
     text = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
     winerror: int | None = getattr(error, "winerror", None)
-    number = f"errno {error.errno}" if winerror is None else f"Windows error {winerror}"
+    number = f"errno {error.errno}" if winerror is None else f"error {winerror}"
     return SinkError(
         f"cannot {action} {text}: {error.strerror or error} ({number})",
         phase=phase,

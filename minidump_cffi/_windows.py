@@ -88,7 +88,7 @@ def open_handle(handle: int) -> tuple[int, int]:
         error = last_error()
         if error.winerror != _ACCESS_DENIED:
             raise TargetError(
-                f"Handle({handle}) is no handle of a process: {error.strerror} (Windows error {error.winerror})",
+                f"Handle({handle}) is no handle of a process: {error.strerror} (error {error.winerror})",
                 winerror=error.winerror,
             )
     if _wait(handle, 0) == _WAIT_OBJECT_0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -21,6 +22,7 @@ from .views import Input, Output
 __all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "Watch", "resolve"]
 
 _FUNCTION: Any = type(ctypes.pythonapi.Py_IncRef).__mro__[1]  # what all functions of ctypes are
+_CDECL = 1  # FUNCFLAG_CDECL in _flags_ of a function type
 AnswerFunction: TypeAlias = Callable[[Input, Output], bool]
 """Answers a callback: returns TRUE or FALSE, and writes the members of the type in the `Output`."""
 
@@ -67,8 +69,8 @@ class Routine:
     Parameters
     ----------
     routine
-        A MINIDUMP_CALLBACK_ROUTINE: its address, a ctypes function object (``CFUNCTYPE``, or a function of a loaded
-        library), or a cffi function pointer of any FFI.
+        A MINIDUMP_CALLBACK_ROUTINE: its address, a ctypes function object (``CFUNCTYPE``, on Windows ``WINFUNCTYPE``,
+        or a function of a loaded library), or a cffi function pointer of any FFI.
     param
         CallbackParam: an address or any number, a ctypes or cffi pointer; 0 for NULL.
     extensions
@@ -129,6 +131,8 @@ def _routine_address(routine: Any) -> int:
         types = routine.argtypes
         if types is not None and len(types) not in (0, 3):
             raise ValueError(f"a callback routine takes three arguments, and {routine!r} does not")
+        if _is_32_bit_windows() and routine._flags_ & _CDECL:
+            raise ValueError(f"{routine!r} is cdecl, and a callback routine is stdcall: make it with WINFUNCTYPE")
         return ctypes.cast(routine, ctypes.c_void_p).value or 0
     if isinstance(routine, int) and not isinstance(routine, bool):
         return routine
@@ -138,6 +142,11 @@ def _routine_address(routine: Any) -> int:
             "; a Python function goes into a PythonCallback, a function of a cffi lib through ffi.addressof(lib, name)"
         )
     raise TypeError(f"a routine is an address, a ctypes function or a cffi function pointer, not {routine!r}{hint}")
+
+
+def _is_32_bit_windows() -> bool:
+    """Where the caller and the callee of a function have to agree on who cleans the stack."""
+    return sys.platform == "win32" and ctypes.sizeof(ctypes.c_void_p) == 4
 
 
 def _param_address(param: Any) -> int:

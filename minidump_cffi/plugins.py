@@ -36,9 +36,9 @@ class Plugin:
 
         int32_t MiniDumpCallbackRoutine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);
 
-    with the types of ``minidump_protocol.h`` in `get_include`. It sees the plain protocol. It runs inside this process:
-    loading it runs its constructors, and one that crashes ends the process that takes the dump, never the target. It
-    stays loaded.
+    with the types of ``minidump_protocol.h`` in `get_include`; on Windows it is ``int32_t MDC_CALL``, and exported.
+    It sees the plain protocol. It runs inside this process: loading it runs its constructors, and one that crashes ends
+    the process that takes the dump, never the target. It stays loaded.
 
     A dump with a plug-in has ``max_stop=30`` unless said otherwise: one that does not come back is left behind then.
 

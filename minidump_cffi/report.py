@@ -28,6 +28,7 @@ from .enums import (
     Stream,
     ThreadFlags,
 )
+from .errors import errno_of
 from .recording import Recording
 
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
@@ -134,12 +135,23 @@ class Extent:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
-    """Memory that was asked for and is not in the dump. errno: of the read that failed, or None."""
+    """Memory that was asked for and is not in the dump.
+
+    Attributes
+    ----------
+    address, size : int
+        Where it is, and bytes.
+    reason : GapReason
+        Why.
+    errno, winerror : int or None
+        Of the read that failed; a Windows error where Windows refused it.
+    """
 
     address: int
     size: int
     reason: GapReason
     errno: int | None
+    winerror: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -419,9 +431,16 @@ class DumpReport:
     @cached_property
     def gaps(self) -> tuple[Gap, ...]:
         """What was asked for and is not there, by address."""
+        windows = bool(self._numbers.get("windows"))
         return tuple(
-            Gap(address=address, size=size, reason=GapReason(reason), errno=errno or None)
-            for address, size, reason, errno in sorted(_GAP.iter_unpack(self._raw["gaps"]))
+            Gap(
+                address=address,
+                size=size,
+                reason=GapReason(reason),
+                errno=(errno_of(number) if windows else number) or None,
+                winerror=(number if windows else 0) or None,
+            )
+            for address, size, reason, number in sorted(_GAP.iter_unpack(self._raw["gaps"]))
         )
 
     @cached_property

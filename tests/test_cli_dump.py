@@ -331,6 +331,6 @@ def test_demo_notices_a_secret_in_the_file(monkeypatch: pytest.MonkeyPatch, caps
     from minidump_cffi.cli import demo
 
     real: Callable[..., Any] = demo.write_dump
-    monkeypatch.setattr(demo, "write_dump", lambda pid, path, kind, filter: real(pid, path, kind))
+    monkeypatch.setattr(demo, "write_dump", lambda pid, path, kind, **_: real(pid, path, kind))
     assert main(["demo"]) == 1
     assert "the secret is THERE" in capsys.readouterr().out

@@ -7,6 +7,7 @@ Data goes to stdout only where it was asked for, everything else to stderr.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -72,18 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; nothing was left behind and the process runs on")
         return Exit.INTERRUPTED
-    except BrokenPipeError as error:
-        if isinstance(error, DumpError):
-            say(str(error))
-        # Whoever read our output has gone. Python would complain once more while it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return Exit.ERROR
     except (DumpError, OSError) as error:
+        if _reader_gone(error):
+            # Python would complain once more while it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return Exit.ERROR
         say(_describe(error))
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
     except MemoryError:
         say("there is not enough memory")
         return Exit.ERROR
+
+
+def _reader_gone(error: Exception) -> bool:
+    """Whether whoever read our output has gone."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    # What the C library of Windows makes of it.
+    return sys.platform == "win32" and type(error) is OSError and error.errno == errno.EINVAL and error.filename is None
 
 
 def _describe(error: Exception) -> str:

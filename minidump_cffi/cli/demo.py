@@ -34,8 +34,8 @@ def pattern(area, seed):
         area[at] = (at * at * 7 + at * seed + seed) >> 3 & 255
 
 size = int(sys.argv[1])
-private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-document, secret = mmap.mmap(-1, size, private), mmap.mmap(-1, size, private)
+private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+document, secret = mmap.mmap(-1, size, **private), mmap.mmap(-1, size, **private)
 pattern(document, 3)
 pattern(secret, 5)
 file = tempfile.TemporaryFile()
@@ -94,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
             exclude(range=(areas["secret"], areas["secret"] + _AREA), label="the secret"),
             streams_exclude=["environ"],
         )
-        report = write_dump(pid, path, DumpType.WITH_FULL_MEMORY, filter=rules)
+        # Not dbghelp on Windows, of which there are versions that do not ask about memory.
+        report = write_dump(pid, path, DumpType.WITH_FULL_MEMORY, filter=rules, engine="native")
         document, secret = _holds(path, _pattern(_DOCUMENT)), _holds(path, _pattern(_SECRET))
     if args.json:
         put_json(report.to_dict() | {"document_in_file": document, "secret_in_file": secret})

@@ -27,6 +27,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--plugin", metavar="LIB", help="a shared library that decides instead of a filter: MiniDumpCallbackRoutine"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "native", "dbghelp"),
+        default="auto",
+        help="who writes it: this package, or Windows' dbghelp; auto is dbghelp on Windows (default: %(default)s)",
+    )
+    parser.add_argument("--snapshot", action="store_true", help="dbghelp: dump a snapshot of the process")
+    parser.add_argument("--dbghelp", metavar="DLL", help="dbghelp: another dbghelp.dll than the system's")
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
     parser.set_defaults(run=run)
 
@@ -40,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a dump is not for a terminal; give -o FILE, or send stdout somewhere")
     if args.plugin is not None and args.filter is not None:
         raise UsageError("--plugin and --filter both want to decide; the engine takes one callback: give one of them")
+    if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
+        raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
     rules = load_filter(args.filter)
     plugin = None if args.plugin is None else Plugin(args.plugin)
     with ProgressLine(sys.stderr) as line:
@@ -55,6 +65,9 @@ def run(args: argparse.Namespace) -> int:
             untouched=args.untouched,
             dontdump=args.dontdump,
             fsync=args.fsync,
+            engine=args.engine,
+            snapshot=args.snapshot,
+            dbghelp=args.dbghelp,
             progress=line if line.active else None,
         )
     say(summary(report, "the dump on stdout" if to_stdout else args.output))
