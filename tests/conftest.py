@@ -1,9 +1,15 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and what of the suite is run where.
+
+What needs Linux is marked ``linux`` (a test or, with ``pytestmark``, a module) or uses a fixture that starts a Linux
+target; elsewhere it is not collected. Modules that cannot even be imported elsewhere stand in `LINUX_MODULES`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +24,40 @@ hypothesis.settings.register_profile(
     "minidump_cffi", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("minidump_cffi")
+
+LINUX = sys.platform == "linux"
+LINUX_MODULES = ("test_api_targets.py", "test_bad_targets.py", "test_cli_dump.py")  # they import pty
+LINUX_FIXTURES = {"start_pattern", "pattern_program"}
+collect_ignore = [] if LINUX else list(LINUX_MODULES)
+
+# Under MDC_STRICT_SKIPS (the Windows run of CI) a skip for any other reason is a failure.
+KNOWN_SKIPS = ()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take out what needs another system."""
+    if LINUX:
+        return
+    here, elsewhere = [], []
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        (elsewhere if item.get_closest_marker("linux") or fixtures & LINUX_FIXTURES else here).append(item)
+    items[:] = here
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A skip that nobody expected is a failure where that is asked for."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if exitstatus != 0 or reporter is None or os.environ.get("MDC_STRICT_SKIPS", "") in ("", "0"):
+        return
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", ())}
+    strange = sorted(reason for reason in reasons if not any(re.search(known, reason) for known in KNOWN_SKIPS))
+    if strange:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line("skipped for reasons that nobody expected: " + "; ".join(strange), red=True)
 
 
 def pytest_configure() -> None:

@@ -40,9 +40,9 @@ def compiler() -> str:
     return found
 
 
-def compile_c(source: Path, program: Path, *flags: str) -> Path:
-    """Compile one C file to a program."""
-    command = [*compiler().split(), str(source), "-o", str(program), *flags]
+def compile_c(source: Path, program: Path, *flags: str, cross: str | None = None) -> Path:
+    """Compile one C file to a program, for this system or with a cross compiler."""
+    command = [*(cross or compiler()).split(), str(source), "-o", str(program), *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
     return program
