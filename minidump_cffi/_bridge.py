@@ -6,6 +6,7 @@ child it is unusable and frees nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from ._native import ffi, lib
 from .enums import CallbackType, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ._bridge_filter import NativeFilter
 
@@ -74,6 +75,7 @@ def exception(error: Any) -> Exception:
         return MemoryError(message)
     cls = _CLASSES.get(error.code, errors.DumpError)
     types = {member.value for member in CallbackType}
+    number, winerror = _system_error(cls, error.os_errno)
     return cls(
         message,
         phase=Phase(error.phase) if 0 <= error.phase <= Phase.FINISH else None,
@@ -83,8 +85,24 @@ def exception(error: Any) -> Exception:
         callback_type=CallbackType(error.callback_type) if error.callback_type in types else None,
         index=error.index if error.index >= 0 else None,
         hint=_hint(cls, message),
-        errno=error.os_errno or None,
+        errno=number,
+        winerror=winerror,
     )
+
+
+def _system_error(
+    cls: type[errors.DumpError], number: int, system: str = sys.platform
+) -> tuple[int | None, int | None]:
+    """C's number of the system's error as errno and, on Windows, as Windows error."""
+    if system != "win32" or not number:
+        return number or None, None
+    # A pid that is gone is ERROR_INVALID_PARAMETER there, and a missing privilege has no errno that fits the class.
+    fixed = {
+        errors.TargetGone: errno.ESRCH,
+        errors.AccessDenied: errno.EACCES,
+        errors.DeadlineExceeded: errno.ETIMEDOUT,
+    }
+    return fixed.get(cls) or errors.errno_of(number), number
 
 
 def _hint(cls: type[errors.DumpError], message: str) -> str | None:
@@ -401,6 +419,7 @@ class Job:
         recorder: Any = None,
         keep: object = None,
         fake: Any = None,
+        fill: Sequence[Callable[[Any], object]] = (),
     ) -> None:
         spec = ffi.new("mdc_job_spec *")
         for name, value in engine.items():
@@ -418,7 +437,7 @@ class Job:
             spec.recorder = recorder.pointer
         if fake is not None:
             spec.fake = fake
-        self._keep = (callback, keep, recorder, fake)
+        self._keep = (callback, keep, recorder, fake, [part(spec) for part in fill])
         self._maker = os.getpid()
         self._spec = spec
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
