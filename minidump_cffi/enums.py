@@ -187,6 +187,7 @@ class Stream(enum.IntFlag):
     DSO_DEBUG = 0x080
     THREAD_NAMES = 0x100
     THREAD_INFO = 0x200
+    EXCEPTION = 0x400
 
 
 class GapReason(enum.IntEnum):

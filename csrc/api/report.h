@@ -150,7 +150,8 @@ enum {
     MDC_STREAM_DSO_DEBUG = 0x080,
     MDC_STREAM_THREAD_NAMES = 0x100,
     MDC_STREAM_THREAD_INFO = 0x200,
-    MDC_STREAM_ALL = 0x3FF
+    MDC_STREAM_EXCEPTION = 0x400,
+    MDC_STREAM_ALL = 0x7FF
 };
 /* cdef: end */
 #ifdef __cplusplus

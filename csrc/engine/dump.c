@@ -20,6 +20,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE ||
         own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of its range");
+    if (mdc_streams_user_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
     if (own->plan_only) own->edit = NULL; /* nothing is stored */
     if (own->spare_slots == 0) own->spare_slots = 64;
@@ -38,7 +39,10 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
                        mdc_error *err) {
     mdc_dump *dump = mdc_alloc(1, sizeof *dump, err);
     if (dump == NULL) return NULL;
-    if (take_options(dump, options, err) != MDC_OK) {
+    dump->directory_room = MDC_DIRECTORY_ROOM + options->user_stream_count;
+    if (take_options(dump, options, err) == MDC_OK)
+        dump->directory = mdc_alloc(dump->directory_room, sizeof *dump->directory, err);
+    if (dump->directory == NULL) {
         mdc_dealloc(dump);
         return NULL;
     }
@@ -62,6 +66,7 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     mdc_vec_init(&dump->rest_extents, sizeof(mdc_extent));
     mdc_vec_init(&dump->small, 1);
     mdc_vec_init(&dump->parts, sizeof(mdc_part));
+    mdc_vec_init(&dump->exception_context, 1);
     mdc_vec_init(&dump->dso_dynamic, 1);
     mdc_vec_init(&dump->dso_objects, sizeof(mdc_dso_object));
     mdc_vec_init(&dump->dso_names, 1);
@@ -73,13 +78,16 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
 
 void mdc_dump_free(mdc_dump *dump) {
     if (dump == NULL) return;
-    mdc_vec *vecs[] = {&dump->queried,        &dump->thread_plans, &dump->module_plans,   &dump->stacks,
-                       &dump->added,          &dump->removed,      &dump->report_regions, &dump->report_threads,
-                       &dump->report_modules, &dump->names,        &dump->extents,        &dump->rest_extents,
-                       &dump->small,          &dump->parts,        &dump->dso_dynamic,    &dump->dso_objects,
-                       &dump->dso_names,      &dump->edited,       &dump->edited_at,      &dump->edited_string};
+    mdc_vec *vecs[] = {&dump->queried,        &dump->thread_plans,   &dump->module_plans,
+                       &dump->stacks,         &dump->added,          &dump->removed,
+                       &dump->report_regions, &dump->report_threads, &dump->report_modules,
+                       &dump->names,          &dump->extents,        &dump->rest_extents,
+                       &dump->small,          &dump->parts,          &dump->dso_dynamic,
+                       &dump->dso_objects,    &dump->dso_names,      &dump->edited,
+                       &dump->edited_at,      &dump->edited_string,  &dump->exception_context};
     for (size_t i = 0; i < sizeof vecs / sizeof vecs[0]; i++) mdc_vec_fini(vecs[i]);
     mdc_copy_fini(dump);
+    mdc_dealloc(dump->directory);
     mdc_dealloc(dump->gaps);
     mdc_dealloc(dump->planned);
     mdc_dealloc(dump->cuts);
@@ -119,7 +127,9 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_PLAN);
     mdc_status status = dump->full ? mdc_regions_plan_full(dump, err) : mdc_pieces_plan_normal(dump, err);
     if (status != MDC_OK || mdc_extents_finish(dump, err) != MDC_OK) return err->code;
-    if (!dump->options.plan_only && mdc_streams_dso_read(dump, err) != MDC_OK) return err->code;
+    if (!dump->options.plan_only &&
+        (mdc_streams_dso_read(dump, err) != MDC_OK || mdc_streams_exception_read(dump, err) != MDC_OK))
+        return err->code;
     if (mdc_edits_make(dump, err) != MDC_OK) return err->code;
     dump->planned_gaps = dump->gap_count;
     dump->spare = !dump->options.plan_only && dump->sink->patchable ? dump->options.spare_slots : 0;

@@ -16,7 +16,8 @@
 #include "runs.h"
 
 enum {
-    MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 18 kinds of streams are written */
+    MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 19 kinds of streams are written */
+    MDC_USER_STREAMS_MAX = 4096, /* and as many more */
     MDC_MEMORY_LIST_MAX = 4096,  /* ranges Breakpad accepts */
     MDC_BREAKPAD_THREADS = 4096, /* more, and Breakpad drops the list */
     MDC_BREAKPAD_MODULES = 2048,
@@ -139,9 +140,10 @@ struct mdc_dump {
     size_t spare; /* gaps that can be cut out: 0 on a stream */
 
     /* Layout: the small streams stand at offset 0, so an index into them is an offset in the dump. */
-    mdc_vec small; /* uint8_t */
-    mdc_vec parts; /* mdc_part */
-    mdc_file_directory directory[MDC_DIRECTORY_ROOM];
+    mdc_vec small;                 /* uint8_t */
+    mdc_vec parts;                 /* mdc_part */
+    mdc_file_directory *directory; /* directory_room of them */
+    size_t directory_room;
     size_t stream_count;
     uint64_t end; /* of what is laid out so far */
     mdc_list_place memory_list, memory64_list, memory_info_list;
@@ -151,7 +153,10 @@ struct mdc_dump {
     uint64_t memory_bytes;  /* that the extents take in the file */
     uint64_t tail_offset;
     uint32_t omitted_streams;
-    bool has_dso; /* the link map was there, and kept */
+    bool has_exception;
+    mdc_file_exception exception;
+    mdc_vec exception_context; /* uint8_t */
+    bool has_dso;              /* the link map was there, and kept */
     mdc_file_dso_debug dso_debug;
     mdc_vec dso_dynamic; /* uint8_t: the dynamic section */
     mdc_vec dso_objects; /* mdc_dso_object */
@@ -247,6 +252,13 @@ mdc_status mdc_streams_modules(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_streams_dso_read(mdc_dump *dump, mdc_error *err); /* before the layout, from target memory */
 mdc_status mdc_streams_dso(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err);
+/* The CodeView record of a module, NULL and size 0 if there is none. elf: room for one of a build id. */
+const uint8_t *mdc_modules_record(const mdc_dump *dump, const mdc_module *module, uint8_t *elf, size_t *size);
+mdc_status mdc_streams_exception_check(mdc_dump *dump, mdc_error *err); /* can the target have one? */
+mdc_status mdc_streams_exception_read(mdc_dump *dump, mdc_error *err);  /* before the layout */
+mdc_status mdc_streams_exception(mdc_dump *dump, mdc_error *err);
+mdc_status mdc_streams_user_check(const mdc_engine_options *options, mdc_error *err);
+mdc_status mdc_streams_user(mdc_dump *dump, mdc_error *err); /* parts */
 
 /* memory_lists.c: lists made while they are written, never stored. */
 typedef struct mdc_out mdc_out;

@@ -35,6 +35,7 @@ static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, 
                          .protect = info->Protect,
                          .type = info->Type,
                          .alloc_base = info->AllocationBase,
+                         .alloc_protect = info->AllocationProtect,
                          .valid_size = info->RegionSize,
                          .kinds = MDC_KIND_ANONYMOUS};
     size_t low = 0, high = dump->lists->region_count; /* the first that ends behind its start */
@@ -109,7 +110,8 @@ static mdc_status init_reports(mdc_dump *dump, mdc_error *err) {
 
 mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
     dump->lists = dump->source->ops->lists(dump->source);
-    if (mdc_lists_check(dump->lists, err) != MDC_OK) return err->code;
+    if (mdc_lists_check(dump->lists, err) != MDC_OK || mdc_streams_exception_check(dump, err) != MDC_OK)
+        return err->code;
     dump->regions = dump->lists->regions;
     dump->region_count = dump->lists->region_count;
     dump->warnings |= dump->lists->warnings;
@@ -185,8 +187,7 @@ static mdc_status call_threads(mdc_dump *dump, mdc_error *err) {
         const mdc_thread *thread = &dump->lists->threads[i];
         mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i);
         if (plan->write == 0) continue;
-        plan->write = mdc_calls_thread(&dump->calls, thread->tid, thread->context, thread->context_size,
-                                       plan->stack.first, plan->stack.end, plan->write);
+        plan->write = mdc_calls_thread(&dump->calls, thread, plan->stack.first, plan->stack.end, plan->write);
         if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
@@ -203,16 +204,19 @@ static mdc_status call_modules(mdc_dump *dump, mdc_error *err) {
         const mdc_module *module = &dump->lists->modules[i];
         mdc_module_plan *plan = &mdc_vec_at(&dump->module_plans, mdc_module_plan, i);
         if (plan->write == 0) continue;
-        uint8_t record[4 + sizeof module->build_id];
-        uint32_t signature = MDC_FILE_CV_ELF;
-        memcpy(record, &signature, 4);
-        memcpy(record + 4, module->build_id, module->build_id_size);
+        uint8_t elf[4 + sizeof module->build_id];
+        size_t record_size;
+        const uint8_t *record = mdc_modules_record(dump, module, elf, &record_size);
         mdc_utf16_path(mdc_dump_name(dump, module->path), module->path.size, path);
         MINIDUMP_MODULE_CALLBACK input = {.FullPath = path,
                                           .BaseOfImage = module->base,
                                           .SizeOfImage = plan->size,
-                                          .CvRecord = module->build_id_size != 0 ? record : NULL,
-                                          .SizeOfCvRecord = module->build_id_size != 0 ? 4 + module->build_id_size : 0};
+                                          .CheckSum = module->checksum,
+                                          .TimeDateStamp = module->timestamp,
+                                          .SizeOfCvRecord = (uint32_t)record_size};
+        memcpy(&input.VersionInfo, module->version, sizeof input.VersionInfo);
+        /* The callee may write to it, as on Windows: nothing of it is used afterwards. */
+        input.CvRecord = record_size != 0 ? (void *)(uintptr_t)record : NULL;
         plan->write = mdc_calls_module(&dump->calls, &input, plan->write);
         status = mdc_calls_poll(&dump->calls, err);
     }

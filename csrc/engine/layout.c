@@ -29,7 +29,7 @@ mdc_status mdc_layout_align(mdc_dump *dump, size_t alignment, mdc_error *err) {
 mdc_status mdc_layout_stream(mdc_dump *dump, uint32_t type, uint64_t offset, uint64_t size, size_t *directory,
                              mdc_error *err) {
     uint64_t end;
-    if (dump->stream_count >= MDC_DIRECTORY_ROOM || !mdc_add_u64(offset, size, &end) || end >= dump->options.limit32)
+    if (dump->stream_count >= dump->directory_room || !mdc_add_u64(offset, size, &end) || end >= dump->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
                         "stream 0x%" PRIx32 " of %" PRIu64 " bytes does not fit below the 32-bit offsets of a minidump",
                         type, size);
@@ -129,15 +129,15 @@ static mdc_status place_memory(mdc_dump *dump, size_t listable, mdc_error *err) 
 static mdc_status build_small(mdc_dump *dump, mdc_error *err) {
     dump->small.count = dump->parts.count = 0;
     dump->stream_count = 0;
-    size_t front = sizeof(mdc_file_header) + sizeof dump->directory;
+    size_t front = sizeof(mdc_file_header) + dump->directory_room * sizeof *dump->directory;
     if (mdc_layout_put(dump, NULL, front, NULL, err) != MDC_OK || mdc_streams_system(dump, err) != MDC_OK ||
         mdc_streams_misc(dump, err) != MDC_OK || mdc_streams_threads(dump, err) != MDC_OK ||
         mdc_streams_modules(dump, err) != MDC_OK || mdc_streams_dso(dump, err) != MDC_OK ||
-        mdc_layout_align(dump, 16, err) != MDC_OK)
+        mdc_streams_exception(dump, err) != MDC_OK || mdc_layout_align(dump, 16, err) != MDC_OK)
         return err->code;
     dump->end = dump->small.count;
     if (mdc_streams_contexts(dump, err) != MDC_OK) return err->code;
-    return mdc_streams_texts(dump, err);
+    return mdc_streams_texts(dump, err) == MDC_OK ? mdc_streams_user(dump, err) : err->code;
 }
 
 static void put_header(mdc_dump *dump) {

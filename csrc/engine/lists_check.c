@@ -50,7 +50,8 @@ mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
         const mdc_module *module = &lists->modules[i];
         uint64_t end;
         if (module->size == 0 || !mdc_add_u64(module->base, module->size, &end) ||
-            module->build_id_size > sizeof module->build_id || !name_fits(lists, module->path))
+            module->build_id_size > sizeof module->build_id || !name_fits(lists, module->path) ||
+            !name_fits(lists, module->codeview))
             return wrong(err, "a module that is empty or overflows:", i, module->base);
     }
     for (size_t i = 0; i < lists->text_count; i++) {

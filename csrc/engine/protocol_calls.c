@@ -104,14 +104,15 @@ uint32_t mdc_calls_include_module(mdc_calls *calls, uint64_t base, uint32_t flag
     return flags_answer(calls, &output, flags);
 }
 
-uint32_t mdc_calls_thread(mdc_calls *calls, uint32_t tid, const uint8_t *context, size_t context_size, uint64_t low,
-                          uint64_t high, uint32_t flags) {
+uint32_t mdc_calls_thread(mdc_calls *calls, const mdc_thread *told, uint64_t low, uint64_t high, uint32_t flags) {
     MINIDUMP_CALLBACK_OUTPUT output;
     prepare(calls, MDC_CB_THREAD, calls->pid, calls->process, &output);
     MINIDUMP_THREAD_CALLBACK *thread = &calls->input.u.Thread;
     memset(thread, 0, sizeof *thread);
-    thread->ThreadId = tid;
-    memcpy(thread->Context, context, context_size < MDC_CONTEXT_SIZE ? context_size : MDC_CONTEXT_SIZE);
+    thread->ThreadId = told->tid;
+    thread->ThreadHandle = told->handle;
+    memcpy(thread->Context, told->context,
+           told->context_size < MDC_CONTEXT_SIZE ? told->context_size : MDC_CONTEXT_SIZE);
     thread->SizeOfContext = MDC_CONTEXT_SIZE;
     thread->StackBase = high; /* the high end, as observed on Windows */
     thread->StackEnd = low;

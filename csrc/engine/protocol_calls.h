@@ -11,6 +11,7 @@
 
 #include "../api/engine.h"
 #include "../base/monitor.h"
+#include "../source/source.h"
 
 typedef struct mdc_calls {
     MINIDUMP_CALLBACK_INFORMATION callback;
@@ -44,9 +45,8 @@ mdc_status mdc_calls_poll(mdc_calls *calls, mdc_error *err);
 /* 3 and 4: the flags that stay, at most `flags`; 0 if the item is left out. */
 uint32_t mdc_calls_include_thread(mdc_calls *calls, uint32_t tid, uint32_t flags);
 uint32_t mdc_calls_include_module(mdc_calls *calls, uint64_t base, uint32_t flags);
-/* 1 and 0: likewise. context has context_size bytes; the stack is [low, high). */
-uint32_t mdc_calls_thread(mdc_calls *calls, uint32_t tid, const uint8_t *context, size_t context_size, uint64_t low,
-                          uint64_t high, uint32_t flags);
+/* 1 and 0: likewise. The thread's part of its stack is [low, high). */
+uint32_t mdc_calls_thread(mdc_calls *calls, const mdc_thread *told, uint64_t low, uint64_t high, uint32_t flags);
 uint32_t mdc_calls_module(mdc_calls *calls, const MINIDUMP_MODULE_CALLBACK *module, uint32_t flags);
 
 /* 5 and 9 (`type`): one more range; *size 0 when there are no more. */

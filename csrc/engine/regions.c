@@ -29,7 +29,8 @@ bool mdc_regions_closed(const mdc_dump *dump, size_t region) {
 MINIDUMP_MEMORY_INFO mdc_regions_info(const mdc_region *region) {
     return (MINIDUMP_MEMORY_INFO){.BaseAddress = region->base,
                                   .AllocationBase = region->alloc_base,
-                                  .AllocationProtect = region->protect,
+                                  .AllocationProtect =
+                                      region->alloc_protect != 0 ? region->alloc_protect : region->protect,
                                   .RegionSize = region->size,
                                   .State = region->state,
                                   .Protect = region->state == MDC_MEM_COMMIT ? region->protect : 0,

@@ -10,13 +10,19 @@ mdc_status mdc_streams_system(mdc_dump *dump, mdc_error *err) {
                                  .processor_level = system->level,
                                  .processor_revision = system->revision,
                                  .processor_count = system->processors,
+                                 .product_type = system->product_type,
+                                 .suite_mask = (uint16_t)system->suite_mask,
                                  .major_version = system->major,
                                  .minor_version = system->minor,
                                  .build_number = system->build,
-                                 .platform_id = system->platform,
-                                 .vendor_id = {system->vendor[0], system->vendor[1], system->vendor[2]},
-                                 .version_information = system->version_information,
-                                 .feature_information = system->feature_information};
+                                 .platform_id = system->platform};
+    if (system->platform == MDC_PLATFORM_WINDOWS && system->architecture != MDC_FILE_ARCH_X86) {
+        memcpy(info.processor_features, system->processor_features, sizeof info.processor_features);
+    } else {
+        memcpy(info.vendor_id, system->vendor, sizeof info.vendor_id);
+        info.version_information = system->version_information;
+        info.feature_information = system->feature_information;
+    }
     size_t at;
     const uint8_t *version = mdc_dump_name(dump, system->version);
     if (mdc_layout_string(dump, version, system->version.size, &info.csd_version_rva, err) != MDC_OK ||

@@ -4,9 +4,10 @@
 #include "../base/fail.h"
 #include "dump_state.h"
 
-/* A context that says it holds nothing, for threads whose registers are left out: readers insist on a context of full
- * size. ContextFlags stand at 48 in AMD64's. */
-static const uint8_t no_context[1232] = {[50] = MDC_FILE_CONTEXT_AMD64 >> 16};
+/* Contexts that say they hold nothing, for threads whose registers are left out: readers insist on a context of full
+ * size. ContextFlags stand at 48 in AMD64's and at 0 in x86's. */
+static const uint8_t no_context_amd64[1232] = {[50] = MDC_FILE_CONTEXT_AMD64 >> 16};
+static const uint8_t no_context_x86[716] = {[2] = MDC_FILE_CONTEXT_X86 >> 16};
 
 static uint32_t write_flags(const mdc_dump *dump, size_t thread) {
     return mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, thread).write;
@@ -95,10 +96,11 @@ mdc_status mdc_streams_contexts(mdc_dump *dump, mdc_error *err) {
         if (write == 0) continue;
         const mdc_thread *thread = &dump->lists->threads[i];
         mdc_part part = {.offset = dump->end, .size = thread->context_size, .data = mdc_edits_context(dump, i)};
-        bool amd64 = dump->lists->system->architecture == MDC_FILE_ARCH_AMD64;
         if ((write & MDC_THREAD_WRITE_CONTEXT) == 0) {
-            part.size = amd64 ? sizeof no_context : 0;
-            part.data = no_context;
+            uint16_t architecture = dump->lists->system->architecture;
+            bool amd64 = architecture == MDC_FILE_ARCH_AMD64, x86 = architecture == MDC_FILE_ARCH_X86;
+            part.size = amd64 ? sizeof no_context_amd64 : x86 ? sizeof no_context_x86 : 0;
+            part.data = x86 ? no_context_x86 : no_context_amd64;
             if (empty_offset != 0) part.offset = empty_offset;
         }
         uint64_t part_end = part.offset + part.size;

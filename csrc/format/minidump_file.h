@@ -18,7 +18,9 @@ enum {
     MDC_FILE_VERSION = 0xA793,       /* low half of Version; the high half is the implementation's own */
     MDC_FILE_TYPE_MASK = 0x01FFFFFF, /* bits of MINIDUMP_TYPE that every reader knows */
     MDC_FILE_CV_ELF = 0x4270454C,    /* 'BpEL': CodeView record of an ELF build id */
+    MDC_FILE_CONTEXT_X86 = 0x10000,
     MDC_FILE_CONTEXT_AMD64 = 0x100000,
+    MDC_FILE_ARCH_X86 = 0,
     MDC_FILE_ARCH_AMD64 = 9,
     MDC_FILE_ARCH_ARM64 = 12,
     MDC_FILE_STRING_UNITS = 1024 /* longest string written, UTF-16 units */
@@ -29,6 +31,7 @@ enum {
     MDC_STREAM_TYPE_THREAD_LIST = 3,
     MDC_STREAM_TYPE_MODULE_LIST = 4,
     MDC_STREAM_TYPE_MEMORY_LIST = 5,
+    MDC_STREAM_TYPE_EXCEPTION = 6,
     MDC_STREAM_TYPE_SYSTEM_INFO = 7,
     MDC_STREAM_TYPE_MEMORY64_LIST = 9,
     MDC_STREAM_TYPE_MISC_INFO = 15,
@@ -104,6 +107,24 @@ typedef struct mdc_file_thread {
     mdc_file_location context;
 } mdc_file_thread;
 
+/* MINIDUMP_EXCEPTION, in MINIDUMP_EXCEPTION_STREAM; EXCEPTION_RECORD64 is the same. */
+typedef struct mdc_file_exception_record {
+    uint32_t code;
+    uint32_t flags;
+    uint64_t record;
+    uint64_t address;
+    uint32_t parameters;
+    uint32_t align;
+    uint64_t information[15];
+} mdc_file_exception_record;
+
+typedef struct mdc_file_exception {
+    uint32_t thread_id;
+    uint32_t align;
+    mdc_file_exception_record record;
+    mdc_file_location context;
+} mdc_file_exception;
+
 typedef struct mdc_file_module {
     uint64_t base_of_image;
     uint32_t size_of_image;
@@ -130,11 +151,17 @@ typedef struct mdc_file_system_info {
     uint32_t csd_version_rva;
     uint16_t suite_mask;
     uint16_t reserved2;
-    /* The x86 member of the CPU union. Breakpad fills it for x86 and amd64 alike. */
-    uint32_t vendor_id[3];
-    uint32_t version_information;
-    uint32_t feature_information;
-    uint32_t amd_extended_features;
+    /* The CPU union. Breakpad fills the x86 member for x86 and amd64 alike; Windows has processor features on all but
+     * x86. */
+    union {
+        struct {
+            uint32_t vendor_id[3];
+            uint32_t version_information;
+            uint32_t feature_information;
+            uint32_t amd_extended_features;
+        };
+        uint64_t processor_features[2];
+    };
 } mdc_file_system_info;
 
 typedef struct mdc_file_xstate_feature {
@@ -232,6 +259,9 @@ _Static_assert(sizeof(mdc_file_memory64_list) == 16, "MINIDUMP_MEMORY64_LIST");
 _Static_assert(sizeof(mdc_file_thread) == 48 && offsetof(mdc_file_thread, teb) == 16 &&
                    offsetof(mdc_file_thread, stack) == 24 && offsetof(mdc_file_thread, context) == 40,
                "MINIDUMP_THREAD");
+_Static_assert(sizeof(mdc_file_exception_record) == 152 && offsetof(mdc_file_exception_record, information) == 32 &&
+                   sizeof(mdc_file_exception) == 168 && offsetof(mdc_file_exception, context) == 160,
+               "MINIDUMP_EXCEPTION_STREAM");
 _Static_assert(sizeof(MDC_VS_FIXEDFILEINFO) == 52, "VS_FIXEDFILEINFO");
 _Static_assert(sizeof(mdc_file_module) == 108 && offsetof(mdc_file_module, name_rva) == 20 &&
                    offsetof(mdc_file_module, version_info) == 24 && offsetof(mdc_file_module, cv_record) == 76 &&

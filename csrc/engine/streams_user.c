@@ -1,0 +1,49 @@
+/* Streams the caller gives. */
+#include <inttypes.h>
+
+#include "../base/fail.h"
+#include "../format/mdc_streams.h"
+#include "dump_state.h"
+
+enum { RESERVED_TYPES = 0xFFFF }; /* LastReservedStream: user streams begin above */
+
+/* Numbers this engine writes itself, whatever the target. */
+static bool is_ours(uint32_t type) {
+    return type == MDC_STREAM_TYPE_GAPS ||
+           (type >= MDC_STREAM_TYPE_LINUX_CPU_INFO && type <= MDC_STREAM_TYPE_LINUX_DSO_DEBUG);
+}
+
+static mdc_status wrong(mdc_error *err, size_t index, uint32_t type, const char *why) {
+    return mdc_fail_at(err, MDC_ERR_INVALID, MDC_PHASE_NONE, (int64_t)index, "user stream 0x%" PRIx32 ": %s", type,
+                       why);
+}
+
+mdc_status mdc_streams_user_check(const mdc_engine_options *options, mdc_error *err) {
+    const mdc_user_stream *streams = options->user_streams;
+    size_t count = options->user_stream_count;
+    if (count > MDC_USER_STREAMS_MAX || (count > 0 && streams == NULL))
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "there can be %d user streams at most",
+                        (int)MDC_USER_STREAMS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t type = streams[i].type;
+        if (type <= RESERVED_TYPES) return wrong(err, i, type, "numbers up to 0xFFFF are Microsoft's");
+        if (is_ours(type)) return wrong(err, i, type, "this engine writes a stream of that number itself");
+        if (streams[i].size > UINT32_MAX) return wrong(err, i, type, "a stream is shorter than 4 GiB");
+        if (streams[i].size > 0 && streams[i].data == NULL) return wrong(err, i, type, "there are no bytes");
+        for (size_t j = 0; j < i; j++)
+            if (streams[j].type == type) return wrong(err, i, type, "given twice: readers use one of each number");
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_streams_user(mdc_dump *dump, mdc_error *err) {
+    for (size_t i = 0; i < dump->options.user_stream_count; i++) {
+        const mdc_user_stream *stream = &dump->options.user_streams[i];
+        mdc_part part = {.offset = dump->end, .size = stream->size, .data = stream->data};
+        if (mdc_layout_stream(dump, stream->type, part.offset, part.size, NULL, err) != MDC_OK) return err->code;
+        if (part.size == 0) continue;
+        if (mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK) return err->code;
+        dump->end = (part.offset + part.size + 7) & ~UINT64_C(7);
+    }
+    return MDC_OK;
+}
