@@ -257,7 +257,44 @@ static void test_limits(void) {
     CHECK(mdc_callback_free(callback, &err) == MDC_OK);
 }
 
+#if defined(__x86_64__) || defined(_M_X64)
+/* The input of an engine built with GCC for x64: 1296 bytes and not one more, Context at 12 in the member. */
+static void test_layouts(void) {
+    mdc_filter_spec spec = {.deface_stacks = 1};
+    mdc_error err;
+    for (uint32_t type = MDC_CB_THREAD; type <= MDC_CB_THREAD_EX; type++)
+        for (uint32_t lower = 0; lower <= 4; lower += 4) {
+            mdc_callback *callback = make(&spec, NULL, NULL);
+            (void)start(callback);
+            size_t room = lower != 0 ? 1296 : sizeof input;
+            uint8_t *own = malloc(room), *member = own + 16;
+            memset(own, 0xEE, room);
+            const uint32_t id = 7, size = MDC_CONTEXT_SIZE;
+            const uint64_t bounds[] = {BASE + 0x1000, BASE}, backing[] = {MODULE, MODULE + 0x1000};
+            memcpy(own + 12, &type, sizeof type);
+            memcpy(member, &id, sizeof id);
+            memcpy(member + 1248 - lower, &size, sizeof size);
+            memcpy(member + 1252 - lower, bounds, sizeof bounds);
+            if (type == MDC_CB_THREAD_EX) memcpy(member + 1268 - lower, backing, sizeof backing);
+            output.ThreadWriteFlags = 0x17;
+            const MINIDUMP_CALLBACK_INFORMATION *information = mdc_callback_information(callback);
+            CHECK(information->CallbackRoutine(callback, (MINIDUMP_CALLBACK_INPUT *)(void *)own, &output) == 1);
+            CHECK(output.ThreadWriteFlags == 0x17);
+            free(own);
+            uint64_t words[] = {0x123456789abcdef0, 0x123456789abcdef0, 0x123456789abcdef0};
+            show(callback, BASE - 8, (uint8_t *)words, 16);
+            CHECK(words[0] == 0x123456789abcdef0 && words[1] == MARKER);
+            show(callback, BASE + 0xFF8, (uint8_t *)(words + 1), 16);
+            CHECK(words[1] == MARKER && words[2] == 0x123456789abcdef0);
+            CHECK(mdc_callback_check(callback, &err) == MDC_OK && mdc_callback_free(callback, &err) == MDC_OK);
+        }
+}
+#else
+static void test_layouts(void) {} /* one layout */
+#endif
+
 int main(void) {
+    test_layouts();
     for (int i = 0; i < 1500 && failures < 10; i++) one_round(i % 4 != 3, i % 2 != 0);
     test_foreign_engine();
     test_limits();

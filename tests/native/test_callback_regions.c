@@ -98,6 +98,14 @@ static void tell_module(mdc_callback *callback, uint64_t base, uint32_t size, co
     if (flags != NULL) *flags = output.ModuleWriteFlags;
 }
 
+static void tell_start(mdc_callback *callback) {
+    MINIDUMP_CALLBACK_INPUT input;
+    MINIDUMP_CALLBACK_OUTPUT output;
+    memset(&input, 0xEE, sizeof input);
+    input.CallbackType = MDC_CB_VM_START;
+    CHECK(mdc_callback_routine(callback, &input, &output) == 1);
+}
+
 static const uint16_t *utf16(const char *text) {
     static uint16_t units[256];
     size_t i = 0;
@@ -332,8 +340,10 @@ static void account_round(void) {
     spec.memory_remove = &removed;
     spec.memory_remove_count = roll(2);
     uint32_t extensions = MDC_EXT_REGION_FACTS | (roll(4) ? MDC_EXT_RESUBMIT : 0);
-    mdc_callback *callback = callback_of(&spec, NULL, extensions);
+    const mdc_callback_options little = {.hole_capacity = roll(3)}; /* 0: much */
+    mdc_callback *callback = callback_of(&spec, &little, extensions);
     CHECK(mdc_callback_acquire(callback, &err) == MDC_OK);
+    if (roll(2)) tell_start(callback);
     for (unsigned i = roll(4); i > 0; i--)
         tell_module(callback, 0x100000 + roll(SPAN) * PAGE, (1 + roll(8)) * 4096, utf16(paths[roll(3)]), NULL);
     region regions[8];
@@ -371,7 +381,8 @@ static void account_round(void) {
         CHECK(mdc_callback_account(callback, &r->info, &r->facts, base, middle, kept, excluded, count + 1, &err) == 0);
         CHECK(mdc_callback_account(callback, &r->info, &r->facts, middle, end, kept, excluded, count + 1, &err) == 0);
         asked += r->info.RegionSize;
-        if (parts[i] > 0) { /* a part that was kept is kept to its last byte, by whatever rules */
+        if (parts[i] > 0 && mdc_callback_read_counters(callback).hulls ==
+                                0) { /* a part that was kept is kept to its last byte, by whatever rules */
             uint64_t k[RULES + 1] = {0}, x[RULES + 1] = {0}, sum = 0;
             size_t part = roll((unsigned)parts[i]);
             CHECK(mdc_callback_account(callback, &r->info, &r->facts, first_kept[i][part], last_kept[i][part] + 1, k, x,
@@ -387,7 +398,7 @@ static void account_round(void) {
         total += kept[i];
         all += kept[i] + excluded[i];
     }
-    CHECK(total == answered && all == asked);
+    CHECK(total + mdc_callback_read_counters(callback).hole_bytes == answered && all == asked);
     CHECK(mdc_callback_account(callback, &regions[0].info, NULL, 0, 0, kept, excluded, count, &err) == MDC_ERR_INVALID);
     mdc_callback_release(callback);
     finish(callback);
