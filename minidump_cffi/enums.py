@@ -240,6 +240,10 @@ class DumpWarning(enum.IntFlag):
     NO_SPARSE = 0x10
     NO_RESIDENCY = 0x20
     GAP_TABLE_FULL = 0x40
+    NO_REGION_CALLBACKS = 0x80
+    NO_MEMORY_CALLBACKS = 0x100
+    NO_VM_CALLBACKS = 0x200
+    FILLED = 0x400
 
 
 class Phase(enum.IntEnum):

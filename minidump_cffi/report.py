@@ -546,4 +546,8 @@ _WARNINGS = {
     DumpWarning.NO_SPARSE: "untouched memory was left out: the output has no holes, or is too long for them",
     DumpWarning.NO_RESIDENCY: "this kernel does not tell which pages were touched: everything was read",
     DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last one stands for the rest",
+    DumpWarning.NO_REGION_CALLBACKS: "this engine asked about no region: rules were applied to the finished file",
+    DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask for memory to add: it is not in the dump",
+    DumpWarning.NO_VM_CALLBACKS: "this engine showed nothing it read: redaction was applied to the finished file",
+    DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
 }

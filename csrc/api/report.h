@@ -135,7 +135,12 @@ enum {
     MDC_WARN_RANGES_ABOVE_4G = 0x08, /* stacks beyond 32-bit offsets are in Memory64List only */
     MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the sink has no holes or the file is too long */
     MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not there: everything was read */
-    MDC_WARN_GAP_TABLE_FULL = 0x40   /* more gaps than the table holds: the last one stands for the rest */
+    MDC_WARN_GAP_TABLE_FULL = 0x40,  /* more gaps than the table holds: the last one stands for the rest */
+    /* dbghelp, and engines like it, which ask less than the protocol has: */
+    MDC_WARN_NO_REGION_CALLBACKS = 0x80,  /* a full dump, and nothing asked about regions */
+    MDC_WARN_NO_MEMORY_CALLBACKS = 0x100, /* another dump, and nothing asked about memory to add */
+    MDC_WARN_NO_VM_CALLBACKS = 0x200,     /* nothing asked about what is read */
+    MDC_WARN_FILLED = 0x400               /* what rules exclude had to be overwritten in the finished file */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */

@@ -117,9 +117,17 @@ static mdc_status veil(mdc_job *job, mdc_error *err) {
     return MDC_OK;
 }
 
+static mdc_status run_system_engine(mdc_job *job, mdc_error *err) {
+    mdc_status status =
+        mdc_system_engine_run(job->system_engine, &job->spec, job->fd, job->sink, &job->monitor, &job->counters, err);
+    const mdc_report *report = mdc_system_engine_report(job->system_engine);
+    if (job->spec.callback != NULL && report != NULL)
+        mdc_rule_bytes_count(&job->rules, job->spec.callback, report, &job->spec.engine);
+    return status;
+}
+
 static mdc_status run(mdc_job *job, mdc_error *err) {
-    if (job->system_engine != NULL)
-        return mdc_system_engine_run(job->system_engine, &job->spec, job->fd, job->sink, &job->monitor, err);
+    if (job->system_engine != NULL) return run_system_engine(job, err);
     /* The live source here and not in mdc_job_start: its threads inherit the blocked signals of this one. */
     if (job->source == NULL) job->source = mdc_target_open(&job->spec, &job->monitor, err);
     if (job->source == NULL) return err->code;
@@ -205,6 +213,7 @@ static mdc_status pair(mdc_job *job, mdc_error *err) {
     const mdc_filter *filter = mdc_callback_filter(callback);
     bool redacts = mdc_filter_redactor(filter) != NULL;
     uint32_t extensions = redacts ? EXTENSIONS | REDACTING : EXTENSIONS;
+    if (job->system_engine != NULL) extensions = mdc_system_engine_extensions();
     if (mdc_callback_set_host(callback, extensions, err) != MDC_OK) return err->code;
     job->spec.engine.callback = *mdc_callback_information(callback);
     job->spec.engine.extensions = extensions;
@@ -257,12 +266,12 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     if (spec->deadline_ns != 0 && !mdc_add_u64(mdc_clock_ns(), spec->deadline_ns, &deadline)) deadline = 0;
     mdc_monitor_init(&job->monitor, deadline);
 
-    bool ready =
-        mdc_target_take(&job->spec, err) == MDC_OK && open_sink(job, err) == MDC_OK && pair(job, err) == MDC_OK;
+    bool ready = mdc_target_take(&job->spec, err) == MDC_OK && open_sink(job, err) == MDC_OK;
     if (ready && spec->dbghelp != NULL) {
         job->system_engine = mdc_system_engine_new(spec->dbghelp, err);
         ready = job->system_engine != NULL;
     }
+    ready = ready && pair(job, err) == MDC_OK;
     if (ready && spec->recorder != NULL)
         mdc_recorder_attach(spec->recorder, job->spec.engine.extensions, &job->spec.engine.callback);
     if (ready && spec->fake != NULL) {

@@ -1,0 +1,29 @@
+/* The last line of defence of a dump by dbghelp: before the finished file is handed out, what the filter excludes or
+ * hides is overwritten in it.
+ *
+ * dbghelp stores stacks without asking about them, an old one (or Wine's) asks about no memory at all, and a region
+ * with a hole in the middle cannot be answered. So the filter is asked once more, over the same protocol, about every
+ * piece of target memory that stands in the file, as the engine of this package would ask. */
+#ifndef MDC_BIND_DBGHELP_SCRUB_H
+#define MDC_BIND_DBGHELP_SCRUB_H
+
+#include "../api/callback.h"
+#include "../windows/adapter.h"
+#include "../windows/dbghelp_file.h"
+
+typedef struct mdc_dbghelp_scrub {
+    mdc_vec hidden;        /* mdc_span, sorted and disjoint: what was overwritten by rules about memory */
+    uint64_t hidden_bytes; /* of them */
+    uint64_t edited_bytes; /* that differ after redaction, in memory and registers */
+} mdc_dbghelp_scrub;
+
+void mdc_dbghelp_scrub_init(mdc_dbghelp_scrub *scrub);
+void mdc_dbghelp_scrub_fini(mdc_dbghelp_scrub *scrub);
+/* On the thread that drove the dump, behind it. The callback knows the dump's modules and stacks still; its counters
+ * count on, and it is told that its host speaks every extension. full: of a dump WithFullMemory, whose rules go by
+ * whole pages. */
+mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,
+                                 const mdc_dump_file *file, mdc_dump_store *store, bool full, mdc_monitor *monitor,
+                                 mdc_error *err);
+
+#endif

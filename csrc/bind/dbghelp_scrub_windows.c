@@ -1,0 +1,263 @@
+/* What the filter excludes goes from the finished file (see dbghelp_scrub.h). */
+#include "dbghelp_scrub.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "../callback/redaction.h"
+#include "../windows/win_regions.h"
+
+enum {
+    CHUNK = 1 << 20,
+    EVERYTHING = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES,
+    REDACTING = MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY
+};
+
+typedef struct scrubber {
+    mdc_dbghelp_scrub *scrub;
+    mdc_callback *callback;
+    mdc_adapter *adapter;
+    mdc_dump_store *store;
+    mdc_monitor *monitor;
+    bool full;
+    size_t hold;     /* bytes of a read that are shown again with the next */
+    uint8_t *buffer; /* CHUNK bytes behind `hold` ones */
+    uint8_t *before; /* as many */
+    uint8_t fill;
+    _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
+} scrubber;
+
+void mdc_dbghelp_scrub_init(mdc_dbghelp_scrub *scrub) {
+    memset(scrub, 0, sizeof *scrub);
+    mdc_vec_init(&scrub->hidden, sizeof(mdc_span));
+}
+
+void mdc_dbghelp_scrub_fini(mdc_dbghelp_scrub *scrub) { mdc_vec_fini(&scrub->hidden); }
+
+/* -- rules about memory -------------------------------------------------------------------------------------------- */
+
+static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first, uint64_t last, mdc_error *err) {
+    mdc_span span = {first, last - first + 1};
+    uint64_t offset = piece->offset + (first - piece->address), left = span.size;
+    if (mdc_vec_push(&s->scrub->hidden, &span, 1, NULL, err) != MDC_OK) return err->code;
+    memset(s->buffer, s->fill, CHUNK);
+    while (left > 0) {
+        size_t part = (size_t)mdc_min_u64(left, CHUNK);
+        if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
+            mdc_dump_store_overwrite(s->store, offset, s->buffer, part, err) != MDC_OK)
+            return err->code;
+        offset += part;
+        left -= part;
+    }
+    return MDC_OK;
+}
+
+static bool was_added(const scrubber *s, uint64_t address) {
+    const mdc_vec *added = &s->adapter->added;
+    for (size_t i = 0; i < added->count; i++) {
+        const mdc_span *span = &mdc_vec_at(added, const mdc_span, i);
+        if (address >= span->address && address - span->address < span->size) return true;
+    }
+    return false;
+}
+
+/* Asks about [first, last], which lies in one region or in none, and overwrites what is not kept. */
+static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index,
+                        uint64_t first, uint64_t last, mdc_error *err) {
+    MINIDUMP_MEMORY_INFO info;
+    memset(&info, 0, sizeof info);
+    info.AllocationBase = region != NULL ? region->alloc_base : first;
+    info.AllocationProtect = region != NULL ? region->alloc_protect : MDC_PAGE_READWRITE;
+    info.State = region != NULL ? region->state : MDC_MEM_COMMIT;
+    info.Protect = region != NULL ? region->protect : MDC_PAGE_READWRITE;
+    info.Type = region != NULL ? region->type : MDC_MEM_PRIVATE;
+    for (;;) {
+        MINIDUMP_CALLBACK_OUTPUT output;
+        memset(&output, 0, sizeof output);
+        info.BaseAddress = first;
+        info.RegionSize = last - first + 1;
+        output.Region.VmRegion = info;
+        memset(&s->input, 0, sizeof s->input);
+        s->input.CallbackType = MDC_CB_INCLUDE_VM_REGION;
+        if (region != NULL)
+            s->input.u.RegionFacts = mdc_vm_map_facts_at(&s->adapter->map, index);
+        else if (mdc_vm_map_facts(&s->adapter->map, NULL, &info, &s->input.u.RegionFacts, err) != MDC_OK)
+            return err->code;
+        if (!s->full) s->input.u.RegionFacts.Flags |= MDC_FACT_PIECE;
+        if (!s->full && was_added(s, first)) s->input.u.RegionFacts.Flags |= MDC_FACT_ADDED;
+        mdc_callback_routine(s->callback, &s->input, &output);
+        uint64_t base = output.Region.VmRegion.BaseAddress, size = output.Region.VmRegion.RegionSize;
+        if (size == 0) return fill(s, piece, first, last, err);
+        if (base < first || base > last || size - 1 > last - base) /* it answered something else than it was asked */
+            return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, first, "the callback kept more than there was");
+        if (base > first && fill(s, piece, first, base - 1, err) != MDC_OK) return err->code;
+        if (base + (size - 1) == last) return MDC_OK;
+        first = base + size;
+    }
+}
+
+/* A piece region by region. */
+static mdc_status judge_piece(scrubber *s, const mdc_file_piece *piece, mdc_error *err) {
+    const mdc_vec *regions = &s->adapter->map.regions;
+    uint64_t first = piece->address, end_last = piece->address + (piece->size - 1);
+    for (;;) {
+        int64_t found = mdc_win_regions_find(regions, first);
+        const mdc_region *region = found >= 0 ? &mdc_vec_at(regions, const mdc_region, found) : NULL;
+        uint64_t last = end_last;
+        if (region != NULL) {
+            last = mdc_min_u64(last, region->base + (region->size - 1));
+        } else { /* to the next region; this happens for memory that is younger than the list */
+            last = mdc_min_u64(last, first | (MDC_PAGE_SIZE - 1));
+        }
+        if (judge(s, piece, region, found >= 0 ? (size_t)found : 0, first, last, err) != MDC_OK) return err->code;
+        if (last == end_last) return MDC_OK;
+        first = last + 1;
+    }
+}
+
+static int by_address(const void *a, const void *b) {
+    const mdc_span *one = a, *other = b;
+    return one->address < other->address ? -1 : one->address > other->address;
+}
+
+/* The same memory can stand in the file twice: each copy was overwritten, and it is told once. */
+static void merge_hidden(mdc_dbghelp_scrub *scrub) {
+    size_t count = 0;
+    mdc_span *spans = scrub->hidden.data;
+    if (scrub->hidden.count == 0) return;
+    qsort(spans, scrub->hidden.count, sizeof *spans, by_address);
+    for (size_t i = 1; i < scrub->hidden.count; i++) {
+        uint64_t last = spans[count].address + (spans[count].size - 1), more = spans[i].address + (spans[i].size - 1);
+        if (spans[i].address > last && spans[i].address - last > 1)
+            spans[++count] = spans[i];
+        else if (more > last)
+            spans[count].size = more - spans[count].address + 1;
+    }
+    scrub->hidden.count = count + 1;
+    for (size_t i = 0; i <= count; i++) scrub->hidden_bytes += spans[i].size;
+}
+
+/* -- redaction ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t count_differences(const uint8_t *a, const uint8_t *b, size_t size) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < size; i++) count += a[i] != b[i];
+    return count;
+}
+
+/* Shows `size` bytes at the address as having been read; what comes back is in the buffer. */
+static void show(scrubber *s, uint64_t address, size_t size) {
+    MINIDUMP_CALLBACK_OUTPUT output;
+    memset(&output, 0, sizeof output);
+    memset(&s->input, 0, sizeof s->input);
+    s->input.CallbackType = MDC_CB_VM_POST_READ;
+    s->input.u.VmPostRead = (MINIDUMP_VM_POST_READ_CALLBACK){
+        .Offset = address, .Buffer = s->buffer, .Size = (uint32_t)size, .Completed = (uint32_t)size, .Status = 0};
+    mdc_callback_routine(s->callback, &s->input, &output);
+}
+
+/* Writes what changed of [offset, offset + size), which the buffers hold from `at` on. */
+static mdc_status write_back(scrubber *s, uint64_t offset, size_t at, size_t size, mdc_error *err) {
+    uint64_t changed = count_differences(s->buffer + at, s->before + at, size);
+    s->scrub->edited_bytes += changed;
+    return changed == 0 ? MDC_OK : mdc_dump_store_overwrite(s->store, offset, s->buffer + at, size, err);
+}
+
+/* One piece, the end of each read shown again as the head of the next. `tail`: bytes at the end of the piece before,
+ * which this one continues in the target and whose data ends at tail_offset. */
+static mdc_status edit_piece(scrubber *s, const mdc_file_piece *piece, size_t tail, uint64_t tail_offset,
+                             mdc_error *err) {
+    uint64_t done = 0;
+    while (done < piece->size) {
+        size_t part = (size_t)mdc_min_u64(piece->size - done, CHUNK);
+        size_t head = done == 0 ? tail : (size_t)mdc_min_u64(done, s->hold);
+        uint64_t head_offset = done == 0 ? tail_offset - tail : piece->offset + done - head;
+        if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
+            (head > 0 && mdc_dump_store_read(s->store, head_offset, s->buffer, head, err) != MDC_OK) ||
+            mdc_dump_store_read(s->store, piece->offset + done, s->buffer + head, part, err) != MDC_OK)
+            return err->code;
+        memcpy(s->before, s->buffer, head + part);
+        show(s, piece->address + done - head, head + part);
+        if ((head > 0 && write_back(s, head_offset, 0, head, err) != MDC_OK) ||
+            write_back(s, piece->offset + done, head, part, err) != MDC_OK)
+            return err->code;
+        done += part;
+    }
+    return MDC_OK;
+}
+
+static mdc_status edit_pieces(scrubber *s, const mdc_dump_file *file, mdc_error *err) {
+    for (size_t i = 0; i < file->pieces.count; i++) {
+        const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
+        size_t tail = 0;
+        uint64_t tail_offset = 0;
+        if (i > 0) { /* lists go up; where one does not, a pattern across the border is the price */
+            const mdc_file_piece *before = &mdc_vec_at(&file->pieces, const mdc_file_piece, i - 1);
+            if (before->from == piece->from && before->address + before->size == piece->address) {
+                tail = (size_t)mdc_min_u64(before->size, s->hold);
+                tail_offset = before->offset + before->size;
+            }
+        }
+        if (edit_piece(s, piece, tail, tail_offset, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+/* Registers may hold what a pattern hides. */
+static mdc_status edit_contexts(scrubber *s, const mdc_dump_file *file, mdc_error *err) {
+    for (size_t i = 0; i < file->contexts.count; i++) {
+        const mdc_file_location *context = &mdc_vec_at(&file->contexts, const mdc_file_location, i);
+        size_t size = (size_t)mdc_min_u64(context->data_size, CHUNK);
+        if (mdc_dump_store_read(s->store, context->rva, s->buffer, size, err) != MDC_OK) return err->code;
+        memcpy(s->before, s->buffer, size);
+        mdc_callback_edit(s->callback, 0, s->buffer, size);
+        if (write_back(s, context->rva, 0, size, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+/* -- all of it ----------------------------------------------------------------------------------------------------- */
+
+static mdc_status run(scrubber *s, const mdc_dump_file *file, bool redacts, mdc_error *err) {
+    for (size_t i = 0; i < file->pieces.count; i++) {
+        if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
+            judge_piece(s, &mdc_vec_at(&file->pieces, const mdc_file_piece, i), err) != MDC_OK)
+            return err->code;
+    }
+    merge_hidden(s->scrub);
+    if (!redacts) return MDC_OK;
+    return edit_pieces(s, file, err) != MDC_OK ? err->code : edit_contexts(s, file, err);
+}
+
+mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,
+                                 const mdc_dump_file *file, mdc_dump_store *store, bool full, mdc_monitor *monitor,
+                                 mdc_error *err) {
+    const mdc_filter *filter = mdc_callback_filter(callback);
+    bool redacts = mdc_filter_redactor(filter) != NULL;
+    if (file->compressed)
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
+                        "dbghelp compressed the target's memory, so that nobody can look whether it holds what the "
+                        "filter excludes: leave out MiniDumpWithMemoryCompressed");
+    if (mdc_callback_set_host(callback, redacts ? EVERYTHING | REDACTING : EVERYTHING, err) != MDC_OK) return err->code;
+    scrubber *s = mdc_alloc(1, sizeof *s, err);
+    if (s == NULL) return err->code;
+    s->scrub = scrub;
+    s->callback = callback;
+    s->adapter = adapter;
+    s->store = store;
+    s->monitor = monitor;
+    s->full = full;
+    s->fill = mdc_filter_fill(filter);
+    mdc_status status = MDC_OK;
+    if (!mdc_to_size(mdc_filter_hold(filter), &s->hold) || s->hold > CHUNK)
+        status = mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_FINISH, 0, "the filter's patterns are too long");
+    if (status == MDC_OK) s->buffer = mdc_alloc(s->hold + CHUNK, 1, err);
+    if (s->buffer != NULL) s->before = mdc_alloc(s->hold + CHUNK, 1, err);
+    status = s->before != NULL ? run(s, file, redacts, err) : err->code;
+    mdc_dealloc(s->buffer);
+    mdc_dealloc(s->before);
+    mdc_dealloc(s);
+    return status;
+}

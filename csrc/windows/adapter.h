@@ -1,0 +1,89 @@
+/* The routine that dbghelp really calls. It stands between dbghelp and the callee of the dump and
+ *
+ * - ends the dump through Cancel (6) as soon as the monitor says so, whatever the callee says;
+ * - answers IsProcessSnapshot (16) with S_FALSE exactly if a snapshot is dumped;
+ * - adds region facts (MDC_EXT_REGION_FACTS) to IncludeVmRegion (10) for a callee that understands them: dbghelp says
+ *   only base, size and protection there, the rest is asked of the target itself;
+ * - takes the bytes (11, 12, 13) where the dump goes to memory, or keeps these types from a callee that gets the dump
+ *   when it is finished;
+ * - notes for the report what was asked and answered.
+ *
+ * The other end is a DLL that calls into this process, so nothing is checked against malice here, but counted tables
+ * have an end. The target is never this process, so that its threads hold no lock that an allocation here needs. */
+#ifndef MDC_WINDOWS_ADAPTER_H
+#define MDC_WINDOWS_ADAPTER_H
+
+#include <stdbool.h>
+
+#include "../api/report.h"
+#include "../base/monitor.h"
+#include "../base/vec.h"
+#include "dbghelp_map.h"
+#include "dbghelp_store.h"
+
+/* mdc_adapter.io: who answers IoStart, and where the bytes go if that is nobody. */
+enum {
+    MDC_ADAPTER_IO_CALLEE = 0,        /* the callee, else dbghelp writes to the file */
+    MDC_ADAPTER_IO_FILE = 1,          /* nobody: dbghelp writes to the file, and the callee is not asked */
+    MDC_ADAPTER_IO_CALLEE_MEMORY = 2, /* the callee, else the store's memory */
+    MDC_ADAPTER_IO_MEMORY = 3         /* the store's memory, and the callee is not asked */
+};
+
+typedef struct mdc_adapter_thread {
+    uint32_t tid;
+    uint32_t flags;     /* THREAD_WRITE_FLAGS as answered; 0: left out */
+    uint64_t stack_low; /* 0, 0 if not told */
+    uint64_t stack_high;
+} mdc_adapter_thread;
+
+typedef struct mdc_adapter_module {
+    uint64_t base;
+    uint64_t size;
+    uint32_t flags; /* MODULE_WRITE_FLAGS as answered; 0: left out */
+    mdc_name path;  /* in the map's names; size 0 if not told */
+} mdc_adapter_module;
+
+typedef struct mdc_adapter_region {
+    uint64_t base; /* as asked */
+    uint64_t size;
+    uint64_t kept_base;
+    uint64_t kept_size; /* 0: nothing */
+} mdc_adapter_region;
+
+typedef struct mdc_adapter {
+    MINIDUMP_CALLBACK_INFORMATION callee; /* CallbackRoutine NULL: none */
+    mdc_monitor *monitor;
+    mdc_dump_store *store;
+    int io;     /* MDC_ADAPTER_IO_* */
+    bool facts; /* the callee understands MDC_EXT_REGION_FACTS */
+    bool snapshot;
+    bool callee_io;           /* the callee has taken the bytes */
+    bool callee_cancel_ended; /* the callee wants no Cancel calls any more */
+    bool callee_vm;           /* it has answered VmStart with S_FALSE */
+    bool mapped;              /* the map was filled in */
+    void *process;            /* to be asked about its memory: the target, or the clone; NULL: nobody */
+    uint64_t io_end;          /* highest end of an IoWriteAll */
+    uint64_t asked_up_to;     /* end of the highest region asked about */
+    uint32_t gaps_max;
+    uint32_t answers_max; /* ranges accepted from Memory and RemoveMemory each */
+    uint32_t warnings;    /* MDC_WARN_GAP_TABLE_FULL */
+    uint64_t calls[32];
+    mdc_vm_map map;
+    mdc_vec threads;   /* mdc_adapter_thread */
+    mdc_vec modules;   /* mdc_adapter_module */
+    mdc_vec regions;   /* mdc_adapter_region, as asked: each one twice on Windows */
+    mdc_vec added;     /* mdc_span: blocks the callee gave to Memory (5) */
+    mdc_vec gaps;      /* mdc_gap */
+    mdc_error error;   /* why the dump has to end */
+    mdc_error refused; /* the first failed read that the callee did not tolerate: why dbghelp will end the dump */
+    _Alignas(16) MINIDUMP_CALLBACK_INPUT input; /* of 10 with facts: the engine's may be shorter */
+} mdc_adapter;
+
+/* `process`, `store` and what the callee points at outlive the adapter. Fill in the flags behind it. */
+mdc_status mdc_adapter_init(mdc_adapter *adapter, const MINIDUMP_CALLBACK_INFORMATION *callee, mdc_monitor *monitor,
+                            mdc_error *err);
+void mdc_adapter_fini(mdc_adapter *adapter); /* also of one that was zeroed only */
+/* What is passed to MiniDumpWriteDump. */
+MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter);
+
+#endif

@@ -1,0 +1,36 @@
+/* One dump by MiniDumpWriteDump: library, target, snapshot, the call itself, and what became of it.
+ *
+ * What comes out stands in a store and is not handed out yet: whoever pairs engine and callee looks it through first.
+ */
+#ifndef MDC_WINDOWS_DBGHELP_CALL_H
+#define MDC_WINDOWS_DBGHELP_CALL_H
+
+#include "../api/dbghelp.h"
+#include "../api/engine.h"
+#include "adapter.h"
+#include "dbghelp_file.h"
+
+typedef struct mdc_dbghelp_request {
+    const mdc_dbghelp_options *options;
+    const mdc_engine_options *engine; /* dump_type, callback, extensions, exception, user streams, gaps_max */
+    int32_t pid;
+    int64_t process;     /* 0, or the caller's HANDLE of the target */
+    uint64_t start_time; /* 0, or the FILETIME of its creation */
+    int io;              /* MDC_ADAPTER_IO_* */
+} mdc_dbghelp_request;
+
+typedef struct mdc_dbghelp mdc_dbghelp;
+
+/* Loads the library and opens the target. Everything given outlives the dump. */
+mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store *store, mdc_monitor *monitor,
+                             mdc_error *err);
+/* Waits for its turn, calls, and lets snapshot, target and library go. On failure the store is empty. */
+mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err);
+/* Behind the run: what was seen, until mdc_dbghelp_free. */
+mdc_adapter *mdc_dbghelp_adapter(mdc_dbghelp *dbghelp);
+/* How long the call itself took, with a snapshot how long taking that took. */
+uint64_t mdc_dbghelp_frozen_ns(const mdc_dbghelp *dbghelp);
+int32_t mdc_dbghelp_pid(const mdc_dbghelp *dbghelp);
+void mdc_dbghelp_free(mdc_dbghelp *dbghelp); /* NULL is allowed */
+
+#endif

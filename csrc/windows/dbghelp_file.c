@@ -1,0 +1,244 @@
+/* Reads back what dbghelp wrote (see dbghelp_file.h). */
+#include "dbghelp_file.h"
+
+#include <string.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "../format/minidump_file.h"
+
+enum {
+    STREAMS_MAX = 4096,
+    ENTRIES_AT_ONCE = 512,
+    STREAM_EXCEPTION = 6,
+    EXCEPTION_CONTEXT = 160, /* offset of MINIDUMP_EXCEPTION_STREAM.ThreadContext */
+    STREAM_COMPRESSED = 25,
+    STREAM_COMPRESSED_SQL = 0x7000,
+    STREAM_THREAD_EX_LIST = 8,
+    THREAD_EX_BYTES = 64 /* MINIDUMP_THREAD_EX: MINIDUMP_THREAD and the backing store */
+};
+
+typedef struct dump_reader {
+    mdc_dump_file *file;
+    const mdc_dump_store *store;
+    mdc_win_names *names;
+    uint8_t *page; /* ENTRIES_AT_ONCE entries of the largest kind */
+} dump_reader;
+
+typedef mdc_status (*take_entry)(dump_reader *reader, const uint8_t *entry, mdc_error *err);
+
+static mdc_status broken(mdc_error *err, const char *what) {
+    return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0, "dbghelp wrote a dump whose %s does not fit the file",
+                    what);
+}
+
+static bool lies_in_file(const dump_reader *reader, uint64_t offset, uint64_t size) {
+    return offset <= reader->store->size && size <= reader->store->size - offset;
+}
+
+/* `count` entries of a list; the caller has checked that they lie in the file. */
+static mdc_status each(dump_reader *reader, uint64_t offset, uint64_t count, uint32_t entry_size, take_entry take,
+                       mdc_error *err) {
+    while (count > 0) {
+        size_t part = (size_t)mdc_min_u64(count, ENTRIES_AT_ONCE);
+        if (mdc_dump_store_read(reader->store, offset, reader->page, part * entry_size, err) != MDC_OK)
+            return err->code;
+        for (size_t i = 0; i < part; i++)
+            if (take(reader, reader->page + i * entry_size, err) != MDC_OK) return err->code;
+        offset += part * entry_size;
+        count -= part;
+    }
+    return MDC_OK;
+}
+
+/* A count and its entries. Before those lie 4 bytes, or 8 where the writer aligns them to 8. */
+static mdc_status each_listed(dump_reader *reader, const mdc_file_directory *stream, uint32_t entry_size,
+                              take_entry take, uint64_t *counted, mdc_error *err) {
+    uint32_t count;
+    if (stream->data_size < sizeof count) return broken(err, "list");
+    if (mdc_dump_store_read(reader->store, stream->rva, &count, sizeof count, err) != MDC_OK) return err->code;
+    if (counted != NULL) *counted = count;
+    uint64_t needed = (uint64_t)count * entry_size;
+    if (needed > stream->data_size - sizeof count) return broken(err, "list");
+    uint64_t head = stream->data_size - needed == 8 ? 8 : sizeof count;
+    return each(reader, stream->rva + head, count, entry_size, take, err);
+}
+
+static mdc_status push_piece(dump_reader *reader, uint64_t address, uint64_t size, uint64_t offset, uint32_t from,
+                             mdc_error *err) {
+    uint64_t end;
+    if (size == 0) return MDC_OK;
+    if (!lies_in_file(reader, offset, size) || !mdc_add_u64(address, size - 1, &end))
+        return broken(err, "target memory");
+    mdc_file_piece piece = {.address = address, .size = size, .offset = offset, .from = from};
+    return mdc_vec_push(&reader->file->pieces, &piece, 1, NULL, err);
+}
+
+static mdc_status take_memory(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    mdc_file_memory memory;
+    memcpy(&memory, entry, sizeof memory);
+    return push_piece(reader, memory.start, memory.memory.data_size, memory.memory.rva, MDC_PIECE_MEMORY, err);
+}
+
+static mdc_status push_context(dump_reader *reader, const mdc_file_location *context, mdc_error *err) {
+    if (context->data_size == 0) return MDC_OK;
+    if (!lies_in_file(reader, context->rva, context->data_size)) return broken(err, "registers");
+    return mdc_vec_push(&reader->file->contexts, context, 1, NULL, err);
+}
+
+static mdc_status take_thread(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    mdc_file_thread thread;
+    memcpy(&thread, entry, sizeof thread);
+    mdc_dump_file_thread taken = {.tid = thread.thread_id,
+                                  .context_size = thread.context.data_size,
+                                  .stack_base = thread.stack.start,
+                                  .stack_size = thread.stack.memory.data_size};
+    if (push_context(reader, &thread.context, err) != MDC_OK) return err->code;
+    if (mdc_vec_push(&reader->file->threads, &taken, 1, NULL, err) != MDC_OK) return err->code;
+    /* In a full dump the descriptor may name a stack that only Memory64List holds. */
+    if (thread.stack.memory.rva == 0) return MDC_OK;
+    return push_piece(reader, thread.stack.start, thread.stack.memory.data_size, thread.stack.memory.rva,
+                      MDC_PIECE_STACK, err);
+}
+
+static mdc_status take_thread_ex(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    mdc_file_memory backing;
+    memcpy(&backing, entry + sizeof(mdc_file_thread), sizeof backing);
+    if (take_thread(reader, entry, err) != MDC_OK) return err->code;
+    return push_piece(reader, backing.start, backing.memory.data_size, backing.memory.rva, MDC_PIECE_STACK, err);
+}
+
+static mdc_status take_module(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    mdc_file_module module;
+    uint32_t bytes;
+    memcpy(&module, entry, sizeof module);
+    mdc_dump_file_module taken = {.base = module.base_of_image, .size = module.size_of_image};
+    if (module.name_rva != 0) {
+        if (mdc_dump_store_read(reader->store, module.name_rva, &bytes, sizeof bytes, err) != MDC_OK) return err->code;
+        if (bytes / 2 > MDC_WIN_PATH_UNITS) return broken(err, "module name");
+        uint16_t *units = reader->names->units;
+        if (mdc_dump_store_read(reader->store, (uint64_t)module.name_rva + sizeof bytes, units, bytes & ~1u, err) !=
+                MDC_OK ||
+            mdc_win_names_put16(reader->names, units, bytes / 2, &taken.path, err) != MDC_OK)
+            return err->code;
+    }
+    return mdc_vec_push(&reader->file->modules, &taken, 1, NULL, err);
+}
+
+static mdc_status take_info(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    return mdc_vec_push(&reader->file->infos, entry, 1, NULL, err);
+}
+
+static mdc_status read_exception(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
+    mdc_file_location context;
+    if (stream->data_size < EXCEPTION_CONTEXT + sizeof context) return broken(err, "exception");
+    if (mdc_dump_store_read(reader->store, (uint64_t)stream->rva + EXCEPTION_CONTEXT, &context, sizeof context, err) !=
+        MDC_OK)
+        return err->code;
+    return push_context(reader, &context, err);
+}
+
+static mdc_status read_infos(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
+    mdc_file_memory_info_list list;
+    if (stream->data_size < sizeof list) return broken(err, "MemoryInfoList");
+    if (mdc_dump_store_read(reader->store, stream->rva, &list, sizeof list, err) != MDC_OK) return err->code;
+    if (list.size_of_header < sizeof list || list.size_of_header > stream->data_size ||
+        list.size_of_entry != sizeof(MINIDUMP_MEMORY_INFO) ||
+        list.entry_count > (stream->data_size - list.size_of_header) / list.size_of_entry)
+        return broken(err, "MemoryInfoList");
+    return each(reader, (uint64_t)stream->rva + list.size_of_header, list.entry_count, list.size_of_entry, take_info,
+                err);
+}
+
+/* The data of all ranges is one block: where each lies follows from those before it. */
+static mdc_status read_memory64(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
+    mdc_file_memory64_list list;
+    if (stream->data_size < sizeof list) return broken(err, "Memory64List");
+    if (mdc_dump_store_read(reader->store, stream->rva, &list, sizeof list, err) != MDC_OK) return err->code;
+    if (list.range_count > (stream->data_size - sizeof list) / sizeof(mdc_file_memory64))
+        return broken(err, "Memory64List");
+    reader->file->memory64_ranges = list.range_count;
+    uint64_t at = (uint64_t)stream->rva + sizeof list, offset = list.base_rva;
+    for (uint64_t i = 0; i < list.range_count; i++, at += sizeof(mdc_file_memory64)) {
+        mdc_file_memory64 range;
+        size_t slot = (size_t)(i % ENTRIES_AT_ONCE);
+        if (slot == 0) {
+            size_t part = (size_t)mdc_min_u64(list.range_count - i, ENTRIES_AT_ONCE) * sizeof range;
+            if (mdc_dump_store_read(reader->store, at, reader->page, part, err) != MDC_OK) return err->code;
+        }
+        memcpy(&range, reader->page + slot * sizeof range, sizeof range);
+        if (push_piece(reader, range.start, range.data_size, offset, MDC_PIECE_MEMORY64, err) != MDC_OK)
+            return err->code;
+        if (!mdc_add_u64(offset, range.data_size, &offset)) return broken(err, "Memory64List");
+    }
+    return MDC_OK;
+}
+
+static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
+    mdc_dump_file *file = reader->file;
+    if (stream->stream_type == 0) return MDC_OK; /* unused: nothing of it means anything */
+    if (!lies_in_file(reader, stream->rva, stream->data_size)) return broken(err, "directory");
+    switch (stream->stream_type) {
+    case MDC_STREAM_TYPE_THREAD_LIST:
+        return each_listed(reader, stream, sizeof(mdc_file_thread), take_thread, NULL, err);
+    case STREAM_THREAD_EX_LIST:
+        return each_listed(reader, stream, THREAD_EX_BYTES, take_thread_ex, NULL, err);
+    case MDC_STREAM_TYPE_MODULE_LIST:
+        return each_listed(reader, stream, sizeof(mdc_file_module), take_module, NULL, err);
+    case MDC_STREAM_TYPE_MEMORY_LIST:
+        return each_listed(reader, stream, sizeof(mdc_file_memory), take_memory, &file->memory_ranges, err);
+    case MDC_STREAM_TYPE_MEMORY64_LIST:
+        return read_memory64(reader, stream, err);
+    case MDC_STREAM_TYPE_MEMORY_INFO_LIST:
+        return read_infos(reader, stream, err);
+    case STREAM_EXCEPTION:
+        return read_exception(reader, stream, err);
+    case STREAM_COMPRESSED:
+    case STREAM_COMPRESSED_SQL:
+        file->compressed = true;
+        return MDC_OK;
+    default:
+        return MDC_OK;
+    }
+}
+
+static mdc_status read_all(dump_reader *reader, mdc_error *err) {
+    mdc_file_header header;
+    if (mdc_dump_store_read(reader->store, 0, &header, sizeof header, err) != MDC_OK) return err->code;
+    if (header.signature != MDC_FILE_SIGNATURE || (header.version & 0xFFFF) != MDC_FILE_VERSION)
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0, "what dbghelp wrote does not begin like a minidump");
+    if (header.stream_count > STREAMS_MAX) return broken(err, "directory");
+    reader->file->flags = header.flags;
+    reader->file->streams = header.stream_count;
+    for (uint32_t i = 0; i < header.stream_count; i++) {
+        mdc_file_directory stream;
+        uint64_t at = (uint64_t)header.directory_rva + i * sizeof stream;
+        if (mdc_dump_store_read(reader->store, at, &stream, sizeof stream, err) != MDC_OK ||
+            read_stream(reader, &stream, err) != MDC_OK)
+            return err->code;
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, mdc_win_names *names, mdc_error *err) {
+    memset(file, 0, sizeof *file);
+    mdc_vec_init(&file->pieces, sizeof(mdc_file_piece));
+    mdc_vec_init(&file->threads, sizeof(mdc_dump_file_thread));
+    mdc_vec_init(&file->modules, sizeof(mdc_dump_file_module));
+    mdc_vec_init(&file->infos, sizeof(MINIDUMP_MEMORY_INFO));
+    mdc_vec_init(&file->contexts, sizeof(mdc_file_location));
+    dump_reader reader = {.file = file, .store = store, .names = names};
+    reader.page = mdc_alloc(ENTRIES_AT_ONCE, sizeof(mdc_file_module), err);
+    if (reader.page == NULL) return err->code;
+    mdc_status status = read_all(&reader, err);
+    mdc_dealloc(reader.page);
+    return status;
+}
+
+void mdc_dump_file_fini(mdc_dump_file *file) {
+    mdc_vec_fini(&file->pieces);
+    mdc_vec_fini(&file->threads);
+    mdc_vec_fini(&file->modules);
+    mdc_vec_fini(&file->infos);
+    mdc_vec_fini(&file->contexts);
+}

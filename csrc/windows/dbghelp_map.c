@@ -1,0 +1,82 @@
+/* What lies where in the target (see dbghelp_map.h). */
+#include "dbghelp_map.h"
+
+#include <string.h>
+
+#include "win_regions.h"
+
+mdc_status mdc_vm_map_init(mdc_vm_map *map, mdc_error *err) {
+    memset(map, 0, sizeof *map);
+    mdc_vec_init(&map->regions, sizeof(mdc_region));
+    mdc_win_paths_init(&map->paths);
+    return mdc_win_names_init(&map->names, err);
+}
+
+void mdc_vm_map_fini(mdc_vm_map *map) {
+    mdc_vec_fini(&map->regions);
+    mdc_win_names_fini(&map->names);
+}
+
+mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, mdc_error *err) {
+    map->regions.count = 0;
+    return mdc_win_regions_list(&map->regions, process, &map->names, &map->paths, err);
+}
+
+void mdc_vm_map_mark_stack(mdc_vm_map *map, uint64_t address) {
+    mdc_win_regions_mark(&map->regions, address, MDC_KIND_STACK);
+}
+
+static void set_name(const mdc_vm_map *map, uint32_t name_id, mdc_region_facts *facts) {
+    facts->NameId = name_id;
+    if (name_id == 0) return;
+    mdc_name name = mdc_vec_at(&map->names.names, const mdc_name, name_id - 1);
+    facts->Name = (const uint8_t *)map->names.pool.data + name.offset;
+    facts->NameSize = name.size;
+}
+
+static mdc_region_facts empty_facts(void) {
+    mdc_region_facts facts;
+    memset(&facts, 0, sizeof facts);
+    facts.Size = sizeof facts;
+    facts.Version = 1;
+    return facts;
+}
+
+mdc_region_facts mdc_vm_map_facts_at(const mdc_vm_map *map, size_t index) {
+    const mdc_region *region = &mdc_vec_at(&map->regions, const mdc_region, index);
+    mdc_region_facts facts = empty_facts();
+    facts.MappingBase = region->base;
+    facts.MappingSize = region->size;
+    facts.Kinds = region->kinds;
+    set_name(map, region->name_id, &facts);
+    return facts;
+}
+
+/* Whether a region as dbghelp tells it lies in one of the map, as it was when the map was made. */
+static bool agrees(const mdc_region *known, const MINIDUMP_MEMORY_INFO *region) {
+    return region->BaseAddress - known->base < known->size &&
+           region->RegionSize <= known->size - (region->BaseAddress - known->base) && region->State == known->state &&
+           region->Type == known->type && region->AllocationBase == known->alloc_base;
+}
+
+mdc_status mdc_vm_map_facts(mdc_vm_map *map, void *process, const MINIDUMP_MEMORY_INFO *region, mdc_region_facts *facts,
+                            mdc_error *err) {
+    int64_t found = mdc_win_regions_find(&map->regions, region->BaseAddress);
+    if (found >= 0 && agrees(&mdc_vec_at(&map->regions, const mdc_region, found), region)) {
+        *facts = mdc_vm_map_facts_at(map, (size_t)found);
+        return MDC_OK;
+    }
+    /* Newer than the map, or another part of it: the region as dbghelp has it, and its name as it is now. */
+    uint32_t name_id = 0;
+    if (process != NULL && region->Type != MDC_MEM_PRIVATE) {
+        size_t size = mdc_win_region_name(process, &map->paths, region->BaseAddress, map->names.units, map->names.bytes,
+                                          (size_t)MDC_WIN_PATH_UNITS * 3);
+        if (mdc_win_names_id(&map->names, map->names.bytes, size, &name_id, err) != MDC_OK) return err->code;
+    }
+    *facts = empty_facts();
+    facts->MappingBase = region->BaseAddress;
+    facts->MappingSize = region->RegionSize;
+    facts->Kinds = mdc_win_region_kinds(region->Type, name_id != 0);
+    set_name(map, name_id, facts);
+    return MDC_OK;
+}
