@@ -402,7 +402,7 @@ class _Request:
         if self.exception is not None and not isinstance(self.exception, ExceptionInfo):
             raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
         self.user_streams = check_streams(self.user_streams)
-        filter = self.filter if self.callback is None else getattr(self.callback, "filter", None)
+        filter = self.rules()
         self.notes = self.backend.limits(
             type=self.type,
             untouched=self.untouched != "auto",
@@ -412,8 +412,16 @@ class _Request:
             options=self.options is not None and self.options != EngineOptions(),
             streams=Stream(0) if filter is None else filter.streams_exclude,
         )
-        if self.strict and self.notes:
-            raise DumpError(f"strict: {'; '.join(self.notes)}")
+        self.check_strict(self.notes)
+
+    def rules(self) -> Filter | None:
+        """The filter that decides; None if there is none, or a callback that is not ours decides."""
+        return self.callback.filter if isinstance(self.callback, Callback) else self.filter
+
+    def check_strict(self, notes: tuple[str, ...]) -> None:
+        """Raise what cannot be honoured, if that is to be an error."""
+        if self.strict and notes:
+            raise DumpError(f"strict: {'; '.join(notes)}")
 
     def take_io(self, sink: sinks.Sink, file: object) -> None:
         """Pair an output that is written by callbacks with the callback."""
@@ -458,6 +466,8 @@ def _run(
     fake: Any = None,
 ) -> DumpReport:
     """One dump, from the compiled filter to the report; nothing is put in place here."""
+    if fake is None:
+        request.backend.check_filter(request.rules())
     if target is not None and target.own:
         from . import _selfdump
 

@@ -10,10 +10,13 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .enums import DumpType, Stream
 from .errors import DumpError
+
+if TYPE_CHECKING:
+    from .filters import Filter
 
 __all__ = ["Backend", "Engine", "ExceptionInfo", "UserStream", "check_streams", "choose"]
 
@@ -137,6 +140,21 @@ class Backend:
         """The bits of a dump type that have no effect with this engine."""
         return DumpType(type & ~_NATIVE_TYPES) if self.own else DumpType(0)
 
+    def check_filter(self, filter: Filter | None) -> None:
+        """Refuse what would be a secret in the dump if it were only noted.
+
+        Raises
+        ------
+        DumpError
+            The filter hides variables of the environment, which is done for Linux processes only.
+        """
+        if filter is not None and (filter.environ_keep or filter.environ_drop) and sys.platform == "win32":
+            raise DumpError(
+                "environ_keep and environ_drop are for Linux processes: the values would stand in the dump; "
+                "exclude the memory, or give patterns",
+                hint="exclude the memory, or give patterns",
+            )
+
     def limits(
         self,
         *,
@@ -167,7 +185,7 @@ class Backend:
         if options:
             found.append("options have no effect: they are limits of the native engine")
         # The other streams come from /proc and are not in its dumps.
-        kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
+        kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO | Stream.EXCEPTION)
         if kept:
             names = ", ".join((member.name or "").lower() for member in kept)
             found.append(f"streams_exclude has no effect on what dbghelp decides by itself: {names}")

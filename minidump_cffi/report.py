@@ -469,7 +469,10 @@ class DumpReport:
     @property
     def messages(self) -> tuple[str, ...]:
         """The warnings in words, and what of the request this engine cannot honour."""
-        texts = self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & self.warnings)
+        warnings = self.warnings
+        if self._numbers.get("windows"):
+            warnings &= ~DumpWarning.NO_RESIDENCY  # Windows never tells: no news
+        texts = self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & warnings)
         if self.redaction is not None and self.redaction.uncovered:
             texts += (f"patterns were not looked for across {self.redaction.uncovered} borders between reads",)
         if self.recording is not None and self.recording.dropped:

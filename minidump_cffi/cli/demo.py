@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
         out.write("\nWhat each rule decided (the last rule that matches a byte wins):\n")
         put_rules(out, report)
         left_out = sum(rule.excluded for rule in report.rules)
-        out.write(f"\nThe filter left out {text.size(left_out)} and the environment.\n")
+        environment = " and the environment" if report.omitted_streams else ""
+        out.write(f"\nThe filter left out {text.size(left_out)}{environment}.\n")
         out.write(f"Looked for in the file: the document is {'there' if document else 'MISSING'}, ")
         out.write(f"the secret is {'THERE' if secret else 'not there'}.\n")
     say(summary(report, args.output or f"process {pid}"))

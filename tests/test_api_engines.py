@@ -1,0 +1,315 @@
+"""Which engine writes a dump, what it cannot honour, and what goes into a dump beside the target: on every system."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fake
+import pytest
+
+import minidump_cffi as md
+from minidump_cffi import _bridge, engines
+from minidump_cffi.cli import main
+from minidump_cffi.report import _GAP
+
+FULL = md.DumpType.WITH_FULL_MEMORY
+WINDOWS = sys.platform == "win32"
+WAITING = "import sys; print('ready', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that only waits, and has to live when the test ends."""
+    with subprocess.Popen([sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        assert process.poll() is None, "the process did not run on"
+
+
+def streams(path: Path) -> dict[int, bytes]:
+    """The streams of a dump by number."""
+    data = path.read_bytes()
+    _, _, count, rva = struct.unpack_from("<4I", data)
+    entries = [struct.unpack_from("<3I", data, rva + 12 * at) for at in range(count)]
+    return {number: data[at : at + size] for number, size, at in entries}
+
+
+# ------------------------------------------------------------------------------------------------------- the choice
+
+
+def on(monkeypatch: pytest.MonkeyPatch, system: str) -> None:
+    """Let the choice believe that it is made on another system."""
+    monkeypatch.setattr(engines, "sys", types.SimpleNamespace(platform=system))
+
+
+@pytest.mark.parametrize(
+    ("system", "engine", "name"),
+    [
+        ("linux", "auto", "native"),
+        ("linux", "native", "native"),
+        ("win32", "auto", "dbghelp"),
+        ("win32", "native", "native"),
+        ("win32", "dbghelp", "dbghelp"),
+    ],
+)
+def test_the_engine_of_each_system(monkeypatch: pytest.MonkeyPatch, system: str, engine: str, name: str) -> None:
+    on(monkeypatch, system)
+    backend = engines.choose(engine)
+    assert backend.name == name
+    assert backend.own is (name == "native")
+
+
+def test_plans_are_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "win32")
+    assert engines.choose("auto", plan_only=True).name == "native"
+    with pytest.raises(md.DumpError, match="cannot say beforehand") as caught:
+        engines.choose("dbghelp", plan_only=True)
+    assert caught.value.hint == 'engine="native"'
+    with pytest.raises(md.DumpError, match="cannot say beforehand"):
+        md.plan_dump(os.getpid(), engine="dbghelp")
+
+
+@pytest.mark.parametrize("options", [{"snapshot": True}, {"dbghelp": "x.dll"}], ids=["snapshot", "dbghelp"])
+def test_what_only_dbghelp_has(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    on(monkeypatch, "win32")
+    with pytest.raises(md.DumpError, match=f"{next(iter(options))} is for the engine of Windows") as caught:
+        engines.choose("native", **options)
+    assert caught.value.hint == 'engine="dbghelp"'
+    assert engines.choose("auto", **options).name == "dbghelp"
+    on(monkeypatch, "linux")
+    with pytest.raises(md.DumpError, match="is not used here") as caught:
+        engines.choose("auto", **options)
+    assert caught.value.hint is None
+
+
+def test_another_library_is_found_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "win32")
+    assert engines.choose("auto", dbghelp="x.dll").library == os.path.abspath("x.dll")  # noqa: PTH100
+    for wrong in ("", "a\0b", b"x.dll"):
+        with pytest.raises(ValueError, match="path of a DLL"):
+            engines.choose("dbghelp", dbghelp=wrong)  # type: ignore[arg-type]
+
+
+def test_no_such_engine(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="auto, native, dbghelp"):
+        md.write_dump(os.getpid(), tmp_path / "x.dmp", engine="kernel")  # type: ignore[arg-type]
+    assert not fake.names(tmp_path)
+
+
+@pytest.mark.linux
+def test_dbghelp_elsewhere(child: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(md.DumpError, match=f"and this is {sys.platform}: give engine=") as caught:
+        md.write_dump(child, tmp_path / "x.dmp", engine="dbghelp")
+    assert caught.value.hint == 'engine="native"'
+    assert main(["dump", str(child.pid), "-o", str(tmp_path / "x.dmp"), "--engine", "dbghelp"]) == 1
+    assert "MiniDumpWriteDump" in capsys.readouterr().err
+    assert main(["dump", str(child.pid), "-o", str(tmp_path / "x.dmp"), "--snapshot"]) == 1
+    assert main(["dump", str(child.pid), "-o", str(tmp_path / "x.dmp"), "--engine", "native", "--snapshot"]) == 2
+    assert main(["dump", str(child.pid), "-o", str(tmp_path / "x.dmp"), "--engine", "native", "--dbghelp", "x"]) == 2
+    assert not fake.names(tmp_path)
+
+
+# --------------------------------------------------------------------------------------------- what is not honoured
+
+
+def limits(backend: engines.Backend, **asked: Any) -> tuple[str, ...]:
+    """The notes for a request that asks for these things."""
+    nothing: dict[str, Any] = dict.fromkeys(("untouched", "dontdump", "max_stop", "stop_timeout", "options"), False)
+    return backend.limits(**{"type": FULL, "streams": md.Stream(0), **nothing, **asked})
+
+
+@pytest.mark.parametrize("name", ["untouched", "max_stop", "stop_timeout", "options"])
+def test_parameters_dbghelp_does_not_have(name: str) -> None:
+    backend = engines.Backend(name="dbghelp")
+    assert limits(backend) == ()
+    (note,) = limits(backend, **{name: True})
+    assert note.startswith(name) and "no effect" in note
+    assert limits(engines.Backend(), **{name: True}) == ()
+
+
+def test_streams_dbghelp_decides_about() -> None:
+    backend = engines.Backend(name="dbghelp")
+    assert limits(backend, streams=md.Stream.ENVIRON | md.Stream.CMDLINE) == ()
+    (note,) = limits(backend, streams=md.Stream.ENVIRON | md.Stream.THREAD_NAMES)
+    assert note.endswith("thread_names")
+
+
+def test_dump_types() -> None:
+    types = md.DumpType.WITH_HANDLE_DATA | FULL
+    assert limits(engines.Backend(name="dbghelp"), type=types) == ()
+    (note,) = limits(engines.Backend(), type=types)
+    assert "WITH_HANDLE_DATA" in note and "WITH_FULL_MEMORY" not in note
+
+
+def test_marks_that_windows_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bool(limits(engines.Backend(), dontdump=True)) is WINDOWS
+    on(monkeypatch, "win32")
+    for name in ("native", "dbghelp"):
+        (note,) = limits(engines.Backend(name=name), dontdump=True)  # type: ignore[arg-type]
+        assert "no such mark" in note
+
+
+def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "win32")
+    for hides in (md.Filter(environ_drop=["*"]), md.Filter(environ_keep=["PATH"])):
+        with pytest.raises(md.DumpError, match="would stand in the dump"):
+            engines.Backend().check_filter(hides)
+    engines.Backend().check_filter(md.Filter(streams_exclude=["environ"]))
+    on(monkeypatch, "linux")
+    engines.Backend().check_filter(md.Filter(environ_drop=["*"]))
+
+
+def test_strict(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    asked = md.DumpType.WITH_HANDLE_DATA
+    report = md.write_dump(child, tmp_path / "x.dmp", asked, engine="native")
+    assert any("WITH_HANDLE_DATA" in message for message in report.messages)
+    with pytest.raises(md.DumpError, match=r"^strict: .*WITH_HANDLE_DATA"):
+        md.write_dump(child, tmp_path / "y.dmp", asked, engine="native", strict=True)
+    assert fake.names(tmp_path) == ["x.dmp"]
+
+
+# --------------------------------------------------------------------------------------- what goes into it besides
+
+
+def test_user_streams(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    given = [md.UserStream(type=0x10001, data=b"build 42"), md.UserStream(type=0x7FFF_0000, data=b"")]
+    for kind in (md.DumpType.NORMAL, FULL):
+        md.write_dump(child, tmp_path / "x.dmp", kind, engine="native", user_streams=given)
+        found = streams(tmp_path / "x.dmp")
+        assert {number: found[number] for number in (0x10001, 0x7FFF_0000)} == {0x10001: b"build 42", 0x7FFF_0000: b""}
+    md.write_dump(child, tmp_path / "x.dmp", engine="native")
+    assert 0x10001 not in streams(tmp_path / "x.dmp")
+
+
+def test_user_streams_of_a_dump_of_ourselves(tmp_path: Path) -> None:
+    stream = md.UserStream(type=0x10002, data=bytes(range(256)))
+    report = md.write_dump(os.getpid(), tmp_path / "x.dmp", engine="native", user_streams=[stream])
+    assert report.pid == os.getpid()
+    assert streams(tmp_path / "x.dmp")[0x10002] == bytes(range(256))
+
+
+def test_user_streams_the_engine_refuses(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    for wrong in (
+        [md.UserStream(type=3, data=b"x")],
+        [md.UserStream(type=0x10001, data=b"x"), md.UserStream(type=0x10001, data=b"y")],
+    ):
+        with pytest.raises(ValueError, match="user stream"):
+            md.write_dump(child, tmp_path / "x.dmp", engine="native", user_streams=wrong)
+    assert not fake.names(tmp_path)
+
+
+def test_user_stream_arguments() -> None:
+    stream = md.UserStream(type=0x10001, data=bytearray(b"abc"))  # type: ignore[arg-type]
+    assert stream.data == b"abc" and type(stream.data) is bytes
+    assert pickle.loads(pickle.dumps(stream)) == stream
+    for number in (0, -1, 1 << 32):
+        with pytest.raises(ValueError, match="type of a stream"):
+            md.UserStream(type=number, data=b"")
+    for wrong in ("text", 5):
+        with pytest.raises(TypeError, match="must be bytes"):
+            md.UserStream(type=0x10001, data=wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be a number"):
+        md.UserStream(type=True, data=b"")
+    with pytest.raises(TypeError, match="UserStream objects"):
+        md.write_dump(os.getpid(), None, user_streams=[b"x"])  # type: ignore[list-item]
+
+
+def test_exception_arguments() -> None:
+    info = md.ExceptionInfo(thread_id=1, pointers=0x1000)
+    assert info.client_pointers and pickle.loads(pickle.dumps(info)) == info
+    for values in (
+        {"thread_id": 0, "pointers": 1},
+        {"thread_id": 1, "pointers": 0},
+        {"thread_id": 1 << 32, "pointers": 1},
+    ):
+        with pytest.raises(ValueError, match="must be above 0"):
+            md.ExceptionInfo(**values)
+    with pytest.raises(TypeError, match="thread_id must be a number"):
+        md.ExceptionInfo(thread_id="1", pointers=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be an ExceptionInfo"):
+        md.write_dump(os.getpid(), None, exception=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.linux
+def test_exceptions_are_of_windows_processes(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    info = md.ExceptionInfo(thread_id=child.pid, pointers=0x1000)
+    with pytest.raises(ValueError, match="exception"):
+        md.write_dump(child, tmp_path / "x.dmp", exception=info)
+    assert not fake.names(tmp_path)
+
+
+# --------------------------------------------------------------------------------------------------------- reports
+
+
+def test_the_report_names_its_engine() -> None:
+    report = fake.write(fake.small(), os.devnull)
+    assert report.engine == "native"
+    assert report.to_dict()["engine"] == "native"
+    make, (cls, state) = report.__reduce__()
+    other = make(cls, {**state, "engine": "dbghelp"})
+    assert other.engine == "dbghelp" and other != report
+    assert pickle.loads(pickle.dumps(other)).engine == "dbghelp"
+
+
+def test_gaps_tell_the_error_of_their_system() -> None:
+    make, (cls, state) = fake.plan(fake.small()).__reduce__()
+    gaps = _GAP.pack(0x1000, 0x2000, md.GapReason.READ_FAILED, 299)
+    linux = make(cls, {**state, "gaps": gaps, "numbers": {**state["numbers"], "windows": 0}})
+    assert [(gap.errno, gap.winerror) for gap in linux.gaps] == [(299, None)]
+    windows = make(cls, {**state, "gaps": gaps, "numbers": {**state["numbers"], "windows": 1}})
+    assert [gap.winerror for gap in windows.gaps] == [299]
+    assert windows.to_dict()["gaps"][0]["winerror"] == 299
+    assert json.dumps(windows.to_dict())
+
+
+# ---------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("cls", "number", "expected"),
+    [
+        (md.TargetGone, 87, errno.ESRCH),
+        (md.AccessDenied, 5, errno.EACCES),
+        (md.AccessDenied, 1314, errno.EACCES),
+        (md.DeadlineExceeded, 1460, errno.ETIMEDOUT),
+    ],
+)
+def test_windows_errors_get_the_errno_of_their_class(cls: type[md.DumpError], number: int, expected: int) -> None:
+    assert _bridge._system_error(cls, number, "win32") == (expected, number)
+    assert _bridge._system_error(cls, number, "linux") == (number, None)
+
+
+def test_no_error_of_the_system() -> None:
+    for system in ("win32", "linux"):
+        assert _bridge._system_error(md.SinkError, 0, system) == (None, None)
+
+
+@pytest.mark.parametrize("cls", [md.DumpError, md.SinkError, md.TargetGone, md.Cancelled])
+def test_winerror_survives_pickling(cls: type[md.DumpError]) -> None:
+    error = cls("what happened", winerror=112, hresult=0x8007_0070, errno=errno.ENOSPC)
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.winerror, again.hresult, str(again)) == (112, 0x8007_0070, "what happened")
+    if isinstance(error, OSError):
+        assert isinstance(again, OSError) and again.errno == errno.ENOSPC
+    again.message = "more"
+    assert (again.winerror, str(again)) == (112, "more")
+    assert cls("nothing").winerror is None
+
+
+def test_advice_is_taken_from_refusals_only() -> None:
+    text = "Windows does not let us open process 5: run as its user: Access denied. (error 5)"
+    assert _bridge._hint(md.AccessDenied, text) == "run as its user"
+    assert _bridge._hint(md.AccessDenied, "who refused: do this: Permission denied (errno 13)") == "do this"
+    assert _bridge._hint(md.AccessDenied, "refused: Permission denied (errno 13)") is None
+    assert _bridge._hint(md.TargetGone, text) is None
