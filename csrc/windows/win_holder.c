@@ -125,9 +125,10 @@ static mdc_status hold_one(mdc_win_holder *holder, uint32_t tid, bool *fresh, md
     mdc_status status = mdc_vec_reserve(&holder->held, holder->held.count + 1, err);
     bool may = status == MDC_OK && !holder->over;
     if (may && held.handle != NULL && !limited && MDC_FAILPOINT("stop:thread") == 0) {
-        if (holder->frozen_from == 0) holder->frozen_from = mdc_clock_ns();
+        uint64_t now = mdc_clock_ns();
         DWORD count = SuspendThread(held.handle);
         if (count != (DWORD)-1) {
+            if (holder->frozen_from == 0) holder->frozen_from = now;
             held.suspended = 1;
             held.suspend_count = count;
             held.flags = 0;
@@ -171,6 +172,9 @@ static mdc_status hold_all(mdc_win_holder *holder, mdc_error *err) {
             status =
                 mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0, "process %d has no thread", (int)holder->process->pid);
     }
+    if (status == MDC_OK && holder->frozen_from == 0) /* a dump of a process that runs on says nothing */
+        status = mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_STOP, ERROR_ACCESS_DENIED,
+                          "Windows does not let us suspend any thread of process %d", (int)holder->process->pid);
     return status;
 }
 

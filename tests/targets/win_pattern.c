@@ -8,6 +8,7 @@
  *   section, file           a view of nameless shared memory ("section"), and of a temporary file ("mapped file")
  *   counter                 where a thread named "counter" counts
  *   sleeper                 id of a thread that was made suspended, and stays so
+ *   exception               EXCEPTION_POINTERS: code 0xC0000005 at 0x12345678, with the registers of the main thread
  *   main                    id of the main thread, in `marker` of whose stack the text "stack-marker" stands */
 #include <inttypes.h>
 #include <stdint.h>
@@ -47,6 +48,20 @@ static uint64_t map_file(void) {
     return file == INVALID_HANDLE_VALUE ? 0 : map_section(file, "mapped file");
 }
 
+/* What a handler of an exception would be given. */
+static uint64_t make_exception(void) {
+    static EXCEPTION_RECORD record;
+    static CONTEXT context;
+    static EXCEPTION_POINTERS pointers = {&record, &context};
+    RtlCaptureContext(&context);
+    record.ExceptionCode = EXCEPTION_ACCESS_VIOLATION;
+    record.ExceptionAddress = (void *)(uintptr_t)0x12345678;
+    record.NumberParameters = 2;
+    record.ExceptionInformation[0] = 1;
+    record.ExceptionInformation[1] = 0xBAD;
+    return (uint64_t)(uintptr_t)&pointers;
+}
+
 int main(void) {
     char marker[64] = "stack-marker";
     uint8_t *pattern = VirtualAlloc(NULL, PATTERN_SIZE, MEM_COMMIT | MEM_RESERVE, PAGE_READWRITE);
@@ -83,6 +98,7 @@ int main(void) {
     tell("file", map_file());
     tell("counter", (uint64_t)(uintptr_t)counter);
     tell("sleeper", sleeper);
+    tell("exception", make_exception());
     puts("ready");
     fflush(stdout);
     while (getchar() != EOF) {
