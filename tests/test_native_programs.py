@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,37 +41,13 @@ def room_sources(system: str = "linux") -> list[Path]:
     )
 
 
-@functools.cache
-def included(source: Path) -> frozenset[str]:
-    """All headers that a file and its headers of ours name: <those> of a system, and ours as room/name."""
-    names: set[str] = set()
-    for quote, name in re.findall(r'^#include ([<"])([^>"]+)[>"]', source.read_text("utf-8"), re.MULTILINE):
-        if quote == "<":
-            names.add(f"<{name}>")
-            continue
-        ours = next((found for folder in (source.parent, ROOT / "csrc") if (found := folder / name).is_file()), None)
-        assert ours is not None, f"{source}: there is no {name}"
-        ours = ours.resolve()
-        names |= {f"{ours.parent.name}/{ours.name}"} | included(ours)
-    return frozenset(names)
-
-
-# What one system lacks.
-FOREIGN = {
-    "linux": re.compile(r"(?i)<(windows|winternl|tlhelp32|process|io)\.h>|windows/|\w+/(windows_\w+|\w+_windows)\.h"),
-    "windows": re.compile(
-        r"<(sys/\w+|linux/\w+|unistd|pthread|poll|fcntl|sched|dlfcn|signal|elf)\.h>|linux/|\w+/(linux_\w+|\w+_posix)\.h"
-    ),
-}
-
-
 def programs(system: str) -> list[Path]:
-    """The programs that a system has all headers for, but for those named after another one."""
-    other = "_windows" if system == "linux" else "_posix"
+    """The programs that are not named after another system: test_linux_..., ..._posix, test_windows_..., ..._windows."""
+    topic, suffix = ("test_windows_", "_windows") if system == "linux" else ("test_linux_", "_posix")
     return [
         path
         for path in sorted((live.HERE / "native").glob("*.c"))
-        if not path.stem.endswith(other) and not any(FOREIGN[system].match(name) for name in included(path))
+        if not path.stem.startswith(topic) and not path.stem.endswith(suffix)
     ]
 
 

@@ -108,7 +108,7 @@ typedef struct callee {
     void *data;
 } callee;
 
-static int32_t callee_routine(void *param, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
+static int32_t MDC_CALL callee_routine(void *param, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
     callee *self = param;
     uint32_t type = in->CallbackType;
     if (self->logged < 256) self->log[self->logged++] = type;

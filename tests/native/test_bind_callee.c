@@ -1,14 +1,13 @@
 /* Jobs with somebody else's callee: where it is inside can be seen from another thread while it hangs, its job can be
  * left behind, and the descriptor of the output arrives as Io.Handle. Run this one under a thread sanitizer, too. */
-#include <fcntl.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../../csrc/bind/job.h"
+#include "output_check.h"
+#include "threads_check.h"
 
 static int failures;
 #define CHECK(condition)                                                                                               \
@@ -46,7 +45,7 @@ static int32_t MDC_CALL routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MIN
     uint32_t type = input->CallbackType;
     atomic_fetch_add(&self->calls, 1);
     if (type == self->hang_at) {
-        while (!atomic_load(&self->come_back)) sched_yield();
+        while (!atomic_load(&self->come_back)) give_way();
         atomic_store(&self->left, 1);
     }
     switch (type) {
@@ -69,8 +68,8 @@ static int32_t MDC_CALL routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MIN
     }
 }
 
-static mdc_job *start(callee *self, int fd) {
-    mdc_job_spec spec = {.fake = &TARGET, .pidfd = -1, .sink = fd >= 0 ? MDC_SINK_FD : MDC_SINK_MEMORY, .fd = fd};
+static mdc_job *start(callee *self, int64_t fd) {
+    mdc_job_spec spec = {.fake = &TARGET, .pidfd = -1, .sink = fd != -1 ? MDC_SINK_FD : MDC_SINK_MEMORY, .fd = fd};
     spec.engine.callback.CallbackRoutine = routine;
     spec.engine.callback.CallbackParam = self;
     mdc_error err;
@@ -84,7 +83,7 @@ static mdc_job *start(callee *self, int fd) {
 }
 
 static void wait_inside(const mdc_job *job, int32_t type) {
-    while (mdc_job_callee(job).type != type) sched_yield();
+    while (mdc_job_callee(job).type != type) give_way();
 }
 
 static void hangs_and_comes_back(uint32_t type) {
@@ -112,15 +111,13 @@ static void left_behind(void) {
     CHECK(!mdc_job_wait(job, 1000));
     mdc_job_free(job); /* the worker keeps it */
     atomic_store(&self->come_back, 1);
-    while (!atomic_load(&self->left)) sched_yield();
-    usleep(200000); /* until the worker is gone: leak checkers look at the end */
+    while (!atomic_load(&self->left)) give_way();
+    sleep_ms(200); /* until the worker is gone: leak checkers look at the end */
     free(self);
 }
 
 static void handle_is_the_descriptor(bool takes_output) {
-    char name[] = "callee-XXXXXX";
-    int fd = mkstemp(name);
-    CHECK(fd >= 0 && unlink(name) == 0);
+    int64_t fd = output_file();
     callee self = {.hang_at = UINT32_MAX, .takes_output = takes_output};
     mdc_job *job = start(&self, fd);
     CHECK(mdc_job_wait(job, SECONDS(60)));
@@ -128,9 +125,10 @@ static void handle_is_the_descriptor(bool takes_output) {
     CHECK(mdc_job_result(job, &err) == MDC_OK);
     CHECK(atomic_load(&self.handle[0]) > 2 && atomic_load(&self.handle[0]) != fd); /* a duplicate */
     CHECK(atomic_load(&self.handle[1]) == (takes_output ? atomic_load(&self.handle[0]) : 0));
-    CHECK((lseek(fd, 0, SEEK_END) == 0) == takes_output);
+    char first;
+    CHECK((output_read(fd, &first, 1) == 0) == takes_output);
     mdc_job_free(job);
-    close(fd);
+    output_close(fd);
 }
 
 int main(void) {

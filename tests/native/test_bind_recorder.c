@@ -1,6 +1,5 @@
 /* A recorder in front of a routine that several threads call at once, and that is read meanwhile: nothing is lost or
  * torn, and each thread's calls stand in their order. */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include "../../csrc/base/fail.h"
 #include "../../csrc/callback/call.h"
 #include "../../csrc/callback/record.h"
+#include "threads_check.h"
 
 enum { THREADS = 4, CALLS = 20000 };
 
@@ -70,11 +70,11 @@ int main(void) {
     if (recorder == NULL) return 1;
     MINIDUMP_CALLBACK_INFORMATION who = {.CallbackRoutine = answer, .CallbackParam = NULL};
     mdc_recorder_attach(recorder, 0, &who);
-    pthread_t threads[THREADS];
+    thread *threads[THREADS];
     caller callers[THREADS];
     for (uint32_t i = 0; i < THREADS; i++) {
         callers[i] = (caller){.who = who, .number = i};
-        if (pthread_create(&threads[i], NULL, call, &callers[i]) != 0) return 77;
+        if ((threads[i] = thread_begin(call, &callers[i])) == NULL) return 77;
     }
     size_t room = (size_t)8 << 20;
     uint8_t *records = malloc(room);
@@ -84,7 +84,7 @@ int main(void) {
         CHECK(mdc_recorder_read(recorder).dropped == 0);
         check(records, mdc_recorder_copy(recorder, records, room), next);
     }
-    for (uint32_t i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    for (uint32_t i = 0; i < THREADS; i++) thread_end(threads[i]);
     uint32_t next[THREADS] = {0};
     check(records, mdc_recorder_copy(recorder, records, room), next);
     for (uint32_t i = 0; i < THREADS; i++) CHECK(next[i] == CALLS);

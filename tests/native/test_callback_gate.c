@@ -1,12 +1,11 @@
 /* One call at a time, whatever threads do: a hook never sees a second one inside; a thread that takes over from another
  * is let in; who was refused is remembered. */
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../../csrc/api/callback.h"
+#include "threads_check.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -33,7 +32,7 @@ static int32_t hook(void *context, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALL
     (void)input;
     CHECK(atomic_fetch_add(&s->inside, 1) == 0);
     /* Sometimes long enough for others to try. */
-    if (++s->plain % 64 == 0) sched_yield();
+    if (++s->plain % 64 == 0) give_way();
     output->Status = MDC_S_FALSE;
     CHECK(atomic_fetch_sub(&s->inside, 1) == 1);
     return 1;
@@ -69,11 +68,12 @@ static void scene_free(scene *s) {
 }
 
 int main(void) {
-    pthread_t threads[THREADS];
+    thread *threads[THREADS];
     scene *s = scene_new();
     /* One after the other: nobody is refused, also not after a reset from this thread. */
     for (int i = 0; i < THREADS; i++) {
-        CHECK(pthread_create(&threads[i], NULL, hammer, s) == 0 && pthread_join(threads[i], NULL) == 0);
+        CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
+        thread_end(threads[i]);
         hammer(s);
     }
     CHECK(s->refused == 0 && s->accepted == 2 * THREADS * CALLS && s->plain == s->accepted);
@@ -84,8 +84,8 @@ int main(void) {
 
     /* All at once. */
     s = scene_new();
-    for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, hammer, s) == 0);
-    for (int i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < THREADS; i++) CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
+    for (int i = 0; i < THREADS; i++) thread_end(threads[i]);
     CHECK(s->accepted + s->refused == THREADS * CALLS && s->accepted > 0 && s->plain == s->accepted);
     CHECK(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
     CHECK((mdc_callback_check(s->callback, &err) == MDC_ERR_BUSY) == (s->refused > 0));

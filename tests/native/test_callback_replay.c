@@ -309,7 +309,7 @@ static void test_many(void) {
         input.u.IncludeThread.ThreadId = i;
         who.CallbackRoutine(who.CallbackParam, &input, &output);
     }
-    uint64_t bytes = mdc_recorder_read(recorder).bytes;
+    size_t bytes = (size_t)mdc_recorder_read(recorder).bytes;
     uint8_t *records = malloc(bytes);
     if (records == NULL) exit(1);
     CHECK(mdc_recorder_copy(recorder, records, bytes) == bytes);

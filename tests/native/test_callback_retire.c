@@ -1,12 +1,12 @@
 /* The end of a callback whose addresses are known to somebody: refused while a call is inside or a dump holds it, and
  * then every late call is answered FALSE without touching the output. */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/callback.h"
+#include "threads_check.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -75,12 +75,12 @@ int main(void) {
 
     /* Against a thread that never stops calling: nothing is freed under it. */
     for (int round = 1; round < 64; round++) {
-        pthread_t thread;
         kept[round] = mdc_callback_new(filter, NULL, &err);
         CHECK(kept[round] != NULL);
-        CHECK(pthread_create(&thread, NULL, calls, kept[round]) == 0);
+        thread *caller = thread_begin(calls, kept[round]);
+        CHECK(caller != NULL);
         while (mdc_callback_retire(kept[round], &err) != MDC_OK) CHECK(err.code == MDC_ERR_BUSY);
-        CHECK(pthread_join(thread, NULL) == 0);
+        thread_end(caller);
     }
     mdc_filter_release(filter);
     return 0;

@@ -1,4 +1,5 @@
 /* Pages that cannot be read: what they cost, where they are told, and that complete means complete. */
+#include "../../csrc/base/os_error.h"
 #include "engine_check.h"
 
 enum { FULL = MDC_TYPE_WITH_FULL_MEMORY, TOLERANT = FULL | MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY };
@@ -24,7 +25,7 @@ static void check_gap_stream(const made_dump *made, uint64_t found) {
     for (uint64_t i = 0; i < found; i++) {
         const mdc_gap *gap = &made->report->gaps[made->report->gap_count - found + i];
         CHECK(u64_at(made, tail + 8 + 24 * i) == gap->address && u64_at(made, tail + 16 + 24 * i) == gap->size);
-        CHECK(u32_at(made, tail + 24 + 24 * i) == MDC_GAP_READ_FAILED && u32_at(made, tail + 28 + 24 * i) == 5);
+        CHECK(u32_at(made, tail + 24 + 24 * i) == MDC_GAP_READ_FAILED && u32_at(made, tail + 28 + 24 * i) == MDC_OS_IO);
     }
 }
 
@@ -66,7 +67,7 @@ static void test_cut(void) {
     mdc_engine_options options = {.dump_type = MDC_TYPE_NORMAL};
     made_dump made;
     make(&made, &target, &options);
-    CHECK(made.status == MDC_ERR_READ && made.err.os_errno == 5 && made.err.address == STACK_A + 0xD000);
+    CHECK(made.status == MDC_ERR_READ && made.err.os_errno == MDC_OS_IO && made.err.address == STACK_A + 0xD000);
     CHECK(made.err.hresult == MDC_E_PARTIAL_COPY && made.err.phase == MDC_PHASE_WRITE);
     unmake(&made);
 }

@@ -177,7 +177,7 @@ static void test_io(void) {
     make(&made, &standard_target, &options);
     CHECK(made.status == MDC_OK && self.calls[13] == 1 && made.size == 0);
     made.data = self.data;
-    made.size = self.number;
+    made.size = (size_t)self.number;
     check_rules(&made);
     CHECK(right(&made, HEAP + 5) && right(&made, STACK_A + 0xC010));
     keep_file(&made, "io");

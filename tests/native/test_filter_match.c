@@ -248,7 +248,7 @@ static void compare(const world *w, const mdc_filter *filter) {
     memcpy(page_kept, keep, size);
     if (!(q.flags & MDC_FACT_PIECE))
         for (size_t i = 0, end; i < size; i = end) {
-            end = i + (4096 - ((q.base + i) & 4095));
+            end = i + (4096 - (size_t)((q.base + i) & 4095));
             if (end > size) end = size;
             if (memchr(keep + i, 0, end - i) != NULL) memset(page_kept + i, 0, end - i);
         }

@@ -1,10 +1,10 @@
 /* Sinks without a descriptor: Io callbacks (offsets, pieces, answers, errors), memory (limit, holes), null. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../csrc/base/fail.h"
+#include "../../csrc/base/os_error.h"
 #include "../../csrc/sink/sink.h"
 
 static int failures;
@@ -131,6 +131,12 @@ static void test_io_refusals(void) {
     }
 }
 
+#if defined(_WIN32)
+#define HOLE (UINT64_C(1) << 28) /* memory is promised there when it is taken, and 32 bits have little */
+#else
+#define HOLE (UINT64_C(1) << 33) /* more than this test may use as memory */
+#endif
+
 static void test_memory(void) {
     mdc_error err;
     mdc_error_clear(&err);
@@ -141,20 +147,20 @@ static void test_memory(void) {
     CHECK(size == 0 && sink->patchable && sink->sparse);
     CHECK(sink->ops->begin(sink, 100, 100, &err) == MDC_OK);
     CHECK(sink->ops->write(sink, "MDMP", 4, &err) == MDC_OK);
-    CHECK(sink->ops->hole(sink, UINT64_C(1) << 33, &err) == MDC_OK); /* more than this test may use as memory */
+    CHECK(sink->ops->hole(sink, HOLE, &err) == MDC_OK);
     CHECK(sink->ops->write(sink, "tail", 4, &err) == MDC_OK);
     CHECK(sink->ops->patch(sink, 1, "dm", 2, &err) == MDC_OK);
     CHECK(sink->ops->finish(sink, true, &err) == MDC_OK);
     const uint8_t *data = mdc_sink_memory_data(sink, &size);
-    CHECK(size == (UINT64_C(1) << 33) + 8 && memcmp(data, "MdmP\0", 5) == 0 && memcmp(data + size - 4, "tail", 4) == 0);
+    CHECK(size == HOLE + 8 && memcmp(data, "MdmP\0", 5) == 0 && memcmp(data + size - 4, "tail", 4) == 0);
     sink->ops->free(sink);
 
     sink = mdc_sink_memory_new(10, &err);
     CHECK(sink->ops->write(sink, "123456789", 9, &err) == MDC_OK);
-    CHECK(sink->ops->write(sink, "10", 2, &err) == MDC_ERR_SINK && err.os_errno == ENOSPC);
+    CHECK(sink->ops->write(sink, "10", 2, &err) == MDC_ERR_SINK && err.os_errno == MDC_OS_NO_SPACE);
     CHECK(sink->position == 9);
     mdc_error_clear(&err);
-    CHECK(sink->ops->write(sink, "", 0, &err) == MDC_ERR_SINK && err.os_errno == ENOSPC); /* stays */
+    CHECK(sink->ops->write(sink, "", 0, &err) == MDC_ERR_SINK && err.os_errno == MDC_OS_NO_SPACE); /* stays */
     sink->ops->free(sink);
     mdc_error_clear(&err);
     sink = mdc_sink_memory_new(10, &err);

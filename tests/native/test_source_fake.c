@@ -1,4 +1,5 @@
 /* The fake target itself: bytes, pages that fail, untouched runs, refused descriptions. */
+#include "../../csrc/base/os_error.h"
 #include "engine_check.h"
 
 static void test_read(void) {
@@ -25,13 +26,13 @@ static void test_read(void) {
     static const struct {
         uint64_t address, size, done;
         int32_t os_errno;
-    } failing[] = {{HEAP + 0x1800, 0x3000, 0x800, 5},
-                   {HEAP + 0x2800, 8, 0, 5},
-                   {FILE_MAP + 0x1000, 0x2000, 0x1000, 14},
-                   {VVAR, 8, 0, 14},
-                   {HEAP + 0x7FFF, 2, 1, 14},
-                   {0, 1, 0, 14},
-                   {UINT64_MAX, 2, 0, 14}};
+    } failing[] = {{HEAP + 0x1800, 0x3000, 0x800, MDC_OS_IO},
+                   {HEAP + 0x2800, 8, 0, MDC_OS_IO},
+                   {FILE_MAP + 0x1000, 0x2000, 0x1000, MDC_OS_FAULT},
+                   {VVAR, 8, 0, MDC_OS_FAULT},
+                   {HEAP + 0x7FFF, 2, 1, MDC_OS_FAULT},
+                   {0, 1, 0, MDC_OS_FAULT},
+                   {UINT64_MAX, 2, 0, MDC_OS_FAULT}};
     for (size_t i = 0; i < sizeof failing / sizeof failing[0]; i++) {
         mdc_span span = {failing[i].address, failing[i].size};
         CHECK(fake->ops->read(fake, &span, 1, buffer, &done, &os_errno, &err) == MDC_OK);
