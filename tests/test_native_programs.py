@@ -42,7 +42,7 @@ def room_sources(system: str = "linux") -> list[Path]:
 
 
 def programs(system: str) -> list[Path]:
-    """The programs that are not named after another system: test_linux_..., ..._posix, test_windows_..., ..._windows."""
+    """The programs that are not named after another system: test_linux_*, *_posix; test_windows_*, *_windows."""
     topic, suffix = ("test_windows_", "_windows") if system == "linux" else ("test_linux_", "_posix")
     return [
         path
