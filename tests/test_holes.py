@@ -1,34 +1,27 @@
 """Holes inside kept memory on engines that take one part of a region and do not ask again.
 
-The answer is the hull, and the bytes in it that a rule excludes are overwritten in VmPostRead. Our own engine is such
-an engine when it is given the routine's address alone; the made-up engine below can be a worse one.
+The answer is the hull, and the bytes in it that a rule excludes are overwritten in VmPostRead. Here a made-up engine
+asks, which can do what no good one does; test_holes_dumps.py has a real one.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import drive
-import fake
 import hypothesis
-import live
 import pytest
-import readers
 import strategies
 from hypothesis import strategies as st
-from members import QUICK
 
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
 
-FULL = md.DumpType.WITH_FULL_MEMORY
 TYPE = md.CallbackType
-PAGE = live.PAGE
+PAGE = strategies.PAGE
 BASE = strategies.WINDOW
 S_OK, S_FALSE, E_FAIL, PARTIAL_COPY = 0, 1, lib.MDC_E_FAIL, 0x8007012B
-Start = Callable[..., live.Target]
 
 
 class PlainHost:
@@ -189,6 +182,10 @@ def test_a_new_dump_knows_no_holes() -> None:
         assert host.show(at(2), data) == data, "reads before the question are the engine's own"
         callback.raise_error()
         assert callback.counters.hulls == callback.counters.filled_bytes == 0
+        host.ask(REGION)
+        old = PlainHost(callback, vm=False)
+        assert old.ask(REGION) == (at(3), 3 * PAGE), "what another engine could do is forgotten"
+        assert old.show(at(2), data) == data
 
 
 def test_regions_that_change_between_two_questions() -> None:
@@ -363,6 +360,32 @@ def test_redaction_sees_what_is_left() -> None:
     assert word and kept
 
 
+NEEDS = {
+    "facts": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.exclude(name="/dev/*")), md.Filter(md.exclude(kind="file"))),
+    "kinds": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.include(kind="stack")), md.Filter(md.exclude(type="image"))),
+    "a range": (lib.MDC_NEED_HOLES, TWO_HOLES, md.Filter(md.include(range=(at(1), at(2))), default="exclude")),
+    "ranges": (lib.MDC_NEED_HOLES, md.Filter(md.include_ranges([(1, 2), (3, 4)]), default="exclude"), md.Filter()),
+    "a module": (lib.MDC_NEED_HOLES, md.Filter(md.exclude(module="*")), md.Filter(modules_exclude=["*"])),
+    "removed": (lib.MDC_NEED_HOLES, md.Filter(memory_remove=[(1, 2)]), md.Filter(memory_add=[(1, 2)])),
+    "a head": (lib.MDC_NEED_HOLES, md.Filter(md.head(PAGE), md.include(range=(8, 9))), md.Filter(md.head(PAGE))),
+    "pieces": (lib.MDC_NEED_PIECES, md.Filter(md.exclude(type="mapped")), md.Filter(memory_remove=[(1, 2)])),
+    "the default": (lib.MDC_NEED_PIECES, md.Filter(default="exclude"), md.Filter(threads_exclude=[1])),
+    "reads": (lib.MDC_NEED_READS, md.Filter(scrub=[(1, 2)]), TWO_HOLES),
+    "hold": (lib.MDC_NEED_HOLD_BACK, md.Filter(patterns=["secret"]), md.Filter(scrub=[(1, 2)])),
+    "words": (lib.MDC_NEED_HOLD_BACK, md.Filter(deface_stacks=True), md.Filter(environ_drop=["A"])),
+    "environ": (lib.MDC_NEED_ENVIRON, md.Filter(environ_keep=["A"]), md.Filter(deface_stacks=True)),
+}
+
+
+@pytest.mark.parametrize("what", NEEDS)
+def test_what_a_filter_needs_of_an_engine(what: str) -> None:
+    """Known before a dump, so that it can be refused: one filter that needs it, one like it that does not."""
+    bit, needs, does_not = NEEDS[what]
+    assert needs._compiled().needs() & bit
+    assert not does_not._compiled().needs() & bit
+    assert md.Filter()._compiled().needs() == 0
+
+
 # --------------------------------------------------------------------------------------------------- any filter at all
 
 
@@ -433,68 +456,3 @@ def test_what_a_plain_engine_stores(
         counters = callback.counters
         assert (counters.hulls, counters.lost, counters.hole_bytes) == (hulls, lost, holes_all)
         assert counters.filled_bytes == holes_all
-
-
-# -------------------------------------------------------------------------------------------------------- real dumps
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 1)
-    yield made
-    made.assert_runs_on()
-
-
-def through_the_plain_protocol(callback: md.Callback) -> md.Routine:
-    """Our engine then knows of no extension."""
-    return md.Routine(routine=callback.routine, param=callback.param)
-
-
-@pytest.mark.parametrize("buffer", [PAGE, 64 << 10, 1 << 20])
-def test_a_process_through_the_plain_protocol(buffer: int, target: live.Target, take: live.Taker) -> None:
-    """Kept bytes are the target's, excluded ones are nowhere in the file: by readers that are not ours."""
-    base, size, _ = target.region("heap")
-    holes = [(3 * PAGE + 64, 3 * PAGE + 65), (17 * PAGE, 40 * PAGE), (size - 2 * PAGE, size - PAGE)]
-    keep = md.Filter(*[md.exclude(range=(base + first, base + end)) for first, end in holes])
-    content = bytearray(target.content("heap"))
-    secret = []
-    for first, end in ((3 * PAGE, 4 * PAGE), *holes[1:]):
-        secret += [bytes(content[a : a + 16]) for a in range(first, end, 512)]
-        content[first:end] = b"X" * (end - first)
-    with md.Callback(keep) as callback:
-        options = md.EngineOptions(buffer_bytes=buffer)
-        _, path = take(target, FULL, callback=through_the_plain_protocol(callback), options=options, only=QUICK)
-        callback.raise_error()
-        counters = callback.counters
-    for reader in (readers.read_minidump, readers.read_udmp):
-        assert reader(path, [(base, size)]).contents == (bytes(content),), reader
-    assert set(live.file_holds(path, *secret)) == {-1}
-    assert (counters.hulls, counters.lost, counters.hole_bytes) == (1, 0, 25 * PAGE)
-    assert counters.filled_bytes >= counters.hole_bytes
-    again, path = take(target, FULL, filter=keep, only=QUICK)
-    assert readers.read_udmp(path, [(base + 3 * PAGE, 8)]).contents == (None,), "asked again, they are left out"
-    assert again.complete
-
-
-def test_a_hole_in_a_stack(target: live.Target, take: live.Taker) -> None:
-    """The part in use is written first, the rest of the mapping later: the hole lies in both."""
-    _, marker = target.info["threads"][0]
-    page = marker - marker % PAGE
-    keep = md.Filter(md.exclude(range=(page - 6 * PAGE, page + PAGE)))
-    with md.Callback(keep) as callback:
-        _, path = take(target, FULL, callback=through_the_plain_protocol(callback), only=QUICK)
-        callback.raise_error()
-        assert callback.counters.hulls == 1
-    assert live.file_holds(path, live.pattern(marker, 64, 14)) == [-1]
-
-
-def test_memory_of_a_hole_that_fails(tmp_path: Any) -> None:
-    """14 is asked, and the block is left out."""
-    bad = fake.Region(base=0x60_0000, size=8 * PAGE, unreadable=(0x60_2000, 0x60_4000))
-    broken = fake.small(regions=(*fake.small().regions[:2], bad, *fake.small().regions[2:]))
-    keep = md.Filter(md.exclude(range=(0x60_2000, 0x60_5000)))
-    with md.Callback(keep) as callback:
-        report = fake.write(broken, tmp_path / "a.dmp", FULL, callback=through_the_plain_protocol(callback))
-        callback.raise_error()
-        assert callback.counters.tolerated == 2 and not report.complete

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 
 FOLDER = Path(__file__).resolve().parent / "data" / "sequences"
 SEQUENCES = {path.stem: Recording.from_jsonl(path) for path in sorted(FOLDER.glob("*.jsonl"))}
+CONTEXT = ffi.sizeof(dict(ffi.typeof("MINIDUMP_THREAD_CALLBACK").fields)["Context"].type)
 OWN = [name for name in SEQUENCES if name.startswith("own-")]
 # A range as long as the address space would be handed out in millions of answers, which a Callback refuses.
 ANY_FILTER = strategies.full_filters().filter(
@@ -372,6 +373,21 @@ def test_the_first_of_them_is_named(foreign: Any) -> None:
     assert caught.value.index == kinds.index(T.READ_MEMORY_FAILURE)
     assert caught.value.callback_type == T.READ_MEMORY_FAILURE
     assert isinstance(caught.value, md.CallbackError)
+
+
+def test_a_stack_is_where_the_engine_has_it() -> None:
+    """Engines built with GCC have the fields behind Context 4 bytes lower on x64; on others the flag says nothing."""
+    stack = {"ThreadId": 7, "SizeOfContext": CONTEXT, "StackBase": 0x9000, "StackEnd": 0x8000}
+    inside, beside = ({"Offset": at, "Size": 64, "Completed": 64} for at in (0x8800, 0x9000))
+    for kind in (T.THREAD, T.THREAD_EX):
+        for gcc in (False, True):
+            calls = [Call(T.VM_START), Call(kind, stack, gcc=gcc), Call(T.VM_POST_READ, inside)]
+            with md.Callback(md.Filter(deface_stacks=True), record=True) as callback:
+                answers = Replay([*calls, Call(T.VM_POST_READ, beside)]).run(callback, fill=0x5A, garbage=1)
+                assert [answer.changed for answer in answers] == [False, False, True, False]
+                assert callback.counters.defaced_words == 8
+                made = callback.recording
+            assert made is not None and made[1].input["StackBase"] == 0x9000
 
 
 def test_buffers_are_real(foreign: Any) -> None:
