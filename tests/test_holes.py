@@ -257,6 +257,29 @@ def test_parts_written_ahead_of_the_rest(order: list[tuple[int, int]]) -> None:
         callback.raise_error()
 
 
+@hypothesis.given(st.lists(st.tuples(st.integers(0, 36), st.integers(1, 20)), max_size=9))
+@hypothesis.example([(12, 4), (24, 4), (0, 8)])
+def test_nothing_counts_as_shown_that_was_not(reads: list[tuple[int, int]]) -> None:
+    """Any reads in any order, in quarters of a page: what is said to be hidden is never less than what is."""
+    quarter = PAGE // 4
+    hidden = {*range(4, 32)}
+    with md.Callback(md.Filter(md.exclude(range=(at(1), at(8))))) as callback:
+        host = PlainHost(callback)
+        host.ask(REGION)
+        for first, count in reads:
+            host.show(REGION.base + first * quarter, bytearray(count * quarter))
+            hidden.difference_update(range(first, first + count))
+            try:
+                callback.raise_error()
+            except md.CallbackError as error:
+                said = int(str(error).split()[0])
+                assert said >= len(hidden) * quarter
+            else:
+                assert not hidden
+        host.read(REGION.base, REGION.size)
+        callback.raise_error()
+
+
 def test_memory_that_cannot_be_read() -> None:
     """What an engine is shown to have not read, or asks 14 about, is not in the dump."""
     with md.Callback(TWO_HOLES) as callback:
