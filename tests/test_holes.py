@@ -14,70 +14,17 @@ import hypothesis
 import pytest
 import strategies
 from hypothesis import strategies as st
+from plain_host import PARTIAL_COPY, S_OK, PlainHost
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native import lib
 
 TYPE = md.CallbackType
 PAGE = strategies.PAGE
 BASE = strategies.WINDOW
-S_OK, S_FALSE, E_FAIL, PARTIAL_COPY = 0, 1, lib.MDC_E_FAIL, 0x8007012B
+E_FAIL = lib.MDC_E_FAIL
 
-
-class PlainHost:
-    """An engine with nothing but Microsoft's protocol, and memory of which byte a is `a * 31 >> 3`."""
-
-    def __init__(self, callback: md.Callback, *, vm: bool = True, extensions: int = 0) -> None:
-        self.engine = drive.Engine(callback, extensions)
-        self.callback = callback
-        self.stored: dict[int, int] = {}
-        self.engine.clear()
-        self.engine.send(TYPE.IS_PROCESS_SNAPSHOT)
-        self.shows = False
-        if vm:
-            self.engine.clear()
-            self.shows = self.engine.send(TYPE.VM_START) and self.engine.output.Status == S_FALSE
-
-    @staticmethod
-    def memory(address: int, size: int) -> bytearray:
-        """What the target holds."""
-        return bytearray((at * 31 >> 3) & 0xFF for at in range(address, address + size))
-
-    def ask(self, region: strategies.Region) -> tuple[int, int]:
-        """IncludeVmRegion, twice as documented: (base, size)."""
-        first = self.engine.region(region, region.base, region.size)
-        assert self.engine.region(region, region.base, region.size) == first, "the same question, the same answer"
-        return first
-
-    def show(self, address: int, data: bytearray, *, completed: int | None = None, status: int = S_OK) -> bytes:
-        """VmPostRead: the buffer as it came back."""
-        engine = self.engine
-        engine.clear()
-        engine.output.VmRead.VmReadStatus = lib.MDC_E_NOTIMPL - (1 << 32)
-        buffer = ffi.new("uint8_t[]", bytes(data))
-        read = engine.input.u.VmPostRead
-        read.Offset, read.Buffer, read.Size = address, buffer, len(data)
-        read.Completed = len(data) if completed is None else completed
-        read.Status = status - (status >> 31 << 32)
-        completed = read.Completed
-        if engine.send(TYPE.VM_POST_READ):
-            assert engine.output.VmRead.VmReadStatus == status - (status >> 31 << 32)
-            assert engine.output.VmRead.VmReadBytesCompleted == completed
-        return bytes(ffi.buffer(buffer, len(data)))
-
-    def read(self, address: int, size: int) -> None:
-        """Read and store."""
-        data = bytes(self.memory(address, size))
-        if self.shows:
-            data = self.show(address, bytearray(data))
-        self.stored.update(zip(range(address, address + size), data, strict=True))
-
-    def failed(self, address: int, size: int) -> bool:
-        """ReadMemoryFailure: whether it was tolerated."""
-        self.engine.clear()
-        failure = self.engine.input.u.ReadMemoryFailure
-        failure.Offset, failure.Bytes, failure.FailureStatus = address, size, PARTIAL_COPY - (1 << 32)
-        return self.engine.send(TYPE.READ_MEMORY_FAILURE) and self.engine.output.Status == S_OK
+pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 
 
 def region_at(first: int, pages: int, **changes: Any) -> strategies.Region:
@@ -205,6 +152,32 @@ def test_regions_that_change_between_two_questions() -> None:
         host.ask(mapped)
         host.read(at(0), 9 * PAGE)
         assert bytes(host.stored[at(2) + i] for i in range(5 * PAGE)) == b"X" * 5 * PAGE
+        callback.raise_error()
+
+
+SPANS = st.tuples(st.integers(0, 11), st.integers(1, 6)).map(lambda span: (span[0], min(12, sum(span))))
+
+
+@hypothesis.given(st.lists(SPANS, max_size=4), st.lists(SPANS, max_size=4), st.lists(st.tuples(st.booleans(), SPANS)))
+@hypothesis.example([(2, 5)], [(4, 7)], [(True, (0, 12)), (False, (0, 12))])
+def test_any_regions_that_change(mapped: list[Any], private: list[Any], asked: list[tuple[bool, Any]]) -> None:
+    """Holes of all answers together are hidden, wherever they meet, and nothing else is."""
+    spans = [("mapped", span) for span in mapped] + [("private", span) for span in private]
+    rules = [md.exclude(range=(at(first), at(end)), type=kind) for kind, (first, end) in spans]
+    hidden: set[int] = set()
+    with md.Callback(md.Filter(*rules)) as callback:
+        host = PlainHost(callback)
+        for is_mapped, (first, end) in asked:
+            out = {page for span in (mapped if is_mapped else private) for page in range(*span)}
+            kept = [page for page in range(first, end) if page not in out]
+            kind = (md.MemoryType.MAPPED, md.Kind.FILE) if is_mapped else (md.MemoryType.PRIVATE, md.Kind.ANONYMOUS)
+            host.ask(region_at(first, end - first, type=kind[0], kinds=kind[1]))
+            if kept:
+                hidden |= {*range(kept[0], kept[-1])} & out
+        assert callback.counters.hole_bytes == len(hidden) * PAGE
+        seen = host.show(at(0), bytearray(12 * PAGE))
+        assert {page for page in range(12) if seen[page * PAGE : (page + 1) * PAGE] == b"X" * PAGE} == hidden
+        assert seen.count(b"X") == len(hidden) * PAGE
         callback.raise_error()
 
 
@@ -432,7 +405,6 @@ def answer_of(runs: list[tuple[int, int]], hull: bool) -> tuple[int, int]:
     return (first, end - first)
 
 
-@pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 @hypothesis.given(
     keep=strategies.filters(),
     regions=strategies.regions(),
