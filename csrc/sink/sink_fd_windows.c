@@ -1,17 +1,32 @@
 /* A HANDLE as a sink: looks what it is, and hands it to sink_file_windows.c or sink_stream_windows.c.
  *
- * What the handle may do is asked of ntdll: FileAccessInformation of NtQueryInformationFile, which Microsoft documents
- * for drivers (ntifs.h). A handle that may only append takes every write at the end, whatever the offset says. */
+ * What the handle may do is asked of ntdll, with calls that Microsoft documents: NtQueryObject (winternl.h), which does
+ * not wait for somebody who reads from the same pipe, and for files NtQueryInformationFile (ntifs.h). A handle that may
+ * only append takes every write at the end, whatever the offset says. */
 #include "../base/fail.h"
 #include "sink_windows.h"
 
-enum { FILE_ACCESS_INFORMATION = 8 };
+enum {
+    OBJECT_BASIC_INFORMATION = 0,
+    FILE_MODE_INFORMATION = 16,
+    UNBUFFERED = 0x8 /* FILE_NO_INTERMEDIATE_BUFFERING of the mode: FILE_FLAG_NO_BUFFERING of CreateFile */
+};
 
 typedef struct io_status {
     void *status;
     ULONG_PTR information;
 } io_status;
 
+typedef struct object_basic { /* PUBLIC_OBJECT_BASIC_INFORMATION */
+    ULONG attributes;
+    ACCESS_MASK granted;
+    ULONG handles;
+    ULONG pointers;
+    ULONG reserved[10];
+} object_basic;
+
+typedef void (*any_routine)(void);
+typedef LONG(WINAPI *query_object)(HANDLE, int, void *, ULONG, ULONG *);
 typedef LONG(WINAPI *query_file)(HANDLE, io_status *, void *, ULONG, int);
 
 DWORD mdc_handle_write(HANDLE handle, HANDLE event, uint64_t offset, const void *data, size_t size, DWORD *done,
@@ -26,15 +41,25 @@ DWORD mdc_handle_write(HANDLE handle, HANDLE event, uint64_t offset, const void 
     return WriteFile(handle, data, (DWORD)(size < most ? size : most), done, operation) ? 0 : GetLastError();
 }
 
-/* The access rights of the handle; UINT32_MAX if they cannot be known. */
+static any_routine ntdll(const char *name) {
+    HMODULE library = GetModuleHandleW(L"ntdll.dll"); /* in every process */
+    return library != NULL ? (any_routine)GetProcAddress(library, name) : NULL;
+}
+
+/* The access rights of the handle; all of them where they cannot be known. */
 static uint32_t rights_of(HANDLE handle) {
-    HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
-    FARPROC found = ntdll != NULL ? GetProcAddress(ntdll, "NtQueryInformationFile") : NULL;
-    query_file query = (query_file)(void (*)(void))found;
+    query_object query = (query_object)ntdll("NtQueryObject");
+    object_basic basic;
+    bool known = query != NULL && query(handle, OBJECT_BASIC_INFORMATION, &basic, sizeof basic, NULL) >= 0;
+    return known ? basic.granted : UINT32_MAX;
+}
+
+static bool is_unbuffered(HANDLE handle) {
+    query_file query = (query_file)ntdll("NtQueryInformationFile");
     io_status status;
-    ACCESS_MASK rights = 0;
-    if (query == NULL || query(handle, &status, &rights, sizeof rights, FILE_ACCESS_INFORMATION) < 0) return UINT32_MAX;
-    return rights;
+    ULONG mode = 0;
+    return query != NULL && query(handle, &status, &mode, sizeof mode, FILE_MODE_INFORMATION) >= 0 &&
+           (mode & UNBUFFERED) != 0;
 }
 
 mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err) {
@@ -49,6 +74,11 @@ mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err) {
     uint32_t rights = rights_of(handle);
     if ((rights & (FILE_WRITE_DATA | FILE_APPEND_DATA)) == 0) {
         mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, ERROR_ACCESS_DENIED, "the handle is not open for writing");
+        return NULL;
+    }
+    if (type == FILE_TYPE_DISK && is_unbuffered(handle)) {
+        mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, ERROR_INVALID_PARAMETER,
+                 "the handle was opened with FILE_FLAG_NO_BUFFERING, which takes aligned blocks only: open it without");
         return NULL;
     }
     mdc_sink *sink = NULL;

@@ -89,11 +89,19 @@ static mdc_status file_write(mdc_sink *sink, const void *data, size_t size, mdc_
     return mdc_sink_status(&file->base, err);
 }
 
+/* A refusal costs only room: on a volume that has sparse files, what is left out reads as zero in any case. */
+static void mark_sparse(const file_sink *file) {
+    OVERLAPPED operation = {.hEvent = (HANDLE)((ULONG_PTR)file->event | 1)}; /* as in mdc_handle_write */
+    DWORD unused;
+    if (!DeviceIoControl(file->handle, FSCTL_SET_SPARSE, NULL, 0, NULL, 0, &unused, &operation) &&
+        GetLastError() == ERROR_IO_PENDING)
+        GetOverlappedResult(file->handle, &operation, &unused, TRUE);
+}
+
 /* Leaves out `size` bytes at this offset of the file. */
 static void leave_out(file_sink *file, uint64_t at, uint64_t size) {
-    DWORD os_errno = 0, unused;
-    if (!file->marked) /* a refusal costs only room: what is left out reads as zero on such a volume in any case */
-        DeviceIoControl(file->handle, FSCTL_SET_SPARSE, NULL, 0, NULL, 0, &unused, NULL);
+    DWORD os_errno = 0;
+    if (!file->marked) mark_sparse(file);
     file->marked = true;
     if (at < file->old_size) {
         os_errno = set_length(file, at); /* a reused file: its old bytes would show through the hole */

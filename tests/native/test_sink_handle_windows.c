@@ -202,6 +202,13 @@ static void test_rights(void) {
     CHECK(err.os_errno == ERROR_ACCESS_DENIED && err.hresult == 0x80070005u);
     CloseHandle(file);
 
+    file = open_with(GENERIC_WRITE, OPEN_EXISTING, FILE_FLAG_NO_BUFFERING);
+    mdc_error_clear(&err);
+    sink = mdc_sink_fd_new((intptr_t)file, monitor_of(0), &err);
+    if (sink != NULL) puts("this system does not tell unbuffered handles"), sink->ops->free(sink);
+    CHECK(sink != NULL || (err.code == MDC_ERR_SINK && strstr(err.message, "FILE_FLAG_NO_BUFFERING") != NULL));
+    CloseHandle(file);
+
     mdc_error_clear(&err);
     CHECK(mdc_sink_fd_new((intptr_t)file, monitor_of(0), &err) == NULL && err.code == MDC_ERR_SINK); /* closed */
     CHECK(err.os_errno == ERROR_INVALID_HANDLE);
