@@ -98,7 +98,7 @@ typedef struct outcome {
     size_t size;
 } outcome;
 
-static outcome finish(mdc_job *job) {
+static outcome end_of(mdc_job *job) {
     outcome out = {.job = job};
     mdc_error_clear(&out.err);
     CHECK(mdc_job_wait(job, SECONDS(120)) == 1);
@@ -113,7 +113,7 @@ static outcome run_job(const mdc_job_spec *spec) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_job_start(spec, &job, &err);
-    if (job != NULL) return finish(job);
+    if (job != NULL) return end_of(job);
     outcome out = {.err = err};
     return out;
 }
@@ -157,6 +157,33 @@ static uint32_t count_of(const outcome *out, uint32_t type) {
     const uint8_t *stream = stream_of(out, type, &size);
     if (stream != NULL && size >= sizeof count) memcpy(&count, stream, sizeof count);
     return count;
+}
+
+/* -- callees ------------------------------------------------------------------------------------------------------- */
+
+static mdc_callback *callback_of(const mdc_filter_spec *spec) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_filter *filter = mdc_filter_new(spec, &err);
+    mdc_callback *callback = filter != NULL ? mdc_callback_new(filter, NULL, &err) : NULL;
+    mdc_filter_release(filter);
+    if (callback == NULL) fprintf(stderr, "%s\n", err.message);
+    CHECK(callback != NULL);
+    return callback;
+}
+
+static mdc_filter_spec open_filter(void) {
+    return (mdc_filter_spec){.default_action = MDC_INCLUDE,
+                             .threads_default_keep = UINT32_MAX,
+                             .modules_default_keep = UINT32_MAX,
+                             .tolerate_read_failures = 1,
+                             .nocase = 1};
+}
+
+static void free_callback(mdc_callback *callback) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    CHECK(mdc_callback_free(callback, &err) == MDC_OK);
 }
 
 #endif

@@ -13,25 +13,6 @@ static mdc_job_spec spec_for(const child *it, uint64_t type) {
                           .sink = MDC_SINK_MEMORY};
 }
 
-static mdc_callback *callback_of(const mdc_filter_spec *spec) {
-    mdc_error err;
-    mdc_error_clear(&err);
-    mdc_filter *filter = mdc_filter_new(spec, &err);
-    mdc_callback *callback = filter != NULL ? mdc_callback_new(filter, NULL, &err) : NULL;
-    mdc_filter_release(filter);
-    if (callback == NULL) fprintf(stderr, "%s\n", err.message);
-    CHECK(callback != NULL);
-    return callback;
-}
-
-static mdc_filter_spec open_filter(void) {
-    return (mdc_filter_spec){.default_action = MDC_INCLUDE,
-                             .threads_default_keep = UINT32_MAX,
-                             .modules_default_keep = UINT32_MAX,
-                             .tolerate_read_failures = 1,
-                             .nocase = 1};
-}
-
 static void test_plain(const child *it) {
     mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     outcome out = run_job(&spec);
@@ -74,11 +55,9 @@ static void test_threads_and_modules(const child *it) {
         excluded += some.report->modules[i].flags == 0 && some.report->modules[i].path_size > 12;
     CHECK(excluded == 1);
     CHECK(some.report != NULL && mdc_job_counters(some.job).calls[MDC_CB_THREAD] == some.report->calls[MDC_CB_THREAD]);
-    mdc_callback *callback = spec.callback;
     drop(&all);
     drop(&some);
-    mdc_error err;
-    CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+    free_callback(spec.callback);
 }
 
 /* Pages 4 to 7 of the area are excluded; whatever the engine asks, they are not in the dump. */
@@ -113,7 +92,7 @@ static void test_memory(const child *it) {
     CHECK(area == 12 * PAGE);
     drop(&all);
     drop(&some);
-    CHECK(mdc_callback_free(spec.callback, &err) == MDC_OK);
+    free_callback(spec.callback);
 }
 
 static void test_redaction(const child *it) {
@@ -130,8 +109,7 @@ static void test_redaction(const child *it) {
     CHECK(out.err.code == MDC_OK && out.size > 0 && !holds_page(&out, 9) && holds_page(&out, 10));
     CHECK(out.job != NULL && mdc_job_counters(out.job).scrubbed_hits >= PAGE / strlen(text));
     drop(&out);
-    mdc_error err;
-    CHECK(mdc_callback_free(spec.callback, &err) == MDC_OK);
+    free_callback(spec.callback);
 }
 
 static void test_file_and_pipe(const child *it) {
@@ -178,7 +156,7 @@ static void test_file_and_pipe(const child *it) {
         if (total == 0) CHECK(memcmp(buffer, "MDMP", 4) == 0);
         total += done;
     }
-    out = finish(job);
+    out = end_of(job);
     CHECK(out.err.code == MDC_OK && out.report != NULL && total == out.report->file_bytes);
     drop(&out);
     CloseHandle(from);
@@ -225,7 +203,7 @@ static void test_hooks(const child *it) {
     CHECK(out.err.code == MDC_OK && t.starts == 1 && t.finishes == 1 && t.in_order);
     CHECK(out.report != NULL && t.end == out.report->file_bytes && t.end > 0);
     drop(&out);
-    CHECK(mdc_callback_free(spec.callback, &err) == MDC_OK);
+    free_callback(spec.callback);
 }
 
 /* -- what cannot be dumped ------------------------------------------------------------------------------------------
@@ -290,13 +268,13 @@ static void test_turn(const child *it) {
     CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
     CHECK(mdc_job_wait(job, SECONDS(1) / 5) == 0);
     mdc_job_cancel(job, MDC_ERR_CANCELLED);
-    out = finish(job);
+    out = end_of(job);
     CHECK(out.err.code == MDC_ERR_CANCELLED && out.err.hresult == 0x800704C7u);
     drop(&out);
     CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
     CHECK(mdc_job_wait(job, SECONDS(1) / 5) == 0);
     ReleaseMutex(turn);
-    out = finish(job);
+    out = end_of(job);
     CHECK(out.err.code == MDC_OK && out.size > 0);
     drop(&out);
     CloseHandle(turn);
