@@ -50,6 +50,8 @@ def report_of(
         redaction=redaction,
         notes=request.notes,
         engine=request.backend.name,
-        recording=None if recorder is None else recording_of(recorder, "minidump_cffi"),
+        recording=None
+        if recorder is None
+        else recording_of(recorder, "minidump_cffi" if request.backend.own else "dbghelp"),
         **raw._asdict(),
     )

@@ -18,7 +18,7 @@ from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
 from ._outcome import report_of
 from .callback import Callback, record_limit
 from .engines import Backend, Engine, ExceptionInfo, UserStream, check_streams, choose
-from .enums import CallbackType, DumpType, Phase, Stream
+from .enums import CallbackType, DumpType, DumpWarning, Phase, Stream
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter
 from .foreign import AnyCallback, Callee, Watch, resolve
@@ -37,6 +37,9 @@ GRACE = 5.0
 _UNTOUCHED = {"auto": 0, "hole": 1, "omit": 2}
 _DONTDUMP = {"honour": 0, "ask": 1, "ignore": 2}
 _NATIVE = Backend()
+# What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
+_UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
+_UNASKED = _UNASKED_MEMORY | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM_CALLBACKS
 _ALL_TYPES = 0x07FFFFFF
 
 
@@ -175,7 +178,8 @@ def write_dump(
     fsync
         Flush file and directory to the disk before the dump counts as written.
     strict
-        What the engine cannot honour is an error, before anything is written, instead of a note in the report.
+        What the engine cannot honour is an error, before anything is written, instead of a note in the report. What
+        turns out only when dbghelp has not asked is an error too; then the output is taken back.
     record
         Keep what the engine asked and what was answered in `DumpReport.recording`: True, or the most bytes it may take
         (True is 256 MiB). Each call then takes a lock and may allocate, while the target stands.
@@ -521,6 +525,8 @@ def _run(
                 error.message = f"{callee.name}: {error.message}"
             raise error
         report = report_of(job, filter, request, recorder)
+        if report.warnings & (_UNASKED_MEMORY if callee is None else _UNASKED):
+            request.check_strict(report.messages)
         if progress is not None:
             progress(_progress(job))
         return report

@@ -472,7 +472,8 @@ class DumpReport:
         warnings = self.warnings
         if self._numbers.get("windows"):
             warnings &= ~DumpWarning.NO_RESIDENCY  # Windows never tells: no news
-        texts = self._notes + tuple(text for flag, text in _WARNINGS.items() if flag & warnings)
+        known = _WARNINGS if self.rules else _WARNINGS | _FOREIGN_WARNINGS
+        texts = self._notes + tuple(text for flag, text in known.items() if flag & warnings)
         if self.redaction is not None and self.redaction.uncovered:
             texts += (f"patterns were not looked for across {self.redaction.uncovered} borders between reads",)
         if self.recording is not None and self.recording.dropped:
@@ -553,4 +554,10 @@ _WARNINGS = {
     DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask for memory to add: it is not in the dump",
     DumpWarning.NO_VM_CALLBACKS: "this engine showed nothing it read: redaction was applied to the finished file",
     DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
+}
+# The same where a callback that is not ours decided.
+_FOREIGN_WARNINGS = {
+    DumpWarning.NO_REGION_CALLBACKS: "this engine asked the callback about no region",
+    DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask the callback for memory to add",
+    DumpWarning.NO_VM_CALLBACKS: "this engine showed the callback nothing it read",
 }

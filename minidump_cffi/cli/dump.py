@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ..dumping import write_dump
+from ..errors import DumpError
 from ..plugins import Plugin
 from ..report import DumpReport
 from . import text
@@ -53,23 +54,28 @@ def run(args: argparse.Namespace) -> int:
     rules = load_filter(args.filter)
     plugin = None if args.plugin is None else Plugin(args.plugin)
     with ProgressLine(sys.stderr) as line:
-        report = write_dump(
-            args.pid,
-            1 if to_stdout else args.output,
-            args.type,
-            filter=rules,
-            callback=plugin,
-            deadline=args.deadline,
-            max_stop=args.max_stop,
-            stop_timeout=args.stop_timeout,
-            untouched=args.untouched,
-            dontdump=args.dontdump,
-            fsync=args.fsync,
-            engine=args.engine,
-            snapshot=args.snapshot,
-            dbghelp=args.dbghelp,
-            progress=line if line.active else None,
-        )
+        try:
+            report = write_dump(
+                args.pid,
+                1 if to_stdout else args.output,
+                args.type,
+                filter=rules,
+                callback=plugin,
+                deadline=args.deadline,
+                max_stop=args.max_stop,
+                stop_timeout=args.stop_timeout,
+                untouched=args.untouched,
+                dontdump=args.dontdump,
+                fsync=args.fsync,
+                engine=args.engine,
+                snapshot=args.snapshot,
+                dbghelp=args.dbghelp,
+                progress=line if line.active else None,
+            )
+        except ValueError as error:  # what goes together is up to the engine
+            if isinstance(error, DumpError):
+                raise
+            raise UsageError(str(error)) from error
     say(summary(report, "the dump on stdout" if to_stdout else args.output))
     say_warnings(report)
     if args.json:
