@@ -256,6 +256,7 @@ mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callbac
     if (status == MDC_OK) s->buffer = mdc_alloc(s->hold + CHUNK, 1, err);
     if (s->buffer != NULL) s->before = mdc_alloc(s->hold + CHUNK, 1, err);
     status = s->before != NULL ? run(s, file, redacts, err) : err->code;
+    if (status == MDC_OK) mdc_callback_settle(callback);
     mdc_dealloc(s->buffer);
     mdc_dealloc(s->before);
     mdc_dealloc(s);

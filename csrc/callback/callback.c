@@ -259,6 +259,12 @@ mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
     return counters;
 }
 
+void mdc_callback_settle(mdc_callback *callback) {
+    if (!mdc_gate_enter_slow(&callback->gate)) return; /* a dump that is not over */
+    mdc_holes_settle(&callback->holes);
+    leave(callback);
+}
+
 static mdc_status check_holes(mdc_callback *callback, mdc_error *err) {
     if (!mdc_gate_enter_slow(&callback->gate)) return MDC_OK; /* a dump that is not over */
     uint64_t address = 0, hidden = mdc_holes_hidden(&callback->holes, &address);

@@ -170,6 +170,10 @@ void mdc_holes_pass(mdc_holes *h, uint64_t address, uint64_t size) {
     }
 }
 
+void mdc_holes_settle(mdc_holes *h) {
+    for (uint32_t at = 0; at < h->count; at++) pass(&h->holes[at], 0, h->holes[at].last - h->holes[at].first + 1);
+}
+
 uint64_t mdc_holes_hidden(const mdc_holes *h, uint64_t *address) {
     uint64_t hidden = 0;
     for (uint32_t at = 0; at < h->count; at++) {

@@ -54,6 +54,9 @@ void mdc_holes_fill(mdc_holes *holes, uint64_t address, uint8_t *bytes, size_t s
 /* [address, address + size) could not be read and is left out. */
 void mdc_holes_pass(mdc_holes *holes, uint64_t address, uint64_t size);
 
+/* What was not shown is not in the dump, which somebody else has made sure of. */
+void mdc_holes_settle(mdc_holes *holes);
+
 /* Bytes in holes that were not shown, and where the first of them stands. */
 uint64_t mdc_holes_hidden(const mdc_holes *holes, uint64_t *address);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../csrc/callback/account.h"
+#include "../../csrc/callback/redaction.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -132,6 +133,14 @@ static void holes(void) {
     MINIDUMP_MEMORY_INFO answer = ask(callback, &r, 0);
     CHECK(answer.BaseAddress == 0x13000 && answer.RegionSize == 0x4000);
     CHECK(mdc_callback_read_counters(callback).narrowed == 1);
+    /* The hull where reads are shown; nobody shows them, and somebody makes sure of the file. */
+    tell_start(callback);
+    answer = ask(callback, &r, 0);
+    CHECK(answer.BaseAddress == r.info.BaseAddress && answer.RegionSize == r.info.RegionSize);
+    CHECK(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.address == 0x12000);
+    CHECK(err.callback_type == MDC_CB_VM_POST_READ);
+    mdc_callback_settle(callback);
+    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
     CHECK(mdc_callback_set_host(callback, MDC_EXT_RESUBMIT | MDC_EXT_REGION_FACTS | MDC_EXT_PIECES, &err) == MDC_OK);
     static const uint64_t parts[][2] = {{0x10000, 0x2000}, {0x13000, 0x4000}, {0x18000, 0x1000}};
     uint64_t base = 0x10000;
