@@ -26,7 +26,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minidump_cffi")
 
 LINUX = sys.platform == "linux"
-LINUX_MODULES = ("test_api_targets.py", "test_bad_targets.py", "test_cli_dump.py")  # they import pty
+LINUX_MODULES = ("test_api_sinks.py", "test_api_targets.py", "test_bad_targets.py", "test_cli_dump.py")
 LINUX_FIXTURES = {"start_pattern", "pattern_program"}
 collect_ignore = [] if LINUX else list(LINUX_MODULES)
 

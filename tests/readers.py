@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -89,6 +90,9 @@ Wanted = Sequence[tuple[int, int]]  # address, bytes
 
 
 def _which(*names: str) -> str:
+    if sys.platform == "win32":
+        # Under Wine the programs of the system below are seen, but take no path of Windows.
+        raise ReaderMissing(f"{names[-1]} is no program of Windows")
     for name in names:
         found = shutil.which(name)
         if found:
@@ -115,6 +119,8 @@ def obj2yaml_program() -> str:
 @functools.cache
 def breakpad_program(name: str) -> str:
     """Path of a Breakpad tool: from MDC_BREAKPAD_BIN, a node_modules folder here or above, the CI cache, or PATH."""
+    if sys.platform == "win32":
+        return _which(name)
     relative = Path("node_modules/minidump/bin/linux-x64")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidump-cffi-ci"
     folders = [folder / relative for folder in (*HERE.parents, cache)]
