@@ -1,10 +1,12 @@
 /* One call at a time, whatever threads do: a hook never sees a second one inside; a thread that takes over from another
  * is let in; who was refused is remembered. */
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../../csrc/api/callback.h"
+#include "../../csrc/callback/gate.h"
 #include "threads_check.h"
 
 #define CHECK(condition)                                                                                               \
@@ -67,7 +69,50 @@ static void scene_free(scene *s) {
     free(s);
 }
 
+typedef struct view {
+    mdc_gate *gate;
+    uint64_t self;
+    bool favoured, entered;
+} view;
+
+static void *look(void *context) {
+    view *v = context;
+    v->self = mdc_gate_self();
+    atomic_uint *flag = mdc_gate_enter_favoured(v->gate);
+    v->favoured = flag != NULL;
+    v->entered = mdc_gate_enter_slow(v->gate);
+    if (v->entered) mdc_gate_leave_slow(v->gate, true);
+    return NULL;
+}
+
+static view look_elsewhere(mdc_gate *gate) {
+    view v = {.gate = gate};
+    thread *other = thread_begin(look, &v);
+    CHECK(other != NULL);
+    thread_end(other);
+    return v;
+}
+
+/* The quick way is open to the thread that was inside last, and to no other. */
+static void favours(void) {
+    mdc_gate gate;
+    mdc_gate_init(&gate);
+    CHECK(mdc_gate_enter_favoured(&gate) == NULL && mdc_gate_enter_slow(&gate));
+    mdc_gate_leave_slow(&gate, true);
+    atomic_uint *flag = mdc_gate_enter_favoured(&gate);
+    bool has_marks = mdc_gate_self() != 0;
+    CHECK((flag != NULL) == (gate.barrier && has_marks));
+    if (flag == NULL) return; /* a system without the barrier */
+    view v = look_elsewhere(&gate);
+    CHECK(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* somebody is inside */
+    mdc_gate_leave_favoured(flag);
+    v = look_elsewhere(&gate);
+    CHECK(!v.favoured && v.entered);
+    CHECK(mdc_gate_enter_favoured(&gate) == NULL); /* it is the other one's now */
+}
+
 int main(void) {
+    favours();
     thread *threads[THREADS];
     scene *s = scene_new();
     /* One after the other: nobody is refused, also not after a reset from this thread. */
