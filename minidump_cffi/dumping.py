@@ -150,8 +150,9 @@ def write_dump(
         if `callback` takes the bytes.
     type
         What the dump holds. The native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds
-        nothing: MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY and
-        WITH_AVX_XSTATE_CONTEXT. dbghelp gets all bits as they are.
+        nothing: MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY, on Linux
+        WITH_AVX_XSTATE_CONTEXT and on Windows WITH_PROCESS_THREAD_DATA (PEB and TEBs). dbghelp gets all bits as they
+        are.
     filter
         What goes into it; None keeps everything.
     callback

@@ -138,7 +138,12 @@ class Backend:
 
     def unknown(self, type: DumpType) -> DumpType:
         """The bits of a dump type that have no effect with this engine."""
-        return DumpType(type & ~_NATIVE_TYPES) if self.own else DumpType(0)
+        if not self.own:
+            return DumpType(0)
+        known = _NATIVE_TYPES
+        if sys.platform == "win32":  # contexts of fixed size there; and there are PEB and TEBs
+            known = known & ~DumpType.WITH_AVX_XSTATE_CONTEXT | DumpType.WITH_PROCESS_THREAD_DATA
+        return DumpType(type & ~known)
 
     def check_filter(self, filter: Filter | None) -> None:
         """Refuse what would be a secret in the dump if it were only noted.

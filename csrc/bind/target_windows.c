@@ -32,8 +32,11 @@ void mdc_target_drop(mdc_job_spec *spec) {
 }
 
 mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_error *err) {
-    mdc_win_live_options options = {
-        .pid = spec->pid, .process = spec->process, .start_time = spec->start_time, .max_stop_ns = spec->max_stop_ns};
+    mdc_win_live_options options = {.pid = spec->pid,
+                                    .process = spec->process,
+                                    .start_time = spec->start_time,
+                                    .stop_timeout_ns = spec->stop_timeout_ns,
+                                    .max_stop_ns = spec->max_stop_ns};
     return mdc_win_live_new(&options, monitor, err);
 }
 

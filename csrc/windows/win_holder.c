@@ -15,11 +15,12 @@ enum {
     ROUNDS_MAX = 64, /* listings of the threads until none is new */
     WATCHDOG_STACK = 64 * 1024
 };
-static const uint64_t answer_ns = 250000000; /* how long one thread's registers may take */
+static const uint64_t stop_timeout = 250000000; /* ns */
 
 struct mdc_win_holder {
     const mdc_win_process *process;
     mdc_monitor *monitor;
+    uint64_t stop_timeout_ns;
     uint64_t max_stop_ns;
     HANDLE wake;     /* resume is asked for */
     HANDLE watchdog; /* NULL: not started, or joined */
@@ -32,12 +33,13 @@ struct mdc_win_holder {
     bool over;            /* under lock: all were let go, and no more is to be suspended */
 };
 
-mdc_win_holder *mdc_win_holder_new(const mdc_win_process *process, uint64_t max_stop_ns, mdc_monitor *monitor,
-                                   mdc_error *err) {
+mdc_win_holder *mdc_win_holder_new(const mdc_win_process *process, uint64_t stop_timeout_ns, uint64_t max_stop_ns,
+                                   mdc_monitor *monitor, mdc_error *err) {
     mdc_win_holder *holder = mdc_alloc(1, sizeof *holder, err);
     if (holder == NULL) return NULL;
     holder->process = process;
     holder->monitor = monitor;
+    holder->stop_timeout_ns = stop_timeout_ns != 0 ? stop_timeout_ns : stop_timeout;
     holder->max_stop_ns = max_stop_ns;
     InitializeSRWLock(&holder->lock);
     mdc_vec_init(&holder->held, sizeof(mdc_win_held));
@@ -186,7 +188,7 @@ static mdc_status read_all(mdc_win_holder *holder, mdc_error *err) {
         mdc_win_held *held = &mdc_vec_at(&holder->held, mdc_win_held, i);
         bool read;
         void *thread = held->flags == 0 ? held->handle : NULL;
-        status = mdc_win_context_read(&asker, thread, answer_ns, held->context, &read, err);
+        status = mdc_win_context_read(&asker, thread, holder->stop_timeout_ns, held->context, &read, err);
         if (!read) held->flags |= MDC_THREAD_NO_REGISTERS;
         if (status == MDC_OK) status = mdc_monitor_check(holder->monitor, err);
     }

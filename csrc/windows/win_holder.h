@@ -32,9 +32,9 @@ typedef struct mdc_win_held {
     mdc_win_context *context;
 } mdc_win_held;
 
-/* All is borrowed until mdc_win_holder_free. */
-mdc_win_holder *mdc_win_holder_new(const mdc_win_process *process, uint64_t max_stop_ns, mdc_monitor *monitor,
-                                   mdc_error *err);
+/* Limits as in mdc_win_live_options. All is borrowed until mdc_win_holder_free. */
+mdc_win_holder *mdc_win_holder_new(const mdc_win_process *process, uint64_t stop_timeout_ns, uint64_t max_stop_ns,
+                                   mdc_monitor *monitor, mdc_error *err);
 /* Suspends every thread, also those born meanwhile, and reads all registers. Once. On failure nothing stays stopped. */
 mdc_status mdc_win_holder_stop(mdc_win_holder *holder, mdc_error *err);
 const mdc_win_held *mdc_win_holder_threads(const mdc_win_holder *holder, size_t *count);

@@ -57,7 +57,8 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     mdc_win_paths_init(&live->paths);
     status = mdc_win_names_init(&live->names, err);
     if (status == MDC_OK) {
-        live->holder = mdc_win_holder_new(&live->process, live->options.max_stop_ns, live->monitor, err);
+        live->holder = mdc_win_holder_new(&live->process, live->options.stop_timeout_ns, live->options.max_stop_ns,
+                                          live->monitor, err);
         if (live->holder == NULL) status = err->code;
     }
     return leave(live, status, err);

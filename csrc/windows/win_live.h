@@ -7,9 +7,10 @@
 
 typedef struct mdc_win_live_options {
     int32_t pid;
-    int64_t process;      /* 0, or a HANDLE of the caller, which is duplicated (pid may be 0 then) */
-    uint64_t start_time;  /* 0, or the FILETIME of the target's creation */
-    uint64_t max_stop_ns; /* how long the target may stand; 0: no limit but the monitor's deadline */
+    int64_t process;          /* 0, or a HANDLE of the caller, which is duplicated (pid may be 0 then) */
+    uint64_t start_time;      /* 0, or the FILETIME of the target's creation */
+    uint64_t stop_timeout_ns; /* how long one thread may take until its registers can be read; 0: 250 ms */
+    uint64_t max_stop_ns;     /* how long the target may stand; 0: no limit but the monitor's deadline */
 } mdc_win_live_options;
 
 /* Touches nothing yet: prepare opens the target. The monitor is borrowed until the source is freed. pid and handle of

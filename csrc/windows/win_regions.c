@@ -15,7 +15,9 @@ size_t mdc_win_region_name(void *process, const mdc_win_paths *paths, uint64_t a
     void *at = (void *)(uintptr_t)address;
     DWORD count = GetMappedFileNameW(process, at, (wchar_t *)units, MDC_WIN_PATH_UNITS);
     if (count == 0 || count >= MDC_WIN_PATH_UNITS) return 0;
-    return mdc_wtf8_from_utf16(units, mdc_win_paths_to_dos(paths, units, count, MDC_WIN_PATH_UNITS), out, room);
+    size_t size = 0;
+    while (size < count && units[size] != 0) size++; /* Wine counts the NUL of some names */
+    return mdc_wtf8_from_utf16(units, mdc_win_paths_to_dos(paths, units, size, MDC_WIN_PATH_UNITS), out, room);
 }
 
 uint32_t mdc_win_region_kinds(uint32_t type, bool named) {

@@ -175,6 +175,9 @@ static void test_full(const child *target, bool kept) {
     size_t heaps = 0;
     for (size_t i = 0; i < report->region_count; i++) heaps += (report->regions[i].kinds & MDC_KIND_HEAP) != 0;
     CHECK(heaps > 0);
+    for (size_t i = 0; i < report->region_count; i++)
+        CHECK(report->regions[i].name_size == 0 ||
+              memchr(report->names + report->regions[i].name, 0, report->regions[i].name_size) == NULL);
     if (kept) keep(&dump, "full.dmp");
     put_back(&dump);
     CHECK(runs_on(target));
