@@ -54,15 +54,6 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
     return MDC_OK;
 }
 
-static bool was_added(const scrubber *s, uint64_t address) {
-    const mdc_vec *added = &s->adapter->added;
-    for (size_t i = 0; i < added->count; i++) {
-        const mdc_span *span = &mdc_vec_at(added, const mdc_span, i);
-        if (address >= span->address && address - span->address < span->size) return true;
-    }
-    return false;
-}
-
 /* Asks about [first, last], which lies in one region or in none, and overwrites what is not kept. */
 static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index,
                         uint64_t first, uint64_t last, mdc_error *err) {
@@ -86,7 +77,7 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
         else if (mdc_vm_map_facts(&s->adapter->map, NULL, &info, &s->input.u.RegionFacts, err) != MDC_OK)
             return err->code;
         if (!s->full) s->input.u.RegionFacts.Flags |= MDC_FACT_PIECE;
-        if (!s->full && was_added(s, first)) s->input.u.RegionFacts.Flags |= MDC_FACT_ADDED;
+        if (!s->full && mdc_adapter_was_added(s->adapter, first, 1)) s->input.u.RegionFacts.Flags |= MDC_FACT_ADDED;
         mdc_callback_routine(s->callback, &s->input, &output);
         uint64_t base = output.Region.VmRegion.BaseAddress, size = output.Region.VmRegion.RegionSize;
         if (size == 0) return fill(s, piece, first, last, err);

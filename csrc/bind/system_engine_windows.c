@@ -121,8 +121,8 @@ static mdc_status hand_out(mdc_system_engine *engine, const mdc_job_spec *spec, 
     bool flush = spec->engine.fsync != 0;
     if (adapter->callee_io) return MDC_OK; /* it has the dump already */
     if (spec->sink == MDC_SINK_FD && !engine->store.owned) {
-        if (!flush || FlushFileBuffers(engine->store.file)) return MDC_OK;
-        return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_FINISH, (int32_t)GetLastError(), "cannot flush the dump");
+        if (mdc_dump_store_leave(&engine->store, flush)) return MDC_OK;
+        return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_FINISH, (int32_t)GetLastError(), "cannot finish the dump's file");
     }
     /* A callee that was not asked before, since it is to see the finished dump, or since dbghelp never asks. */
     bool asked = spec->callback == NULL && adapter->calls[MDC_CB_IO_START] != 0;

@@ -1,6 +1,7 @@
 /* Between dbghelp and the callee (see adapter.h). */
 #include "adapter.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/arith.h"
@@ -98,7 +99,7 @@ static void note_module(mdc_adapter *adapter, const MINIDUMP_MODULE_CALLBACK *mo
 static void look_once(mdc_adapter *adapter) {
     if (adapter->mapped || adapter->process == NULL) return;
     adapter->mapped = true;
-    mdc_vm_map_fill(&adapter->map, adapter->process, &adapter->error);
+    mdc_vm_map_fill(&adapter->map, adapter->process, adapter->pid, &adapter->error);
     for (size_t i = 0; i < adapter->threads.count; i++) {
         const mdc_adapter_thread *thread = &mdc_vec_at(&adapter->threads, const mdc_adapter_thread, i);
         if (thread->stack_high != 0) mdc_vm_map_mark_stack(&adapter->map, thread->stack_high - 1);
@@ -348,6 +349,41 @@ void mdc_adapter_fini(mdc_adapter *adapter) {
     mdc_vec_fini(&adapter->added);
     mdc_vec_fini(&adapter->gaps);
     mdc_vm_map_fini(&adapter->map);
+}
+
+static int by_address(const void *a, const void *b) {
+    const mdc_span *one = a, *other = b;
+    return one->address < other->address ? -1 : one->address > other->address;
+}
+
+void mdc_adapter_settle(mdc_adapter *adapter) {
+    mdc_span *spans = adapter->added.data;
+    size_t count = 0;
+    if (adapter->added.count == 0) return;
+    qsort(spans, adapter->added.count, sizeof *spans, by_address);
+    for (size_t i = 1; i < adapter->added.count; i++) {
+        uint64_t gap = spans[i].address - spans[count].address, end;
+        if (gap > spans[count].size)
+            spans[++count] = spans[i];
+        else if (mdc_add_u64(gap, spans[i].size, &end) && end > spans[count].size)
+            spans[count].size = end;
+    }
+    adapter->added.count = count + 1;
+}
+
+bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size) {
+    size_t low = 0, high = adapter->added.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (mdc_vec_at(&adapter->added, const mdc_span, middle).address <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0) return false;
+    const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, low - 1);
+    uint64_t into = address - span->address;
+    return into < span->size && size <= span->size - into;
 }
 
 MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter) {

@@ -61,9 +61,10 @@ typedef struct mdc_adapter {
     bool callee_cancel_ended; /* the callee wants no Cancel calls any more */
     bool callee_vm;           /* it has answered VmStart with S_FALSE */
     bool mapped;              /* the map was filled in */
-    void *process;            /* to be asked about its memory: the target, or the clone; NULL: nobody */
-    uint64_t io_end;          /* highest end of an IoWriteAll */
-    uint64_t asked_up_to;     /* end of the highest region asked about */
+    int32_t pid;
+    void *process;        /* to be asked about its memory: the target, or the clone; NULL: nobody */
+    uint64_t io_end;      /* highest end of an IoWriteAll */
+    uint64_t asked_up_to; /* end of the highest region asked about */
     uint32_t gaps_max;
     uint32_t answers_max; /* ranges accepted from Memory and RemoveMemory each */
     uint32_t warnings;    /* MDC_WARN_GAP_TABLE_FULL */
@@ -83,6 +84,10 @@ typedef struct mdc_adapter {
 mdc_status mdc_adapter_init(mdc_adapter *adapter, const MINIDUMP_CALLBACK_INFORMATION *callee, mdc_monitor *monitor,
                             mdc_error *err);
 void mdc_adapter_fini(mdc_adapter *adapter); /* also of one that was zeroed only */
+/* Behind the dump: puts what was noted into the order in which it is looked up. */
+void mdc_adapter_settle(mdc_adapter *adapter);
+/* Then: whether the callee gave all of [address, address + size) to Memory (5) in one block. */
+bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size);
 /* What is passed to MiniDumpWriteDump. */
 MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter);
 

@@ -92,6 +92,7 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store 
     }
     mdc_adapter *adapter = &dbghelp->adapter;
     adapter->store = store;
+    adapter->pid = dbghelp->process.pid;
     adapter->io = request->io;
     adapter->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
     adapter->snapshot = request->options->snapshot != 0;
@@ -177,12 +178,14 @@ static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
     /* A snapshot without a clone of the memory tells nothing about regions by itself. */
     dbghelp->adapter.process = snapshot != NULL ? dbghelp->snapshot.clone : dbghelp->process.handle;
     uint64_t began = mdc_clock_ns();
+    atomic_store_explicit(&dbghelp->monitor->stopped, snapshot == NULL, memory_order_relaxed);
     SetLastError(0);
     BOOL written = dbghelp->library.write_dump(
         snapshot != NULL ? snapshot : dbghelp->process.handle, (DWORD)dbghelp->process.pid, dbghelp->store->file,
         (uint32_t)engine->dump_type, engine->exception.thread_id != 0 ? &exception : NULL,
         dbghelp->streams != NULL ? &streams : NULL, &callback);
     uint32_t last = GetLastError();
+    atomic_store_explicit(&dbghelp->monitor->stopped, 0, memory_order_relaxed);
     if (snapshot == NULL) dbghelp->frozen_ns = mdc_clock_ns() - began;
     if (!written) return fail_dump(dbghelp, last, err);
     /* dbghelp that never asked about Cancel does not know that the dump was not wanted any more. */
@@ -219,8 +222,9 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
     dbghelp->adapter.process = NULL;
     if (status == MDC_OK && !dbghelp->adapter.mapped) { /* an engine that asked nothing at all */
         dbghelp->adapter.mapped = true;
-        status = mdc_vm_map_fill(&dbghelp->adapter.map, dbghelp->process.handle, err);
+        status = mdc_vm_map_fill(&dbghelp->adapter.map, dbghelp->process.handle, dbghelp->process.pid, err);
     }
+    mdc_adapter_settle(&dbghelp->adapter);
     mdc_snapshot_drop(&dbghelp->snapshot);
     mdc_win_process_close(&dbghelp->process);
     mdc_dbghelp_library_unload(&dbghelp->library);

@@ -2,8 +2,12 @@
 #include "dbghelp_map.h"
 
 #include <string.h>
+#include <windows.h>
 
+#include "win_nt.h"
+#include "win_peb.h"
 #include "win_regions.h"
+#include "win_threads.h"
 
 mdc_status mdc_vm_map_init(mdc_vm_map *map, mdc_error *err) {
     memset(map, 0, sizeof *map);
@@ -17,9 +21,46 @@ void mdc_vm_map_fini(mdc_vm_map *map) {
     mdc_win_names_fini(&map->names);
 }
 
-mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, mdc_error *err) {
+static mdc_status mark_heaps(mdc_vm_map *map, const mdc_win_nt *nt, void *process, mdc_error *err) {
+    mdc_vec heaps;
+    mdc_vec_init(&heaps, sizeof(uint64_t));
+    mdc_status status = mdc_win_peb_heaps(&heaps, process, mdc_win_peb_address(nt, process), err);
+    for (size_t i = 0; status == MDC_OK && i < heaps.count; i++)
+        mdc_win_regions_mark(&map->regions, mdc_vec_at(&heaps, const uint64_t, i), MDC_KIND_HEAP);
+    mdc_vec_fini(&heaps);
+    return status;
+}
+
+static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, int32_t pid, uint32_t tid) {
+    bool limited;
+    uint32_t os_errno;
+    mdc_win_thread_basics basics;
+    HANDLE thread = mdc_win_thread_open(tid, pid, &limited, &os_errno);
+    if (thread == NULL) return; /* it has ended, or is marked when dbghelp tells its stack */
+    if (mdc_win_thread_basics_of(nt, thread, &basics)) {
+        uint64_t base = mdc_win_thread_stack_base(process, basics.teb);
+        if (base != 0) mdc_vm_map_mark_stack(map, base - 1);
+    }
+    CloseHandle(thread);
+}
+
+static mdc_status mark_stacks(mdc_vm_map *map, const mdc_win_nt *nt, void *process, int32_t pid, mdc_error *err) {
+    mdc_vec ids;
+    mdc_vec_init(&ids, sizeof(uint32_t));
+    mdc_status status = mdc_win_threads_ids(&ids, pid, err);
+    for (size_t i = 0; status == MDC_OK && i < ids.count; i++)
+        mark_stack_of(map, nt, process, pid, mdc_vec_at(&ids, const uint32_t, i));
+    mdc_vec_fini(&ids);
+    return status;
+}
+
+mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, int32_t pid, mdc_error *err) {
+    mdc_win_nt nt = mdc_win_nt_load();
     map->regions.count = 0;
-    return mdc_win_regions_list(&map->regions, process, &map->names, &map->paths, err);
+    if (mdc_win_regions_list(&map->regions, process, &map->names, &map->paths, err) != MDC_OK ||
+        mark_heaps(map, &nt, process, err) != MDC_OK)
+        return err->code;
+    return mark_stacks(map, &nt, process, pid, err);
 }
 
 void mdc_vm_map_mark_stack(mdc_vm_map *map, uint64_t address) {

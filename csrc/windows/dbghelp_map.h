@@ -15,8 +15,9 @@ typedef struct mdc_vm_map {
 
 mdc_status mdc_vm_map_init(mdc_vm_map *map, mdc_error *err);
 void mdc_vm_map_fini(mdc_vm_map *map); /* also of one that was zeroed only */
-/* Everything anew. process: a HANDLE with PROCESS_QUERY_INFORMATION and PROCESS_VM_READ. */
-mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, mdc_error *err);
+/* Everything anew, with heaps and the stacks of all threads, kept or not. process: a HANDLE with
+ * PROCESS_QUERY_INFORMATION and PROCESS_VM_READ; pid: whose threads they are (a clone has none of its own). */
+mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, int32_t pid, mdc_error *err);
 /* All regions of the allocation with this address hold a stack. */
 void mdc_vm_map_mark_stack(mdc_vm_map *map, uint64_t address);
 

@@ -105,16 +105,6 @@ static int by_address(const void *a, const void *b) {
     return one->file_offset < other->file_offset ? -1 : one->file_offset > other->file_offset;
 }
 
-static bool was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size) {
-    for (size_t i = 0; i < adapter->added.count; i++) {
-        const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, i);
-        if (address >= span->address && address - span->address < span->size &&
-            size <= span->size - (address - span->address))
-            return true;
-    }
-    return false;
-}
-
 /* Adds [from, last] of a run to the extents, cut at the borders of regions. */
 static mdc_status add_extent(mdc_dbghelp_report *report, const mdc_extent *run, uint64_t from, uint64_t last,
                              size_t sorted, mdc_error *err) {
@@ -171,7 +161,7 @@ static mdc_status add_extents(mdc_dbghelp_report *report, const mdc_adapter *ada
         const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
         mdc_extent run = {.address = piece->address, .size = piece->size, .file_offset = piece->offset};
         if (piece->from != MDC_PIECE_MEMORY64) run.flags |= MDC_EXTENT_STACK;
-        if (piece->from == MDC_PIECE_MEMORY && was_added(adapter, piece->address, piece->size))
+        if (piece->from == MDC_PIECE_MEMORY && mdc_adapter_was_added(adapter, piece->address, piece->size))
             run.flags = MDC_EXTENT_BLOCK;
         if (mdc_vec_push(&report->runs, &run, 1, NULL, err) != MDC_OK) return err->code;
     }

@@ -6,10 +6,26 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/vec.h"
+#include "win_nt.h"
 
-enum { ROOM_MIN = 1 << 20, PIECE = 1 << 24 };
+enum { ROOM_MIN = 1 << 20, PIECE = 1 << 24, FILE_MODE_INFORMATION = 16, SYNCHRONOUS = 0x30 };
 
 /* -- the file ------------------------------------------------------------------------------------------------------ */
+
+/* dbghelp knows nothing of handles that were opened for overlapped I/O. NtQueryInformationFile is documented in
+ * ntifs.h; FILE_SYNCHRONOUS_IO_ALERT and _NONALERT are the bits of handles that wait. */
+static bool is_synchronous(HANDLE file) {
+    typedef struct io_status {
+        void *status;
+        ULONG_PTR information;
+    } io_status;
+    typedef LONG(WINAPI * query_file)(HANDLE, io_status *, void *, ULONG, int);
+    query_file query = (query_file)mdc_win_function_of("ntdll.dll", "NtQueryInformationFile");
+    io_status status;
+    ULONG mode = 0;
+    return query == NULL || query(file, &status, &mode, sizeof mode, FILE_MODE_INFORMATION) < 0 ||
+           (mode & SYNCHRONOUS) != 0;
+}
 
 static bool can_read(HANDLE file) {
     uint8_t byte;
@@ -24,7 +40,9 @@ bool mdc_dump_store_use(mdc_dump_store *store, HANDLE file) {
     memset(store, 0, sizeof *store);
     if (GetFileType(file) != FILE_TYPE_DISK || !SetFilePointerEx(file, none, &here, FILE_CURRENT) || here.QuadPart != 0)
         return false;
-    if (!can_read(file) || !SetFilePointerEx(file, none, NULL, FILE_BEGIN) || !SetEndOfFile(file)) return false;
+    if (!is_synchronous(file) || !can_read(file) || !SetFilePointerEx(file, none, NULL, FILE_BEGIN) ||
+        !SetEndOfFile(file))
+        return false;
     store->file = file;
     return true;
 }
@@ -101,6 +119,11 @@ mdc_status mdc_dump_store_measure(mdc_dump_store *store, mdc_error *err) {
                         "cannot ask for the length of the file that dbghelp wrote");
     store->size = (uint64_t)size.QuadPart;
     return MDC_OK;
+}
+
+bool mdc_dump_store_leave(const mdc_dump_store *store, bool flush) {
+    LARGE_INTEGER end = {.QuadPart = (int64_t)store->size};
+    return SetFilePointerEx(store->file, end, NULL, FILE_BEGIN) && (!flush || FlushFileBuffers(store->file));
 }
 
 static bool lies_inside(const mdc_dump_store *store, uint64_t offset, size_t size) {

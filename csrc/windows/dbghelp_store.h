@@ -37,6 +37,8 @@ mdc_status mdc_dump_store_put(mdc_dump_store *store, uint64_t offset, const void
 
 /* When the dump has been written: its length. */
 mdc_status mdc_dump_store_measure(mdc_dump_store *store, mdc_error *err);
+/* The caller's file is handed back with its position behind the dump, and on the disk if asked. false: GetLastError. */
+bool mdc_dump_store_leave(const mdc_dump_store *store, bool flush);
 /* All of [offset, offset + size), which lies in the dump. */
 mdc_status mdc_dump_store_read(const mdc_dump_store *store, uint64_t offset, void *data, size_t size, mdc_error *err);
 mdc_status mdc_dump_store_overwrite(mdc_dump_store *store, uint64_t offset, const void *data, size_t size,

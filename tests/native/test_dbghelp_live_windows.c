@@ -25,6 +25,13 @@ static void test_plain(const child *it) {
         CHECK(out.report->region_count > 10 && out.report->extent_count > 0 && out.report->pid == spec.pid);
         CHECK(out.report->calls[MDC_CB_MODULE] >= 3 && out.report->calls[MDC_CB_THREAD] >= 2);
         CHECK(out.report->warnings == 0); /* nobody was there to be asked */
+        unsigned stacks = 0, heaps = 0, named = 0;
+        for (size_t i = 0; i < out.report->region_count; i++) {
+            stacks += (out.report->regions[i].kinds & MDC_KIND_STACK) != 0;
+            heaps += (out.report->regions[i].kinds & MDC_KIND_HEAP) != 0;
+            named += out.report->regions[i].type == MDC_MEM_IMAGE && out.report->regions[i].name_size > 4;
+        }
+        CHECK(stacks >= 2 && heaps >= 1 && named > 3);
     }
     drop(&out);
 }
@@ -127,6 +134,8 @@ static void test_file_and_pipe(const child *it) {
     outcome out = run_job(&spec);
     CHECK(out.err.code == MDC_OK && out.report != NULL && GetFileSizeEx(file, &size));
     CHECK(out.report != NULL && (uint64_t)size.QuadPart == out.report->file_bytes);
+    LARGE_INTEGER here, by_none = {.QuadPart = 0};
+    CHECK(SetFilePointerEx(file, by_none, &here, FILE_CURRENT) && here.QuadPart == size.QuadPart);
     SetFilePointerEx(file, start, NULL, FILE_BEGIN);
     CHECK(ReadFile(file, head, sizeof head, &done, NULL) && memcmp(head, "MDMP", 4) == 0);
     drop(&out);
