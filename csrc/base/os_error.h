@@ -25,7 +25,7 @@ enum {
 #endif
 
 /* The system's sentence for it and the number, as in "No space left on device (errno 28)" or "There is not enough space
- * on the disk. (error 112)": UTF-8, terminated, cut to `size` bytes. */
+ * on the disk (error 112)": UTF-8, terminated, cut to `size` bytes. */
 void mdc_os_error_text(int32_t os_errno, char *text, size_t size);
 
 /* HRESULT_FROM_WIN32 of it, on POSIX of the Windows error nearest to it; MDC_E_FAIL if none is near. */

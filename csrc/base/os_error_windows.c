@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <windows.h>
 
-/* The system's sentence in UTF-8, without the line break it ends with; "" if it has none. */
+/* The system's sentence in UTF-8, without the stop and the line break it ends with; "" if it has none. */
 static void sentence(DWORD code, char *text, size_t size) {
     WCHAR wide[256];
     DWORD flags = FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS | FORMAT_MESSAGE_MAX_WIDTH_MASK;
     DWORD length = FormatMessageW(flags, NULL, code, 0, wide, sizeof wide / sizeof wide[0], NULL);
-    while (length > 0 && wide[length - 1] <= L' ') length--;
+    while (length > 0 && (wide[length - 1] <= L' ' || wide[length - 1] == L'.')) length--;
     int bytes = length > 0 ? WideCharToMultiByte(CP_UTF8, 0, wide, (int)length, text, (int)size - 1, NULL, NULL) : 0;
     text[bytes > 0 ? bytes : 0] = '\0';
 }

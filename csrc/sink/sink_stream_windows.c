@@ -13,8 +13,8 @@
 #include "sink_windows.h"
 
 enum {
-    SLICE_MS = 50, /* how long a stalled reader can hide a cancel or a deadline */
-    PIECE_BYTES = 1 << 16,
+    SLICE_MS = 50,         /* how long a stalled reader can hide a cancel or a deadline */
+    PIECE_BYTES = 1 << 15, /* consoles before Windows 8 take less than 64 KiB at once */
     PIECE_MIN = 512,
     WATCHER_STACK = 1 << 16,
     ZERO_BYTES = 1 << 14

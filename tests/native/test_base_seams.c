@@ -133,6 +133,7 @@ static void test_errors(void) {
     CHECK(strncmp(err.message, "cannot write 5 bytes: ", 22) == 0);
 #if defined(_WIN32)
     CHECK(strstr(err.message, "(error 112)") != NULL && strchr(err.message, '\n') == NULL);
+    CHECK(strstr(err.message, ". (") == NULL);
     CHECK(mdc_os_error_hresult(5) == 0x80070005u && mdc_os_error_hresult((int32_t)0x80070057u) == 0x80070057u);
     mdc_os_error_text(0x2FFFFFFF, text, sizeof text); /* a number without a sentence */
     CHECK(strcmp(text, "unknown error (error 805306367)") == 0);
