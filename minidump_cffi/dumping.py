@@ -414,7 +414,7 @@ class _Request:
             dontdump=self.dontdump != "honour",
             max_stop=max_stop is not None,
             stop_timeout=self.stop_timeout is not None,
-            options=self.options is not None and self.options != EngineOptions(),
+            options=dataclasses.replace(self.options or EngineOptions(), answers_max=0, gaps_max=0) != EngineOptions(),
             streams=Stream(0) if filter is None else filter.streams_exclude,
         )
         self.check_strict(self.notes)

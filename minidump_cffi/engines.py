@@ -28,7 +28,6 @@ _NATIVE_TYPES = (
     | DumpType.WITH_FULL_MEMORY_INFO
     | DumpType.WITH_THREAD_INFO
     | DumpType.IGNORE_INACCESSIBLE_MEMORY
-    | DumpType.WITH_AVX_XSTATE_CONTEXT
 )
 
 
@@ -140,10 +139,10 @@ class Backend:
         """The bits of a dump type that have no effect with this engine."""
         if not self.own:
             return DumpType(0)
-        known = _NATIVE_TYPES
-        if sys.platform == "win32":  # contexts of fixed size there; and there are PEB and TEBs
-            known = known & ~DumpType.WITH_AVX_XSTATE_CONTEXT | DumpType.WITH_PROCESS_THREAD_DATA
-        return DumpType(type & ~known)
+        # PEB and TEBs there, the upper halves of YMM registers here.
+        windows = sys.platform == "win32"
+        more = DumpType.WITH_PROCESS_THREAD_DATA if windows else DumpType.WITH_AVX_XSTATE_CONTEXT
+        return DumpType(type & ~(_NATIVE_TYPES | more))
 
     def check_filter(self, filter: Filter | None) -> None:
         """Refuse what would be a secret in the dump if it were only noted.
@@ -177,18 +176,19 @@ class Backend:
         if unknown:
             names = ", ".join(member.name or "" for member in unknown)
             found.append(f"not known to {self.title}, without effect: {names}")
-        if dontdump and sys.platform == "win32":
-            found.append("dontdump has no effect: Windows has no such mark")
+        if sys.platform == "win32":
+            if dontdump:
+                found.append("dontdump has no effect: Windows has no such mark")
+            if untouched:
+                found.append("untouched has no effect: Windows does not tell which pages were touched")
         if self.own:
             return tuple(found)
-        if untouched:
-            found.append("untouched has no effect: dbghelp stores pages that were never touched")
         if max_stop:
             found.append("max_stop has no effect: dbghelp lets the threads run when it has finished; give a deadline")
         if stop_timeout:
             found.append("stop_timeout has no effect: dbghelp suspends the threads by itself")
         if options:
-            found.append("options have no effect: they are limits of the native engine")
+            found.append("options have no effect but answers_max and gaps_max: they are limits of the native engine")
         # The other streams come from /proc and are not in its dumps.
         kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO | Stream.EXCEPTION)
         if kept:

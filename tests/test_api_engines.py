@@ -18,12 +18,11 @@ import fake
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, engines
+from minidump_cffi import _bridge, dumping, engines
 from minidump_cffi.cli import main
 from minidump_cffi.report import _GAP
 
 FULL = md.DumpType.WITH_FULL_MEMORY
-WINDOWS = sys.platform == "win32"
 WAITING = "import sys; print('ready', flush=True); sys.stdin.read()"
 
 
@@ -129,13 +128,25 @@ def limits(backend: engines.Backend, **asked: Any) -> tuple[str, ...]:
     return backend.limits(**{"type": FULL, "streams": md.Stream(0), **nothing, **asked})
 
 
-@pytest.mark.parametrize("name", ["untouched", "max_stop", "stop_timeout", "options"])
+@pytest.mark.parametrize("name", ["max_stop", "stop_timeout", "options"])
 def test_parameters_dbghelp_does_not_have(name: str) -> None:
     backend = engines.Backend(name="dbghelp")
     assert limits(backend) == ()
     (note,) = limits(backend, **{name: True})
     assert note.startswith(name) and "no effect" in note
     assert limits(engines.Backend(), **{name: True}) == ()
+
+
+def test_options_that_dbghelp_gets() -> None:
+    def request(**values: int) -> dumping._Request:
+        options = md.EngineOptions(**values)
+        return dumping._Request(
+            FULL, None, None, None, None, None, "auto", "honour", False, False, options, False,
+            backend=engines.Backend(name="dbghelp"),
+        )  # fmt: skip
+
+    assert request(gaps_max=5, answers_max=7).notes == ()
+    assert len(request(gaps_max=5, hold=1).notes) == 1
 
 
 def test_streams_dbghelp_decides_about() -> None:
@@ -152,12 +163,22 @@ def test_dump_types() -> None:
     assert "WITH_HANDLE_DATA" in note and "WITH_FULL_MEMORY" not in note
 
 
-def test_marks_that_windows_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bool(limits(engines.Backend(), dontdump=True)) is WINDOWS
+def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    avx, data = md.DumpType.WITH_AVX_XSTATE_CONTEXT, md.DumpType.WITH_PROCESS_THREAD_DATA
+    for system, unknown in (("linux", data), ("win32", avx)):
+        on(monkeypatch, system)
+        assert engines.Backend().unknown(avx | data) == unknown
+        assert engines.Backend(name="dbghelp").unknown(avx | data) == 0
+
+
+@pytest.mark.parametrize("asked", ["dontdump", "untouched"])
+def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    on(monkeypatch, "linux")
+    assert limits(engines.Backend(), **{asked: True}) == ()
     on(monkeypatch, "win32")
     for name in ("native", "dbghelp"):
-        (note,) = limits(engines.Backend(name=name), dontdump=True)  # type: ignore[arg-type]
-        assert "no such mark" in note
+        (note,) = limits(engines.Backend(name=name), **{asked: True})  # type: ignore[arg-type]
+        assert note.startswith(f"{asked} has no effect: Windows")
 
 
 def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> None:

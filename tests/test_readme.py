@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wine
+
+pytestmark = pytest.mark.linux  # where Windows' examples are run by Wine
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 C_FILE = re.compile(r"^```c file=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)")
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a page in this language."""
-    return [match[2] for match in FENCE.finditer(page.read_text("utf-8")) if match[1] == language]
+def blocks(page: Path, language: str, *, windows: bool = False) -> list[str]:
+    """The fenced blocks of a page in this language; those marked ``windows`` only where that is asked for."""
+    found = FENCE.finditer(page.read_text("utf-8"))
+    return [match[3] for match in found if match[1] == language and (windows or "windows" not in match[2])]
 
 
 def commands(page: Path) -> list[str]:
@@ -55,6 +59,37 @@ def test_python(page: Path, pid: int, tmp_path: Path, monkeypatch: pytest.Monkey
     namespace: dict[str, object] = {"__name__": "example", "pid": pid}
     for text in blocks(page, "python"):
         exec(compile(text, str(page), "exec"), namespace)  # the pages are ours
+
+
+#: Runs the examples of a page in order and in one namespace, beside a process that only waits.
+WINDOWS_RUN = """
+import subprocess, sys
+from pathlib import Path
+program = "import sys; print('ready', flush=True); sys.stdin.read()"
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+    process.stdout.readline()
+    namespace = {"__name__": "example", "pid": process.pid, "process": process}
+    for path in sys.argv[1:]:
+        exec(compile(Path(path).read_text("utf-8"), path, "exec"), namespace)
+    assert process.poll() is None, "the process did not run on"
+print("all ran")
+"""
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python windows" in page.read_text("utf-8")], ids=lambda page: page.name
+)
+def test_python_on_windows(page: Path, tmp_path: Path) -> None:
+    """The pages that have examples for Windows, with all their examples, by a Windows CPython under Wine."""
+    (tmp_path / "run.py").write_text(WINDOWS_RUN)
+    texts = [text for text in blocks(page, "python", windows=True) if "2**22" not in text]  # which may be a pid there
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.py").write_text(text)
+    files = [wine.windows_path(tmp_path / f"{number}.py") for number in range(len(texts))]
+    done = wine.run_python(tmp_path / "run.py", *files, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all ran" in done.stdout
 
 
 def test_toml_is_a_filter() -> None:
