@@ -26,7 +26,7 @@ def get_include() -> str:
     --------
     >>> from pathlib import Path
     >>> sorted(path.name for path in Path(get_include(), "minidump_cffi").iterdir())[:2]
-    ['callback.h', 'engine.h']
+    ['callback.h', 'dbghelp.h']
     """
     folder = Path(__file__).resolve().parent / "include"
     if not (folder / "minidump_cffi" / "minidump_protocol.h").is_file():

@@ -17,6 +17,7 @@ ffi.set_source(
     """
     #include <string.h>
     #include <minidump_cffi/callback.h>
+    #include <minidump_cffi/dbghelp.h>
     #include <minidump_cffi/engine.h>
 
     static int drive(const MINIDUMP_CALLBACK_INFORMATION *callback, MINIDUMP_MEMORY_INFO *regions, int count) {
