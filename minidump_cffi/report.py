@@ -83,7 +83,10 @@ class Region:
     @property
     def path(self) -> str:
         """The name as text, odd bytes as surrogates, as file names are in Python."""
-        return os.fsdecode(self.name)
+        try:
+            return os.fsdecode(self.name)
+        except UnicodeDecodeError:  # on Windows: a name that cannot be one there
+            return self.name.decode("utf-8", "surrogateescape")
 
     @property
     def verdict(self) -> str:

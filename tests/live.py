@@ -6,6 +6,7 @@ whether it still runs as before.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -93,6 +95,16 @@ def memory_figures(pid: int) -> dict[str, int]:
         if name in ("Pss", "Pss_Anon", "Private_Dirty", "Shared_Dirty"):
             figures[name] = int(value.split()[0])
     return figures
+
+
+def press_ctrl_c() -> None:
+    """From any thread: what Ctrl-C does to the main thread, and on Linux also to the system call it is in."""
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGINT)
 
 
 class Target:

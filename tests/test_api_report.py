@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
+import sys
 
 import fake
 import pytest
@@ -105,8 +107,9 @@ def test_gaps() -> None:
     report = fake.write(target, "/dev/null", FULL)
     assert not report.complete
     assert "2 gaps" in repr(report)
-    assert [(gap.address, gap.size, gap.reason, gap.errno) for gap in report.gaps] == [
-        (0x10_2000, fake.PAGE, md.GapReason.READ_FAILED, 5),
+    numbers = [gap.winerror if sys.platform == "win32" else gap.errno for gap in report.gaps]
+    assert [(gap.address, gap.size, gap.reason, number) for gap, number in zip(report.gaps, numbers, strict=True)] == [
+        (0x10_2000, fake.PAGE, md.GapReason.READ_FAILED, 299 if sys.platform == "win32" else errno.EIO),
         (0x20_2000, 2 * fake.PAGE, md.GapReason.BEYOND_EOF, None),
     ]
     data = report.to_dict()

@@ -6,13 +6,13 @@ import contextlib
 import io
 import os
 import pickle
-import signal
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import fake
+import live
 import pytest
 
 import minidump_cffi as md
@@ -109,13 +109,11 @@ def test_deadline(tmp_path: Path) -> None:
 
 
 def test_ctrl_c(tmp_path: Path) -> None:
-    main = threading.main_thread().ident
-    assert main is not None
     seen: list[md.Progress] = []
 
     def interrupt(state: md.Progress) -> None:
         if not seen:
-            threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+            threading.Timer(0.05, live.press_ctrl_c).start()
         seen.append(state)
 
     with pytest.raises(KeyboardInterrupt):
@@ -153,13 +151,11 @@ def test_a_hanging_output_and_a_cancel(slow: Slow) -> None:
 
 
 def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
-    main = threading.main_thread().ident
-    assert main is not None
 
     def interrupt() -> None:
         slow.entered.wait(10)
         for _ in range(2):  # the second one while the first is dealt with
-            signal.pthread_kill(main, signal.SIGINT)
+            live.press_ctrl_c()
             time.sleep(0.15)
 
     threading.Thread(target=interrupt).start()
@@ -171,14 +167,12 @@ def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
 
 def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dumping, "GRACE", 30)
-    main = threading.main_thread().ident
-    assert main is not None
     left_behind = len(_bridge._abandoned)
 
     def interrupt() -> None:
         slow.entered.wait(10)
         for _ in range(3):
-            signal.pthread_kill(main, signal.SIGINT)
+            live.press_ctrl_c()
             time.sleep(0.2)
         slow.release.set()
 

@@ -309,6 +309,7 @@ def test_a_routine_from_somewhere_else() -> None:
         md.Routine(routine=0)
 
 
+@pytest.mark.linux
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 def test_a_forked_child_frees_nothing_and_uses_nothing() -> None:
     keep = md.Filter(md.exclude(kind="heap")).compile()

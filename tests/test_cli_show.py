@@ -199,7 +199,7 @@ def test_names_beyond_the_encoding_of_stdout_are_escaped(tmp_path: Path) -> None
     module = struct.pack("<QIIII52xIIII16x", 0x400000, 4096, 0, 0, 32 + 12 + 4 + 108, 0, 0, 0, 0)
     path = tmp_path / "named.dmp"
     path.write_bytes(build([(4, struct.pack("<I", 1) + module)], behind=struct.pack("<I", len(name)) + name))
-    environment = {**os.environ, "PYTHONPATH": str(DATA.parent.parent), "PYTHONIOENCODING": "ascii"}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "minidump_cffi", "show", str(path)]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

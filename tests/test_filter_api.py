@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import sys
 import threading
 import warnings
 from array import array
@@ -131,7 +133,8 @@ def test_errors_of_the_compiler_name_the_rule() -> None:
         ({"max_size": 0}, "could never match"),
         ({"module": 5}, "glob"),
         ({"name": "a\0b"}, "zero byte"),
-        ({"name": "\ud800"}, "cannot be encoded"),
+        # Windows has names that are no UTF-16, and takes every surrogate.
+        *([] if sys.platform == "win32" else [({"name": "\ud800"}, "cannot be encoded")]),
         ({"kind": "stacks"}, "did you mean 'stack'"),
         ({"label": b"x"}, "expected text"),
         ({"label": "\ud800"}, "surrogate"),
@@ -150,7 +153,7 @@ def test_many_ways_to_say_the_same() -> None:
     assert md.include(protect="guard") == md.include(protect=md.MemoryProtect.GUARD)
     assert md.include(protect=4) == md.include(protect=["readwrite"])
     assert md.include(protect="executable") != md.include(protect="execute")
-    assert md.include(name=Path("/tmp/x")) == md.include(name=b"/tmp/x")
+    assert md.include(name=Path("/tmp/x")) == md.include(name=os.fsencode(Path("/tmp/x")))
     assert md.include(min_size="1 KiB") == md.include(min_size=1024) == md.include(min_size="0x400")
     assert md.head("4 KiB").bytes == 4096
 

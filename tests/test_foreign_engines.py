@@ -281,6 +281,7 @@ def close(callback: md.Callback) -> None:
         callback.close()
 
 
+@pytest.mark.linux
 def test_retired_ones_keep_no_tables() -> None:
     """What stays of a closed callback is its gate: thousands of them are nothing."""
     import resource

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.linux
+
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 

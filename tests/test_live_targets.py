@@ -20,6 +20,7 @@ MIB = 1 << 20
 Start = Callable[..., live.Target]
 
 
+@pytest.mark.linux
 @pytest.mark.parametrize("dump_type", [md.DumpType.NORMAL, FULL], ids=["normal", "full"])
 def test_a_python_process_with_threads(dump_type: md.DumpType, take: live.Taker) -> None:
     with live.python_target(6) as target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -162,7 +163,8 @@ FAULTY = Region(base=0x10000000, size=64 * PAGE, unreadable=(0x10000000 + 5 * PA
 
 
 @pytest.mark.parametrize("slots", [0, 64], ids=["default", "many"])
-@pytest.mark.parametrize("how", ["file", "pipe", "append"])
+# On Windows a HANDLE does not tell that the C run-time appends: it is a file like any other.
+@pytest.mark.parametrize("how", ["file", "pipe", *([] if sys.platform == "win32" else ["append"])])
 def test_pages_that_fail(how: str, slots: int, tmp_path: Path) -> None:
     target = with_threads(2, FAULTY)
     path = tmp_path / "d.dmp"
@@ -279,6 +281,7 @@ def test_untouched_memory_of_every_kind(tmp_path: Path) -> None:
             assert path.stat().st_size < sparse.size // 4
 
 
+@pytest.mark.linux
 def test_a_process_of_many_gigabytes(tmp_path: Path) -> None:
     """Nothing of it is touched but a page here and there; the file has holes and offsets beyond 4 GiB."""
     huge = Region(base=0x100000000, size=12 << 30, touch_every=1 << 18, flags=int(md.RegionFlags.UNTOUCHED))
@@ -348,7 +351,7 @@ def test_random_targets_come_back(
 ) -> None:
     """Fake source, dump, reader: the same bytes outside gaps, nothing of what is excluded, everything else."""
     target = with_threads(2, *made)
-    path = tmp_path / "d.dmp"
+    path = tmp_path / f"{len(fake.names(tmp_path))}.dmp"  # Windows replaces no file that a reader has open
     keep = md.Filter(*(md.exclude(range=pair) for pair in excluded))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", md.FilterWarning)  # a range may hide another

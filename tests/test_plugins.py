@@ -21,6 +21,8 @@ import readers
 import minidump_cffi as md
 from minidump_cffi import dumping, plugins
 
+pytestmark = pytest.mark.linux
+
 FULL = md.DumpType.WITH_FULL_MEMORY
 MIB = 1 << 20
 NONSENSE, ENDLESS, CANCEL, HANG, CRASH = range(1, 6)

@@ -328,7 +328,7 @@ def test_the_dumper_itself_can_be_dumped_without_its_secret(tmp_path: Path) -> N
         "secret = ctypes.create_string_buffer(os.urandom(8).hex().encode() * 1024)\n"
         "at = ctypes.addressof(secret)\n"
         "keep = md.Filter(md.exclude(range=(at & -4096, (at + 16384 + 4095) & -4096)))\n"
-        "md.write_dump(os.getpid(), sys.argv[1], md.DumpType.WITH_FULL_MEMORY, filter=keep)\n"
+        "md.write_dump(os.getpid(), sys.argv[1], md.DumpType.WITH_FULL_MEMORY, filter=keep, engine='native')\n"
         "print(hex(at))\n"
     )
     path = tmp_path / "own.dmp"

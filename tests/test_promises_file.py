@@ -417,6 +417,7 @@ def test_memory_that_cannot_be_read_is_a_gap(place: Path) -> None:
         end(process)
 
 
+@pytest.mark.linux
 def test_secret_memory_is_never_read(place: Path) -> None:
     """memfd_secret: nobody but its process can read it, so it is not asked for; it stands in MemoryInfoList."""
     program = (

@@ -11,6 +11,8 @@ import live
 import pytest
 from test_native_programs import room_sources
 
+pytestmark = pytest.mark.linux
+
 ROOT = live.HERE.parent
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wvla", "-Werror"]
 CPUS = {

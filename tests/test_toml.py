@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,9 @@ def test_an_empty_file_keeps_everything() -> None:
 
 
 def test_odd_bytes_in_a_glob_survive() -> None:
-    keep = md.Filter(md.exclude(name="/tmp/\udcff*"), md.exclude(module=b"/opt/\xfe?"))
+    keep = md.Filter(md.exclude(name=b"/tmp/\xff*"), md.exclude(module=b"/opt/\xfe?"))
+    if sys.platform == "linux":
+        assert keep.rules[0] == md.exclude(name="/tmp/\udcff*")
     assert keep.rules[0].name == b"/tmp/\xff*"
     assert md.Filter.from_toml(keep.to_toml()) == keep
 
