@@ -42,7 +42,7 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
     mdc_span span = {first, last - first + 1};
     uint64_t offset = piece->offset + (first - piece->address), left = span.size;
     if (mdc_vec_push(&s->scrub->hidden, &span, 1, NULL, err) != MDC_OK) return err->code;
-    memset(s->buffer, s->fill, CHUNK);
+    memset(s->buffer, s->fill, (size_t)mdc_min_u64(left, CHUNK));
     while (left > 0) {
         size_t part = (size_t)mdc_min_u64(left, CHUNK);
         if (mdc_monitor_check(s->monitor, err) != MDC_OK ||

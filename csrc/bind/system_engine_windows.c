@@ -190,6 +190,17 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
     return MDC_OK;
 }
 
+/* What went wrong in the callee is why dbghelp failed, unless it was told to end. */
+static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *err) {
+    mdc_error fault;
+    mdc_error_clear(&fault);
+    if (status == MDC_ERR_CANCELLED || status == MDC_ERR_DEADLINE) return status;
+    if (mdc_callback_check(callback, &fault) == MDC_OK) return status;
+    if (err->code != MDC_OK) fault.hresult = err->hresult;
+    *err = fault;
+    return err->code;
+}
+
 mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
                                  mdc_monitor *monitor, mdc_callback_counters *counters, mdc_error *err) {
     int io = MDC_ADAPTER_IO_CALLEE;
@@ -206,7 +217,7 @@ mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *
     mdc_status status = mdc_dbghelp_run(engine->dbghelp, err);
     if (spec->callback != NULL) {
         *counters = mdc_callback_read_counters(spec->callback);
-        if (status == MDC_OK) status = mdc_callback_check(spec->callback, err);
+        status = blame(spec->callback, status, err);
     }
     if (status == MDC_OK) status = look_through(engine, spec, monitor, counters, err);
     if (status == MDC_OK) status = hand_out(engine, spec, sink, monitor, err);

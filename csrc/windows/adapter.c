@@ -211,6 +211,8 @@ static int32_t answer_cancel(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
     if (!adapter->callee_cancel_ended) {
         int32_t answer = pass(adapter, input, output);
         if (answer != 0 && output->Cancel.Cancel != 0) {
+            mdc_fail(&adapter->error, MDC_ERR_CANCELLED, MDC_PHASE_WRITE, 0, "the callback cancelled the dump");
+            if (adapter->error.code == MDC_ERR_CANCELLED) adapter->error.callback_type = MDC_CB_CANCEL;
             output->Cancel.CheckCancel = 1;
             return 1;
         }

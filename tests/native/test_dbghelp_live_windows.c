@@ -171,6 +171,28 @@ static void test_file_and_pipe(const child *it) {
     CloseHandle(from);
 }
 
+/* Handles that dbghelp could not use by itself: opened for overlapped I/O, or for writing only. */
+static void test_odd_handles(const child *it) {
+    for (unsigned overlapped = 0; overlapped < 2; overlapped++) {
+        WCHAR folder[MAX_PATH], path[MAX_PATH];
+        GetTempPathW(MAX_PATH, folder);
+        GetTempFileNameW(folder, L"tst", 0, path);
+        HANDLE file = CreateFileW(path, overlapped ? GENERIC_READ | GENERIC_WRITE : GENERIC_WRITE, FILE_SHARE_READ,
+                                  NULL, CREATE_ALWAYS, overlapped ? FILE_FLAG_OVERLAPPED : 0, NULL);
+        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        spec.sink = MDC_SINK_FD;
+        spec.fd = (int64_t)(intptr_t)file;
+        outcome out = run_job(&spec);
+        if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
+        LARGE_INTEGER size;
+        CHECK(out.err.code == MDC_OK && out.report != NULL && GetFileSizeEx(file, &size));
+        CHECK(out.report != NULL && (uint64_t)size.QuadPart == out.report->file_bytes);
+        drop(&out);
+        CloseHandle(file);
+        DeleteFileW(path);
+    }
+}
+
 /* -- hooks for Io: the finished dump, in order ----------------------------------------------------------------------
  */
 
@@ -297,6 +319,7 @@ int main(int count, char **arguments) {
     test_memory(&it);
     test_redaction(&it);
     test_file_and_pipe(&it);
+    test_odd_handles(&it);
     test_hooks(&it);
     test_refusals(&it);
     test_turn(&it);

@@ -301,7 +301,7 @@ static int32_t MDC_CALL refuse(void *param, MINIDUMP_CALLBACK_INPUT *input, MINI
     if (input->CallbackType == MDC_CB_IS_PROCESS_SNAPSHOT) output->Status = MDC_S_FALSE; /* a lie */
     if (input->CallbackType == MDC_CB_CANCEL) {
         output->Cancel.CheckCancel = asked[MDC_CB_CANCEL] < 3;
-        output->Cancel.Cancel = 0;
+        output->Cancel.Cancel = asked[31] != 0; /* what the test wants */
         return 1;
     }
     return input->CallbackType <= MDC_CB_INCLUDE_MODULE || input->CallbackType == MDC_CB_IS_PROCESS_SNAPSHOT;
@@ -319,6 +319,38 @@ static void test_foreign(const child *it) {
     CHECK(asked[MDC_CB_IS_PROCESS_SNAPSHOT] == 1 && asked[MDC_CB_IO_START] == 1 && asked[MDC_CB_IO_WRITE_ALL] == 0);
     CHECK(asked[MDC_CB_CANCEL] == 3 && out.report != NULL && out.report->calls[MDC_CB_CANCEL] > 3);
     drop(&out);
+    asked[31] = 1;
+    out = run_job(&spec);
+    CHECK(out.err.code == MDC_ERR_CANCELLED && out.err.callback_type == MDC_CB_CANCEL);
+    CHECK(out.err.hresult == 0x800704C7u && out.size == 0);
+    drop(&out);
+}
+
+/* A callee that has no room for what it has to remember gives answers all the same; the dump is not handed out. */
+static void test_fault(const child *it) {
+    double_script s = plain_script();
+    double_set(&s);
+    mdc_filter_spec filter_spec = open_filter();
+    const mdc_rule rule = {.action = MDC_EXCLUDE, .fields = MDC_RULE_MODULE, .module = {(const uint8_t *)"*three*", 7}};
+    filter_spec.rules = &rule;
+    filter_spec.rule_count = 1;
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_filter *filter = mdc_filter_new(&filter_spec, &err);
+    const mdc_callback_options few = {.module_capacity = 1};
+    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    spec.callback = mdc_callback_new(filter, &few, &err);
+    mdc_filter_release(filter);
+    for (unsigned failing = 0; failing < 2; failing++) {
+        s.hresult = failing ? 0x80004005u : 0;
+        s.fail_after = MDC_CB_WRITE_KERNEL_MINIDUMP;
+        double_set(&s);
+        outcome out = run_job(&spec);
+        CHECK(out.err.code == MDC_ERR_CALLBACK && out.size == 0 && double_read()->dumps == 1);
+        CHECK(strstr(out.err.message, "module") != NULL);
+        drop(&out);
+    }
+    free_callback(spec.callback);
 }
 
 /* -- snapshots ------------------------------------------------------------------------------------------------------
@@ -394,6 +426,7 @@ int main(int count, char **arguments) {
     test_cut(&it);
     test_cancel(&it);
     test_foreign(&it);
+    test_fault(&it);
     test_snapshot(&it);
     test_one_at_a_time(&it);
     stop_child(&it);
