@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof(CONTEXT) == MDC_CONTEXT_SIZE, "CONTEXT of the build is the one of the protocol");
 
-enum { ASKER_STACK = 64 * 1024 };
+enum { ASKER_STACK = 64 * 1024, HANG_MS = 3000 };
 
 /* Shared by who asks and the thread that waits for the answer; who goes last frees it. */
 struct mdc_win_asker {
@@ -37,6 +37,7 @@ static DWORD WINAPI answer(void *argument) {
     while (WaitForSingleObject(asker->go, INFINITE) == WAIT_OBJECT_0 && !atomic_load(&asker->over)) {
         memset(&asker->context, 0, sizeof asker->context);
         asker->context.ContextFlags = CONTEXT_ALL;
+        if (MDC_FAILPOINT("regs:hang") != 0) Sleep(HANG_MS); /* as one that sits in a driver */
         asker->read = GetThreadContext(asker->thread, &asker->context);
         SetEvent(asker->answered);
     }

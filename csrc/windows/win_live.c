@@ -131,7 +131,8 @@ static mdc_status gather(mdc_win_live *live, mdc_error *err) {
     if (status == MDC_OK && live->regions.count == 0)
         status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "Windows does not tell what memory the target has");
     live->peb = mdc_win_peb_address(&live->nt, process);
-    if (status == MDC_OK) status = mdc_win_modules_list(&live->modules, process, &live->regions, &live->names, err);
+    if (status == MDC_OK)
+        status = mdc_win_modules_list(&live->modules, process, live->peb, &live->regions, &live->names, err);
     if (status == MDC_OK) status = mark_heaps(live, err);
     if (status == MDC_OK) status = list_threads(live, err);
     executable_first(live);

@@ -1,18 +1,12 @@
 /* The modules of a Windows process (see win_modules.h). */
-#define PSAPI_VERSION 2 /* K32EnumProcessModulesEx and others, of kernel32 */
 #include "win_modules.h"
-
-#include <windows.h>
-/* behind windows.h, whose types it uses */
-#include <psapi.h>
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../format/pe_image.h"
 #include "win_memory.h"
+#include "win_peb.h"
 #include "win_regions.h"
-
-enum { MODULES_MAX = 16384 }; /* a list this long is no list of modules: the target wrote it */
 
 /* What the list is made with. */
 typedef struct finder {
@@ -51,7 +45,6 @@ static uint64_t mapped_size(const mdc_vec *regions, uint64_t base) {
 /* size: as the loader has it, 0 if it is not asked. */
 static mdc_status add(finder *self, uint64_t base, uint64_t size, mdc_name path, mdc_error *err) {
     uint64_t mapped = mapped_size(self->regions, base);
-    if (mapped == 0) return MDC_OK; /* gone, or never there: the list is the target's */
     image_reader reader = {self->process, base};
     mdc_module module = {.base = base, .size = size, .path = path};
     if (mdc_pe_image_read(self->image, read_image, &reader, mapped)) {
@@ -70,81 +63,64 @@ static mdc_status add(finder *self, uint64_t base, uint64_t size, mdc_name path,
     return mdc_vec_push(self->modules, &module, 1, NULL, err);
 }
 
-/* The path as the loader has it, which is how the program asked for the file; else the name of the mapping. */
-static mdc_status path_of(finder *self, HMODULE module, mdc_name *path, mdc_error *err) {
-    DWORD count = GetModuleFileNameExW(self->process, module, (wchar_t *)self->names->units, MDC_WIN_PATH_UNITS);
-    *path = (mdc_name){0, 0};
-    if (count != 0 && count < MDC_WIN_PATH_UNITS)
-        return mdc_win_names_put16(self->names, self->names->units, count, path, err);
-    int64_t found = mdc_win_regions_find(self->regions, (uint64_t)(uintptr_t)module);
-    if (found < 0) return MDC_OK;
-    uint32_t id = mdc_vec_at(self->regions, const mdc_region, found).name_id;
-    if (id != 0) *path = mdc_vec_at(&self->names->names, const mdc_name, id - 1);
-    return MDC_OK;
+static bool is_listed(const mdc_vec *modules, uint64_t base) {
+    for (size_t i = 0; i < modules->count; i++)
+        if (mdc_vec_at(modules, const mdc_module, i).base == base) return true;
+    return false;
 }
 
-/* *listed: how many the loader has; 0 if its list cannot be read. */
-static mdc_status list_loaded(finder *self, mdc_error *err) {
-    mdc_vec handles;
-    mdc_vec_init(&handles, sizeof(HMODULE));
-    DWORD needed = 0;
-    size_t count = 256;
-    mdc_status status = MDC_OK;
-    for (int round = 0; status == MDC_OK && round < 8; round++) {
-        handles.count = 0;
-        status = mdc_vec_push(&handles, NULL, count, NULL, err);
-        if (status != MDC_OK) break;
-        DWORD room = (DWORD)(count * sizeof(HMODULE));
-        if (!EnumProcessModulesEx(self->process, handles.data, room, &needed, LIST_MODULES_ALL)) needed = 0;
-        if (needed / sizeof(HMODULE) > MODULES_MAX) needed = 0;
-        if (needed <= room) break;
-        count = needed / sizeof(HMODULE) + 16;
-        needed = 0;
+/* What is mapped there is called, if it has a name. */
+static mdc_name mapped_name(const finder *self, uint64_t base) {
+    int64_t found = mdc_win_regions_find(self->regions, base);
+    uint32_t id = found < 0 ? 0 : mdc_vec_at(self->regions, const mdc_region, found).name_id;
+    return id == 0 ? (mdc_name){0, 0} : mdc_vec_at(&self->names->names, const mdc_name, id - 1);
+}
+
+/* The path as the loader has it, which is how the program asked for the file; else the name of the mapping. */
+static mdc_status path_of(finder *self, const mdc_win_loaded *loaded, mdc_name *path, mdc_error *err) {
+    uint32_t os_errno;
+    size_t bytes = loaded->path_bytes & ~(size_t)1; /* 65,534 at most: the scratch space holds as much */
+    if (bytes == 0 || mdc_win_memory_read(self->process, loaded->path, self->names->units, bytes, &os_errno) != bytes) {
+        *path = mapped_name(self, loaded->base);
+        return MDC_OK;
     }
-    for (size_t i = 0; status == MDC_OK && i < needed / sizeof(HMODULE); i++) {
-        HMODULE module = mdc_vec_at(&handles, HMODULE, i);
-        MODULEINFO info = {0};
-        mdc_name path;
-        if (!GetModuleInformation(self->process, module, &info, sizeof info)) info.SizeOfImage = 0;
+    return mdc_win_names_put16(self->names, self->names->units, bytes / 2, path, err);
+}
+
+static mdc_status list_loaded(finder *self, uint64_t peb, bool *whole, mdc_error *err) {
+    mdc_vec loaded;
+    mdc_vec_init(&loaded, sizeof(mdc_win_loaded));
+    mdc_status status = mdc_win_peb_modules(&loaded, self->process, peb, whole, err);
+    for (size_t i = 0; status == MDC_OK && i < loaded.count; i++) {
+        const mdc_win_loaded *module = &mdc_vec_at(&loaded, const mdc_win_loaded, i);
+        mdc_name path = {0, 0};
+        if (mapped_size(self->regions, module->base) == 0)
+            continue; /* gone, or never there: the list is the target's */
         status = path_of(self, module, &path, err);
-        if (status == MDC_OK) status = add(self, (uint64_t)(uintptr_t)module, info.SizeOfImage, path, err);
+        if (status == MDC_OK) status = add(self, module->base, module->size, path, err);
     }
-    mdc_vec_fini(&handles);
+    mdc_vec_fini(&loaded);
     return status;
 }
 
 static mdc_status list_mapped(finder *self, mdc_error *err) {
-    uint64_t last = UINT64_MAX;
     for (size_t i = 0; i < self->regions->count; i++) {
         const mdc_region *region = &mdc_vec_at(self->regions, const mdc_region, i);
-        if (region->type != MDC_MEM_IMAGE || region->alloc_base == last || region->base != region->alloc_base) continue;
-        last = region->alloc_base;
-        mdc_name path = {0, 0};
-        if (region->name_id != 0) path = mdc_vec_at(&self->names->names, const mdc_name, region->name_id - 1);
-        if (add(self, region->base, 0, path, err) != MDC_OK) return err->code;
+        if (region->type != MDC_MEM_IMAGE || region->base != region->alloc_base ||
+            is_listed(self->modules, region->base))
+            continue;
+        if (add(self, region->base, 0, mapped_name(self, region->base), err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
 
-/* One module per address: a list that the target wrote may say the same thing twice. */
-static void drop_doubles(mdc_vec *modules) {
-    mdc_module *all = modules->data;
-    size_t kept = 0;
-    for (size_t i = 0; i < modules->count; i++) {
-        size_t same = 0;
-        while (same < kept && all[same].base != all[i].base) same++;
-        if (same == kept) all[kept++] = all[i];
-    }
-    modules->count = kept;
-}
-
-mdc_status mdc_win_modules_list(mdc_vec *modules, void *process, const mdc_vec *regions, mdc_win_names *names,
-                                mdc_error *err) {
+mdc_status mdc_win_modules_list(mdc_vec *modules, void *process, uint64_t peb, const mdc_vec *regions,
+                                mdc_win_names *names, mdc_error *err) {
     finder self = {modules, process, regions, names, mdc_alloc(1, sizeof(mdc_pe_image), err)};
     if (self.image == NULL) return err->code;
-    mdc_status status = list_loaded(&self, err);
-    if (status == MDC_OK && modules->count == 0) status = list_mapped(&self, err);
-    if (status == MDC_OK) drop_doubles(modules);
+    bool whole = false;
+    mdc_status status = list_loaded(&self, peb, &whole, err);
+    if (status == MDC_OK && !whole) status = list_mapped(&self, err);
     mdc_dealloc(self.image);
     return status;
 }

@@ -1,19 +1,33 @@
 /* The PEB (see win_peb.h). */
 #include "win_peb.h"
 
-#include <stdbool.h>
-
 #include "../base/arith.h"
 #include "win_memory.h"
 
 enum {
     HEAPS_MAX = 4096,
-    AT_PART = 64, /* heap addresses read at a time */
+    MODULES_MAX = 16384, /* a list longer than this is none: the target wrote it */
+    AT_PART = 64,        /* heap addresses read at a time */
     IMAGE_BASE = sizeof(void *) == 8 ? 0x10 : 0x08,
     PROCESS_HEAP = sizeof(void *) == 8 ? 0x30 : 0x18,
     HEAP_COUNT = sizeof(void *) == 8 ? 0xE8 : 0x88,
-    HEAP_ARRAY = sizeof(void *) == 8 ? 0xF0 : 0x90
+    HEAP_ARRAY = sizeof(void *) == 8 ? 0xF0 : 0x90,
+    LOADER = sizeof(void *) == 8 ? 0x18 : 0x0C,
+    LOADER_LIST = sizeof(void *) == 8 ? 0x20 : 0x14 /* PEB_LDR_DATA.InMemoryOrderModuleList */
 };
+
+/* LDR_DATA_TABLE_ENTRY from InMemoryOrderLinks on. */
+typedef struct loader_entry {
+    uintptr_t next, previous;
+    uintptr_t initialisation[2];
+    uintptr_t base;
+    uintptr_t entry_point;
+    uintptr_t size; /* ULONG SizeOfImage, and a hole on 64-bit */
+    uint16_t path_bytes, path_room;
+    uintptr_t path;
+} loader_entry;
+_Static_assert(sizeof(void *) == 8 ? offsetof(loader_entry, path) == 0x40 : offsetof(loader_entry, path) == 0x20,
+               "LDR_DATA_TABLE_ENTRY.FullDllName.Buffer");
 
 static bool get(void *process, uint64_t address, void *out, size_t size) {
     uint32_t os_errno;
@@ -46,5 +60,28 @@ mdc_status mdc_win_peb_heaps(mdc_vec *heaps, void *process, uint64_t peb, mdc_er
             if (heap != 0 && mdc_vec_push(heaps, &heap, 1, NULL, err) != MDC_OK) return err->code;
         }
     }
+    return MDC_OK;
+}
+
+static bool is_listed(const mdc_vec *loaded, uint64_t base) {
+    for (size_t i = 0; i < loaded->count; i++)
+        if (mdc_vec_at(loaded, const mdc_win_loaded, i).base == base) return true;
+    return false;
+}
+
+mdc_status mdc_win_peb_modules(mdc_vec *loaded, void *process, uint64_t peb, bool *whole, mdc_error *err) {
+    uint64_t head = get_pointer(process, peb, LOADER);
+    *whole = false;
+    if (head == 0 || !mdc_add_u64(head, LOADER_LIST, &head)) return MDC_OK;
+    uint64_t at = get_pointer(process, head, 0);
+    for (size_t i = 0; at != head && i < MODULES_MAX; i++) {
+        loader_entry entry;
+        if (!get(process, at, &entry, sizeof entry) || is_listed(loaded, entry.base))
+            return MDC_OK; /* broken, a circle */
+        mdc_win_loaded module = {entry.base, (uint32_t)entry.size, entry.path, entry.path_bytes, 0};
+        if (mdc_vec_push(loaded, &module, 1, NULL, err) != MDC_OK) return err->code;
+        at = entry.next;
+    }
+    *whole = at == head && loaded->count > 0;
     return MDC_OK;
 }

@@ -32,15 +32,6 @@ static mdc_file_thread thread_of(const taken *dump, uint64_t tid) {
     return entry;
 }
 
-/* The number of times it is suspended, and as many afterwards. */
-static DWORD suspend_count(uint64_t tid) {
-    HANDLE thread = OpenThread(THREAD_SUSPEND_RESUME, FALSE, (DWORD)tid);
-    DWORD count = SuspendThread(thread);
-    ResumeThread(thread);
-    CloseHandle(thread);
-    return count;
-}
-
 static const mdc_report_region *region_of(const mdc_report *report, uint64_t address) {
     for (size_t i = 0; i < report->region_count; i++)
         if (address - report->regions[i].base < report->regions[i].size) return &report->regions[i];

@@ -70,7 +70,8 @@ static inline void read_facts(child *target, HANDLE output) {
     exit(1);
 }
 
-static inline void begin_child(child *target) {
+/* mode: the first argument of the child. */
+static inline void begin_child_as(child *target, const char *mode) {
     SECURITY_ATTRIBUTES inherited = {sizeof inherited, NULL, TRUE};
     HANDLE in_read, in_write, out_read, out_write;
     char path[MAX_PATH], command[MAX_PATH + 32];
@@ -86,7 +87,7 @@ static inline void begin_child(child *target) {
     startup.hStdOutput = out_write;
     startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
     GetModuleFileNameA(NULL, path, sizeof path);
-    snprintf(command, sizeof command, "\"%s\" target", path);
+    snprintf(command, sizeof command, "\"%s\" %s", path, mode);
     if (!CreateProcessA(path, command, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &target->info)) {
         fprintf(stderr, "cannot start the target: %lu\n", GetLastError());
         exit(1);
@@ -97,6 +98,8 @@ static inline void begin_child(child *target) {
     read_facts(target, out_read);
     CloseHandle(out_read);
 }
+
+static inline void begin_child(child *target) { begin_child_as(target, "target"); }
 
 static inline void end_child(child *target) {
     CloseHandle(target->input);
@@ -121,6 +124,15 @@ static inline bool runs_on(const child *target) {
         Sleep(10);
     }
     return false;
+}
+
+/* The number of times it is suspended, and as many afterwards. */
+static inline DWORD suspend_count(uint64_t tid) {
+    HANDLE thread = OpenThread(THREAD_SUSPEND_RESUME, FALSE, (DWORD)tid);
+    DWORD count = SuspendThread(thread);
+    ResumeThread(thread);
+    CloseHandle(thread);
+    return count;
 }
 
 /* -- the dump ------------------------------------------------------------------------------------------------------ */
