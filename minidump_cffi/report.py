@@ -225,7 +225,8 @@ class DumpReport:
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList.
     frozen : float
-        Seconds from the stop of the first thread to the release of the last.
+        Seconds from the stop of the first thread to the release of the last. With dbghelp what its call took, which
+        does both; with a snapshot what taking that took.
     total : float
         Seconds the dump took.
     warnings : DumpWarning
