@@ -300,6 +300,7 @@ mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_adapter *adap
     if ((file != NULL && add_extents(report, adapter, file, hidden, sorted, err) != MDC_OK) ||
         add_threads(report, adapter, file, err) != MDC_OK || add_modules(report, adapter, file, err) != MDC_OK)
         return err->code;
+    mdc_vec_fini(&report->runs); /* as many as there are ranges in the file */
     sum_up(report, adapter);
     return MDC_OK;
 }

@@ -11,7 +11,7 @@ mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_monitor *monitor, mdc_error *
     wchar_t name[64];
     *turn = NULL;
     swprintf(name, sizeof name / sizeof name[0], L"Local\\minidump_cffi-dbghelp-%lu", GetCurrentProcessId());
-    HANDLE mutex = CreateMutexW(NULL, FALSE, name);
+    HANDLE mutex = CreateMutexExW(NULL, name, 0, SYNCHRONIZE | MUTEX_MODIFY_STATE);
     if (mutex == NULL)
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_OPEN, (int32_t)GetLastError(),
                         "cannot open the mutex that keeps two calls of dbghelp apart");
