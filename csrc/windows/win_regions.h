@@ -16,8 +16,7 @@ uint32_t mdc_win_region_kinds(uint32_t type, bool named);
 uint32_t mdc_win_region_flags(uint32_t state, uint32_t protect, uint32_t type);
 
 /* Appends all regions to `regions` (mdc_region): sorted, disjoint, those that touch not merged; free space left out.
- * Fails only for want of memory, or when the monitor says so. Rights: PROCESS_QUERY_INFORMATION, and PROCESS_VM_READ
- * for names. */
+ * Fails only for want of memory. Rights: PROCESS_QUERY_INFORMATION, and PROCESS_VM_READ for names. */
 mdc_status mdc_win_regions_list(mdc_vec *regions, void *process, mdc_win_names *names, const mdc_win_paths *paths,
                                 mdc_error *err);
 /* Index of the region that holds the address, -1 if none does. */
