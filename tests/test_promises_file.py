@@ -387,6 +387,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
+@pytest.mark.linux
 def test_memory_that_cannot_be_read_is_a_gap(place: Path) -> None:
     """The first page is kept, the others are one gap; reading them neither hangs nor wakes anybody."""
     made = half_missing_memory()

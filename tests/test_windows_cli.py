@@ -16,6 +16,8 @@ import pytest
 import readers
 import wine
 
+import minidump_cffi as md
+
 pytestmark = pytest.mark.linux
 
 ENGINES = ("native", "dbghelp")
@@ -242,3 +244,37 @@ def test_threads_have_their_registers(pattern: Pattern, dump: Callable[..., Any]
             seen.append((sleeper.register("rip"), sleeper.register("rsp"), sleeper.teb))
     assert seen[0] == seen[1]
     assert seen[0][0] != 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_plug_in_of_a_cross_compiler(engine: str, pattern: Pattern, dump: Callable[..., Any], tmp_path: Path) -> None:
+    """A DLL that says TRUE to everything and touches nothing."""
+    source, library = live.HERE / "targets" / "plugins" / "agrees.c", tmp_path / "agrees.dll"
+    wine.compile_c(source, library, "-shared", "-Wall", "-Werror", "-I", md.get_include())
+    report, path = dump(pattern.pid, engine, "--plugin", wine.windows_path(library))
+    assert report["rules"] == []
+    for name, reading in readings(path).items():
+        assert {pattern.info["main"], pattern.info["sleeper"]} <= {thread.tid for thread in reading.threads or ()}, name
+
+
+def test_plug_in_of_another_system(pattern: Pattern, tmp_path: Path) -> None:
+    library = tmp_path / "agrees.so"
+    source = live.HERE / "targets" / "plugins" / "agrees.c"
+    live.compile_c(source, library, "-shared", "-fPIC", "-I", md.get_include())
+    output = tmp_path / "a.dmp"
+    words = ["-o", wine.windows_path(output), "--plugin", wine.windows_path(library)]
+    done = wine.run_cli("dump", str(pattern.pid), *words)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "agrees.so" in done.stderr
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_process_that_is_not_there(engine: str, tmp_path: Path) -> None:
+    output = tmp_path / "a.dmp"
+    done = wine.run_cli("dump", "424240", "-o", wine.windows_path(output), "--engine", engine)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "424240" in done.stderr
+    assert not output.exists()
