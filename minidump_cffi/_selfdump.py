@@ -138,6 +138,7 @@ def _question(
     progress: bool,
 ) -> bytes:
     """What the other side has to know."""
+    left = timer.left()
     return pickle.dumps(
         {
             "pid": os.getpid(),
@@ -145,7 +146,8 @@ def _question(
             "output": output,
             "type": request.type,
             "filter": filter,
-            "deadline": timer.left(),
+            # The start of the other side took time too: one that has passed is that side's to find out.
+            "deadline": None if left is None else max(left, 1e-3),
             "max_stop": request.max_stop,
             "stop_timeout": request.stop_timeout,
             "untouched": request.untouched,

@@ -8,6 +8,7 @@ import errno
 import io
 import multiprocessing
 import os
+import pickle
 import pty
 import select
 import shutil
@@ -328,6 +329,16 @@ def test_cancel_and_deadline_of_our_own_dump(tmp_path: Path) -> None:
         str(tmp_path / "a.dmp"),
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
+    """The other side takes seconds above 0, and would blame whoever asked for anything else."""
+    from minidump_cffi import _selfdump, dumping
+
+    request = dumping._Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
+    timer = dumping._Timer(1e-9, None)
+    assert timer.left() < 0
+    assert 0 < pickle.loads(_selfdump._question(request, None, None, timer, None, False))["deadline"] < 0.1
 
 
 def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
