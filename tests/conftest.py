@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -67,6 +68,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_configure() -> None:
     """Let the programs that tests start find the package that is tested here, wherever they run, and no other."""
+    # A shell starts what runs in the background with SIGINT ignored, and children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = importlib.util.find_spec("minidump_cffi")
     if found is not None and found.origin is not None:
         os.environ["PYTHONPATH"] = str(Path(found.origin).resolve().parent.parent)
