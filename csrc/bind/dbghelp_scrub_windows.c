@@ -54,8 +54,9 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
     return MDC_OK;
 }
 
-/* Asks about [first, last], which lies in one region or in none, and overwrites what is not kept. */
-static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index,
+/* Asks about [first, last], which lies in one region or in none and was added by Memory (5) as a whole or not at all,
+ * and overwrites what is not kept. */
+static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index, bool added,
                         uint64_t first, uint64_t last, mdc_error *err) {
     MINIDUMP_MEMORY_INFO info;
     memset(&info, 0, sizeof info);
@@ -77,7 +78,7 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
         else if (mdc_vm_map_facts(&s->adapter->map, NULL, &info, &s->input.u.RegionFacts, err) != MDC_OK)
             return err->code;
         if (!s->full) s->input.u.RegionFacts.Flags |= MDC_FACT_PIECE;
-        if (!s->full && mdc_adapter_was_added(s->adapter, first, 1)) s->input.u.RegionFacts.Flags |= MDC_FACT_ADDED;
+        if (added) s->input.u.RegionFacts.Flags |= MDC_FACT_ADDED;
         mdc_callback_routine(s->callback, &s->input, &output);
         uint64_t base = output.Region.VmRegion.BaseAddress, size = output.Region.VmRegion.RegionSize;
         if (size == 0) return fill(s, piece, first, last, err);
@@ -89,7 +90,7 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
     }
 }
 
-/* A piece region by region. */
+/* A piece region by region. Blocks that Memory (5) added may lie in larger pieces, above all in stacks. */
 static mdc_status judge_piece(scrubber *s, const mdc_file_piece *piece, mdc_error *err) {
     const mdc_vec *regions = &s->adapter->map.regions;
     uint64_t first = piece->address, end_last = piece->address + (piece->size - 1);
@@ -102,7 +103,9 @@ static mdc_status judge_piece(scrubber *s, const mdc_file_piece *piece, mdc_erro
         } else { /* to the next region; this happens for memory that is younger than the list */
             last = mdc_min_u64(last, first | (MDC_PAGE_SIZE - 1));
         }
-        if (judge(s, piece, region, found >= 0 ? (size_t)found : 0, first, last, err) != MDC_OK) return err->code;
+        bool added = !s->full && mdc_adapter_added_run(s->adapter, first, &last);
+        if (judge(s, piece, region, found >= 0 ? (size_t)found : 0, added, first, last, err) != MDC_OK)
+            return err->code;
         if (last == end_last) return MDC_OK;
         first = last + 1;
     }

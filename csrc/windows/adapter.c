@@ -373,7 +373,8 @@ void mdc_adapter_settle(mdc_adapter *adapter) {
     adapter->added.count = count + 1;
 }
 
-bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size) {
+/* Index of the first block that begins behind the address. */
+static size_t behind(const mdc_adapter *adapter, uint64_t address) {
     size_t low = 0, high = adapter->added.count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -382,10 +383,30 @@ bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_
         else
             high = middle;
     }
-    if (low == 0) return false;
-    const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, low - 1);
+    return low;
+}
+
+bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size) {
+    size_t next = behind(adapter, address);
+    if (next == 0) return false;
+    const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, next - 1);
     uint64_t into = address - span->address;
     return into < span->size && size <= span->size - into;
+}
+
+bool mdc_adapter_added_run(const mdc_adapter *adapter, uint64_t address, uint64_t *last) {
+    size_t next = behind(adapter, address);
+    if (next > 0) {
+        const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, next - 1);
+        uint64_t into = address - span->address;
+        if (into < span->size) {
+            *last = mdc_min_u64(*last, address + (span->size - into - 1));
+            return true;
+        }
+    }
+    if (next < adapter->added.count)
+        *last = mdc_min_u64(*last, mdc_vec_at(&adapter->added, const mdc_span, next).address - 1);
+    return false;
 }
 
 MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter) {

@@ -88,6 +88,8 @@ void mdc_adapter_fini(mdc_adapter *adapter); /* also of one that was zeroed only
 void mdc_adapter_settle(mdc_adapter *adapter);
 /* Then: whether the callee gave all of [address, address + size) to Memory (5) in one block. */
 bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size);
+/* Whether the byte at the address was; *last is moved down to where the same is true of all from there on. */
+bool mdc_adapter_added_run(const mdc_adapter *adapter, uint64_t address, uint64_t *last);
 /* What is passed to MiniDumpWriteDump. */
 MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter);
 

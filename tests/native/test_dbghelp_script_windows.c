@@ -157,6 +157,26 @@ static void test_facts(const child *it) {
     }
 }
 
+/* A block that is added lies at the beginning of a stack: of that stack, nothing but the block was asked for. */
+static void test_added_in_stack(const child *it) {
+    double_script s = plain_script();
+    double_set(&s);
+    mdc_filter_spec filter = open_filter();
+    const mdc_range add[] = {{AREA, AREA + 64}, {AREA + 3 * PAGE, AREA + 4 * PAGE}};
+    filter.default_action = MDC_EXCLUDE;
+    filter.memory_add = add;
+    filter.memory_add_count = 2;
+    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    spec.callback = callback_of(&filter);
+    outcome out = run_job(&spec);
+    CHECK(out.err.code == MDC_OK && out.report != NULL && (out.report->warnings & MDC_WARN_FILLED) != 0);
+    CHECK(holds_page(&out, 0) && holds_page(&out, 3)); /* the beginning of the one, all of the other */
+    CHECK(!holds_page(&out, 1) && !holds_page(&out, 2));
+    CHECK(out.report != NULL && out.report->stored_bytes == 64 + PAGE);
+    drop(&out);
+    free_callback(spec.callback);
+}
+
 /* An engine like Wine's: nothing is asked about memory. */
 static void test_only_items(const child *it) {
     double_script s = plain_script();
@@ -420,6 +440,7 @@ int main(int count, char **arguments) {
     test_items(&it);
     test_full(&it);
     test_facts(&it);
+    test_added_in_stack(&it);
     test_only_items(&it);
     test_read_failures(&it);
     test_errors(&it);
