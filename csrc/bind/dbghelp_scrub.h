@@ -14,7 +14,8 @@
 typedef struct mdc_dbghelp_scrub {
     mdc_vec hidden;        /* mdc_span, sorted and disjoint: what was overwritten by rules about memory */
     uint64_t hidden_bytes; /* of them */
-    uint64_t edited_bytes; /* that differ after redaction, in memory and registers */
+    uint64_t edited_bytes; /* that differ after redaction, in memory, registers and names */
+    bool left_out;         /* registers, or an exception, were in the file and are there no more */
 } mdc_dbghelp_scrub;
 
 void mdc_dbghelp_scrub_init(mdc_dbghelp_scrub *scrub);

@@ -8,6 +8,7 @@
 #include "../base/fail.h"
 #include "../callback/redaction.h"
 #include "../windows/win_regions.h"
+#include "dbghelp_items.h"
 
 enum {
     CHUNK = 1 << 20,
@@ -26,6 +27,7 @@ typedef struct scrubber {
     uint8_t *buffer; /* CHUNK bytes behind `hold` ones */
     uint8_t *before; /* as many */
     uint8_t fill;
+    bool left_out; /* judge without a piece: not all of it is kept */
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } scrubber;
 
@@ -39,6 +41,10 @@ void mdc_dbghelp_scrub_fini(mdc_dbghelp_scrub *scrub) { mdc_vec_fini(&scrub->hid
 /* -- rules about memory -------------------------------------------------------------------------------------------- */
 
 static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first, uint64_t last, mdc_error *err) {
+    if (piece == NULL) {
+        s->left_out = true;
+        return MDC_OK;
+    }
     mdc_span span = {first, last - first + 1};
     uint64_t offset = piece->offset + (first - piece->address), left = span.size;
     if (mdc_vec_push(&s->scrub->hidden, &span, 1, NULL, err) != MDC_OK) return err->code;
@@ -55,7 +61,7 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
 }
 
 /* Asks about [first, last], which lies in one region or in none and was added by Memory (5) as a whole or not at all,
- * and overwrites what is not kept. */
+ * and overwrites what is not kept. No piece: only notes whether all is kept. */
 static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index, bool added,
                         uint64_t first, uint64_t last, mdc_error *err) {
     MINIDUMP_MEMORY_INFO info;
@@ -90,10 +96,10 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
     }
 }
 
-/* A piece region by region. Blocks that Memory (5) added may lie in larger pieces, above all in stacks. */
-static mdc_status judge_piece(scrubber *s, const mdc_file_piece *piece, mdc_error *err) {
+/* [first, end_last] region by region. Blocks that Memory (5) added may lie in larger pieces, above all in stacks. */
+static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t first, uint64_t end_last,
+                            mdc_error *err) {
     const mdc_vec *regions = &s->adapter->map.regions;
-    uint64_t first = piece->address, end_last = piece->address + (piece->size - 1);
     for (;;) {
         int64_t found = mdc_win_regions_find(regions, first);
         const mdc_region *region = found >= 0 ? &mdc_vec_at(regions, const mdc_region, found) : NULL;
@@ -199,30 +205,42 @@ static mdc_status edit_pieces(scrubber *s, const mdc_dump_file *file, mdc_error 
     return MDC_OK;
 }
 
-/* Registers may hold what a pattern hides. */
-static mdc_status edit_contexts(scrubber *s, const mdc_dump_file *file, mdc_error *err) {
-    for (size_t i = 0; i < file->contexts.count; i++) {
-        const mdc_file_location *context = &mdc_vec_at(&file->contexts, const mdc_file_location, i);
-        size_t size = (size_t)mdc_min_u64(context->data_size, CHUNK);
-        if (mdc_dump_store_read(s->store, context->rva, s->buffer, size, err) != MDC_OK) return err->code;
-        memcpy(s->before, s->buffer, size);
-        mdc_callback_edit(s->callback, 0, s->buffer, size);
-        if (write_back(s, context->rva, 0, size, err) != MDC_OK) return err->code;
-    }
-    return MDC_OK;
-}
-
 /* -- all of it ----------------------------------------------------------------------------------------------------- */
+
+/* Registers, names, and the exception, which is copied from memory that nobody was asked about. */
+static mdc_status hide_items(scrubber *s, const mdc_dump_file *file, bool redacts, mdc_error *err) {
+    s->left_out = false;
+    for (size_t i = 0; i < s->adapter->exception_spans; i++) {
+        const mdc_span *span = &s->adapter->exception_memory[i];
+        uint64_t first = span->address, last = span->address + (span->size - 1);
+        if (s->full) { /* rules go by whole pages there */
+            first = mdc_page_down(first);
+            last |= MDC_PAGE_SIZE - 1;
+        }
+        if (judge_all(s, NULL, first, last, err) != MDC_OK) return err->code;
+    }
+    mdc_dbghelp_items items = {.callback = s->callback,
+                               .adapter = s->adapter,
+                               .file = file,
+                               .store = s->store,
+                               .redacts = redacts,
+                               .exception_hidden = s->left_out};
+    mdc_status status = mdc_dbghelp_items_hide(&items, s->monitor, err);
+    s->scrub->edited_bytes += items.edited_bytes;
+    s->scrub->left_out = items.left_out;
+    return status;
+}
 
 static mdc_status run(scrubber *s, const mdc_dump_file *file, bool redacts, mdc_error *err) {
     for (size_t i = 0; i < file->pieces.count; i++) {
+        const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
         if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
-            judge_piece(s, &mdc_vec_at(&file->pieces, const mdc_file_piece, i), err) != MDC_OK)
+            judge_all(s, piece, piece->address, piece->address + (piece->size - 1), err) != MDC_OK)
             return err->code;
     }
     merge_hidden(s->scrub);
-    if (!redacts) return MDC_OK;
-    return edit_pieces(s, file, err) != MDC_OK ? err->code : edit_contexts(s, file, err);
+    if (redacts && edit_pieces(s, file, err) != MDC_OK) return err->code;
+    return hide_items(s, file, redacts, err);
 }
 
 mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,

@@ -184,7 +184,7 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
     mdc_report *report = &engine->report.report;
     report->file_bytes = engine->store.size;
     report->warnings = relevant(spec, report->warnings);
-    if (engine->scrub.hidden.count != 0 ||
+    if (engine->scrub.hidden.count != 0 || engine->scrub.left_out ||
         (engine->scrub.edited_bytes != 0 && adapter->calls[MDC_CB_VM_POST_READ] == 0))
         report->warnings |= MDC_WARN_FILLED;
     return MDC_OK;

@@ -7,6 +7,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/protocol_asserts.h"
+#include "dbghelp_exception.h"
 
 enum {
     GAPS_DEFAULT = 65536,
@@ -46,7 +47,7 @@ static void add_gap(mdc_adapter *adapter, uint64_t address, uint64_t size, int32
 /* The error behind HRESULT_FROM_WIN32, 0 if it is another kind of HRESULT. */
 static int32_t win32_error(uint32_t hresult) { return hresult >> 16 == 0x8007 ? (int32_t)(hresult & 0xFFFF) : 0; }
 
-static mdc_adapter_thread *find_thread(mdc_adapter *adapter, uint32_t tid) {
+static mdc_adapter_thread *find_thread(const mdc_adapter *adapter, uint32_t tid) {
     for (size_t i = adapter->threads.count; i-- > 0;) {
         mdc_adapter_thread *thread = &mdc_vec_at(&adapter->threads, mdc_adapter_thread, i);
         if (thread->tid == tid) return thread;
@@ -100,6 +101,8 @@ static void look_once(mdc_adapter *adapter) {
     if (adapter->mapped || adapter->process == NULL) return;
     adapter->mapped = true;
     mdc_vm_map_fill(&adapter->map, adapter->process, adapter->pid, &adapter->error);
+    adapter->exception_spans =
+        mdc_dbghelp_exception_find(&adapter->exception, adapter->process, adapter->exception_memory);
     for (size_t i = 0; i < adapter->threads.count; i++) {
         const mdc_adapter_thread *thread = &mdc_vec_at(&adapter->threads, const mdc_adapter_thread, i);
         if (thread->stack_high != 0) mdc_vm_map_mark_stack(&adapter->map, thread->stack_high - 1);
@@ -407,6 +410,11 @@ bool mdc_adapter_added_run(const mdc_adapter *adapter, uint64_t address, uint64_
     if (next < adapter->added.count)
         *last = mdc_min_u64(*last, mdc_vec_at(&adapter->added, const mdc_span, next).address - 1);
     return false;
+}
+
+uint32_t mdc_adapter_thread_flags(const mdc_adapter *adapter, uint32_t tid, uint32_t otherwise) {
+    const mdc_adapter_thread *thread = find_thread(adapter, tid);
+    return thread != NULL ? thread->flags : otherwise;
 }
 
 MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter) {

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 
+#include "../api/engine.h"
 #include "../api/report.h"
 #include "../base/monitor.h"
 #include "../base/vec.h"
@@ -70,11 +71,14 @@ typedef struct mdc_adapter {
     uint32_t warnings;    /* MDC_WARN_GAP_TABLE_FULL */
     uint64_t calls[32];
     mdc_vm_map map;
-    mdc_vec threads;   /* mdc_adapter_thread */
-    mdc_vec modules;   /* mdc_adapter_module */
-    mdc_vec regions;   /* mdc_adapter_region, as asked: each one twice on Windows */
-    mdc_vec added;     /* mdc_span: blocks the callee gave to Memory (5) */
-    mdc_vec gaps;      /* mdc_gap */
+    mdc_vec threads;              /* mdc_adapter_thread */
+    mdc_vec modules;              /* mdc_adapter_module */
+    mdc_vec regions;              /* mdc_adapter_region, as asked: each one twice on Windows */
+    mdc_vec added;                /* mdc_span: blocks the callee gave to Memory (5) */
+    mdc_vec gaps;                 /* mdc_gap */
+    mdc_exception_info exception; /* of the dump; fill in behind mdc_adapter_init */
+    mdc_span exception_memory[3]; /* what dbghelp reads for it in the target: pointers, record, registers */
+    size_t exception_spans;
     mdc_error error;   /* why the dump has to end */
     mdc_error refused; /* the first failed read that the callee did not tolerate: why dbghelp will end the dump */
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input; /* of 10 with facts: the engine's may be shorter */
@@ -90,6 +94,8 @@ void mdc_adapter_settle(mdc_adapter *adapter);
 bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size);
 /* Whether the byte at the address was; *last is moved down to where the same is true of all from there on. */
 bool mdc_adapter_added_run(const mdc_adapter *adapter, uint64_t address, uint64_t *last);
+/* THREAD_WRITE_FLAGS as answered about the thread, 0 if it is left out; `otherwise` if nothing was asked about it. */
+uint32_t mdc_adapter_thread_flags(const mdc_adapter *adapter, uint32_t tid, uint32_t otherwise);
 /* What is passed to MiniDumpWriteDump. */
 MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter);
 

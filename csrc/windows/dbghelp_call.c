@@ -5,6 +5,7 @@
 
 #include "../base/clock.h"
 #include "../base/fail.h"
+#include "dbghelp_exception.h"
 #include "dbghelp_library.h"
 #include "dbghelp_turn.h"
 #include "snapshot.h"
@@ -96,6 +97,7 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store 
     adapter->io = request->io;
     adapter->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
     adapter->snapshot = request->options->snapshot != 0;
+    adapter->exception = request->engine->exception;
     if (request->engine->answers_max != 0) adapter->answers_max = request->engine->answers_max;
     if (request->engine->gaps_max != 0) adapter->gaps_max = request->engine->gaps_max;
     return dbghelp;
@@ -223,6 +225,8 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
     if (status == MDC_OK && !dbghelp->adapter.mapped) { /* an engine that asked nothing at all */
         dbghelp->adapter.mapped = true;
         status = mdc_vm_map_fill(&dbghelp->adapter.map, dbghelp->process.handle, dbghelp->process.pid, err);
+        dbghelp->adapter.exception_spans = mdc_dbghelp_exception_find(
+            &dbghelp->adapter.exception, dbghelp->process.handle, dbghelp->adapter.exception_memory);
     }
     mdc_adapter_settle(&dbghelp->adapter);
     mdc_snapshot_drop(&dbghelp->snapshot);

@@ -10,8 +10,14 @@
 enum {
     STREAMS_MAX = 4096,
     ENTRIES_AT_ONCE = 512,
-    STREAM_EXCEPTION = 6,
-    EXCEPTION_CONTEXT = 160, /* offset of MINIDUMP_EXCEPTION_STREAM.ThreadContext */
+    STREAM_HANDLE_DATA = 12,
+    STREAM_UNLOADED_MODULES = 14,
+    HANDLE_BYTES = 32,      /* MINIDUMP_HANDLE_DESCRIPTOR; newer ones are longer */
+    UNLOADED_BYTES = 24,    /* MINIDUMP_UNLOADED_MODULE */
+    THREAD_NAME_BYTES = 12, /* MINIDUMP_THREAD_NAME */
+    RSDS = 0x53445352,
+    NB10 = 0x3031424E,
+    TEXT_MAX = 1 << 16, /* bytes of one: paths have 32,767 units at most */
     STREAM_COMPRESSED = 25,
     STREAM_COMPRESSED_SQL = 0x7000,
     STREAM_THREAD_EX_LIST = 8,
@@ -80,6 +86,34 @@ static mdc_status take_memory(dump_reader *reader, const uint8_t *entry, mdc_err
     return push_piece(reader, memory.start, memory.memory.data_size, memory.memory.rva, MDC_PIECE_MEMORY, err);
 }
 
+/* Names are not needed to know where memory stands: one that points nowhere is noted, for who has to see them all. */
+static mdc_status odd_text(dump_reader *reader) {
+    reader->file->odd_texts = true;
+    return MDC_OK;
+}
+
+static mdc_status push_text(dump_reader *reader, uint64_t offset, uint64_t size, bool wide, mdc_error *err) {
+    if (size == 0) return MDC_OK;
+    if (size > TEXT_MAX || !lies_in_file(reader, offset, size)) return odd_text(reader);
+    mdc_file_text text = {.offset = offset, .size = (uint32_t)size, .wide = wide};
+    return mdc_vec_push(&reader->file->texts, &text, 1, NULL, err);
+}
+
+/* A MINIDUMP_STRING; RVA 0: none. */
+static mdc_status push_string(dump_reader *reader, uint64_t rva, mdc_error *err) {
+    uint32_t bytes;
+    if (rva == 0) return MDC_OK;
+    if (!lies_in_file(reader, rva, sizeof bytes)) return odd_text(reader);
+    if (mdc_dump_store_read(reader->store, rva, &bytes, sizeof bytes, err) != MDC_OK) return err->code;
+    return push_text(reader, rva + sizeof bytes, bytes & ~1u, true, err);
+}
+
+static uint32_t number_at(const uint8_t *entry, size_t offset) {
+    uint32_t number;
+    memcpy(&number, entry + offset, sizeof number);
+    return number;
+}
+
 static mdc_status push_context(dump_reader *reader, const mdc_file_location *context, mdc_error *err) {
     if (context->data_size == 0) return MDC_OK;
     if (!lies_in_file(reader, context->rva, context->data_size)) return broken(err, "registers");
@@ -91,6 +125,7 @@ static mdc_status take_thread(dump_reader *reader, const uint8_t *entry, mdc_err
     memcpy(&thread, entry, sizeof thread);
     mdc_dump_file_thread taken = {.tid = thread.thread_id,
                                   .context_size = thread.context.data_size,
+                                  .context_rva = thread.context.rva,
                                   .stack_base = thread.stack.start,
                                   .stack_size = thread.stack.memory.data_size};
     if (push_context(reader, &thread.context, err) != MDC_OK) return err->code;
@@ -108,6 +143,27 @@ static mdc_status take_thread_ex(dump_reader *reader, const uint8_t *entry, mdc_
     return push_piece(reader, backing.start, backing.memory.data_size, backing.memory.rva, MDC_PIECE_STACK, err);
 }
 
+/* The path in a CodeView record of a known kind; of others all behind the signature. */
+static mdc_status push_record(dump_reader *reader, const mdc_file_location *record, mdc_error *err) {
+    uint32_t signature, fixed;
+    if (record->data_size <= sizeof signature) return MDC_OK;
+    if (!lies_in_file(reader, record->rva, record->data_size)) return odd_text(reader);
+    if (mdc_dump_store_read(reader->store, record->rva, &signature, sizeof signature, err) != MDC_OK) return err->code;
+    fixed = signature == RSDS ? 24 : signature == NB10 ? 16 : sizeof signature;
+    if (record->data_size <= fixed) return MDC_OK;
+    return push_text(reader, (uint64_t)record->rva + fixed, record->data_size - fixed, false, err);
+}
+
+/* IMAGE_DEBUG_MISC: DataType, Length, Unicode, three bytes, and the name of a file. */
+static mdc_status push_misc(dump_reader *reader, const mdc_file_location *record, mdc_error *err) {
+    uint8_t head[12];
+    if (record->data_size <= sizeof head) return MDC_OK;
+    if (!lies_in_file(reader, record->rva, record->data_size)) return odd_text(reader);
+    if (mdc_dump_store_read(reader->store, record->rva, head, sizeof head, err) != MDC_OK) return err->code;
+    return push_text(reader, (uint64_t)record->rva + sizeof head, record->data_size - (uint32_t)sizeof head,
+                     head[8] != 0, err);
+}
+
 static mdc_status take_module(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
     mdc_file_module module;
     uint32_t bytes;
@@ -122,20 +178,53 @@ static mdc_status take_module(dump_reader *reader, const uint8_t *entry, mdc_err
             mdc_win_names_put16(reader->names, units, bytes / 2, &taken.path, err) != MDC_OK)
             return err->code;
     }
+    if (push_string(reader, module.name_rva, err) != MDC_OK || push_record(reader, &module.cv_record, err) != MDC_OK ||
+        push_misc(reader, &module.misc_record, err) != MDC_OK)
+        return err->code;
     return mdc_vec_push(&reader->file->modules, &taken, 1, NULL, err);
+}
+
+static mdc_status take_thread_name(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    uint64_t rva;
+    memcpy(&rva, entry + 4, sizeof rva);
+    return push_string(reader, rva, err);
+}
+
+/* Names of the type and of the object. */
+static mdc_status take_handle(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    if (push_string(reader, number_at(entry, 8), err) != MDC_OK) return err->code;
+    return push_string(reader, number_at(entry, 12), err);
+}
+
+static mdc_status take_unloaded(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
+    return push_string(reader, number_at(entry, 20), err);
 }
 
 static mdc_status take_info(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
     return mdc_vec_push(&reader->file->infos, entry, 1, NULL, err);
 }
 
-static mdc_status read_exception(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
-    mdc_file_location context;
-    if (stream->data_size < EXCEPTION_CONTEXT + sizeof context) return broken(err, "exception");
-    if (mdc_dump_store_read(reader->store, (uint64_t)stream->rva + EXCEPTION_CONTEXT, &context, sizeof context, err) !=
-        MDC_OK)
-        return err->code;
-    return push_context(reader, &context, err);
+static mdc_status read_exception(dump_reader *reader, const mdc_file_directory *stream, uint64_t entry,
+                                 mdc_error *err) {
+    mdc_file_exception exception;
+    if (stream->data_size < sizeof exception) return broken(err, "exception");
+    if (mdc_dump_store_read(reader->store, stream->rva, &exception, sizeof exception, err) != MDC_OK) return err->code;
+    mdc_dump_file_exception taken = {
+        .entry = entry, .at = stream->rva, .tid = exception.thread_id, .context = exception.context};
+    if (push_context(reader, &exception.context, err) != MDC_OK) return err->code;
+    return mdc_vec_push(&reader->file->exceptions, &taken, 1, NULL, err);
+}
+
+/* Header, then as many entries as it says; their size is in it, and is `least` at least. */
+static mdc_status each_sized(dump_reader *reader, const mdc_file_directory *stream, uint32_t least, take_entry take,
+                             mdc_error *err) {
+    uint32_t head[3]; /* SizeOfHeader, SizeOfEntry, NumberOfEntries */
+    if (stream->data_size < sizeof head) return odd_text(reader);
+    if (mdc_dump_store_read(reader->store, stream->rva, head, sizeof head, err) != MDC_OK) return err->code;
+    if (head[0] < sizeof head || head[0] > stream->data_size || head[1] < least || head[1] > sizeof(mdc_file_module) ||
+        head[2] > (stream->data_size - head[0]) / head[1])
+        return odd_text(reader);
+    return each(reader, (uint64_t)stream->rva + head[0], head[2], head[1], take, err);
 }
 
 static mdc_status read_infos(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
@@ -174,7 +263,8 @@ static mdc_status read_memory64(dump_reader *reader, const mdc_file_directory *s
     return MDC_OK;
 }
 
-static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
+/* entry: where the stream stands in the directory. */
+static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *stream, uint64_t entry, mdc_error *err) {
     mdc_dump_file *file = reader->file;
     if (stream->stream_type == 0) return MDC_OK; /* unused: nothing of it means anything */
     if (!lies_in_file(reader, stream->rva, stream->data_size)) return broken(err, "directory");
@@ -191,8 +281,14 @@ static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *str
         return read_memory64(reader, stream, err);
     case MDC_STREAM_TYPE_MEMORY_INFO_LIST:
         return read_infos(reader, stream, err);
-    case STREAM_EXCEPTION:
-        return read_exception(reader, stream, err);
+    case MDC_STREAM_TYPE_EXCEPTION:
+        return read_exception(reader, stream, entry, err);
+    case MDC_STREAM_TYPE_THREAD_NAMES:
+        return each_listed(reader, stream, THREAD_NAME_BYTES, take_thread_name, NULL, err);
+    case STREAM_HANDLE_DATA:
+        return each_sized(reader, stream, HANDLE_BYTES, take_handle, err);
+    case STREAM_UNLOADED_MODULES:
+        return each_sized(reader, stream, UNLOADED_BYTES, take_unloaded, err);
     case STREAM_COMPRESSED:
     case STREAM_COMPRESSED_SQL:
         file->compressed = true;
@@ -214,7 +310,7 @@ static mdc_status read_all(dump_reader *reader, mdc_error *err) {
         mdc_file_directory stream;
         uint64_t at = (uint64_t)header.directory_rva + i * sizeof stream;
         if (mdc_dump_store_read(reader->store, at, &stream, sizeof stream, err) != MDC_OK ||
-            read_stream(reader, &stream, err) != MDC_OK)
+            read_stream(reader, &stream, at, err) != MDC_OK)
             return err->code;
     }
     return MDC_OK;
@@ -227,6 +323,8 @@ mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, 
     mdc_vec_init(&file->modules, sizeof(mdc_dump_file_module));
     mdc_vec_init(&file->infos, sizeof(MINIDUMP_MEMORY_INFO));
     mdc_vec_init(&file->contexts, sizeof(mdc_file_location));
+    mdc_vec_init(&file->texts, sizeof(mdc_file_text));
+    mdc_vec_init(&file->exceptions, sizeof(mdc_dump_file_exception));
     dump_reader reader = {.file = file, .store = store, .names = names};
     reader.page = mdc_alloc(ENTRIES_AT_ONCE, sizeof(mdc_file_module), err);
     if (reader.page == NULL) return err->code;
@@ -241,4 +339,6 @@ void mdc_dump_file_fini(mdc_dump_file *file) {
     mdc_vec_fini(&file->modules);
     mdc_vec_fini(&file->infos);
     mdc_vec_fini(&file->contexts);
+    mdc_vec_fini(&file->texts);
+    mdc_vec_fini(&file->exceptions);
 }

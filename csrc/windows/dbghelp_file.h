@@ -26,7 +26,7 @@ typedef struct mdc_file_piece {
 typedef struct mdc_dump_file_thread {
     uint32_t tid;
     uint32_t context_size; /* bytes */
-    uint32_t reserved;
+    uint32_t context_rva;
     uint64_t stack_base; /* as the descriptor says */
     uint64_t stack_size;
 } mdc_dump_file_thread;
@@ -37,17 +37,34 @@ typedef struct mdc_dump_file_module {
     mdc_name path;
 } mdc_dump_file_module;
 
+/* A text that came from the target and is no memory: bytes [offset, offset + size) of the file. */
+typedef struct mdc_file_text {
+    uint64_t offset;
+    uint32_t size; /* not 0 */
+    uint32_t wide; /* 1: UTF-16 */
+} mdc_file_text;
+
+typedef struct mdc_dump_file_exception {
+    uint64_t entry; /* offset of its directory entry */
+    uint64_t at;    /* and of the stream, which has the size of mdc_file_exception at least */
+    uint32_t tid;
+    mdc_file_location context;
+} mdc_dump_file_exception;
+
 typedef struct mdc_dump_file {
     uint64_t flags;   /* MINIDUMP_TYPE, as the header has it */
     uint32_t streams; /* directory entries */
     uint64_t memory_ranges;
     uint64_t memory64_ranges;
-    bool compressed;  /* memory stands in a stream whose contents are not documented */
-    mdc_vec pieces;   /* mdc_file_piece */
-    mdc_vec threads;  /* mdc_dump_file_thread */
-    mdc_vec modules;  /* mdc_dump_file_module */
-    mdc_vec infos;    /* MINIDUMP_MEMORY_INFO */
-    mdc_vec contexts; /* mdc_file_location: registers of threads and of the exception */
+    bool odd_texts;     /* there are names that point outside of the file */
+    bool compressed;    /* memory stands in a stream whose contents are not documented */
+    mdc_vec pieces;     /* mdc_file_piece */
+    mdc_vec threads;    /* mdc_dump_file_thread */
+    mdc_vec modules;    /* mdc_dump_file_module */
+    mdc_vec infos;      /* MINIDUMP_MEMORY_INFO */
+    mdc_vec contexts;   /* mdc_file_location: registers of threads and of the exception */
+    mdc_vec texts;      /* mdc_file_text: names of modules, threads, handles, unloaded modules */
+    mdc_vec exceptions; /* mdc_dump_file_exception */
 } mdc_dump_file;
 
 /* names: where the modules' paths go. */

@@ -177,6 +177,99 @@ static void test_added_in_stack(const child *it) {
     free_callback(spec.callback);
 }
 
+/* -- what is no memory ----------------------------------------------------------------------------------------------
+ */
+
+static bool contains_wide(const outcome *out, const char *text) {
+    uint8_t wide[64];
+    size_t length = strlen(text);
+    for (size_t i = 0; i < length; i++) wide[2 * i] = (uint8_t)text[i], wide[2 * i + 1] = 0;
+    for (size_t i = 0; out->bytes != NULL && i + 2 * length <= out->size; i++)
+        if (memcmp(out->bytes + i, wide, 2 * length) == 0) return true;
+    return false;
+}
+
+/* EXCEPTION_POINTERS, a record and registers on page 10 of the area: 4096 bytes that name their page all over. */
+static mdc_exception_info describe_exception(const child *it, uint32_t tid) {
+    const uint64_t at = AREA + 10 * PAGE + 16;
+    const uint64_t pointers[2] = {AREA + 10 * PAGE + 64, AREA + 10 * PAGE + 512};
+    const uint8_t numbers[32] = {1}; /* code, flags, next record, address: no place for a text */
+    SIZE_T done;
+    CHECK(WriteProcessMemory(it->process.hProcess, (void *)(uintptr_t)pointers[0], numbers, sizeof numbers, &done));
+    CHECK(WriteProcessMemory(it->process.hProcess, (void *)(uintptr_t)at, pointers, sizeof pointers, &done));
+    return (mdc_exception_info){.thread_id = tid, .client = 1, .pointers = at};
+}
+
+/* dbghelp asks nobody about names, and shows none; a pattern is in none of them, wherever it stands. */
+static void test_patterns_in_items(const child *it) {
+    static const char *const everywhere[] = {"item-in-register", "item-in-pdb"};
+    static const char *const wide[] = {"item-in-thread", "item-in-h\xE4ndle", "item-in-unloaded", "libtwo"};
+    for (unsigned hidden = 0; hidden < 2; hidden++) {
+        double_script s = plain_script();
+        s.with_items = 1;
+        double_set(&s);
+        mdc_filter_spec filter = open_filter();
+        const mdc_bytes patterns[] = {{(const uint8_t *)"item-in-", 8},
+                                      {(const uint8_t *)"libtwo", 6},
+                                      {(const uint8_t *)"h\xC3\xA4ndle", 7},
+                                      {(const uint8_t *)"<<area-10-secret>>", 18}};
+        filter.patterns = patterns;
+        filter.pattern_count = hidden != 0 ? 4 : 0;
+        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        spec.callback = callback_of(&filter);
+        spec.engine.exception = describe_exception(it, 1000);
+        outcome out = run_job(&spec);
+        if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
+        CHECK(out.err.code == MDC_OK);
+        for (size_t i = 0; i < 2; i++) CHECK(contains(out.bytes, out.size, everywhere[i]) == (hidden == 0));
+        for (size_t i = 0; i < 4; i++) CHECK(contains_wide(&out, wide[i]) == (hidden == 0));
+        CHECK(holds_page(&out, 10) == (hidden == 0)); /* in the registers of the exception, and in what is told of it */
+        CHECK(!hidden || (contains_wide(&out, "XXXXXXXXXXXXXX") && contains_wide(&out, "three.dll")));
+        CHECK(count_of(&out, MDC_STREAM_TYPE_EXCEPTION) == 1000);
+        CHECK(out.report != NULL && (out.report->warnings & MDC_WARN_FILLED) == 0); /* hidden is not left out */
+        drop(&out);
+        free_callback(spec.callback);
+    }
+}
+
+/* An exception goes with its thread, with the thread's registers, and with the memory that describes it. */
+static void test_exception_left_out(const child *it) {
+    const mdc_rule page = {
+        .action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {AREA + 10 * PAGE, AREA + 11 * PAGE}};
+    const mdc_thread_rule no_thread = {.tid = 1000, .keep = 0};
+    const mdc_thread_rule no_registers = {.tid = 1000, .keep = UINT32_MAX & ~(uint32_t)MDC_THREAD_WRITE_CONTEXT};
+    for (unsigned how = 0; how < 8; how++) {
+        double_script s = plain_script();
+        s.with_items = 1;
+        double_set(&s);
+        mdc_filter_spec filter = open_filter();
+        filter.rules = &page;
+        filter.rule_count = how % 4 == 1;
+        filter.threads = how % 4 == 2 ? &no_thread : &no_registers;
+        filter.thread_count = how % 4 >= 2;
+        mdc_job_spec spec = spec_for(it, how < 4 ? MDC_TYPE_NORMAL : MDC_TYPE_WITH_FULL_MEMORY);
+        spec.callback = callback_of(&filter);
+        spec.engine.exception = describe_exception(it, 1000);
+        outcome out = run_job(&spec);
+        CHECK(out.err.code == MDC_OK);
+        CHECK(count_of(&out, MDC_STREAM_TYPE_EXCEPTION) == (how % 4 == 0 ? 1000 : 0));
+        CHECK(how % 4 == 0 || how > 4 || !holds_page(&out, 10));
+        CHECK(how != 5 || !holds_page(&out, 10));
+        uint32_t size = 0;
+        const uint8_t *threads = stream_of(&out, MDC_STREAM_TYPE_THREAD_LIST, &size);
+        CHECK(count_of(&out, MDC_STREAM_TYPE_THREAD_LIST) == (how % 4 == 2 ? 1 : 2) && threads != NULL);
+        if (how % 4 == 3 && threads != NULL) { /* dbghelp stored the registers whatever the flags said */
+            uint32_t rva, flags;
+            memcpy(&rva, threads + 4 + 44, sizeof rva);
+            memcpy(&flags, out.bytes + rva + 48, sizeof flags);
+            CHECK(memcmp(out.bytes + rva + 120, "item-in-register", 16) != 0 && flags == 0x100000);
+        }
+        CHECK(out.report != NULL && ((out.report->warnings & MDC_WARN_FILLED) != 0) == (how % 4 != 0));
+        drop(&out);
+        free_callback(spec.callback);
+    }
+}
+
 /* An engine like Wine's: nothing is asked about memory. */
 static void test_only_items(const child *it) {
     double_script s = plain_script();
@@ -442,6 +535,8 @@ int main(int count, char **arguments) {
     test_facts(&it);
     test_added_in_stack(&it);
     test_only_items(&it);
+    test_patterns_in_items(&it);
+    test_exception_left_out(&it);
     test_read_failures(&it);
     test_errors(&it);
     test_cut(&it);

@@ -19,7 +19,7 @@ enum {
     D_STACK = 2 * D_PAGE,
     D_RANGES = 64,
     D_DIRECTORY = 32, /* offset */
-    D_STREAMS = 8,
+    D_STREAMS = 12,
     D_BODY = D_DIRECTORY + 12 * D_STREAMS
 };
 #define D_E_FAIL ((int32_t)0x80004005)
@@ -102,6 +102,7 @@ typedef struct dump {
     uint32_t thread_flags[D_THREADS], module_flags[D_MODULES];
     range ranges[D_RANGES];
     uint32_t range_count;
+    MINIDUMP_EXCEPTION_INFORMATION exception; /* ThreadId 0: there was none */
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
     MINIDUMP_CALLBACK_OUTPUT output;
 } dump;
@@ -392,6 +393,7 @@ static BOOL write_threads(dump *d) {
         if ((d->thread_flags[i] & 1) == 0) continue;
         uint32_t numbers[12] = {thread_id(i)};
         memset(context, 0, sizeof context);
+        if (script.with_items) memcpy(context + 120, "item-in-register", 16);
         if (!append(d, context, sizeof context, &rva)) return FALSE;
         numbers[10] = sizeof context;
         numbers[11] = rva;
@@ -425,6 +427,14 @@ static BOOL write_modules(dump *d) {
         memcpy(entry, &base, sizeof base);
         memcpy(entry + 8, &size, sizeof size);
         memcpy(entry + 20, &rva, sizeof rva);
+        if (script.with_items) {
+            uint8_t record[24 + 32] = "RSDS";
+            uint32_t record_size = sizeof record;
+            memcpy(record + 24, "C:\\build\\item-in-pdb\\a.pdb", 27);
+            if (!append(d, record, sizeof record, &rva)) return FALSE;
+            memcpy(entry + 76, &record_size, sizeof record_size);
+            memcpy(entry + 80, &rva, sizeof rva);
+        }
     }
     memcpy(list, &count, sizeof count);
     return append(d, list, 4 + 108 * count, &rva) && enter_stream(d, 4, 4 + 108 * count, rva);
@@ -461,6 +471,47 @@ static BOOL write_full(dump *d, const range *kept) {
            enter_stream(d, 9, stored != 0 ? sizeof list : sizeof list / 2, list_rva);
 }
 
+static BOOL append_string(dump *d, const wchar_t *text, uint32_t *rva) {
+    uint8_t string[128];
+    uint32_t bytes = (uint32_t)(2 * wcslen(text));
+    memset(string, 0, sizeof string);
+    memcpy(string, &bytes, sizeof bytes);
+    memcpy(string + 4, text, bytes);
+    return append(d, string, 4 + bytes + 2, rva);
+}
+
+/* What is copied from memory that is never asked about, 32-bit fields at the offsets of Microsoft's headers. */
+static BOOL write_exception(dump *d) {
+    uint64_t pointers[2], at = (uint64_t)(uintptr_t)d->exception.ExceptionPointers;
+    uint8_t stream[168], context[MDC_CONTEXT_SIZE];
+    uint32_t location[2] = {sizeof context, 0}, rva;
+    SIZE_T done;
+    memset(stream, 0, sizeof stream);
+    memcpy(stream, &d->exception.ThreadId, 4);
+    if (!ReadProcessMemory(d->process, (void *)(uintptr_t)at, pointers, sizeof pointers, &done) ||
+        !ReadProcessMemory(d->process, (void *)(uintptr_t)pointers[0], stream + 8, 152, &done) ||
+        !ReadProcessMemory(d->process, (void *)(uintptr_t)pointers[1], context, sizeof context, &done))
+        return fail(d, 0x800703E6u);
+    if (!append(d, context, sizeof context, &location[1])) return FALSE;
+    memcpy(stream + 160, location, sizeof location);
+    return append(d, stream, sizeof stream, &rva) && enter_stream(d, 6, sizeof stream, rva);
+}
+
+static BOOL write_items(dump *d) {
+    uint32_t names[4] = {1, thread_id(0), 0, 0}, handles[4 + 8] = {16, 32, 1, 0}, rva;
+    uint32_t unloaded[3 + 6] = {12, 24, 1};
+    if (!append_string(d, L"item-in-thread", &names[2]) || !append(d, names, sizeof names, &rva) ||
+        !enter_stream(d, 24, sizeof names, rva))
+        return FALSE;
+    if (!append_string(d, L"File", &handles[4 + 2]) || !append_string(d, L"item-in-h\u00E4ndle", &handles[4 + 3]) ||
+        !append(d, handles, sizeof handles, &rva) || !enter_stream(d, 12, sizeof handles, rva))
+        return FALSE;
+    if (!append_string(d, L"item-in-unloaded", &unloaded[3 + 5]) || !append(d, unloaded, sizeof unloaded, &rva) ||
+        !enter_stream(d, 14, sizeof unloaded, rva))
+        return FALSE;
+    return d->exception.ThreadId == 0 || write_exception(d);
+}
+
 static BOOL finish(dump *d) {
     uint32_t header[8] = {0x504D444D, 0xA793, d->streams, D_DIRECTORY};
     if (script.spoil == 2) header[0] = 0;
@@ -489,7 +540,7 @@ static BOOL write_dump(dump *d) {
     if (full) (void)ask_region(d, &kept);
     if (!full && !gather_memory(d)) return FALSE;
     return passes(d, 10) && write_threads(d) && write_modules(d) && (full ? write_full(d, &kept) : write_memory(d)) &&
-           finish(d);
+           (!script.with_items || write_items(d)) && finish(d);
 }
 
 static int32_t MDC_CALL nobody(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
@@ -515,6 +566,7 @@ BOOL WINAPI MiniDumpWriteDump(HANDLE process, DWORD pid, HANDLE file, uint32_t t
         seen.user_stream_size = streams->UserStreamArray[0].BufferSize;
     }
     memset(&d, 0, sizeof d);
+    if (exception != NULL) d.exception = *exception;
     d.process = d.given = process;
     d.pid = pid;
     d.file = file;

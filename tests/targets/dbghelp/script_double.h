@@ -17,9 +17,11 @@ typedef struct double_script {
     uint32_t wait_for_cancel; /* milliseconds to go on asking about Cancel (6) before anything is gathered */
     uint32_t fail_after;      /* callback type behind which the dump fails with `hresult`, if that is not 0 */
     uint32_t hresult;
-    uint32_t spoil; /* 1: the directory of the dump points behind its end; 2: it has no signature */
-    uint32_t reserved;
-    void *clone; /* HANDLE of the process that is the clone of the snapshot */
+    uint32_t spoil;      /* 1: the directory of the dump points behind its end; 2: it has no signature */
+    uint32_t with_items; /* 1: writes names of threads, of a handle and of an unloaded module, CodeView records, and the
+                            exception, all of which have a text that tests look for; the exception as it is described in
+                            the target */
+    void *clone;         /* HANDLE of the process that is the clone of the snapshot */
 } double_script;
 
 typedef struct double_seen {

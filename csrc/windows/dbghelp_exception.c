@@ -1,0 +1,33 @@
+/* What an exception is described by (see dbghelp_exception.h). */
+#include "dbghelp_exception.h"
+
+#include <string.h>
+#include <windows.h>
+
+#include "../base/arith.h"
+#include "win_memory.h"
+
+enum { RECORD32_BYTES = 80, CONTEXT32_BYTES = 716 };
+
+static size_t add(mdc_span spans[3], size_t count, uint64_t address, uint64_t size) {
+    uint64_t end;
+    if (address == 0 || !mdc_add_u64(address, size, &end)) return count;
+    spans[count] = (mdc_span){address, size};
+    return count + 1;
+}
+
+size_t mdc_dbghelp_exception_find(const mdc_exception_info *info, void *process, mdc_span spans[3]) {
+    BOOL narrow = FALSE; /* a 32-bit program on 64-bit Windows: its structures have 32-bit pointers */
+    uint64_t pointers[2] = {0, 0};
+    uint8_t bytes[16];
+    uint32_t os_errno;
+    if (info->thread_id == 0 || info->client == 0 || process == NULL) return 0;
+    if (sizeof(void *) == 4 || !IsWow64Process(process, &narrow)) narrow = sizeof(void *) == 4;
+    size_t pointer = narrow ? 4 : 8, count = add(spans, 0, info->pointers, 2 * pointer);
+    if (count == 0 || mdc_win_memory_read(process, info->pointers, bytes, 2 * pointer, &os_errno) != 2 * pointer)
+        return count;
+    memcpy(&pointers[0], bytes, pointer);
+    memcpy(&pointers[1], bytes + pointer, pointer);
+    count = add(spans, count, pointers[0], narrow ? RECORD32_BYTES : sizeof(EXCEPTION_RECORD));
+    return add(spans, count, pointers[1], narrow ? CONTEXT32_BYTES : sizeof(CONTEXT));
+}
