@@ -10,11 +10,11 @@ from .report import DumpPlan, DumpReport, Redaction, RuleBytes
 
 if TYPE_CHECKING:
     from . import _bridge, _bridge_replay
-    from .dumping import _Request
+    from ._request import Request
 
 
 def report_of(
-    job: _bridge.Job, filter: Filter | None, request: _Request, recorder: _bridge_replay.NativeRecorder | None
+    job: _bridge.Job, filter: Filter | None, request: Request, recorder: _bridge_replay.NativeRecorder | None
 ) -> DumpReport:
     """What a job that succeeded wrote, or would have written."""
     raw = job.report()

@@ -31,7 +31,8 @@ else:
     from . import _pipes_posix as _pipes
 
 if TYPE_CHECKING:
-    from .dumping import Progress, _Request, _Timer
+    from ._request import Request
+    from .dumping import Progress, _Timer
     from .engines import ExceptionInfo
     from .filters import Filter
     from .report import DumpReport
@@ -51,9 +52,7 @@ _selfdump.main()
 """
 
 
-def run(
-    request: _Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None
-) -> DumpReport:
+def run(request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None) -> DumpReport:
     """Dump this process into the sink, by another one."""
     from .dumping import GRACE, SLICE
 
@@ -130,7 +129,7 @@ def run(
 
 
 def _question(
-    request: _Request,
+    request: Request,
     filter: Filter | None,
     exception: ExceptionInfo | None,
     timer: _Timer,
@@ -240,8 +239,9 @@ def main() -> None:
 
 def _dump(question: dict[str, Any]) -> DumpReport:
     from . import dumping
+    from ._request import Request
 
-    request = dumping._Request(
+    request = Request(
         question["type"],
         question["filter"],
         None,

@@ -12,73 +12,29 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
+from . import _bridge, _bridge_replay, sinks, targets
 from ._outcome import report_of
+from ._request import DontDump, EngineOptions, Request, Untouched
 from .callback import Callback, record_limit
-from .engines import Backend, Engine, ExceptionInfo, UserStream, check_streams, choose
-from .enums import CallbackType, DumpType, DumpWarning, Phase, Stream
+from .engines import Backend, Engine, ExceptionInfo, UserStream, choose
+from .enums import CallbackType, DumpType, DumpWarning, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
 from .filters import Filter
-from .foreign import AnyCallback, Callee, Watch, resolve
+from .foreign import AnyCallback, Callee, Watch
 from .report import DumpPlan, DumpReport
 
 __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
-
-Untouched: TypeAlias = Literal["auto", "hole", "omit"]
-DontDump: TypeAlias = Literal["honour", "ask", "ignore"]
 
 SLICE = 0.1
 """Seconds between two looks at a running dump."""
 GRACE = 5.0
 """Seconds a dump that has to end may take to do so before it is left behind."""
 
-_UNTOUCHED = {"auto": 0, "hole": 1, "omit": 2}
-_DONTDUMP = {"honour": 0, "ask": 1, "ignore": 2}
-_NATIVE = Backend()
 # What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
 _UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
 _UNASKED = _UNASKED_MEMORY | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM_CALLBACKS
-_ALL_TYPES = 0x07FFFFFF
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class EngineOptions:
-    """Limits of the engine that hardly anybody changes. 0 stands for the default given in brackets.
-
-    Attributes
-    ----------
-    spare_slots : int
-        Spare descriptors per list for ranges that unreadable pages split [64].
-    limit32 : int
-        What 32-bit offsets and sizes reach, bytes [2**32]; tests set it low.
-    stack_limit : int
-        Bytes of a stack the thread descriptor covers at most [8 MiB].
-    buffer_bytes : int
-        The one copy buffer, bytes, a multiple of 4096 [1 MiB].
-    hole_min : int
-        Untouched runs of at least this many bytes become holes or are left out [64 KiB].
-    sparse_max : int
-        Files with holes stay below this many bytes [64 GiB].
-    answers_max : int
-        Ranges accepted from Memory and from RemoveMemory each [1,048,576].
-    gaps_max : int
-        Gaps remembered [65,536].
-    hold : int
-        Bytes of a contiguous read that VmPostRead sees again as the head of the next one [0]; for callbacks that know
-        `Extensions.HOLD_BACK`.
-    """
-
-    spare_slots: int = 0
-    limit32: int = 0
-    stack_limit: int = 0
-    buffer_bytes: int = 0
-    hole_min: int = 0
-    sparse_max: int = 0
-    answers_max: int = 0
-    gaps_max: int = 0
-    hold: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,7 +197,7 @@ def write_dump(
     >>> report.complete
     True
     """
-    request = _Request(
+    request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
         record=record, backend=choose(engine, snapshot=snapshot, dbghelp=dbghelp), exception=exception,
         user_streams=tuple(user_streams),
@@ -277,7 +233,7 @@ def plan_dump(
     DumpPlan
         Like a `DumpReport`, of a dump to a regular file.
     """
-    request = _Request(
+    request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
         record=record, backend=choose(engine, plan_only=True),
     )  # fmt: skip
@@ -288,7 +244,7 @@ def plan_dump(
 
 
 def _write(
-    request: _Request,
+    request: Request,
     target: targets.Target | None,
     file: sinks.File | None,
     spool: bool | str | os.PathLike[str],
@@ -351,118 +307,8 @@ class _Timer:
         return self.cancelled
 
 
-@dataclasses.dataclass(slots=True)
-class _Request:
-    """What a caller asked for, checked."""
-
-    type: DumpType
-    filter: Filter | None
-    callback: AnyCallback | None
-    deadline: float | None
-    max_stop: float | None
-    stop_timeout: float | None
-    untouched: str
-    dontdump: str
-    fsync: bool
-    strict: bool
-    options: EngineOptions | None
-    plan_only: bool
-    notes: tuple[str, ...] = ()
-    io: Any = None
-    record: bool | int = False
-    backend: Backend = _NATIVE
-    exception: ExceptionInfo | None = None
-    user_streams: tuple[UserStream, ...] = ()
-
-    def __post_init__(self) -> None:
-        record_limit(self.record)
-        max_stop = self.max_stop  # as the caller gave it
-        if self.filter is not None and not isinstance(self.filter, Filter):
-            raise TypeError(f"filter must be a Filter, not {self.filter!r}")
-        if self.callback is not None:
-            self.callback = resolve(self.callback)
-        if self.filter is not None and isinstance(self.callback, Callee):
-            name = self.callback.name
-            raise ValueError(f"give filter or callback: the engine knows no filter, so {name} would decide alone")
-        if self.filter is not None and self.callback is not None:
-            raise ValueError("give filter or callback: a Callback has a filter of its own")
-        if isinstance(self.callback, Callee) and self.max_stop is None:
-            self.max_stop = self.callback.max_stop
-        if isinstance(self.type, bool) or not isinstance(self.type, int):
-            raise TypeError(f"type must be a DumpType, not {self.type!r}")
-        if not 0 <= self.type <= _ALL_TYPES:
-            raise ValueError(f"type {int(self.type):#x} has bits that MINIDUMP_TYPE does not have")
-        self.type = DumpType(self.type)
-        for name in ("deadline", "max_stop", "stop_timeout"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} must be seconds, not {value!r}")
-            if not 0 < value < 1e9:
-                raise ValueError(f"{name} must be seconds above 0, not {value!r}")
-        for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        if self.exception is not None and not isinstance(self.exception, ExceptionInfo):
-            raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
-        self.user_streams = check_streams(self.user_streams)
-        filter = self.rules()
-        self.notes = self.backend.limits(
-            type=self.type,
-            untouched=self.untouched != "auto",
-            dontdump=self.dontdump != "honour",
-            max_stop=max_stop is not None,
-            stop_timeout=self.stop_timeout is not None,
-            options=dataclasses.replace(self.options or EngineOptions(), answers_max=0, gaps_max=0) != EngineOptions(),
-            streams=Stream(0) if filter is None else filter.streams_exclude,
-        )
-        self.check_strict(self.notes)
-
-    def rules(self) -> Filter | None:
-        """The filter that decides; None if there is none, or a callback that is not ours decides."""
-        return self.callback.filter if isinstance(self.callback, Callback) else self.filter
-
-    def check_strict(self, notes: tuple[str, ...]) -> None:
-        """Raise what cannot be honoured, if that is to be an error."""
-        if self.strict and notes:
-            raise DumpError(f"strict: {'; '.join(notes)}")
-
-    def take_io(self, sink: sinks.Sink, file: object) -> None:
-        """Pair an output that is written by callbacks with the callback."""
-        self.io = sink.io
-        if self.io is not None and self.callback is not None:
-            raise ValueError("spool=False needs the Io callbacks of its own: give filter instead of callback")
-        takes = isinstance(self.callback, Callee) or (
-            self.callback is not None and CallbackType.IO_START in self.callback.hook_types
-        )
-        if file is None and not takes:
-            raise ValueError("file is None, and no callback takes the bytes")
-
-    def engine_options(self, filter: Filter | None) -> dict[str, Any]:
-        """Members of mdc_engine_options."""
-        values = dataclasses.asdict(self.options or EngineOptions())
-        values.update(
-            dump_type=int(self.type),
-            untouched=_UNTOUCHED[self.untouched],
-            dontdump=_DONTDUMP[self.dontdump],
-            plan_only=int(self.plan_only),
-            fsync=int(self.fsync),
-            omit_streams=0 if filter is None else int(filter.streams_exclude),
-        )
-        return values
-
-    def parts(self) -> tuple[_bridge_options.Fill, ...]:
-        """What of a job's specification points at memory."""
-        return (
-            _bridge_options.user_streams(self.user_streams),
-            _bridge_options.exception(self.exception),
-            _bridge_options.dbghelp(self.backend),
-        )
-
-
 def _run(
-    request: _Request,
+    request: Request,
     target: targets.Target | None,
     sink: sinks.Sink,
     timer: _Timer,
@@ -553,7 +399,7 @@ def _run(
 _EVERYTHING = Filter()
 
 
-def _recorder(request: _Request, callback: Callback | Callee | None) -> _bridge_replay.NativeRecorder | None:
+def _recorder(request: Request, callback: Callback | Callee | None) -> _bridge_replay.NativeRecorder | None:
     """What records this dump: the recorder of the callback, or one of its own."""
     if isinstance(callback, Callback) and callback._recorder is not None:
         callback._recorder.clear()
@@ -562,7 +408,7 @@ def _recorder(request: _Request, callback: Callback | Callee | None) -> _bridge_
     return None if limit is None else _bridge_replay.NativeRecorder(limit)
 
 
-def _job_options(request: _Request, target: targets.Target | None, sink: sinks.Sink, timer: _Timer) -> dict[str, Any]:
+def _job_options(request: Request, target: targets.Target | None, sink: sinks.Sink, timer: _Timer) -> dict[str, Any]:
     """Members of mdc_job_spec."""
     left = timer.left()
     values: dict[str, Any] = {

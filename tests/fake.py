@@ -9,6 +9,7 @@ from typing import Any
 import minidump_cffi as md
 from minidump_cffi import dumping
 from minidump_cffi._native import ffi, lib
+from minidump_cffi._request import Request
 
 PAGE = 4096
 
@@ -127,12 +128,12 @@ def names(folder: str | Path) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-def _request(type: int, options: dict[str, Any], plan_only: bool) -> dumping._Request:
+def _request(type: int, options: dict[str, Any], plan_only: bool) -> Request:
     names = ("filter", "callback", "deadline", "max_stop", "stop_timeout", "untouched", "dontdump", "fsync", "strict")
     defaults = {"untouched": "auto", "dontdump": "honour", "fsync": False, "strict": False}
     values = [options.pop(name, defaults.get(name)) for name in names]
     record = options.pop("record", False)
-    return dumping._Request(type, *values, options.pop("options", None), plan_only, record=record)
+    return Request(type, *values, options.pop("options", None), plan_only, record=record)
 
 
 def write(target: Target, file: Any, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:

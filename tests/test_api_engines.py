@@ -18,7 +18,7 @@ import fake
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, dumping, engines
+from minidump_cffi import _bridge, _request, engines
 from minidump_cffi.cli import main
 from minidump_cffi.report import _GAP
 
@@ -138,9 +138,9 @@ def test_parameters_dbghelp_does_not_have(name: str) -> None:
 
 
 def test_options_that_dbghelp_gets() -> None:
-    def request(**values: int) -> dumping._Request:
+    def request(**values: int) -> _request.Request:
         options = md.EngineOptions(**values)
-        return dumping._Request(
+        return _request.Request(
             FULL, None, None, None, None, None, "auto", "honour", False, False, options, False,
             backend=engines.Backend(name="dbghelp"),
         )  # fmt: skip

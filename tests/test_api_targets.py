@@ -127,9 +127,9 @@ def test_the_wrong_start_time(running: subprocess.Popen[str]) -> None:
 
     target = targets.resolve(Stale())
     assert target.start_time == targets.start_time(running.pid)
-    from minidump_cffi import dumping, sinks
+    from minidump_cffi import _request, dumping, sinks
 
-    request = dumping._Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, True)
+    request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, True)
     wrong = targets.Target(pid=running.pid, start_time=target.start_time + 1)
     with pytest.raises(md.TargetGone) as caught:
         dumping._run(request, wrong, sinks.Sink(), dumping._Timer(None, None), None)
@@ -333,9 +333,9 @@ def test_cancel_and_deadline_of_our_own_dump(tmp_path: Path) -> None:
 
 def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
     """The other side takes seconds above 0, and would blame whoever asked for anything else."""
-    from minidump_cffi import _selfdump, dumping
+    from minidump_cffi import _request, _selfdump, dumping
 
-    request = dumping._Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
+    request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
     timer = dumping._Timer(1e-9, None)
     assert timer.left() < 0
     assert 0 < pickle.loads(_selfdump._question(request, None, None, timer, None, False))["deadline"] < 0.1
@@ -343,11 +343,11 @@ def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
 
 def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The output is a pipe nobody empties, so the dump stands until it is cancelled. Somebody else plays our part."""
-    from minidump_cffi import _selfdump, dumping, sinks
+    from minidump_cffi import _request, _selfdump, dumping, sinks
 
     read, write = os.pipe()
     sink = sinks.DescriptorSink(write)
-    request = dumping._Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
+    request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
     try:
         with child() as process, monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: process.pid)

@@ -279,12 +279,12 @@ def test_processes_by_start_time(child: tuple[subprocess.Popen[bytes], int]) -> 
     assert start is not None and start > 0
     assert targets.resolve(Known(process.pid)) == targets.Target(pid=process.pid, start_time=start)
     assert targets.start_time(0x7FFF_FFF0) is None
-    from minidump_cffi import dumping
+    from minidump_cffi import _request, dumping
 
     for engine in ENGINES:
         from minidump_cffi.engines import choose
 
-        request = dumping._Request(
+        request = _request.Request(
             FULL, None, None, None, None, None, "auto", "honour", False, False, None, False, backend=choose(engine)
         )
         wrong = targets.Target(pid=process.pid, start_time=start + 1)
