@@ -94,6 +94,8 @@ def _system_error(
     cls: type[errors.DumpError], number: int, system: str = sys.platform
 ) -> tuple[int | None, int | None]:
     """C's number of the system's error as errno and, on Windows, as Windows error."""
+    if not number and cls is errors.TargetGone:  # seen without a call that failed; a ProcessLookupError all the same
+        return errno.ESRCH, None
     if system != "win32" or not number:
         return number or None, None
     # A pid that is gone is ERROR_INVALID_PARAMETER there, and a missing privilege has no errno that fits the class.

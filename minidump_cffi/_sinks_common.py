@@ -33,8 +33,9 @@ def sink_error(error: OSError, action: str, name: object, phase: Phase = Phase.O
     text = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
     winerror: int | None = getattr(error, "winerror", None)
     number = f"errno {error.errno}" if winerror is None else f"error {winerror}"
+    said = (error.strerror or str(error)).rstrip(".")  # Windows ends its sentences, and the number follows
     return SinkError(
-        f"cannot {action} {text}: {error.strerror or error} ({number})",
+        f"cannot {action} {text}: {said} ({number})",
         phase=phase,
         errno=error.errno,
         winerror=winerror,

@@ -87,8 +87,9 @@ def open_handle(handle: int) -> tuple[int, int]:
     if not pid:
         error = last_error()
         if error.winerror != _ACCESS_DENIED:
+            text = str(error.strerror).rstrip(".")  # the number follows
             raise TargetError(
-                f"Handle({handle}) is no handle of a process: {error.strerror} (error {error.winerror})",
+                f"Handle({handle}) is no handle of a process: {text} (error {error.winerror})",
                 winerror=error.winerror,
             )
     if _wait(handle, 0) == _WAIT_OBJECT_0:

@@ -314,6 +314,7 @@ def test_windows_errors_get_the_errno_of_their_class(cls: type[md.DumpError], nu
 def test_no_error_of_the_system() -> None:
     for system in ("win32", "linux"):
         assert _bridge._system_error(md.SinkError, 0, system) == (None, None)
+        assert _bridge._system_error(md.TargetGone, 0, system) == (errno.ESRCH, None)
 
 
 @pytest.mark.parametrize("cls", [md.DumpError, md.SinkError, md.TargetGone, md.Cancelled])
