@@ -36,12 +36,13 @@ class Engine:
         ffi.memmove(self.input, bytes(ffi.sizeof("MINIDUMP_CALLBACK_INPUT")), ffi.sizeof("MINIDUMP_CALLBACK_INPUT"))
         ffi.memmove(self.output, bytes(ffi.sizeof("MINIDUMP_CALLBACK_OUTPUT")), ffi.sizeof("MINIDUMP_CALLBACK_OUTPUT"))
 
-    def begin(self, modules: Iterable[Module] = ()) -> None:
-        """The callbacks before the first region."""
+    def begin(self, modules: Iterable[Module] = (), *, vm: bool = True) -> None:
+        """The callbacks before the first region; without `vm` as an old engine sends them, which shows no reads."""
         self.clear()
         self.send(lib.MDC_CB_IS_PROCESS_SNAPSHOT)
-        self.clear()
-        self.send(lib.MDC_CB_VM_START)
+        if vm:
+            self.clear()
+            self.send(lib.MDC_CB_VM_START)
         for module in modules:
             self.module(module)
 
