@@ -190,13 +190,15 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
     return MDC_OK;
 }
 
-/* What went wrong in the callee is why dbghelp failed, unless it was told to end. */
+/* What went wrong in the callee is why dbghelp failed, unless it was told to end. Holes that it had not come to are no
+ * reason: of this dump nothing is handed out. A dump that is finished is looked through first. */
 static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *err) {
     mdc_error fault;
     mdc_error_clear(&fault);
-    if (status == MDC_ERR_CANCELLED || status == MDC_ERR_DEADLINE) return status;
+    if (status == MDC_OK || status == MDC_ERR_CANCELLED || status == MDC_ERR_DEADLINE) return status;
+    mdc_callback_settle(callback);
     if (mdc_callback_check(callback, &fault) == MDC_OK) return status;
-    if (err->code != MDC_OK) fault.hresult = err->hresult;
+    fault.hresult = err->hresult;
     *err = fault;
     return err->code;
 }

@@ -134,6 +134,34 @@ static void test_full(const child *it) {
     free_callback(spec.callback);
 }
 
+/* Whether or not reads are shown, a hole is not in the finished file; what made dbghelp fail is the error, even if a
+ * hole was still to come. */
+static void test_holes_to_come(const child *it) {
+    for (unsigned failing = 0; failing < 2; failing++) {
+        double_script s = plain_script();
+        s.unshown = !failing;
+        s.hresult = failing ? 0x80070070u : 0;
+        s.fail_after = MDC_CB_INCLUDE_VM_REGION;
+        double_set(&s);
+        mdc_filter_spec filter = open_filter();
+        const mdc_rule rule = {
+            .action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {AREA + 4 * PAGE, AREA + 6 * PAGE}};
+        filter.rules = &rule;
+        filter.rule_count = 1;
+        mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+        spec.callback = callback_of(&filter);
+        outcome out = run_job(&spec);
+        if (failing) {
+            CHECK(out.err.code == MDC_ERR_SINK && out.err.os_errno == ERROR_DISK_FULL && out.size == 0);
+        } else {
+            CHECK(out.err.code == MDC_OK && out.report != NULL && (out.report->warnings & MDC_WARN_FILLED) != 0);
+            for (unsigned page = 0; page < AREA_PAGES; page++) CHECK(holds_page(&out, page) == (page / 2 != 2));
+        }
+        drop(&out);
+        free_callback(spec.callback);
+    }
+}
+
 /* A rule by the file that is mapped needs facts that dbghelp does not send: the adapter finds them. Here the area is
  * no file, so a rule about files must leave it alone, and one about memory without a file must not. */
 static void test_facts(const child *it) {
@@ -532,6 +560,7 @@ int main(int count, char **arguments) {
     test_sequence(&it);
     test_items(&it);
     test_full(&it);
+    test_holes_to_come(&it);
     test_facts(&it);
     test_added_in_stack(&it);
     test_only_items(&it);

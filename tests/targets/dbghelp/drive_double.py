@@ -47,6 +47,8 @@ class Script(ctypes.Structure):
                 "fail_after",
                 "hresult",
                 "spoil",
+                "with_items",
+                "unshown",
                 "reserved",
             )
         ),

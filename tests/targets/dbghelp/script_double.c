@@ -261,7 +261,7 @@ static BOOL begin(dump *d) {
     if (!passes(d, 16)) return FALSE;
     fresh(d);
     d->output.Status = D_E_NOTIMPL;
-    d->vm = ask(d, 17) && d->output.Status == 1;
+    d->vm = ask(d, 17) && d->output.Status == 1 && !script.unshown;
     fresh(d);
     d->input.u.Io.Handle = d->file;
     d->output.Status = D_E_NOTIMPL;

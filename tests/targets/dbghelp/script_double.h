@@ -21,7 +21,9 @@ typedef struct double_script {
     uint32_t with_items; /* 1: writes names of threads, of a handle and of an unloaded module, CodeView records, and the
                             exception, all of which have a text that tests look for; the exception as it is described in
                             the target */
-    void *clone;         /* HANDLE of the process that is the clone of the snapshot */
+    uint32_t unshown;    /* 1: takes S_FALSE of VmStart (17), and shows no reads all the same */
+    uint32_t reserved;
+    void *clone; /* HANDLE of the process that is the clone of the snapshot */
 } double_script;
 
 typedef struct double_seen {
