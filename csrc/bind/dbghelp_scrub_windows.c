@@ -22,6 +22,7 @@ typedef struct scrubber {
     mdc_adapter *adapter;
     mdc_dump_store *store;
     mdc_monitor *monitor;
+    const mdc_dump_file *file;
     bool full;
     size_t hold;     /* bytes of a read that are shown again with the next */
     uint8_t *buffer; /* CHUNK bytes behind `hold` ones */
@@ -96,6 +97,20 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
     }
 }
 
+/* Whether a stack stands at the address of which no part was to be written; *last is moved down to where the same is
+ * true of all from there on. There are engines that store stacks whatever the flags of their threads say. */
+static bool stack_left_out(const scrubber *s, uint64_t first, uint64_t *last) {
+    const mdc_vec *threads = &s->adapter->threads;
+    bool found = false;
+    for (size_t i = 0; i < threads->count; i++) {
+        const mdc_adapter_thread *thread = &mdc_vec_at(threads, const mdc_adapter_thread, i);
+        if ((thread->flags & MDC_THREAD_WRITE_STACK) != 0 || thread->stack_high <= first) continue;
+        found = found || thread->stack_low <= first;
+        *last = mdc_min_u64(*last, (thread->stack_low <= first ? thread->stack_high : thread->stack_low) - 1);
+    }
+    return found;
+}
+
 /* [first, end_last] region by region. Blocks that Memory (5) added may lie in larger pieces, above all in stacks. */
 static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t first, uint64_t end_last,
                             mdc_error *err) {
@@ -110,8 +125,10 @@ static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t f
             last = mdc_min_u64(last, first | (MDC_PAGE_SIZE - 1));
         }
         bool added = !s->full && mdc_adapter_added_run(s->adapter, first, &last);
-        if (judge(s, piece, region, found >= 0 ? (size_t)found : 0, added, first, last, err) != MDC_OK)
-            return err->code;
+        bool unwanted = !s->full && !added && stack_left_out(s, first, &last);
+        mdc_status status = unwanted ? fill(s, piece, first, last, err)
+                                     : judge(s, piece, region, found >= 0 ? (size_t)found : 0, added, first, last, err);
+        if (status != MDC_OK) return status;
         if (last == end_last) return MDC_OK;
         first = last + 1;
     }
@@ -165,6 +182,27 @@ static mdc_status write_back(scrubber *s, uint64_t offset, size_t at, size_t siz
     return changed == 0 ? MDC_OK : mdc_dump_store_overwrite(s->store, offset, s->buffer + at, size, err);
 }
 
+/* What was found across the border of two pieces goes from all other copies of these bytes too: beside a part that is
+ * overwritten, the other part would not be known again. */
+static mdc_status spread(scrubber *s, uint64_t address, size_t size, mdc_error *err) {
+    const mdc_vec *pieces = &s->file->pieces;
+    uint64_t last = address + (size - 1);
+    for (size_t i = 0; i < pieces->count; i++) {
+        const mdc_file_piece *piece = &mdc_vec_at(pieces, const mdc_file_piece, i);
+        uint64_t piece_last = piece->address + (piece->size - 1);
+        if (piece->address > last || piece_last < address) continue;
+        uint64_t from = mdc_max_u64(piece->address, address), to = mdc_min_u64(piece_last, last);
+        for (uint64_t n = 0; n <= to - from; n++) {
+            size_t in = (size_t)(from - address + n);
+            uint64_t offset = piece->offset + (from - piece->address) + n;
+            if (s->buffer[in] != s->before[in] &&
+                mdc_dump_store_overwrite(s->store, offset, &s->buffer[in], 1, err) != MDC_OK)
+                return err->code;
+        }
+    }
+    return MDC_OK;
+}
+
 /* One piece, the end of each read shown again as the head of the next. `tail`: bytes at the end of the piece before,
  * which this one continues in the target and whose data ends at tail_offset. */
 static mdc_status edit_piece(scrubber *s, const mdc_file_piece *piece, size_t tail, uint64_t tail_offset,
@@ -180,6 +218,9 @@ static mdc_status edit_piece(scrubber *s, const mdc_file_piece *piece, size_t ta
             return err->code;
         memcpy(s->before, s->buffer, head + part);
         show(s, piece->address + done - head, head + part);
+        if (done == 0 && count_differences(s->buffer, s->before, head) != 0 &&
+            spread(s, piece->address - head, (size_t)mdc_min_u64(head + part, 2 * s->hold), err) != MDC_OK)
+            return err->code;
         if ((head > 0 && write_back(s, head_offset, 0, head, err) != MDC_OK) ||
             write_back(s, piece->offset + done, head, part, err) != MDC_OK)
             return err->code;
@@ -188,27 +229,46 @@ static mdc_status edit_piece(scrubber *s, const mdc_file_piece *piece, size_t ta
     return MDC_OK;
 }
 
-static mdc_status edit_pieces(scrubber *s, const mdc_dump_file *file, mdc_error *err) {
-    for (size_t i = 0; i < file->pieces.count; i++) {
-        const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
-        size_t tail = 0;
-        uint64_t tail_offset = 0;
-        if (i > 0) { /* lists go up; where one does not, a pattern across the border is the price */
-            const mdc_file_piece *before = &mdc_vec_at(&file->pieces, const mdc_file_piece, i - 1);
-            if (before->from == piece->from && before->address + before->size == piece->address) {
-                tail = (size_t)mdc_min_u64(before->size, s->hold);
-                tail_offset = before->offset + before->size;
-            }
+static int by_place(const void *a, const void *b) {
+    const mdc_file_piece *one = a, *other = b;
+    if (one->address != other->address) return one->address < other->address ? -1 : 1;
+    return one->offset < other->offset ? -1 : one->offset > other->offset;
+}
+
+/* In the order of their addresses, whatever that of the lists is: what a pattern begins in may stand anywhere. */
+static mdc_status edit_sorted(scrubber *s, const mdc_file_piece *pieces, size_t count, mdc_error *err) {
+    const mdc_file_piece *before = NULL; /* of those that came, the one that goes furthest */
+    for (size_t i = 0; i < count; i++) {
+        const mdc_file_piece *piece = &pieces[i];
+        uint64_t tail = 0, tail_offset = 0;
+        if (i > 0 && by_place(piece, piece - 1) == 0 && piece->size == piece[-1].size) continue; /* in two lists */
+        if (before != NULL && piece->address > before->address && piece->address - before->address <= before->size) {
+            uint64_t into = piece->address - before->address;
+            tail = mdc_min_u64(into, s->hold);
+            tail_offset = before->offset + into;
         }
-        if (edit_piece(s, piece, tail, tail_offset, err) != MDC_OK) return err->code;
+        if (edit_piece(s, piece, (size_t)tail, tail_offset, err) != MDC_OK) return err->code;
+        if (before == NULL || piece->address + (piece->size - 1) > before->address + (before->size - 1)) before = piece;
     }
     return MDC_OK;
+}
+
+static mdc_status edit_pieces(scrubber *s, mdc_error *err) {
+    size_t count = s->file->pieces.count;
+    if (count == 0) return MDC_OK;
+    mdc_file_piece *pieces = mdc_alloc(count, sizeof *pieces, err);
+    if (pieces == NULL) return err->code;
+    memcpy(pieces, s->file->pieces.data, count * sizeof *pieces);
+    qsort(pieces, count, sizeof *pieces, by_place);
+    mdc_status status = edit_sorted(s, pieces, count, err);
+    mdc_dealloc(pieces);
+    return status;
 }
 
 /* -- all of it ----------------------------------------------------------------------------------------------------- */
 
 /* Registers, names, and the exception, which is copied from memory that nobody was asked about. */
-static mdc_status hide_items(scrubber *s, const mdc_dump_file *file, bool redacts, mdc_error *err) {
+static mdc_status hide_items(scrubber *s, bool redacts, mdc_error *err) {
     s->left_out = false;
     for (size_t i = 0; i < s->adapter->exception_spans; i++) {
         const mdc_span *span = &s->adapter->exception_memory[i];
@@ -221,7 +281,7 @@ static mdc_status hide_items(scrubber *s, const mdc_dump_file *file, bool redact
     }
     mdc_dbghelp_items items = {.callback = s->callback,
                                .adapter = s->adapter,
-                               .file = file,
+                               .file = s->file,
                                .store = s->store,
                                .redacts = redacts,
                                .exception_hidden = s->left_out};
@@ -231,16 +291,16 @@ static mdc_status hide_items(scrubber *s, const mdc_dump_file *file, bool redact
     return status;
 }
 
-static mdc_status run(scrubber *s, const mdc_dump_file *file, bool redacts, mdc_error *err) {
-    for (size_t i = 0; i < file->pieces.count; i++) {
-        const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
+static mdc_status run(scrubber *s, bool redacts, mdc_error *err) {
+    for (size_t i = 0; i < s->file->pieces.count; i++) {
+        const mdc_file_piece *piece = &mdc_vec_at(&s->file->pieces, const mdc_file_piece, i);
         if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
             judge_all(s, piece, piece->address, piece->address + (piece->size - 1), err) != MDC_OK)
             return err->code;
     }
     merge_hidden(s->scrub);
-    if (redacts && edit_pieces(s, file, err) != MDC_OK) return err->code;
-    return hide_items(s, file, redacts, err);
+    if (redacts && edit_pieces(s, err) != MDC_OK) return err->code;
+    return hide_items(s, redacts, err);
 }
 
 mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,
@@ -252,6 +312,10 @@ mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callbac
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
                         "dbghelp compressed the target's memory, so that nobody can look whether it holds what the "
                         "filter excludes: leave out MiniDumpWithMemoryCompressed");
+    if (adapter->map.regions.count == 0 && mdc_filter_rule_count(filter) != 0)
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_FINISH, 0,
+                        "Windows does not tell what memory the target has, so that nobody can look whether the dump "
+                        "holds what the filter excludes");
     if (mdc_callback_set_host(callback, redacts ? EVERYTHING | REDACTING : EVERYTHING, err) != MDC_OK) return err->code;
     scrubber *s = mdc_alloc(1, sizeof *s, err);
     if (s == NULL) return err->code;
@@ -260,6 +324,7 @@ mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callbac
     s->adapter = adapter;
     s->store = store;
     s->monitor = monitor;
+    s->file = file;
     s->full = full;
     s->fill = mdc_filter_fill(filter);
     mdc_status status = MDC_OK;
@@ -267,7 +332,7 @@ mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callbac
         status = mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_FINISH, 0, "the filter's patterns are too long");
     if (status == MDC_OK) s->buffer = mdc_alloc(s->hold + CHUNK, 1, err);
     if (s->buffer != NULL) s->before = mdc_alloc(s->hold + CHUNK, 1, err);
-    status = s->before != NULL ? run(s, file, redacts, err) : err->code;
+    status = s->before != NULL ? run(s, redacts, err) : err->code;
     if (status == MDC_OK) mdc_callback_settle(callback);
     mdc_dealloc(s->buffer);
     mdc_dealloc(s->before);

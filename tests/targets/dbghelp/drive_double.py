@@ -49,7 +49,7 @@ class Script(ctypes.Structure):
                 "spoil",
                 "with_items",
                 "unshown",
-                "reserved",
+                "no_clone",
             )
         ),
         ("clone", ctypes.c_void_p),

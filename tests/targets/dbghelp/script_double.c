@@ -68,6 +68,7 @@ DWORD WINAPI PssCaptureSnapshot(HANDLE process, DWORD flags, DWORD context, void
 
 DWORD WINAPI PssQuerySnapshot(void *snapshot, int what, void *buffer, DWORD size) {
     seen.queries++;
+    if (script.no_clone) return ERROR_NOT_FOUND;
     if (snapshot != &pss || what != 1 || size != sizeof(HANDLE)) return ERROR_INVALID_PARAMETER;
     memcpy(buffer, &script.clone, sizeof script.clone);
     return ERROR_SUCCESS;
@@ -256,7 +257,7 @@ static BOOL begin(dump *d) {
     BOOL snapshot = ask(d, 16) && d->output.Status == 1;
     seen.was_snapshot = (uint32_t)snapshot;
     seen.handle_fits = snapshot == (d->given == (HANDLE)&pss);
-    if (snapshot) d->process = pss.process;
+    if (snapshot) d->process = script.no_clone ? (HANDLE)script.clone : pss.process;
     if (!seen.handle_fits) return fail(d, 0x80070006u);
     if (!passes(d, 16)) return FALSE;
     fresh(d);
@@ -397,7 +398,8 @@ static BOOL write_threads(dump *d) {
         if (!append(d, context, sizeof context, &rva)) return FALSE;
         numbers[10] = sizeof context;
         numbers[11] = rva;
-        if ((d->thread_flags[i] & 2) != 0) { /* the stack is never asked about: an unreadable one ends the dump */
+        if ((d->thread_flags[i] & 2) != 0 ||
+            script.with_items) { /* the stack is never asked about: an unreadable one ends the dump */
             uint64_t base = script.area + i * (uint64_t)D_STACK, stored;
             memcpy(&numbers[6], &base, sizeof base);
             if (!append_memory(d, base, D_STACK, &rva, &stored)) return FALSE;

@@ -20,10 +20,10 @@ typedef struct double_script {
     uint32_t spoil;      /* 1: the directory of the dump points behind its end; 2: it has no signature */
     uint32_t with_items; /* 1: writes names of threads, of a handle and of an unloaded module, CodeView records, and the
                             exception, all of which have a text that tests look for; the exception as it is described in
-                            the target */
+                            the target; and stacks whatever the flags of their threads say */
     uint32_t unshown;    /* 1: takes S_FALSE of VmStart (17), and shows no reads all the same */
-    uint32_t reserved;
-    void *clone; /* HANDLE of the process that is the clone of the snapshot */
+    uint32_t no_clone;   /* 1: the snapshot does not tell which process its clone is */
+    void *clone;         /* HANDLE of the process that is the clone of the snapshot */
 } double_script;
 
 typedef struct double_seen {
