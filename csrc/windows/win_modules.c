@@ -30,13 +30,15 @@ static bool read_image(void *context, uint64_t offset, void *out, size_t size) {
            mdc_win_memory_read(reader->process, address, out, size, &os_errno) == size;
 }
 
-/* Bytes from `base` to the end of the last region of its allocation that follows without a hole. */
+/* Bytes from `base` to the end of the last region of its allocation that follows without a hole. Where no allocation
+ * begins is no image, whatever the target's list says: of that, one region, as thousands of them would be walked. */
 static uint64_t mapped_size(const mdc_vec *regions, uint64_t base) {
     int64_t found = mdc_win_regions_find(regions, base);
     if (found < 0) return 0;
     const mdc_region *all = regions->data;
     size_t at = (size_t)found;
     uint64_t end = all[at].base + all[at].size;
+    if (all[at].alloc_base != base) return end - base;
     for (at++; at < regions->count && all[at].base == end && all[at].alloc_base == all[found].alloc_base; at++)
         end += all[at].size;
     return end - base;

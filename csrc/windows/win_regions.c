@@ -97,6 +97,7 @@ void mdc_win_regions_mark(mdc_vec *regions, uint64_t address, uint32_t kind) {
     if (found < 0) return;
     mdc_region *all = regions->data;
     uint64_t base = all[found].alloc_base;
+    if ((all[found].kinds & kind) == kind) return; /* all of it then: a target may tell one heap thousands of times */
     size_t at = (size_t)found;
     while (at > 0 && all[at - 1].alloc_base == base) at--;
     for (; at < regions->count && all[at].alloc_base == base; at++) all[at].kinds |= kind;
