@@ -8,6 +8,7 @@
 #include "win_peb.h"
 #include "win_regions.h"
 #include "win_threads.h"
+#include "win_wow64.h"
 
 mdc_status mdc_vm_map_init(mdc_vm_map *map, mdc_error *err) {
     memset(map, 0, sizeof *map);
@@ -24,14 +25,18 @@ void mdc_vm_map_fini(mdc_vm_map *map) {
 static mdc_status mark_heaps(mdc_vm_map *map, const mdc_win_nt *nt, void *process, mdc_error *err) {
     mdc_vec heaps;
     mdc_vec_init(&heaps, sizeof(uint64_t));
+    uint64_t narrow = mdc_win_wow64_peb(nt, process);
     mdc_status status = mdc_win_peb_heaps(&heaps, process, mdc_win_peb_address(nt, process), err);
+    if (status == MDC_OK && narrow != 0) status = mdc_win_wow64_heaps(&heaps, process, narrow, err);
     for (size_t i = 0; status == MDC_OK && i < heaps.count; i++)
         mdc_win_regions_mark(&map->regions, mdc_vec_at(&heaps, const uint64_t, i), MDC_KIND_HEAP);
     mdc_vec_fini(&heaps);
     return status;
 }
 
-static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, int32_t pid, uint32_t tid) {
+/* narrow: of a 32-bit program on 64-bit Windows, whose threads have two stacks. */
+static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, bool narrow, int32_t pid,
+                          uint32_t tid) {
     bool limited;
     uint32_t os_errno;
     mdc_win_thread_basics basics;
@@ -40,16 +45,19 @@ static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, 
     if (mdc_win_thread_basics_of(nt, thread, &basics)) {
         uint64_t base = mdc_win_thread_stack_base(process, basics.teb);
         if (base != 0) mdc_vm_map_mark_stack(map, base - 1);
+        base = narrow ? mdc_win_wow64_stack_base(process, basics.teb) : 0;
+        if (base != 0) mdc_vm_map_mark_stack(map, base - 1);
     }
     CloseHandle(thread);
 }
 
 static mdc_status mark_stacks(mdc_vm_map *map, const mdc_win_nt *nt, void *process, int32_t pid, mdc_error *err) {
     mdc_vec ids;
+    bool narrow = mdc_win_wow64_peb(nt, process) != 0;
     mdc_vec_init(&ids, sizeof(uint32_t));
     mdc_status status = mdc_win_threads_ids(&ids, pid, err);
     for (size_t i = 0; status == MDC_OK && i < ids.count; i++)
-        mark_stack_of(map, nt, process, pid, mdc_vec_at(&ids, const uint32_t, i));
+        mark_stack_of(map, nt, process, narrow, pid, mdc_vec_at(&ids, const uint32_t, i));
     mdc_vec_fini(&ids);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "../../csrc/base/failpoint.h"
 #include "../../csrc/windows/win_nt.h"
 #include "../../csrc/windows/win_regions.h"
+#include "../../csrc/windows/win_wow64.h"
 
 enum { NORMAL = MDC_TYPE_WITH_THREAD_INFO };
 
@@ -265,6 +266,42 @@ static void test_names(void) {
     mdc_win_names_fini(&names);
 }
 
+/* What 64-bit code finds of a 32-bit program: there is none here, so its PEB and a TEB are laid out by hand. */
+static void test_narrow(void) {
+    if (sizeof(void *) != 8) return;
+    child target;
+    begin_child(&target);
+    HANDLE process = target.info.hProcess;
+    mdc_win_nt nt = mdc_win_nt_load();
+    CHECK(mdc_win_wow64_peb(&nt, process) == 0);
+    const uint32_t at = 0x21000000, heaps[] = {0x22000000, 0, 0x23000000};
+    CHECK(VirtualAllocEx(process, (void *)(uintptr_t)at, 0x4000, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE) != NULL);
+    uint32_t peb[0x100 / 4] = {0};
+    peb[0x18 / 4] = heaps[0];
+    peb[0x88 / 4] = 3;
+    peb[0x90 / 4] = at + 0x800;
+    CHECK(WriteProcessMemory(process, (void *)(uintptr_t)at, peb, sizeof peb, NULL));
+    CHECK(WriteProcessMemory(process, (void *)(uintptr_t)(at + 0x800), heaps, sizeof heaps, NULL));
+    mdc_vec found;
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_vec_init(&found, sizeof(uint64_t));
+    CHECK(mdc_win_wow64_heaps(&found, process, at, &err) == MDC_OK && found.count == 3);
+    CHECK(found.count == 3 && mdc_vec_at(&found, uint64_t, 0) == heaps[0] &&
+          mdc_vec_at(&found, uint64_t, 2) == heaps[2]);
+    peb[0x88 / 4] = UINT32_MAX; /* more than there are, and a list that leads nowhere: what was read stands */
+    CHECK(WriteProcessMemory(process, (void *)(uintptr_t)at, peb, sizeof peb, NULL));
+    CHECK(mdc_win_wow64_heaps(&found, process, at, &err) == MDC_OK && found.count < 5000);
+    CHECK(mdc_win_wow64_heaps(&found, process, 0, &err) == MDC_OK);
+    mdc_vec_fini(&found);
+
+    const uint32_t tib[7] = {0, 0x24000000, 0x23FF0000, 0, 0, 0, at + 0x2000};
+    CHECK(mdc_win_wow64_stack_base(process, at) == 0); /* no TEB there yet */
+    CHECK(WriteProcessMemory(process, (void *)(uintptr_t)(at + 0x2000), tib, sizeof tib, NULL));
+    CHECK(mdc_win_wow64_stack_base(process, at) == 0x24000000 && mdc_win_wow64_stack_base(process, UINT64_MAX) == 0);
+    end_child(&target);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "target") == 0) return pattern_main();
     if (argc > 1 && strcmp(argv[1], "churn") == 0) return churn_main();
@@ -272,6 +309,7 @@ int main(int argc, char **argv) {
     test_paths();
     test_names();
     test_lists();
+    test_narrow();
     test_churn();
     test_hang();
     return failures == 0 ? 0 : 1;
