@@ -72,12 +72,16 @@ static mdc_status check(const mdc_job_spec *spec, mdc_error *err) {
 
 /* -- the output ---------------------------------------------------------------------------------------------------- */
 
-static mdc_status open_store(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, int *io,
-                             mdc_error *err) {
-    bool ours = spec->callback != NULL; /* its Io hooks get the finished dump */
-    *io = ours ? MDC_ADAPTER_IO_FILE : MDC_ADAPTER_IO_CALLEE;
+/* Who takes the bytes: MDC_ADAPTER_IO_*. The Io hooks of a callback of ours get the finished dump. */
+static int io_of(const mdc_job_spec *spec) {
+    bool ours = spec->callback != NULL;
+    if (spec->sink == MDC_SINK_MEMORY) return ours ? MDC_ADAPTER_IO_MEMORY : MDC_ADAPTER_IO_CALLEE_MEMORY;
+    return ours ? MDC_ADAPTER_IO_FILE : MDC_ADAPTER_IO_CALLEE;
+}
+
+/* Empties the caller's file if that can be used: not before the target is open. */
+static mdc_status open_store(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_error *err) {
     if (spec->sink == MDC_SINK_FD && mdc_dump_store_use(&engine->store, (HANDLE)fd)) return MDC_OK;
-    if (spec->sink == MDC_SINK_MEMORY) *io = ours ? MDC_ADAPTER_IO_MEMORY : MDC_ADAPTER_IO_CALLEE_MEMORY;
     mdc_status status = mdc_dump_store_open(&engine->store, err);
     engine->store.limit = spec->sink == MDC_SINK_MEMORY ? spec->memory_limit : 0;
     return status;
@@ -205,17 +209,16 @@ static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *er
 
 mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
                                  mdc_monitor *monitor, mdc_callback_counters *counters, mdc_error *err) {
-    int io = MDC_ADAPTER_IO_CALLEE;
     memset(counters, 0, sizeof *counters);
-    if (check(spec, err) != MDC_OK || open_store(engine, spec, fd, &io, err) != MDC_OK) return err->code;
+    if (check(spec, err) != MDC_OK) return err->code;
     mdc_dbghelp_request request = {.options = &engine->options,
                                    .engine = &spec->engine,
                                    .pid = spec->pid,
                                    .process = spec->process,
                                    .start_time = spec->start_time,
-                                   .io = io};
+                                   .io = io_of(spec)};
     engine->dbghelp = mdc_dbghelp_new(&request, &engine->store, monitor, err);
-    if (engine->dbghelp == NULL) return err->code;
+    if (engine->dbghelp == NULL || open_store(engine, spec, fd, err) != MDC_OK) return err->code;
     mdc_status status = mdc_dbghelp_run(engine->dbghelp, err);
     if (spec->callback != NULL) {
         *counters = mdc_callback_read_counters(spec->callback);

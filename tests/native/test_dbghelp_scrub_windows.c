@@ -105,6 +105,33 @@ static void test_unknown_memory(void) {
     }
 }
 
+/* The caller's file is emptied for a dump, and not for a target that does not exist. */
+static void test_old_content(const child *it) {
+    WCHAR folder[MAX_PATH], path[MAX_PATH];
+    LARGE_INTEGER size, zero = {.QuadPart = 0};
+    DWORD done;
+    GetTempPathW(MAX_PATH, folder);
+    GetTempFileNameW(folder, L"tst", 0, path);
+    HANDLE file =
+        CreateFileW(path, GENERIC_READ | GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, FILE_FLAG_DELETE_ON_CLOSE, NULL);
+    CHECK(WriteFile(file, "old", 3, &done, NULL) && SetFilePointerEx(file, zero, NULL, FILE_BEGIN));
+    double_script s = plain_script();
+    mdc_filter_spec filter = open_filter();
+    mdc_job_spec spec = spec_for(it, &s, &filter, MDC_TYPE_NORMAL);
+    spec.sink = MDC_SINK_FD;
+    spec.fd = (int64_t)(intptr_t)file;
+    spec.pid = 0x7FFFFFF0;
+    outcome out = run_job(&spec);
+    CHECK(out.err.code == MDC_ERR_TARGET_GONE && GetFileSizeEx(file, &size) && size.QuadPart == 3);
+    drop(&out);
+    spec.pid = (int32_t)it->process.dwProcessId;
+    out = run_job(&spec);
+    CHECK(out.err.code == MDC_OK && GetFileSizeEx(file, &size) && size.QuadPart > 3);
+    drop(&out);
+    free_callback(spec.callback);
+    CloseHandle(file);
+}
+
 int main(int count, char **arguments) {
     if (count == 3 && strcmp(arguments[1], "child") == 0) return run_child(arguments[2]);
     GetModuleFileNameW(NULL, (wchar_t *)own_path, MAX_PATH);
@@ -112,6 +139,7 @@ int main(int count, char **arguments) {
     test_pattern_across_pieces(&it);
     test_unwanted_stack(&it);
     test_unknown_memory();
+    test_old_content(&it);
     stop_child(&it);
     if (failures == 0) puts("ok");
     return failures != 0;
