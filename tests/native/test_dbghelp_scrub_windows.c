@@ -44,7 +44,7 @@ static void test_pattern_across_pieces(const child *it) {
         double_script s = plain_script();
         mdc_filter_spec filter = open_filter();
         filter.memory_add = add;
-        filter.memory_add_count = 4;
+        filter.memory_add_count = sizeof add / sizeof *add;
         filter.patterns = &pattern;
         filter.pattern_count = hidden;
         outcome out = run_script(it, &s, &filter, MDC_TYPE_NORMAL);
