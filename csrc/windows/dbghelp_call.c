@@ -1,6 +1,7 @@
 /* One call of MiniDumpWriteDump (see dbghelp_call.h). */
 #include "dbghelp_call.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "../base/clock.h"
@@ -59,6 +60,10 @@ static mdc_status check_options(const mdc_engine_options *engine, mdc_error *err
     if (engine->exception.thread_id != 0 && engine->exception.pointers > UINTPTR_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
                         "the exception pointers lie outside what this process can address");
+    uint64_t address;
+    if (!mdc_dbghelp_exception_readable(&engine->exception, &address))
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
+                        "exception: there is nothing to read at 0x%" PRIx64 " in the memory of this process", address);
     return MDC_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <windows.h>
 
 #include "../base/arith.h"
+#include "../base/own_memory.h"
 #include "win_memory.h"
 
 enum { RECORD32_BYTES = 80, CONTEXT32_BYTES = 716 };
@@ -30,4 +31,17 @@ size_t mdc_dbghelp_exception_find(const mdc_exception_info *info, void *process,
     memcpy(&pointers[1], bytes + pointer, pointer);
     count = add(spans, count, pointers[0], narrow ? RECORD32_BYTES : sizeof(EXCEPTION_RECORD));
     return add(spans, count, pointers[1], narrow ? CONTEXT32_BYTES : sizeof(CONTEXT));
+}
+
+bool mdc_dbghelp_exception_readable(const mdc_exception_info *info, uint64_t *address) {
+    EXCEPTION_POINTERS pointers;
+    EXCEPTION_RECORD record;
+    CONTEXT context;
+    if (info->thread_id == 0 || info->client != 0) return true;
+    *address = info->pointers;
+    if (!mdc_own_memory_read(*address, &pointers, sizeof pointers)) return false;
+    *address = (uintptr_t)pointers.ExceptionRecord;
+    if (!mdc_own_memory_read(*address, &record, sizeof record)) return false;
+    *address = (uintptr_t)pointers.ContextRecord;
+    return mdc_own_memory_read(*address, &context, sizeof context);
 }
