@@ -544,3 +544,4 @@ def test_demo(tmp_path: Path) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "the document is there, the secret is not there" in done.stdout
+    assert "environment" not in done.stdout, "it is memory like any other on Windows, and in the dump"
