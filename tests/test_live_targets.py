@@ -192,6 +192,14 @@ def test_a_file_that_grows_while_the_dump_begins(tmp_path: Path) -> None:
     with live.Target([str(program), "grows", str(tmp_path / "file")]) as target:
         base, size = target.info["memory"]
         keep = md.Filter(md.include(range=(base, base + size)), default="exclude")
+        memory = Path(f"/proc/{target.pid}/mem")
+
+        def has_grown() -> bool:
+            with memory.open("rb", buffering=0) as file:
+                file.seek(base)
+                return int.from_bytes(file.read(8), "little") > 1
+
+        live.wait_until(has_grown, "the file grows")
         for _ in range(10):
             report = md.write_dump(target.pid, path, FULL, filter=keep)
             assert report.complete
