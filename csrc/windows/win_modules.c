@@ -8,6 +8,10 @@
 #include "win_peb.h"
 #include "win_regions.h"
 
+/* Bytes of names after which paths are no longer taken from the target's list, where each may have 64 KiB: more than
+ * any honest program has. */
+enum { NAMES_MAX = 32 << 20 };
+
 /* What the list is made with. */
 typedef struct finder {
     mdc_vec *modules;
@@ -82,7 +86,8 @@ static mdc_name mapped_name(const finder *self, uint64_t base) {
 static mdc_status path_of(finder *self, const mdc_win_loaded *loaded, mdc_name *path, mdc_error *err) {
     uint32_t os_errno;
     size_t bytes = loaded->path_bytes & ~(size_t)1; /* 65,534 at most: the scratch space holds as much */
-    if (bytes == 0 || mdc_win_memory_read(self->process, loaded->path, self->names->units, bytes, &os_errno) != bytes) {
+    if (bytes == 0 || self->names->pool.count > NAMES_MAX ||
+        mdc_win_memory_read(self->process, loaded->path, self->names->units, bytes, &os_errno) != bytes) {
         *path = mapped_name(self, loaded->base);
         return MDC_OK;
     }
