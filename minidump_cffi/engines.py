@@ -190,7 +190,7 @@ class Backend:
         if options:
             found.append("options have no effect but answers_max and gaps_max: they are limits of the native engine")
         # The other streams come from /proc and are not in its dumps.
-        kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO | Stream.EXCEPTION)
+        kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
         if kept:
             names = ", ".join((member.name or "").lower() for member in kept)
             found.append(f"streams_exclude has no effect on what dbghelp decides by itself: {names}")

@@ -68,3 +68,20 @@ def test_addresses_at_which_nothing_is(child: subprocess.Popen[bytes], tmp_path:
     with pytest.raises(ValueError, match="nothing to read at 0x48 in the memory of this process"):
         md.write_dump(child, tmp_path / "x.dmp", engine=engine, exception=info)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_addresses_at_which_the_target_has_nothing(child: subprocess.Popen[bytes], tmp_path: Path, engine: Any) -> None:
+    info = md.ExceptionInfo(thread_id=4242, pointers=0x48)
+    with pytest.raises(ValueError, match="nothing to read at 0x48 in the memory of the target"):
+        md.write_dump(child, tmp_path / "x.dmp", engine=engine, exception=info)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_can_be_left_out(child: subprocess.Popen[bytes], tmp_path: Path, engine: Any) -> None:
+    keep = md.Filter(streams_exclude=["exception"])
+    info = Described().info()
+    md.write_dump(child, tmp_path / "x.dmp", engine=engine, exception=info, filter=keep, strict=True)
+    with file_rules.DumpFile(tmp_path / "x.dmp") as file:
+        assert EXCEPTION_STREAM not in [kind for kind, _, _ in file.directory]

@@ -16,6 +16,7 @@ enum { TYPE_WITH_HANDLE_DATA = 0x4 };
 
 struct mdc_dbghelp {
     mdc_dbghelp_request request;
+    mdc_exception_info exception; /* all zero if there was none, or if it is to be left out */
     mdc_monitor *monitor;
     mdc_dump_store *store;
     mdc_dbghelp_library library;
@@ -60,11 +61,17 @@ static mdc_status check_options(const mdc_engine_options *engine, mdc_error *err
     if (engine->exception.thread_id != 0 && engine->exception.pointers > UINTPTR_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
                         "the exception pointers lie outside what this process can address");
-    uint64_t address;
-    if (!mdc_dbghelp_exception_readable(&engine->exception, &address))
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
-                        "exception: there is nothing to read at 0x%" PRIx64 " in the memory of this process", address);
     return MDC_OK;
+}
+
+static mdc_status check_exception(const mdc_exception_info *exception, HANDLE process, mdc_error *err) {
+    uint64_t address = 0;
+    if (mdc_dbghelp_exception_readable(exception, process, &address)) return MDC_OK;
+    mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
+             "exception: there is nothing to read at 0x%" PRIx64 " in the memory of %s", address,
+             exception->client != 0 ? "the target" : "this process");
+    err->address = address;
+    return err->code;
 }
 
 static mdc_status open_all(mdc_dbghelp *dbghelp, mdc_error *err) {
@@ -91,8 +98,10 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store 
     dbghelp->request = *request;
     dbghelp->monitor = monitor;
     dbghelp->store = store;
+    if ((request->engine->omit_streams & MDC_STREAM_EXCEPTION) == 0) dbghelp->exception = request->engine->exception;
     if (mdc_adapter_init(&dbghelp->adapter, &request->engine->callback, monitor, err) != MDC_OK ||
-        open_all(dbghelp, err) != MDC_OK) {
+        open_all(dbghelp, err) != MDC_OK ||
+        check_exception(&dbghelp->exception, dbghelp->process.handle, err) != MDC_OK) {
         mdc_dbghelp_free(dbghelp);
         return NULL;
     }
@@ -102,7 +111,7 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store 
     adapter->io = request->io;
     adapter->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
     adapter->snapshot = request->options->snapshot != 0;
-    adapter->exception = request->engine->exception;
+    adapter->exception = dbghelp->exception;
     if (request->engine->answers_max != 0) adapter->answers_max = request->engine->answers_max;
     if (request->engine->gaps_max != 0) adapter->gaps_max = request->engine->gaps_max;
     return dbghelp;
@@ -175,9 +184,9 @@ static mdc_status fail_dump(mdc_dbghelp *dbghelp, uint32_t last, mdc_error *err)
 
 static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
     const mdc_engine_options *engine = dbghelp->request.engine;
-    MINIDUMP_EXCEPTION_INFORMATION exception = {.ThreadId = engine->exception.thread_id,
-                                                .ExceptionPointers = (void *)(uintptr_t)engine->exception.pointers,
-                                                .ClientPointers = engine->exception.client};
+    MINIDUMP_EXCEPTION_INFORMATION exception = {.ThreadId = dbghelp->exception.thread_id,
+                                                .ExceptionPointers = (void *)(uintptr_t)dbghelp->exception.pointers,
+                                                .ClientPointers = dbghelp->exception.client};
     MINIDUMP_USER_STREAM_INFORMATION streams = {.UserStreamCount = (uint32_t)engine->user_stream_count,
                                                 .UserStreamArray = dbghelp->streams};
     MINIDUMP_CALLBACK_INFORMATION callback = mdc_adapter_information(&dbghelp->adapter);
@@ -189,7 +198,7 @@ static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
     SetLastError(0);
     BOOL written = dbghelp->library.write_dump(
         snapshot != NULL ? snapshot : dbghelp->process.handle, (DWORD)dbghelp->process.pid, dbghelp->store->file,
-        (uint32_t)engine->dump_type, engine->exception.thread_id != 0 ? &exception : NULL,
+        (uint32_t)engine->dump_type, dbghelp->exception.thread_id != 0 ? &exception : NULL,
         dbghelp->streams != NULL ? &streams : NULL, &callback);
     uint32_t last = GetLastError();
     atomic_store_explicit(&dbghelp->monitor->stopped, 0, memory_order_relaxed);

@@ -33,15 +33,34 @@ size_t mdc_dbghelp_exception_find(const mdc_exception_info *info, void *process,
     return add(spans, count, pointers[1], narrow ? CONTEXT32_BYTES : sizeof(CONTEXT));
 }
 
-bool mdc_dbghelp_exception_readable(const mdc_exception_info *info, uint64_t *address) {
+/* Each of the three has to be there: an address of 0 is none. */
+static bool readable_there(const mdc_exception_info *info, void *process, uint64_t *address) {
+    mdc_span spans[3];
+    uint8_t bytes[sizeof(CONTEXT)]; /* the largest of them */
+    uint32_t os_errno;
+    size_t count = mdc_dbghelp_exception_find(info, process, spans);
+    for (size_t i = 0; i < count; i++) {
+        *address = spans[i].address;
+        if (mdc_win_memory_read(process, *address, bytes, (size_t)spans[i].size, &os_errno) != spans[i].size)
+            return false;
+    }
+    if (count < 3) *address = count == 0 ? info->pointers : 0;
+    return count == 3;
+}
+
+static bool readable_here(const mdc_exception_info *info, uint64_t *address) {
     EXCEPTION_POINTERS pointers;
     EXCEPTION_RECORD record;
     CONTEXT context;
-    if (info->thread_id == 0 || info->client != 0) return true;
     *address = info->pointers;
     if (!mdc_own_memory_read(*address, &pointers, sizeof pointers)) return false;
     *address = (uintptr_t)pointers.ExceptionRecord;
     if (!mdc_own_memory_read(*address, &record, sizeof record)) return false;
     *address = (uintptr_t)pointers.ContextRecord;
     return mdc_own_memory_read(*address, &context, sizeof context);
+}
+
+bool mdc_dbghelp_exception_readable(const mdc_exception_info *info, void *process, uint64_t *address) {
+    if (info->thread_id == 0) return true;
+    return info->client != 0 ? readable_there(info, process, address) : readable_here(info, address);
 }

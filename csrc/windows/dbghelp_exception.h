@@ -11,8 +11,8 @@
 /* The pointers, the record and the registers, as far as they can be read; returns how many. 0 if there was no
  * exception, or if it is described in this process. */
 size_t mdc_dbghelp_exception_find(const mdc_exception_info *info, void *process, mdc_span spans[3]);
-/* False if it is described in this process and cannot be read there; *address is where. dbghelp looks without a check,
- * so that a wrong address would be the end of this process. */
-bool mdc_dbghelp_exception_readable(const mdc_exception_info *info, uint64_t *address);
+/* False if it cannot be read where it is described; *address is where. In this process dbghelp looks without a check,
+ * so that a wrong address would be the end of us, and of what it cannot read in the target it may write anything. */
+bool mdc_dbghelp_exception_readable(const mdc_exception_info *info, void *process, uint64_t *address);
 
 #endif

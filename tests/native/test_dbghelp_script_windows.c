@@ -24,6 +24,17 @@ static double_script plain_script(void) {
 /* -- the whole sequence ---------------------------------------------------------------------------------------------
  */
 
+/* EXCEPTION_POINTERS, a record and registers on page 10 of the area: 4096 bytes that name their page all over. */
+static mdc_exception_info describe_exception(const child *it, uint32_t tid) {
+    const uint64_t at = AREA + 10 * PAGE + 16;
+    const uint64_t pointers[2] = {AREA + 10 * PAGE + 64, AREA + 10 * PAGE + 512};
+    const uint8_t numbers[32] = {1}; /* code, flags, next record, address: no place for a text */
+    SIZE_T done;
+    CHECK(WriteProcessMemory(it->process.hProcess, (void *)(uintptr_t)pointers[0], numbers, sizeof numbers, &done));
+    CHECK(WriteProcessMemory(it->process.hProcess, (void *)(uintptr_t)at, pointers, sizeof pointers, &done));
+    return (mdc_exception_info){.thread_id = tid, .client = 1, .pointers = at};
+}
+
 static void test_sequence(const child *it) {
     double_script s = plain_script();
     double_set(&s);
@@ -36,7 +47,7 @@ static void test_sequence(const child *it) {
     const mdc_user_stream stream = {.type = 0x10001, .data = "hello", .size = 5};
     spec.engine.user_streams = &stream;
     spec.engine.user_stream_count = 1;
-    spec.engine.exception = (mdc_exception_info){.thread_id = 77, .client = 1, .pointers = 0x1234};
+    spec.engine.exception = describe_exception(it, 77);
     outcome out = run_job(&spec);
     const double_seen *saw = double_read();
     if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
@@ -44,7 +55,8 @@ static void test_sequence(const child *it) {
     CHECK(out.err.code == MDC_OK && saw->dumps == 1 && saw->complaint[0] == 0);
     CHECK(saw->calls > sizeof start && memcmp(saw->types, start, 4) == 0); /* 11 is asked, but not of the callee */
     CHECK(saw->io == 1 && saw->was_snapshot == 0 && saw->handle_fits == 1);
-    CHECK(saw->exception_tid == 77 && saw->exception_client == 1 && saw->exception_pointers == 0x1234);
+    CHECK(saw->exception_tid == 77 && saw->exception_client == 1);
+    CHECK(saw->exception_pointers == spec.engine.exception.pointers);
     CHECK(saw->user_streams == 1 && saw->user_stream_type == 0x10001 && saw->user_stream_size == 5);
     CHECK(out.report != NULL && memcmp(out.bytes, "MDMP", 4) == 0);
     if (out.report != NULL) {
@@ -215,17 +227,6 @@ static bool contains_wide(const outcome *out, const char *text) {
     for (size_t i = 0; out->bytes != NULL && i + 2 * length <= out->size; i++)
         if (memcmp(out->bytes + i, wide, 2 * length) == 0) return true;
     return false;
-}
-
-/* EXCEPTION_POINTERS, a record and registers on page 10 of the area: 4096 bytes that name their page all over. */
-static mdc_exception_info describe_exception(const child *it, uint32_t tid) {
-    const uint64_t at = AREA + 10 * PAGE + 16;
-    const uint64_t pointers[2] = {AREA + 10 * PAGE + 64, AREA + 10 * PAGE + 512};
-    const uint8_t numbers[32] = {1}; /* code, flags, next record, address: no place for a text */
-    SIZE_T done;
-    CHECK(WriteProcessMemory(it->process.hProcess, (void *)(uintptr_t)pointers[0], numbers, sizeof numbers, &done));
-    CHECK(WriteProcessMemory(it->process.hProcess, (void *)(uintptr_t)at, pointers, sizeof pointers, &done));
-    return (mdc_exception_info){.thread_id = tid, .client = 1, .pointers = at};
 }
 
 /* dbghelp asks nobody about names, and shows none; a pattern is in none of them, wherever it stands. */
