@@ -181,6 +181,7 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
     if (adapter->callee_io) /* somebody else's callee has the bytes */
         return mdc_dbghelp_report_fill(&engine->report, adapter, NULL, &engine->scrub.hidden, &spec->engine, err);
     if (mdc_dump_file_read(&engine->file, &engine->store, &adapter->map.names, err) != MDC_OK ||
+        mdc_dump_file_fit_lists(&engine->file, &engine->store, err) != MDC_OK ||
         scrub(engine, spec, monitor, counters, err) != MDC_OK ||
         mdc_dbghelp_report_fill(&engine->report, adapter, &engine->file, &engine->scrub.hidden, &spec->engine, err) !=
             MDC_OK)

@@ -263,6 +263,17 @@ static mdc_status read_memory64(dump_reader *reader, const mdc_file_directory *s
     return MDC_OK;
 }
 
+/* each_listed of a list that a callback may have shortened. */
+static mdc_status each_kept(dump_reader *reader, const mdc_file_directory *stream, uint64_t entry, uint32_t entry_size,
+                            take_entry take, mdc_error *err) {
+    uint64_t count = 0;
+    if (each_listed(reader, stream, entry_size, take, &count, err) != MDC_OK) return err->code;
+    uint64_t size = 4 + count * entry_size;
+    if (stream->data_size < size + entry_size) return MDC_OK;
+    mdc_file_short_list list = {.entry = entry, .size = (uint32_t)size};
+    return mdc_vec_push(&reader->file->shortened, &list, 1, NULL, err);
+}
+
 /* entry: where the stream stands in the directory. */
 static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *stream, uint64_t entry, mdc_error *err) {
     mdc_dump_file *file = reader->file;
@@ -270,11 +281,11 @@ static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *str
     if (!lies_in_file(reader, stream->rva, stream->data_size)) return broken(err, "directory");
     switch (stream->stream_type) {
     case MDC_STREAM_TYPE_THREAD_LIST:
-        return each_listed(reader, stream, sizeof(mdc_file_thread), take_thread, NULL, err);
+        return each_kept(reader, stream, entry, sizeof(mdc_file_thread), take_thread, err);
     case STREAM_THREAD_EX_LIST:
         return each_listed(reader, stream, THREAD_EX_BYTES, take_thread_ex, NULL, err);
     case MDC_STREAM_TYPE_MODULE_LIST:
-        return each_listed(reader, stream, sizeof(mdc_file_module), take_module, NULL, err);
+        return each_kept(reader, stream, entry, sizeof(mdc_file_module), take_module, err);
     case MDC_STREAM_TYPE_MEMORY_LIST:
         return each_listed(reader, stream, sizeof(mdc_file_memory), take_memory, &file->memory_ranges, err);
     case MDC_STREAM_TYPE_MEMORY64_LIST:
@@ -325,12 +336,23 @@ mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, 
     mdc_vec_init(&file->contexts, sizeof(mdc_file_location));
     mdc_vec_init(&file->texts, sizeof(mdc_file_text));
     mdc_vec_init(&file->exceptions, sizeof(mdc_dump_file_exception));
+    mdc_vec_init(&file->shortened, sizeof(mdc_file_short_list));
     dump_reader reader = {.file = file, .store = store, .names = names};
     reader.page = mdc_alloc(ENTRIES_AT_ONCE, sizeof(mdc_file_module), err);
     if (reader.page == NULL) return err->code;
     mdc_status status = read_all(&reader, err);
     mdc_dealloc(reader.page);
     return status;
+}
+
+mdc_status mdc_dump_file_fit_lists(const mdc_dump_file *file, mdc_dump_store *store, mdc_error *err) {
+    for (size_t i = 0; i < file->shortened.count; i++) {
+        const mdc_file_short_list *list = &mdc_vec_at(&file->shortened, const mdc_file_short_list, i);
+        if (mdc_dump_store_overwrite(store, list->entry + offsetof(mdc_file_directory, data_size), &list->size,
+                                     sizeof list->size, err) != MDC_OK)
+            return err->code;
+    }
+    return MDC_OK;
 }
 
 void mdc_dump_file_fini(mdc_dump_file *file) {
@@ -341,4 +363,5 @@ void mdc_dump_file_fini(mdc_dump_file *file) {
     mdc_vec_fini(&file->contexts);
     mdc_vec_fini(&file->texts);
     mdc_vec_fini(&file->exceptions);
+    mdc_vec_fini(&file->shortened);
 }

@@ -51,6 +51,13 @@ typedef struct mdc_dump_file_exception {
     mdc_file_location context;
 } mdc_dump_file_exception;
 
+/* A list with fewer entries than its size has room for: that of Wine's dbghelp when a callback has left some out. */
+typedef struct mdc_file_short_list {
+    uint64_t entry; /* offset of its directory entry */
+    uint32_t size;  /* bytes it has */
+    uint32_t reserved;
+} mdc_file_short_list;
+
 typedef struct mdc_dump_file {
     uint64_t flags;   /* MINIDUMP_TYPE, as the header has it */
     uint32_t streams; /* directory entries */
@@ -65,10 +72,13 @@ typedef struct mdc_dump_file {
     mdc_vec contexts;   /* mdc_file_location: registers of threads and of the exception */
     mdc_vec texts;      /* mdc_file_text: names of modules, threads, handles, unloaded modules */
     mdc_vec exceptions; /* mdc_dump_file_exception */
+    mdc_vec shortened;  /* mdc_file_short_list */
 } mdc_dump_file;
 
 /* names: where the modules' paths go. */
 mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, mdc_win_names *names, mdc_error *err);
+/* Gives the lists of threads and modules the size they have: readers take others for broken, and drop them. */
+mdc_status mdc_dump_file_fit_lists(const mdc_dump_file *file, mdc_dump_store *store, mdc_error *err);
 void mdc_dump_file_fini(mdc_dump_file *file); /* also of one that was zeroed only */
 
 #endif
