@@ -52,8 +52,7 @@ class WindowsBuild(build_ext):
         if not (python / "include" / "Python.h").is_file() or not (python / "libs" / "python3.lib").is_file():
             raise SystemExit("MDC_WINDOWS_PYTHON: no folder of a Windows CPython (include/Python.h, libs/python3.lib)")
         self.include_dirs = [str(python / "include")]
-        self.library_dirs = [str(python / "libs")]
-        self.libraries = ["python3"]
+        self.link_objects = [str(python / "libs" / "python3.lib")]
 
     def build_extensions(self) -> None:
         """The same input gives the same bytes: no time stamp, no symbols."""

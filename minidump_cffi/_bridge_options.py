@@ -56,10 +56,10 @@ def dbghelp(backend: Backend) -> Fill:
         options = ffi.new("mdc_dbghelp_options *")
         options.snapshot = int(backend.snapshot)
         kept: list[Any] = [options]
-        if backend.library is not None:
-            units = ffi.from_buffer("uint8_t[]", (backend.library + "\0").encode("utf-16-le", "surrogatepass"))
+        if backend.dll is not None:
+            units = ffi.from_buffer("uint8_t[]", (backend.dll + "\0").encode("utf-16-le", "surrogatepass"))
             kept.append(units)
-            options.library = ffi.cast("uint16_t *", units)
+            options.dll = ffi.cast("uint16_t *", units)
         spec.dbghelp = options
         return kept
 

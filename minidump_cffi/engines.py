@@ -115,13 +115,13 @@ class Backend:
         "native" or "dbghelp".
     snapshot : bool
         Dump a snapshot of the target.
-    library : str or None
+    dll : str or None
         Path of another dbghelp.dll.
     """
 
     name: Literal["native", "dbghelp"] = "native"
     snapshot: bool = False
-    library: str | None = None
+    dll: str | None = None
 
     @property
     def own(self) -> bool:
@@ -240,4 +240,4 @@ def choose(
     path = os.fspath(dbghelp)
     if not isinstance(path, str) or not path or "\0" in path:
         raise ValueError(f"dbghelp must be the path of a DLL, not {dbghelp!r}")
-    return Backend(name=name, snapshot=bool(snapshot), library=os.path.abspath(path))  # noqa: PTH100
+    return Backend(name=name, snapshot=bool(snapshot), dll=os.path.abspath(path))  # noqa: PTH100

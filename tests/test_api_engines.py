@@ -94,7 +94,7 @@ def test_what_only_dbghelp_has(monkeypatch: pytest.MonkeyPatch, options: dict[st
 
 def test_another_library_is_found_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "win32")
-    assert engines.choose("auto", dbghelp="x.dll").library == os.path.abspath("x.dll")  # noqa: PTH100
+    assert engines.choose("auto", dbghelp="x.dll").dll == os.path.abspath("x.dll")  # noqa: PTH100
     for wrong in ("", "a\0b", b"x.dll"):
         with pytest.raises(ValueError, match="path of a DLL"):
             engines.choose("dbghelp", dbghelp=wrong)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ enum {
 };
 
 struct mdc_system_engine {
-    mdc_dbghelp_options options; /* library and pss: allocated */
+    mdc_dbghelp_options options; /* dll and pss: allocated */
     mdc_dump_store store;
     mdc_dbghelp *dbghelp;
     mdc_dump_file file;
@@ -50,7 +50,7 @@ mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc
     engine->options.snapshot = options->snapshot;
     mdc_dbghelp_scrub_init(&engine->scrub);
     mdc_dbghelp_report_init(&engine->report);
-    if (copy_path(options->library, &engine->options.library, err) == MDC_OK &&
+    if (copy_path(options->dll, &engine->options.dll, err) == MDC_OK &&
         copy_path(options->pss, &engine->options.pss, err) == MDC_OK)
         return engine;
     mdc_system_engine_free(engine);
@@ -249,7 +249,7 @@ void mdc_system_engine_free(mdc_system_engine *engine) {
     mdc_dump_file_fini(&engine->file);
     mdc_dbghelp_free(engine->dbghelp);
     mdc_dump_store_fini(&engine->store);
-    mdc_dealloc((void *)(uintptr_t)engine->options.library);
+    mdc_dealloc((void *)(uintptr_t)engine->options.dll);
     mdc_dealloc((void *)(uintptr_t)engine->options.pss);
     mdc_dealloc(engine);
 }

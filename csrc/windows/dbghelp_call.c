@@ -83,7 +83,7 @@ static mdc_status open_all(mdc_dbghelp *dbghelp, mdc_error *err) {
         how.access = PROCESS_CREATE_PROCESS | PROCESS_DUP_HANDLE;
     else if ((request->engine->dump_type & TYPE_WITH_HANDLE_DATA) != 0)
         how.access = PROCESS_DUP_HANDLE;
-    if (mdc_dbghelp_library_load(&dbghelp->library, request->options->library, err) != MDC_OK ||
+    if (mdc_dbghelp_library_load(&dbghelp->library, request->options->dll, err) != MDC_OK ||
         (snapshot && mdc_snapshot_load(&dbghelp->snapshot, request->options->pss, err) != MDC_OK) ||
         copy_streams(dbghelp, err) != MDC_OK)
         return err->code;

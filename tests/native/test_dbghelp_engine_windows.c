@@ -6,7 +6,7 @@
 
 /* This program is the library: it exports MiniDumpWriteDump. */
 static uint16_t own_path[MAX_PATH];
-static const mdc_dbghelp_options DBGHELP = {.library = own_path};
+static const mdc_dbghelp_options DBGHELP = {.dll = own_path};
 
 static mdc_job_spec spec_for(const child *it, uint64_t type, bool dbghelp) {
     return (mdc_job_spec){.engine = {.dump_type = type},

@@ -267,7 +267,7 @@ static void test_refusals(const child *it) {
     drop(&out);
     spec.engine.plan_only = 0;
     static const uint16_t nowhere[] = {'n', 'o', '.', 'd', 'l', 'l', 0};
-    mdc_dbghelp_options given = {.library = nowhere};
+    mdc_dbghelp_options given = {.dll = nowhere};
     spec.dbghelp = &given;
     out = run_job(&spec);
     CHECK(out.err.code == MDC_ERR_INVALID && out.err.os_errno == ERROR_BAD_PATHNAME);

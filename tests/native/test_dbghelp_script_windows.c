@@ -9,7 +9,7 @@ static uint16_t own_path[MAX_PATH];
 static mdc_dbghelp_options options;
 
 static mdc_job_spec spec_for(const child *it, uint64_t type) {
-    options = (mdc_dbghelp_options){.library = own_path};
+    options = (mdc_dbghelp_options){.dll = own_path};
     return (mdc_job_spec){.engine = {.dump_type = type},
                           .dbghelp = &options,
                           .pid = (int32_t)it->process.dwProcessId,

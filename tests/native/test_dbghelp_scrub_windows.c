@@ -10,7 +10,7 @@ static mdc_dbghelp_options options;
 
 static mdc_job_spec spec_for(const child *it, const double_script *s, const mdc_filter_spec *filter, uint64_t type) {
     double_set(s);
-    options = (mdc_dbghelp_options){.library = own_path, .pss = own_path, .snapshot = s->clone != NULL};
+    options = (mdc_dbghelp_options){.dll = own_path, .pss = own_path, .snapshot = s->clone != NULL};
     return (mdc_job_spec){.engine = {.dump_type = type},
                           .dbghelp = &options,
                           .pid = (int32_t)it->process.dwProcessId,

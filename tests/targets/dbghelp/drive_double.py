@@ -121,7 +121,7 @@ def main() -> None:
     def with_pss(backend: Any) -> Any:
         def wrapped(spec: Any) -> object:
             kept = fill(backend)(spec)
-            spec.dbghelp.pss = spec.dbghelp.library
+            spec.dbghelp.pss = spec.dbghelp.dll
             return kept
 
         return wrapped
