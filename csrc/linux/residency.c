@@ -3,45 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "pagemap.h"
 
-/* include/uapi/linux/fs.h, Linux 6.7 (PAGE_IS_GUARD: 6.15); declared here because installed headers may be older. */
-struct pagemap_run {
-    uint64_t start;
-    uint64_t end;
-    uint64_t categories;
-};
-struct pagemap_scan_arg {
-    uint64_t size;
-    uint64_t flags;
-    uint64_t start;
-    uint64_t end;
-    uint64_t walk_end;
-    uint64_t vec;
-    uint64_t vec_len;
-    uint64_t max_pages;
-    uint64_t category_inverted;
-    uint64_t category_mask;
-    uint64_t category_anyof_mask;
-    uint64_t return_mask;
-};
-_Static_assert(sizeof(struct pagemap_scan_arg) == 96, "the kernel's struct pm_scan_arg");
-#define MDC_PAGEMAP_SCAN _IOWR('f', 16, struct pagemap_scan_arg)
-/* Not asked for: PFNZERO and FILE need a look at every page, which makes the scan 3.6 times slower. */
-enum { PAGE_PRESENT = 1 << 3, PAGE_SWAPPED = 1 << 4, PAGE_GUARD = 1 << 8 };
-
-enum {
-    SCAN_RUNS = 512,        /* with more, walk_end is wrong (seen on 6.18) and runs come twice */
-    FINE_RUNS = 256 * 1024, /* from here on small gaps are filled, to bound memory */
-    PAGEMAP_ENTRIES = 8192  /* of eight bytes, per read of the old interface */
-};
+enum { FINE_RUNS = 256 * 1024 /* from here on small gaps are filled, to bound memory */ };
 static const uint64_t fine_gap = UINT64_C(64) << 10;
 /* Regions that are no candidates are looked at for guard pages only, which is worth no long walk. */
 static const uint64_t guard_walk_max = UINT64_C(1) << 30;
@@ -98,7 +68,9 @@ static mdc_status push(scanner *self, size_t region, uint64_t first, uint64_t en
 }
 
 /* A run as the kernel told it, which can span several regions. Runs come in ascending order. */
-static mdc_status take(scanner *self, uint64_t first, uint64_t end, bool guard, mdc_error *err) {
+static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {
+    scanner *self = context;
+    bool guard = (categories & MDC_PAGE_IS_GUARD) != 0;
     while (self->region < self->count) {
         const mdc_region *region = &self->regions[self->region];
         uint64_t region_end = region->base + region->size;
@@ -121,48 +93,9 @@ static mdc_status take(scanner *self, uint64_t first, uint64_t end, bool guard, 
     return MDC_OK;
 }
 
-/* *os_errno: why the ioctl does not do. */
-static mdc_status scan(scanner *self, int fd, uint64_t first, uint64_t end, uint64_t categories, int *os_errno,
-                       mdc_error *err) {
-    struct pagemap_run runs[SCAN_RUNS];
-    while (first < end) {
-        struct pagemap_scan_arg arg = {.size = sizeof arg,
-                                       .start = first,
-                                       .end = end,
-                                       .vec = (uint64_t)(uintptr_t)runs,
-                                       .vec_len = SCAN_RUNS,
-                                       .category_anyof_mask = categories,
-                                       .return_mask = categories};
-        int count;
-        do {
-            count = ioctl(fd, MDC_PAGEMAP_SCAN, &arg);
-        } while (count < 0 && errno == EINTR);
-        if (count < 0) {
-            *os_errno = errno;
-            return MDC_OK;
-        }
-        uint64_t reached = first;
-        for (int i = 0; i < count && i < SCAN_RUNS; i++) {
-            /* Part of it may have come before. */
-            uint64_t start = mdc_max_u64(runs[i].start, reached);
-            if (runs[i].end <= start) continue;
-            mdc_status status = take(self, start, runs[i].end, (runs[i].categories & PAGE_GUARD) != 0, err);
-            if (status != MDC_OK) return status;
-            reached = runs[i].end;
-        }
-        if (count < SCAN_RUNS) break;
-        uint64_t next = mdc_max_u64(reached, arg.walk_end);
-        if (next <= first) {
-            *os_errno = EIO;
-            break;
-        }
-        first = next;
-    }
-    return MDC_OK;
-}
-
 /* One scan over as much as possible at a time: a call per region would take three times as long. */
 static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_errno, mdc_error *err) {
+    const mdc_pagemap_query query = {.anyof = categories, .told = categories};
     self->residency->runs.count = 0;
     self->region = 0;
     size_t i = 0;
@@ -178,40 +111,15 @@ static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_e
             else if (region->size > guard_walk_max)
                 break;
         }
-        mdc_status status = scan(self, fd, first, end, categories, os_errno, err);
+        mdc_status status = mdc_pagemap_scan(fd, first, end, &query, take, self, os_errno, err);
         if (status != MDC_OK) return status;
     }
     return MDC_OK;
 }
 
-/* /proc/PID/pagemap, eight bytes per page: bit 63 present, 62 swapped, 58 guard (Documentation/admin-guide/mm). */
-static mdc_status read_entries(scanner *self, int fd, const mdc_region *region, int *os_errno, mdc_error *err) {
-    uint64_t entries[PAGEMAP_ENTRIES];
-    const uint64_t present = UINT64_C(1) << 63, swapped = UINT64_C(1) << 62, guard = UINT64_C(1) << 58;
-    uint64_t at = region->base;
-    const uint64_t end = region->base + region->size;
-    while (at < end) {
-        uint64_t pages = mdc_min_u64((end - at) / MDC_PAGE_SIZE, PAGEMAP_ENTRIES);
-        ssize_t got =
-            pread(fd, entries, (size_t)pages * sizeof entries[0], (off_t)(at / MDC_PAGE_SIZE * sizeof entries[0]));
-        if (got < (ssize_t)sizeof entries[0]) {
-            *os_errno = got < 0 ? errno : EIO;
-            return MDC_OK;
-        }
-        pages = (uint64_t)got / sizeof entries[0];
-        for (uint64_t i = 0; i < pages; i++) {
-            if ((entries[i] & (present | swapped)) == 0) continue;
-            uint64_t page = at + i * MDC_PAGE_SIZE;
-            bool is_guard = (entries[i] & (present | guard)) == guard;
-            mdc_status status = take(self, page, page + MDC_PAGE_SIZE, is_guard, err);
-            if (status != MDC_OK) return status;
-        }
-        at += pages * MDC_PAGE_SIZE;
-    }
-    return MDC_OK;
-}
-
 static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err) {
+    const uint64_t categories = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED | MDC_PAGE_IS_GUARD;
+    const mdc_pagemap_query query = {.anyof = categories, .told = categories};
     uint64_t budget = pagemap_budget;
     self->residency->runs.count = 0;
     self->region = 0;
@@ -222,10 +130,10 @@ static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err)
         if (region->size > budget) {
             /* Too long to look at. What was seen empty before the stop stays so; the rest has to be read. */
             if (region->state != MDC_MEM_RESERVE)
-                status = take(self, region->base, region->base + region->size, false, err);
+                status = take(self, region->base, region->base + region->size, MDC_PAGE_IS_PRESENT, err);
         } else {
             budget -= region->size;
-            status = read_entries(self, fd, region, os_errno, err);
+            status = mdc_pagemap_read(fd, region->base, region->base + region->size, &query, take, self, os_errno, err);
         }
         if (status != MDC_OK) return status;
     }
@@ -281,10 +189,11 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
     if (fd < 0) return MDC_OK;
     int os_errno = MDC_FAILPOINT("pagemap:scan");
     mdc_status status = MDC_OK;
-    if (os_errno == 0) status = scan_all(&self, fd, PAGE_PRESENT | PAGE_SWAPPED | PAGE_GUARD, &os_errno, err);
+    if (os_errno == 0)
+        status = scan_all(&self, fd, MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED | MDC_PAGE_IS_GUARD, &os_errno, err);
     if (status == MDC_OK && os_errno == EINVAL) { /* before 6.15 guard pages cannot be asked for */
         os_errno = 0;
-        status = scan_all(&self, fd, PAGE_PRESENT | PAGE_SWAPPED, &os_errno, err);
+        status = scan_all(&self, fd, MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED, &os_errno, err);
     }
     if (status == MDC_OK && (os_errno == ENOTTY || os_errno == EPERM || os_errno == EINVAL)) {
         os_errno = 0;
