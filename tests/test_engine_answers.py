@@ -128,10 +128,22 @@ MEMORY = (TYPE.MEMORY, TYPE.REMOVE_MEMORY)
 
 
 @pytest.mark.parametrize("number", MEMORY)
-@pytest.mark.parametrize("base", [(1 << 64) - 1, (1 << 64) - PAGE + 1])
+@pytest.mark.parametrize("base", [(1 << 64) - 5, (1 << 64) - PAGE + 1])
 def test_memory_that_passes_the_end_of_the_address_space(base: int, number: TYPE) -> None:
     error = refused(Callee({number: answer_memory([(base, PAGE)])}), NORMAL, number)
     assert error.address == base
+
+
+@pytest.mark.parametrize("last", [((1 << 64) - PAGE, PAGE), ((1 << 64) - 1, 1)])
+def test_memory_up_to_the_last_address_does_not_end_the_list(last: tuple[int, int]) -> None:
+    callee = Callee(
+        {
+            TYPE.MEMORY: answer_memory([last, (HEAP.base, 2 * PAGE)]),
+            TYPE.REMOVE_MEMORY: answer_memory([last, (HEAP.base, PAGE)]),
+        }
+    )
+    report = fake.write(TARGET, "/dev/null", NORMAL, callback=callee.routine)
+    assert report.regions[1].base == HEAP.base and report.regions[1].kept == PAGE
 
 
 @pytest.mark.parametrize("number", MEMORY)
@@ -177,7 +189,7 @@ def test_any_answers_about_memory(added: list[tuple[int, int]], removed: list[tu
     )
     error, _ = dump(callee, NORMAL)
     lists = [itertools.takewhile(lambda pair: pair[1] != 0, answers) for answers in (added, removed)]
-    if any(base + size >= 1 << 64 for answers in lists for base, size in answers):
+    if any(base + size > 1 << 64 for answers in lists for base, size in answers):
         assert isinstance(error, md.CallbackError) and error.callback_type in MEMORY
         assert error.hresult == E_INVALIDARG
     elif error is not None:
@@ -224,6 +236,24 @@ def keep_all(input: Any, output: Any) -> int:
     if number in (TYPE.CANCEL, TYPE.INCLUDE_VM_REGION):
         return keep_asking(input, output)
     return int(number not in (TYPE.VM_QUERY, TYPE.VM_PRE_READ, TYPE.VM_POST_READ))
+
+
+@pytest.mark.parametrize(("state", "good"), [(0x10000, True), (0x1000, False)], ids=["free", "memory"])
+def test_a_region_that_ends_with_the_address_space(state: int, good: bool) -> None:
+    """Free, it is the last answer; there is no memory there."""
+    end = HEAP.base + HEAP.size
+
+    def rest(input: Any, output: Any) -> int:
+        if input.u.VmQuery.Offset < end:
+            return query_answer(0, 0, end)(input, output)
+        return query_answer(0, end, (1 << 64) - end, state)(input, output)
+
+    callee = Callee({TYPE.VM_START: own_memory, TYPE.VM_QUERY: rest}, otherwise=keep_all)
+    if not good:
+        refused(callee, FULL, TYPE.VM_QUERY)
+        return
+    report = fake.write(TARGET, "/dev/null", FULL, callback=callee.routine)
+    assert callee.count(TYPE.VM_QUERY) == 2 and [(item.base, item.size) for item in report.regions] == [(0, end)]
 
 
 def test_queries_without_an_end() -> None:

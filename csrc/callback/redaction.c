@@ -74,38 +74,39 @@ static bool may_stay(const mdc_modmap *map, uint64_t word) {
     return map->row[segment_of(map, word)] != MDC_POINTEE_NONE;
 }
 
-/* The bytes [first, end) of the marker's word at `word`; they are part of one word. */
-static void deface_part(uint8_t *bytes, uint64_t address, uint64_t first, uint64_t end) {
+/* Reads may end at 2**64, where the address behind them is 0: what follows counts bytes from `address` on. */
+
+/* The bytes [first, end), which are part of one word, become those of the marker. */
+static void deface_part(uint8_t *bytes, uint64_t address, size_t first, size_t end) {
     static const uint8_t marker[WORD] = {0xED, 0xAC, 0xEF, 0x0D, 0xED, 0xAC, 0xEF, 0x0D}; /* little endian */
-    memcpy(bytes + (first - address), marker + (first & (WORD - 1)), (size_t)(end - first));
+    memcpy(bytes + first, marker + ((address + first) & (WORD - 1)), end - first);
 }
 
 static bool on_stack(const mdc_modmap *map, uint64_t address) {
     return map->row[segment_of(map, address)] == MDC_POINTEE_STACK;
 }
 
-/* The next beginning of a word, or the end of the address space. */
-static uint64_t word_up(uint64_t address) {
-    return address > UINT64_MAX - (WORD - 1) ? UINT64_MAX : (address + WORD - 1) & ~(uint64_t)(WORD - 1);
-}
+/* Bytes to the next beginning of a word. */
+static size_t to_word(uint64_t address) { return (size_t)((0 - address) & (WORD - 1)); }
 
 /* Judges the whole words of [address, address + size). Returns how many that end behind `fresh` bytes were replaced. */
 static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, size_t fresh) {
-    uint64_t end = address + size, at = word_up(address), words = 0;
-    while (at < end && end - at >= WORD) {
-        uint32_t segment = segment_of(map, at);
-        uint64_t stop = map->start[segment + 1]; /* 0: 2**64 */
-        if (stop == 0 || stop > end) stop = end;
+    size_t at = to_word(address);
+    uint64_t words = 0;
+    while (at < size && size - at >= WORD) {
+        uint32_t segment = segment_of(map, address + at);
+        uint64_t more = map->start[segment + 1] - 1 - (address + at); /* start 0: 2**64 */
+        size_t stop = more < size - at ? at + (size_t)more + 1 : size;
         if (map->row[segment] != MDC_POINTEE_STACK) {
-            at = word_up(stop);
+            at = stop + to_word(address + stop);
             continue;
         }
-        for (; at < stop && end - at >= WORD; at += WORD) {
+        for (; at < stop && size - at >= WORD; at += WORD) {
             uint64_t word;
-            memcpy(&word, bytes + (at - address), WORD);
+            memcpy(&word, bytes + at, WORD);
             if (may_stay(map, word) || word == MDC_DEFACED_WORD) continue;
             deface_part(bytes, address, at, at + WORD);
-            words += at - address + WORD > fresh;
+            words += at + WORD > fresh;
         }
     }
     return words;
@@ -114,12 +115,10 @@ static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *b
 /* Parts of words at the edges of a stack: nobody can say what they belong to. Not at the front if what lies before was
  * presented earlier. */
 static void deface_edges(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, bool front) {
-    uint64_t end = address + size, first_word = word_up(address);
-    if (front && first_word != address && on_stack(map, address))
-        deface_part(bytes, address, address, first_word < end ? first_word : end);
-    uint64_t last_word = end & ~(uint64_t)(WORD - 1);
-    if (last_word != end && last_word >= address && on_stack(map, last_word))
-        deface_part(bytes, address, last_word, end);
+    size_t head = to_word(address), tail = (size_t)((address + size) & (WORD - 1));
+    if (front && head != 0 && on_stack(map, address)) deface_part(bytes, address, 0, head < size ? head : size);
+    if (tail != 0 && tail <= size && on_stack(map, address + (size - tail)))
+        deface_part(bytes, address, size - tail, size);
 }
 
 /* ---- reads ---- */
@@ -159,7 +158,8 @@ static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size
     if (holds_back) again = take_up(before, address, bytes, size);
     size_t head = again.size > 0 ? again.at + again.size : 0; /* not counted again */
     size_t keep = !holds_back ? 0 : size < r->hold ? size : r->hold;
-    if (r->hold > 0 && head == 0 && r->any_read && address == r->last_end) count(&r->uncovered_borders, 1);
+    if (r->hold > 0 && head == 0 && r->any_read && address == r->last_end && address != 0)
+        count(&r->uncovered_borders, 1);
     if (keep > 0) memcpy(after->raw, bytes + size - keep, keep);
     mdc_redact_patterns(r->redactor, bytes, size, head, &counts);
     for (size_t i = 0; i < again.size; i++) { /* what was hidden stays hidden: its reason may lie before this read */
@@ -192,8 +192,7 @@ static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size
 void mdc_redaction_post_read(mdc_redaction *r, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back) {
     if (r->redactor == NULL) return;
     uint32_t size = read->Completed < read->Size ? read->Completed : read->Size;
-    if (size != 0 && read->Buffer != NULL && read->Offset <= UINT64_MAX - size)
-        edit(r, read->Offset, read->Buffer, size, holds_back);
+    if (size != 0 && read->Buffer != NULL) edit(r, read->Offset, read->Buffer, size, holds_back);
 }
 
 void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size) {
@@ -201,7 +200,7 @@ void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes,
     mdc_redact_counts counts = {0, 0, 0};
     if (r->redactor == NULL || size == 0) return;
     mdc_redact_patterns(r->redactor, bytes, size, 0, &counts);
-    if (address != 0 && address <= UINT64_MAX - size) mdc_redact_ranges(r->redactor, address, bytes, size, 0, &counts);
+    if (address != 0) mdc_redact_ranges(r->redactor, address, bytes, size, 0, &counts);
     count(&r->scrubbed_bytes, counts.bytes);
     count(&r->scrubbed_hits, counts.hits);
 }

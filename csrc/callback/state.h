@@ -106,14 +106,6 @@ static inline const mdc_region_facts *mdc_callback_facts(const mdc_region_facts 
     return facts->Version >= 1 && facts->Size >= sizeof *facts ? facts : NULL;
 }
 
-/* What a type says about kinds when nothing else is known. */
-static inline uint32_t mdc_kinds_of_type(uint32_t type) {
-    static const uint8_t kinds[256] = {[MDC_MEM_PRIVATE >> 17] = MDC_KIND_ANONYMOUS,
-                                       [MDC_MEM_MAPPED >> 17] = MDC_KIND_FILE,
-                                       [MDC_MEM_IMAGE >> 17] = MDC_KIND_IMAGE};
-    return kinds[(type >> 17) & 255];
-}
-
 /* Fills in the question about a region (of at least one byte). `facts` NULL: the region is all there is to know. */
 static inline void mdc_callback_question(const MINIDUMP_MEMORY_INFO *region, const mdc_region_facts *facts,
                                          const uint64_t *name_row, const mdc_module_map *map, mdc_question *question) {
@@ -128,7 +120,7 @@ static inline void mdc_callback_question(const MINIDUMP_MEMORY_INFO *region, con
     if (facts != NULL) {
         question->mapping_base = facts->MappingBase;
         question->mapping_size = facts->MappingSize;
-        question->kinds = facts->Kinds;
+        question->kinds = facts->Kinds & MDC_KINDS_KNOWN;
         question->flags = facts->Flags;
     } else {
         question->mapping_base = base;

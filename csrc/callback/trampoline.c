@@ -196,7 +196,7 @@ int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
             names = mdc_rows_at(&callback->rows, row - 1)[0];
         }
         size = facts->MappingSize;
-        kinds = facts->Kinds;
+        kinds = facts->Kinds & MDC_KINDS_KNOWN;
     } else {
         kinds = mdc_kinds_of_type(region->Type);
     }

@@ -69,11 +69,16 @@ static mdc_status query_regions(mdc_dump *dump, mdc_error *err) {
         int answer = mdc_calls_vm_query(&dump->calls, address, &info);
         if (answer == MDC_VM_OWN_QUERY && dump->queried.count == 0) return MDC_OK;
         if (answer != MDC_VM_ANSWER) return MDC_OK;
-        uint64_t end;
+        uint64_t last;
         if (info.RegionSize == 0 || ((info.BaseAddress | info.RegionSize) & (MDC_PAGE_SIZE - 1)) != 0 ||
-            info.BaseAddress > address || !mdc_add_u64(info.BaseAddress, info.RegionSize, &end) || end <= address)
+            info.BaseAddress > address || !mdc_add_u64(info.BaseAddress, info.RegionSize - 1, &last) || last < address)
             return mdc_fail_callback(err, MDC_CB_VM_QUERY, address,
                                      "the callback answered VmQuery with a region that does not hold the address");
+        if (last == UINT64_MAX && info.State == MDC_MEM_FREE) return MDC_OK; /* the rest of the address space */
+        if (last == UINT64_MAX)
+            return mdc_fail_callback(err, MDC_CB_VM_QUERY, address,
+                                     "the callback answered VmQuery with memory that ends at 2**64");
+        uint64_t end = last + 1;
         if (info.BaseAddress < address) { /* told already, but for what follows */
             info.RegionSize = end - address;
             info.BaseAddress = address;

@@ -131,13 +131,13 @@ mdc_status mdc_calls_memory(mdc_calls *calls, uint32_t type, uint64_t *base, uin
     prepare(calls, type, calls->pid, calls->process, &output);
     *base = *size = 0;
     if (!call(calls, &output) || output.Memory.MemorySize == 0) return MDC_OK;
-    uint64_t end;
-    if (!mdc_add_u64(output.Memory.MemoryBase, output.Memory.MemorySize, &end))
+    if (output.Memory.MemorySize - UINT64_C(1) > UINT64_MAX - output.Memory.MemoryBase)
         return mdc_fail_callback(err, (int32_t)type, output.Memory.MemoryBase,
                                  "the callback answered %s with a range that passes the end of the address space",
                                  type == MDC_CB_MEMORY ? "Memory" : "RemoveMemory");
-    *base = output.Memory.MemoryBase;
-    *size = output.Memory.MemorySize;
+    /* A range may end at 2**64. No region holds the last byte of the address space (source.h): it is left away. */
+    *base = mdc_min_u64(output.Memory.MemoryBase, UINT64_MAX - 1);
+    *size = mdc_min_u64(output.Memory.MemorySize, UINT64_MAX - *base);
     return MDC_OK;
 }
 

@@ -26,6 +26,13 @@ typedef struct compiler {
 
 static uint32_t code_of(size_t rule, uint32_t action) { return (uint32_t)(rule + 1) << 2 | action; }
 
+/* Whether a later rule with the same or wider conditions and no range wins everywhere. */
+static bool outdone(const compiler *c, uint32_t rule) {
+    uint32_t own = c->signatures.of_rule[rule], wider = c->signatures.wider[rule];
+    return (own != MDC_SIGNATURE_ALWAYS && c->top[own] > rule + 1) ||
+           (wider != MDC_SIGNATURE_ALWAYS && c->top[wider] > rule + 1);
+}
+
 /* Rules without a range. */
 static mdc_status find_tops(compiler *c, mdc_error *err) {
     const mdc_filter_spec *spec = c->spec;
@@ -42,7 +49,7 @@ static mdc_status find_tops(compiler *c, mdc_error *err) {
     }
     for (uint32_t i = 0; i < c->signatures.list.count; i++) {
         if (c->top[i] <= c->floor) c->top[i] = 0;
-        if (c->top[i] != 0) c->seen[c->top[i] - 1] = 1;
+        if (c->top[i] != 0 && !outdone(c, c->top[i] - 1)) c->seen[c->top[i] - 1] = 1;
     }
     c->filter->floor_code = spec->default_action;
     if (c->floor != 0) {
@@ -76,8 +83,7 @@ static mdc_status make_intervals(compiler *c, mdc_error *err) {
         const mdc_rule *rule = &spec->rules[i];
         if (!(rule->fields & MDC_RULE_RANGE) || i < c->floor) continue;
         uint32_t signature = c->signatures.of_rule[i];
-        /* A later rule with the same conditions and no range wins everywhere. */
-        if (signature != MDC_SIGNATURE_ALWAYS && c->top[signature] > i + 1) continue;
+        if (outdone(c, i)) continue;
         ranges[count++] = (mdc_sweep_range){.first = rule->range.first,
                                             .end = rule->range.end,
                                             .code = code_of(i, rule->action),

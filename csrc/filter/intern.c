@@ -5,6 +5,8 @@
 
 #include "../base/vec.h"
 
+static const uint64_t HIGH = UINT64_C(0xFFFFFFFF00000000);
+
 /* Multiply and fold; the tables here hold what a user wrote, and linear probing bounds nothing else. */
 static uint64_t mix(uint64_t h, uint64_t v) {
     h = (h ^ v) * UINT64_C(0x9E3779B97F4A7C15);
@@ -50,19 +52,25 @@ static mdc_status grow(mdc_intern *table, mdc_error *err) {
     return MDC_OK;
 }
 
+uint32_t mdc_intern_find(const mdc_intern *table, uint64_t hash, mdc_intern_same same, const void *context) {
+    if (table->slots == NULL) return UINT32_MAX;
+    for (size_t at = (size_t)(hash >> 32) & table->mask; table->slots[at] != 0; at = (at + 1) & table->mask) {
+        uint64_t slot = table->slots[at];
+        if ((slot & HIGH) != (hash & HIGH)) continue;
+        uint32_t id = (uint32_t)slot - 1;
+        if (same(context, id)) return id;
+    }
+    return UINT32_MAX;
+}
+
 uint32_t mdc_intern_get(mdc_intern *table, uint64_t hash, mdc_intern_same same, const void *context, uint32_t fresh,
                         bool *added, mdc_error *err) {
     *added = false;
     if ((table->slots == NULL || table->used * 4 >= (table->mask + 1) * 3) && grow(table, err) != MDC_OK)
         return UINT32_MAX;
-    uint64_t high = hash & UINT64_C(0xFFFFFFFF00000000);
-    for (size_t at = (size_t)(hash >> 32) & table->mask; table->slots[at] != 0; at = (at + 1) & table->mask) {
-        uint64_t slot = table->slots[at];
-        if ((slot & UINT64_C(0xFFFFFFFF00000000)) != high) continue;
-        uint32_t id = (uint32_t)slot - 1;
-        if (same(context, id)) return id;
-    }
-    place(table, high | (fresh + 1));
+    uint32_t id = mdc_intern_find(table, hash, same, context);
+    if (id != UINT32_MAX) return id;
+    place(table, (hash & HIGH) | (fresh + 1));
     table->used++;
     *added = true;
     return fresh;

@@ -26,5 +26,7 @@ void mdc_intern_fini(mdc_intern *table);
  * true. UINT32_MAX with *err filled without memory. */
 uint32_t mdc_intern_get(mdc_intern *table, uint64_t hash, mdc_intern_same same, const void *context, uint32_t fresh,
                         bool *added, mdc_error *err);
+/* The same without adding: UINT32_MAX if there is none. */
+uint32_t mdc_intern_find(const mdc_intern *table, uint64_t hash, mdc_intern_same same, const void *context);
 
 #endif

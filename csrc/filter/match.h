@@ -4,9 +4,10 @@
  * always. The cursor only remembers where the last answer was found; a stale or zeroed one costs time, nothing else.
  * Nothing here allocates, locks or calls the system.
  *
- * What a question's values mean: a protection whose base (low byte) is not exactly one PAGE_* bit has no base, so it
- * meets no protect_any but by a modifier, and no protect_all; a state or type in which not exactly one known constant
- * is set meets no state or type condition. Only known bits count, here and in kinds.
+ * What a question's values mean: 0 meets no condition. Of other protections the modifiers and the base (low byte)
+ * count, of states and types the known constants. A value without exactly one base or known constant is in doubt, and
+ * so are the kinds that such a type stands for: it meets the conditions of exclude and head rules, so that what may be
+ * secret stays out, and none of an include rule, but for a protect_any that names a modifier it has.
  *
  * Addresses here are [base, last], both inclusive, so that the last byte of the address space can be said. */
 #ifndef MDC_FILTER_MATCH_H
@@ -27,6 +28,11 @@ typedef struct mdc_module_map {
     uint32_t count;
 } mdc_module_map;
 
+enum {
+    MDC_KINDS_KNOWN = 0x7F,
+    MDC_KIND_DOUBT = 0x80 /* nothing tells the kinds, and the type is in doubt */
+};
+
 typedef struct mdc_question {
     uint64_t base; /* the piece */
     uint64_t last;
@@ -35,7 +41,7 @@ typedef struct mdc_question {
     uint32_t state;
     uint32_t protect;
     uint32_t type;
-    uint32_t kinds;                /* MDC_KIND_* */
+    uint32_t kinds;                /* MDC_KIND_*, or MDC_KIND_DOUBT */
     uint32_t flags;                /* MDC_FACT_* */
     const uint64_t *name_row;      /* of mdc_filter_name_row; mdc_filter_words words */
     const mdc_module_map *modules; /* NULL: no module anywhere */

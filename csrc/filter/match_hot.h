@@ -9,20 +9,43 @@
 #include "seek.h"
 #include "table.h"
 
-/* Row of protect_rows. */
+/* Row of protect_rows. Tables instead of choices, here and below: these differ from region to region, and a branch
+ * would guess wrong. */
 MDC_HOT uint32_t mdc_protect_row(uint32_t protect) {
     static const uint8_t base[256] = {[0x01] = 1 << 3, [0x02] = 2 << 3, [0x04] = 3 << 3, [0x08] = 4 << 3,
                                       [0x10] = 5 << 3, [0x20] = 6 << 3, [0x40] = 7 << 3, [0x80] = 8 << 3};
-    return base[protect & 0xFF] | ((protect >> 8) & 7);
+    uint32_t none = protect == 0;
+    return base[protect & 0xFF] | ((protect >> 8) & 7) | none * (MDC_PROTECT_NONE << 3);
 }
 
-/* Row of state_rows. Tables instead of choices: these differ from region to region, and a branch would guess wrong. */
+/* Which of the known values: their bits at 0 to 2, and at 3 whether any bit at all is set. */
+MDC_HOT uint32_t mdc_state_bits(uint32_t state) {
+    uint32_t any = state != 0;
+    return ((state >> 12) & 3) | ((state >> 14) & 4) | any << 3;
+}
+MDC_HOT uint32_t mdc_type_bits(uint32_t type) {
+    uint32_t any = type != 0;
+    return ((type >> 17) & 3) | ((type >> 22) & 4) | any << 3;
+}
+
+/* Row of state_rows. */
 MDC_HOT uint32_t mdc_state_row(uint32_t state, uint32_t type) {
-    static const uint8_t states[32] = {
-        [MDC_MEM_COMMIT >> 12] = 1 << 2, [MDC_MEM_RESERVE >> 12] = 2 << 2, [MDC_MEM_FREE >> 12] = 3 << 2};
-    static const uint8_t types[256] = {
-        [MDC_MEM_PRIVATE >> 17] = 1, [MDC_MEM_MAPPED >> 17] = 2, [MDC_MEM_IMAGE >> 17] = 3};
-    return states[(state >> 12) & 31] | (uint32_t)types[(type >> 17) & 255];
+    enum { ROW = MDC_STATE_VALUES, DOUBT = MDC_STATE_DOUBT };
+    static const uint8_t states[16] = {[8] = DOUBT * ROW, [9] = 1 * ROW,      [10] = 2 * ROW,     [11] = DOUBT * ROW,
+                                       [12] = 3 * ROW,    [13] = DOUBT * ROW, [14] = DOUBT * ROW, [15] = DOUBT * ROW};
+    static const uint8_t types[16] = {
+        [8] = DOUBT, [9] = 1, [10] = 2, [11] = DOUBT, [12] = 3, [13] = DOUBT, [14] = DOUBT, [15] = DOUBT};
+    return (uint32_t)states[mdc_state_bits(state)] + types[mdc_type_bits(type)];
+}
+
+/* Kinds as a type tells them when nothing else is known. */
+MDC_HOT uint32_t mdc_kinds_of_type(uint32_t type) {
+    enum { DOUBT = MDC_KIND_DOUBT };
+    static const uint8_t kinds[16] = {[8] = DOUBT,           [9] = MDC_KIND_ANONYMOUS,
+                                      [10] = MDC_KIND_FILE,  [11] = DOUBT,
+                                      [12] = MDC_KIND_IMAGE, [13] = DOUBT,
+                                      [14] = DOUBT,          [15] = DOUBT};
+    return kinds[mdc_type_bits(type)];
 }
 
 /* Row of attribute_rows. */

@@ -8,6 +8,7 @@
 #include "../base/fail.h"
 #include "bits.h"
 #include "intern.h"
+#include "match.h"
 
 uint32_t mdc_protect_of_row(uint32_t row) {
     uint32_t base = row >> 3;
@@ -94,6 +95,11 @@ static bool same_signature(const void *context, uint32_t id) {
     return memcmp(&mdc_vec_at(key->list, mdc_signature, id), key->signature, sizeof(mdc_signature)) == 0;
 }
 
+/* Whether a value in doubt makes a difference to it. */
+static int can_doubt(const mdc_signature *s) {
+    return (s->state | s->type | s->protect_any | s->protect_all | s->kinds) != 0;
+}
+
 static mdc_status signature_of(mdc_signature *s, const mdc_rule *rule, gatherer *modules, gatherer *names,
                                mdc_error *err) {
     memset(s, 0, sizeof *s);
@@ -103,6 +109,7 @@ static mdc_status signature_of(mdc_signature *s, const mdc_rule *rule, gatherer 
     if (rule->fields & MDC_RULE_PROTECT_ANY) s->protect_any = rule->protect_any;
     if (rule->fields & MDC_RULE_PROTECT_ALL) s->protect_all = rule->protect_all;
     if (rule->fields & MDC_RULE_KIND) s->kinds = rule->kinds;
+    s->cautious = rule->action != MDC_INCLUDE && can_doubt(s);
     if (rule->fields & MDC_RULE_SIZE) {
         s->min_size = rule->min_size;
         s->max_size = rule->max_size;
@@ -118,6 +125,19 @@ static int is_always(const mdc_signature *s) {
            (s->state | s->type | s->protect_any | s->protect_all | s->kinds | s->module | s->name) == 0;
 }
 
+/* What an include rule matches, a rule of the wider signature matches too. */
+static void find_wider(mdc_signatures *signatures, const mdc_intern *table, size_t rule_count) {
+    for (size_t i = 0; i < rule_count; i++) {
+        signatures->wider[i] = MDC_SIGNATURE_ALWAYS;
+        if (signatures->of_rule[i] == MDC_SIGNATURE_ALWAYS) continue;
+        mdc_signature s = mdc_vec_at(&signatures->list, mdc_signature, signatures->of_rule[i]);
+        if (s.cautious || !can_doubt(&s)) continue;
+        s.cautious = 1;
+        signature_key key = {.list = &signatures->list, .signature = &s};
+        signatures->wider[i] = mdc_intern_find(table, mdc_hash_bytes(&s, sizeof s), same_signature, &key);
+    }
+}
+
 mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter, const mdc_filter_spec *spec,
                                  mdc_error *err) {
     gatherer modules, names;
@@ -127,7 +147,8 @@ mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter,
     mdc_status status = gatherer_init(&modules, err);
     if (gatherer_init(&names, err) != MDC_OK) status = err->code;
     signatures->of_rule = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
-    if (signatures->of_rule == NULL) status = err->code;
+    signatures->wider = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
+    if (signatures->of_rule == NULL || signatures->wider == NULL) status = err->code;
 
     for (size_t i = 0; i < spec->rule_count && status == MDC_OK; i++) {
         mdc_signature s;
@@ -145,6 +166,7 @@ mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter,
         signatures->of_rule[i] = id;
         if (added) status = mdc_vec_push(&signatures->list, &s, 1, NULL, err);
     }
+    if (status == MDC_OK) find_wider(signatures, &table, spec->rule_count);
     mdc_intern_fini(&table);
     hand_over(&modules, &filter->modules);
     hand_over(&names, &filter->names);
@@ -154,7 +176,8 @@ mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter,
 void mdc_signatures_fini(mdc_signatures *signatures) {
     mdc_vec_fini(&signatures->list);
     mdc_dealloc(signatures->of_rule);
-    signatures->of_rule = NULL;
+    mdc_dealloc(signatures->wider);
+    signatures->of_rule = signatures->wider = NULL;
 }
 
 typedef struct ranked {
@@ -183,8 +206,11 @@ mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_
             top[bit] = order[bit].top;
             status = mdc_vec_push(&sorted, &mdc_vec_at(&signatures->list, mdc_signature, order[bit].id), 1, NULL, err);
         }
-        for (size_t i = 0; i < rule_count; i++)
-            if (signatures->of_rule[i] != MDC_SIGNATURE_ALWAYS) signatures->of_rule[i] = bit_of[signatures->of_rule[i]];
+        for (size_t i = 0; i < rule_count; i++) {
+            uint32_t *own = &signatures->of_rule[i], *wider = &signatures->wider[i];
+            if (*own != MDC_SIGNATURE_ALWAYS) *own = bit_of[*own];
+            if (*wider != MDC_SIGNATURE_ALWAYS) *wider = bit_of[*wider];
+        }
         mdc_vec_fini(&signatures->list);
         signatures->list = sorted;
     }
@@ -195,10 +221,16 @@ mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_
 
 /* ---- rows ---- */
 
+static int protect_row_meets(const mdc_signature *s, uint32_t row) {
+    return (s->cautious && row >> 3 == 0) || mdc_protect_meets(mdc_protect_of_row(row), s->protect_any, s->protect_all);
+}
+
 static int state_row_meets(const mdc_signature *s, uint32_t row) {
-    static const uint32_t states[4] = {0, MDC_MEM_COMMIT, MDC_MEM_RESERVE, MDC_MEM_FREE};
-    static const uint32_t types[4] = {0, MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE};
-    return (s->state == 0 || (s->state & states[row >> 2]) != 0) && (s->type == 0 || (s->type & types[row & 3]) != 0);
+    static const uint32_t states[MDC_STATE_VALUES] = {0, MDC_MEM_COMMIT, MDC_MEM_RESERVE, MDC_MEM_FREE, 0};
+    static const uint32_t types[MDC_STATE_VALUES] = {0, MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE, 0};
+    uint32_t state = row / MDC_STATE_VALUES, type = row % MDC_STATE_VALUES;
+    return (s->state == 0 || (s->state & states[state]) != 0 || (s->cautious && state == MDC_STATE_DOUBT)) &&
+           (s->type == 0 || (s->type & types[type]) != 0 || (s->cautious && type == MDC_STATE_DOUBT));
 }
 
 /* Whether any size of `row` + 1 binary digits (or 0 in row 0) lies within the bounds; the exact size is looked at when
@@ -211,13 +243,13 @@ static int size_row_meets(const mdc_signature *s, uint32_t row) {
 static int row_meets(const mdc_signature *s, int what, uint32_t row) {
     switch (what) {
     case 0:
-        return mdc_protect_meets(mdc_protect_of_row(row), s->protect_any, s->protect_all);
+        return protect_row_meets(s, row);
     case 1:
         return state_row_meets(s, row);
     case 2:
         return size_row_meets(s, row);
     default:
-        return s->kinds == 0 || (s->kinds & row) != 0;
+        return s->kinds == 0 || (s->kinds & row) != 0 || (s->cautious && (row & MDC_KIND_DOUBT) != 0);
     }
 }
 

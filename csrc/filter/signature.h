@@ -14,15 +14,16 @@ typedef struct mdc_signature {
     uint32_t protect_any;
     uint32_t protect_all;
     uint32_t kinds;
-    uint32_t module; /* pattern + 1 */
-    uint32_t name;   /* pattern + 1 */
-    uint32_t reserved;
+    uint32_t module;   /* pattern + 1 */
+    uint32_t name;     /* pattern + 1 */
+    uint32_t cautious; /* 1: of an exclude or head rule whose conditions a value in doubt meets (see match.h) */
 } mdc_signature;
 
 /* All distinct signatures of a filter, and which one each rule has. */
 typedef struct mdc_signatures {
     mdc_vec list;      /* mdc_signature; its index is the bit once mdc_signatures_order has run */
     uint32_t *of_rule; /* MDC_SIGNATURE_ALWAYS for rules without conditions */
+    uint32_t *wider;   /* by rule: the cautious signature with the conditions of an include rule, or ALWAYS: none */
 } mdc_signatures;
 
 /* Gathers signatures and patterns of all rules (checked already). */

@@ -22,10 +22,13 @@
 #define MDC_SIGNATURE_ALWAYS UINT32_MAX
 
 enum {
-    MDC_PROTECT_ROWS = 128, /* base protection (0: none, else its bit number + 1) << 3 | modifiers */
-    MDC_STATE_ROWS = 16,    /* state << 2 | type, each 0 (none of the known) to 3 */
+    MDC_PROTECT_ROWS = 128, /* base protection (0: in doubt, else its bit number + 1) << 3 | modifiers */
+    MDC_PROTECT_NONE = 9,   /* the base of protection 0 */
+    MDC_STATE_VALUES = 5,   /* 0: none; 1 to 3: the known ones; MDC_STATE_DOUBT */
+    MDC_STATE_DOUBT = 4,    /* see match.h */
+    MDC_STATE_ROWS = 25,    /* state * 5 + type */
     MDC_SIZE_ROWS = 64,     /* binary digits of the size but one; 0 counts as 1 */
-    MDC_KIND_ROWS = 128,
+    MDC_KIND_ROWS = 256,    /* MDC_KIND_*, MDC_KIND_DOUBT */
     MDC_ATTRIBUTE_ROWS = MDC_STATE_ROWS * MDC_PROTECT_ROWS
 };
 

@@ -104,22 +104,25 @@ static void one_round(bool with_hold, bool with_stack) {
     static uint8_t pool[PATTERNS * 40], text[ROOM], wanted[ROOM], got[ROOM];
     mdc_bytes patterns[PATTERNS];
     size_t size = 200 + draw(ROOM - 200), used = 0, count = 1 + draw(PATTERNS);
-    uint64_t address = BASE + draw(9), hold, low = BASE + 100 + draw(20), high = BASE + size - draw(90);
+    bool top = draw(4) == 0; /* the reads end at 2**64 */
+    uint64_t address = top ? 0 - (uint64_t)size : BASE + draw(9), hold;
+    uint64_t low = address + 100 - draw(20), high = address + size - 1 - draw(90);
     for (size_t k = 0; k < count; k++) {
         patterns[k] = (mdc_bytes){pool + used, 4 + draw(30)};
         for (size_t i = 0; i < patterns[k].size; i++) pool[used++] = (uint8_t)('a' + draw(2));
     }
     for (size_t i = 0; i < size; i++) text[i] = (uint8_t)('a' + draw(3));
     for (int i = 0; i < 30; i++) { /* words that may stay, and some that hardly may not */
-        const uint64_t words[] = {
-            MODULE, MODULE + 0xFFF, MODULE + 0x1000, MODULE - 1, 0,   4096, 4097, (uint64_t)-4096, (uint64_t)-4097,
-            low,    low - 1,        high - 1,        high,       BASE};
+        const uint64_t words[] = {MODULE, MODULE + 0xFFF,  MODULE + 0x1000, MODULE - 1, 0,       4096,
+                                  4097,   (uint64_t)-4096, (uint64_t)-4097, low,        low - 1, high - 1,
+                                  high,   address};
         uint64_t word = words[draw(sizeof words / sizeof words[0])],
                  where = (address + 7 + draw((uint32_t)size - 20)) & ~7ull;
         memcpy(text + (where - address), &word, 8);
     }
     mdc_range range = {address + draw((uint32_t)size), 0};
     range.end = range.first + 1 + draw(40);
+    if (range.end < range.first) range.end = 0;
     mdc_filter_spec spec = {
         .patterns = patterns, .pattern_count = count, .scrub = &range, .scrub_count = 1, .deface_stacks = with_stack};
     mdc_callback *callback = make(&spec, NULL, &hold);
@@ -146,21 +149,23 @@ static void one_round(bool with_hold, bool with_stack) {
                 hits++;
             }
     }
-    for (uint64_t a = range.first; a < range.end && a < address + size; a++) wanted[a - address] = 'X';
+    for (size_t i = 0; i < size; i++)
+        if (address + i >= range.first && (range.end == 0 || address + i < range.end)) wanted[i] = 'X';
     for (size_t i = 0; i < size; i++) scrubbed += wanted[i] == 'X' && text[i] != 'X';
     if (with_stack) {
         static const uint8_t marker[8] = {0xED, 0xAC, 0xEF, 0x0D, 0xED, 0xAC, 0xEF, 0x0D};
-        for (uint64_t w = address & ~7ull; w < address + size; w += 8) {
-            bool whole = w >= address && w + 8 <= address + size;
-            uint64_t first = w < address ? address : w;
+        for (size_t at = 0, next; at < size; at = next) { /* word by word, the first and the last may be parts */
+            uint64_t first = address + at;
+            next = at + 8 - (size_t)(first & 7);
+            bool whole = (first & 7) == 0 && next <= size;
+            if (next > size) next = size;
             if (!(first >= low && first < high)) continue;
             uint64_t word = 0;
-            if (whole) memcpy(&word, wanted + (w - address), 8);
+            if (whole) memcpy(&word, wanted + at, 8);
             bool stays =
                 word + 4096 <= 8192 || (word >= MODULE && word < MODULE + 0x1000) || (word >= low && word < high);
             words += whole && !stays;
-            for (uint64_t a = first; a < w + 8 && a < address + size && !(whole && stays); a++)
-                wanted[a - address] = marker[a & 7];
+            for (size_t i = at; i < next && !(whole && stays); i++) wanted[i] = marker[(address + i) & 7];
         }
     }
     memcpy(got, text, size);
@@ -201,14 +206,35 @@ static void test_foreign_engine(void) {
     CHECK(memcmp(bytes, "xxXXXXXXXXxxpasswordxxpassword", 30) == 0);
     mdc_callback_counters counters = mdc_callback_read_counters(callback);
     CHECK(counters.uncovered_borders == 1 && counters.scrubbed_hits == 1 && counters.scrubbed_bytes == 8);
-    /* Nothing to edit: an empty read, no buffer, one that passes the end of the address space. */
+    /* Nothing to edit: an empty read, no buffer. */
     show(callback, BASE, bytes, 0);
     show(callback, BASE, NULL, 0);
-    show(callback, UINT64_MAX - 2, bytes, 8);
     uint8_t name[] = "my password";
     mdc_callback_edit(callback, 0, name, 11);
     CHECK(memcmp(name, "my XXXXXXXX", 11) == 0 && mdc_callback_read_counters(callback).scrubbed_hits == 2);
     CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+}
+
+/* Reads at the end of the address space: up to its last byte, and (no sound engine does that) beyond it. */
+static void test_last_bytes(void) {
+    const mdc_bytes pattern = {(const uint8_t *)"secret", 6};
+    const mdc_range range = {UINT64_MAX - 3, 0};
+    mdc_filter_spec spec = {.patterns = &pattern, .pattern_count = 1, .scrub = &range, .scrub_count = 1};
+    mdc_error err;
+    for (uint64_t before = 16; before > 14; before--) { /* bytes from the beginning of the read to 2**64 */
+        mdc_callback *callback = make(&spec, NULL, NULL);
+        uint8_t bytes[17] = "xxsecretxxxxabcd";
+        CHECK(start(callback) == MDC_S_FALSE);
+        show(callback, 0 - before, bytes, 16);
+        CHECK(memcmp(bytes, before == 16 ? "xxXXXXXXxxxxXXXX" : "xxXXXXXXxxxXXXXd", 16) == 0);
+        uint8_t bottom[5] = "next"; /* lies behind 2**64 nowhere */
+        show(callback, 0, bottom, 4);
+        CHECK(mdc_callback_read_counters(callback).uncovered_borders == 0);
+        uint8_t edited[17] = "xxsecretxxxxabcd";
+        mdc_callback_edit(callback, 0 - before, edited, 16);
+        CHECK(memcmp(bytes, edited, 16) == 0);
+        CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+    }
 }
 
 static int32_t no_hook(void *context, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
@@ -297,6 +323,7 @@ int main(void) {
     test_layouts();
     for (int i = 0; i < 1500 && failures < 10; i++) one_round(i % 4 != 3, i % 2 != 0);
     test_foreign_engine();
+    test_last_bytes();
     test_limits();
     return failures != 0;
 }

@@ -29,10 +29,13 @@ static unsigned roll(unsigned bound) {
 }
 
 static const char *globs[] = {"*", "*libc*", "", "/lib/[a-m]*", "[[]heap]", "*.so"};
-static const char *names[] = {"", "[heap]", "/lib/libc.so", "/lib/zlib.so", "/dev/shm/x"};
-static const uint32_t protections[] = {0, 1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x104, 0x204, 0x404, 3, 0x602};
-static const uint32_t states[] = {MDC_MEM_COMMIT, MDC_MEM_RESERVE, MDC_MEM_FREE, 0};
-static const uint32_t types[] = {MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE, 0};
+static const char *texts[] = {"", "[heap]", "/lib/libc.so", "/lib/zlib.so", "/dev/shm/x"};
+static const uint32_t protections[] = {0,     1,     2,     4, 8,     0x10,  0x20,   0x40,      0x80,
+                                       0x104, 0x204, 0x404, 3, 0x602, 0x400, 0x2000, 0x2000004, 0x40000000};
+/* What a rule may name; then nothing, several at once, and values no one knows today, with and without a known one. */
+static const uint32_t states[] = {MDC_MEM_COMMIT, MDC_MEM_RESERVE, MDC_MEM_FREE, 0, 0x3000, 0x4000, 0x9000, 1u << 31};
+static const uint32_t types[] = {MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE, 0,
+                                 0x1020000,       0x80000,        0xA0000,       0x2000000};
 
 typedef struct module {
     uint64_t first, last;
@@ -80,18 +83,27 @@ static int grants(uint32_t protect, uint32_t access) {
 
 static int one_bit(uint32_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
+/* One of the rule's values; one that is in doubt is all of them to a rule that takes away, none to an include. */
+static int names(const mdc_rule *r, uint32_t wanted, uint32_t known, uint32_t value) {
+    if (value != 0 && !one_bit(value & known)) return r->action != MDC_INCLUDE;
+    return (value & wanted) != 0;
+}
+
 static int matches(const world *w, const mdc_rule *r, uint64_t address) {
     const mdc_question *q = &w->question;
     uint32_t protect = one_bit(q->protect & 0xFF) ? q->protect : q->protect & 0x700;
+    int any_protect = q->protect != 0 && !one_bit(q->protect & 0xFF) && r->action != MDC_INCLUDE;
     if ((r->fields & MDC_RULE_RANGE) && (address < r->range.first || (r->range.end != 0 && address >= r->range.end)))
         return 0;
-    if ((r->fields & MDC_RULE_STATE) && !(q->state & r->state)) return 0;
-    if ((r->fields & MDC_RULE_TYPE) && !(q->type & r->type)) return 0;
-    if ((r->fields & MDC_RULE_PROTECT_ANY) && !(protect & r->protect_any)) return 0;
-    if (r->fields & MDC_RULE_PROTECT_ALL)
+    if ((r->fields & MDC_RULE_STATE) && !names(r, r->state, 0x13000, q->state)) return 0;
+    if ((r->fields & MDC_RULE_TYPE) && !names(r, r->type, 0x1060000, q->type)) return 0;
+    if ((r->fields & MDC_RULE_PROTECT_ANY) && !(protect & r->protect_any) && !any_protect) return 0;
+    if ((r->fields & MDC_RULE_PROTECT_ALL) && !any_protect)
         for (uint32_t access = 1; access <= 4; access *= 2)
             if ((r->protect_all & access) && !grants(protect, access)) return 0;
-    if ((r->fields & MDC_RULE_KIND) && !(q->kinds & r->kinds)) return 0;
+    if ((r->fields & MDC_RULE_KIND) && !(q->kinds & r->kinds) &&
+        !((q->kinds & MDC_KIND_DOUBT) && r->action != MDC_INCLUDE))
+        return 0;
     if ((r->fields & MDC_RULE_SIZE) && (q->mapping_size < r->min_size || q->mapping_size > r->max_size)) return 0;
     if ((r->fields & MDC_RULE_NAME) && !glob(r->name, w->name)) return 0;
     if (r->fields & MDC_RULE_MODULE) {
@@ -159,7 +171,10 @@ static mdc_filter *make_world(world *w) {
     w->rule_count = roll(5) == 0 ? roll(RULES + 1) : roll(12);
     for (size_t i = 0; i < w->rule_count; i++) make_rule(&w->rules[i], base);
     for (size_t i = 1; i < w->rule_count; i++) /* some with equal conditions */
-        if (roll(6) == 0) w->rules[i] = w->rules[roll((unsigned)i)];
+        if (roll(6) == 0) {
+            w->rules[i] = w->rules[roll((unsigned)i)];
+            w->rules[i].action = roll(2) ? w->rules[i].action : roll(2);
+        }
     w->remove_count = roll(3) == 0 ? roll(4) : 0;
     for (size_t i = 0; i < w->remove_count; i++) {
         w->remove[i].first = base + roll(SPACE - 5001);
@@ -170,7 +185,7 @@ static mdc_filter *make_world(world *w) {
         module *m = &w->modules[w->module_count++];
         m->first = at;
         m->last = at + 4096 * (1 + roll(3)) - 1;
-        m->path = names[1 + roll(4)];
+        m->path = texts[1 + roll(4)];
         at = m->last + 1 + 4096 * roll(2);
     }
     mdc_question *q = &w->question;
@@ -182,10 +197,10 @@ static mdc_filter *make_world(world *w) {
         q->base += roll(2) ? 4096 * roll(3) : roll(9000);
         q->last -= roll(2) ? 4096 * roll(3) : roll(9000);
     }
-    q->state = states[roll(4)];
+    q->state = states[roll(8)];
     q->protect = protections[roll(sizeof protections / sizeof protections[0])];
-    q->type = types[roll(4)];
-    q->kinds = roll(0x80);
+    q->type = types[roll(8)];
+    q->kinds = roll(8) == 0 ? MDC_KIND_DOUBT : roll(0x80);
     static const uint32_t flags[] = {0,
                                      0,
                                      MDC_FACT_PIECE,
@@ -194,7 +209,7 @@ static mdc_filter *make_world(world *w) {
                                      MDC_FACT_DONTDUMP | MDC_FACT_PIECE,
                                      MDC_FACT_DONTDUMP | MDC_FACT_ADDED};
     q->flags = flags[roll(7)];
-    w->name = names[roll(5)];
+    w->name = texts[roll(5)];
     mdc_filter_spec spec = {.rules = w->rules,
                             .rule_count = w->rule_count,
                             .memory_remove = w->remove,
