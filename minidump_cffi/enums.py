@@ -244,6 +244,8 @@ class DumpWarning(enum.IntFlag):
     NO_MEMORY_CALLBACKS = 0x100
     NO_VM_CALLBACKS = 0x200
     FILLED = 0x400
+    MEMORY64 = 0x40000
+    NO_THREADS = 0x80000
 
 
 class Phase(enum.IntEnum):

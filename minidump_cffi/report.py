@@ -223,7 +223,7 @@ class DumpReport:
     zero_bytes : int
         Of it, bytes that were never touched.
     memory_ranges, memory64_ranges, memory_info_count : int
-        Entries of MemoryList, Memory64List and MemoryInfoList.
+        Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0.
     frozen : float
         Seconds from the stop of the first thread to the release of the last. With dbghelp what its call took, which
         does both; with a snapshot what taking that took.
@@ -549,8 +549,8 @@ def _plain(item: Any) -> dict[str, Any]:
 _WARNINGS = {
     DumpWarning.MANY_THREADS: "more than 4,096 threads: Breakpad's readers drop the list",
     DumpWarning.MANY_MODULES: "more than 2,048 modules: Breakpad's readers drop the list",
-    DumpWarning.MANY_RANGES: "MemoryList ends after 4,096 ranges; Memory64List has them all",
-    DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List only",
+    DumpWarning.MANY_RANGES: "more than 4,096 ranges of memory: Breakpad's readers drop the list",
+    DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List; no thread points at them",
     DumpWarning.NO_SPARSE: "untouched memory was left out: the output has no holes, or is too long for them",
     DumpWarning.NO_RESIDENCY: "this kernel does not tell which pages were touched: everything was read",
     DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last one stands for the rest",
@@ -558,6 +558,8 @@ _WARNINGS = {
     DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask for memory to add: it is not in the dump",
     DumpWarning.NO_VM_CALLBACKS: "this engine showed nothing it read: redaction was applied to the finished file",
     DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
+    DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
+    DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }
 # The same where a callback that is not ours decided.
 _FOREIGN_WARNINGS = {

@@ -19,12 +19,13 @@ from pathlib import Path
 THREAD_LIST, MODULE_LIST, MEMORY_LIST, SYSTEM_INFO = 3, 4, 5, 7
 MEMORY64_LIST, MISC_INFO, MEMORY_INFO_LIST, THREAD_INFO_LIST, THREAD_NAMES = 9, 15, 16, 17, 24
 CPUINFO, STATUS, LSB_RELEASE, CMDLINE, ENVIRON, AUXV, MAPS, DSO_DEBUG = range(0x47670003, 0x4767000B)
-ALWAYS = (THREAD_LIST, MODULE_LIST, MEMORY_LIST, SYSTEM_INFO, MISC_INFO, MEMORY_INFO_LIST)
+ALWAYS = (THREAD_LIST, MODULE_LIST, SYSTEM_INFO, MISC_INFO, MEMORY_INFO_LIST)
 KNOWN_FLAGS = 0x01FFFFFF
+THREAD_POINTERS = 0x4D444302
 CONTEXT_AMD64 = 1232  # bytes
 LIMIT32 = 1 << 32
 STRING_UNITS = 1024
-MEMORY_LIST_MAX = 4096
+FULL_MEMORY = 2  # of the header's flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,17 @@ class DumpFile:
         pairs = (struct.unpack_from("<IQ", data, 4 + 12 * n) for n in range(struct.unpack_from("<I", data)[0]))
         return {tid: self.string(offset) for tid, offset in pairs}
 
+    def thread_pointers(self) -> dict[int, int]:
+        """Thread ids and FS bases (docs/file.md, thread pointers)."""
+        data = self.stream(THREAD_POINTERS)
+        if not data:
+            return {}
+        version, header, entry, count = struct.unpack_from("<IIII", data)
+        if (version, len(data)) != (1, header + count * entry):
+            raise ValueError(f"version {version}, {len(data)} bytes for {count} entries")
+        rows = (struct.unpack_from("<IIQ", data, header + entry * n) for n in range(count))
+        return {tid: pointer for tid, _, pointer in rows}
+
     def modules(self) -> list[tuple[int, int, str, bytes]]:
         """Base, size, name and CodeView record of each module."""
         data = self.stream(MODULE_LIST)
@@ -225,8 +237,11 @@ def _memory_rules(dump: DumpFile) -> list[str]:
         broken.append("MemoryList is not sorted")
     if _overlaps([(item.address, item.size) for item in listed]):
         broken.append("MemoryList ranges overlap")
-    if len(listed) > MEMORY_LIST_MAX:
-        broken.append(f"MemoryList has {len(listed)} ranges")
+    # Debugger engines: "Full memory minidumps can't have MemoryListStreams", "Partial memory minidumps can't have
+    # Memory64ListStreams".
+    full = bool(dump.flags & FULL_MEMORY)
+    if (MEMORY_LIST in dump.streams, MEMORY64_LIST in dump.streams) != (not full, full):
+        broken.append("not exactly one memory list, and the one of its header flags")
     if any(item.size == 0 for item in listed):
         broken.append("MemoryList has an empty range")
     if MEMORY64_LIST in dump.streams:
@@ -245,8 +260,6 @@ def _memory_rules(dump: DumpFile) -> list[str]:
         if item.offset + item.size > dump.size:
             broken.append(f"memory at {item.address:#x} ends behind the file's end")
             break
-    if dump.flags & 2 and any(dump.read(item.address, item.size) is None for item in listed):
-        broken.append("a MemoryList range is not in Memory64List")
     if _overlaps([(item.base, item.size) for item in infos]):
         broken.append("MemoryInfoList entries overlap")
     if [item.base for item in infos] != sorted(item.base for item in infos):
@@ -256,8 +269,10 @@ def _memory_rules(dump: DumpFile) -> list[str]:
 
 def _thread_rules(dump: DumpFile) -> list[str]:
     broken = []
-    listed = sorted(dump.memory(), key=operator.attrgetter("address"))
+    listed = sorted(dump.ranges(), key=operator.attrgetter("address"))
     starts = [item.address for item in listed]
+    if not dump.threads():
+        broken.append("there is no thread, without which a debugger engine does not start")
     for thread in dump.threads():
         if thread.context and len(thread.context) < CONTEXT_AMD64:
             broken.append(f"thread {thread.tid}: context of {len(thread.context)} bytes")
@@ -268,7 +283,7 @@ def _thread_rules(dump: DumpFile) -> list[str]:
         item = listed[place] if place >= 0 else Range(address=0, size=0, offset=0)
         inside = stack.address + stack.size <= item.address + item.size
         if not inside or item.offset + stack.address - item.address != stack.offset:
-            broken.append(f"thread {thread.tid}: its stack is not in MemoryList")
+            broken.append(f"thread {thread.tid}: its stack is not in the memory list")
     return broken
 
 

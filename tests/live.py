@@ -197,17 +197,18 @@ def python_target(threads: int = 4) -> Target:
 
 def expected_counts(report: Any) -> readers.Counts:
     """What a DumpReport says is in the file, in the readers' terms."""
-    from minidump_cffi import ThreadFlags
+    from minidump_cffi import DumpWarning, ThreadFlags
 
     threads = [thread for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED]
     modules = sum(1 for module in report.modules if module.included)
+    placeholder = int(bool(report.warnings & DumpWarning.NO_THREADS))
     return readers.Counts(
-        threads=len(threads),
+        threads=len(threads) + placeholder,
         modules=modules,
         memory=report.memory_ranges,
         memory64=report.memory64_ranges,
         infos=report.memory_info_count,
-        stackless=sum(1 for thread in threads if thread.stack_size == 0),
+        stackless=sum(1 for thread in threads if thread.stack_size == 0) + placeholder,
     )
 
 

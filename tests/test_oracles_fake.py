@@ -111,24 +111,40 @@ def test_lists_longer_than_breakpad_reads(tmp_path: Path) -> None:
     report = fake.write(target, path, FULL)
     assert report.warnings & md.DumpWarning.MANY_THREADS
     assert report.warnings & md.DumpWarning.MANY_MODULES
-    assert report.warnings & md.DumpWarning.MANY_RANGES
     live.assert_accepted(path, report, only=["minidump", "udmp-parser", "obj2yaml"])  # lldb takes a minute
     with file_rules.DumpFile(path) as dump:
         assert len(dump.threads()) == 4200
         assert len(dump.modules()) == 2101
-        assert len(dump.memory()) <= 4096
+        assert len(dump.memory64()) > 4200
 
 
-def test_no_warning_at_the_limit(tmp_path: Path) -> None:
-    target = with_threads(4096, stack_pages=1)
+def test_a_normal_dump_with_more_ranges_than_breakpad_reads(tmp_path: Path) -> None:
+    """All of them stand in MemoryList."""
+    heap = Region(base=0x10000000, size=10000 * PAGE)
+    target = with_threads(1, heap)
     path = tmp_path / "d.dmp"
-    report = fake.write(target, path, NORMAL)
-    assert not report.warnings & md.DumpWarning.MANY_THREADS
-    live.assert_accepted(path, report)
+    keep = md.Filter(memory_add=[(heap.base + 2 * n * PAGE, heap.base + (2 * n + 1) * PAGE) for n in range(5000)])
+    report = fake.write(target, path, NORMAL, filter=keep)
+    assert report.warnings & md.DumpWarning.MANY_RANGES
+    live.assert_accepted(path, report, only=["lldb", "minidump", "udmp-parser", "obj2yaml"])
+    with file_rules.DumpFile(path) as dump:
+        assert len(dump.memory()) == report.memory_ranges > 5000
+    assert_content(target, path)
+
+
+@pytest.mark.parametrize(("dump_type", "threads"), [(NORMAL, 4095), (FULL, 4096)], ids=["normal", "full"])
+def test_no_warning_at_the_limit(dump_type: md.DumpType, threads: int, tmp_path: Path) -> None:
+    """4,096 threads, or as many ranges: their stacks, and the instructions that they share."""
+    target = with_threads(threads, stack_pages=1)
+    path = tmp_path / "d.dmp"
+    report = fake.write(target, path, dump_type)
+    assert not report.warnings
+    only = None if dump_type == NORMAL else ["minidump_stackwalk", "minidump_dump"]  # lldb takes its time
+    live.assert_accepted(path, report, only)
 
 
 def test_stacks_beyond_the_32_bit_limit(tmp_path: Path) -> None:
-    """With the limit moved down: what does not fit is in Memory64List alone, with Rva 0 in the thread."""
+    """With the limit moved down: no thread points at a stack that does not fit, and Memory64List has it."""
     target = with_threads(40, stack_pages=16, depth=15 * PAGE)
     path = tmp_path / "d.dmp"
     limit = 1 << 20
@@ -136,8 +152,6 @@ def test_stacks_beyond_the_32_bit_limit(tmp_path: Path) -> None:
     assert report.warnings & md.DumpWarning.RANGES_ABOVE_4G
     live.assert_accepted(path, report)
     with file_rules.DumpFile(path) as dump:
-        for item in dump.memory():
-            assert item.offset + item.size <= limit
         for kind, size, offset in dump.directory:
             assert offset + size <= limit, kind
         beyond = [thread for thread in dump.threads() if thread.stack.size == 0]
@@ -156,7 +170,8 @@ def test_added_memory_beyond_the_limit_of_a_normal_dump(tmp_path: Path) -> None:
     live.assert_accepted(path, report)
     with file_rules.DumpFile(path) as dump:
         assert dump.read_across(heap.base, heap.size) == content(target, heap.base, heap.size)
-        assert dump.memory64()
+        assert dump.memory64() and dump.flags == md.DumpType.WITH_FULL_MEMORY
+    assert report.warnings & md.DumpWarning.MEMORY64
 
 
 FAULTY = Region(base=0x10000000, size=64 * PAGE, unreadable=(0x10000000 + 5 * PAGE, 0x10000000 + 7 * PAGE))

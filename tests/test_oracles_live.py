@@ -51,6 +51,20 @@ def test_every_reader_accepts(base: md.DumpType, extra: md.DumpType, start_patte
         assert bool(dump.memory64()) == bool(base)
 
 
+@pytest.mark.parametrize("base", [md.DumpType.NORMAL, FULL], ids=["normal", "full"])
+def test_thread_pointers(base: md.DumpType, start_pattern: Start, take: live.Taker) -> None:
+    """The FS base of each thread. Not in Teb, where a debugger engine would take glibc's thread block for a TEB."""
+    target = start_pattern("--threads", 3)
+    _, path = take(target, base, only=())
+    with file_rules.DumpFile(path) as dump:
+        pointers = dump.thread_pointers()
+        assert pointers.keys() == set(live.task_states(target.pid))
+        assert all(thread.teb == 0 for thread in dump.threads())
+        if base:  # the block begins with its own address
+            for pointer in pointers.values():
+                assert dump.read(pointer, 8) == pointer.to_bytes(8, "little")
+
+
 BYTES_IN = ("plain", "unreadable", "odd_name", "deleted", "memfd", "named")
 
 

@@ -88,7 +88,7 @@ typedef struct mdc_extent {
 } mdc_extent;
 
 enum {
-    MDC_EXTENT_STACK = 0x01,   /* in MemoryList too */
+    MDC_EXTENT_STACK = 0x01,   /* of a stack: thread descriptors point at these */
     MDC_EXTENT_HOLE = 0x02,    /* never touched: not read, a hole in the file */
     MDC_EXTENT_ZERO = 0x04,    /* never touched: not read, stored as zeros (shorter than hole_min) */
     MDC_EXTENT_OMITTED = 0x08, /* never touched: not read, left out of the file */
@@ -102,8 +102,8 @@ typedef struct mdc_report {
     uint64_t memory_bytes;      /* bytes of target memory the dump answers for */
     uint64_t stored_bytes;      /* of it, bytes that take room in the file */
     uint64_t zero_bytes;        /* of it, bytes never touched */
-    uint64_t memory_ranges;     /* entries of MemoryList */
-    uint64_t memory64_ranges;   /* entries of Memory64List */
+    uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
+    uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */
     uint64_t frozen_ns;         /* from the first thread's stop to the last thread's release */
     uint64_t total_ns;
@@ -131,8 +131,8 @@ typedef struct mdc_report {
 enum {
     MDC_WARN_MANY_THREADS = 0x01,    /* more than 4,096: Breakpad drops the list */
     MDC_WARN_MANY_MODULES = 0x02,    /* more than 2,048: Breakpad drops the list */
-    MDC_WARN_MANY_RANGES = 0x04,     /* MemoryList was cut at 4,096 ranges */
-    MDC_WARN_RANGES_ABOVE_4G = 0x08, /* stacks beyond 32-bit offsets are in Memory64List only */
+    MDC_WARN_MANY_RANGES = 0x04,     /* more than 4,096 in MemoryList: Breakpad drops the list */
+    MDC_WARN_RANGES_ABOVE_4G = 0x08, /* no thread descriptor reaches the stacks beyond 32-bit offsets */
     MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the sink has no holes or the file is too long */
     MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not there: everything was read */
     MDC_WARN_GAP_TABLE_FULL = 0x40,  /* more gaps than the table holds: the last one stands for the rest */
@@ -140,7 +140,9 @@ enum {
     MDC_WARN_NO_REGION_CALLBACKS = 0x80,  /* a full dump, and nothing asked about regions */
     MDC_WARN_NO_MEMORY_CALLBACKS = 0x100, /* another dump, and nothing asked about memory to add */
     MDC_WARN_NO_VM_CALLBACKS = 0x200,     /* nothing asked about what is read */
-    MDC_WARN_FILLED = 0x400               /* what rules exclude had to be overwritten in the finished file */
+    MDC_WARN_FILLED = 0x400,              /* what rules exclude had to be overwritten in the finished file */
+    MDC_WARN_MEMORY64 = 0x40000,          /* a Normal dump too long for MemoryList: laid out like a full one */
+    MDC_WARN_NO_THREADS = 0x80000         /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */

@@ -16,9 +16,9 @@
 #include "runs.h"
 
 enum {
-    MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 19 kinds of streams are written */
+    MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 20 kinds of streams are written */
     MDC_USER_STREAMS_MAX = 4096, /* and as many more */
-    MDC_MEMORY_LIST_MAX = 4096,  /* ranges Breakpad accepts */
+    MDC_MEMORY_LIST_MAX = 4096,  /* more, and Breakpad drops the list */
     MDC_BREAKPAD_THREADS = 4096, /* more, and Breakpad drops the list */
     MDC_BREAKPAD_MODULES = 2048,
     MDC_SPARE_MAX = 1024,  /* spare slots per list at most */
@@ -101,7 +101,7 @@ struct mdc_dump {
     mdc_monitor *monitor;
     mdc_calls calls;
     bool full;         /* WithFullMemory */
-    bool has_memory64; /* there is a Memory64List */
+    bool has_memory64; /* a Memory64List instead of a MemoryList */
     bool resumed;      /* the target runs */
     uint32_t secondary;
     uint32_t warnings;
@@ -128,8 +128,7 @@ struct mdc_dump {
     mdc_vec extents;      /* mdc_extent */
     mdc_vec rest_extents; /* mdc_extent: the second half while it grows */
     size_t stack_extents; /* how many of extents are stacks */
-    size_t list32_end;    /* extents before this one are in MemoryList */
-    size_t list64_begin;  /* extents from this one on are in Memory64List */
+    size_t offset32_end;  /* extents before this one have 32-bit offsets in the file */
     mdc_gap *gaps;        /* options.gaps_max of them */
     size_t gap_count;
     mdc_gap *planned;    /* the first planned_gaps of them, as the plan had them */
@@ -146,7 +145,7 @@ struct mdc_dump {
     size_t directory_room;
     size_t stream_count;
     uint64_t end; /* of what is laid out so far */
-    mdc_list_place memory_list, memory64_list, memory_info_list;
+    mdc_list_place memory_list, memory_info_list;
     uint64_t thread_list_offset;
     uint64_t gap_stream_offset;
     uint64_t memory_offset; /* of the first extent */
@@ -229,7 +228,7 @@ typedef struct mdc_range_walk {
 } mdc_range_walk;
 mdc_range_walk mdc_ranges_begin(const mdc_dump *dump, size_t extent, size_t end);
 bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range);
-/* The range of a stack that holds the address (below list32_end). */
+/* The range of a stack that holds the address (below offset32_end). */
 bool mdc_ranges_find_stack(const mdc_dump *dump, uint64_t address, mdc_file_range *range);
 
 /* layout.c */
@@ -264,7 +263,6 @@ mdc_status mdc_streams_user(mdc_dump *dump, mdc_error *err); /* parts */
 typedef struct mdc_out mdc_out;
 void mdc_lists_count(mdc_dump *dump);
 mdc_status mdc_lists_memory(mdc_dump *dump, mdc_out *out, mdc_error *err);
-mdc_status mdc_lists_memory64(mdc_dump *dump, mdc_out *out, mdc_error *err);
 mdc_status mdc_lists_memory_info(mdc_dump *dump, mdc_out *out, mdc_error *err);
 
 /* Buffered output: forwards to the sink, or as patches. */

@@ -39,7 +39,7 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
 
 bool mdc_ranges_find_stack(const mdc_dump *dump, uint64_t address, mdc_file_range *range) {
     const mdc_extent *extents = dump->extents.data;
-    size_t end = dump->stack_extents < dump->list32_end ? dump->stack_extents : dump->list32_end;
+    size_t end = dump->stack_extents < dump->offset32_end ? dump->stack_extents : dump->offset32_end;
     size_t low = 0, high = end; /* the first extent that ends behind the address */
     while (low < high) {
         size_t middle = low + (high - low) / 2;

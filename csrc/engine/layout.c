@@ -51,22 +51,12 @@ mdc_status mdc_layout_string(mdc_dump *dump, const uint8_t *bytes, size_t size, 
     return MDC_OK;
 }
 
-/* Extents from the first to the one behind the ranges MemoryList may have; *ranges of them, *total in all. */
-static size_t listable_extents(mdc_dump *dump, size_t *ranges, size_t *total) {
-    size_t end = dump->full ? dump->stack_extents : dump->extents.count;
-    size_t cap = MDC_MEMORY_LIST_MAX - dump->spare, last = end;
+static size_t count_ranges(const mdc_dump *dump) {
+    size_t count = 0;
     mdc_range_walk walk = mdc_ranges_begin(dump, 0, dump->extents.count);
     mdc_file_range range;
-    *ranges = *total = 0;
-    for (; mdc_ranges_next(&walk, &range); ++*total) {
-        if (range.extent >= end) continue;
-        if (*ranges < cap)
-            ++*ranges;
-        else if (last == end)
-            last = range.extent;
-    }
-    if (last < end) dump->warnings |= MDC_WARN_MANY_RANGES;
-    return last;
+    while (mdc_ranges_next(&walk, &range)) count++;
+    return count;
 }
 
 static mdc_status place_list(mdc_dump *dump, mdc_list_place *place, uint32_t type, uint64_t header, uint64_t entry,
@@ -81,13 +71,14 @@ static mdc_status place_list(mdc_dump *dump, mdc_list_place *place, uint32_t typ
     return MDC_OK;
 }
 
-static mdc_status place_lists(mdc_dump *dump, size_t listed, size_t total, bool memory64, mdc_error *err) {
-    uint64_t infos = dump->region_count + (memory64 ? total : 0) + dump->spare;
-    if (place_list(dump, &dump->memory_list, MDC_STREAM_TYPE_MEMORY_LIST, 4, sizeof(mdc_file_memory),
-                   listed + dump->spare, err) != MDC_OK ||
-        (memory64 &&
-         place_list(dump, &dump->memory64_list, MDC_STREAM_TYPE_MEMORY64_LIST, sizeof(mdc_file_memory64_list),
-                    sizeof(mdc_file_memory64), total + dump->spare, err) != MDC_OK) ||
+/* One list of memory: debugger engines refuse a dump that has both. */
+static mdc_status place_lists(mdc_dump *dump, size_t ranges, mdc_error *err) {
+    bool memory64 = dump->has_memory64;
+    uint64_t infos = dump->region_count + (memory64 ? ranges : 0) + dump->spare;
+    uint64_t header = memory64 ? sizeof(mdc_file_memory64_list) : sizeof(uint32_t);
+    uint64_t entry = memory64 ? sizeof(mdc_file_memory64) : sizeof(mdc_file_memory);
+    if (place_list(dump, &dump->memory_list, memory64 ? MDC_STREAM_TYPE_MEMORY64_LIST : MDC_STREAM_TYPE_MEMORY_LIST,
+                   header, entry, ranges + dump->spare, err) != MDC_OK ||
         place_list(dump, &dump->memory_info_list, MDC_STREAM_TYPE_MEMORY_INFO_LIST, sizeof(mdc_file_memory_info_list),
                    sizeof(MINIDUMP_MEMORY_INFO), infos, err) != MDC_OK)
         return err->code;
@@ -99,9 +90,9 @@ static mdc_status place_lists(mdc_dump *dump, size_t listed, size_t total, bool 
     return MDC_OK;
 }
 
-/* Offsets of all extents, and how far MemoryList reaches; whole pages stay on page boundaries of the file, so that
- * holes are holes. */
-static mdc_status place_memory(mdc_dump *dump, size_t listable, mdc_error *err) {
+/* Offsets of all extents, and how far offsets of 32 bits reach; whole pages stay on page boundaries of the file, so
+ * that holes are holes. */
+static mdc_status place_memory(mdc_dump *dump, mdc_error *err) {
     uint64_t offset = dump->end = mdc_page_up(dump->end);
     dump->memory_offset = offset;
     for (size_t i = 0; i < dump->extents.count; i++) {
@@ -114,13 +105,12 @@ static mdc_status place_memory(mdc_dump *dump, size_t listable, mdc_error *err) 
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0, "the dump would be longer than 2**63 bytes");
     dump->memory_bytes = offset - dump->memory_offset;
     dump->tail_offset = (offset + 7) & ~UINT64_C(7);
-    dump->list32_end = listable;
-    mdc_range_walk walk = mdc_ranges_begin(dump, 0, listable);
+    dump->offset32_end = dump->extents.count;
+    mdc_range_walk walk = mdc_ranges_begin(dump, 0, dump->extents.count);
     mdc_file_range range;
     while (mdc_ranges_next(&walk, &range)) {
         if (range.offset + range.size < dump->options.limit32) continue;
-        dump->list32_end = range.extent;
-        if (range.extent < dump->stack_extents) dump->warnings |= MDC_WARN_RANGES_ABOVE_4G;
+        dump->offset32_end = range.extent;
         break;
     }
     return MDC_OK;
@@ -141,12 +131,14 @@ static mdc_status build_small(mdc_dump *dump, mdc_error *err) {
 }
 
 static void put_header(mdc_dump *dump) {
+    uint64_t type = dump->options.dump_type & MDC_FILE_TYPE_MASK;
+    if (dump->has_memory64) type |= MDC_TYPE_WITH_FULL_MEMORY; /* readers take Memory64List with this bit only */
     mdc_file_header header = {.signature = MDC_FILE_SIGNATURE,
                               .version = MDC_FILE_VERSION,
                               .stream_count = (uint32_t)dump->stream_count,
                               .directory_rva = sizeof header,
                               .time_date_stamp = (uint32_t)dump->now,
-                              .flags = dump->options.dump_type & MDC_FILE_TYPE_MASK};
+                              .flags = type};
     memcpy(dump->small.data, &header, sizeof header);
     memcpy((uint8_t *)dump->small.data + sizeof header, dump->directory,
            dump->stream_count * sizeof dump->directory[0]);
@@ -155,29 +147,28 @@ static void put_header(mdc_dump *dump) {
 /* What the lists really have; the directory names only that, spare slots lie behind. */
 void mdc_layout_count(mdc_dump *dump) {
     mdc_lists_count(dump);
-    dump->directory[dump->memory_list.directory].data_size = (uint32_t)(4 + 16 * dump->memory_list.count);
-    if (dump->has_memory64)
-        dump->directory[dump->memory64_list.directory].data_size = (uint32_t)(16 + 16 * dump->memory64_list.count);
+    uint32_t header = dump->has_memory64 ? sizeof(mdc_file_memory64_list) : sizeof(uint32_t);
+    dump->directory[dump->memory_list.directory].data_size = header + (uint32_t)(16 * dump->memory_list.count);
     dump->directory[dump->memory_info_list.directory].data_size = (uint32_t)(16 + 48 * dump->memory_info_list.count);
     put_header(dump);
     mdc_streams_thread_stacks(dump);
 }
 
 mdc_status mdc_layout_build(mdc_dump *dump, mdc_error *err) {
-    size_t listed, total;
-    size_t listable = listable_extents(dump, &listed, &total);
-    /* A Normal dump has a Memory64List only if something lies beyond what MemoryList reaches: seen when all is placed,
+    size_t ranges = count_ranges(dump);
+    /* Memory beyond the offsets of MemoryList goes into a Memory64List in a Normal dump too: seen when all is placed,
      * so perhaps it is built twice. */
-    bool memory64 = dump->full || listable < dump->extents.count;
+    dump->has_memory64 = dump->full;
     for (;;) {
-        if (build_small(dump, err) != MDC_OK || place_lists(dump, listed, total, memory64, err) != MDC_OK ||
-            place_memory(dump, listable, err) != MDC_OK)
+        if (build_small(dump, err) != MDC_OK || place_lists(dump, ranges, err) != MDC_OK ||
+            place_memory(dump, err) != MDC_OK)
             return err->code;
-        if (memory64 || dump->list32_end == dump->extents.count) break;
-        memory64 = true;
+        if (dump->has_memory64 || dump->offset32_end == dump->extents.count) break;
+        dump->has_memory64 = true;
     }
-    dump->has_memory64 = memory64;
-    dump->list64_begin = dump->full ? 0 : dump->list32_end;
+    if (!dump->has_memory64 && ranges > MDC_MEMORY_LIST_MAX) dump->warnings |= MDC_WARN_MANY_RANGES;
+    if (dump->has_memory64 && !dump->full) dump->warnings |= MDC_WARN_MEMORY64;
+    if (dump->offset32_end < dump->stack_extents) dump->warnings |= MDC_WARN_RANGES_ABOVE_4G;
     mdc_layout_count(dump);
     return MDC_OK;
 }

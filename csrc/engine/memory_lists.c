@@ -1,4 +1,4 @@
-/* MemoryList, Memory64List and MemoryInfoList. They are as long as the plan, so they are made while they are written
+/* MemoryList or Memory64List, and MemoryInfoList. They are as long as the plan, so they are made while they are written
  * and never stored: the same walk counts them, writes them, and writes them again when gaps were cut out. */
 #include "dump_state.h"
 
@@ -9,9 +9,9 @@ typedef struct both_walks {
     bool there[2];
 } both_walks;
 
-static both_walks begin_both(const mdc_dump *dump, size_t end) {
-    size_t middle = dump->stack_extents < end ? dump->stack_extents : end;
-    both_walks both = {.walk = {mdc_ranges_begin(dump, 0, middle), mdc_ranges_begin(dump, middle, end)}};
+static both_walks begin_both(const mdc_dump *dump) {
+    both_walks both = {.walk = {mdc_ranges_begin(dump, 0, dump->stack_extents),
+                                mdc_ranges_begin(dump, dump->stack_extents, dump->extents.count)}};
     for (int i = 0; i < 2; i++) both.there[i] = mdc_ranges_next(&both.walk[i], &both.range[i]);
     return both;
 }
@@ -28,11 +28,11 @@ static mdc_status put(mdc_out *out, const void *data, size_t size, mdc_error *er
     return out != NULL ? mdc_out_put(out, data, size, err) : MDC_OK;
 }
 
-mdc_status mdc_lists_memory(mdc_dump *dump, mdc_out *out, mdc_error *err) {
+static mdc_status put_memory(mdc_dump *dump, mdc_out *out, mdc_error *err) {
     mdc_list_place *place = &dump->memory_list;
     uint32_t count = (uint32_t)place->count;
     if (put(out, &count, sizeof count, err) != MDC_OK) return err->code;
-    both_walks both = begin_both(dump, dump->list32_end);
+    both_walks both = begin_both(dump);
     mdc_file_range range;
     for (place->count = 0; next_both(&both, &range); place->count++) {
         mdc_file_memory entry = {range.address, {(uint32_t)range.size, (uint32_t)range.offset}};
@@ -41,11 +41,10 @@ mdc_status mdc_lists_memory(mdc_dump *dump, mdc_out *out, mdc_error *err) {
     return MDC_OK;
 }
 
-mdc_status mdc_lists_memory64(mdc_dump *dump, mdc_out *out, mdc_error *err) {
-    mdc_list_place *place = &dump->memory64_list;
-    mdc_file_memory64_list header = {place->count, dump->memory_offset + dump->memory_bytes};
-    mdc_range_walk walk = mdc_ranges_begin(dump, dump->list64_begin, dump->extents.count);
-    if (dump->list64_begin < dump->extents.count) header.base_rva = walk.offset;
+static mdc_status put_memory64(mdc_dump *dump, mdc_out *out, mdc_error *err) {
+    mdc_list_place *place = &dump->memory_list;
+    mdc_file_memory64_list header = {place->count, dump->memory_offset};
+    mdc_range_walk walk = mdc_ranges_begin(dump, 0, dump->extents.count);
     if (put(out, &header, sizeof header, err) != MDC_OK) return err->code;
     mdc_file_range range;
     for (place->count = 0; mdc_ranges_next(&walk, &range); place->count++) {
@@ -55,22 +54,25 @@ mdc_status mdc_lists_memory64(mdc_dump *dump, mdc_out *out, mdc_error *err) {
     return MDC_OK;
 }
 
+mdc_status mdc_lists_memory(mdc_dump *dump, mdc_out *out, mdc_error *err) {
+    return dump->has_memory64 ? put_memory64(dump, out, err) : put_memory(dump, out, err);
+}
+
 /* Every range of Memory64List has to begin with an entry: where one begins inside a mapping, the entry is split. */
 mdc_status mdc_lists_memory_info(mdc_dump *dump, mdc_out *out, mdc_error *err) {
     mdc_list_place *place = &dump->memory_info_list;
     mdc_file_memory_info_list header = {sizeof header, sizeof(MINIDUMP_MEMORY_INFO), place->count};
     if (put(out, &header, sizeof header, err) != MDC_OK) return err->code;
     place->count = 0;
-    both_walks both = begin_both(dump, dump->extents.count);
+    both_walks both = begin_both(dump);
     mdc_file_range range;
-    bool there = next_both(&both, &range);
+    bool there = dump->has_memory64 && next_both(&both, &range);
     for (size_t i = 0; i < dump->region_count; i++) {
         const mdc_region *region = &dump->regions[i];
         MINIDUMP_MEMORY_INFO info = mdc_regions_info(region);
         uint64_t end = region->base + region->size;
         while (info.BaseAddress < end) {
-            while (there && (range.address <= info.BaseAddress || range.extent < dump->list64_begin))
-                there = next_both(&both, &range);
+            while (there && range.address <= info.BaseAddress) there = next_both(&both, &range);
             uint64_t stop = there && range.address < end ? range.address : end;
             info.RegionSize = stop - info.BaseAddress;
             if (put(out, &info, sizeof info, err) != MDC_OK) return err->code;
@@ -84,6 +86,5 @@ mdc_status mdc_lists_memory_info(mdc_dump *dump, mdc_out *out, mdc_error *err) {
 void mdc_lists_count(mdc_dump *dump) {
     mdc_error none; /* without an output nothing can fail */
     (void)mdc_lists_memory(dump, NULL, &none);
-    (void)mdc_lists_memory64(dump, NULL, &none);
     (void)mdc_lists_memory_info(dump, NULL, &none);
 }

@@ -54,8 +54,8 @@ void mdc_report_count(mdc_dump *dump) {
     for (size_t i = 0; i < 32; i++) report->calls[i] = dump->calls.count[i];
     report->omitted_streams = dump->omitted_streams | dump->options.omit_streams;
     report->streams = (uint32_t)dump->stream_count;
-    report->memory_ranges = dump->memory_list.count;
-    report->memory64_ranges = dump->has_memory64 ? dump->memory64_list.count : 0;
+    report->memory_ranges = dump->has_memory64 ? 0 : dump->memory_list.count;
+    report->memory64_ranges = dump->has_memory64 ? dump->memory_list.count : 0;
     report->memory_info_count = dump->memory_info_list.count;
     report->read_failed_gaps = 0;
     for (size_t i = 0; i < dump->gap_count; i++) report->read_failed_gaps += dump->gaps[i].reason != MDC_GAP_BEYOND_EOF;

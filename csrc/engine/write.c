@@ -70,12 +70,8 @@ static mdc_status put_gap_stream(mdc_out *out, mdc_error *err) {
 
 static mdc_status put_lists(mdc_out *out, mdc_error *err) {
     mdc_dump *dump = out->dump;
-    if (pad_to(out, dump->memory_list.offset, err) != MDC_OK || mdc_lists_memory(dump, out, err) != MDC_OK)
-        return err->code;
-    if (dump->has_memory64 &&
-        (pad_to(out, dump->memory64_list.offset, err) != MDC_OK || mdc_lists_memory64(dump, out, err) != MDC_OK))
-        return err->code;
-    if (pad_to(out, dump->memory_info_list.offset, err) != MDC_OK || mdc_lists_memory_info(dump, out, err) != MDC_OK ||
+    if (pad_to(out, dump->memory_list.offset, err) != MDC_OK || mdc_lists_memory(dump, out, err) != MDC_OK ||
+        pad_to(out, dump->memory_info_list.offset, err) != MDC_OK || mdc_lists_memory_info(dump, out, err) != MDC_OK ||
         pad_to(out, dump->gap_stream_offset, err) != MDC_OK)
         return err->code;
     return put_gap_stream(out, err);

@@ -26,6 +26,10 @@ enum {
     MDC_FILE_STRING_UNITS = 1024 /* longest string written, UTF-16 units */
 };
 
+/* Id of the entry that stands for the threads where none is left: debugger engines do not start without a thread. No
+ * system gives it to one. */
+#define MDC_FILE_NO_THREAD UINT32_MAX
+
 /* MINIDUMP_STREAM_TYPE, and Breakpad's numbers for Linux. */
 enum {
     MDC_STREAM_TYPE_THREAD_LIST = 3,

@@ -48,7 +48,7 @@ typedef struct mdc_thread {
     uint32_t flags;         /* MDC_THREAD_NO_REGISTERS */
     uint64_t stack_pointer; /* 0 without registers */
     uint64_t instruction_pointer;
-    uint64_t thread_pointer; /* FS base: Teb */
+    uint64_t thread_pointer; /* TEB; of a Linux thread the FS base */
     const uint8_t *context;  /* CONTEXT of the target's processor, context_size bytes; all zero but the flags without
                                 registers. Lives as long as the source */
     uint32_t context_size;   /* 1232; longer if the extended state follows */

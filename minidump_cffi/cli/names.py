@@ -47,6 +47,7 @@ STREAMS: Final[dict[int, str]] = {
     0x4767000B: "LinuxProcStat",
     0x4C4C4442: "LLDBGenerated",
     0x4D444301: "MdcGapList",
+    0x4D444302: "MdcThreadPointers",
 }
 
 PROCESSORS: Final[dict[int, str]] = {

@@ -171,6 +171,7 @@ typedef struct found_range {
 static inline uint32_t memory_ranges(const made_dump *made, found_range *out, uint32_t room) {
     uint32_t size;
     uint64_t at = stream_at(made, MDC_STREAM_TYPE_MEMORY_LIST, &size);
+    if (at == 0) return 0;
     uint32_t count = u32_at(made, at);
     CHECK(size == 4 + 16 * count);
     for (uint32_t i = 0; i < count && i < room; i++)
@@ -223,7 +224,7 @@ static inline bool right(const made_dump *made, uint64_t address) {
 
 /* What every dump has to keep, whatever is in it. */
 static inline void check_rules(const made_dump *made) {
-    static const uint32_t always[] = {3, 4, 5, 7, 15, 16, MDC_STREAM_TYPE_GAPS};
+    static const uint32_t always[] = {3, 4, 7, 15, 16, MDC_STREAM_TYPE_GAPS};
     CHECK(made->status == MDC_OK);
     if (made->status != MDC_OK) {
         fprintf(stderr, "  %s\n", made->err.message);
@@ -238,21 +239,21 @@ static inline void check_rules(const made_dump *made) {
     uint64_t count64 = memory64_ranges(made, ranges64, 4096);
     CHECK(count == made->report->memory_ranges && count64 == made->report->memory64_ranges);
     for (uint64_t i = 0; i < count64 && i < 4096; i++) CHECK(info_starts_at(made, ranges64[i].address));
-    for (uint32_t i = 0; i < count && count64 != 0 && (made->report->dump_type & 2) != 0; i++) {
-        bool same = false; /* the bytes MemoryList points at are those of Memory64List */
-        for (uint64_t j = 0; j < count64 && j < 4096; j++)
-            same = same || (ranges64[j].address == ranges[i].address && ranges64[j].size == ranges[i].size &&
-                            ranges64[j].offset == ranges[i].offset);
-        CHECK(same);
-    }
+    /* One memory list, the one of the header's type: debugger engines refuse any other. */
+    bool full = (u64_at(made, 24) & MDC_TYPE_WITH_FULL_MEMORY) != 0;
+    CHECK((stream_at(made, MDC_STREAM_TYPE_MEMORY64_LIST, NULL) != 0) == full);
+    CHECK((stream_at(made, MDC_STREAM_TYPE_MEMORY_LIST, NULL) != 0) == !full);
+    CHECK(full || (made->report->dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0);
+    const found_range *memory = full ? ranges64 : ranges;
+    uint64_t memory_count = full ? count64 : count;
     uint64_t list = stream_at(made, MDC_STREAM_TYPE_THREAD_LIST, NULL);
     for (uint32_t t = 0; t < u32_at(made, list); t++) {
         uint64_t at = list + 4 + 48 * (uint64_t)t;
         uint32_t size = u32_at(made, at + 32);
         bool found = size == 0 && u32_at(made, at + 36) == 0;
-        for (uint32_t i = 0; i < count; i++)
-            found = found || (ranges[i].address == u64_at(made, at + 24) && ranges[i].size == size &&
-                              ranges[i].offset == u32_at(made, at + 36));
+        for (uint64_t i = 0; i < memory_count && i < 4096; i++)
+            found = found || (memory[i].address == u64_at(made, at + 24) && memory[i].size == size &&
+                              memory[i].offset == u32_at(made, at + 36));
         CHECK(found);
         CHECK(u32_at(made, at + 40) >= 1232);
     }
