@@ -124,7 +124,8 @@ def write_dump(
         Seconds the target may stand, likewise. With a `Plugin` 30 unless said otherwise. A callback from somewhere else
         that does not come back for so long is left behind, and named in the exception.
     stop_timeout
-        Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers.
+        Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers, and
+        the dump is not complete.
     spool
         For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
         directory says where that file is made. False: written while the target stands, for as long as that takes.

@@ -378,6 +378,8 @@ class DumpReport:
 
     def __repr__(self) -> str:
         gaps = "" if self.complete else f", {len(self.gaps)} gaps"
+        if lost := len(self.threads_without_registers):
+            gaps += f", {lost} threads without registers"
         return (
             f"<{self.__class__.__name__}: pid {self.pid}, {self.file_bytes} bytes, {len(self.threads)} threads, "
             f"{len(self.modules)} modules, {self.memory_bytes} bytes of memory{gaps}>"
@@ -454,11 +456,13 @@ class DumpReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every byte that was asked for was read.
+        """Whether every byte that was asked for was read, and the registers and the stack of every thread.
 
-        Memory behind the end of a mapped file is a gap, but no incompleteness: there is nothing to read.
+        Memory behind the end of a mapped file is a gap, but no incompleteness: there is nothing to read. Threads that
+        the filter leaves out do not count.
         """
-        return all(gap.reason == GapReason.BEYOND_EOF for gap in self.gaps)
+        lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK
+        return not self.warnings & lost and all(gap.reason == GapReason.BEYOND_EOF for gap in self.gaps)
 
     @property
     def planned(self) -> bool:
@@ -557,6 +561,11 @@ _WARNINGS = {
     DumpWarning.NO_REGION_CALLBACKS: "this engine asked about no region: rules were applied to the finished file",
     DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask for memory to add: it is not in the dump",
     DumpWarning.NO_VM_CALLBACKS: "this engine showed nothing it read: redaction was applied to the finished file",
+    DumpWarning.NO_THREAD_REGISTERS: (
+        "threads did not stop (uninterruptible sleep): their registers are not in the dump; dump again, or wait longer "
+        "with stop_timeout"
+    ),
+    DumpWarning.NO_THREAD_STACK: "threads did not stop, and where their stacks are is not known: they are not there",
     DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",

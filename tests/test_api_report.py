@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import pickle
 import sys
+from pathlib import Path
+from typing import Any
 
 import fake
+import file_rules
 import pytest
 
 import minidump_cffi as md
@@ -133,6 +137,39 @@ def test_threads_without_registers() -> None:
     lost = fake.Thread(tid=102, flags=md.ThreadFlags.NO_REGISTERS)
     report = fake.write(fake.small(threads=(*TARGET.threads, lost)), "/dev/null")
     assert report.threads_without_registers == (102,)
+
+
+STUCK = fake.Thread(tid=102, flags=md.ThreadFlags.NO_REGISTERS)
+SEEN_STUCK = dataclasses.replace(STUCK, stack_pointer=TARGET.threads[0].stack_pointer + 0x400)
+REGISTERS, STACK = md.DumpWarning.NO_THREAD_REGISTERS, md.DumpWarning.NO_THREAD_STACK
+
+
+@pytest.mark.parametrize("dump_type", [md.DumpType.NORMAL, FULL], ids=["normal", "full"])
+@pytest.mark.parametrize(
+    ("thread", "rules", "missing"),
+    [
+        (STUCK, {}, REGISTERS | STACK),
+        (SEEN_STUCK, {}, REGISTERS),
+        (STUCK, {"threads_exclude": [102]}, 0),
+        (SEEN_STUCK, {"threads": [md.thread(102, md.ThreadWrite.THREAD | md.ThreadWrite.STACK)]}, 0),
+        (STUCK, {"threads": [md.thread(102, md.ThreadWrite.THREAD | md.ThreadWrite.CONTEXT)]}, REGISTERS),
+    ],
+    ids=["nothing is known", "its stack is known", "left out", "no registers asked for", "no stack asked for"],
+)
+def test_a_thread_that_did_not_stop(
+    thread: fake.Thread, rules: dict[str, Any], missing: int, dump_type: md.DumpType, tmp_path: Path
+) -> None:
+    target, keep = fake.small(threads=(*TARGET.threads, thread)), md.Filter(**rules)
+    report = fake.write(target, tmp_path / "d.dmp", dump_type, filter=keep)
+    for told in (report, fake.plan(target, dump_type, filter=keep)):
+        assert told.warnings & (REGISTERS | STACK) == missing
+        assert told.complete == (not missing) == told.to_dict()["complete"]
+        assert len(told.messages) == missing.bit_count()
+    assert not report.gaps
+    assert "without registers" in repr(report)
+    [stuck] = [one for one in report.threads if one.tid == 102]
+    assert (stuck.stack_size > 0) == bool(thread.stack_pointer)
+    assert file_rules.broken_rules(tmp_path / "d.dmp") == []
 
 
 def test_messages() -> None:

@@ -327,18 +327,32 @@ def test_a_32_bit_target(tmp_path: Path) -> None:
 
 
 def test_a_thread_in_uninterruptible_sleep(start_pattern: Start, take: live.Taker) -> None:
-    """A vfork parent does not stop: it is dumped without registers, and listed."""
+    """A vfork parent does not stop: its stack is dumped without registers, and the dump is not complete."""
     target = start_pattern("--threads", 2, "--vfork")
     live.wait_until(lambda: "D" in live.task_states(target.pid).values(), "a thread waits for its vfork child")
-    sleeping = {tid for tid, state in live.task_states(target.pid).items() if state == "D"}
+    [sleeping] = [tid for tid, state in live.task_states(target.pid).items() if state == "D"]
+    *_, stack_pointer, instruction_pointer = Path(f"/proc/{target.pid}/task/{sleeping}/syscall").read_text().split()
     path = take.path()
-    report = md.write_dump(target.pid, path, FULL, stop_timeout=0.2)
-    live.assert_accepted(path, report)
-    assert set(report.threads_without_registers) == sleeping
-    with file_rules.DumpFile(path) as dump:
-        assert sleeping < {thread.tid for thread in dump.threads()}
-        base, size, _ = target.region("plain")
-        assert dump.read(base, size) == target.content("plain")
+    for dump_type in (FULL, md.DumpType.NORMAL):
+        report = md.write_dump(target.pid, path, dump_type, stop_timeout=0.2)
+        live.assert_accepted(path, report)
+        assert report.threads_without_registers == (sleeping,)
+        assert report.warnings & md.DumpWarning.NO_THREAD_REGISTERS and not report.complete
+        with file_rules.DumpFile(path) as dump:
+            [thread] = [thread for thread in dump.threads() if thread.tid == sleeping]
+            assert thread.register("rsp") == int(stack_pointer, 16)
+            assert thread.register("rip") == int(instruction_pointer, 16)
+            assert 0 < int(stack_pointer, 16) - thread.stack.address < thread.stack.size
+            with open(f"/proc/{target.pid}/mem", "rb", buffering=0) as memory:
+                assert dump.read(int(stack_pointer, 16), 64) == os.pread(memory.fileno(), 64, int(stack_pointer, 16))
+            if dump_type == FULL:
+                base, size, _ = target.region("plain")
+                assert dump.read(base, size) == target.content("plain")
+    assert not md.plan_dump(target.pid, stop_timeout=0.05).complete
+    assert md.write_dump(target.pid, path, filter=md.Filter(threads_exclude=[sleeping]), stop_timeout=0.05).complete
+    for words in (("dump", "-o", path), ("plan",)):
+        done = live.run_cli(*words, str(target.pid), "--stop-timeout", "0.05")
+        assert done.returncode == 3 and "did not stop" in done.stderr, done.stderr
     target.ping()
     for task in live.task_states(target.pid):
         assert live.status_field(target.pid, "TracerPid", task) == "0"

@@ -157,7 +157,7 @@ def test_help_is_status_0(capsys: pytest.CaptureFixture[str]) -> None:
     """With the exit statuses in it."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert "3 written with gaps" in " ".join(out.split())
+    assert "3 written, not complete" in " ".join(out.split())
 
 
 def test_no_such_process_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

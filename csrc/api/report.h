@@ -141,8 +141,11 @@ enum {
     MDC_WARN_NO_MEMORY_CALLBACKS = 0x100, /* another dump, and nothing asked about memory to add */
     MDC_WARN_NO_VM_CALLBACKS = 0x200,     /* nothing asked about what is read */
     MDC_WARN_FILLED = 0x400,              /* what rules exclude had to be overwritten in the finished file */
-    MDC_WARN_MEMORY64 = 0x40000,          /* a Normal dump too long for MemoryList: laid out like a full one */
-    MDC_WARN_NO_THREADS = 0x80000         /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
+    /* The dump is not complete: a thread that is in it did not stop, and */
+    MDC_WARN_NO_THREAD_REGISTERS = 0x4000, /* its registers were asked for */
+    MDC_WARN_NO_THREAD_STACK = 0x8000,     /* its stack was asked for, and the system does not say where it is */
+    MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
+    MDC_WARN_NO_THREADS = 0x80000          /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */

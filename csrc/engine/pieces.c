@@ -97,7 +97,7 @@ static mdc_status find_windows(mdc_dump *dump, mdc_vec *windows, mdc_error *err)
         uint64_t at = thread->instruction_pointer;
         bool wanted = (mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i).write &
                        MDC_THREAD_WRITE_INSTRUCTION_WINDOW) != 0;
-        if (!wanted || at == 0 || (thread->flags & MDC_THREAD_NO_REGISTERS) != 0) continue;
+        if (!wanted || at == 0) continue;
         int64_t found = mdc_regions_find(dump, at);
         if (found == MDC_NO_REGION) continue; /* a wild jump: nothing there to show */
         const mdc_region *region = &dump->regions[found];

@@ -10,6 +10,9 @@ mdc_status mdc_report_fill(mdc_dump *dump, mdc_error *err) {
     for (size_t i = 0; i < lists->thread_count; i++) {
         const mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i);
         uint32_t flags = lists->threads[i].flags & MDC_THREAD_NO_REGISTERS;
+        if (flags != 0 && (plan->write & MDC_THREAD_WRITE_CONTEXT) != 0) dump->warnings |= MDC_WARN_NO_THREAD_REGISTERS;
+        if (flags != 0 && (plan->write & MDC_THREAD_WRITE_STACK) != 0 && lists->threads[i].stack_pointer == 0)
+            dump->warnings |= MDC_WARN_NO_THREAD_STACK;
         mdc_vec_at(&dump->report_threads, mdc_report_thread, i) = (mdc_report_thread){
             .tid = lists->threads[i].tid, .flags = plan->write == 0 ? flags | MDC_THREAD_EXCLUDED : flags};
     }

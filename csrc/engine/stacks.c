@@ -9,7 +9,7 @@ enum { RED_ZONE = 128 };
 
 /* Where the part of this thread begins, and in which region; false if its SP is nowhere. */
 static bool stack_begin(const mdc_dump *dump, const mdc_thread *thread, uint64_t *first, size_t *region) {
-    if ((thread->flags & MDC_THREAD_NO_REGISTERS) != 0 || thread->stack_pointer == 0) return false;
+    if (thread->stack_pointer == 0) return false;
     int64_t found = mdc_regions_find(dump, thread->stack_pointer);
     if (found == MDC_NO_REGION) return false;
     *region = (size_t)found;

@@ -28,8 +28,8 @@ typedef struct mdc_holder mdc_holder;
 /* One thread of the target as the holder left it. */
 typedef struct mdc_held {
     uint32_t tid;
-    uint32_t flags;         /* MDC_THREAD_NO_REGISTERS */
-    const uint8_t *context; /* mdc_holder_layout()->context_size bytes, owned by the holder */
+    uint32_t flags;   /* MDC_THREAD_NO_REGISTERS */
+    uint8_t *context; /* mdc_holder_layout()->context_size bytes, owned by the holder */
     mdc_registers_summary summary;
 } mdc_held;
 

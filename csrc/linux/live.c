@@ -108,10 +108,18 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
                              .thread_pointer = held[i].summary.thread_pointer,
                              .context = held[i].context,
                              .context_size = context_size};
+        mdc_registers_summary where = {0};
+        if ((thread.flags & MDC_THREAD_NO_REGISTERS) != 0 &&
+            mdc_threadinfo_where(live->identity.directory, (int32_t)thread.tid, &where.stack_pointer,
+                                 &where.instruction_pointer)) {
+            mdc_registers_where(held[i].context, &where);
+            thread.stack_pointer = where.stack_pointer;
+            thread.instruction_pointer = where.instruction_pointer;
+        }
         status = mdc_threadinfo_fill(&live->infos, live->identity.directory, &live->mappings, &thread, err);
         if (status == MDC_OK) status = mdc_vec_push(&live->threads, &thread, 1, NULL, err);
         int64_t region = mdc_mappings_find(&live->mappings, thread.stack_pointer);
-        if ((thread.flags & MDC_THREAD_NO_REGISTERS) == 0 && region >= 0)
+        if (thread.stack_pointer != 0 && region >= 0)
             mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
     }
     return status;

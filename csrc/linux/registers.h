@@ -46,5 +46,7 @@ mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, u
 bool mdc_registers_readable(int32_t tid);
 /* A context that says it holds nothing: for threads that did not stop. */
 void mdc_registers_none(const mdc_registers_layout *layout, uint8_t *context);
+/* What /proc tells of such a thread, put into that context: enough to unwind from. */
+void mdc_registers_where(uint8_t *context, const mdc_registers_summary *summary);
 
 #endif

@@ -34,6 +34,8 @@ enum {
     CONTEXT_EFLAGS = 68,
     CONTEXT_DR0 = 72, /* Dr0-Dr3, Dr6, Dr7 */
     CONTEXT_RAX = 120,
+    CONTEXT_RSP = 152,
+    CONTEXT_RIP = 248,
     CONTEXT_FLT_SAVE = 256,
 
     FXSAVE_SIZE = 512,
@@ -46,6 +48,7 @@ enum {
     XSTATE_GAP = 48, /* from CONTEXT_EX to the XSAVE header, which then stands at a multiple of 64 */
 
     FLAGS_AMD64 = 0x100000,
+    FLAGS_CONTROL = 0x01,
     FLAGS_CONTROL_INTEGER_SEGMENTS = 0x07,
     FLAGS_FLOATING_POINT = 0x08,
     FLAGS_DEBUG = 0x10,
@@ -223,6 +226,12 @@ mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, u
 void mdc_registers_none(const mdc_registers_layout *layout, uint8_t *context) {
     memset(context, 0, layout->context_size);
     put32(context, CONTEXT_FLAGS, FLAGS_AMD64);
+}
+
+void mdc_registers_where(uint8_t *context, const mdc_registers_summary *summary) {
+    put64(context, CONTEXT_RSP, summary->stack_pointer);
+    put64(context, CONTEXT_RIP, summary->instruction_pointer);
+    put32(context, CONTEXT_FLAGS, FLAGS_AMD64 | FLAGS_CONTROL);
 }
 
 #else

@@ -62,6 +62,37 @@ mdc_status mdc_threadinfo_list(mdc_vec *infos, int directory, mdc_error *err) {
     return status;
 }
 
+/* "running", "-1 SP PC", or the number of the system call, its six arguments, SP and PC: proc_pid_syscall in
+ * fs/proc/base.c. */
+bool mdc_threadinfo_where(int directory, int32_t tid, uint64_t *stack_pointer, uint64_t *instruction_pointer) {
+    enum { ARGUMENTS = 6 };
+    char name[40];
+    mdc_vec text;
+    mdc_error ignored;
+    mdc_vec_init(&text, 1);
+    mdc_error_clear(&ignored);
+    snprintf(name, sizeof name, "task/%d/syscall", (int)tid);
+    bool read = mdc_process_read_file(directory, name, 512, &text, &ignored) == MDC_OK &&
+                mdc_vec_push(&text, "", 1, NULL, &ignored) == MDC_OK; /* a string */
+    uint64_t numbers[ARGUMENTS + 2];
+    size_t count = 0;
+    if (read) {
+        char *at = text.data, *end = at;
+        const long call = strtol(at, &end, 10);
+        for (size_t want = end == at ? 0 : call < 0 ? 2 : ARGUMENTS + 2; count < want; count++) {
+            at = end;
+            numbers[count] = strtoull(at, &end, 16);
+            if (end == at) break;
+        }
+        if (count != (call < 0 ? 2 : ARGUMENTS + 2)) count = 0;
+    }
+    mdc_vec_fini(&text);
+    if (count == 0) return false;
+    *stack_pointer = numbers[count - 2];
+    *instruction_pointer = numbers[count - 1];
+    return true;
+}
+
 /* Clock ticks -> 100 ns; numbers too large to be true give 0. */
 static uint64_t ticks_to_units(uint64_t ticks) {
     long per_s = sysconf(_SC_CLK_TCK);

@@ -262,16 +262,14 @@ static mdc_status add_threads(mdc_fake *fake, const mdc_fake_target *target, mdc
         uint8_t *context = (uint8_t *)fake->contexts.data + i * CONTEXT_SIZE;
         uint32_t flags = none ? CONTEXT_NOTHING : CONTEXT_CONTROL_INTEGER;
         memcpy(context + 48, &flags, 4);
-        if (!none) {
-            memcpy(context + 152, &given->stack_pointer, 8);
-            memcpy(context + 248, &given->instruction_pointer, 8);
-        }
+        memcpy(context + 152, &given->stack_pointer, 8);
+        memcpy(context + 248, &given->instruction_pointer, 8);
         mdc_thread thread = {.tid = given->tid,
                              .flags = given->flags,
                              .context = context,
                              .context_size = CONTEXT_SIZE,
-                             .stack_pointer = none ? 0 : given->stack_pointer,
-                             .instruction_pointer = none ? 0 : given->instruction_pointer,
+                             .stack_pointer = given->stack_pointer,
+                             .instruction_pointer = given->instruction_pointer,
                              .create_time = UINT64_C(133000000000000000) + i,
                              .user_time = 10 * (i + 1),
                              .affinity = 3};

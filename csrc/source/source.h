@@ -45,14 +45,14 @@ typedef struct mdc_region {
 
 typedef struct mdc_thread {
     uint32_t tid;
-    uint32_t flags;         /* MDC_THREAD_NO_REGISTERS */
-    uint64_t stack_pointer; /* 0 without registers */
-    uint64_t instruction_pointer;
-    uint64_t thread_pointer; /* TEB; of a Linux thread the FS base */
-    const uint8_t *context;  /* CONTEXT of the target's processor, context_size bytes; all zero but the flags without
-                                registers. Lives as long as the source */
-    uint32_t context_size;   /* 1232; longer if the extended state follows */
-    uint32_t priority;       /* as in MINIDUMP_THREAD */
+    uint32_t flags;               /* MDC_THREAD_NO_REGISTERS */
+    uint64_t stack_pointer;       /* 0: not known; may be known without registers */
+    uint64_t instruction_pointer; /* as stack_pointer */
+    uint64_t thread_pointer;      /* TEB; of a Linux thread the FS base */
+    const uint8_t *context; /* CONTEXT of the target's processor, context_size bytes; without registers all zero but
+                               the flags and what is known. Lives as long as the source */
+    uint32_t context_size;  /* 1232; longer if the extended state follows */
+    uint32_t priority;      /* as in MINIDUMP_THREAD */
     uint32_t priority_class;
     uint32_t suspend_count;
     mdc_name name;        /* UTF-8 or odd bytes; size 0 if none */

@@ -21,7 +21,8 @@ from .console import PROGRAM, Exit, UsageError, say
 __all__ = ["main"]
 
 _STATUSES = """\
-exit status: 0 complete, 1 error, 2 wrong usage, 3 written with gaps (memory that could not be read), 130 interrupted
+exit status: 0 complete, 1 error, 2 wrong usage, 3 written, not complete (memory, registers or stacks are missing),
+130 interrupted
 """
 
 

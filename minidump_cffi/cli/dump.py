@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Dump; status 3 if memory that was asked for could not be read."""
+    """Dump; status 3 if memory, registers or stacks that were asked for are missing."""
     to_stdout = args.output == "-"
     if to_stdout and args.json:
         raise UsageError("--json and -o - both want stdout; give the dump a file")
@@ -92,7 +92,17 @@ def summary(report: DumpReport, name: str) -> str:
         f"stopped for {text.span(report.frozen)} of {text.span(report.total)}",
     ]
     if not report.complete:
-        words.append(f"NOT COMPLETE: {text.plural(len(report.gaps), 'gap')}; `{PROGRAM} show` lists them")
+        words.append(f"NOT COMPLETE: {missing(report)}")
+    return ", ".join(words)
+
+
+def missing(report: DumpReport) -> str:
+    """What is missing of a dump that is not complete."""
+    words = []
+    if report.gaps:
+        words.append(f"{text.plural(len(report.gaps), 'gap')}; `{PROGRAM} show` lists them")
+    if report.threads_without_registers:
+        words.append(f"{text.plural(len(report.threads_without_registers), 'thread')} without registers")
     return ", ".join(words)
 
 

@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan and print."""
+    """Plan and print; status 3 if the dump would not be complete."""
     report = plan_dump(
         args.pid,
         args.type,
@@ -44,4 +44,4 @@ def run(args: argparse.Namespace) -> int:
         put_rules(sys.stdout, report)
         sys.stdout.write(f"\n{totals(report)}\n")
     say_warnings(report)
-    return Exit.OK
+    return Exit.OK if report.complete else Exit.GAPS

@@ -216,10 +216,14 @@ static void test_many_stacks(void) {
 
 /* The part of a stack ends at the next thread's, at the limit, at a guard. */
 static void test_stack_parts(void) {
-    static const mdc_fake_thread threads[] = {{1, 0, STACK_A + 0x1010, 0, NULL}, {2, 0, STACK_A + 0x8080, 0, NULL},
-                                              {3, 0, STACK_A + 0x8800, 0, NULL}, {4, 0, 0x1234, 0, NULL},
-                                              {5, 1, STACK_A + 0x9000, 0, NULL}, {6, 0, VVAR + 0x100, 0, NULL},
-                                              {7, 0, STACK_B + 0x10, 0, NULL},   {8, 0, STACK_A + 0xFF80, 0, NULL}};
+    static const mdc_fake_thread threads[] = {{1, 0, STACK_A + 0x1010, 0, NULL},
+                                              {2, 0, STACK_A + 0x8080, 0, NULL},
+                                              {3, 0, STACK_A + 0x8800, 0, NULL},
+                                              {4, 0, 0x1234, 0, NULL},
+                                              {5, 1, 0, 0, NULL},
+                                              {6, 0, VVAR + 0x100, 0, NULL},
+                                              {7, 0, STACK_B + 0x10, 0, NULL},
+                                              {8, 0, STACK_A + 0xFF80, 0, NULL}};
     mdc_fake_target target = standard_target;
     target.threads = threads;
     target.thread_count = 8;
