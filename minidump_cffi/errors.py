@@ -177,7 +177,7 @@ class FilterError(DumpError, ValueError):
 
 
 class TargetError(DumpError):
-    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, traced by somebody else, our own consumer."""
+    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, traced, dumping core, our own consumer."""
 
 
 class TargetGone(TargetError, ProcessLookupError):

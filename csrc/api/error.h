@@ -15,7 +15,7 @@ enum {
     MDC_ERR_INVALID = 1,     /* an argument: ValueError */
     MDC_ERR_NOMEM = 2,       /* MemoryError */
     MDC_ERR_FILTER = 3,      /* a rule cannot be compiled */
-    MDC_ERR_TARGET = 4,      /* the target cannot be dumped: zombie, kernel thread, 32 bit, traced already */
+    MDC_ERR_TARGET = 4,      /* the target cannot be dumped: zombie, kernel thread, 32 bit, traced, dumping core */
     MDC_ERR_TARGET_GONE = 5, /* no such process, it exited, was replaced by exec or its pid was reused */
     MDC_ERR_ACCESS = 6,      /* no permission; the message says who refused and what would allow it */
     MDC_ERR_READ = 7,        /* a read failed and the callee did not tolerate it */

@@ -156,7 +156,14 @@ mdc_status mdc_dump_run(mdc_dump *dump, mdc_error *err) {
     mdc_status status = run(dump, err);
     mdc_error ignored; /* after a failure, the first fault is the one that counts */
     mdc_error_clear(&ignored);
-    (void)mdc_dump_resume(dump, &ignored);
+    mdc_status resumed = mdc_dump_resume(dump, &ignored);
+    /* That the target is gone is often seen here first; what became of it, only the source can tell. */
+    if (status == MDC_ERR_TARGET_GONE && err->os_errno == 0 &&
+        (resumed == MDC_ERR_TARGET || (resumed == MDC_ERR_TARGET_GONE && ignored.os_errno != 0))) {
+        ignored.phase = err->phase;
+        *err = ignored;
+        status = resumed;
+    }
     if (status != MDC_OK && err->pid == 0) err->pid = dump->source->pid;
     if (status != MDC_OK && err->phase == MDC_PHASE_NONE) err->phase = atomic_load(&dump->monitor->phase);
     mdc_report_count(dump);

@@ -12,28 +12,12 @@
 
 #include "../base/fail.h"
 #include "access.h"
+#include "ending.h"
 
 #define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h; shown in field 9 of stat */
-enum { STATUS_MAX = 64 * 1024 };
 
 static mdc_status gone(int32_t pid, int32_t phase, int os_errno, mdc_error *err) {
     return mdc_fail(err, MDC_ERR_TARGET_GONE, phase, os_errno, "process %d has ended", (int)pid);
-}
-
-/* The number behind "\nField:" in a status file, or -1 if it is not there. */
-static mdc_status status_number(int directory, const char *name, long *value, mdc_error *err) {
-    mdc_vec text;
-    mdc_vec_init(&text, 1);
-    *value = -1;
-    bool cut; /* before the groups, of which there may be thousands: what is looked for stands above them */
-    mdc_status status = mdc_process_read_text(directory, "status", STATUS_MAX, &text, &cut, err);
-    if (status == MDC_OK) status = mdc_vec_push(&text, "", 1, NULL, err); /* a string */
-    if (status == MDC_OK) {
-        const char *at = strstr(text.data, name);
-        if (at != NULL) *value = strtol(at + strlen(name), NULL, 10);
-    }
-    mdc_vec_fini(&text);
-    return status;
 }
 
 /* The pid a pidfd stands for, from its fdinfo. */
@@ -94,7 +78,7 @@ static mdc_status open_pidfd(mdc_identity *identity, int given, mdc_error *err) 
     snprintf(path, sizeof path, "/proc/%d", (int)identity->pid);
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory >= 0) {
-        status_number(directory, "\nTgid:", &leader, &ignored);
+        mdc_process_status_number(directory, "\nTgid:", &leader, &ignored);
         close(directory);
     }
     if (leader > 0 && leader != identity->pid && leader == (long)getpid())
@@ -154,7 +138,7 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
     if ((identity->stat.flags & PF_KTHREAD) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "process %d is a kernel thread: it has no memory of its own", (int)identity->pid);
-    mdc_status status = status_number(identity->task, "\nTracerPid:", &tracer, err);
+    mdc_status status = mdc_process_status_number(identity->task, "\nTracerPid:", &tracer, err);
     if (status != MDC_OK) return status;
     if (tracer > 0) return mdc_access_refuse(identity->tid, 0, MDC_PHASE_OPEN, "trace", err);
 
@@ -213,6 +197,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
         identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
         if (identity->task < 0) status = mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, errno, "cannot open /proc");
     }
+    if (status == MDC_OK) status = mdc_ending_check_core(identity, MDC_PHASE_OPEN, err);
     if (status == MDC_OK) status = check_kind(identity, err);
     if (status == MDC_OK) status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     return status;
@@ -221,7 +206,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
 mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *options, mdc_error *err) {
     memset(identity, 0, sizeof *identity);
     identity->pidfd = identity->directory = identity->task = -1;
-    mdc_status status = open_checked(identity, options, err);
+    mdc_status status = mdc_ending_explain(identity, open_checked(identity, options, err), err);
     if (status != MDC_OK) {
         if (err->pid == 0) err->pid = identity->pid;
         mdc_identity_close(identity);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "ending.h"
 #include "holder.h"
 #include "identity.h"
 #include "mappings.h"
@@ -41,6 +42,7 @@ static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* s
 
 /* Every error that leaves here carries the pid. */
 static mdc_status leave(const mdc_live *live, mdc_status status, mdc_error *err) {
+    status = mdc_ending_explain(&live->identity, status, err);
     if (status != MDC_OK && err->pid == 0) err->pid = live->source.pid;
     return status;
 }
@@ -88,6 +90,9 @@ static mdc_status check_same(mdc_live *live, mdc_error *err) {
     if (status != MDC_OK) return status;
     bool other_stack = live->identity.stat.start_stack != 0 && now.start_stack != live->identity.stat.start_stack;
     live->identity.stat = now;
+    if (now.state == 'Z' || now.state == 'X')
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH, "process %d has ended",
+                        (int)live->identity.pid);
     if (other_stack || !memory_there(live))
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, 0,
                         "process %d has become another program (exec) while it was being dumped: dump it again",
@@ -177,13 +182,22 @@ static mdc_status blame(mdc_live *live, mdc_status status, mdc_error *err) {
     return cause.code;
 }
 
+static bool all_stopped(const mdc_live *live) {
+    size_t count, without = 0;
+    const mdc_held *held = mdc_holder_threads(live->holder, &count);
+    for (size_t i = 0; i < count; i++) without += (held[i].flags & MDC_THREAD_NO_REGISTERS) != 0;
+    return without == 0;
+}
+
 static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_live *live = live_of(source);
     if (live->holder == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
     mdc_status status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
+    if (status == MDC_OK) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
     if (status == MDC_OK) status = mdc_holder_stop(live->holder, err);
     if (status != MDC_OK) return leave(live, status, err);
-    status = gather(live, err);
+    if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
+    if (status == MDC_OK) status = gather(live, err);
     status = blame(live, status, err);
     if (status == MDC_OK) {
         publish(live);

@@ -11,7 +11,7 @@
 #include "../base/fail.h"
 #include "maptext.h"
 
-enum { STAT_BYTES = 16 * 1024, READ_CHUNK = 16 * 1024 };
+enum { STAT_BYTES = 16 * 1024, STATUS_MAX = 64 * 1024, READ_CHUNK = 16 * 1024 };
 
 mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, mdc_vec *bytes, bool *cut,
                                  mdc_error *err) {
@@ -69,7 +69,7 @@ static bool next_number(const char **at, const char *end, uint64_t *value) {
 
 /* Fields by their number in proc_pid_stat(5). 3 is a letter; what follows are numbers. */
 static bool parse_stat(const char *text, size_t size, mdc_process_stat *stat) {
-    enum { FIRST = 4, LAST = 51 };
+    enum { FIRST = 4, LAST = 52 };
     uint64_t field[LAST + 1] = {0};
     /* The name may hold anything, parentheses, blanks and newlines too: it ends at the last one. */
     const char *open = memchr(text, '(', size);
@@ -98,6 +98,7 @@ static bool parse_stat(const char *text, size_t size, mdc_process_stat *stat) {
     stat->arg_end = field[49];
     stat->env_start = field[50];
     stat->env_end = field[51];
+    stat->exit_code = (int32_t)field[52];
     return true;
 }
 
@@ -109,6 +110,21 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
     if (status == MDC_OK && (bytes.count == 0 || !parse_stat(bytes.data, bytes.count, stat)))
         status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "stat of the target cannot be understood");
     mdc_vec_fini(&bytes);
+    return status;
+}
+
+mdc_status mdc_process_status_number(int directory, const char *name, long *value, mdc_error *err) {
+    mdc_vec text;
+    mdc_vec_init(&text, 1);
+    *value = -1;
+    bool cut; /* before the groups, of which there may be thousands: what is looked for stands above them */
+    mdc_status status = mdc_process_read_text(directory, "status", STATUS_MAX, &text, &cut, err);
+    if (status == MDC_OK) status = mdc_vec_push(&text, "", 1, NULL, err); /* a string */
+    if (status == MDC_OK) {
+        const char *at = strstr(text.data, name);
+        if (at != NULL) *value = strtol(at + strlen(name), NULL, 10);
+    }
+    mdc_vec_fini(&text);
     return status;
 }
 

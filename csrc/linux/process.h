@@ -16,13 +16,16 @@ typedef struct mdc_process_stat {
     int64_t priority, nice;
     uint64_t start_stack; /* field 28 */
     uint64_t arg_start, arg_end, env_start, env_end;
-    char name[64]; /* comm, raw bytes */
+    int32_t exit_code; /* of the process, as for wait(2); 0 as long as it lives, or where it may not be seen */
+    char name[64];     /* comm, raw bytes */
     uint32_t name_size;
     uint32_t threads;
 } mdc_process_stat;
 
 /* directory: /proc/PID or /proc/PID/task/TID. */
 mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_error *err);
+/* The number behind "\nField:" in the status file below the directory, or -1 if it is not there. */
+mdc_status mdc_process_status_number(int directory, const char *name, long *value, mdc_error *err);
 /* Reads a whole file below the directory, at most `limit` bytes (more is MDC_ERR_TARGET); appended to bytes (uint8_t).
  */
 mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err);
