@@ -130,7 +130,7 @@ def write_dump(
         For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
         directory says where that file is made. False: written while the target stands, for as long as that takes.
     untouched
-        What becomes of pages that were never touched: "hole" in the file, "omit", or "auto".
+        What becomes of pages that were never written: "hole" in the file, "omit", or "auto".
     dontdump
         MADV_DONTDUMP memory: "honour" (never in the dump), "ask" (only if a rule includes it), "ignore" the mark.
     fsync

@@ -34,7 +34,7 @@ from .recording import Recording
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 
 # The C structs of csrc/api/report.h, in native layout; a test compares their sizes.
-_REGION = struct.Struct("=5Q8I")
+_REGION = struct.Struct("=6Q8I")
 _THREAD = struct.Struct("=2I2Q")
 _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
@@ -50,11 +50,14 @@ class Region:
     base, size : int
         Address and bytes.
     kept : int
-        Bytes the dump answers for: stored, never touched, or gaps.
+        Bytes the dump answers for: stored, zeros, or gaps.
     stored : int
         Bytes that take room in the file.
     untouched : int
-        Bytes kept that were never touched: they read as zero, are holes in the file or left out of it.
+        Bytes kept that were never written: they read as zero, are holes in the file or left out of it. On a stream,
+        runs below `EngineOptions.hole_min` are stored.
+    zeros : int
+        Bytes kept that were read and are pages of zeros: holes in the file. Always 0 on streams, which store them.
     state, protect, type, kinds
         What it is.
     flags : RegionFlags
@@ -68,6 +71,7 @@ class Region:
     kept: int
     stored: int
     untouched: int
+    zeros: int
     state: MemoryState
     protect: MemoryProtect
     type: MemoryType
@@ -221,7 +225,8 @@ class DumpReport:
     stored_bytes : int
         Of it, bytes that take room in the file.
     zero_bytes : int
-        Of it, bytes that were never touched.
+        Of it, bytes that read as zero and take no room in the file: never written, or pages of zeros. A plan knows only
+        the former, so that its stored_bytes may be more than those of the dump.
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0.
     frozen : float
@@ -398,6 +403,7 @@ class DumpReport:
                 kept=kept,
                 stored=stored,
                 untouched=untouched,
+                zeros=zeros,
                 state=MemoryState(state),
                 protect=MemoryProtect(protect),
                 type=MemoryType(kind),
@@ -405,7 +411,7 @@ class DumpReport:
                 flags=RegionFlags(flags),
                 name=self._name(name, name_size),
             )
-            for base, size, kept, stored, untouched, state, protect, kind, kinds, flags, name, name_size, _ in (
+            for base, size, kept, stored, untouched, zeros, state, protect, kind, kinds, flags, name, name_size, _ in (
                 _REGION.iter_unpack(self._raw["regions"])
             )
         )

@@ -27,6 +27,8 @@ class Region:
     kinds: md.Kind = md.Kind.ANONYMOUS
     flags: int = 0
     touch_every: int = 1
+    zero_every: int = 0
+    zero_told: bool = False
     unreadable: tuple[int, int] = (0, 0)
     valid_size: int = 0
 
@@ -83,6 +85,7 @@ class Target:
             to.name = text(region.name) if region.name else ffi.NULL
             to.unreadable_first, to.unreadable_end = region.unreadable
             to.valid_size = region.valid_size
+            to.zero_every, to.zero_told = region.zero_every, int(region.zero_told)
         threads = ffi.new("mdc_fake_thread[]", len(self.threads))
         for to, thread in zip(threads, self.threads, strict=True):
             to.tid, to.flags = thread.tid, int(thread.flags)

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 /* cdef: begin */
-/* mdc_engine_options.untouched: what becomes of pages that were never touched. */
+/* mdc_engine_options.untouched: what becomes of pages that were never written. */
 enum { MDC_UNTOUCHED_AUTO = 0, MDC_UNTOUCHED_HOLE = 1, MDC_UNTOUCHED_OMIT = 2 };
 /* mdc_engine_options.dontdump: what becomes of MADV_DONTDUMP memory. */
 enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
@@ -50,7 +50,7 @@ typedef struct mdc_engine_options {
     uint64_t limit32;                       /* what 32-bit offsets and sizes reach, bytes [2**32]; tests set it low */
     uint64_t stack_limit;                   /* bytes of a stack the thread descriptor covers at most [8 MiB] */
     uint64_t buffer_bytes;                  /* the one copy buffer [1 MiB]; a multiple of 4096 */
-    uint64_t hole_min;    /* untouched runs of at least this become holes or are left out, bytes [64 KiB] */
+    uint64_t hole_min;    /* unwritten runs of at least this become holes or are left out, bytes [64 KiB] */
     uint64_t sparse_max;  /* files with holes stay below this, bytes [64 GiB] */
     uint64_t hold;        /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
     uint32_t answers_max; /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */

@@ -44,7 +44,8 @@ typedef struct mdc_report_region {
     uint64_t size;      /* bytes */
     uint64_t kept;      /* bytes the dump answers for: stored, holes and gaps */
     uint64_t stored;    /* bytes that take room in the file */
-    uint64_t untouched; /* bytes kept that were never touched: holes in the file, or left out of it */
+    uint64_t untouched; /* bytes kept that were never written: holes in the file, or left out of it */
+    uint64_t zeros;     /* bytes kept that were read, turned out to be pages of zeros, and are holes in the file */
     uint32_t state;     /* MDC_MEM_* */
     uint32_t protect;   /* MDC_PAGE_* */
     uint32_t type;      /* MDC_MEM_* */
@@ -89,9 +90,9 @@ typedef struct mdc_extent {
 
 enum {
     MDC_EXTENT_STACK = 0x01,   /* of a stack: thread descriptors point at these */
-    MDC_EXTENT_HOLE = 0x02,    /* never touched: not read, a hole in the file */
-    MDC_EXTENT_ZERO = 0x04,    /* never touched: not read, stored as zeros (shorter than hole_min) */
-    MDC_EXTENT_OMITTED = 0x08, /* never touched: not read, left out of the file */
+    MDC_EXTENT_HOLE = 0x02,    /* never written: not read, a hole in the file */
+    MDC_EXTENT_ZERO = 0x04,    /* never written: not read, zeros among the bytes (shorter than hole_min) */
+    MDC_EXTENT_OMITTED = 0x08, /* never written: not read, left out of the file */
     MDC_EXTENT_BLOCK = 0x10,   /* Normal dump: added by Memory (5), or an instruction window */
     MDC_EXTENT_JOINED = 0x20   /* continues the range of the extent before it: one descriptor */
 };
@@ -101,7 +102,7 @@ typedef struct mdc_report {
     uint64_t file_bytes;        /* length of the dump */
     uint64_t memory_bytes;      /* bytes of target memory the dump answers for */
     uint64_t stored_bytes;      /* of it, bytes that take room in the file */
-    uint64_t zero_bytes;        /* of it, bytes never touched */
+    uint64_t zero_bytes;        /* of it, bytes that read as zero and take no room in the file */
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */

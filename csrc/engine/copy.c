@@ -39,10 +39,6 @@ void mdc_copy_fini(mdc_dump *dump) {
     mdc_dealloc(dump->copier.extent);
 }
 
-static mdc_status sink_write(mdc_dump *dump, const void *data, size_t size, mdc_error *err) {
-    return size > 0 ? dump->sink->ops->write(dump->sink, data, size, err) : MDC_OK;
-}
-
 static void progress(mdc_dump *dump, uint64_t bytes) {
     atomic_fetch_add_explicit(&dump->monitor->bytes_done, bytes, memory_order_relaxed);
 }
@@ -134,7 +130,7 @@ static mdc_status flush_window(mdc_dump *dump, mdc_error *err) {
     if (behind > 0 && show(dump, copier->window_end - held, copier->buffer, held + behind, held + behind, held, &valid,
                            err) != MDC_OK)
         return err->code;
-    return sink_write(dump, copier->buffer + lent, held - lent, err);
+    return mdc_store(dump, copier->buffer + lent, held - lent, err);
 }
 
 /* Begins a run that does not go on where the last one ended: what lies before it in memory is shown with it. */
@@ -156,7 +152,7 @@ static mdc_status write_zeros(mdc_dump *dump, uint64_t size, mdc_error *err) {
     memset(copier->buffer, 0, part);
     for (; size > 0; size -= part) {
         part = (size_t)mdc_min_u64(size, copier->room);
-        if (sink_write(dump, copier->buffer, part, err) != MDC_OK) return err->code;
+        if (mdc_store(dump, copier->buffer, part, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
@@ -181,10 +177,12 @@ static mdc_status miss_page(mdc_dump *dump, size_t extent, uint64_t address, uin
         mdc_cut *last = dump->cut_count > 0 ? &dump->cuts[dump->cut_count - 1] : NULL;
         if (last != NULL && last->extent == extent && last->address + last->size == address) {
             last->size += size;
+            mdc_store_cut(dump, size);
             return MDC_OK;
         }
         if (dump->cut_count < dump->spare) {
             dump->cuts[dump->cut_count++] = (mdc_cut){extent, address, size};
+            mdc_store_cut(dump, size);
             return MDC_OK;
         }
     }
@@ -197,7 +195,7 @@ static mdc_status accept(mdc_dump *dump, uint64_t end, size_t size, mdc_error *e
     size_t ready = copier->held + size;
     size_t keep = ready < copier->hold ? ready : copier->hold, go = ready - keep;
     size_t skip = copier->lent < go ? copier->lent : go;
-    if (sink_write(dump, copier->buffer + skip, go - skip, err) != MDC_OK) return err->code;
+    if (mdc_store(dump, copier->buffer + skip, go - skip, err) != MDC_OK) return err->code;
     memmove(copier->buffer, copier->buffer + go, keep);
     copier->lent -= skip;
     copier->held = keep;
@@ -265,7 +263,7 @@ static mdc_status flush_batch(mdc_dump *dump, mdc_error *err) {
         return err->code;
     if (done == memory) {
         spread(copier);
-        if (sink_write(dump, copier->buffer, total, err) != MDC_OK) return err->code;
+        if (mdc_store(dump, copier->buffer, total, err) != MDC_OK) return err->code;
     } else {
         if (write_zeros(dump, copier->lead, err) != MDC_OK) return err->code;
         for (size_t i = 0; i < copier->count; i++)
@@ -318,7 +316,7 @@ static mdc_status copy_extent(mdc_dump *dump, size_t index, mdc_error *err) {
     if ((extent->flags & MDC_EXTENT_OMITTED) != 0) return MDC_OK;
     if ((extent->flags & MDC_EXTENT_HOLE) != 0) {
         if (flush_batch(dump, err) != MDC_OK || flush_window(dump, err) != MDC_OK ||
-            dump->sink->ops->hole(dump->sink, extent->size, err) != MDC_OK)
+            mdc_store_hole(dump, extent->size, err) != MDC_OK)
             return err->code;
         progress(dump, extent->size);
         return mdc_calls_poll(&dump->calls, err);

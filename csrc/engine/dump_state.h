@@ -91,6 +91,10 @@ typedef struct mdc_copier {
     uint64_t window_end; /* address behind them */
     size_t held;
     size_t lent; /* of them, from the front: neighbours the callee is only shown, never written from here */
+    /* Pages of zeros that were left out (store.c). */
+    uint64_t cut_bytes; /* cut out so far: what follows stands so far before its planned offset */
+    size_t zero_extent; /* extent of the last of them */
+    bool page_blank;    /* the page of the file that is being filled holds only zeros so far */
 } mdc_copier;
 
 struct mdc_dump {
@@ -297,6 +301,12 @@ mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t
                           int32_t *os_errno, mdc_error *err);
 mdc_status mdc_copy_extents(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_copy_text(mdc_dump *dump, uint64_t address, uint64_t size, mdc_error *err);
+
+/* store.c */
+/* Memory goes to the sink as the callee left it; pages of zeros are holes where it has holes. */
+mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error *err);
+mdc_status mdc_store_hole(mdc_dump *dump, uint64_t size, mdc_error *err); /* of the plan */
+void mdc_store_cut(mdc_dump *dump, uint64_t size);                        /* that many bytes of the plan do not come */
 
 /* write.c */
 mdc_status mdc_write_file(mdc_dump *dump, mdc_error *err);

@@ -59,8 +59,10 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
             uint64_t stop;
             uint32_t what = run_kind(&runs[i], first, end, &stop), how = flags;
             uint64_t size = stop - first;
-            /* A callee that serves memory itself may have some where the target has none. */
-            if (what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory) {
+            /* A callee that serves memory itself may have some where the target has none; one that sees reads may
+             * edit what is there. */
+            if ((what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory) ||
+                (what == MDC_CONTENT_ZERO && !dump->calls.own_reads)) {
                 how |= size >= dump->options.hole_min ? MDC_EXTENT_HOLE : MDC_EXTENT_ZERO;
                 report->untouched += size;
             }

@@ -35,16 +35,21 @@ static void count_memory(mdc_dump *dump) {
     for (size_t i = 0; i < dump->report_regions.count; i++) {
         regions[i].stored = 0;
         report->memory_bytes += regions[i].kept;
-        report->zero_bytes += regions[i].untouched;
+        report->zero_bytes += regions[i].zeros;
     }
     for (size_t i = 0; i < dump->extents.count; i++) {
         const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, i);
         if ((extent->flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_HOLE)) == 0)
             regions[extent->region].stored += extent->size;
+        else
+            report->zero_bytes += extent->size;
     }
     for (size_t i = 0; i < dump->cut_count; i++)
         regions[mdc_vec_at(&dump->extents, const mdc_extent, dump->cuts[i].extent).region].stored -= dump->cuts[i].size;
-    for (size_t i = 0; i < dump->report_regions.count; i++) report->stored_bytes += regions[i].stored;
+    for (size_t i = 0; i < dump->report_regions.count; i++) {
+        regions[i].stored -= regions[i].zeros;
+        report->stored_bytes += regions[i].stored;
+    }
 }
 
 void mdc_report_count(mdc_dump *dump) {

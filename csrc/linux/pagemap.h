@@ -12,7 +12,8 @@ enum {
     MDC_PAGE_IS_FILE = 1 << 2,
     MDC_PAGE_IS_PRESENT = 1 << 3,
     MDC_PAGE_IS_SWAPPED = 1 << 4,
-    MDC_PAGE_IS_GUARD = 1 << 8 /* Linux 6.15 */
+    MDC_PAGE_IS_PFNZERO = 1 << 5, /* as dear as FILE */
+    MDC_PAGE_IS_GUARD = 1 << 8    /* Linux 6.15 */
 };
 
 /* Pages with any of `anyof`, and none of `none`; of what is found, the categories in `told` are told. */

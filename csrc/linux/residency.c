@@ -10,6 +10,7 @@
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "pagemap.h"
+#include "zeropages.h"
 
 enum { FINE_RUNS = 256 * 1024 /* from here on small gaps are filled, to bound memory */ };
 static const uint64_t fine_gap = UINT64_C(64) << 10;
@@ -199,6 +200,7 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
         os_errno = 0;
         status = read_all(&self, fd, &os_errno, err);
     }
+    if (status == MDC_OK && os_errno == 0) status = mdc_zeropages_find(&residency->runs, fd, regions, count, err);
     close(fd);
     if (status != MDC_OK) return status;
     residency->known = os_errno == 0;

@@ -7,8 +7,8 @@
 #include "../source/source.h"
 
 typedef struct mdc_residency {
-    mdc_vec runs; /* mdc_content: sorted. Of hole candidates DATA and UNAVAILABLE runs, what lies between is untouched;
-                       of other regions UNAVAILABLE runs, what lies between is DATA */
+    mdc_vec runs; /* mdc_content: sorted. Of hole candidates DATA, ZERO and UNAVAILABLE runs, what lies between is
+                       untouched; of other regions UNAVAILABLE runs, what lies between is DATA */
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
 } mdc_residency;
 

@@ -18,7 +18,11 @@
 static const uint32_t FS_TMPFS = 0x01021994, FS_RAMFS = 0x858458F6, FS_MSDOS = 0x4D44;
 static const uint32_t FS_EXT = 0xEF53, FS_XFS = 0x58465342, FS_BTRFS = 0x9123683E, FS_F2FS = 0xF2F52010;
 
-enum { RESERVE_MIN = 1 << 20 }; /* bytes; below that a reservation is not worth its system calls */
+enum {
+    RESERVE_MIN = 1 << 20,  /* bytes; below that a reservation is not worth its system calls */
+    RESERVE_NEXT = 1 << 26, /* bytes reserved at a time, once the dump has turned out to have holes */
+    DENSE_MIN = 1 << 22     /* bytes without a hole after which that is tried again */
+};
 
 typedef struct file_sink {
     mdc_sink_base base;
@@ -26,15 +30,31 @@ typedef struct file_sink {
     uint64_t origin;    /* offset in the file of the dump's first byte */
     uint64_t old_size;  /* bytes of an earlier content that may still be there */
     uint64_t old_bytes; /* room it takes on the disk */
+    uint64_t planned;   /* length of the dump, if room for it can be reserved; else 0 */
+    uint64_t reserved;  /* offset in the dump up to which it is */
+    uint64_t dense;     /* bytes written since the last hole */
 } file_sink;
 
-/* Reserves room for the dump. Skips delayed allocation so (1.3 to 1.45 times faster on ext4) and tells of a full disk
- * before the target has stood for long. tmpfs would clear the pages first and lose; FAT writes zeros. Returns errno. */
-static int reserve(const file_sink *file, uint64_t planned) {
+/* Reserving room skips delayed allocation (1.3 to 1.45 times faster on ext4) and tells of a full disk before the target
+ * has been stopped for long. What is reserved is no hole any more, so at the first hole what lies after it is given
+ * back; from then on room is reserved in pieces, where enough was written without a hole. */
+static int reserve_to(file_sink *file, uint64_t end) {
+    uint64_t from = file->base.sink.position;
+    int os_errno;
+    do os_errno = fallocate(file->fd, 0, (off_t)(file->origin + from), (off_t)(end - from)) == 0 ? 0 : errno;
+    while (os_errno == EINTR);
+    if (os_errno == 0) file->reserved = end;
+    return os_errno;
+}
+
+/* tmpfs would clear the pages first and lose; FAT writes zeros. Returns errno. */
+static int reserve_all(file_sink *file, uint64_t planned, bool holes) {
     struct statfs fs;
     if (fstatfs(file->fd, &fs) != 0) return 0;
     uint32_t type = (uint32_t)fs.f_type;
     if (type == FS_TMPFS || type == FS_RAMFS || type == FS_MSDOS) return 0;
+    file->planned = planned;
+    if (holes) return 0;
     uint64_t room;
     if (mdc_mul_u64((uint64_t)fs.f_bfree, (uint64_t)fs.f_bsize, &room) && mdc_add_u64(room, file->old_bytes, &room) &&
         room < planned) {
@@ -43,20 +63,37 @@ static int reserve(const file_sink *file, uint64_t planned) {
         bool reliable = type == FS_EXT || type == FS_XFS || type == FS_BTRFS || type == FS_F2FS;
         return reliable ? ENOSPC : 0;
     }
-    int os_errno;
-    do os_errno = fallocate(file->fd, 0, (off_t)file->origin, (off_t)planned) == 0 ? 0 : errno;
-    while (os_errno == EINTR);
-    return os_errno;
+    return reserve_to(file, planned);
+}
+
+/* Before `size` bytes are written behind what is reserved. A refusal is no error: the writes will tell. */
+static void reserve_more(file_sink *file, uint64_t size) {
+    uint64_t end = file->base.sink.position + size; /* fits: the sink accepted it */
+    if (file->dense < DENSE_MIN || end <= file->reserved || end > file->planned) return;
+    mdc_quiet quiet;
+    mdc_quiet_enter(&quiet);
+    int os_errno = reserve_to(file, mdc_min_u64(file->planned, file->base.sink.position + RESERVE_NEXT));
+    mdc_quiet_leave(&quiet, os_errno);
+    if (os_errno != 0) file->planned = 0;
+}
+
+/* Nothing was written yet at and behind the position, which becomes a hole: gives back what is reserved there, and cuts
+ * off old bytes of a reused file, which would show through. Returns errno. */
+static int clear_behind(file_sink *file) {
+    uint64_t at = file->origin + file->base.sink.position; /* fits: put() and file_new() looked at both */
+    file->dense = 0;
+    if (at >= file->old_size && file->reserved <= file->base.sink.position) return 0;
+    file->reserved = file->base.sink.position;
+    file->old_size = mdc_min_u64(file->old_size, at);
+    return ftruncate(file->fd, (off_t)at) == 0 ? 0 : errno;
 }
 
 static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written, mdc_error *err) {
     file_sink *file = (file_sink *)sink;
-    /* With holes there is no one run to reserve: what is reserved is no hole any more. */
-    if (planned == written && planned >= RESERVE_MIN && mdc_sink_accepts(&file->base, planned) &&
-        planned <= INT64_MAX - file->origin) {
+    if (planned >= RESERVE_MIN && mdc_sink_accepts(&file->base, planned) && planned <= INT64_MAX - file->origin) {
         mdc_quiet quiet;
         mdc_quiet_enter(&quiet);
-        int os_errno = reserve(file, planned);
+        int os_errno = reserve_all(file, planned, planned != written);
         mdc_quiet_leave(&quiet, os_errno);
         if (os_errno == ENOSPC || os_errno == EDQUOT || os_errno == EFBIG) {
             mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, os_errno,
@@ -99,24 +136,24 @@ static void put(file_sink *file, uint64_t offset, const uint8_t *data, size_t si
 static mdc_status file_write(mdc_sink *sink, const void *data, size_t size, mdc_error *err) {
     file_sink *file = (file_sink *)sink;
     if (mdc_sink_accepts(&file->base, size) && mdc_sink_passes(&file->base, "write:chunk")) {
+        reserve_more(file, size);
         put(file, sink->position, data, size);
-        if (file->base.fault.code == MDC_OK) sink->position += size;
+        if (file->base.fault.code == MDC_OK) {
+            sink->position += size;
+            file->dense += size;
+        }
     }
     return mdc_sink_status(&file->base, err);
 }
 
 static mdc_status file_hole(mdc_sink *sink, uint64_t size, mdc_error *err) {
     file_sink *file = (file_sink *)sink;
-    if (mdc_sink_accepts(&file->base, size)) {
-        uint64_t at = file->origin + sink->position; /* fits: put() and file_new() looked at both */
-        if (at < file->old_size && size > 0) {
-            /* A reused file: its old bytes would show through the hole. */
-            if (ftruncate(file->fd, (off_t)at) != 0)
-                mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, errno,
-                         "cannot clear the old content of the output");
-            file->old_size = at;
-        }
-        if (size > INT64_MAX - at)
+    if (mdc_sink_accepts(&file->base, size) && size > 0) {
+        int os_errno = clear_behind(file);
+        if (os_errno != 0)
+            mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, os_errno,
+                     "cannot clear the old content of the output");
+        if (size > INT64_MAX - file->origin - sink->position)
             mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, EFBIG,
                      "the output would become longer than any file");
         if (file->base.fault.code == MDC_OK) sink->position += size;

@@ -64,6 +64,10 @@ static bool page_touched(const mdc_fake_region *region, uint64_t page_address) {
     return region->touch_every != 0 && page % region->touch_every == 0;
 }
 
+static bool page_zero(const mdc_fake_region *region, uint64_t page_address) {
+    return region->zero_every != 0 && (page_address - region->base) / MDC_PAGE_SIZE % region->zero_every == 0;
+}
+
 static const mdc_fake_region *find_region(mdc_fake *fake, uint64_t address) {
     const mdc_fake_region *regions = fake->plain.data;
     size_t low = 0, high = fake->plain.count;
@@ -93,7 +97,7 @@ static int32_t read_page(mdc_fake *fake, uint64_t address, uint8_t *out, size_t 
     if (page < region->unreadable_end && page + MDC_PAGE_SIZE - 1 >= region->unreadable_first) return MDC_OS_IO;
     int injected = MDC_FAILPOINT("read:page");
     if (injected != 0) return injected;
-    if (page_touched(region, page))
+    if (page_touched(region, page) && !page_zero(region, page))
         fake_bytes(address, fake->seed, out, size);
     else
         memset(out, 0, size);
@@ -142,6 +146,10 @@ static size_t fake_content(mdc_source *source, size_t index, uint64_t first, uin
                 if (!touched) pages = region->touch_every - page % region->touch_every;
                 stop = mdc_min_u64(end, mdc_page_down(first) + pages * MDC_PAGE_SIZE);
             }
+        }
+        if (what == MDC_CONTENT_DATA && region->zero_told != 0 && region->zero_every != 0) {
+            if (page_zero(region, first)) what = MDC_CONTENT_ZERO;
+            if (region->zero_every != 1) stop = mdc_min_u64(stop, mdc_page_down(first) + MDC_PAGE_SIZE);
         }
         runs[count++] = (mdc_content){.first = first, .end = stop, .what = what};
         first = stop;

@@ -15,6 +15,8 @@ typedef struct mdc_fake_region {
     const char *name;                            /* NUL-terminated, or NULL */
     uint64_t unreadable_first, unreadable_end;   /* addresses in it whose read fails with EIO; equal: none */
     uint64_t valid_size;                         /* 0: size */
+    uint32_t zero_every; /* 0: none; n: the first of each n pages is a page of zeros, although it is touched */
+    uint32_t zero_told;  /* 1: and content() tells it, as the kernel does of its own page of zeros */
 } mdc_fake_region;
 
 typedef struct mdc_fake_thread {

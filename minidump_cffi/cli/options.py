@@ -82,7 +82,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--untouched",
         choices=("auto", "hole", "omit"),
         default="auto",
-        help="never touched pages: holes in the file, left out, or as the output allows (default: %(default)s)",
+        help="never written pages: holes in the file, left out, or as the output allows (default: %(default)s)",
     )
     parser.add_argument("--deadline", metavar="S", type=seconds, help="give up after this many seconds")
     parser.add_argument("--max-stop", metavar="S", type=seconds, help="never stop the process longer than this")

@@ -279,7 +279,8 @@ static void check_rows(view *self, const target_shared *shared, bool guards_in_f
             uint64_t address = base + (uint64_t)page * PAGE;
             uint64_t bit = UINT64_C(1) << page;
             uint32_t what = what_is(self, address);
-            uint32_t want = MDC_CONTENT_DATA;
+            /* 64 KiB of the kernel's page of zeros, small or huge, are worth telling. */
+            uint32_t want = strstr(rows[i].what, "by reading") != NULL ? MDC_CONTENT_ZERO : MDC_CONTENT_DATA;
             if ((rows[i].untouched & bit) != 0) want = MDC_CONTENT_UNTOUCHED;
             if ((rows[i].unavailable & bit) != 0 && (guards_in_files || region->inode == 0))
                 want = MDC_CONTENT_UNAVAILABLE;

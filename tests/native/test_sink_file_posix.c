@@ -110,6 +110,35 @@ static void test_shorter_than_before(void) {
     close(fd);
 }
 
+/* What was reserved is no hole: it is given back where one comes, and reserved again where none came for a while. */
+static void test_holes_in_what_was_reserved(void) {
+    enum { MEGABYTE = 1 << 20, PIECES = 24 };
+    static uint8_t block[MEGABYTE];
+    memset(block, 7, sizeof block);
+    int fd = temporary(0);
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_sink *sink = open_sink(fd);
+    CHECK(sink->ops->begin(sink, PIECES * MEGABYTE, PIECES * MEGABYTE, &err) == MDC_OK);
+    uint64_t written = 0;
+    for (int i = 0; i < PIECES; i++) {
+        bool hole = i == 1 || i == 2 || i == 9 || i > 20; /* after the second one, more than it waits for */
+        written += hole ? 0 : MEGABYTE;
+        CHECK((hole ? sink->ops->hole(sink, MEGABYTE, &err) : sink->ops->write(sink, block, MEGABYTE, &err)) == MDC_OK);
+    }
+    CHECK(sink->ops->finish(sink, false, &err) == MDC_OK && fsync(fd) == 0);
+    sink->ops->free(sink);
+    struct stat about;
+    CHECK(fstat(fd, &about) == 0 && about.st_size == PIECES * MEGABYTE);
+    CHECK((uint64_t)about.st_blocks * 512 >= written && (uint64_t)about.st_blocks * 512 <= written + 64 * 1024);
+    for (int i = 0; i < PIECES; i++) {
+        uint8_t byte = 1;
+        CHECK(pread(fd, &byte, 1, (off_t)i * MEGABYTE + 4095) == 1);
+        CHECK(byte == (i == 1 || i == 2 || i == 9 || i > 20 ? 0 : 7));
+    }
+    close(fd);
+}
+
 static void test_refused_descriptors(void) {
     mdc_error err;
     mdc_error_clear(&err);
@@ -277,6 +306,7 @@ int main(void) {
     mdc_monitor_init(&monitor, 0);
     test_position_holes_patch();
     test_shorter_than_before();
+    test_holes_in_what_was_reserved();
     test_refused_descriptors();
     test_size_limit();
     test_lengths_no_file_has();

@@ -36,6 +36,7 @@ enum { PAGE = 4096, FILE_PAGES = 192, MAX_THREADS = 4000 };
 #define MAPS_BASE 0x110000000000ull
 #define SPARSE_BASE 0x120000000000ull
 #define HEAP_BASE 0x130000000000ull
+#define ZEROS_BASE 0x140000000000ull
 #define PATTERN_FACTOR 0x9E3779B97F4A7C15ull
 
 struct worker {
@@ -215,6 +216,19 @@ static void make_heap(uint64_t size) {
     madvise((void *)HEAP_BASE, size, MADV_NOHUGEPAGE);
     fill(HEAP_BASE, size, 13);
     announce("heap", HEAP_BASE, size, 13);
+}
+
+/* The first quarter written, every second page of it with zeros; the rest only read, which maps the zero page. */
+static void make_zeros(uint64_t size) {
+    map_at(ZEROS_BASE, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    madvise((void *)ZEROS_BASE, size, MADV_NOHUGEPAGE);
+    for (uint64_t at = ZEROS_BASE; at < ZEROS_BASE + size / 4; at += 2 * PAGE) {
+        fill(at, PAGE, 15);
+        memset((void *)(at + PAGE), 0, PAGE);
+    }
+    for (uint64_t at = ZEROS_BASE + size / 4; at < ZEROS_BASE + size; at += PAGE)
+        if (*(volatile char *)at != 0) die("zeros");
+    announce("zeros", ZEROS_BASE, size, 15);
 }
 
 #if defined(__x86_64__)
@@ -449,6 +463,7 @@ int main(int argc, char **argv) {
         make_sparse(number_of(value), touch ? number_of(touch) : 0);
     }
     if ((value = value_of(argc, argv, "--heap"))) make_heap(number_of(value) << 20);
+    if ((value = value_of(argc, argv, "--zeros"))) make_zeros(number_of(value));
     if (value_of(argc, argv, "--fork-worker")) {
         pid_t child = fork();
         if (child < 0) die("fork");
