@@ -243,17 +243,19 @@ def test_a_region_that_ends_with_the_address_space(state: int, good: bool) -> No
     """Free, it is the last answer; there is no memory there."""
     end = HEAP.base + HEAP.size
 
+    parts = [(0, HEAP.base, 0x10000), (HEAP.base, HEAP.size, 0x1000), (end, (1 << 64) - end, state)]
+
     def rest(input: Any, output: Any) -> int:
-        if input.u.VmQuery.Offset < end:
-            return query_answer(0, 0, end)(input, output)
-        return query_answer(0, end, (1 << 64) - end, state)(input, output)
+        base, size, kind = next(part for part in reversed(parts) if part[0] <= input.u.VmQuery.Offset)
+        return query_answer(0, base, size, kind)(input, output)
 
     callee = Callee({TYPE.VM_START: own_memory, TYPE.VM_QUERY: rest}, otherwise=keep_all)
     if not good:
         refused(callee, FULL, TYPE.VM_QUERY)
         return
     report = fake.write(TARGET, "/dev/null", FULL, callback=callee.routine)
-    assert callee.count(TYPE.VM_QUERY) == 2 and [(item.base, item.size) for item in report.regions] == [(0, end)]
+    assert callee.count(TYPE.VM_QUERY) == 3
+    assert [(item.base, item.size) for item in report.regions] == [(HEAP.base, HEAP.size)]
 
 
 def test_queries_without_an_end() -> None:
