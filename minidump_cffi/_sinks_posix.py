@@ -1,25 +1,25 @@
 """Outputs on POSIX: descriptors, FIFOs and devices, and files that have no name until they are complete."""
 
-# ruff: noqa: PTH116 -- paths may be bytes here, which pathlib does not know
-
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import stat
 import sys
 import time
 from collections.abc import Callable
 
+from . import _paths_posix
 from ._sinks_common import Sink, sink_error, temporary_name
 from .enums import Phase
 from .errors import SinkError
 
 assert sys.platform != "win32"
 
-__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "special"]
+__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "open_path", "temporary_file"]
 
 _FIFO_POLL = 0.02
 
@@ -43,23 +43,53 @@ def check_writable(fd: int, owner: object = None) -> bool:
     return not flags & os.O_APPEND
 
 
-def special(path: str | bytes) -> bool:
-    """Whether the path is known to be a device without looking: nothing is."""
-    return False
+def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Sink:
+    """The sink of a path that is not empty."""
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(_paths_posix.resolve(path))
+        except ValueError as error:  # an embedded zero byte
+            raise SinkError(f"{path!r} is no path: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
+        except OSError as error:
+            action = "create" if isinstance(error, FileNotFoundError) else "look at"
+            raise sink_error(error, action, path) from error
+        about = place.about
+        if about is None or (stat.S_ISREG(about.st_mode) and not place.magic):
+            return ReplacingSink(place, path, fsync)
+        if stat.S_ISDIR(about.st_mode):
+            text = f"{os.fsdecode(path)} is a directory"
+            raise SinkError(text, phase=Phase.OPEN, errno=errno.EISDIR, filename=path)
+        if place.foreign:
+            raise SinkError(
+                f"{os.fsdecode(path)} is a {'FIFO' if stat.S_ISFIFO(about.st_mode) else 'special file'} of user "
+                f"{about.st_uid} in a directory that others can write: remove it, or name a directory that only you "
+                "can write",
+                phase=Phase.OPEN,
+                errno=errno.EACCES,
+                filename=path,
+            )
+        if stat.S_ISREG(about.st_mode):
+            # A descriptor by its path; if its file has no name any more, there is nothing to replace.
+            with contextlib.suppress(OSError):
+                real = stack.enter_context(_paths_posix.resolve(os.readlink(place.name, dir_fd=place.directory)))
+                if real.about is not None and os.path.samestat(real.about, about) and not real.magic:
+                    return ReplacingSink(real, path, fsync)
+        return StreamSink(place, path, give_up)
 
 
 class StreamSink(Sink):
     """A FIFO, terminal or device by path."""
 
-    def __init__(self, path: str | bytes, give_up: Callable[[], None]) -> None:
+    def __init__(self, place: _paths_posix.Place, path: str | bytes, give_up: Callable[[], None]) -> None:
         # Without O_NONBLOCK the opening of a FIFO nobody reads hangs, and no signal handler's exception gets out.
-        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
+        fifo = place.about is not None and stat.S_ISFIFO(place.about.st_mode)
         while True:
             try:
-                fd = os.open(path, flags)
+                fd = place.open(flags)
                 break
             except OSError as error:
-                if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+                if error.errno != errno.ENXIO or not fifo:
                     raise sink_error(error, "open", path) from error
             give_up()
             time.sleep(_FIFO_POLL)
@@ -79,44 +109,64 @@ class StreamSink(Sink):
             self._close()
 
 
+def _create(directory: int) -> tuple[int, str | None]:
+    """A new file in the directory, without a name where the file system can do that."""
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory), None
+    except OSError as error:
+        # NFS, FUSE, overlay on some kernels: not every file system can make a file without a name.
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            raise
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        name = temporary_name()
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, flags, 0o600, dir_fd=directory), name
+
+
+def temporary_file(directory: str | bytes) -> io.FileIO:
+    """A file without a name in the directory, for reading and writing.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or a link of another user is on the way.
+    """
+    with _paths_posix.resolve(directory) as place:
+        if place.about is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        folder = place.open(os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fd, name = _create(folder)
+        if name is not None:
+            os.unlink(name, dir_fd=folder)
+        return io.FileIO(fd, "r+")
+    finally:
+        os.close(folder)
+
+
 class ReplacingSink(Sink):
     """A regular file that takes its name only when it is complete; mode 0600.
 
     It is made without a name (O_TMPFILE) where the file system can do that, so that nothing stays even if we are
-    killed, and linked at the end. A file that has the name is replaced at once. A symbolic link is followed: what it
-    points to is replaced.
+    killed, and linked at the end. A file that has the name is replaced at once. A symbolic link is followed, if nobody
+    else could have put it there: what it points to is replaced.
     """
 
-    def __init__(self, real: str | bytes, given: str | bytes, fsync: bool) -> None:
-        real = os.fsdecode(real)
+    def __init__(self, place: _paths_posix.Place, given: str | bytes, fsync: bool) -> None:
         self._given, self._fsync = given, fsync
-        directory, self._name = os.path.split(real)
+        self._name = place.name
         self._temporary: str | None = None
         self._directory: int | None = None
-        if not self._name:
+        if os.fsdecode(given).endswith("/"):
             raise SinkError(f"{os.fsdecode(given)} names no file", phase=Phase.OPEN, errno=errno.EISDIR)
         try:
-            self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.fd = self._create()
+            self._directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+            self.fd, self._temporary = _create(self._directory)
             os.fchmod(self.fd, 0o600)
         except OSError as error:
             self.discard()
             raise sink_error(error, "create", given) from error
-
-    def _create(self) -> int:
-        try:
-            return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
-        except OSError as error:
-            # NFS, FUSE, overlay on some kernels: not every file system can make a file without a name.
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        while True:
-            name = temporary_name()
-            with contextlib.suppress(FileExistsError):
-                fd = os.open(name, flags, 0o600, dir_fd=self._directory)
-                self._temporary = name
-                return fd
 
     def commit(self, check: Callable[[], None]) -> None:
         try:

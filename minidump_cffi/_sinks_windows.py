@@ -1,18 +1,23 @@
 """Outputs on Windows: handles of descriptors, devices and pipes, and files that vanish unless they are completed."""
 
+# ruff: noqa: PTH116 -- paths may be bytes here, which pathlib does not know
+
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import errno
+import io
 import msvcrt
 import os
 import re
+import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from ctypes import wintypes
-from typing import Any
+from typing import Any, cast
 
 from . import _windows
 from ._sinks_common import Sink, sink_error, temporary_name
@@ -21,7 +26,7 @@ from .errors import SinkError
 
 assert sys.platform == "win32"
 
-__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "special"]
+__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "open_path", "temporary_file"]
 
 _PIPE_POLL = 0.02
 _GENERIC_READ, _GENERIC_WRITE, _DELETE = 0x8000_0000, 0x4000_0000, 0x0001_0000
@@ -91,6 +96,40 @@ def _open(path: str, access: int, disposition: int, *, share: int = 0, security:
     if handle in (None, _INVALID_HANDLE):
         raise _windows.last_error()
     return msvcrt.open_osfhandle(handle, os.O_RDWR | os.O_BINARY | os.O_NOINHERIT)
+
+
+def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Sink:
+    """The sink of a path that is not empty."""
+    if special(path):
+        return StreamSink(path, give_up)
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return ReplacingSink(os.path.realpath(path), path, fsync)
+    except ValueError as error:  # an embedded zero byte
+        raise SinkError(f"{path!r} is no path: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
+    except OSError as error:
+        raise sink_error(error, "look at", path) from error
+    if stat.S_ISREG(about.st_mode):
+        real = os.path.realpath(path)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(real), about):
+                return ReplacingSink(real, path, fsync)
+    if stat.S_ISDIR(about.st_mode):
+        raise SinkError(f"{os.fsdecode(path)} is a directory", phase=Phase.OPEN, errno=errno.EISDIR, filename=path)
+    return StreamSink(path, give_up)
+
+
+def temporary_file(directory: str | bytes) -> io.FileIO:
+    """A file in the directory that is removed when it is closed, for reading and writing.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    file = tempfile.TemporaryFile(buffering=0, dir=os.fsdecode(directory))  # noqa: SIM115 -- the caller closes it
+    return cast(io.FileIO, file)
 
 
 class StreamSink(Sink):

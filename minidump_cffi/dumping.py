@@ -102,8 +102,8 @@ def write_dump(
         with a ``pid``. Our own process is dumped by a fresh one that is started for it.
     file
         A path: a new or regular file is written beside and put in place when complete, with mode 0600; a symbolic link
-        is followed; FIFOs and devices are opened. Or a descriptor. Or anything with ``write()`` that takes bytes. None
-        if `callback` takes the bytes.
+        is followed (on Linux not another user's in a directory that others can write); FIFOs and devices are opened.
+        Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` takes the bytes.
     type
         What the dump holds. The native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds
         nothing: MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY, on Linux

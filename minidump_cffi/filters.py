@@ -315,16 +315,18 @@ class Filter:
     def from_file(cls, path: str | os.PathLike[str]) -> Filter:
         """Read a filter file; see `from_toml`.
 
+        On POSIX the file must not be another user's to write: it decides which secrets are left out. It has to belong
+        to us or to root, its group may write it if it is ours (for root: root's), and a symbolic link of another user
+        in a directory that others can write is not followed.
+
         Raises
         ------
         FilterError
-            As for `from_toml`.
+            As for `from_toml`; or another user can write the file.
         OSError
             The file cannot be read.
         """
-        with open(path, "rb") as file:
-            text = file.read()
-        return cls.from_toml(text, source=os.fspath(path))
+        return cls.from_toml(_read_rules(os.fspath(path)), source=os.fspath(path))
 
     def to_toml(self) -> str:
         """Write the filter as the text of a filter file: `from_toml` makes an equal filter of it."""
@@ -450,3 +452,24 @@ def _restore(state: dict[str, Any]) -> Filter:
 
 _EVERYTHING = Filter()
 """The filter that keeps everything; never changes."""
+
+
+def _read_rules(path: str) -> bytes:
+    if sys.platform == "win32":
+        with open(path, "rb") as file:
+            return file.read()
+    from . import _paths_posix
+
+    try:
+        fd, distrust = _paths_posix.open_trusted(path)
+        with open(fd, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        error.filename = path
+        raise
+    if distrust is not None:
+        raise FilterError(
+            f"{path}: the file {distrust}, who could change what it leaves out: make it yours alone (chown, "
+            "chmod go-w), or check it and hand it over on standard input as /dev/stdin"
+        )
+    return text

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
-from . import _calls
+from . import _calls, sinks
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import FormatError
 
@@ -364,7 +364,15 @@ class Recording(Sequence[Call]):
         OSError
             It cannot be written.
         """
-        Path(path).write_text(self.to_jsonl(), "ascii")
+        sink = sinks.open_sink(os.fspath(path))
+        try:
+            assert sink.fd is not None
+            with open(sink.fd, "wb", closefd=False) as file:
+                file.write(self.to_jsonl().encode("ascii"))
+        except BaseException:
+            sink.discard()
+            raise
+        sink.commit(lambda: None)
 
     @classmethod
     def from_jsonl(cls, source: str | os.PathLike[str]) -> Recording:

@@ -4,8 +4,6 @@ A dump either stands complete under its name or not at all. What a file object g
 runs again, unless the caller asks for `spool=False`.
 """
 
-# ruff: noqa: PTH116 -- paths may be bytes here, which pathlib does not know
-
 from __future__ import annotations
 
 import contextlib
@@ -80,7 +78,10 @@ def open_sink(
     if isinstance(file, int):
         return DescriptorSink(file)
     if isinstance(file, (str, bytes, os.PathLike)):
-        return _open_path(os.fspath(file), fsync, give_up)
+        path = os.fspath(file)
+        if not path:
+            raise SinkError("the path of the dump is empty", phase=Phase.OPEN, errno=errno.ENOENT)
+        return _outputs.open_path(path, fsync, give_up)
     if isinstance(file, io.TextIOBase) or (hasattr(file, "encoding") and not _binary(file)):
         raise TypeError(f"a dump is bytes, and {file!r} takes text: open it in binary mode ('wb'), or give its .buffer")
     if not callable(getattr(file, "write", None)):
@@ -145,30 +146,6 @@ class DescriptorSink(Sink):
                 os.lseek(self.fd, self._start, os.SEEK_SET)
 
 
-def _open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Sink:
-    if not path:
-        raise SinkError("the path of the dump is empty", phase=Phase.OPEN, errno=errno.ENOENT)
-    if _outputs.special(path):
-        return _outputs.StreamSink(path, give_up)
-    try:
-        about = os.stat(path)
-    except FileNotFoundError:
-        return _outputs.ReplacingSink(os.path.realpath(path), path, fsync)
-    except (OSError, ValueError) as error:
-        if isinstance(error, ValueError):  # an embedded zero byte
-            raise SinkError(f"{path!r} is no path: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
-        raise sink_error(error, "look at", path) from error
-    if stat.S_ISREG(about.st_mode):
-        real = os.path.realpath(path)
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.stat(real), about):
-                return _outputs.ReplacingSink(real, path, fsync)
-        # /dev/fd/N of a file that has no name any more: there is nothing to replace.
-    if stat.S_ISDIR(about.st_mode):
-        raise SinkError(f"{os.fsdecode(path)} is a directory", phase=Phase.OPEN, errno=errno.EISDIR, filename=path)
-    return _outputs.StreamSink(path, give_up)
-
-
 class SpooledSink(Sink):
     """An object with write(): the dump goes to an unlinked temporary file, and from there to the object.
 
@@ -180,7 +157,7 @@ class SpooledSink(Sink):
 
         self._file = file
         try:
-            self._spool = tempfile.TemporaryFile(buffering=0, dir=directory)  # noqa: SIM115 -- closed by commit or discard
+            self._spool = _outputs.temporary_file(os.fspath(directory or tempfile.gettempdir()))
         except OSError as error:
             raise sink_error(error, "create a temporary file in", directory or tempfile.gettempdir()) from error
         self.fd = self._spool.fileno()

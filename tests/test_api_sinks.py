@@ -468,11 +468,11 @@ def test_an_object_that_is_spooled_gets_nothing_of_a_failed_dump() -> None:
 
 def test_spool_in_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    real = tempfile.TemporaryFile
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **named: seen.append(named["dir"]) or real(**named))
+    real = sinks._outputs.temporary_file
+    monkeypatch.setattr(sinks._outputs, "temporary_file", lambda name: seen.append(name) or real(name))
     file = io.BytesIO()
     fake.write(TARGET, file, FULL, spool=folder)
-    assert seen == [folder]
+    assert seen == [str(folder)]
     with pytest.raises(md.SinkError) as caught:
         fake.write(TARGET, file, FULL, spool=folder / "missing")
     assert caught.value.errno == errno.ENOENT
