@@ -23,7 +23,9 @@ def pid_of_fd(fd: int) -> int:
     """The process behind a pidfd."""
     try:
         text = Path(f"/proc/self/fdinfo/{fd}").read_text()
-    except OSError:
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and _is_open(fd):
+            raise TargetError(f"PidFd({fd}): /proc is not mounted, or is that of another pid namespace") from None
         raise TargetError(f"PidFd({fd}): this descriptor is not open") from None
     match = re.search(r"^Pid:\s*(-?\d+)$", text, re.MULTILINE)
     if match is None:
@@ -34,6 +36,13 @@ def pid_of_fd(fd: int) -> int:
     if pid < 0:
         raise TargetGone(f"PidFd({fd}): the process has ended", errno=errno.ESRCH)
     return pid
+
+
+def _is_open(fd: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.fstat(fd)
+        return True
+    return False
 
 
 def open_handle(handle: int) -> tuple[int, int]:

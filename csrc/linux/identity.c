@@ -13,6 +13,7 @@
 #include "../base/fail.h"
 #include "access.h"
 #include "ending.h"
+#include "procfs.h"
 
 #define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h; shown in field 9 of stat */
 
@@ -96,6 +97,19 @@ static mdc_status open_pidfd(mdc_identity *identity, int given, mdc_error *err) 
     return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, saved, "there is no process %d", (int)identity->pid);
 }
 
+/* Does /proc show the process of our own pidfd under the number that it was opened by? */
+static mdc_status check_shown(const mdc_identity *identity, mdc_error *err) {
+    int32_t shown = 0;
+    mdc_error why;
+    mdc_error_clear(&why);
+    mdc_status status = pid_of_pidfd(identity->pidfd, &shown, &why);
+    if (status == MDC_ERR_TARGET_GONE) return gone(identity->pid, MDC_PHASE_OPEN, ESRCH, err);
+    if (status == MDC_OK && shown == identity->pid) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                    "/proc does not show process %d under its number (%s): it is that of another pid namespace",
+                    (int)identity->pid, status == MDC_OK ? "another one has it" : why.message);
+}
+
 /* For a dead leader: a thread that lives. */
 static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
     mdc_vec tids;
@@ -162,8 +176,9 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
 }
 
 static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *options, mdc_error *err) {
-    mdc_status status = MDC_OK;
+    mdc_status status = mdc_procfs_check(err);
     identity->pid = options->pid;
+    if (status != MDC_OK) return status;
     if (options->pidfd >= 0) {
         status = pid_of_pidfd(options->pidfd, &identity->pid, err);
         if (status != MDC_OK) return status;
@@ -178,6 +193,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
                         "process %d is this process, which cannot dump itself: dump it from another process",
                         (int)identity->pid);
     status = open_pidfd(identity, options->pidfd, err);
+    if (status == MDC_OK && options->pidfd < 0) status = check_shown(identity, err);
     if (status == MDC_OK) status = open_directory(identity, err);
     if (status == MDC_OK) status = mdc_process_read_stat(identity->directory, &identity->stat, err);
     if (status != MDC_OK) return status;
