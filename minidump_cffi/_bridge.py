@@ -6,11 +6,13 @@ child it is unusable and frees nothing.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import errors
@@ -213,7 +215,6 @@ class NativeCallback:
         pointer = lib.mdc_callback_new(native.pointer, options, error)
         if pointer == ffi.NULL:
             raise exception(error)
-        # A callback that is busy is not freed; what it uses then lives on in _abandoned.
         self._shown = [False]
         self.pointer = _owned(pointer, self._release())
         self.hooks = hooks
@@ -222,13 +223,15 @@ class NativeCallback:
         self._native = native
         self._maker = os.getpid()
 
+    def is_ours(self) -> bool:
+        """False in a forked child."""
+        return self._maker == os.getpid()
+
     def check_process(self) -> None:
-        if self._maker != os.getpid():
+        if not self.is_ours():
             raise errors.CallbackError("this callback was made before the process was forked: make a new one")
 
     def close(self) -> None:
-        if self._maker != os.getpid():
-            return
         error = new_error()
         ffi.gc(self.pointer, None)  # from here on nobody else frees it
         free = lib.mdc_callback_retire if self._shown[0] else lib.mdc_callback_free
@@ -390,26 +393,47 @@ class CalleeState(NamedTuple):
 
 SINK_FD: int = lib.MDC_SINK_FD
 
-_abandoned: list[Any] = []
-"""What jobs that were left behind may still use. Never emptied: nobody knows when they come back."""
+_kept: list[Any] = []
 _started: set[Job] = set()
-"""Jobs that nobody has freed yet. An exception may take a caller away from a running job at any point; what the job
-uses must not go with him."""
+"""Jobs that may be running: each keeps what its worker thread uses alive, whatever becomes of its caller."""
 
 
 def keep_for_good(value: object) -> None:
-    """What somebody may still call when nobody here knows of it any more."""
-    _abandoned.append(value)
+    """Keep what an engine that is not known here may still call."""
+    _kept.append(value)
+
+
+def _end_all() -> None:
+    """End what runs at the exit of the interpreter (in daemon threads, or left behind) while Python still exists.
+
+    A worker that went on would use objects that Python frees, and a hook would wait for a GIL that is gone.
+    """
+    running = tuple(_started)
+    for job in running:
+        job.cancel()
+    until = time.monotonic() + EXIT_GRACE
+    for job in running:
+        job.wait(until - time.monotonic())
+
+
+EXIT_GRACE = 2.0
+"""Seconds that running dumps may take to end when the interpreter exits."""
+atexit.register(_end_all)
 
 
 class Job:
-    """One dump. It runs from `start` until `wait` says that it has ended; `free` it then.
+    """One dump. It runs from `start` until `wait` says that it has ended; `close` it then.
+
+    Ownership: the job of C lives exactly as long as this object, so a thread that holds a reference to the object may
+    call `wait`, `cancel` and `progress`. The results are for the thread that called `start`, until it calls `close`.
+    What the worker uses (`_keep`) lives until the job has ended: `_started` holds the object that long, also if an
+    exception took the caller away, and drops it only after C said so.
 
     A signal handler may raise between any two steps of Python. So the slot that C stores the running job in has an
-    owner before there is a job, and whoever calls `start` cancels and waits for the job whatever comes of the call.
+    owner before there is a job, and the caller of `start` cancels and waits for the job whatever comes of the call.
     """
 
-    __slots__ = ("_keep", "_maker", "_slot", "_spec")
+    __slots__ = ("_keep", "_slot", "_spec")
 
     def __init__(
         self,
@@ -440,7 +464,6 @@ class Job:
         if fake is not None:
             spec.fake = fake
         self._keep = (callback, keep, recorder, fake, [part(spec) for part in fill])
-        self._maker = os.getpid()
         self._spec = spec
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
         self._slot = ffi.gc(ffi.new("mdc_job **"), lib.mdc_job_drop)
@@ -452,8 +475,8 @@ class Job:
 
     def start(self) -> None:
         """Let it run, once."""
-        for job in tuple(_started):
-            if job.pointer != ffi.NULL and job.wait(0):  # its caller was taken away while he freed it
+        for job in tuple(_started):  # also jobs of other threads: each is alive as long as it is in the tuple
+            if job.pointer != ffi.NULL and job.wait(0):
                 _started.discard(job)
         error = new_error()
         _started.add(self)
@@ -517,14 +540,11 @@ class Job:
         data = lib.mdc_job_memory(self.pointer, size)
         return b"" if data == ffi.NULL else bytes(ffi.buffer(data, size[0]))
 
-    def free(self, *, ended: bool = True) -> None:
-        """Free it; one that has not ended is left behind, and what it may still use lives on."""
-        if self._maker != os.getpid():
-            return
-        if not ended:
-            _abandoned.append(self._keep)
-        _started.discard(self)
-        lib.mdc_job_drop(self._slot)
+    def close(self) -> None:
+        """Free the results. A job that has not ended is asked to; what it still uses lives on until then."""
+        lib.mdc_job_close(self.pointer)
+        if self.wait(0):
+            _started.discard(self)
 
 
 def _copy(pointer: Any, count: int) -> bytes:

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,17 @@ if TYPE_CHECKING:
     from .report import DumpReport
 
 _HEADER = struct.Struct("=cQ")
+_turn = threading.Lock()
+"""Dumps of our own process wait for each other: it has one tracer at a time, and one PR_SET_PTRACER."""
+
+
+def _after_fork() -> None:
+    global _turn
+    _turn = threading.Lock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 # This very package, wherever it is. The folder around it comes last: it may hold anything, but cffi may be there only.
 _PROGRAM = """
 import importlib.util, sys
@@ -53,7 +65,21 @@ _selfdump.main()
 
 
 def run(request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None) -> DumpReport:
-    """Dump this process into the sink, by another one."""
+    """Dump this process into the sink, by another one, when the dumps of it that other threads take have ended."""
+    from .dumping import SLICE
+
+    turn = _turn
+    while not turn.acquire(timeout=SLICE):
+        timer.check()
+    try:
+        return _run(request, sink, timer, progress)
+    finally:
+        turn.release()
+
+
+def _run(
+    request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None
+) -> DumpReport:
     from .dumping import GRACE, SLICE
 
     callback = request.callback

@@ -97,6 +97,12 @@ class Counters:
     lost: int = 0
 
 
+class Use:
+    """One dump as the user of a callback. The mark ends with this object where a signal handler took the end away."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Callback:
     """A compiled filter as a MINIDUMP_CALLBACK_ROUTINE: answers every callback type in C, without the GIL.
 
@@ -197,7 +203,10 @@ class Callback:
         limit = record_limit(record)
         self._recorder = None if limit is None else _bridge_replay.NativeRecorder(limit, self._open())
         self._recorder_kept = False
-        self._closing = threading.Lock()  # also held while a dump begins: it must not be freed under that
+        # Held around every use of the callback of C, so that `close` in another thread does not free it meanwhile. A
+        # signal handler may come in between: reentrant.
+        self._lock = threading.RLock()
+        self._user: weakref.ref[Use] | None = None
 
     def _open(self) -> _bridge.NativeCallback:
         native = self._native
@@ -205,6 +214,24 @@ class Callback:
             raise CallbackError("this callback is closed")
         native.check_process()
         return native
+
+    def _in_use(self) -> bool:
+        return self._user is not None and self._user() is not None
+
+    def _enter(self, use: Use) -> _bridge.NativeCallback:
+        """Make it the callback of one dump, until what its hooks raised and its recording have been fetched."""
+        self._open()  # in a forked child the lock may be held for ever
+        with self._lock:
+            native = self._open()
+            if self._in_use():
+                raise CallbackError("the callback is in use by another dump")
+            self._user = weakref.ref(use)
+            return native
+
+    def _leave(self, use: Use) -> None:
+        """End what `_enter` began; nothing if it did not come to that."""
+        if self._user is not None and self._user() is use:
+            self._user = None
 
     @property
     def filter(self) -> Filter:
@@ -224,6 +251,11 @@ class Callback:
     @property
     def information(self) -> Any:
         """MINIDUMP_CALLBACK_INFORMATION *, as a cffi object; valid until `close`."""
+        self._open()
+        with self._lock:
+            return self._information()
+
+    def _information(self) -> Any:
         native = self._open()
         if self._recorder is None:
             return native.information()
@@ -256,14 +288,18 @@ class Callback:
     @property
     def counters(self) -> Counters:
         """What it was asked since its dump began."""
-        return Counters(**self._open().counters())
+        self._open()
+        with self._lock:
+            return Counters(**self._open().counters())
 
     def cancel(self) -> None:
         """Cancel the dump that uses it: the next Cancel callback is answered so. May be called from any thread.
 
         `write_dump` begins anew: what was said before it is forgotten.
         """
-        self._open().cancel()
+        self._open()
+        with self._lock:
+            self._open().cancel()
 
     def reset(self) -> None:
         """Begin anew: forget modules, counters, a cancel and the exception of a hook.
@@ -276,9 +312,13 @@ class Callback:
         CallbackError
             A dump is using it.
         """
-        self._open().reset()
-        if self._recorder is not None:
-            self._recorder.clear()
+        self._open()
+        with self._lock:
+            if self._in_use():
+                raise CallbackError("the callback is in use by a dump")
+            self._open().reset()
+            if self._recorder is not None:
+                self._recorder.clear()
 
     @contextlib.contextmanager
     def in_use(self, *, extensions: Extensions = PLAIN) -> Iterator[Callback]:
@@ -302,13 +342,16 @@ class Callback:
         >>> with Callback() as callback, callback.in_use():
         ...     pass  # let the engine call callback.routine with callback.param
         """
-        with self._closing:
-            native = self._open()
-            native.acquire(int(extensions))
+        use = Use()
+        native = self._enter(use)
         try:
-            yield self
+            native.acquire(int(extensions))
+            try:
+                yield self
+            finally:
+                native.release()
         finally:
-            native.release()
+            self._leave(use)
 
     def raise_error(self) -> None:
         """Raise the exception a hook raised during the last dump, or the fault of the routine itself.
@@ -321,11 +364,13 @@ class Callback:
             A table overflowed, two engines used the callback at the same time, or bytes that the filter excludes may
             stand in the dump because the engine did not show them to VmPostRead: discard it.
         """
-        native = self._open()
-        error = self._hooks.take_error() if self._hooks else None
-        if error is not None:
-            raise error
-        native.check()
+        self._open()
+        with self._lock:
+            native = self._open()
+            error = self._hooks.take_error() if self._hooks else None
+            if error is not None:
+                raise error
+            native.check()
 
     def close(self) -> None:
         """Free it. Closing twice is fine.
@@ -337,13 +382,18 @@ class Callback:
         CallbackError
             A dump is using it.
         """
-        with self._closing:
-            if self._native is not None:
-                self._native.close()
-                self._native = None
-                if self._recorder is not None:
-                    with contextlib.suppress(CallbackError):  # in a forked child it is not ours
-                        self._recorder.clear()
+        if self._native is not None and not self._native.is_ours():
+            self._native = None  # in a forked child nothing is freed, and the lock may be held for ever
+            return
+        with self._lock:
+            if self._native is None:
+                return
+            if self._in_use():
+                raise CallbackError("the callback is in use by a dump")
+            self._native.close()
+            self._native = None
+            if self._recorder is not None:
+                self._recorder.clear()
 
     def __enter__(self) -> Callback:
         self._open()

@@ -17,7 +17,7 @@ from typing import Any
 from . import _bridge, _bridge_replay, sinks, targets
 from ._outcome import report_of
 from ._request import DontDump, EngineOptions, Request, Untouched
-from .callback import Callback, record_limit
+from .callback import Callback, Use, record_limit
 from .engines import Backend, Engine, ExceptionInfo, UserStream, choose
 from .enums import CallbackType, DumpType, DumpWarning, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
@@ -328,29 +328,31 @@ def _run(
     callback = request.callback
     callee = callback if isinstance(callback, Callee) else None
     if callee is not None:
-        filter, native, hooks = None, None, None if callee.python is None else callee.python._hooks
+        filter, hooks = None, None if callee.python is None else callee.python._hooks
     elif isinstance(callback, Callback):
-        filter, native, hooks = callback.filter, callback._open(), callback._hooks
+        filter, hooks = callback.filter, callback._hooks
     else:
         filter = request.filter or _EVERYTHING
         callback = Callback(filter, io=request.io)
-        native, hooks = callback._open(), callback._hooks
-    if hooks is not None:
-        hooks.take_error()
-    recorder = _recorder(request, callback)
+        hooks = callback._hooks
 
     engine = request.engine_options(filter)
     options = _job_options(request, target, sink, timer)
     using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
+    use = Use()
     job: _bridge.Job | None = None
     ended = given_up = False
     try:  # a signal handler may raise anywhere: from here on there may be a job that runs
         if callee is None:
             assert isinstance(callback, Callback)
-            with callback._closing:  # nobody frees it before the job has it
-                job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake, fill=request.parts())
-                job.start()
+            native = callback._enter(use)  # ours until its error and its recording have been fetched
+            if hooks is not None:
+                hooks.take_error()
+            recorder = _recorder(request, callback)
+            job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake, fill=request.parts())
+            job.start()
         else:
+            recorder = _recorder(request, callback)
             if callee.python is not None:
                 using.enter_context(callee.python.in_use(extensions=callee.extensions))
             engine["extensions"] = int(callee.extensions)
@@ -389,8 +391,10 @@ def _run(
     finally:
         try:
             if job is not None:
-                job.free(ended=ended)
+                job.close()
         finally:
+            if isinstance(callback, Callback):
+                callback._leave(use)
             if ended:
                 using.close()  # a callee that is left behind stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:

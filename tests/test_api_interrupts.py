@@ -130,7 +130,7 @@ def test_what_a_lost_job_uses_lives_until_it_has_ended(monkeypatch: pytest.Monke
         raise Interrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_bridge.Job, "free", fail)
+        patch.setattr(_bridge.Job, "close", fail)
         with pytest.raises(Interrupt):
             fake.plan(LARGE, FULL)
     assert len(_bridge._started) == 1
@@ -152,7 +152,7 @@ WATCHED = {
     function.__code__: places(function)
     for function in (
         dumping._run, dumping._wait, dumping._settle, dumping._job_options, _bridge.Job.__init__, _bridge.Job.start,
-        _bridge.Job.wait, _bridge.Job.cancel, _bridge.Job.free, _bridge.new_error,
+        _bridge.Job.wait, _bridge.Job.cancel, _bridge.Job.close, _bridge.new_error,
     )
 }  # fmt: skip
 

@@ -55,6 +55,7 @@ struct mdc_job {
     mdc_lock lock; /* guards what follows */
     mdc_condition change;
     bool ended;
+    bool closed;   /* the results are not wanted any more */
     bool acquired; /* spec.callback is ours now: mdc_job_cancel may speak to it */
     mdc_error error;
 };
@@ -65,15 +66,23 @@ static mdc_status fail_forked(mdc_error *err) {
     return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump was created in another process: start one here");
 }
 
-static void destroy(mdc_job *job) {
+/* Frees the report and a dump in memory. */
+static void free_results(mdc_job *job) {
     mdc_dump_free(job->dump);
+    job->dump = NULL;
     mdc_system_engine_free(job->system_engine);
-    if (job->source != NULL) job->source->ops->free(job->source);
+    job->system_engine = NULL;
     if (job->sink != NULL) job->sink->ops->free(job->sink);
+    job->sink = NULL;
+    mdc_rule_bytes_fini(&job->rules);
+}
+
+static void destroy(mdc_job *job) {
+    free_results(job);
+    if (job->source != NULL) job->source->ops->free(job->source);
     mdc_output_close(job->fd);
     mdc_target_drop(&job->spec);
     if (job->acquired) mdc_callback_release(job->spec.callback);
-    mdc_rule_bytes_fini(&job->rules);
     mdc_condition_fini(&job->change);
     mdc_lock_fini(&job->lock);
     mdc_dealloc(job);
@@ -168,6 +177,7 @@ static void work(void *argument) {
     job->acquired = false;
     job->error = err;
     job->ended = true;
+    if (job->closed) free_results(job);
     mdc_condition_wake_all(&job->change);
     mdc_lock_leave(&job->lock);
     let_go(job);
@@ -343,7 +353,7 @@ uint64_t mdc_job_hidden_variables(const mdc_job *job) { return is_over(job) ? jo
 
 mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err) {
     if (!is_ours(job)) return fail_forked(err);
-    if (!is_over(job)) return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump is not finished");
+    if (!is_over(job) || job->closed) return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump is not finished");
     if (job->spec.callback == NULL)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "only a filter has rules to count bytes for");
     return mdc_rule_bytes_add(&job->rules, kept, excluded, entries, err);
@@ -351,13 +361,24 @@ mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excl
 
 const uint8_t *mdc_job_memory(const mdc_job *job, size_t *size) {
     *size = 0;
-    if (!is_over(job) || job->spec.sink != MDC_SINK_MEMORY) return NULL;
+    if (!is_over(job) || job->closed || job->spec.sink != MDC_SINK_MEMORY) return NULL;
     return mdc_sink_memory_data(job->sink, size);
+}
+
+void mdc_job_close(mdc_job *job) {
+    if (job == NULL || !is_ours(job)) return;
+    mdc_lock_enter(&job->lock);
+    bool first = !job->closed;
+    job->closed = true;
+    if (first && job->ended) free_results(job);
+    bool ended = job->ended;
+    mdc_lock_leave(&job->lock);
+    if (!ended) mdc_job_cancel(job, MDC_ERR_CANCELLED);
 }
 
 void mdc_job_free(mdc_job *job) {
     if (job == NULL || !is_ours(job)) return;
-    if (!is_over(job)) mdc_job_cancel(job, MDC_ERR_CANCELLED); /* nobody waits for it any more */
+    mdc_job_close(job);
     let_go(job);
 }
 

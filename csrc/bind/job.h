@@ -3,7 +3,16 @@
  * A job has its worker thread with all signals blocked and no Python in it (but for hooks). The caller waits in
  * slices. A job that is freed while its worker hangs (a stalled sink, a plug-in) is left behind: the worker frees it
  * when it comes back, and the target has long been let go by the holder.
- * In a forked child every call refuses with MDC_ERR_BUSY (or answers nothing), and mdc_job_free does nothing. */
+ * In a forked child every call refuses with MDC_ERR_BUSY (or answers nothing), and mdc_job_free does nothing.
+ *
+ * Who owns what, and which thread may touch it:
+ * - The job is counted: one reference is the caller's (until mdc_job_free), one is the worker's. Any thread may wait
+ * for it, cancel it, ask for its progress or close it, as long as the caller's reference lasts. Results (report, rule
+ *   bytes, memory) are read by one thread, which is also the one that closes the job.
+ * - What the specification points at (callback, recorder, user streams, a foreign callee and its parameter) is borrowed
+ *   until mdc_job_wait returns 1, also if the job has been closed before. The caller keeps it alive.
+ * - Descriptors and handles are duplicated by mdc_job_start, and closed by the worker when it ends.
+ * - The callback serves this job alone from mdc_job_start until it has ended (mdc_callback_acquire). */
 #ifndef MDC_BIND_JOB_H
 #define MDC_BIND_JOB_H
 
@@ -67,7 +76,10 @@ uint64_t mdc_job_hidden_variables(const mdc_job *job);
 mdc_status mdc_job_rule_bytes(const mdc_job *job, uint64_t *kept, uint64_t *excluded, size_t entries, mdc_error *err);
 /* MDC_SINK_MEMORY: the dump. */
 const uint8_t *mdc_job_memory(const mdc_job *job, size_t *size);
-/* NULL is allowed. While the worker runs: asks it to end, and leaves the rest to it. */
+/* The results are not wanted any more: frees them, at once or when the job ends, and asks it to end. The job itself
+ * stays valid, for other threads that wait for it or cancel it. NULL is allowed. Safe from any thread. */
+void mdc_job_close(mdc_job *job);
+/* Closes it, and gives the caller's reference back: no thread may touch it any more. NULL is allowed. */
 void mdc_job_free(mdc_job *job);
 /* The same for what is in the slot, which is NULL then. */
 void mdc_job_drop(mdc_job **job);

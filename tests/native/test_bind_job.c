@@ -227,6 +227,37 @@ static void test_foreign(void) {
 
 /* -- the rest ------------------------------------------------------------------------------------------------------ */
 
+/* One that is closed stays valid for threads that wait for it, cancel it or close it too; its results are gone. */
+static void *wait_cancel_close(void *argument) {
+    mdc_job *job = argument;
+    for (int i = 0; i < 200; i++) {
+        mdc_job_wait(job, 0);
+        mdc_job_cancel(job, MDC_ERR_CANCELLED);
+        mdc_job_close(job);
+        mdc_job_progress(job);
+    }
+    return NULL;
+}
+
+static void test_close(void) {
+    mdc_job_spec spec = full_spec(NULL);
+    mdc_job *ended = start(&spec);
+    CHECK(mdc_job_wait(ended, SECONDS(60)) == 1 && mdc_job_report(ended) != NULL);
+    mdc_job *running = start(&spec);
+    mdc_job_close(NULL);
+    mdc_job *jobs[] = {ended, running};
+    for (int i = 0; i < 2; i++) {
+        thread *other = thread_begin(wait_cancel_close, jobs[i]);
+        CHECK(other != NULL);
+        mdc_job_close(jobs[i]);
+        if (other != NULL) thread_end(other);
+        size_t size;
+        CHECK(mdc_job_wait(jobs[i], SECONDS(60)) == 1);
+        CHECK(mdc_job_report(jobs[i]) == NULL && mdc_job_memory(jobs[i], &size) == NULL && size == 0);
+        mdc_job_free(jobs[i]);
+    }
+}
+
 static void test_bad_specs(void) {
     mdc_error err;
     mdc_error_clear(&err);
@@ -321,6 +352,7 @@ int main(void) {
     test_deadline_and_cancel(filter);
     test_reader_closes(filter);
     test_foreign();
+    test_close();
     test_bad_specs();
 #ifdef MDC_FAILPOINTS
     test_fail_points(filter);
