@@ -209,6 +209,8 @@ class RegionFlags(enum.IntFlag):
     NARROWED = 0x20
     FILE = 0x40
     CHANGED = 0x80
+    SHARED = 0x100
+    USERFAULT = 0x200
 
 
 class ThreadFlags(enum.IntFlag):

@@ -35,7 +35,9 @@ enum {
     MDC_REGION_EXCLUDED = 0x10,   /* the callee kept nothing of it */
     MDC_REGION_NARROWED = 0x20,   /* the callee kept a part of it */
     MDC_REGION_FILE = 0x40,       /* mapped from a file: pages are there although no page table entry says so */
-    MDC_REGION_CHANGED = 0x80     /* appeared or changed between the listing before the stop and the stop */
+    MDC_REGION_CHANGED = 0x80,    /* appeared or changed between the listing before the stop and the stop */
+    MDC_REGION_SHARED = 0x100,    /* what is written to it others see: MAP_SHARED */
+    MDC_REGION_USERFAULT = 0x200  /* a userfaultfd handler supplies its pages */
 };
 
 /* One mapping of the target. */

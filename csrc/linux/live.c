@@ -26,6 +26,7 @@ typedef struct mdc_live {
     mdc_identity identity;
     mdc_mappings mappings;
     mdc_residency residency;
+    mdc_backing backing;
     mdc_memory memory;
     bool memory_open;
     mdc_texts texts;
@@ -140,6 +141,8 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK)
         status =
             mdc_residency_scan(&live->residency, task, live->mappings.regions.data, live->mappings.regions.count, err);
+    if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
+    if (status == MDC_OK) live->memory.backing = &live->backing;
     if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);
     if (status == MDC_OK)
         status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
@@ -219,7 +222,7 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
         *next = end;
         return 0;
     }
-    return mdc_residency_content(&live->residency, &live->lists.regions[region], first, end, runs, room, next);
+    return mdc_backing_content(&live->backing, region, first, end, runs, room, next);
 }
 
 static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
@@ -246,6 +249,7 @@ static void live_free(mdc_source *source) {
     if (live->memory_open) mdc_memory_close(&live->memory);
     mdc_identity_close(&live->identity);
     mdc_texts_fini(&live->texts);
+    mdc_backing_fini(&live->backing);
     mdc_residency_fini(&live->residency);
     mdc_mappings_fini(&live->mappings);
     mdc_vec_fini(&live->infos);
@@ -266,6 +270,7 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, 
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;
     mdc_mappings_init(&live->mappings);
     mdc_residency_init(&live->residency);
+    mdc_backing_init(&live->backing);
     mdc_texts_init(&live->texts);
     mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));

@@ -19,6 +19,8 @@ static const uint64_t batch_max = UINT64_C(1) << 30;
 typedef enum route {
     ROUTE_PIN,  /* process_vm_readv */
     ROUTE_MEM,  /* /proc/PID/mem */
+    ROUTE_FILE, /* from the file that is mapped there */
+    ROUTE_ZERO, /* nothing is there, and it stays so */
     ROUTE_FAULT /* nothing there, or not to be touched */
 } route;
 
@@ -81,6 +83,15 @@ static bool next_piece(mdc_memory *memory, const mdc_mappings *mappings, const m
     const mdc_region *region = region_of(memory, mappings, out->address);
     if (region == NULL || (region->flags & MDC_REGION_NEVER_READ) != 0) return true;
     out->size = mdc_min_u64(out->size, region->size - (out->address - region->base));
+    if (memory->backing != NULL) {
+        uint64_t end;
+        mdc_backing_route from = mdc_backing_route_of(memory->backing, memory->hint, out->address, &end);
+        out->size = mdc_min_u64(out->size, end - out->address);
+        if (from == MDC_BACKING_CLOSED) return true;
+        if (from == MDC_BACKING_FILE) out->route = ROUTE_FILE;
+        if (from == MDC_BACKING_ZEROS) out->route = ROUTE_ZERO;
+        if (from != MDC_BACKING_MEMORY) return true;
+    }
     bool mem = memory->no_vm_readv || (region->flags & MDC_REGION_VIA_MEM) != 0;
     out->route = mem ? ROUTE_MEM : ROUTE_PIN;
     return true;
@@ -97,6 +108,10 @@ static void advance(const mdc_span *spans, size_t span_count, cursor *at, uint64
         at->span++;
         at->offset = 0;
     }
+}
+
+static uint64_t to_page_end(const piece *part) {
+    return mdc_min_u64(part->size, MDC_PAGE_SIZE - (part->address & (MDC_PAGE_SIZE - 1)));
 }
 
 /* Bytes read, 0 with *os_errno set, or 0 with *os_errno 0 if the memory of the process is gone. */
@@ -153,8 +168,17 @@ mdc_status mdc_memory_read(mdc_memory *memory, const mdc_mappings *mappings, con
             if (got == 0 && (error == EPERM || error == ENOSYS || error == ESRCH)) memory->no_vm_readv = true;
             /* The first page cannot be pinned; the other way may read it all the same. Only that page: what is behind
              * it can probably be pinned again. */
-            if (got == 0 && !memory->no_vm_readv)
-                part.size = mdc_min_u64(part.size, MDC_PAGE_SIZE - (part.address & (MDC_PAGE_SIZE - 1)));
+            if (got == 0 && !memory->no_vm_readv) part.size = to_page_end(&part);
+        }
+        if (part.route == ROUTE_ZERO) {
+            got = mdc_min_u64(part.size, batch_max);
+            memset(buffer + *done, 0, (size_t)got);
+        }
+        if (part.route == ROUTE_FILE) {
+            got = mdc_backing_read(memory->backing, memory->hint, part.address, mdc_min_u64(part.size, batch_max),
+                                   buffer + *done, &error);
+            /* The file has become shorter, cannot be read there, or its last page goes on in memory. */
+            if (got == 0) part.size = to_page_end(&part);
         }
         if (got == 0) {
             got = read_mem(memory, part.address, part.size, buffer + *done, &error);

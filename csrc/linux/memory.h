@@ -1,15 +1,17 @@
-/* Reading the memory of a process: process_vm_readv where it neither unshares pages in the target nor hangs,
- * /proc/PID/mem elsewhere. A failing page costs that page. */
+/* Reading the memory of a process: from the file behind a mapping what is the file's (backing.h), else by
+ * process_vm_readv where it neither unshares pages in the target nor hangs, /proc/PID/mem elsewhere. A failing page
+ * costs that page. */
 #ifndef MDC_LINUX_MEMORY_H
 #define MDC_LINUX_MEMORY_H
 
-#include "mappings.h"
+#include "backing.h"
 
 typedef struct mdc_memory {
-    int32_t tid;      /* a living thread of the target */
-    int mem;          /* /proc/PID/mem */
-    size_t hint;      /* region of the last read */
-    bool no_vm_readv; /* process_vm_readv is not allowed here, or the thread is gone: everything through mem */
+    int32_t tid;          /* a living thread of the target */
+    int mem;              /* /proc/PID/mem */
+    size_t hint;          /* region of the last read */
+    mdc_backing *backing; /* borrowed; NULL: files behind mappings are not asked */
+    bool no_vm_readv;     /* process_vm_readv is not allowed here, or the thread is gone: everything through mem */
 } mdc_memory;
 
 mdc_status mdc_memory_open(mdc_memory *memory, int proc, int32_t tid, mdc_error *err);

@@ -141,10 +141,9 @@ static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err)
     return MDC_OK;
 }
 
-/* The first run that ends behind the address. */
-static size_t find_run(const mdc_residency *residency, uint64_t address) {
-    const mdc_content *runs = residency->runs.data;
-    size_t low = 0, high = residency->runs.count;
+/* The first run that ends after the address. */
+static size_t find_run(const mdc_content *runs, size_t count, uint64_t address) {
+    size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (runs[middle].end <= address)
@@ -155,13 +154,34 @@ static size_t find_run(const mdc_residency *residency, uint64_t address) {
     return low;
 }
 
+size_t mdc_content_tell(const mdc_content *known, size_t count, uint32_t between, uint64_t first, uint64_t end,
+                        mdc_content *runs, size_t room, uint64_t *next) {
+    size_t at = find_run(known, count, first);
+    size_t written = 0;
+    while (first < end && written < room) {
+        const mdc_content *run = at < count ? &known[at] : NULL;
+        mdc_content out = {.first = first, .end = end, .what = between};
+        if (run != NULL && run->first <= first) {
+            out.end = mdc_min_u64(run->end, end);
+            out.what = run->what;
+            at++;
+        } else if (run != NULL && run->first < end) {
+            out.end = run->first;
+        }
+        runs[written++] = out;
+        first = out.end;
+    }
+    *next = first < end ? first : end;
+    return written;
+}
+
 /* Reservations were judged by smaps, before the stop: now it is known. */
 static void settle(const mdc_residency *residency, mdc_region *regions, size_t count) {
     for (size_t i = 0; i < count; i++) {
         mdc_region *region = &regions[i];
         bool reserved = region->state == MDC_MEM_RESERVE;
         if (!candidate(region) || !(reserved || region->protect == MDC_PAGE_NOACCESS)) continue;
-        size_t at = find_run(residency, region->base);
+        size_t at = find_run(residency->runs.data, residency->runs.count, region->base);
         const uint64_t end = region->base + region->size;
         bool content = false;
         for (; at < residency->runs.count && !content; at++) {
@@ -213,23 +233,6 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,
                              mdc_content *runs, size_t room, uint64_t *next) {
     uint32_t between = residency->known && candidate(region) ? MDC_CONTENT_UNTOUCHED : MDC_CONTENT_DATA;
-    first = mdc_max_u64(first, region->base);
-    end = mdc_min_u64(end, region->base + region->size);
-    size_t at = find_run(residency, first);
-    size_t written = 0;
-    while (first < end && written < room) {
-        const mdc_content *run = at < residency->runs.count ? &mdc_vec_at(&residency->runs, mdc_content, at) : NULL;
-        mdc_content out = {.first = first, .end = end, .what = between};
-        if (run != NULL && run->first <= first) {
-            out.end = mdc_min_u64(run->end, end);
-            out.what = run->what;
-            at++;
-        } else if (run != NULL && run->first < end) {
-            out.end = run->first;
-        }
-        runs[written++] = out;
-        first = out.end;
-    }
-    *next = first < end ? first : end;
-    return written;
+    return mdc_content_tell(residency->runs.data, residency->runs.count, between, mdc_max_u64(first, region->base),
+                            mdc_min_u64(end, region->base + region->size), runs, room, next);
 }

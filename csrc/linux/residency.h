@@ -21,5 +21,8 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
 /* As mdc_source_ops.content. */
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,
                              mdc_content *runs, size_t room, uint64_t *next);
+/* Splits [first, end) by `count` sorted runs; what lies between them is `between`. As mdc_source_ops.content. */
+size_t mdc_content_tell(const mdc_content *known, size_t count, uint32_t between, uint64_t first, uint64_t end,
+                        mdc_content *runs, size_t room, uint64_t *next);
 
 #endif

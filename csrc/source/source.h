@@ -124,7 +124,8 @@ enum {
     MDC_CONTENT_DATA = 1,        /* there, or may be: must be read */
     MDC_CONTENT_UNTOUCHED = 2,   /* reads as zero, and reading it would make page tables: not read */
     MDC_CONTENT_UNAVAILABLE = 3, /* guard pages: cannot be read, no gap */
-    MDC_CONTENT_ZERO = 4         /* the kernel's page of zeros: was read and never written; read only for callees */
+    MDC_CONTENT_ZERO = 4,        /* the kernel's page of zeros: was read and never written; read only for callees */
+    MDC_CONTENT_FILE = 6         /* as DATA, and it is the mapped file's: the target owns no page of it */
 };
 typedef struct mdc_content {
     uint64_t first;

@@ -1,0 +1,61 @@
+/* What lies behind the mappings of files and of shared memory, found and read without giving the target a page.
+ *
+ * A read through the target's addresses (process_vm_readv, /proc/PID/mem) is a page fault: it fills page tables, and in
+ * memory of tmpfs, memfd, SysV, shared anonymous or huge pages it even allocates what nobody had touched. So the file
+ * is asked: SEEK_DATA tells what it holds, pread gives it. Only pages that the process owns (a private mapping that was
+ * written to) are read as memory.
+ *
+ * A region is looked at when it is first asked about, so that a dump that wants little looks at little. */
+#ifndef MDC_LINUX_BACKING_H
+#define MDC_LINUX_BACKING_H
+
+#include "mappings.h"
+#include "residency.h"
+
+enum { MDC_BACKING_OPEN = 4 /* files that are held open: few, the descriptors are those of our caller's process */ };
+
+typedef struct mdc_backing_file {
+    uint64_t inode;
+    uint64_t size;      /* bytes, when it was opened */
+    uint64_t used;      /* when; 0: free */
+    uint32_t dev_major; /* as maps tells them */
+    uint32_t dev_minor;
+    uint32_t name_id;
+    uint32_t flags;
+    int fd; /* -1: cannot be opened */
+} mdc_backing_file;
+
+typedef struct mdc_backing {
+    int proc;                       /* borrowed */
+    int pagemap;                    /* -1: cannot be asked */
+    const mdc_mappings *mappings;   /* borrowed, as it is after the listing */
+    const mdc_residency *residency; /* borrowed: guard pages, and all that is no file */
+    mdc_vec views;                  /* what is known of each region */
+    mdc_vec runs;                   /* mdc_content: those of one region stand together */
+    mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
+    mdc_backing_file files[MDC_BACKING_OPEN];
+    uint64_t clock;
+} mdc_backing;
+
+typedef enum mdc_backing_route {
+    MDC_BACKING_MEMORY = 0, /* through the target's addresses */
+    MDC_BACKING_FILE = 1,   /* by mdc_backing_read */
+    MDC_BACKING_ZEROS = 2,  /* nothing is there: zeros */
+    MDC_BACKING_CLOSED = 3  /* must not be read */
+} mdc_backing_route;
+
+void mdc_backing_init(mdc_backing *backing);
+void mdc_backing_fini(mdc_backing *backing);
+/* While the target is stopped, after mappings and residency. proc as for them. */
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
+                             const mdc_residency *residency, mdc_error *err);
+/* As mdc_source_ops.content, for any region. */
+size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
+                           size_t room, uint64_t *next);
+/* How the region is to be read from the address on; *end is where that changes. */
+mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint64_t address, uint64_t *end);
+/* Reads from the file. Bytes read; 0: the file has nothing there any more, or *os_errno. */
+uint64_t mdc_backing_read(mdc_backing *backing, size_t region, uint64_t address, uint64_t size, uint8_t *to,
+                          int *os_errno);
+
+#endif

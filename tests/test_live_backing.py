@@ -1,0 +1,206 @@
+"""Memory that a file or the kernel stands behind: all of it is in the dump, and the dump gives the target none of it.
+
+Reading such memory through the target's addresses would be a page fault: it fills page tables, and allocates what
+nobody had touched, down to the last huge page of the machine or the last block of a small tmpfs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import file_rules
+import live
+import pytest
+import readers
+
+import minidump_cffi as md
+
+pytestmark = pytest.mark.linux
+
+FULL = md.DumpType.WITH_FULL_MEMORY
+MIB = 1 << 20
+SLACK = 64  # KiB: figures that other processes move (Pss), and stray pages
+HUGE_PAGES = 24
+KINDS = ("memfd", "anonymous", "tmpfs", "sysv", "hugetlb", "huge-private", "private-file", "shared-file", "views")
+Start = Callable[..., live.Target]
+
+
+@pytest.fixture(scope="session")
+def backed_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The target, compiled."""
+    folder = tmp_path_factory.mktemp("backed")
+    return live.compile_c(live.HERE / "targets" / "backed.c", folder / "backed", "-O1", "-Wall", "-Wextra", "-Werror")
+
+
+@contextlib.contextmanager
+def huge_pages() -> Iterator[None]:
+    """Free huge pages; skips where there are none to be had."""
+    pool = Path("/proc/sys/vm/nr_hugepages")
+    before = pool.read_text()
+    try:
+        pool.write_text(str(int(before) + HUGE_PAGES))
+    except OSError as error:
+        pytest.skip(f"no huge pages can be set aside: {error}")
+    try:
+        if meminfo("HugePages_Free") < HUGE_PAGES:
+            pytest.skip("no huge pages can be set aside: memory is too fragmented")
+        yield
+    finally:
+        pool.write_text(before)
+
+
+@pytest.fixture
+def start_backed(backed_program: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts a target of a kind."""
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str, mib: int, folder: Path | None = None) -> live.Target:
+            if kind.startswith("huge"):
+                stack.enter_context(huge_pages())
+            if kind == "tmpfs" and folder is None:
+                folder = stack.enter_context(live.small_filesystem(tmp_path / "tmpfs", "1m"))
+            command = [str(backed_program), kind, str(mib), str(folder or tmp_path)]
+            return stack.enter_context(live.Target(command))
+
+        yield start
+
+
+def meminfo(name: str) -> int:
+    """A figure of /proc/meminfo: KiB, or pages."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise KeyError(name)
+
+
+def blocks(target: live.Target) -> int:
+    """Blocks of the file behind the mapping."""
+    fd = target.info["fd"]
+    return Path(f"/proc/{target.pid}/fd/{fd}").stat().st_blocks if fd >= 0 else 0
+
+
+def figures(target: live.Target) -> dict[str, int]:
+    """What the target has of memory, in KiB."""
+    found = {}
+    for name in ("RssAnon", "RssFile", "RssShmem", "VmPTE", "HugetlbPages"):
+        found[name] = int(live.status_field(target.pid, name).split()[0])
+    for line in Path(f"/proc/{target.pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, _, value = line.partition(":")
+        if name.startswith("Pss"):
+            found[name] = int(value.split()[0])
+    return found
+
+
+def settled(target: live.Target) -> dict[str, int]:
+    """The figures of a target that has answered once (its first answer touches pages of its own)."""
+    target.ping()
+    return figures(target)
+
+
+def assert_grows_by_nothing(before: dict[str, int], after: dict[str, int]) -> None:
+    grown = {name: after[name] - before[name] for name in before if after[name] - before[name] > SLACK}
+    assert not grown, f"KiB more than before: {grown}"
+
+
+def page_of(target: live.Target, offset: int, seed: int) -> bytes:
+    """The pattern of a page: that of its place in the first view."""
+    return live.pattern(target.info["views"][0] + offset, live.PAGE, seed)
+
+
+def assert_content(target: live.Target, path: Path) -> None:
+    """Every page that holds something is in the file, in each view, and an independent reader finds it there too."""
+    pieces: list[tuple[int, int]] = target.info["pieces"]
+    places = [(view + offset, live.PAGE) for view in target.info["views"] for offset, _ in pieces]
+    wanted = [page_of(target, offset, seed) for _ in target.info["views"] for offset, seed in pieces]
+    with file_rules.DumpFile(path) as dump:
+        assert [dump.read_across(*place) for place in places] == wanted
+    assert list(readers.read_udmp(path, places).contents) == wanted
+
+
+def assert_nothing_else(target: live.Target, path: Path) -> None:
+    """What nobody touched is zeros, or not in the file."""
+    with file_rules.DumpFile(path) as dump:
+        base, size = target.info["views"][0], target.info["size"]
+        filled = {offset for offset, _ in target.info["pieces"]}
+        for offset in range(0, size, live.PAGE):
+            if offset not in filled:
+                assert dump.read_across(base + offset, live.PAGE) in (None, bytes(live.PAGE)), hex(offset)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_target_does_not_grow(kind: str, start_backed: Start, take: live.Taker) -> None:
+    target = start_backed(kind, 32)
+    before, shmem, free, held = settled(target), meminfo("Shmem"), meminfo("HugePages_Free"), blocks(target)
+    report, path = take(target, FULL, only=["udmp-parser"])
+    assert report.complete
+    assert_grows_by_nothing(before, settled(target))
+    assert meminfo("HugePages_Free") == free
+    assert blocks(target) == held
+    assert meminfo("Shmem") - shmem < 16 * 1024, "KiB of shared memory of the whole machine"
+    assert_content(target, path)
+    assert_nothing_else(target, path)
+
+
+@pytest.mark.parametrize("kind", ["memfd", "anonymous", "sysv"])
+def test_a_terabyte_of_shared_memory_takes_what_is_in_it(kind: str, start_backed: Start, take: live.Taker) -> None:
+    try:
+        target = start_backed(kind, 1 << 20)
+    except AssertionError as error:
+        if "77" in str(error):
+            pytest.skip("no terabyte of addresses can be had")
+        raise
+    before = settled(target)
+    report, path = take(target, FULL, only=["udmp-parser"])
+    assert report.complete
+    assert report.zero_bytes > 1 << 39
+    assert path.stat().st_blocks * 512 < 64 * MIB
+    assert_grows_by_nothing(before, settled(target))
+    assert_content(target, path)
+
+
+def test_a_small_tmpfs_is_not_filled(start_backed: Start, take: live.Taker, tmp_path: Path) -> None:
+    """A file longer than its file system: one page too many and the target would die of SIGBUS."""
+    with live.small_filesystem(tmp_path / "small", "64k") as folder, start_backed("tmpfs", 32, folder) as target:
+        report, path = take(target, FULL, only=["udmp-parser"])
+        assert report.complete
+        assert_content(target, path)
+
+
+def test_holes_are_told_as_untouched(start_backed: Start, take: live.Taker) -> None:
+    target = start_backed("memfd", 32)
+    report, _ = take(target, FULL, only=["udmp-parser"])
+    region = next(region for region in report.regions if region.base == target.info["views"][0])
+    assert region.kept == 32 * MIB
+    assert region.untouched == 32 * MIB - len(target.info["pieces"]) * live.PAGE
+    assert region.flags & md.RegionFlags.SHARED
+
+
+def test_pages_of_a_file_that_was_never_read_are_stored(start_pattern: Any, take: live.Taker) -> None:
+    """A full dump is full: an unwinder elsewhere needs pages of libraries that their program never touched."""
+    target = start_pattern("--no-regions")
+    before = settled(target)
+    report, path = take(target, FULL, only=["udmp-parser"])
+    assert_grows_by_nothing(before, settled(target))
+    seen = 0
+    with file_rules.DumpFile(path) as dump:
+        for region in report.regions:
+            if not region.flags & md.RegionFlags.FILE or b"libc.so" not in region.name:
+                continue
+            library, offset = Path(os.fsdecode(region.name)), file_offset(target.pid, region.base)
+            if region.protect == md.MemoryProtect.EXECUTE_READ:
+                wanted = library.read_bytes()[offset : offset + region.size]
+                assert dump.read_across(region.base, len(wanted)) == wanted
+                seen += 1
+    assert seen == 1
+
+
+def file_offset(pid: int, base: int) -> int:
+    """Where in its file a mapping begins."""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        if int(line.partition("-")[0], 16) == base:
+            return int(line.split()[2], 16)
+    raise KeyError(hex(base))
