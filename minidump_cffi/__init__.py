@@ -47,6 +47,7 @@ from .errors import (
     ReadError,
     ReplayMismatch,
     SinkError,
+    TargetBusy,
     TargetError,
     TargetGone,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "SecondaryFlags",
     "SinkError",
     "Stream",
+    "TargetBusy",
     "TargetError",
     "TargetGone",
     "Thread",

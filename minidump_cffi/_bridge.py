@@ -48,6 +48,7 @@ _CLASSES: dict[int, type[errors.DumpError]] = {
     lib.MDC_ERR_FILTER: errors.FilterError,
     lib.MDC_ERR_TARGET: errors.TargetError,
     lib.MDC_ERR_TARGET_GONE: errors.TargetGone,
+    lib.MDC_ERR_TARGET_BUSY: errors.TargetBusy,
     lib.MDC_ERR_ACCESS: errors.AccessDenied,
     lib.MDC_ERR_READ: errors.ReadError,
     lib.MDC_ERR_SINK: errors.SinkError,

@@ -35,6 +35,7 @@ class _Lib:
     MDC_ERR_FILTER: int
     MDC_ERR_TARGET: int
     MDC_ERR_TARGET_GONE: int
+    MDC_ERR_TARGET_BUSY: int
     MDC_ERR_ACCESS: int
     MDC_ERR_READ: int
     MDC_ERR_SINK: int

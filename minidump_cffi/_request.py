@@ -62,6 +62,17 @@ class EngineOptions:
     hold: int = 0
 
 
+def _duration(name: str, value: Any) -> float | None:
+    """Seconds; None and 0 both mean: not at all."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be seconds, not {value!r}")
+    if not 0 <= value < 1e9:
+        raise ValueError(f"{name} must be seconds, 0 or above, not {value!r}")
+    return value or None
+
+
 @dataclasses.dataclass(slots=True)
 class Request:
     """What a caller asked for, checked."""
@@ -84,6 +95,7 @@ class Request:
     backend: Backend = _NATIVE
     exception: ExceptionInfo | None = None
     user_streams: tuple[UserStream, ...] = ()
+    busy_timeout: float | None = None
 
     def __post_init__(self) -> None:
         record_limit(self.record)
@@ -112,6 +124,7 @@ class Request:
                 raise TypeError(f"{name} must be seconds, not {value!r}")
             if not 0 < value < 1e9:
                 raise ValueError(f"{name} must be seconds above 0, not {value!r}")
+        self.busy_timeout = _duration("busy_timeout", self.busy_timeout)
         for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")

@@ -175,6 +175,7 @@ def _question(
             "deadline": None if left is None else max(left, 1e-3),
             "max_stop": request.max_stop,
             "stop_timeout": request.stop_timeout,
+            "busy_timeout": request.busy_timeout,
             "untouched": request.untouched,
             "dontdump": request.dontdump,
             "fsync": request.fsync,
@@ -284,6 +285,7 @@ def _dump(question: dict[str, Any]) -> DumpReport:
         backend=question["backend"],
         exception=question["exception"],
         user_streams=question["user_streams"],
+        busy_timeout=question["busy_timeout"],
     )
     sink = sinks.Sink()
     sink.fd = _pipes.taken_over(question["output"])

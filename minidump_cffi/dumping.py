@@ -77,6 +77,7 @@ def write_dump(
     deadline: float | None = None,
     max_stop: float | None = None,
     stop_timeout: float | None = None,
+    busy_timeout: float | None = None,
     spool: bool | str | os.PathLike[str] = True,
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
@@ -126,6 +127,9 @@ def write_dump(
     stop_timeout
         Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers, and
         the dump is not complete.
+    busy_timeout
+        Seconds to wait while another process traces the target: another dump of it, or a debugger. None or 0: not at
+        all, `TargetBusy` is raised. On Linux; Windows lets several processes suspend one.
     spool
         For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
         directory says where that file is made. False: written while the target stands, for as long as that takes.
@@ -164,10 +168,12 @@ def write_dump(
     ------
     TargetGone
         No such process (ESRCH), or it ended, or its pid belongs to another one now.
+    TargetBusy
+        Another dump of it is under way, or it is traced (gdb, strace). Try again later, or give `busy_timeout`.
     AccessDenied
         No permission (EPERM, EACCES); `hint` says what would allow it.
     TargetError
-        A zombie, a kernel thread, a 32-bit process, one that is traced, or one that reads our output.
+        A zombie, a kernel thread, a 32-bit process, or one that reads our output.
     SinkError
         The output cannot be written (ENOSPC, EPIPE, ...).
     ReadError
@@ -201,7 +207,7 @@ def write_dump(
     request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
         record=record, backend=choose(engine, snapshot=snapshot, dbghelp=dbghelp), exception=exception,
-        user_streams=tuple(user_streams),
+        user_streams=tuple(user_streams), busy_timeout=busy_timeout,
     )  # fmt: skip
     return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
 
@@ -216,6 +222,7 @@ def plan_dump(
     deadline: float | None = None,
     max_stop: float | None = None,
     stop_timeout: float | None = None,
+    busy_timeout: float | None = None,
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
     strict: bool = False,
@@ -236,7 +243,7 @@ def plan_dump(
     """
     request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
-        record=record, backend=choose(engine, plan_only=True),
+        record=record, backend=choose(engine, plan_only=True), busy_timeout=busy_timeout,
     )  # fmt: skip
     target = targets.resolve(process)
     report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
@@ -422,6 +429,7 @@ def _job_options(request: Request, target: targets.Target | None, sink: sinks.Si
         "deadline_ns": 0 if left is None else max(1, int(left * 1e9)),
         "max_stop_ns": int((request.max_stop or 0) * 1e9),
         "stop_timeout_ns": int((request.stop_timeout or 0) * 1e9),
+        "busy_timeout_ns": int((request.busy_timeout or 0) * 1e9),
     }
     if target is not None:
         values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)

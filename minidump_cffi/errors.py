@@ -10,6 +10,7 @@ carry the Windows error as ``winerror`` too.
     +-- FilterError         (ValueError)          a filter or one of its rules is wrong
     +-- TargetError                               this process cannot be dumped
     |   +-- TargetGone      (ProcessLookupError)  there is no such process (any more)
+    |   +-- TargetBusy                            another dump of it is under way, or a debugger has it: try again
     |   +-- AccessDenied    (PermissionError)     we may not look into it
     +-- ReadError           (OSError)             its memory could not be read, and the filter says "abort"
     +-- SinkError           (OSError)             the output could not be written
@@ -42,6 +43,7 @@ __all__ = [
     "ReadError",
     "ReplayMismatch",
     "SinkError",
+    "TargetBusy",
     "TargetError",
     "TargetGone",
 ]
@@ -177,11 +179,18 @@ class FilterError(DumpError, ValueError):
 
 
 class TargetError(DumpError):
-    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, traced, dumping core, our own consumer."""
+    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, dumping core, our own consumer."""
 
 
 class TargetGone(TargetError, ProcessLookupError):
     """There is no such process: it never was, it ended, became another program, or its pid was used again."""
+
+
+class TargetBusy(TargetError):
+    """Another process traces the target: another dump of it is under way, or a debugger is attached.
+
+    The same call works when that has ended; ``busy_timeout`` waits for it.
+    """
 
 
 class AccessDenied(TargetError, PermissionError):

@@ -501,7 +501,6 @@ USUAL = {
     "dumpable": 1,
     "our_uid": 1000,
     "target_uid": 1000,
-    "tracer_pid": 0,
     "seccomp": 0,
     "lsm_confined": 0,
 }
@@ -510,7 +509,6 @@ USUAL = {
 @pytest.mark.parametrize(
     ("changed", "reason", "words"),
     [
-        ({"tracer_pid": 77}, "TRACED", ["77"]),
         ({"yama_scope": 1}, "YAMA", ["ptrace_scope"]),
         ({"yama_scope": 2}, "YAMA", ["ptrace_scope", "CAP_SYS_PTRACE"]),
         ({"yama_scope": 3}, "YAMA", ["ptrace_scope"]),

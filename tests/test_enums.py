@@ -20,7 +20,7 @@ PAIRS = [
     (
         md.Access,
         "MDC_ACCESS_",
-        {"TRACED", "YAMA", "NAMESPACE", "UID", "CAPABILITY", "DUMPABLE", "SECCOMP", "LSM", "UNKNOWN"},
+        {"YAMA", "NAMESPACE", "UID", "CAPABILITY", "DUMPABLE", "SECCOMP", "LSM", "UNKNOWN"},
     ),
     (md.Kind, "MDC_KIND_", set()),
     (md.Stream, "MDC_STREAM_", {"ALL"}),

@@ -19,12 +19,16 @@ bool mdc_monitor_abort(mdc_monitor *monitor, int32_t reason) {
     return atomic_compare_exchange_strong(&monitor->abort, &none, reason);
 }
 
-mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
+int32_t mdc_monitor_reason(mdc_monitor *monitor) {
     if (monitor->deadline_ns != 0 && atomic_load_explicit(&monitor->abort, memory_order_acquire) == MDC_ABORT_NONE &&
         mdc_clock_ns() >= monitor->deadline_ns)
         mdc_monitor_abort(monitor, MDC_ABORT_DEADLINE);
+    return atomic_load_explicit(&monitor->abort, memory_order_acquire);
+}
+
+mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
     int32_t phase = atomic_load_explicit(&monitor->phase, memory_order_relaxed);
-    switch (atomic_load_explicit(&monitor->abort, memory_order_acquire)) {
+    switch (mdc_monitor_reason(monitor)) {
     case MDC_ABORT_NONE:
         return MDC_OK;
     case MDC_ABORT_CANCEL:
@@ -34,6 +38,9 @@ mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
     case MDC_ABORT_MAX_STOP:
         return mdc_fail(err, MDC_ERR_DEADLINE, phase, 0,
                         "the target was let go because it had stood for max_stop before the dump was complete");
+    case MDC_ABORT_TRACER:
+        return mdc_fail(err, MDC_ERR_TARGET, phase, 0,
+                        "the target was resumed early: the kernel does not let the process that holds it wait (futex)");
     default:
         return mdc_fail(err, MDC_ERR_TARGET_GONE, phase, 0,
                         "the target ended, or became another program, during the dump");

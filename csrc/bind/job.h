@@ -39,6 +39,7 @@ typedef struct mdc_job_spec {
     uint64_t deadline_ns;     /* from now; 0: none */
     uint64_t max_stop_ns;     /* 0: none */
     uint64_t stop_timeout_ns; /* 0: default */
+    uint64_t busy_timeout_ns; /* Linux: how long to wait while another process traces the target; 0: not at all */
     int32_t sink;             /* MDC_SINK_* */
     int32_t reserved;
     int64_t fd;             /* MDC_SINK_FD: a descriptor, on Windows a HANDLE; duplicated by the job */

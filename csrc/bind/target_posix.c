@@ -31,6 +31,7 @@ mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_
                                 .start_time = spec->start_time,
                                 .stop_timeout_ns = spec->stop_timeout_ns,
                                 .max_stop_ns = spec->max_stop_ns,
+                                .busy_timeout_ns = spec->busy_timeout_ns,
                                 .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
                                 .dontdump = spec->engine.dontdump,
                                 .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};

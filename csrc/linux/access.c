@@ -2,7 +2,7 @@
  *
  * The checks, as __ptrace_may_access, cap_ptrace_access_check and yama_ptrace_access_check make them (Linux 6.18;
  * ptrace(2) "Ptrace access mode checking"): ids, dumpable flag, capabilities, then Yama, then the other LSMs. A tracer
- * that is there already is looked at last by the kernel and first here: nothing else helps as long as it stays. */
+ * that is there already is looked at last by the kernel: access that it cannot refuse has been refused before. */
 #include "access.h"
 
 #include <errno.h>
@@ -29,10 +29,6 @@ int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t 
     const bool other_ns = facts->same_user_ns == 0;
     const bool powerful = cap && !other_ns; /* the capability counts for this target */
 
-    if (facts->tracer_pid > 0) {
-        snprintf(message, size, "it is traced by process %d: detach it first", (int)facts->tracer_pid);
-        return MDC_ACCESS_TRACED;
-    }
     if (cap && other_ns)
         return say(MDC_ACCESS_NAMESPACE, message, size,
                    "it is in another user namespace, where our CAP_SYS_PTRACE does not count: run in its namespace "
@@ -177,10 +173,7 @@ void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts) {
         if (ids(ours, "\nUid:", our_uid)) facts->our_uid = (int32_t)our_uid[0];
     }
     facts->same_user_ns = same_namespace(pid, facts->has_cap_ptrace == 1);
-    if (them) {
-        facts->tracer_pid = number(theirs, "\nTracerPid:");
-        if (ids(theirs, "\nUid:", uid)) facts->target_uid = (int32_t)uid[0];
-    }
+    if (them && ids(theirs, "\nUid:", uid)) facts->target_uid = (int32_t)uid[0];
     if (!us || !them) return;
     if (ids(ours, "\nGid:", our_gid) && ids(theirs, "\nGid:", gid) && facts->our_uid != -1 && facts->target_uid != -1) {
         facts->same_ids = 1;
@@ -201,16 +194,32 @@ mdc_status mdc_access_refuse(int32_t pid, int32_t os_errno, int32_t phase, const
     char reason[320];
 
     mdc_access_gather(pid, os_errno, &facts);
-    if (mdc_access_explain(&facts, reason, sizeof reason) != MDC_ACCESS_TRACED) {
-        return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno, "not allowed to %s process %d: %s", what, (int)pid,
-                        reason);
-    }
-    char path[64], name[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)facts.tracer_pid);
-    if (!slurp(path, name, sizeof name)) snprintf(name, sizeof name, "a process");
+    mdc_access_explain(&facts, reason, sizeof reason);
+    return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno, "not allowed to %s process %d: %s", what, (int)pid, reason);
+}
+
+mdc_status mdc_access_traced(int32_t pid, int32_t tracer, int32_t phase, mdc_error *err) {
+    char path[64], name[64], status[4096];
+    int32_t process = tracer;
+    if (tracer <= 0)
+        return mdc_fail(err, MDC_ERR_TARGET_BUSY, phase, 0,
+                        "process %d is traced by a process of another pid namespace: detach it first, or try again "
+                        "when it has ended",
+                        (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)tracer);
+    if (!slurp(path, name, sizeof name))
+        return mdc_fail(err, MDC_ERR_TARGET_BUSY, phase, 0,
+                        "process %d was traced by a process that has just ended: try again", (int)pid);
     name[strcspn(name, "\n")] = '\0';
     for (char *c = name; *c != '\0'; c++) /* a name can be any bytes, a message is UTF-8 */
         if (*c < ' ' || *c > '~') *c = '?';
-    return mdc_fail(err, MDC_ERR_TARGET, phase, os_errno, "process %d is traced by %s (pid %d): detach it first",
-                    (int)pid, name, (int)facts.tracer_pid);
+    if (strcmp(name, MDC_TRACER_NAME) != 0)
+        return mdc_fail(err, MDC_ERR_TARGET_BUSY, phase, 0, "process %d is traced by %s (pid %d): detach it first",
+                        (int)pid, name, (int)tracer);
+    snprintf(path, sizeof path, "/proc/%d/status", (int)tracer);
+    if (slurp(path, status, sizeof status)) /* a thread of the dumper, or a process that is its child */
+        process = number(status, number(status, "\nTgid:") == tracer ? "\nPPid:" : "\nTgid:");
+    return mdc_fail(err, MDC_ERR_TARGET_BUSY, phase, 0,
+                    "another dump of process %d is under way, by process %d: try again when it has ended", (int)pid,
+                    (int)process);
 }

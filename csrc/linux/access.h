@@ -20,14 +20,12 @@ typedef struct mdc_access_facts {
     int32_t dumpable;             /* target's dumpable flag seems set: its files in /proc belong to its euid */
     int32_t our_uid;
     int32_t target_uid;
-    int32_t tracer_pid;   /* TracerPid; 0: none */
     int32_t seccomp;      /* our Seccomp mode, 0 none */
     int32_t lsm_confined; /* an LSM (AppArmor, SELinux) profile other than unconfined on either side */
 } mdc_access_facts;
 
 /* mdc_access_reason */
 enum {
-    MDC_ACCESS_TRACED = 1, /* another tracer has it */
     MDC_ACCESS_YAMA = 2,
     MDC_ACCESS_NAMESPACE = 3,
     MDC_ACCESS_UID = 4,
@@ -42,11 +40,15 @@ enum {
 int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t size);
 /* cdef: end */
 
+#define MDC_TRACER_NAME "mdc-holder" /* of our tracers, thread or process */
+
 /* Collects the facts of this thread and that process; never fails, unknown stays -1. */
 void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts);
 
-/* gather and explain as an error: MDC_ERR_TARGET with the tracer's name if the process is traced, else
- * MDC_ERR_ACCESS. `what` is what was refused ("read the memory", "trace"). */
+/* gather and explain as an error: MDC_ERR_ACCESS. `what` is what was refused ("read the memory of", "trace"). A tracer
+ * is no reason to refuse anything but PTRACE_SEIZE, and has an error of its own. */
 mdc_status mdc_access_refuse(int32_t pid, int32_t os_errno, int32_t phase, const char *what, mdc_error *err);
+/* MDC_ERR_TARGET_BUSY with the tracer's name. tracer: a thread's number, 0 if it is in a pid namespace not ours. */
+mdc_status mdc_access_traced(int32_t pid, int32_t tracer, int32_t phase, mdc_error *err);
 
 #endif

@@ -7,15 +7,17 @@
  * The kernel tells the stops of a tracee to every thread of the tracer's process. So that a target's parent, when that
  * is us, hears of nothing but its end (Popen.wait in another thread, SIGCHLD), the tracer is a process of its own,
  * called mdc-holder, that shares our memory: twin.h. It dies with us, waitpid without __WALL does not show it, and
- * somebody who kills it ends the dump with MDC_ERR_CANCELLED. Our own thread traces instead where there can be no such
- * process (process limit, seccomp, ThreadSanitizer, Valgrind) or where it is refused: Yama with ptrace_scope 1 lets
- * only ancestors trace and those with CAP_SYS_PTRACE. Then, and only then, a thread of ours that waits for the child
- * while it is dumped may be told that it "stopped" by SIGTRAP; its exit status is not taken.
+ * a dump whose tracer is killed ends with MDC_ERR_CANCELLED. It can be killed at any instruction, so what both sides
+ * share is atomics, futexes and pages (tracees.h): no lock, no allocator. Our own thread traces instead where there can
+ * be no such process (process limit, seccomp, ThreadSanitizer, Valgrind) or where it is refused: Yama with ptrace_scope
+ * 1 lets only ancestors trace and those with CAP_SYS_PTRACE. Then, and only then, a thread of ours that waits for the
+ * child while it is dumped may be told that it "stopped" by SIGTRAP; its exit status is not taken.
  *
- * The tracer has all signals blocked and knows no Python. While the target stands it waits for mdc_holder_resume, and
- * lets the target go by itself when max_stop or the monitor's deadline passes, when the monitor is aborted or when the
- * target is killed; the monitor's abort reason is set BEFORE the first thread is let go, so whoever reads memory and
- * then finds no reason has read it while the target stood (but for a tracer that was killed: then resume says it). */
+ * The tracer has all signals blocked and knows no Python. While the target is stopped it waits for mdc_holder_resume,
+ * and resumes the target by itself when max_stop or the monitor's deadline passes, when the monitor is aborted or when
+ * the target is killed; the monitor's abort reason is set BEFORE the first thread is let go, so whoever reads memory
+ * and then finds no reason has read it while the target stood (but for a tracer that was killed: then resume says it).
+ */
 #ifndef MDC_LINUX_HOLDER_H
 #define MDC_LINUX_HOLDER_H
 
@@ -29,6 +31,7 @@ typedef struct mdc_holder mdc_holder;
 typedef struct mdc_held {
     uint32_t tid;
     uint32_t flags;   /* MDC_THREAD_NO_REGISTERS */
+    bool leader;      /* the main thread */
     uint8_t *context; /* mdc_holder_layout()->context_size bytes, owned by the holder */
     mdc_registers_summary summary;
 } mdc_held;

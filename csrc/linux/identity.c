@@ -154,7 +154,6 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
                         "process %d is a kernel thread: it has no memory of its own", (int)identity->pid);
     mdc_status status = mdc_process_status_number(identity->task, "\nTracerPid:", &tracer, err);
     if (status != MDC_OK) return status;
-    if (tracer > 0) return mdc_access_refuse(identity->tid, 0, MDC_PHASE_OPEN, "trace", err);
 
     int memory = openat(identity->task, "mem", O_RDONLY | O_CLOEXEC);
     if (memory < 0) {
@@ -164,6 +163,7 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
         return gone(identity->pid, MDC_PHASE_OPEN, saved, err);
     }
     close(memory);
+    if (tracer > 0) return mdc_access_traced(identity->pid, (int32_t)tracer, MDC_PHASE_OPEN, err);
 
     int program = openat(identity->task, "exe", O_RDONLY | O_CLOEXEC);
     if (program < 0) return MDC_OK; /* no file any more: the registers will tell */

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "../base/arith.h"
+#include "../base/clock.h"
 #include "../base/fail.h"
 #include "ending.h"
 #include "holder.h"
@@ -18,6 +21,8 @@
 
 /* What a second look into smaps may cost a target of which little is copied: about 3.5 GiB of resident pages. */
 static const uint64_t again_ns = 50000000;
+/* Between two looks at a target that another process traces; a short dump takes as long. */
+static const uint64_t busy_pause_ns = 5000000;
 
 typedef struct mdc_live {
     mdc_source source;
@@ -36,7 +41,8 @@ typedef struct mdc_live {
     mdc_system system;
     mdc_lists lists;
     mdc_holder *holder;
-    uint64_t probe; /* an address in a stack of the target: shows whether its memory is still there */
+    uint64_t busy_until; /* 0: nothing else has traced the target yet */
+    uint64_t probe;      /* an address in a stack of the target: shows whether its memory is still there */
 } mdc_live;
 
 static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* source is its first member */
@@ -55,10 +61,34 @@ static bool memory_there(const mdc_live *live) {
     return live->probe == 0 || pread(live->memory.mem, &byte, 1, (off_t)(live->probe & INT64_MAX)) != 0;
 }
 
+/* A holder stops its target once. */
+static mdc_status new_holder(mdc_live *live, mdc_error *err) {
+    mdc_holder_free(live->holder);
+    live->holder = mdc_holder_new(&live->options, live->identity.pid, live->identity.pidfd, live->identity.directory,
+                                  live->monitor, err);
+    return live->holder != NULL ? MDC_OK : err->code;
+}
+
+/* Whether to try again, after a pause, what failed because another process traces the target. */
+static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
+    if (*status != MDC_ERR_TARGET_BUSY || live->options.busy_timeout_ns == 0) return false;
+    uint64_t now = mdc_clock_ns();
+    if (live->busy_until == 0 && !mdc_add_u64(now, live->options.busy_timeout_ns, &live->busy_until))
+        live->busy_until = UINT64_MAX;
+    if (now >= live->busy_until) return false;
+    uint64_t pause = mdc_min_u64(busy_pause_ns, live->busy_until - now);
+    nanosleep(&(struct timespec){0, (long)pause}, NULL);
+    mdc_error_clear(err);
+    *status = mdc_monitor_check(live->monitor, err);
+    return *status == MDC_OK;
+}
+
 static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     mdc_live *live = live_of(source);
     if (live->holder != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
-    mdc_status status = mdc_identity_open(&live->identity, &live->options, err);
+    mdc_status status;
+    do status = mdc_identity_open(&live->identity, &live->options, err);
+    while (try_again(live, &status, err));
     if (status != MDC_OK) return leave(live, status, err);
     source->pid = live->identity.pid;
     source->handle = (void *)(intptr_t)live->identity.pidfd;
@@ -75,11 +105,7 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
             status = MDC_OK; /* then nobody needs to know which mappings must not be dumped */
         if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
     }
-    if (status == MDC_OK) {
-        live->holder = mdc_holder_new(&live->options, live->identity.pid, live->identity.pidfd,
-                                      live->identity.directory, live->monitor, err);
-        if (live->holder == NULL) status = err->code;
-    }
+    if (status == MDC_OK) status = new_holder(live, err);
     return leave(live, status, err);
 }
 
@@ -195,9 +221,15 @@ static bool all_stopped(const mdc_live *live) {
 static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_live *live = live_of(source);
     if (live->holder == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
-    mdc_status status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
-    if (status == MDC_OK) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
-    if (status == MDC_OK) status = mdc_holder_stop(live->holder, err);
+    mdc_status status;
+    bool again = false;
+    do {
+        status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
+        if (status == MDC_OK) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
+        if (status == MDC_OK && again) status = new_holder(live, err);
+        if (status == MDC_OK) status = mdc_holder_stop(live->holder, err);
+        again = try_again(live, &status, err);
+    } while (again);
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
     if (status == MDC_OK) status = gather(live, err);

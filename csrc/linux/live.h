@@ -14,6 +14,7 @@ typedef struct mdc_live_options {
     uint64_t start_time;      /* 0, or field 22 of /proc/PID/stat the target must have (clock ticks since boot) */
     uint64_t stop_timeout_ns; /* how long one thread may take to stop; 0: 250 ms */
     uint64_t max_stop_ns;     /* how long the target may stand; 0: no limit but the monitor's deadline */
+    uint64_t busy_timeout_ns; /* how long to wait until nothing else traces it; 0: MDC_ERR_TARGET_BUSY at once */
     uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
     uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE nothing is looked up */
     /* 1: little of the target's memory is copied. What the target asked not to dump is looked up again while it stands,

@@ -24,6 +24,9 @@ typedef struct mdc_process_stat {
 
 /* directory: /proc/PID or /proc/PID/task/TID. */
 mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_error *err);
+/* The same of a stat file that is open, without allocating: 0 or an error number, EBADMSG if it makes no sense. Works
+ * again and again. */
+int mdc_process_parse_stat(int file, mdc_process_stat *stat);
 /* The number behind "\nField:" in the status file below the directory, or -1 if it is not there. */
 mdc_status mdc_process_status_number(int directory, const char *name, long *value, mdc_error *err);
 /* Reads a whole file below the directory, at most `limit` bytes (more is MDC_ERR_TARGET); appended to bytes (uint8_t).

@@ -19,7 +19,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../api/error.h"
 #include "../source/source.h"
 
 typedef struct mdc_registers_summary {
@@ -38,10 +37,11 @@ typedef struct mdc_registers_layout {
 mdc_registers_layout mdc_registers_describe(bool with_xstate);
 /* Where each of 64 components stands in the XSAVE area: what MiscInfo's XStateData tells a reader. */
 void mdc_registers_xstate(const mdc_registers_layout *layout, mdc_xstate_feature *features);
-/* Reads them by PTRACE_GETREGSET; called on the holder's thread. ESRCH in err->os_errno: the thread is not stopped.
- * MDC_ERR_TARGET if it is a 32-bit thread. */
-mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,
-                              mdc_registers_summary *summary, mdc_error *err);
+enum { MDC_REGISTERS_32_BIT = -1 };
+/* Reads them by PTRACE_GETREGSET; for the tracer only. 0, or an error number (ESRCH: the thread is not stopped), or
+ * MDC_REGISTERS_32_BIT: it runs 32-bit code. */
+int mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,
+                       mdc_registers_summary *summary);
 /* Whether the thread stands and its registers can be read. Cheap: one system call, 8 bytes. Only the tracer may ask. */
 bool mdc_registers_readable(int32_t tid);
 /* A context that says it holds nothing: for threads that did not stop. */

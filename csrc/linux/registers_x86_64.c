@@ -14,7 +14,6 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 
-#include "../base/fail.h"
 #include "../base/failpoint.h"
 
 #ifndef NT_X86_XSTATE
@@ -115,14 +114,6 @@ bool mdc_registers_readable(int32_t tid) {
     return regset(tid, NT_PRSTATUS, &first, &size) == 0;
 }
 
-static mdc_status not_read(int32_t tid, const char *what, mdc_error *err) {
-    int saved = errno;
-    mdc_status status =
-        mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, saved, "cannot read the %s of thread %d", what, tid);
-    err->index = tid;
-    return status;
-}
-
 /* Dr0-Dr3, 6 and 7. A kernel without hardware breakpoints refuses: then they are just not there. */
 static bool read_debug(int32_t tid, uint8_t *context) {
     static const uint8_t numbers[] = {0, 1, 2, 3, 6, 7};
@@ -177,35 +168,26 @@ static void write_extended(const mdc_registers_layout *layout, const uint8_t *ar
     put32(context, CONTEXT_SIZE + 20, length);
 }
 
-mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,
-                              mdc_registers_summary *summary, mdc_error *err) {
+int mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,
+                       mdc_registers_summary *summary) {
     struct user_regs_struct regs;
     uint64_t area[XSAVE_MAX / 8];
     size_t size = sizeof regs;
     uint32_t flags = FLAGS_AMD64 | FLAGS_CONTROL_INTEGER_SEGMENTS;
 
     int failpoint = MDC_FAILPOINT("regs:thread");
-    if (failpoint != 0) {
-        errno = failpoint;
-        return not_read(tid, "registers", err);
-    }
+    if (failpoint != 0) return failpoint;
     memset(context, 0, layout->context_size);
     memset(&regs, 0, sizeof regs);
-    if (regset(tid, NT_PRSTATUS, &regs, &size) != 0) return not_read(tid, "registers", err);
-    if (size != sizeof regs) { /* the kernel shows a thread in 32-bit mode as i386: 68 bytes */
-        mdc_status status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0,
-                                     "thread %d runs 32-bit code: only 64-bit is supported", tid);
-        err->index = tid;
-        return status;
-    }
+    if (regset(tid, NT_PRSTATUS, &regs, &size) != 0) return errno;
+    /* The kernel shows a thread in 32-bit mode as i386: 68 bytes. */
+    if (size != sizeof regs) return MDC_REGISTERS_32_BIT;
     write_general(&regs, context);
 
     /* Without the extended state the short read is enough: the same 512 bytes. */
     bool extended = layout->xstate_size != 0;
     size = extended ? layout->xstate_size : FXSAVE_SIZE;
-    if (regset(tid, extended ? NT_X86_XSTATE : NT_PRFPREG, area, &size) != 0 && errno == ESRCH) {
-        return not_read(tid, "floating point registers", err);
-    }
+    if (regset(tid, extended ? NT_X86_XSTATE : NT_PRFPREG, area, &size) != 0 && errno == ESRCH) return ESRCH;
     if (size >= FXSAVE_SIZE) {
         write_float((const uint8_t *)area, context);
         flags |= FLAGS_FLOATING_POINT;
@@ -220,7 +202,7 @@ mdc_status mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, u
     summary->stack_pointer = regs.rsp;
     summary->instruction_pointer = regs.rip;
     summary->thread_pointer = regs.fs_base;
-    return MDC_OK;
+    return 0;
 }
 
 void mdc_registers_none(const mdc_registers_layout *layout, uint8_t *context) {

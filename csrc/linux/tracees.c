@@ -1,4 +1,4 @@
-/* Seizing, stopping and letting go the threads of a process (see tracees.h). */
+/* Seizing, stopping and resuming the threads of a process (see tracees.h). */
 #include "tracees.h"
 
 #include <errno.h>
@@ -25,154 +25,263 @@
 #endif
 
 enum {
-    SEIZE_ATTEMPTS = 3,
-    SEIZE_ROUNDS = 8,   /* before the freeze; threads that come later are found in it */
-    STOP_ROUNDS = 1000, /* each round all threads known before it stand: only the unknown can make more */
-    QUIET_ROUNDS = 50,  /* as many without a new thread: the count is wrong (a zombie that somebody else traces) */
-    EAGER_PASSES = 20,  /* passes over what has not stopped yet before the first sleep */
+    SEIZE_ATTEMPTS = 10, /* while the reason for a refusal may be a tracer that is gone already */
+    SEIZE_ROUNDS = 8,    /* before the freeze; threads that come later are found in it */
+    STOP_ROUNDS = 1000,  /* each round all threads known before it are stopped: only the unknown can make more */
+    QUIET_ROUNDS = 50,   /* as many without a new thread: the count is wrong (a zombie that another process traces) */
+    EAGER_PASSES = 20,   /* passes over what has not stopped yet before the first sleep */
     PAUSE_MIN_NS = 20000,
     PAUSE_MAX_NS = 1000000,
-    LOOK_CLOSELY_NS = 10000000 /* after that long /proc is asked why a thread does not stop */
+    LOOK_CLOSELY_NS = 10000000, /* after that long /proc is asked why a thread does not stop */
+    SEGMENT_FIRST = 64,         /* tracees in the first segment */
+    LISTING_BYTES = 32 * 1024,
+    STATUS_BYTES = 4096
 };
 
+/* -- the list ------------------------------------------------------------------------------------------------------ */
+
+/* Segment k holds SEGMENT_FIRST << k tracees. */
 static mdc_tracee *thread_at(const mdc_tracees *tracees, size_t i) {
-    return &mdc_vec_at(&tracees->threads, mdc_tracee, i);
+    size_t position = i / SEGMENT_FIRST + 1;
+    unsigned k = 63U - (unsigned)__builtin_clzll(position);
+    return &tracees->segments[k][i - SEGMENT_FIRST * (((size_t)1 << k) - 1)];
+}
+
+static size_t count_of(const mdc_tracees *tracees) {
+    return atomic_load_explicit(&tracees->count, memory_order_acquire);
+}
+
+const mdc_tracee *mdc_tracees_at(const mdc_tracees *tracees, size_t index) { return thread_at(tracees, index); }
+
+static bool fail(mdc_tracees *tracees, mdc_fault fault) {
+    tracees->fault = fault;
+    return false;
+}
+
+static bool no_memory(mdc_tracees *tracees) { return fail(tracees, (mdc_fault){.kind = MDC_FAULT_NOMEM}); }
+
+static uint32_t *slot_of(const mdc_tracees *tracees, int32_t tid) {
+    size_t mask = tracees->slot_count - 1, i = ((uint32_t)tid * 2654435769U) & mask;
+    /* At most half of them are used. */
+    while (tracees->slots[i] != 0 && thread_at(tracees, tracees->slots[i] - 1)->tid != tid) i = (i + 1) & mask;
+    return &tracees->slots[i];
+}
+
+static mdc_tracee *find(const mdc_tracees *tracees, int32_t tid) {
+    uint32_t slot = tracees->slot_count == 0 ? 0 : *slot_of(tracees, tid);
+    return slot == 0 ? NULL : thread_at(tracees, slot - 1);
+}
+
+/* Room for one more, so that entering it cannot fail. */
+static bool reserve(mdc_tracees *tracees) {
+    size_t count = count_of(tracees), position = count / SEGMENT_FIRST + 1;
+    unsigned k = 63U - (unsigned)__builtin_clzll(position);
+    if (k >= MDC_TRACEE_SEGMENTS) return no_memory(tracees);
+    if (tracees->segments[k] == NULL)
+        tracees->segments[k] = mdc_pages_alloc(&tracees->pages, (size_t)SEGMENT_FIRST << k, sizeof(mdc_tracee));
+    if (tracees->segments[k] == NULL) return no_memory(tracees);
+    if ((count + 1) * 2 <= tracees->slot_count) return true;
+    size_t slot_count = tracees->slot_count == 0 ? 4 * SEGMENT_FIRST : tracees->slot_count * 2;
+    uint32_t *slots = mdc_pages_alloc(&tracees->pages, slot_count, sizeof *slots);
+    if (slots == NULL) return no_memory(tracees);
+    tracees->slots = slots;
+    tracees->slot_count = slot_count;
+    for (size_t i = 0; i < count; i++) *slot_of(tracees, thread_at(tracees, i)->tid) = (uint32_t)i + 1;
+    return true;
+}
+
+static void enter(mdc_tracees *tracees, int32_t tid, uint8_t state) {
+    size_t count = count_of(tracees);
+    mdc_tracee *thread = thread_at(tracees, count);
+    memset(thread, 0, sizeof *thread);
+    thread->tid = tid;
+    thread->listed = tracees->listing;
+    thread->state = state;
+    thread->traced = state == MDC_TRACEE_SEIZED;
+    uint32_t *slot = slot_of(tracees, tid);
+    atomic_store_explicit(&tracees->count, count + 1, memory_order_release);
+    *slot = (uint32_t)count + 1;
 }
 
 mdc_status mdc_tracees_init(mdc_tracees *tracees, int32_t pid, int proc, mdc_error *err) {
     memset(tracees, 0, sizeof *tracees);
     tracees->pid = pid;
     tracees->proc = proc;
-    mdc_vec_init(&tracees->threads, sizeof(mdc_tracee));
-    mdc_vec_init(&tracees->blocks, sizeof(uint8_t *));
-    int rc = pthread_mutex_init(&tracees->lock, NULL);
-    return rc == 0 ? MDC_OK : mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, rc, "cannot make a lock");
+    mdc_pages_init(&tracees->pages);
+    atomic_init(&tracees->count, 0);
+    atomic_init(&tracees->scratch, -1);
+    tracees->task = openat(proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int os_errno = errno;
+    tracees->stat = tracees->task < 0 ? -1 : openat(proc, "stat", O_RDONLY | O_CLOEXEC);
+    if (tracees->stat >= 0) return MDC_OK;
+    if (tracees->task >= 0) {
+        os_errno = errno;
+        close(tracees->task);
+        tracees->task = -1;
+    }
+    bool gone = os_errno == ENOENT || os_errno == ESRCH;
+    bool full = os_errno == EMFILE || os_errno == ENFILE || os_errno == ENOMEM;
+    return mdc_fail(err,
+                    gone   ? MDC_ERR_TARGET_GONE
+                    : full ? MDC_ERR_NOMEM
+                           : MDC_ERR_TARGET,
+                    MDC_PHASE_OPEN, os_errno, "cannot list the threads of process %d", (int)pid);
 }
 
 void mdc_tracees_fini(mdc_tracees *tracees) {
-    for (size_t i = 0; i < tracees->blocks.count; i++) mdc_dealloc(mdc_vec_at(&tracees->blocks, uint8_t *, i));
-    mdc_vec_fini(&tracees->blocks);
-    mdc_vec_fini(&tracees->threads);
-    pthread_mutex_destroy(&tracees->lock);
+    mdc_tracees_forget(tracees);
+    if (tracees->task >= 0) close(tracees->task);
+    if (tracees->stat >= 0) close(tracees->stat);
 }
 
 void mdc_tracees_forget(mdc_tracees *tracees) {
-    pthread_mutex_lock(&tracees->lock);
-    tracees->threads.count = 0;
-    pthread_mutex_unlock(&tracees->lock);
+    int scratch = atomic_exchange(&tracees->scratch, -1);
+    if (scratch >= 0) close(scratch);
+    atomic_store(&tracees->count, 0);
+    mdc_pages_fini(&tracees->pages);
+    memset(tracees->segments, 0, sizeof tracees->segments);
+    tracees->slots = NULL;
+    tracees->slot_count = 0;
+    tracees->room = NULL;
+    tracees->room_count = 0;
     tracees->sentinel = 0;
+    tracees->fault = (mdc_fault){0};
 }
 
-static int by_tid(const void *a, const void *b) {
-    int32_t x = ((const mdc_tracee *)a)->tid, y = ((const mdc_tracee *)b)->tid;
-    return x < y ? -1 : x > y;
+/* -- what /proc says of one thread --------------------------------------------------------------------------------- */
+
+/* The descriptor is known to the owner from here to close_scratch, but for the instant between system call and store:
+ * a tracer that is killed right there leaves a descriptor open, never closes another's. */
+static int open_scratch(mdc_tracees *tracees, int32_t tid, const char *name) {
+    char path[48];
+    snprintf(path, sizeof path, "task/%d/%s", (int)tid, name);
+    int file = openat(tracees->proc, path, O_RDONLY | O_CLOEXEC);
+    atomic_store(&tracees->scratch, file);
+    return file;
 }
 
-static int by_number(const void *a, const void *b) {
-    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    return x < y ? -1 : x > y;
+static void close_scratch(mdc_tracees *tracees) {
+    int file = atomic_exchange(&tracees->scratch, -1);
+    if (file >= 0) close(file);
 }
 
 /* The state letter of a thread: 'Z' also for one that is no longer there, '?' if it cannot be told. */
-static char thread_state(const mdc_tracees *tracees, int32_t tid) {
-    char path[32];
+static char thread_state(mdc_tracees *tracees, int32_t tid) {
     mdc_process_stat stat;
-    mdc_error err;
-    mdc_error_clear(&err);
-    snprintf(path, sizeof path, "task/%d", (int)tid);
-    int directory = openat(tracees->proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return errno == ENOENT || errno == ESRCH ? 'Z' : '?';
-    mdc_status status = mdc_process_read_stat(directory, &stat, &err);
-    close(directory);
-    if (status != MDC_OK) return status == MDC_ERR_TARGET_GONE ? 'Z' : '?';
+    int file = open_scratch(tracees, tid, "stat");
+    int os_errno = file < 0 ? errno : mdc_process_parse_stat(file, &stat);
+    close_scratch(tracees);
+    if (os_errno != 0) return os_errno == ENOENT || os_errno == ESRCH ? 'Z' : '?';
     return stat.state == 'X' ? 'Z' : stat.state;
 }
 
+/* The number of the thread that traces it; 0: none, or one of another pid namespace. */
+static int32_t tracer_of(mdc_tracees *tracees, int32_t tid) {
+    char text[STATUS_BYTES];
+    int file = open_scratch(tracees, tid, "status");
+    ssize_t got = file < 0 ? -1 : pread(file, text, sizeof text - 1, 0);
+    close_scratch(tracees);
+    if (got <= 0) return 0;
+    text[got] = '\0';
+    const char *at = strstr(text, "\nTracerPid:"); /* a name cannot hold a newline: the kernel escapes it */
+    return at == NULL ? 0 : (int32_t)strtol(at + sizeof "\nTracerPid:" - 1, NULL, 10);
+}
+
+static void pause_ns(uint64_t ns) {
+    struct timespec time = {(time_t)(ns / 1000000000U), (long)(ns % 1000000000U)};
+    nanosleep(&time, NULL);
+}
+
+/* -- seizing ------------------------------------------------------------------------------------------------------- */
+
 /* Whether to go on: not cancelled, and neither deadline nor max_stop has passed. */
-static mdc_status check_time(mdc_tracees *tracees, mdc_error *err) {
+static bool check_time(mdc_tracees *tracees) {
     if (tracees->frozen_from != 0 && mdc_clock_ns() >= tracees->frozen_until)
         mdc_monitor_abort(tracees->monitor, MDC_ABORT_MAX_STOP);
-    return mdc_monitor_check(tracees->monitor, err);
+    return mdc_monitor_reason(tracees->monitor) == MDC_ABORT_NONE ||
+           fail(tracees, (mdc_fault){.kind = MDC_FAULT_MONITOR});
 }
 
-static mdc_status seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state, mdc_error *err) {
-    int failpoint = MDC_FAILPOINT("stop:thread"), saved = failpoint;
-    /* A zombie (a dead leader, say) cannot be traced: EPERM as well. One that an exec replaces right then is a zombie
-     * when the kernel looks and alive when we do: so ask again. */
-    for (int attempt = 0; failpoint == 0 && attempt < SEIZE_ATTEMPTS; attempt++) {
+static bool seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state) {
+    mdc_fault fault = {.kind = MDC_FAULT_SEIZE, .os_errno = MDC_FAILPOINT("stop:thread"), .tid = tid};
+    /* EPERM is answered to those who may not trace it, for a zombie (a dead leader, say), and for what is traced
+     * already. One that an exec replaces right then is a zombie when the kernel looks and alive when we do, and a
+     * tracer may be gone when we ask for it: so try again. */
+    uint64_t pause = PAUSE_MIN_NS;
+    for (int attempt = 1; fault.os_errno == 0; attempt++) {
         *state = MDC_TRACEE_SEIZED;
-        if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0) return MDC_OK;
-        saved = errno;
+        if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0) return true;
+        int os_errno = errno;
+        bool last = os_errno != EPERM || attempt == SEIZE_ATTEMPTS;
+        int32_t tracer = os_errno == EPERM ? tracer_of(tracees, tid) : 0;
+        if (tracer == (int32_t)syscall(SYS_gettid)) return true; /* ours took the dead leader's number by exec */
         *state = MDC_TRACEE_DEAD;
-        if (saved == ESRCH || thread_state(tracees, tid) == 'Z') return MDC_OK;
-    }
-    if (failpoint == 0 && saved == EPERM) {
-        mdc_access_facts facts;
-        mdc_access_gather(tid, saved, &facts);
-        if (facts.tracer_pid == (int32_t)syscall(SYS_gettid)) {
-            *state = MDC_TRACEE_SEIZED; /* a thread of ours took the dead leader's number by exec */
-            return MDC_OK;
-        }
+        char letter = os_errno == ESRCH ? 'Z' : thread_state(tracees, tid);
+        if (letter == 'Z') return true;
+        if (tracer > 0 || (last && letter == 't'))
+            return fail(tracees, (mdc_fault){.kind = MDC_FAULT_TRACED, .tid = tid, .tracer = tracer});
+        if (last) fault.os_errno = os_errno;
+        if (last || attempt < 3) continue;
+        pause_ns(pause);
+        if (pause < PAUSE_MAX_NS) pause *= 2;
     }
     *state = MDC_TRACEE_DEAD;
-    if (saved == EPERM || saved == EACCES) return mdc_access_refuse(tid, saved, MDC_PHASE_STOP, "trace", err);
-    mdc_status status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, saved, "cannot trace thread %d", (int)tid);
-    err->index = tid;
-    return status;
+    return fail(tracees, fault);
 }
 
-/* Lists the threads and seizes those not known; with `interrupt` asks them to stop. */
-static mdc_status find_new(mdc_tracees *tracees, bool interrupt, size_t *found, mdc_error *err) {
-    mdc_vec tids;
-    *found = 0;
-    mdc_vec_init(&tids, sizeof(int32_t));
-    mdc_status status = mdc_process_threads(tracees->proc, &tids, err);
-    size_t known = tracees->threads.count, at = 0;
-    for (size_t i = 0; i < known; i++) thread_at(tracees, i)->listed = false;
-    if (status == MDC_OK) {
-        qsort(tids.data, tids.count, sizeof(int32_t), by_number);
-        pthread_mutex_lock(&tracees->lock);
-        status = mdc_vec_reserve(&tracees->threads, known + tids.count, err);
-        pthread_mutex_unlock(&tracees->lock);
-    }
-    for (size_t i = 0; status == MDC_OK && i < tids.count; i++) {
-        mdc_tracee new = {.tid = mdc_vec_at(&tids, int32_t, i), .listed = true};
-        while (at < known && thread_at(tracees, at)->tid < new.tid) at++;
-        if (at < known && thread_at(tracees, at)->tid == new.tid) {
-            thread_at(tracees, at)->listed = true;
+/* linux_dirent64 of getdents64(2): d_ino 8 bytes, d_off 8, d_reclen 2, d_type 1, d_name. */
+enum { DIRENT_LENGTH = 16, DIRENT_NAME = 19 };
+
+/* Seizes those of one batch of directory entries that are not known; with `interrupt` asks them to stop. */
+static bool seize_entries(mdc_tracees *tracees, const char *entries, size_t size, bool interrupt, size_t *found) {
+    uint16_t length;
+    for (size_t at = 0; at + DIRENT_NAME < size; at += length) {
+        memcpy(&length, entries + at + DIRENT_LENGTH, sizeof length);
+        long tid = strtol(entries + at + DIRENT_NAME, NULL, 10);
+        if (length == 0) break;
+        if (tid <= 0 || tid > INT32_MAX) continue; /* "." and ".." */
+        mdc_tracee *known = find(tracees, (int32_t)tid);
+        if (known != NULL) {
+            known->listed = tracees->listing;
             continue;
         }
-        status = seize_one(tracees, new.tid, &new.state, err);
-        new.traced = new.state == MDC_TRACEE_SEIZED;
-        if (interrupt && new.traced) ptrace(PTRACE_INTERRUPT, new.tid, NULL, NULL);
-        *found += new.traced;
-        /* Entered whatever happened: what was seized must be let go again. There is room. */
-        pthread_mutex_lock(&tracees->lock);
-        ((mdc_tracee *)tracees->threads.data)[tracees->threads.count++] = new;
-        pthread_mutex_unlock(&tracees->lock);
-        if (status == MDC_OK) status = check_time(tracees, err);
+        uint8_t state = MDC_TRACEE_DEAD;
+        if (!reserve(tracees)) return false;
+        bool seized = seize_one(tracees, (int32_t)tid, &state);
+        if (interrupt && state == MDC_TRACEE_SEIZED) ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL);
+        *found += state == MDC_TRACEE_SEIZED;
+        enter(tracees, (int32_t)tid, state); /* whatever happened: what was seized must be detached again */
+        if (!seized || !check_time(tracees)) return false;
     }
-    if (tracees->threads.count > known) {
-        pthread_mutex_lock(&tracees->lock);
-        qsort(tracees->threads.data, tracees->threads.count, sizeof(mdc_tracee), by_tid);
-        pthread_mutex_unlock(&tracees->lock);
+    return true;
+}
+
+/* Lists the threads and seizes those not known. */
+static bool find_new(mdc_tracees *tracees, bool interrupt, size_t *found) {
+    char entries[LISTING_BYTES] __attribute__((aligned(8)));
+    *found = 0;
+    tracees->listing++;
+    if (lseek(tracees->task, 0, SEEK_SET) != 0)
+        return fail(tracees, (mdc_fault){.kind = MDC_FAULT_LISTING, .os_errno = errno});
+    for (size_t listed = 0;; listed++) {
+        long got = syscall(SYS_getdents64, tracees->task, entries, sizeof entries);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 || (got == 0 && listed == 0)) /* it has no threads any more */
+            return fail(tracees, (mdc_fault){.kind = MDC_FAULT_LISTING, .os_errno = got < 0 ? errno : ESRCH});
+        if (got == 0) return true;
+        if (!seize_entries(tracees, entries, (size_t)got, interrupt, found)) return false;
     }
-    mdc_vec_fini(&tids);
-    return status;
 }
 
 /* Contexts for `count` threads, touched here so that no page fault falls into the freeze. */
-static mdc_status make_room(mdc_tracees *tracees, size_t count, mdc_error *err) {
-    if (count <= tracees->room_count) return MDC_OK;
-    mdc_status status = mdc_vec_reserve(&tracees->blocks, tracees->blocks.count + 1, err);
-    if (status != MDC_OK) return status;
-    uint8_t *block = mdc_alloc(count, tracees->layout.context_size, err);
-    if (block == NULL) return err->code;
-    memset(block, 0xFF, count * tracees->layout.context_size);
-    status = mdc_vec_push(&tracees->blocks, &block, 1, NULL, err);
-    tracees->room = block;
+static bool make_room(mdc_tracees *tracees, size_t count) {
+    if (count <= tracees->room_count) return true;
+    uint8_t *room = mdc_pages_alloc(&tracees->pages, count, tracees->layout.context_size);
+    if (room == NULL) return no_memory(tracees);
+    memset(room, 0xFF, count * tracees->layout.context_size);
+    tracees->room = room;
     tracees->room_count = count;
-    return status;
+    return true;
 }
 
 static uint8_t *take_room(mdc_tracees *tracees) {
@@ -182,14 +291,21 @@ static uint8_t *take_room(mdc_tracees *tracees) {
     return context;
 }
 
-mdc_status mdc_tracees_seize(mdc_tracees *tracees, mdc_error *err) {
+bool mdc_tracees_seize(mdc_tracees *tracees) {
     size_t found = 1;
-    mdc_status status = MDC_OK;
-    for (int round = 0; status == MDC_OK && found > 0 && round < SEIZE_ROUNDS; round++)
-        status = find_new(tracees, false, &found, err);
-    if (status == MDC_OK) status = make_room(tracees, tracees->threads.count + tracees->threads.count / 8 + 8, err);
-    return status;
+    for (int round = 0; found > 0 && round < SEIZE_ROUNDS; round++)
+        if (!find_new(tracees, false, &found)) return false;
+    size_t count = count_of(tracees);
+    return make_room(tracees, count + count / 8 + 8);
 }
+
+bool mdc_tracees_refused(const mdc_tracees *tracees) {
+    const mdc_fault *fault = &tracees->fault;
+    return fault->kind == MDC_FAULT_SEIZE && (fault->os_errno == EPERM || fault->os_errno == EACCES) &&
+           count_of(tracees) == 1;
+}
+
+/* -- waiting for the stops ----------------------------------------------------------------------------------------- */
 
 /* Whether a thread that does not answer has exited. Its exit status is not taken. */
 static bool has_exited(int32_t tid) {
@@ -201,15 +317,14 @@ static bool has_exited(int32_t tid) {
 }
 
 void mdc_tracees_reap(mdc_tracees *tracees) {
-    pthread_mutex_lock(&tracees->lock);
-    for (size_t i = 0; i < tracees->threads.count; i++) {
+    size_t count = count_of(tracees);
+    for (size_t i = 0; i < count; i++) {
         mdc_tracee *thread = thread_at(tracees, i);
         siginfo_t info;
-        if (thread->tid == tracees->pid || !thread->traced || thread->reaped || !has_exited(thread->tid)) continue;
+        if (thread->tid == tracees->pid || !thread->traced || atomic_load(&thread->reaped)) continue;
+        if (!has_exited(thread->tid) || atomic_exchange(&thread->reaped, true)) continue;
         waitid(P_PID, (id_t)thread->tid, &info, WEXITED | WNOHANG | __WALL);
-        thread->reaped = true;
     }
-    pthread_mutex_unlock(&tracees->lock);
 }
 
 void mdc_tracees_reap_all(void) {
@@ -220,20 +335,16 @@ void mdc_tracees_reap_all(void) {
     errno = saved;
 }
 
-static void pause_ns(uint64_t ns) {
-    struct timespec time = {(time_t)(ns / 1000000000U), (long)(ns % 1000000000U)};
-    nanosleep(&time, NULL);
-}
-
-/* Waits until every seized thread stands, is dead, or has had its time. */
-static mdc_status settle(mdc_tracees *tracees, mdc_error *err) {
+/* Waits until every seized thread is stopped, is dead, or has had its time. */
+static bool settle(mdc_tracees *tracees) {
     uint64_t start = mdc_clock_ns(), pause = PAUSE_MIN_NS;
+    size_t count = count_of(tracees);
     for (unsigned pass = 0;; pass++) {
         size_t pending = 0;
         uint64_t waited = mdc_clock_ns() - start;
         bool look = pass >= EAGER_PASSES, late = look && waited >= tracees->stop_timeout_ns;
         bool closely = look && pass % 8 == 0 && waited >= LOOK_CLOSELY_NS;
-        for (size_t i = 0; i < tracees->threads.count; i++) {
+        for (size_t i = 0; i < count; i++) {
             mdc_tracee *thread = thread_at(tracees, i);
             if (thread->state != MDC_TRACEE_SEIZED) continue;
             if (mdc_registers_readable(thread->tid)) {
@@ -248,9 +359,8 @@ static mdc_status settle(mdc_tracees *tracees, mdc_error *err) {
                 pending++;
             }
         }
-        if (pending == 0) return MDC_OK;
-        mdc_status status = check_time(tracees, err);
-        if (status != MDC_OK) return status;
+        if (pending == 0) return true;
+        if (!check_time(tracees)) return false;
         if (!look) {
             sched_yield();
             continue;
@@ -261,8 +371,8 @@ static mdc_status settle(mdc_tracees *tracees, mdc_error *err) {
     }
 }
 
-/* The signal a standing thread was about to receive, 0 if it stands for another reason. A stop that PTRACE_INTERRUPT or
- * job control made has PTRACE_EVENT_STOP in si_code (ptrace_do_notify in kernel/signal.c). */
+/* The signal a stopped thread was about to receive, 0 if it is stopped for another reason. A stop that PTRACE_INTERRUPT
+ * or job control made has PTRACE_EVENT_STOP in si_code (ptrace_do_notify in kernel/signal.c). */
 static uintptr_t pending_signal(int32_t tid) {
     siginfo_t info;
     if (ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) != 0) return 0;
@@ -274,102 +384,141 @@ static bool detach(const mdc_tracee *thread) {
     return ptrace(PTRACE_DETACH, thread->tid, NULL, (void *)pending_signal(thread->tid)) == 0;
 }
 
-static mdc_status gone(const mdc_tracees *tracees, mdc_error *err) {
-    return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH,
-                    "process %d ended, or became another program, while it was being stopped", (int)tracees->pid);
+static bool read_one(mdc_tracees *tracees, size_t i) {
+    mdc_tracee *thread = thread_at(tracees, i);
+    thread->context = take_room(tracees);
+    thread->stuck = thread->state == MDC_TRACEE_STUCK;
+    if (thread->stuck) {
+        mdc_registers_none(&tracees->layout, thread->context);
+        return true;
+    }
+    tracees->sentinel = i;
+    int rc = mdc_registers_read(thread->tid, &tracees->layout, thread->context, &thread->summary);
+    if (rc == 0) return true;
+    if (rc == ESRCH && !mdc_tracees_alive(tracees)) return fail(tracees, (mdc_fault){.kind = MDC_FAULT_GONE});
+    return fail(tracees, (mdc_fault){.kind = rc == MDC_REGISTERS_32_BIT ? MDC_FAULT_32_BIT : MDC_FAULT_REGISTERS,
+                                     .os_errno = rc == MDC_REGISTERS_32_BIT ? 0 : rc,
+                                     .tid = thread->tid});
 }
 
-static mdc_status read_registers(mdc_tracees *tracees, mdc_error *err) {
-    size_t standing = 0, stuck = 0;
-    for (size_t i = 0; i < tracees->threads.count; i++) {
+static bool is_held(const mdc_tracee *thread) {
+    return thread->state == MDC_TRACEE_STOPPED || thread->state == MDC_TRACEE_STUCK;
+}
+
+static bool read_registers(mdc_tracees *tracees) {
+    size_t held = 0, count = count_of(tracees);
+    for (size_t i = 0; i < count; i++) {
         mdc_tracee *thread = thread_at(tracees, i);
-        bool held = thread->state == MDC_TRACEE_STOPPED || thread->state == MDC_TRACEE_STUCK;
-        if (held && !thread->listed && thread_state(tracees, thread->tid) == 'Z') {
+        if (is_held(thread) && thread->listed != tracees->listing && thread_state(tracees, thread->tid) == 'Z') {
             /* Dead, or a thread of another process that got the number between the listing and the seize. */
             detach(thread);
             thread->state = MDC_TRACEE_FOREIGN;
         }
         if (thread->state == MDC_TRACEE_STUCK && mdc_registers_readable(thread->tid))
             thread->state = MDC_TRACEE_STOPPED; /* a little late */
-        standing += thread->state == MDC_TRACEE_STOPPED;
-        stuck += thread->state == MDC_TRACEE_STUCK;
+        held += is_held(thread);
     }
-    if (standing + stuck == 0) return gone(tracees, err);
-    mdc_status status = make_room(tracees, standing + stuck, err);
-    for (size_t i = 0; status == MDC_OK && i < tracees->threads.count; i++) {
-        mdc_tracee *thread = thread_at(tracees, i);
-        if (thread->state == MDC_TRACEE_STUCK) {
-            thread->context = take_room(tracees);
-            mdc_registers_none(&tracees->layout, thread->context);
-        } else if (thread->state == MDC_TRACEE_STOPPED) {
-            thread->context = take_room(tracees);
-            tracees->sentinel = i;
-            status = mdc_registers_read(thread->tid, &tracees->layout, thread->context, &thread->summary, err);
-            if (status != MDC_OK && err->os_errno == ESRCH && !mdc_tracees_alive(tracees)) {
-                mdc_error_clear(err);
-                return gone(tracees, err);
-            }
-        }
-    }
-    return status;
+    if (held == 0) return fail(tracees, (mdc_fault){.kind = MDC_FAULT_GONE});
+    if (!make_room(tracees, held)) return false;
+    for (size_t i = 0; i < count; i++)
+        if (is_held(thread_at(tracees, i)) && !read_one(tracees, i)) return false;
+    return true;
 }
 
 /* Whether the last listing showed every thread. The kernel cuts the listing of task/ short when the thread it stands at
  * dies (next_tid in fs/proc/base.c), so the number of threads has to agree. It counts zombies that nobody has waited
  * for: those we trace, and a dead leader. */
-static bool listing_complete(mdc_tracees *tracees) {
+static bool listing_complete(const mdc_tracees *tracees) {
     mdc_process_stat stat;
-    mdc_error ignored;
-    size_t count = 0;
-    mdc_error_clear(&ignored);
-    if (mdc_process_read_stat(tracees->proc, &stat, &ignored) != MDC_OK) return false;
-    pthread_mutex_lock(&tracees->lock);
-    for (size_t i = 0; i < tracees->threads.count; i++) {
+    size_t listed = 0, count = count_of(tracees);
+    if (mdc_process_parse_stat(tracees->stat, &stat) != 0) return false;
+    for (size_t i = 0; i < count; i++) {
         const mdc_tracee *thread = thread_at(tracees, i);
-        count += thread->listed && (thread->tid == tracees->pid || (thread->traced && !thread->reaped));
+        listed += thread->listed == tracees->listing &&
+                  (thread->tid == tracees->pid || (thread->traced && !atomic_load(&thread->reaped)));
     }
-    pthread_mutex_unlock(&tracees->lock);
-    return count == stat.threads;
+    return listed == stat.threads;
 }
 
-mdc_status mdc_tracees_stop(mdc_tracees *tracees, mdc_error *err) {
+bool mdc_tracees_stop(mdc_tracees *tracees) {
+    size_t count = count_of(tracees), found = 0;
     tracees->frozen_from = mdc_clock_ns();
     tracees->frozen_until = UINT64_MAX;
     if (tracees->max_stop_ns != 0 && !mdc_add_u64(tracees->frozen_from, tracees->max_stop_ns, &tracees->frozen_until))
         tracees->frozen_until = UINT64_MAX;
-    for (size_t i = 0; i < tracees->threads.count; i++)
+    for (size_t i = 0; i < count; i++)
         if (thread_at(tracees, i)->state == MDC_TRACEE_SEIZED)
             ptrace(PTRACE_INTERRUPT, thread_at(tracees, i)->tid, NULL, NULL);
-    mdc_status status = settle(tracees, err);
-    size_t found = 0;
+    if (!settle(tracees)) return false;
     int quiet = 0;
-    for (int round = 0; status == MDC_OK; round++) {
-        if (round == STOP_ROUNDS)
-            return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0,
-                            "process %d makes threads faster than they can be stopped", (int)tracees->pid);
-        status = find_new(tracees, true, &found, err);
-        if (status == MDC_OK && found > 0) status = settle(tracees, err);
+    for (int round = 0;; round++) {
+        if (round == STOP_ROUNDS) return fail(tracees, (mdc_fault){.kind = MDC_FAULT_RESTLESS});
+        if (!find_new(tracees, true, &found)) return false;
+        if (found > 0 && !settle(tracees)) return false;
         quiet = found > 0 ? 0 : quiet + 1;
         if (quiet > 0 && (quiet == QUIET_ROUNDS || listing_complete(tracees))) break;
         if (quiet > 1) pause_ns(PAUSE_MIN_NS);
-        if (status == MDC_OK) status = check_time(tracees, err);
+        if (!check_time(tracees)) return false;
     }
-    return status == MDC_OK ? read_registers(tracees, err) : status;
+    return read_registers(tracees);
 }
 
-bool mdc_tracees_alive(mdc_tracees *tracees) {
-    if (tracees->sentinel >= tracees->threads.count) return true;
+bool mdc_tracees_alive(const mdc_tracees *tracees) {
+    if (tracees->sentinel >= count_of(tracees)) return true;
     const mdc_tracee *thread = thread_at(tracees, tracees->sentinel);
     return thread->state != MDC_TRACEE_STOPPED || mdc_registers_readable(thread->tid);
 }
 
 bool mdc_tracees_release(mdc_tracees *tracees) {
     bool all = true;
-    for (size_t i = 0; i < tracees->threads.count; i++) {
+    size_t count = count_of(tracees);
+    for (size_t i = 0; i < count; i++) {
         mdc_tracee *thread = thread_at(tracees, i);
         if (thread->state == MDC_TRACEE_DEAD) continue;
         if (!detach(thread) && thread->state == MDC_TRACEE_STOPPED) all = false;
         thread->state = MDC_TRACEE_DEAD;
     }
     return all;
+}
+
+/* -- the owner's --------------------------------------------------------------------------------------------------- */
+
+mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err) {
+    const mdc_fault *fault = &tracees->fault;
+    mdc_status code = MDC_ERR_TARGET;
+    switch (fault->kind) {
+    case MDC_FAULT_MONITOR:
+        return mdc_monitor_check(tracees->monitor, err);
+    case MDC_FAULT_NOMEM:
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_STOP, 0, "out of memory for the threads of process %d",
+                        (int)tracees->pid);
+    case MDC_FAULT_TRACED:
+        return mdc_access_traced(tracees->pid, fault->tracer, MDC_PHASE_STOP, err);
+    case MDC_FAULT_SEIZE:
+        if (fault->os_errno == EPERM || fault->os_errno == EACCES)
+            return mdc_access_refuse(fault->tid, fault->os_errno, MDC_PHASE_STOP, "trace", err);
+        mdc_fail(err, code, MDC_PHASE_STOP, fault->os_errno, "cannot trace thread %d", (int)fault->tid);
+        break;
+    case MDC_FAULT_LISTING:
+        if (fault->os_errno == ESRCH || fault->os_errno == ENOENT) code = MDC_ERR_TARGET_GONE;
+        return mdc_fail(err, code, MDC_PHASE_STOP, fault->os_errno, "cannot list the threads of process %d",
+                        (int)tracees->pid);
+    case MDC_FAULT_REGISTERS:
+        mdc_fail(err, code, MDC_PHASE_STOP, fault->os_errno, "cannot read the registers of thread %d", (int)fault->tid);
+        break;
+    case MDC_FAULT_32_BIT:
+        mdc_fail(err, code, MDC_PHASE_STOP, 0, "thread %d runs 32-bit code: only 64-bit is supported", (int)fault->tid);
+        break;
+    case MDC_FAULT_RESTLESS:
+        return mdc_fail(err, code, MDC_PHASE_STOP, 0, "process %d makes threads faster than they can be stopped",
+                        (int)tracees->pid);
+    case MDC_FAULT_KILLED:
+        return mdc_fail(err, MDC_ERR_CANCELLED, MDC_PHASE_STOP, 0,
+                        "the process that was to stop process %d (mdc-holder) was killed", (int)tracees->pid);
+    default:
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH,
+                        "process %d ended, or became another program, while it was being stopped", (int)tracees->pid);
+    }
+    err->index = fault->tid;
+    return err->code;
 }

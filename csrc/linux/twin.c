@@ -1,8 +1,8 @@
 /* A process of its own that shares our memory (see twin.h).
  *
  * clone(2) with CLONE_VM but neither CLONE_THREAD nor CLONE_VFORK. vfork would do as well, but its parent sleeps where
- * no job control and no other thread's setuid() reaches it (Ctrl-Z would seem to hang), for as long as a target stands:
- * so our thread waits in waitpid instead, one system call during which it does not touch what it has lent. */
+ * no job control and no other thread's setuid() reaches it (Ctrl-Z would seem to hang), for as long as a target is
+ * stopped: so our thread waits for it, and does not touch meanwhile what it has lent. */
 #include "twin.h"
 
 #include <errno.h>
@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "futexes.h"
+
 enum { STACK_BYTES = 512 * 1024, GUARD_BYTES = 64 * 1024 }; /* the guard: a page of any size there is */
 
 typedef struct twin_order {
@@ -26,6 +28,7 @@ typedef struct twin_order {
     pid_t thread;
     volatile bool begun; /* read when the process is gone */
     volatile bool finished;
+    _Atomic uint32_t running; /* the kernel clears it when the process no longer uses our memory, however it ends */
 } twin_order;
 
 /* There only in a program under ThreadSanitizer, and AddressSanitizer. */
@@ -36,6 +39,12 @@ extern void __asan_unpoison_memory_region(const volatile void *address, size_t s
  * they do not show the kernel's vDSO. ThreadSanitizer takes every clone for a fork and marks its tables, which we
  * share, as those of a child. */
 static bool possible(void) { return getauxval(AT_SYSINFO_EHDR) != 0 && __tsan_init == NULL; }
+
+/* Why a process could not be waited for, 0 if it can. Seccomp may forbid it; then there would be a zombie per dump. */
+static int cannot_wait(void) {
+    /* No child of ours has our own number. */
+    return syscall(SYS_wait4, getpid(), NULL, WNOHANG | __WALL, NULL) < 0 && errno != ECHILD ? errno : 0;
+}
 
 static int begin(void *argument) {
     twin_order *order = argument;
@@ -56,20 +65,25 @@ int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished) {
     order.thread = (pid_t)syscall(SYS_gettid);
     *finished = false;
     if (!possible()) return ENOSYS;
+    int rc = cannot_wait();
+    if (rc != 0) return rc;
     uint8_t *stack = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (stack == MAP_FAILED) return errno;
     mprotect(stack, GUARD_BYTES, PROT_NONE); /* if refused, it works unguarded */
 
-    int rc = 0;
-    pid_t twin = clone(begin, stack + GUARD_BYTES + STACK_BYTES, CLONE_VM | CLONE_FS | CLONE_FILES, &order);
+    atomic_init(&order.running, 1);
+    pid_t twin = clone(begin, stack + GUARD_BYTES + STACK_BYTES,
+                       CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_CHILD_CLEARTID, &order, NULL, NULL, &order.running);
     if (twin < 0) {
         rc = errno;
     } else {
-        /* Until this returns errno is the twin's. It is not interrupted: no signal has a handler here. ECHILD: somebody
-         * waited for all there is (__WALL) when the twin was gone. */
+        /* Until this returns errno is the twin's. It is not interrupted: no signal has a handler here. ECHILD: another
+         * thread waited for all there is (__WALL) when the twin was gone. Whatever else the call fails with, the stack
+         * and `order` are the twin's until the kernel says otherwise. */
         while (syscall(SYS_wait4, twin, NULL, __WALL, NULL) < 0 && errno == EINTR) {
         }
+        while (mdc_futex_wait_cleared(&order.running) != 0) sched_yield();
         if (!order.begun) rc = ESRCH;
         *finished = order.finished;
         if (__asan_unpoison_memory_region != NULL) /* of frames that never returned */

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
                 deadline=args.deadline,
                 max_stop=args.max_stop,
                 stop_timeout=args.stop_timeout,
+                busy_timeout=args.busy_timeout,
                 untouched=args.untouched,
                 dontdump=args.dontdump,
                 fsync=args.fsync,

@@ -60,6 +60,17 @@ def seconds(word: str) -> float:
     return value
 
 
+def seconds_or_none(word: str) -> float:
+    """Read a number of seconds, where 0 means: not at all."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is no time; give seconds, such as 0.5, or 0")
+    return value
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add whom to dump and what of it."""
     parser.add_argument("pid", metavar="PID", type=process_id, help="the process")
@@ -87,6 +98,12 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deadline", metavar="S", type=seconds, help="give up after this many seconds")
     parser.add_argument("--max-stop", metavar="S", type=seconds, help="never stop the process longer than this")
     parser.add_argument("--stop-timeout", metavar="S", type=seconds, help="how long one thread may take to stop")
+    parser.add_argument(
+        "--busy-timeout",
+        metavar="S",
+        type=seconds_or_none,
+        help="how long to wait for another dump of it, or a debugger",
+    )
 
 
 def load_filter(path: str | None) -> Filter | None:

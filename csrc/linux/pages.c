@@ -1,0 +1,40 @@
+/* Blocks of pages in a chain (see pages.h). */
+#include "pages.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+
+#include "../base/arith.h"
+#include "../base/failpoint.h"
+
+typedef struct page_block {
+    void *before;
+    size_t size; /* bytes, this head included */
+} page_block;
+
+enum { HEAD_BYTES = 64 };
+_Static_assert(sizeof(page_block) <= HEAD_BYTES, "the head of a block has room");
+
+void mdc_pages_init(mdc_pages *pages) { atomic_init(&pages->blocks, NULL); }
+
+void mdc_pages_fini(mdc_pages *pages) {
+    void *at = atomic_load(&pages->blocks);
+    while (at != NULL) {
+        page_block block = *(page_block *)at;
+        munmap(at, block.size);
+        at = block.before;
+    }
+    atomic_store(&pages->blocks, NULL);
+}
+
+void *mdc_pages_alloc(mdc_pages *pages, size_t count, size_t size) {
+    uint64_t bytes;
+    if (!mdc_mul_u64(count, size, &bytes) || bytes > SIZE_MAX / 2 || MDC_FAILPOINT("alloc") != 0) return NULL;
+    bytes += HEAD_BYTES;
+    page_block *block = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return NULL;
+    block->before = atomic_load(&pages->blocks);
+    block->size = (size_t)bytes;
+    atomic_store(&pages->blocks, block);
+    return (uint8_t *)block + HEAD_BYTES;
+}
