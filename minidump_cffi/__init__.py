@@ -8,6 +8,10 @@ it, and an engine of this package drives that protocol over live Linux processes
 >>> report = md.write_dump(pid, "app.dmp", md.DumpType.WITH_FULL_MEMORY, filter=keep)  # doctest: +SKIP
 """
 
+from __future__ import annotations
+
+import typing
+
 from ._native import ffi
 from .building import ffibuilder, get_include
 from .callback import Callback, Counters, IoHandler
@@ -83,7 +87,22 @@ from .views import (
     VmReadInput,
 )
 
+if typing.TYPE_CHECKING:
+    from types import ModuleType
+
+    from . import aio
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`aio`, imported when it is used: asyncio takes as long to import as all the rest."""
+    if name != "aio":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return importlib.import_module(f"{__name__}.aio")
+
 
 __all__ = [
     "Access",
@@ -161,6 +180,7 @@ __all__ = [
     "ThreadWrite",
     "UserStream",
     "VmReadInput",
+    "aio",
     "exclude",
     "exclude_ranges",
     "ffi",

@@ -189,7 +189,7 @@ def write_dump(
 
     Notes
     -----
-    Blocking, with the GIL released. In asyncio: ``await asyncio.to_thread(write_dump, pid, "app.dmp")``.
+    Blocking, with the GIL released. In asyncio: ``await minidump_cffi.aio.write_dump(pid, "app.dmp")``.
 
     dbghelp is single-threaded: dumps with it wait for each other in this process, and the deadline counts while they
     wait. Cancel and deadline reach it as answers to its Cancel callbacks, so it decides when it asks; a call that has
