@@ -18,6 +18,7 @@ mingw = windows and sys.platform != "win32"
 HEADERS = [
     "csrc/api/minidump_protocol.h",
     "csrc/api/error.h",
+    "csrc/base/shortage.h",
     "csrc/api/filter.h",
     "csrc/api/callback.h",
     "csrc/api/report.h",

@@ -58,6 +58,7 @@ _CLASSES: dict[int, type[errors.DumpError]] = {
     lib.MDC_ERR_CALLBACK: errors.CallbackError,
     lib.MDC_ERR_HOOK: errors.CallbackError,
     lib.MDC_ERR_BUSY: errors.CallbackError,
+    lib.MDC_ERR_LIMIT: errors.LimitReached,
 }
 
 
@@ -93,6 +94,20 @@ def exception(error: Any) -> Exception:
     )
 
 
+def start_refused(number: int, what: str) -> Exception:
+    """The exception for a thread or process that could not be started, which names the limit or who refused."""
+    error = new_error()
+    lib.mdc_fail_start(error, Phase.OPEN, number, what.encode())
+    return exception(error)
+
+
+def short(number: int, what: str) -> Exception:
+    """The exception for something else that the system refuses to us: open files, memory, a call."""
+    error = new_error()
+    lib.mdc_fail_short(error, Phase.OPEN, number, what.encode())
+    return exception(error)
+
+
 def _system_error(
     cls: type[errors.DumpError], number: int, system: str = sys.platform
 ) -> tuple[int | None, int | None]:
@@ -112,7 +127,7 @@ def _system_error(
 
 def _hint(cls: type[errors.DumpError], message: str) -> str | None:
     """The advice at the end of a message: "who refused: what would allow it: what the system said"."""
-    if cls is not errors.AccessDenied:
+    if cls not in (errors.AccessDenied, errors.LimitReached):
         return None
     text = re.sub(r": [^:]* \((errno|error) \d+\)$", "", message)
     return text.rpartition(": ")[2] if ": " in text else None

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import _bridge
 from .errors import TargetError, TargetGone
 
 assert sys.platform != "win32"
@@ -19,11 +20,16 @@ assert sys.platform != "win32"
 __all__ = ["check_consumer", "open_handle", "pid_of_fd", "process_handle", "start_time"]
 
 
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
 def pid_of_fd(fd: int) -> int:
     """The process behind a pidfd."""
     try:
         text = Path(f"/proc/self/fdinfo/{fd}").read_text()
     except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise _bridge.short(error.errno, f"PidFd({fd}) cannot be looked at") from error
         if isinstance(error, FileNotFoundError) and _is_open(fd):
             raise TargetError(f"PidFd({fd}): /proc is not mounted, or is that of another pid namespace") from None
         raise TargetError(f"PidFd({fd}): this descriptor is not open") from None
@@ -62,7 +68,9 @@ def start_time(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat, in clock ticks since boot; None if there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+    except OSError as error:
+        if error.errno in _SHORTAGES:
+            raise _bridge.short(error.errno, f"process {pid} cannot be looked at") from error
         return None
     # The name in parentheses may hold spaces and parentheses itself.
     return int(text.rpartition(b")")[2].split()[19])

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import sinks, targets
+from . import _bridge, sinks, targets
 from .enums import Phase
 from .errors import Cancelled, DeadlineExceeded, DumpError, TargetError
 from .foreign import Callee
@@ -103,13 +103,20 @@ def _run(
     with tempfile.TemporaryFile() as errors:
         with _pipes.handed_over(sink.fd) as (output, options):
             question = _question(request, filter, exception, timer, output, progress is not None)
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                **options,
-            )
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    **options,
+                )
+            except OSError as error:
+                if error.filename is not None:  # there is no such program, or it may not be run
+                    raise TargetError(
+                        f"our own process is dumped by another Python, which does not start: {error}"
+                    ) from error
+                raise _bridge.start_refused(error.errno or 0, "cannot start the process that is to dump us") from error
         assert process.stdin is not None and process.stdout is not None
         try:
             with _ptracer(process.pid):

@@ -15,6 +15,7 @@ carry the Windows error as ``winerror`` too.
     +-- ReadError           (OSError)             its memory could not be read, and the filter says "abort"
     +-- SinkError           (OSError)             the output could not be written
     +-- FormatError         (ValueError)          the dump cannot be expressed in the file format
+    +-- LimitReached        (OSError)             a limit on open files, threads or processes was reached
     +-- Cancelled                                 somebody asked the dump to end
     +-- DeadlineExceeded    (TimeoutError)        `deadline` or `max_stop` passed
     +-- CallbackError                             the callback broke the protocol, is closed or in use
@@ -39,6 +40,7 @@ __all__ = [
     "FilterError",
     "FilterWarning",
     "FormatError",
+    "LimitReached",
     "PluginError",
     "ReadError",
     "ReplayMismatch",
@@ -222,6 +224,10 @@ class FormatError(DumpError, ValueError):
         super().__init__(message, **details)
         self.filename = filename
         self.lineno = lineno
+
+
+class LimitReached(DumpError, OSError):
+    """We may not have more open files, threads or processes; the message names the limit, `hint` what would help."""
 
 
 class Cancelled(DumpError):

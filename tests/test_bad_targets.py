@@ -503,6 +503,7 @@ USUAL = {
     "target_uid": 1000,
     "seccomp": 0,
     "lsm_confined": 0,
+    "set_id": 0,
 }
 
 
@@ -515,6 +516,9 @@ USUAL = {
         ({"yama_scope": 3, "has_cap_ptrace": 1}, "YAMA", ["ptrace_scope"]),
         ({"same_user_ns": 0}, "NAMESPACE", ["namespace"]),
         ({"same_ids": 0, "target_uid": 0}, "UID", ["1000"]),
+        ({"same_ids": 0}, "UID", ["another group"]),
+        ({"same_ids": 0, "set_id": 1}, "UID", ["set-user-ID", "its own user"]),
+        ({"same_ids": 0, "set_id": 1, "target_uid": 0}, "UID", ["set-user-ID", "another user"]),
         ({"target_has_more_caps": 1}, "CAPABILITY", ["capabilit"]),
         ({"dumpable": 0}, "DUMPABLE", ["dumpable"]),
         ({"seccomp": 2}, "SECCOMP", ["seccomp"]),

@@ -12,21 +12,22 @@ extern "C" {
 /* mdc_status: 0 or one of these; each has one exception class in Python. */
 enum {
     MDC_OK = 0,
-    MDC_ERR_INVALID = 1,     /* an argument: ValueError */
-    MDC_ERR_NOMEM = 2,       /* MemoryError */
-    MDC_ERR_FILTER = 3,      /* a rule cannot be compiled */
-    MDC_ERR_TARGET = 4,      /* the target cannot be dumped: zombie, kernel thread, 32 bit, dumping core */
-    MDC_ERR_TARGET_GONE = 5, /* no such process, it exited, was replaced by exec or its pid was reused */
-    MDC_ERR_ACCESS = 6,      /* no permission; the message says who refused and what would allow it */
-    MDC_ERR_READ = 7,        /* a read failed and the callee did not tolerate it */
-    MDC_ERR_SINK = 8,        /* the output failed */
-    MDC_ERR_FORMAT = 9,      /* input that is no dump or core, or the dump cannot be expressed in the format */
-    MDC_ERR_CANCELLED = 10,  /* Cancel (6), or mdc_job_cancel */
-    MDC_ERR_DEADLINE = 11,   /* deadline or max_stop passed */
-    MDC_ERR_CALLBACK = 12,   /* the callee answered what the protocol forbids */
-    MDC_ERR_HOOK = 13,       /* a hook refused (its exception is kept by the caller) */
-    MDC_ERR_BUSY = 14,       /* the callback is in use by another dump, or closed */
-    MDC_ERR_TARGET_BUSY = 15 /* another process traces the target, or dumps it: try again later */
+    MDC_ERR_INVALID = 1,      /* an argument: ValueError */
+    MDC_ERR_NOMEM = 2,        /* MemoryError */
+    MDC_ERR_FILTER = 3,       /* a rule cannot be compiled */
+    MDC_ERR_TARGET = 4,       /* the target cannot be dumped: zombie, kernel thread, 32 bit, dumping core */
+    MDC_ERR_TARGET_GONE = 5,  /* no such process, it exited, was replaced by exec or its pid was reused */
+    MDC_ERR_ACCESS = 6,       /* no permission; the message says who refused and what would allow it */
+    MDC_ERR_READ = 7,         /* a read failed and the callee did not tolerate it */
+    MDC_ERR_SINK = 8,         /* the output failed */
+    MDC_ERR_FORMAT = 9,       /* input that is no dump or core, or the dump cannot be expressed in the format */
+    MDC_ERR_CANCELLED = 10,   /* Cancel (6), or mdc_job_cancel */
+    MDC_ERR_DEADLINE = 11,    /* deadline or max_stop passed */
+    MDC_ERR_CALLBACK = 12,    /* the callee answered what the protocol forbids */
+    MDC_ERR_HOOK = 13,        /* a hook refused (its exception is kept by the caller) */
+    MDC_ERR_BUSY = 14,        /* the callback is in use by another dump, or closed */
+    MDC_ERR_TARGET_BUSY = 15, /* another process traces the target, or dumps it: try again later */
+    MDC_ERR_LIMIT = 16        /* a limit of the system on open files, threads or processes */
 };
 
 /* Where in a dump it happened. */

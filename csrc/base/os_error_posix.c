@@ -32,6 +32,9 @@ uint32_t mdc_os_error_hresult(int32_t os_errno) {
         {EFAULT, 998},     /* ERROR_NOACCESS */
         {EPIPE, 109},      /* ERROR_BROKEN_PIPE */
         {EBUSY, 170},      /* ERROR_BUSY */
+        {EMFILE, 4},       /* ERROR_TOO_MANY_OPEN_FILES */
+        {ENFILE, 4},       /* ERROR_TOO_MANY_OPEN_FILES */
+        {EAGAIN, 164},     /* ERROR_MAX_THRDS_REACHED */
         {ETIMEDOUT, 1460}, /* ERROR_TIMEOUT */
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

@@ -6,11 +6,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fail.h"
+#include "shortage.h"
 
 mdc_status mdc_lock_init(mdc_lock *lock, mdc_error *err) {
     int os_errno = pthread_mutex_init(&lock->mutex, NULL);
-    return os_errno == 0 ? MDC_OK : mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, os_errno, "cannot make a lock");
+    return os_errno == 0 ? MDC_OK : mdc_fail_short(err, MDC_PHASE_NONE, os_errno, "cannot make a lock");
 }
 
 void mdc_lock_fini(mdc_lock *lock) { pthread_mutex_destroy(&lock->mutex); }
@@ -25,7 +25,7 @@ mdc_status mdc_condition_init(mdc_condition *condition, mdc_error *err) {
         os_errno = pthread_cond_init(&condition->condition, &attributes);
         pthread_condattr_destroy(&attributes);
     }
-    return os_errno == 0 ? MDC_OK : mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, os_errno, "cannot make a lock");
+    return os_errno == 0 ? MDC_OK : mdc_fail_short(err, MDC_PHASE_NONE, os_errno, "cannot make a lock");
 }
 
 void mdc_condition_fini(mdc_condition *condition) { pthread_cond_destroy(&condition->condition); }

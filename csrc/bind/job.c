@@ -16,6 +16,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/shortage.h"
 #include "../base/thread.h"
 #include "../base/vec.h"
 #include "../callback/redaction.h"
@@ -244,7 +245,7 @@ static mdc_status spawn(mdc_job *job, mdc_error *err) {
         if (os_errno != 0) atomic_fetch_sub_explicit(&job->references, 1, memory_order_relaxed);
     }
     if (os_errno == 0) return MDC_OK;
-    return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, os_errno, "cannot start the worker thread");
+    return mdc_fail_start(err, MDC_PHASE_OPEN, os_errno, "cannot start the worker thread");
 }
 
 static mdc_status init_lock(mdc_job *job, mdc_error *err) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "../linux/live.h"
 
 mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
@@ -41,6 +42,7 @@ mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_
 mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {
     *own = fcntl(fd >= 0 && fd <= INT_MAX ? (int)fd : -1, F_DUPFD_CLOEXEC, 3);
     if (*own >= 0) return MDC_OK;
+    if (mdc_is_shortage_number(errno)) return mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot duplicate the output");
     return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, errno, "cannot write to descriptor %lld", (long long)fd);
 }
 

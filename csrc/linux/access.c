@@ -34,6 +34,17 @@ int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t 
                    "it is in another user namespace, where our CAP_SYS_PTRACE does not count: run in its namespace "
                    "(nsenter --user --target PID) or in the parent of it");
     if (facts->same_ids == 0 && !powerful) {
+        const bool same_user = facts->target_uid == facts->our_uid;
+        if (!other_ns && facts->set_id == 1)
+            return say(MDC_ACCESS_UID, message, size,
+                       same_user ? "it runs a set-user-ID or set-group-ID program, which its own user may not look "
+                                   "into: run as root or with CAP_SYS_PTRACE"
+                                 : "it runs a set-user-ID or set-group-ID program of another user: run as root or with "
+                                   "CAP_SYS_PTRACE");
+        if (!other_ns && same_user)
+            return say(MDC_ACCESS_UID, message, size,
+                       "it belongs to our user, but to another group: run with its group (newgrp), as root, or with "
+                       "CAP_SYS_PTRACE");
         if (other_ns)
             return say(MDC_ACCESS_NAMESPACE, message, size,
                        "it is in another user namespace and belongs to another user: run as root outside of both, or "
@@ -177,6 +188,7 @@ void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts) {
     if (!us || !them) return;
     if (ids(ours, "\nGid:", our_gid) && ids(theirs, "\nGid:", gid) && facts->our_uid != -1 && facts->target_uid != -1) {
         facts->same_ids = 1;
+        facts->set_id = uid[0] != uid[1] || uid[0] != uid[2] || gid[0] != gid[1] || gid[0] != gid[2];
         for (int i = 0; i < 3; i++) /* real, effective, saved */
             if (uid[i] != our_uid[0] || gid[i] != our_gid[0]) facts->same_ids = 0;
     }
@@ -222,4 +234,21 @@ mdc_status mdc_access_traced(int32_t pid, int32_t tracer, int32_t phase, mdc_err
     return mdc_fail(err, MDC_ERR_TARGET_BUSY, phase, 0,
                     "another dump of process %d is under way, by process %d: try again when it has ended", (int)pid,
                     (int)process);
+}
+
+mdc_status mdc_access_refuse_call(int32_t os_errno, int32_t phase, const char *name, const char *since,
+                                  mdc_error *err) {
+    char status[4096];
+    bool filtered = slurp("/proc/thread-self/status", status, sizeof status) && number(status, "\nSeccomp:") > 0;
+    if (filtered)
+        return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno,
+                        "%s is not allowed here: a seccomp filter, that of a container or a service, forbids it: allow "
+                        "the call there (docker run --security-opt seccomp=PROFILE)",
+                        name);
+    if (os_errno == ENOSYS)
+        return mdc_fail(err, MDC_ERR_TARGET, phase, os_errno, "this kernel has no %s: %s is needed", name, since);
+    if (os_errno == EPERM || os_errno == EACCES)
+        return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno,
+                        "%s is not allowed here: a security module forbids it: allow it in its policy", name);
+    return mdc_fail(err, MDC_ERR_TARGET, phase, os_errno, "%s failed", name);
 }

@@ -22,6 +22,7 @@ typedef struct mdc_access_facts {
     int32_t target_uid;
     int32_t seccomp;      /* our Seccomp mode, 0 none */
     int32_t lsm_confined; /* an LSM (AppArmor, SELinux) profile other than unconfined on either side */
+    int32_t set_id;       /* target's real ids differ from its effective or saved ones: a set-id program */
 } mdc_access_facts;
 
 /* mdc_access_reason */
@@ -50,5 +51,9 @@ void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts);
 mdc_status mdc_access_refuse(int32_t pid, int32_t os_errno, int32_t phase, const char *what, mdc_error *err);
 /* MDC_ERR_TARGET_BUSY with the tracer's name. tracer: a thread's number, 0 if it is in a pid namespace not ours. */
 mdc_status mdc_access_traced(int32_t pid, int32_t tracer, int32_t phase, mdc_error *err);
+
+/* The same for a system call that was refused to us whatever the target, or that the kernel does not have: since which
+ * version it does. */
+mdc_status mdc_access_refuse_call(int32_t os_errno, int32_t phase, const char *name, const char *since, mdc_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 
 enum { NAME_MAX_BYTES = 24, SIGNAL_MASK = 0x7F };
 
@@ -34,8 +35,10 @@ mdc_status mdc_ending_check_core(const mdc_identity *identity, int32_t phase, md
     char name[NAME_MAX_BYTES] = "a signal";
     mdc_error ignored;
     mdc_error_clear(&ignored);
-    if (mdc_process_status_number(identity->task, "\nCoreDumping:", &dumping, &ignored) != MDC_OK)
-        return ignored.code == MDC_ERR_NOMEM ? mdc_fail(err, MDC_ERR_NOMEM, phase, 0, "%s", ignored.message) : MDC_OK;
+    if (mdc_process_status_number(identity->task, "\nCoreDumping:", &dumping, &ignored) != MDC_OK) {
+        if (mdc_is_shortage(ignored.code) && err->code == MDC_OK) *err = ignored;
+        return err->code;
+    }
     if (dumping != 1) return MDC_OK;
     /* From the first moment of a core on, the code of the whole process is the signal (zap_process in fs/coredump.c).
      */

@@ -18,6 +18,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/shortage.h"
 #include "../base/vec.h"
 #include "access.h"
 #include "futexes.h"
@@ -271,7 +272,7 @@ mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
     int rc = spawn(holder);
     if (rc != 0) {
         enter(holder, STAGE_FAILED);
-        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_STOP, rc, "cannot start the thread that holds the target");
+        return mdc_fail_start(err, MDC_PHASE_STOP, rc, "cannot start the thread that holds the target");
     }
     holder->running = true;
     while (atomic_load(&holder->stage) == STAGE_STOPPING) {

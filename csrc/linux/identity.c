@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "access.h"
 #include "ending.h"
 #include "procfs.h"
@@ -26,6 +27,8 @@ static mdc_status pid_of_pidfd(int pidfd, int32_t *pid, mdc_error *err) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && mdc_is_shortage_number(errno))
+        return mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot look at a pidfd");
     if (fd < 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "descriptor %d cannot be looked at", pidfd);
     ssize_t n = read(fd, text, sizeof text - 1);
@@ -52,9 +55,9 @@ static mdc_status open_directory(mdc_identity *identity, mdc_error *err) {
         int saved = errno;
         if (saved == EACCES || saved == EPERM)
             return mdc_access_refuse(identity->pid, saved, MDC_PHASE_OPEN, "look at", err);
-        if (access("/proc/self/stat", R_OK) != 0)
-            return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved, "/proc is not mounted here");
-        if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) == 0 || errno == EPERM)
+        if (mdc_is_shortage_number(saved)) return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open /proc/PID");
+        /* That a call is refused (EPERM, ENOSYS) does not mean that nobody is there. */
+        if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) == 0 || errno != ESRCH)
             return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_OPEN, saved,
                             "process %d is hidden from us (/proc is mounted with hidepid): run as its user or as root",
                             (int)identity->pid);
@@ -67,7 +70,9 @@ static mdc_status open_directory(mdc_identity *identity, mdc_error *err) {
 static mdc_status open_pidfd(mdc_identity *identity, int given, mdc_error *err) {
     if (given >= 0) {
         identity->pidfd = fcntl(given, F_DUPFD_CLOEXEC, 0);
-        return identity->pidfd >= 0 ? MDC_OK : mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "pidfd %d", given);
+        if (identity->pidfd >= 0) return MDC_OK;
+        if (errno != EBADF) return mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot duplicate a pidfd");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "pidfd %d", given);
     }
     identity->pidfd = (int)syscall(SYS_pidfd_open, identity->pid, 0);
     if (identity->pidfd >= 0) return MDC_OK;
@@ -89,11 +94,9 @@ static mdc_status open_pidfd(mdc_identity *identity, int given, mdc_error *err) 
     if (leader > 0 && leader != identity->pid)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved, "%d is a thread of process %ld: give that number",
                         (int)identity->pid, leader);
-    if (saved == ENOSYS)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved,
-                        "this kernel has no pidfd_open: Linux 5.3 is needed");
-    if (saved == EMFILE || saved == ENFILE || saved == ENOMEM)
-        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, saved, "cannot open process %d", (int)identity->pid);
+    if (mdc_is_shortage_number(saved)) return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open a pidfd");
+    if (saved != ESRCH && saved != EINVAL && saved != ENOENT)
+        return mdc_access_refuse_call(saved, MDC_PHASE_OPEN, "pidfd_open", "Linux 5.3", err);
     return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, saved, "there is no process %d", (int)identity->pid);
 }
 
@@ -104,6 +107,8 @@ static mdc_status check_shown(const mdc_identity *identity, mdc_error *err) {
     mdc_error_clear(&why);
     mdc_status status = pid_of_pidfd(identity->pidfd, &shown, &why);
     if (status == MDC_ERR_TARGET_GONE) return gone(identity->pid, MDC_PHASE_OPEN, ESRCH, err);
+    if (mdc_is_shortage(status)) *err = why;
+    if (mdc_is_shortage(status)) return status;
     if (status == MDC_OK && shown == identity->pid) return MDC_OK;
     return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                     "/proc does not show process %d under its number (%s): it is that of another pid namespace",
@@ -123,9 +128,11 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
         int32_t tid = mdc_vec_at(&tids, int32_t, i);
         snprintf(path, sizeof path, "task/%d", (int)tid);
         int task = openat(identity->directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (task < 0 && mdc_is_shortage_number(errno))
+            status = mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open a thread in /proc");
         if (task < 0) continue;
         mdc_status known = mdc_process_read_stat(task, &stat, &ignored);
-        if (known == MDC_ERR_NOMEM) {
+        if (mdc_is_shortage(known)) {
             *err = ignored;
             status = known;
         }
@@ -160,6 +167,8 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
         int saved = errno;
         if (saved == EACCES || saved == EPERM)
             return mdc_access_refuse(identity->tid, saved, MDC_PHASE_OPEN, "read the memory of", err);
+        if (mdc_is_shortage_number(saved))
+            return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open /proc/PID/mem");
         return gone(identity->pid, MDC_PHASE_OPEN, saved, err);
     }
     close(memory);
@@ -211,7 +220,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
     } else {
         identity->tid = identity->pid;
         identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
-        if (identity->task < 0) status = mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_OPEN, errno, "cannot open /proc");
+        if (identity->task < 0) status = mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open /proc/PID");
     }
     if (status == MDC_OK) status = mdc_ending_check_core(identity, MDC_PHASE_OPEN, err);
     if (status == MDC_OK) status = check_kind(identity, err);

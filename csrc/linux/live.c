@@ -9,6 +9,7 @@
 #include "../base/arith.h"
 #include "../base/clock.h"
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "ending.h"
 #include "holder.h"
 #include "identity.h"
@@ -101,7 +102,7 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
         mdc_error smaps;
         mdc_error_clear(&smaps);
         status = mdc_mappings_prepare(&live->mappings, live->identity.task, &smaps);
-        if (status != MDC_OK && live->options.dontdump == MDC_DONTDUMP_IGNORE && smaps.code != MDC_ERR_NOMEM)
+        if (status != MDC_OK && live->options.dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(smaps.code))
             status = MDC_OK; /* then nobody needs to know which mappings must not be dumped */
         if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
     }

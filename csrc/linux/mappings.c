@@ -8,6 +8,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/shortage.h"
 #include "mapclass.h"
 #include "mapfiles.h"
 #include "maptext.h"
@@ -322,7 +323,7 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, NULL, NULL, &ignored);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
-    else if (status == MDC_ERR_NOMEM || status == MDC_ERR_TARGET_GONE)
+    else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)
         *err = ignored;
     else
         status = MDC_OK; /* unknown stays unknown: do not dump */

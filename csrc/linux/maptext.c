@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "../base/vec.h"
 
 /* A name of PATH_MAX bytes that are all escaped takes four times as many, and the fields before it about 80. */
@@ -26,7 +28,11 @@ mdc_status mdc_map_fail(mdc_error *err, int os_errno, const char *name, const ch
     mdc_status code = MDC_ERR_TARGET;
     if (os_errno == EACCES || os_errno == EPERM) code = MDC_ERR_ACCESS;
     if (os_errno == ESRCH || os_errno == ENOENT) code = MDC_ERR_TARGET_GONE;
-    if (os_errno == ENOMEM) code = MDC_ERR_NOMEM;
+    if (mdc_is_shortage_number(os_errno)) {
+        char want[96];
+        snprintf(want, sizeof want, "cannot %s %s of the target", what, name);
+        return mdc_fail_short(err, MDC_PHASE_GATHER, os_errno, want);
+    }
     return mdc_fail(err, code, MDC_PHASE_GATHER, os_errno, "cannot %s %s of the target", what, name);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "process.h"
 
 enum { STATUS_BYTES = 1 << 20, PROC_MAGIC = 0x9FA0 }; /* PROC_SUPER_MAGIC of linux/magic.h */
@@ -41,8 +42,7 @@ mdc_status mdc_procfs_check(mdc_error *err) {
     if (self < 0) {
         int saved = errno;
         if (saved != ENOENT && saved != ENOTDIR && saved != ESRCH)
-            return mdc_fail(err, saved == ENOMEM || saved == EMFILE || saved == ENFILE ? MDC_ERR_NOMEM : MDC_ERR_TARGET,
-                            MDC_PHASE_OPEN, saved, "cannot open /proc/self");
+            return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open /proc/self");
         if (statfs("/proc", &about) != 0 || about.f_type != PROC_MAGIC)
             return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved,
                             "/proc is not mounted here: mount it (mount -t proc proc /proc)");

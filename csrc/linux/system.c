@@ -12,6 +12,7 @@
 #endif
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "process.h"
 
 enum { CPUINFO_MAX = 1 << 20, PROCESSOR_ARCHITECTURE_AMD64 = 9, PLATFORM_LINUX = 0x8201 };
@@ -74,7 +75,7 @@ static mdc_status read_processor(mdc_system *system, mdc_error *err) {
     mdc_status status = mdc_process_read_file(AT_FDCWD, "/proc/cpuinfo", CPUINFO_MAX, &bytes, &why);
     if (status == MDC_OK && bytes.count > 0) processors = parse_cpuinfo(system, bytes.data, bytes.count);
     mdc_vec_fini(&bytes);
-    if (status == MDC_ERR_NOMEM) {
+    if (mdc_is_shortage(status)) {
         *err = why;
         return status;
     }

@@ -8,6 +8,7 @@
 
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "process.h"
 
 /* Bytes. cpuinfo has about 1.5 KiB per processor; 60,000 mappings with long paths make 10 MiB of maps. */
@@ -41,7 +42,7 @@ static mdc_status add_file(mdc_texts *texts, uint32_t stream, int directory, con
     const size_t start = texts->bytes.count;
     bool cut;
     mdc_status status = mdc_process_read_text(directory, name, limit, &texts->bytes, &cut, &why);
-    if (status == MDC_ERR_NOMEM || (status == MDC_ERR_TARGET_GONE && why.os_errno == ESRCH)) {
+    if (mdc_is_shortage(status) || (status == MDC_ERR_TARGET_GONE && why.os_errno == ESRCH)) {
         *err = why;
         return status;
     }

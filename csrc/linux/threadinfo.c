@@ -1,6 +1,7 @@
 /* Names, times and priorities of threads (see threadinfo.h). */
 #include "threadinfo.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/shortage.h"
 
 /* Of Windows (winbase.h): what readers know. */
 enum { NORMAL_PRIORITY_CLASS = 0x20, REALTIME_PRIORITY_CLASS = 0x100, PRIORITY_LIMIT = 15 };
@@ -28,10 +30,12 @@ static mdc_status read_one(int directory, int32_t tid, mdc_threadinfo *info, boo
     *known = false;
     snprintf(path, sizeof path, "task/%d", (int)tid);
     int task = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (task < 0 && mdc_is_shortage_number(errno))
+        return mdc_fail_short(err, MDC_PHASE_GATHER, errno, "cannot open a thread in /proc");
     if (task < 0) return MDC_OK;
     mdc_status status = mdc_process_read_stat(task, &info->stat, &why);
     close(task);
-    if (status == MDC_ERR_NOMEM) {
+    if (mdc_is_shortage(status)) {
         if (err->code == MDC_OK) *err = why;
         return err->code;
     }

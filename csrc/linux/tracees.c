@@ -17,6 +17,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/shortage.h"
 #include "access.h"
 #include "process.h"
 
@@ -120,12 +121,10 @@ mdc_status mdc_tracees_init(mdc_tracees *tracees, int32_t pid, int proc, mdc_err
         tracees->task = -1;
     }
     bool gone = os_errno == ENOENT || os_errno == ESRCH;
-    bool full = os_errno == EMFILE || os_errno == ENFILE || os_errno == ENOMEM;
-    return mdc_fail(err,
-                    gone   ? MDC_ERR_TARGET_GONE
-                    : full ? MDC_ERR_NOMEM
-                           : MDC_ERR_TARGET,
-                    MDC_PHASE_OPEN, os_errno, "cannot list the threads of process %d", (int)pid);
+    if (mdc_is_shortage_number(os_errno))
+        return mdc_fail_short(err, MDC_PHASE_OPEN, os_errno, "cannot list the threads of the target");
+    return mdc_fail(err, gone ? MDC_ERR_TARGET_GONE : MDC_ERR_TARGET, MDC_PHASE_OPEN, os_errno,
+                    "cannot list the threads of process %d", (int)pid);
 }
 
 void mdc_tracees_fini(mdc_tracees *tracees) {
@@ -495,12 +494,14 @@ mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err) {
     case MDC_FAULT_TRACED:
         return mdc_access_traced(tracees->pid, fault->tracer, MDC_PHASE_STOP, err);
     case MDC_FAULT_SEIZE:
-        if (fault->os_errno == EPERM || fault->os_errno == EACCES)
+        if (fault->os_errno == EPERM || fault->os_errno == EACCES || fault->os_errno == ENOSYS)
             return mdc_access_refuse(fault->tid, fault->os_errno, MDC_PHASE_STOP, "trace", err);
         mdc_fail(err, code, MDC_PHASE_STOP, fault->os_errno, "cannot trace thread %d", (int)fault->tid);
         break;
     case MDC_FAULT_LISTING:
         if (fault->os_errno == ESRCH || fault->os_errno == ENOENT) code = MDC_ERR_TARGET_GONE;
+        if (mdc_is_shortage_number(fault->os_errno))
+            return mdc_fail_short(err, MDC_PHASE_STOP, fault->os_errno, "cannot list the threads of the target");
         return mdc_fail(err, code, MDC_PHASE_STOP, fault->os_errno, "cannot list the threads of process %d",
                         (int)tracees->pid);
     case MDC_FAULT_REGISTERS:

@@ -81,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return Exit.ERROR
         say(_describe(error))
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
-    except MemoryError:
-        say("there is not enough memory")
+    except MemoryError as error:
+        say(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")
         return Exit.ERROR
 
 
