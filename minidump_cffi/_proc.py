@@ -145,15 +145,19 @@ def _reads_pipe(pid: int, about: os.stat_result) -> bool:
         if link.startswith(("socket:", "anon_inode:")):
             continue
         with contextlib.suppress(OSError, ValueError):
+            # stat would ask the server of a file system, which may not answer: only where the inode is the pipe's.
+            info = Path(path.replace("/fd/", "/fdinfo/")).read_text()
+            inode = re.search(r"^ino:\s*(\d+)$", info, re.MULTILINE)  # Linux 5.14
+            if inode is not None and int(inode[1]) != about.st_ino:
+                continue
             other = os.stat(path)
-            if (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino) and _access(path) != os.O_WRONLY:
+            if (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino) and _access(info) != os.O_WRONLY:
                 return True
     return False
 
 
-def _access(path: str) -> int:
-    """Access mode of an open descriptor of any process."""
-    info = Path(path.replace("/fd/", "/fdinfo/")).read_text()
+def _access(info: str) -> int:
+    """Access mode of an open descriptor of any process, from its fdinfo."""
     match = re.search(r"^flags:\s*(\d+)$", info, re.MULTILINE)
     return int(match[1], 8) & os.O_ACCMODE if match else os.O_RDWR
 

@@ -196,6 +196,7 @@ class GapReason(enum.IntEnum):
     READ_FAILED = 1
     BEYOND_EOF = 2
     TRUNCATED = 3
+    UNKNOWN = 4
 
 
 class RegionFlags(enum.IntFlag):
@@ -211,6 +212,7 @@ class RegionFlags(enum.IntFlag):
     CHANGED = 0x80
     SHARED = 0x100
     USERFAULT = 0x200
+    SLOW_FILE = 0x800
 
 
 class ThreadFlags(enum.IntFlag):
@@ -248,6 +250,7 @@ class DumpWarning(enum.IntFlag):
     FILLED = 0x400
     NO_THREAD_REGISTERS = 0x4000
     NO_THREAD_STACK = 0x8000
+    SLOW_FILES = 0x10000
     MEMORY64 = 0x40000
     NO_THREADS = 0x80000
 

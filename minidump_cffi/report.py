@@ -6,6 +6,7 @@ first looked at.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import os
 import struct
@@ -488,11 +489,26 @@ class DumpReport:
             warnings &= ~DumpWarning.NO_RESIDENCY  # Windows never tells: no news
         known = _WARNINGS if self.rules else _WARNINGS | _FOREIGN_WARNINGS
         texts = self._notes + tuple(text for flag, text in known.items() if flag & warnings)
+        if warnings & DumpWarning.SLOW_FILES:
+            texts += (self._slow_files(),)
         if self.redaction is not None and self.redaction.uncovered:
             texts += (f"patterns were not looked for across {self.redaction.uncovered} borders between reads",)
         if self.recording is not None and self.recording.dropped:
             texts += (f"the recording ends early: {self.recording.dropped} calls did not fit into its limit",)
         return texts
+
+    def _slow_files(self) -> str:
+        """The message about mappings of which only the resident pages are in the dump."""
+        gaps = [gap.address for gap in self.gaps if gap.reason == GapReason.UNKNOWN]
+        slow = [region for region in self.regions if region.flags & RegionFlags.SLOW_FILE]
+        starts = [region.base for region in slow]
+        hit = {bisect.bisect_right(starts, address) - 1 for address in gaps}
+        names = sorted({slow[at].path for at in hit if at >= 0})
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return (
+            f"pages that are not resident were not read, because the file system of {shown} may not answer "
+            "(FUSE, network): exclude these mappings, or dump them where the files can be read"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         r"""Everything as dicts, lists, texts and numbers, ready for JSON.

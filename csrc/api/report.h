@@ -15,7 +15,8 @@ extern "C" {
 enum {
     MDC_GAP_READ_FAILED = 1, /* asked for, and the read failed: the dump is not complete */
     MDC_GAP_BEYOND_EOF = 2,  /* mapped, but behind the end of its file: nothing there to read */
-    MDC_GAP_TRUNCATED = 3    /* planned, but the deadline or a full table let it go */
+    MDC_GAP_TRUNCATED = 3,   /* planned, but the deadline or a full table let it go */
+    MDC_GAP_UNKNOWN = 4      /* not resident, and its file cannot be read, or might never answer: not read */
 };
 
 /* Also the entry of the gap stream (format/mdc_streams.h), little endian. */
@@ -37,7 +38,8 @@ enum {
     MDC_REGION_FILE = 0x40,       /* mapped from a file: pages are there although no page table entry says so */
     MDC_REGION_CHANGED = 0x80,    /* appeared or changed between the listing before the stop and the stop */
     MDC_REGION_SHARED = 0x100,    /* what is written to it others see: MAP_SHARED */
-    MDC_REGION_USERFAULT = 0x200  /* a userfaultfd handler supplies its pages */
+    MDC_REGION_USERFAULT = 0x200, /* a userfaultfd handler supplies its pages */
+    MDC_REGION_SLOW_FILE = 0x800  /* of a file system that may never answer (FUSE, NFS): only resident pages are read */
 };
 
 /* One mapping of the target. */
@@ -147,6 +149,7 @@ enum {
     /* The dump is not complete: a thread that is in it did not stop, and */
     MDC_WARN_NO_THREAD_REGISTERS = 0x4000, /* its registers were asked for */
     MDC_WARN_NO_THREAD_STACK = 0x8000,     /* its stack was asked for, and the system does not say where it is */
+    MDC_WARN_SLOW_FILES = 0x10000,         /* pages of a MDC_REGION_SLOW_FILE that are not resident were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NO_THREADS = 0x80000          /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
 };

@@ -215,6 +215,9 @@ bool mdc_extents_cover(const mdc_dump *dump, uint64_t first, uint64_t end);
 
 /* gaps.c */
 void mdc_gaps_add(mdc_dump *dump, uint64_t address, uint64_t size, uint32_t reason, int32_t os_errno);
+/* A read failure known beforehand: asks 14, unless this is a plan. why: "is not mapped". */
+mdc_status mdc_gaps_foreseen(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
+                             const char *why, mdc_error *err);
 
 /* file_ranges.c: ranges of memory as they stand in the file, gaps cut out. */
 typedef struct mdc_file_range {

@@ -66,7 +66,14 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
                 how |= size >= dump->options.hole_min ? MDC_EXTENT_HOLE : MDC_EXTENT_ZERO;
                 report->untouched += size;
             }
-            if (what != MDC_CONTENT_UNAVAILABLE) {
+            if (what == MDC_CONTENT_UNKNOWN && !dump->calls.own_memory) {
+                report->kept += size;
+                if ((report->flags & MDC_REGION_SLOW_FILE) != 0) dump->warnings |= MDC_WARN_SLOW_FILES;
+                if (mdc_gaps_foreseen(dump, first, stop, MDC_GAP_UNKNOWN, 0,
+                                      "is not resident, and the file it is mapped from cannot be read safely",
+                                      err) != MDC_OK)
+                    return err->code;
+            } else if (what != MDC_CONTENT_UNAVAILABLE) {
                 report->kept += size;
                 if (add_run(dump, region, first, stop, how, err) != MDC_OK) return err->code;
             }

@@ -1,9 +1,6 @@
 /* The memory of a Normal dump: stacks, instruction windows and what Memory (5) adds, byte-exact, without what
  * RemoveMemory (9) takes away. A callee that speaks MDC_EXT_PIECES is asked 10 about each piece. */
-#include <inttypes.h>
-
 #include "../base/arith.h"
-#include "../base/fail.h"
 #include "../base/os_error.h"
 #include "dump_state.h"
 
@@ -19,25 +16,6 @@ static mdc_status add_in_region(mdc_dump *dump, size_t region, uint64_t first, u
     if ((dump->calls.extensions & MDC_EXT_PIECES) == 0)
         return mdc_extents_add(dump, region, first, end, extent_flags, err);
     return mdc_regions_ask(dump, region, first, end, fact_flags | MDC_FACT_PIECE, extent_flags, mdc_extents_add, err);
-}
-
-/* Memory that was asked for by address and is not mapped: a read failure known beforehand. */
-static mdc_status missing(mdc_dump *dump, uint64_t first, uint64_t end, mdc_error *err) {
-    while (first < end && !dump->options.plan_only) {
-        uint32_t part = (uint32_t)mdc_min_u64(end - first, UINT32_MAX & ~(MDC_PAGE_SIZE - 1));
-        if (!mdc_calls_read_failure(&dump->calls, first, part)) {
-            mdc_fail(err, MDC_ERR_READ, MDC_PHASE_PLAN, 0,
-                     "0x%" PRIx64 " was to be added to the dump and is not mapped; the callback did not tolerate it",
-                     first);
-            err->address = first;
-            err->hresult = MDC_E_PARTIAL_COPY;
-            return err->code;
-        }
-        mdc_gaps_add(dump, first, part, MDC_GAP_READ_FAILED, MDC_OS_FAULT);
-        first += part;
-    }
-    if (first < end) mdc_gaps_add(dump, first, end - first, MDC_GAP_READ_FAILED, MDC_OS_FAULT);
-    return MDC_OK;
 }
 
 static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, uint32_t extent_flags, mdc_error *err) {
@@ -59,7 +37,9 @@ static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, ui
                     high = middle;
             }
             stop = low < dump->region_count ? mdc_min_u64(run.end, dump->regions[low].base) : run.end;
-            if (missing(dump, run.first, stop, err) != MDC_OK) return err->code;
+            if (mdc_gaps_foreseen(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT,
+                                  "was to be added to the dump and is not mapped", err) != MDC_OK)
+                return err->code;
         }
         run.first = stop;
     }

@@ -43,7 +43,7 @@ static mdc_status ask_page(mdc_dump *dump, uint64_t page, bool *may, bool *zero,
     uint64_t next;
     if (dump->queried.count == 0)
         (void)dump->source->ops->content(dump->source, (size_t)found, page, page + MDC_PAGE_SIZE, &run, 1, &next);
-    if (run.what == MDC_CONTENT_UNAVAILABLE) return MDC_OK;
+    if (run.what == MDC_CONTENT_UNAVAILABLE || run.what == MDC_CONTENT_UNKNOWN) return MDC_OK;
     *zero = run.what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory;
     return mdc_pieces_kept(dump, page, page + MDC_PAGE_SIZE, may, err);
 }

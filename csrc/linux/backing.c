@@ -253,7 +253,7 @@ static mdc_status lay(mdc_backing *backing, const mdc_region *region, const mdc_
 static bool has_file(const mdc_region *region) {
     uint64_t end;
     return (region->flags & MDC_REGION_FILE) != 0 && region->inode != 0 && region->state == MDC_MEM_COMMIT &&
-           (region->flags & (MDC_REGION_NEVER_READ | MDC_REGION_UNTOUCHED)) == 0 &&
+           (region->flags & (MDC_REGION_NEVER_READ | MDC_REGION_UNTOUCHED | MDC_REGION_SLOW_FILE)) == 0 &&
            mdc_add_u64(region->file_offset, region->size, &end) && end <= (uint64_t)INT64_MAX &&
            region->file_offset % MDC_PAGE_SIZE == 0 && region->base <= (uint64_t)INT64_MAX;
 }
@@ -314,6 +314,10 @@ mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint
     mdc_content run;
     uint64_t next;
     *end = it->base + it->size;
+    if (seen == NULL && (it->flags & MDC_REGION_SLOW_FILE) != 0) {
+        if (mdc_residency_content(backing->residency, it, address, *end, &run, 1, end) == 0) return MDC_BACKING_CLOSED;
+        return run.what == MDC_CONTENT_DATA ? MDC_BACKING_MEMORY : MDC_BACKING_CLOSED;
+    }
     if (seen == NULL ||
         mdc_content_tell(runs_of(backing, seen), seen->count, hole_of(it), address, *end, &run, 1, &next) == 0)
         return MDC_BACKING_MEMORY;

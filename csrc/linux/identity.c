@@ -17,6 +17,7 @@
 #include "procfs.h"
 
 #define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h; shown in field 9 of stat */
+enum { AUXV_MAX = 64 * 1024 };
 
 static mdc_status gone(int32_t pid, int32_t phase, int os_errno, mdc_error *err) {
     return mdc_fail(err, MDC_ERR_TARGET_GONE, phase, os_errno, "process %d has ended", (int)pid);
@@ -152,9 +153,29 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
     return status;
 }
 
-/* What kind of process it is, from stat, status and the first bytes of its program. */
+/* The auxiliary vector of a 32-bit program has pairs of 32-bit words. The program
+ * itself is not opened: it may lie on a file system that does not answer. */
+static mdc_status is_32_bit(int task, bool *yes, mdc_error *err) {
+    mdc_vec bytes;
+    mdc_vec_init(&bytes, 1);
+    bool cut;
+    mdc_error why;
+    mdc_error_clear(&why);
+    *yes = false;
+    mdc_status status = mdc_process_read_text(task, "auxv", AUXV_MAX, &bytes, &cut, &why);
+    Elf32_auxv_t first; /* of a 64-bit vector: the type, whose upper half is 0; no first value is 0 */
+    if (status == MDC_OK && bytes.count >= sizeof first) {
+        memcpy(&first, bytes.data, sizeof first);
+        *yes = first.a_un.a_val != 0;
+    }
+    mdc_vec_fini(&bytes);
+    if (status != MDC_ERR_NOMEM) return MDC_OK; /* the registers will tell */
+    *err = why;
+    return status;
+}
+
+/* What kind of process it is, from stat, status and its auxiliary vector. */
 static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
-    unsigned char ident[EI_NIDENT];
     long tracer = 0;
     if ((identity->stat.flags & PF_KTHREAD) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
@@ -174,11 +195,10 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
     close(memory);
     if (tracer > 0) return mdc_access_traced(identity->pid, (int32_t)tracer, MDC_PHASE_OPEN, err);
 
-    int program = openat(identity->task, "exe", O_RDONLY | O_CLOEXEC);
-    if (program < 0) return MDC_OK; /* no file any more: the registers will tell */
-    ssize_t n = pread(program, ident, sizeof ident, 0);
-    close(program);
-    if (n == (ssize_t)sizeof ident && memcmp(ident, ELFMAG, SELFMAG) == 0 && ident[EI_CLASS] == ELFCLASS32)
+    bool narrow;
+    status = is_32_bit(identity->task, &narrow, err);
+    if (status != MDC_OK) return status;
+    if (narrow)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "process %d is a 32-bit program: only 64-bit ones can be dumped", (int)identity->pid);
     return MDC_OK;

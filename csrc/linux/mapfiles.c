@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "slow_fs.h"
 
 static const char deleted_suffix[] = " (deleted)";
 enum { SUFFIX = sizeof deleted_suffix - 1 };
@@ -106,19 +107,23 @@ static bool has_suffix(const mdc_map_record *record) {
     return record->name_size > SUFFIX && memcmp(record->name + record->name_size - SUFFIX, deleted_suffix, SUFFIX) == 0;
 }
 
-static void look(mdc_mapped_file *file, int proc, const mdc_map_record *record) {
+static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_map_record *record) {
     file->flags = 0;
     file->size = 0;
+    if (kind != MDC_FS_LOCAL) file->flags |= MDC_MAPPED_SLOW;
+    if (kind == MDC_FS_SLOW_STAT) file->flags |= MDC_MAPPED_NO_STAT;
     struct statx facts;
     struct statx named;
     char path[64];
     map_files_path(path, sizeof path, record->first, record->end);
     /* Through the link it is this very file, whatever its device is called (btrfs tells another one in maps). */
-    bool linked = facts_of(proc, path, 0, &facts) && facts.stx_ino == record->inode;
+    bool linked = kind != MDC_FS_SLOW_STAT && facts_of(proc, path, 0, &facts) && facts.stx_ino == record->inode;
     bool suffixed = has_suffix(record);
     bool by_path = false;
-    if (suffixed || !linked) by_path = stat_by_path(proc, record->name, record->name_size, record, &named);
-    if (suffixed && linked && !by_path) {
+    /* Walking a path asks the server for each of its names. */
+    if (kind == MDC_FS_LOCAL && (suffixed || !linked))
+        by_path = stat_by_path(proc, record->name, record->name_size, record, &named);
+    if (kind == MDC_FS_LOCAL && suffixed && linked && !by_path) {
         /* The same question for file systems whose device differs from the one in maps. */
         mdc_map_record same = *record;
         same.dev_major = facts.stx_dev_major;
@@ -157,7 +162,9 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
         *number = (size_t)found;
         if (same_name(mappings, &mdc_vec_at(&mappings->files, mdc_mapped_file, *number), record)) return MDC_OK;
     }
-    look(&file, proc, record);
+    mdc_fs_kind kind =
+        mdc_mounts_find(&mappings->mounts, record->dev_major, record->dev_minor, record->name, record->name_size);
+    look(&file, proc, kind, record);
     size_t size = record->name_size - ((file.flags & MDC_MAPPED_DELETED) != 0 ? SUFFIX : 0);
     mdc_status status = mdc_mapped_name(mappings, record->name, size, &file.name_id, err);
     if (status != MDC_OK) return status;
@@ -176,9 +183,10 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
 void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file, int proc, const mdc_region *region) {
     char path[64];
     struct statx facts;
+    if ((file->flags & MDC_MAPPED_NO_STAT) != 0) return;
     map_files_path(path, sizeof path, region->base, region->base + region->size);
     bool found = facts_of(proc, path, 0, &facts) && facts.stx_ino == region->inode;
-    if (!found && region->name_id != 0) {
+    if (!found && region->name_id != 0 && (file->flags & MDC_MAPPED_SLOW) == 0) {
         mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
         mdc_map_record record = {
             .inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
@@ -191,6 +199,7 @@ int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_regio
     const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char path[PATH_MAX + 8];
     struct statx facts;
+    if ((region->flags & MDC_REGION_SLOW_FILE) != 0) return -1;
     /* Looked at before it is opened: opening a FIFO or a device could do something. */
     map_files_path(path, sizeof path, region->base, region->base + region->size);
     if (facts_of(proc, path, 0, &facts)) {

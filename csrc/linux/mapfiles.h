@@ -11,7 +11,9 @@ enum {
     MDC_MAPPED_CHAR = 0x02,    /* a character device */
     MDC_MAPPED_ZERO = 0x04,    /* it is /dev/zero */
     MDC_MAPPED_DELETED = 0x08, /* the name was given with " (deleted)" and is no file's name */
-    MDC_MAPPED_AGAIN = 0x10    /* its size was asked for once more while the target stands */
+    MDC_MAPPED_AGAIN = 0x10,   /* its size was asked for once more while the target is stopped */
+    MDC_MAPPED_SLOW = 0x20,    /* on a file system that may never answer (slow_fs.h): it is not opened */
+    MDC_MAPPED_NO_STAT = 0x40  /* ... and not asked about either */
 };
 
 typedef struct mdc_mapped_file {
@@ -34,7 +36,7 @@ void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file,
 mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t size, uint32_t *name_id,
                            mdc_error *err);
 /* Opens the file that is mapped at [first, end), or fails with -1: through map_files (needs a capability), or by its
- * path in the target's root if that still is the same file. O_RDONLY, O_CLOEXEC. */
+ * path in the target's root if that still is the same file. Never a file of a slow file system. O_RDONLY, O_CLOEXEC. */
 int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region);
 
 #endif

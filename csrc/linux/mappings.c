@@ -13,6 +13,7 @@
 #include "mapfiles.h"
 #include "maptext.h"
 #include "procmap.h"
+#include "slow_fs.h"
 #include "smaps.h"
 
 /* What the second look into smaps costs while the target stands: measured on Linux 6.18. */
@@ -25,6 +26,7 @@ void mdc_mappings_init(mdc_mappings *mappings) {
     mdc_vec_init(&mappings->pool, 1);
     mdc_vec_init(&mappings->flags, sizeof(mdc_smaps_entry));
     mdc_vec_init(&mappings->files, sizeof(mdc_mapped_file));
+    mdc_vec_init(&mappings->mounts, sizeof(mdc_mount));
     mdc_slots_init(&mappings->name_slots);
     mdc_slots_init(&mappings->file_slots);
 }
@@ -35,6 +37,7 @@ void mdc_mappings_fini(mdc_mappings *mappings) {
     mdc_vec_fini(&mappings->pool);
     mdc_vec_fini(&mappings->flags);
     mdc_vec_fini(&mappings->files);
+    mdc_vec_fini(&mappings->mounts);
     mdc_slots_fini(&mappings->name_slots);
     mdc_slots_fini(&mappings->file_slots);
 }
@@ -81,7 +84,9 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
     lister self = {mappings, proc};
     mappings->flags.count = 0;
     mappings->flags_known = false;
-    mdc_status status = mdc_smaps_read(&mappings->flags, proc, UINT64_MAX, seen_in_smaps, &self, err);
+    mappings->mounts.count = 0;
+    mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
+    if (status == MDC_OK) status = mdc_smaps_read(&mappings->flags, proc, UINT64_MAX, seen_in_smaps, &self, err);
     if (status != MDC_OK) {
         mappings->flags.count = 0;
         return status;

@@ -18,6 +18,7 @@ typedef struct mdc_mappings {
     mdc_slots name_slots; /* names by their bytes */
     mdc_vec files;        /* mdc_mapped_file by (device, inode) */
     mdc_slots file_slots;
+    mdc_vec mounts; /* mdc_mount: which file systems are slow */
 } mdc_mappings;
 
 void mdc_mappings_init(mdc_mappings *mappings);

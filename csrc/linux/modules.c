@@ -276,8 +276,15 @@ static mdc_status unpacked_main(finder *self, mdc_error *err) {
 mdc_status mdc_modules_find(mdc_vec *modules, mdc_mappings *mappings, mdc_memory *memory, int proc, uint64_t phdr,
                             mdc_error *err) {
     finder self = {.modules = modules, .mappings = mappings, .memory = memory, .proc = proc, .phdr = phdr};
+    /* Mostly the file that holds AT_PHDR, which costs no question. */
+    int64_t at = mdc_mappings_find(mappings, phdr);
+    const mdc_region *loaded = at >= 0 ? &mdc_vec_at(&mappings->regions, mdc_region, at) : NULL;
     struct statx exe;
-    if (statx(proc, "exe", AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_INO, &exe) == 0) {
+    if (loaded != NULL && loaded->inode != 0) {
+        self.exe_inode = loaded->inode;
+        self.exe_major = loaded->dev_major;
+        self.exe_minor = loaded->dev_minor;
+    } else if (statx(proc, "exe", AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_INO, &exe) == 0) {
         self.exe_inode = exe.stx_ino;
         self.exe_major = exe.stx_dev_major;
         self.exe_minor = exe.stx_dev_minor;

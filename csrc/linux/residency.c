@@ -41,9 +41,17 @@ static bool candidate(const mdc_region *region) {
     return (region->flags & MDC_REGION_UNTOUCHED) != 0 && in_user_space(region);
 }
 
+/* What is resident may be read, the rest would be asked of a server that may not answer. */
+static bool slow(const mdc_region *region) {
+    return (region->flags & MDC_REGION_SLOW_FILE) != 0 && (region->flags & MDC_REGION_NEVER_READ) == 0;
+}
+
+/* Whether it is told which of its pages are there. */
+static bool told(const mdc_region *region) { return candidate(region) || slow(region); }
+
 /* Devices and the kernel's own pages are left alone; reservations may turn out to hold something. */
 static bool interesting(const mdc_region *region) {
-    if (candidate(region)) return true;
+    if (told(region)) return true;
     if ((region->flags & MDC_REGION_NEVER_READ) != 0 || !in_user_space(region)) return false;
     return (region->resident != 0 ? region->resident : region->size) <= guard_walk_max;
 }
@@ -85,7 +93,7 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
         mdc_status status = MDC_OK;
         if (guard && interesting(region))
             status = push(self, self->region, from, to, MDC_CONTENT_UNAVAILABLE, err);
-        else if (!guard && candidate(region))
+        else if (!guard && told(region))
             status = push(self, self->region, from, to, MDC_CONTENT_DATA, err);
         if (status != MDC_OK) return status;
         if (to >= end) break;
@@ -126,11 +134,11 @@ static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err)
     self->region = 0;
     for (size_t i = 0; i < self->count && *os_errno == 0; i++) {
         const mdc_region *region = &self->regions[i];
-        if (!candidate(region)) continue;
+        if (!told(region)) continue;
         mdc_status status = MDC_OK;
         if (region->size > budget) {
             /* Too long to look at. What was seen empty before the stop stays so; the rest has to be read. */
-            if (region->state != MDC_MEM_RESERVE)
+            if (region->state != MDC_MEM_RESERVE && !slow(region))
                 status = take(self, region->base, region->base + region->size, MDC_PAGE_IS_PRESENT, err);
         } else {
             budget -= region->size;
@@ -233,6 +241,7 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,
                              mdc_content *runs, size_t room, uint64_t *next) {
     uint32_t between = residency->known && candidate(region) ? MDC_CONTENT_UNTOUCHED : MDC_CONTENT_DATA;
+    if (slow(region)) between = MDC_CONTENT_UNKNOWN;
     return mdc_content_tell(residency->runs.data, residency->runs.count, between, mdc_max_u64(first, region->base),
                             mdc_min_u64(end, region->base + region->size), runs, room, next);
 }

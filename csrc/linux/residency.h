@@ -8,7 +8,8 @@
 
 typedef struct mdc_residency {
     mdc_vec runs; /* mdc_content: sorted. Of hole candidates DATA, ZERO and UNAVAILABLE runs, what lies between is
-                       untouched; of other regions UNAVAILABLE runs, what lies between is DATA */
+                       untouched; of files on slow file systems the same, and what lies between is UNKNOWN; of other
+                     regions UNAVAILABLE runs, what lies between is DATA */
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
 } mdc_residency;
 

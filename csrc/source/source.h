@@ -125,6 +125,7 @@ enum {
     MDC_CONTENT_UNTOUCHED = 2,   /* reads as zero, and reading it would make page tables: not read */
     MDC_CONTENT_UNAVAILABLE = 3, /* guard pages: cannot be read, no gap */
     MDC_CONTENT_ZERO = 4,        /* the kernel's page of zeros: was read and never written; read only for callees */
+    MDC_CONTENT_UNKNOWN = 5,     /* not to be read, whatever is there: a gap */
     MDC_CONTENT_FILE = 6         /* as DATA, and it is the mapped file's: the target owns no page of it */
 };
 typedef struct mdc_content {

@@ -4,8 +4,12 @@
 #include "linux/mapclass.h"
 #include "linux/mapfiles.h"
 #include "linux/maptext.h"
+#include "linux/slow_fs.h"
 #include "linux/smaps.h"
 #include "linux_target.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 enum { PAGE = 4096 };
 
@@ -13,6 +17,65 @@ static mdc_error fresh_error(void) {
     mdc_error err;
     mdc_error_clear(&err);
     return err;
+}
+
+/* --- file systems that may not answer --- */
+
+static mdc_fs_kind kind_of(const char *type) { return mdc_fs_kind_of_type((const uint8_t *)type, strlen(type)); }
+
+static bool mount_of(const char *line, mdc_mount *mount) {
+    return mdc_mount_parse((const uint8_t *)line, strlen(line), mount);
+}
+
+static mdc_fs_kind found(const mdc_vec *mounts, uint32_t dev_major, uint32_t dev_minor, const char *name) {
+    return mdc_mounts_find(mounts, dev_major, dev_minor, (const uint8_t *)name, strlen(name));
+}
+
+static void test_slow_file_systems(void) {
+    static const char *const slow[] = {"fuse", "fuseblk", "fuse.sshfs", "nfs", "nfs4", "cifs", "smb3", "ceph"};
+    static const char *const local[] = {"", "ext4", "fusectl", "nfsd", "tmpfs", "overlay", "virtiofs", "9pfs"};
+    for (size_t i = 0; i < sizeof slow / sizeof slow[0]; i++) CHECK(kind_of(slow[i]) == MDC_FS_SLOW);
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) CHECK(kind_of(local[i]) == MDC_FS_LOCAL);
+    CHECK(kind_of("9p") == MDC_FS_SLOW_STAT && kind_of("lustre") == MDC_FS_SLOW_STAT);
+
+    mdc_mount mount;
+    CHECK(mount_of("36 35 0:52 /a /mnt/a\\040b rw,noatime master:1 shared:2 - fuse.sshfs me@there: rw", &mount));
+    CHECK(mount.dev_major == 0 && mount.dev_minor == 52 && mount.kind == MDC_FS_SLOW);
+    CHECK(mount_of("24 1 254:1 / / rw - ext4 /dev/root rw", &mount));
+    CHECK(mount.dev_major == 254 && mount.dev_minor == 1 && mount.kind == MDC_FS_LOCAL);
+    static const char *const bad[] = {"",
+                                      "36",
+                                      "36 35",
+                                      "36 35 0:52",
+                                      "36 35 0:52 / /mnt rw fuse x rw",
+                                      "36 35 0:52 / /mnt rw -",
+                                      "36 35 052 / /mnt rw - fuse x rw",
+                                      "36 35 : / /mnt rw - fuse x rw",
+                                      "36 35 0:x / /mnt rw - fuse x rw",
+                                      "36 35 4294967296:1 / /mnt rw - fuse x rw"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) CHECK(!mount_of(bad[i], &mount));
+
+    mdc_error err = fresh_error();
+    mdc_vec mounts;
+    mdc_vec_init(&mounts, sizeof(mdc_mount));
+    mdc_mount two[2] = {{0, 52, MDC_FS_SLOW}, {0, 53, MDC_FS_LOCAL}};
+    CHECK_OK(mdc_vec_push(&mounts, two, 2, NULL, &err), err);
+    CHECK(found(&mounts, 0, 52, "/mnt/x") == MDC_FS_SLOW && found(&mounts, 0, 53, "/x") == MDC_FS_LOCAL);
+    /* Mounted nowhere: detached, unless it is a block device or the kernel's own. */
+    CHECK(found(&mounts, 0, 54, "/x") == MDC_FS_SLOW_STAT && found(&mounts, 8, 1, "/x") == MDC_FS_LOCAL);
+    CHECK(found(&mounts, 0, 54, "anon_inode:[perf_event]") == MDC_FS_LOCAL);
+    CHECK(found(&mounts, 0, 54, "/memfd:x (deleted)") == MDC_FS_LOCAL);
+
+    /* What this process has: shared memory of its own and not on a file system that is served. */
+    mounts.count = 0;
+    CHECK_OK(mdc_mounts_read(&mounts, proc_of(getpid()), &err), err);
+    CHECK(mounts.count > 1);
+    int shared = memfd_create("x", MFD_CLOEXEC);
+    struct stat memory;
+    CHECK(shared >= 0 && fstat(shared, &memory) == 0);
+    CHECK(found(&mounts, major(memory.st_dev), minor(memory.st_dev), "/x") == MDC_FS_LOCAL);
+    close(shared);
+    mdc_vec_fini(&mounts);
 }
 
 /* --- the parser --- */
@@ -289,6 +352,7 @@ static void test_lookup(void) {
 }
 
 int main(void) {
+    test_slow_file_systems();
     test_parser();
     test_reader();
     test_classes();
