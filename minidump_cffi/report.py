@@ -589,6 +589,10 @@ _WARNINGS = {
     ),
     DumpWarning.NO_THREAD_STACK: "threads did not stop, and where their stacks are is not known: they are not there",
     DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
+    DumpWarning.UNKNOWN_MEMORY: (
+        "shared memory that the process has no page of is not in the dump, as only CAP_SYS_ADMIN or "
+        "CAP_CHECKPOINT_RESTORE opens it: dump with one of them"
+    ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }

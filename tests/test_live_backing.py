@@ -7,6 +7,7 @@ nobody had touched, down to the last huge page of the machine or the last block 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ FULL = md.DumpType.WITH_FULL_MEMORY
 MIB = 1 << 20
 SLACK = 64  # KiB: figures that other processes move (Pss), and stray pages
 HUGE_PAGES = 24
+BY_A_CHILD = 2  # seed of the page that a child of the target filled
 KINDS = ("memfd", "anonymous", "tmpfs", "sysv", "hugetlb", "huge-private", "private-file", "shared-file", "views")
 Start = Callable[..., live.Target]
 
@@ -177,6 +179,56 @@ def test_holes_are_told_as_untouched(start_backed: Start, take: live.Taker) -> N
     assert region.kept == 32 * MIB
     assert region.untouched == 32 * MIB - len(target.info["pieces"]) * live.PAGE
     assert region.flags & md.RegionFlags.SHARED
+
+
+WITHOUT_THE_CAPABILITY = """
+import ctypes, json, os, sys
+for capability in (21, 40):  # CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE
+    if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+        sys.exit(77)
+os.execv(sys.executable, [sys.executable, "-m", "minidump_cffi", *sys.argv[1:]])
+"""
+
+
+def dump_without_the_capability(target: live.Target, path: Path) -> tuple[int, dict[str, Any]]:
+    """Exit status and report of a dumper that may read the process, and must not open its map_files."""
+    words = ("dump", target.pid, "-o", path, "--type", "full", "--json")
+    done = live.run_python(WITHOUT_THE_CAPABILITY, *words)
+    if done.returncode == 77:
+        pytest.skip("capabilities cannot be dropped here")
+    assert done.returncode in (0, 3), done.stderr
+    live.wait_until(lambda: live.status_field(target.pid, "TracerPid") == "0", "released")
+    target.assert_runs_on()
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_the_capability_nothing_is_allocated(kind: str, start_backed: Start, tmp_path: Path) -> None:
+    """The file is reached by a descriptor or a path; where it cannot be, what is not in the page tables is a gap."""
+    target = start_backed(kind, 32)
+    free, held, shmem = meminfo("HugePages_Free"), blocks(target), meminfo("Shmem")
+    path = tmp_path / "d.dmp"
+    status, report = dump_without_the_capability(target, path)
+    assert meminfo("HugePages_Free") == free
+    assert blocks(target) == held
+    assert meminfo("Shmem") - shmem < 16 * 1024
+    reachable = kind not in ("anonymous", "sysv")
+    assert (status, report["complete"]) == ((0, True) if reachable else (3, False))
+    if reachable:
+        assert report["gaps"] == []
+        assert_content(target, path)
+        return
+    base, size = target.info["views"][0], target.info["size"]
+    seen = {offset: seed for offset, seed in target.info["pieces"] if seed != BY_A_CHILD}
+    assert {gap["reason"] for gap in report["gaps"]} == {"unknown"}
+    assert sum(gap["size"] for gap in report["gaps"]) == size - len(seen) * live.PAGE
+    with file_rules.DumpFile(path) as dump:
+        for offset, seed in target.info["pieces"]:
+            if seed == BY_A_CHILD:
+                assert not dump.holds(base + offset)
+            else:
+                assert dump.read_across(base + offset, live.PAGE) == page_of(target, offset, seed)
+    assert any("CAP_CHECKPOINT_RESTORE" in message for message in report["messages"])
 
 
 def test_pages_of_a_file_that_was_never_read_are_stored(start_pattern: Any, take: live.Taker) -> None:

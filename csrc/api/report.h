@@ -149,6 +149,7 @@ enum {
     /* The dump is not complete: a thread that is in it did not stop, and */
     MDC_WARN_NO_THREAD_REGISTERS = 0x4000, /* its registers were asked for */
     MDC_WARN_NO_THREAD_STACK = 0x8000,     /* its stack was asked for, and the system does not say where it is */
+    MDC_WARN_UNKNOWN_MEMORY = 0x800,       /* what shared memory holds that the target has no page of is not known */
     MDC_WARN_SLOW_FILES = 0x10000,         /* pages of a MDC_REGION_SLOW_FILE that are not resident were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NO_THREADS = 0x80000          /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */

@@ -68,7 +68,8 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
             }
             if (what == MDC_CONTENT_UNKNOWN && !dump->calls.own_memory) {
                 report->kept += size;
-                if ((report->flags & MDC_REGION_SLOW_FILE) != 0) dump->warnings |= MDC_WARN_SLOW_FILES;
+                dump->warnings |=
+                    (report->flags & MDC_REGION_SLOW_FILE) != 0 ? MDC_WARN_SLOW_FILES : MDC_WARN_UNKNOWN_MEMORY;
                 if (mdc_gaps_foreseen(dump, first, stop, MDC_GAP_UNKNOWN, 0,
                                       "is not resident, and the file it is mapped from cannot be read safely",
                                       err) != MDC_OK)

@@ -19,19 +19,23 @@ enum {
     FILE_DENSE = 0x01, /* it holds as many blocks as it is long: no holes */
     FILE_EMPTY = 0x02  /* it holds nothing at all */
 };
-enum { FINE_RUNS = 256 * 1024 /* from here on small holes are read, to bound memory */ };
+enum {
+    FINE_RUNS = 256 * 1024,     /* from here on small holes are read, to bound memory */
+    DESCRIPTORS_MAX = 64 * 1024 /* in search of files; half a microsecond each */
+};
 static const uint64_t fine_gap = UINT64_C(64) << 10;
 
 typedef enum view_kind {
     VIEW_NEW = 0,
     VIEW_MEMORY, /* no file that is asked: as the residency says */
-    VIEW_FILE    /* runs: what the file holds, what the process owns; between them nothing */
+    VIEW_KNOWN   /* as its runs say: what the file holds, and what the process has */
 } view_kind;
 
 typedef struct view {
     size_t first;   /* of its runs */
     uint32_t count; /* of them */
-    uint32_t kind;
+    uint16_t kind;
+    uint16_t between; /* MDC_CONTENT_*: what lies between them */
 } view;
 
 void mdc_backing_init(mdc_backing *backing) {
@@ -57,6 +61,7 @@ mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings 
     backing->proc = proc;
     backing->mappings = mappings;
     backing->residency = residency;
+    backing->budget = DESCRIPTORS_MAX;
     backing->pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);
     return mdc_vec_push(&backing->views, NULL, mappings->regions.count, NULL, err);
 }
@@ -96,10 +101,13 @@ static bool coherent(const struct statfs *facts) {
 }
 
 /* Opens the file of a region; file->fd is -1 if it is not to be had, or no file that may be read instead of memory. */
-static void open_file(const mdc_backing *backing, const mdc_region *region, mdc_backing_file *file) {
+static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backing_file *file) {
     struct stat facts;
     struct statfs system;
-    file->fd = MDC_FAILPOINT("backing:open") != 0 ? -1 : mdc_mapped_file_open(backing->mappings, backing->proc, region);
+    file->fd = -1;
+    if (MDC_FAILPOINT("backing:open") != 0) return;
+    file->fd = mdc_mapped_file_open(backing->mappings, backing->proc, region);
+    if (file->fd < 0) file->fd = mdc_mapped_file_reopen(backing->mappings, backing->proc, region, &backing->budget);
     if (file->fd < 0) return;
     if (fstat(file->fd, &facts) != 0 || fstatfs(file->fd, &system) != 0 || !S_ISREG(facts.st_mode) ||
         facts.st_size < 0 || !coherent(&system)) {
@@ -154,12 +162,13 @@ static mdc_status take_owned(void *context, uint64_t first, uint64_t end, uint64
     return push(owned, first, end, what, err);
 }
 
-/* The pages of a private mapping that are no longer the file's: present or swapped, and anonymous. *known is false if
- * the kernel does not tell. */
-static mdc_status find_owned(mdc_backing *backing, const mdc_region *region, bool *known, mdc_error *err) {
+/* Pages that the process has, present or swapped, but for those that are of a kind in `none`. *known is false if the
+ * kernel does not tell. */
+static mdc_status find_pages(mdc_backing *backing, const mdc_region *region, uint64_t none, bool *known,
+                             mdc_error *err) {
     const uint64_t end = region->base + region->size;
     mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED,
-                               .none = MDC_PAGE_IS_FILE,
+                               .none = none,
                                .told = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_GUARD};
     int os_errno = backing->pagemap < 0 ? EBADF : MDC_FAILPOINT("pagemap:scan");
     mdc_status status = MDC_OK;
@@ -258,24 +267,59 @@ static bool has_file(const mdc_region *region) {
            region->file_offset % MDC_PAGE_SIZE == 0 && region->base <= (uint64_t)INT64_MAX;
 }
 
-static mdc_status look(mdc_backing *backing, const mdc_region *region, view *out, mdc_error *err) {
+/* Is it a file of which even a read of a hole would take memory? */
+static bool is_memory(const mdc_backing *backing, const mdc_region *region) {
+    const mdc_mappings *mappings = backing->mappings;
+    int64_t found = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
+    return found >= 0 &&
+           (mdc_vec_at(&mappings->files, const mdc_mapped_file, (size_t)found).flags & MDC_MAPPED_MEMORY) != 0;
+}
+
+/* The file is at hand: its holes are zeros, unless a handler is to supply them, from wherever it has them. A private
+ * mapping owns pages of its own. */
+static mdc_status look_at_file(mdc_backing *backing, const mdc_region *region, const mdc_backing_file *file, view *out,
+                               mdc_error *err) {
     bool known = true;
+    mdc_status status = (region->flags & MDC_REGION_SHARED) != 0
+                            ? find_guards(backing, region, err)
+                            : find_pages(backing, region, MDC_PAGE_IS_FILE, &known, err);
+    if (status != MDC_OK || !known) return status;
+    out->kind = VIEW_KNOWN;
+    out->between = (region->flags & MDC_REGION_USERFAULT) != 0 ? MDC_CONTENT_DATA : MDC_CONTENT_UNTOUCHED;
+    return lay(backing, region, file, err);
+}
+
+/* It is not, and a read of the memory could take some: only what the process has is read. Private huge pages have
+ * nothing but that; of others nobody but the file knows what else there is. */
+static mdc_status look_at_pages(mdc_backing *backing, const mdc_region *region, view *out, mdc_error *err) {
+    bool known;
+    out->kind = VIEW_KNOWN;
+    out->between = (region->kinds & MDC_KIND_ANONYMOUS) != 0 ? MDC_CONTENT_UNTOUCHED : MDC_CONTENT_UNKNOWN;
+    mdc_status status = find_pages(backing, region, 0, &known, err);
+    if (!known) out->between = MDC_CONTENT_UNKNOWN;
+    if (status != MDC_OK || !known || backing->owned.count == 0) return status;
+    return mdc_vec_push(&backing->runs, backing->owned.data, backing->owned.count, NULL, err);
+}
+
+static mdc_status look(mdc_backing *backing, const mdc_region *region, view *out, mdc_error *err) {
     out->kind = VIEW_MEMORY;
     if (!has_file(region)) return MDC_OK;
-    const mdc_backing_file *file = file_of(backing, region);
-    if (file == NULL) return MDC_OK;
     backing->owned.count = 0;
-    mdc_status status = (region->flags & MDC_REGION_SHARED) != 0 ? find_guards(backing, region, err)
-                                                                 : find_owned(backing, region, &known, err);
-    if (status != MDC_OK || !known) return status;
-    size_t first = backing->runs.count;
-    status = lay(backing, region, file, err);
-    if (status != MDC_OK || backing->runs.count - first > UINT32_MAX) {
-        backing->runs.count = first;
-        return status;
+    out->first = backing->runs.count;
+    const mdc_backing_file *file = file_of(backing, region);
+    mdc_status status = MDC_OK;
+    if (file != NULL)
+        status = look_at_file(backing, region, file, out, err);
+    else if (is_memory(backing, region))
+        status = look_at_pages(backing, region, out, err);
+    size_t count = backing->runs.count - out->first;
+    if (status == MDC_OK && count <= UINT32_MAX) {
+        out->count = (uint32_t)count;
+        return MDC_OK;
     }
-    *out = (view){first, (uint32_t)(backing->runs.count - first), VIEW_FILE};
-    return MDC_OK;
+    backing->runs.count = out->first;
+    *out = (view){.kind = VIEW_KNOWN, .between = MDC_CONTENT_UNKNOWN};
+    return status;
 }
 
 /* NULL: the region is read as memory. */
@@ -283,20 +327,15 @@ static const view *view_of(mdc_backing *backing, size_t region) {
     if (region >= backing->views.count) return NULL;
     view *it = &mdc_vec_at(&backing->views, view, region);
     if (it->kind == VIEW_NEW) {
-        mdc_error ignored; /* without memory for runs the region is read as it would be without its file */
+        mdc_error ignored; /* without memory for its runs, the region is unknown */
         mdc_error_clear(&ignored);
         (void)look(backing, region_at(backing, region), it, &ignored);
     }
-    return it->kind == VIEW_FILE ? it : NULL;
+    return it->kind == VIEW_KNOWN ? it : NULL;
 }
 
 static const mdc_content *runs_of(const mdc_backing *backing, const view *it) {
     return it->count > 0 ? &mdc_vec_at(&backing->runs, const mdc_content, it->first) : NULL;
-}
-
-/* What a hole of the file is: zeros, unless a handler is to supply the page, from wherever it has it. */
-static uint32_t hole_of(const mdc_region *region) {
-    return (region->flags & MDC_REGION_USERFAULT) != 0 ? MDC_CONTENT_DATA : MDC_CONTENT_UNTOUCHED;
 }
 
 size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
@@ -304,7 +343,7 @@ size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, 
     const mdc_region *it = region_at(backing, region);
     const view *seen = view_of(backing, region);
     if (seen == NULL) return mdc_residency_content(backing->residency, it, first, end, runs, room, next);
-    return mdc_content_tell(runs_of(backing, seen), seen->count, hole_of(it), mdc_max_u64(first, it->base),
+    return mdc_content_tell(runs_of(backing, seen), seen->count, seen->between, mdc_max_u64(first, it->base),
                             mdc_min_u64(end, it->base + it->size), runs, room, next);
 }
 
@@ -319,7 +358,7 @@ mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint
         return run.what == MDC_CONTENT_DATA ? MDC_BACKING_MEMORY : MDC_BACKING_CLOSED;
     }
     if (seen == NULL ||
-        mdc_content_tell(runs_of(backing, seen), seen->count, hole_of(it), address, *end, &run, 1, &next) == 0)
+        mdc_content_tell(runs_of(backing, seen), seen->count, seen->between, address, *end, &run, 1, &next) == 0)
         return MDC_BACKING_MEMORY;
     *end = run.end;
     switch (run.what) {
@@ -328,6 +367,7 @@ mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint
     case MDC_CONTENT_UNTOUCHED:
         return MDC_BACKING_ZEROS;
     case MDC_CONTENT_UNAVAILABLE:
+    case MDC_CONTENT_UNKNOWN:
         return MDC_BACKING_CLOSED;
     default:
         return MDC_BACKING_MEMORY;

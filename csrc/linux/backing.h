@@ -35,6 +35,7 @@ typedef struct mdc_backing {
     mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
     mdc_backing_file files[MDC_BACKING_OPEN];
     uint64_t clock;
+    uint64_t budget; /* descriptors of the target that may still be looked at in search of files */
 } mdc_backing;
 
 typedef enum mdc_backing_route {

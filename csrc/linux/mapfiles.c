@@ -1,6 +1,7 @@
 /* Looking at mapped files (see mapfiles.h). */
 #include "mapfiles.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -110,7 +111,8 @@ static bool has_suffix(const mdc_map_record *record) {
 static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_map_record *record) {
     file->flags = 0;
     file->size = 0;
-    if (kind != MDC_FS_LOCAL) file->flags |= MDC_MAPPED_SLOW;
+    if (mdc_fs_slow(kind)) file->flags |= MDC_MAPPED_SLOW;
+    if (kind == MDC_FS_MEMORY) file->flags |= MDC_MAPPED_MEMORY;
     if (kind == MDC_FS_SLOW_STAT) file->flags |= MDC_MAPPED_NO_STAT;
     struct statx facts;
     struct statx named;
@@ -121,9 +123,9 @@ static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_ma
     bool suffixed = has_suffix(record);
     bool by_path = false;
     /* Walking a path asks the server for each of its names. */
-    if (kind == MDC_FS_LOCAL && (suffixed || !linked))
+    if (!mdc_fs_slow(kind) && (suffixed || !linked))
         by_path = stat_by_path(proc, record->name, record->name_size, record, &named);
-    if (kind == MDC_FS_LOCAL && suffixed && linked && !by_path) {
+    if (!mdc_fs_slow(kind) && suffixed && linked && !by_path) {
         /* The same question for file systems whose device differs from the one in maps. */
         mdc_map_record same = *record;
         same.dev_major = facts.stx_dev_major;
@@ -193,6 +195,30 @@ void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file,
         found = stat_by_path(proc, &mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, &record, &facts);
     }
     if (found && S_ISREG(facts.stx_mode)) file->size = facts.stx_size;
+}
+
+int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget) {
+    if (region->name_id == 0 || (region->flags & MDC_REGION_SLOW_FILE) != 0) return -1;
+    mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
+    const uint8_t *bytes = &mdc_vec_at(&mappings->pool, uint8_t, name.offset);
+    mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
+    int directory = openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = -1;
+    DIR *list = directory >= 0 ? fdopendir(directory) : NULL;
+    if (list == NULL && directory >= 0) close(directory);
+    const struct dirent *entry;
+    while (list != NULL && found < 0 && *budget > 0 && (entry = readdir(list)) != NULL) {
+        char target[PATH_MAX];
+        struct statx facts;
+        --*budget;
+        /* By its name first: to look at a file could mean to wait for a server, to read a link does not. */
+        ssize_t size = readlinkat(directory, entry->d_name, target, sizeof target);
+        if (size < (ssize_t)name.size || memcmp(target, bytes, name.size) != 0) continue;
+        if (!facts_of(directory, entry->d_name, 0, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode))
+            continue;
+        found = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    }
+    if (list != NULL) closedir(list);
+    return found;
 }
 
 int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {

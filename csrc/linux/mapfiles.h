@@ -13,6 +13,7 @@ enum {
     MDC_MAPPED_DELETED = 0x08, /* the name was given with " (deleted)" and is no file's name */
     MDC_MAPPED_AGAIN = 0x10,   /* its size was asked for once more while the target is stopped */
     MDC_MAPPED_SLOW = 0x20,    /* on a file system that may never answer (slow_fs.h): it is not opened */
+    MDC_MAPPED_MEMORY = 0x80,  /* on a file system that is nothing but memory */
     MDC_MAPPED_NO_STAT = 0x40  /* ... and not asked about either */
 };
 
@@ -38,5 +39,8 @@ mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t 
 /* Opens the file that is mapped at [first, end), or fails with -1: through map_files (needs a capability), or by its
  * path in the target's root if that still is the same file. Never a file of a slow file system. O_RDONLY, O_CLOEXEC. */
 int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region);
+/* The same by a descriptor that the target has of it, which needs no capability. *budget: how many descriptors may
+ * still be looked at. */
+int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget);
 
 #endif

@@ -26,11 +26,14 @@ mdc_fs_kind mdc_fs_kind_of_type(const uint8_t *type, size_t size) {
     static const char others[][12] = {"9p",     "coda",   "gfs2",   "ocfs2",  "orangefs", "pvfs2",
                                       "lustre", "beegfs", "wekafs", "vboxsf", "vmhgfs",   "prl_fs",
                                       "panfs",  "gpfs",   "davfs",  "smbfs",  "ncpfs",    "glusterfs"};
+    static const char memory[][10] = {"tmpfs", "devtmpfs", "ramfs", "rootfs", "hugetlbfs"};
     for (size_t i = 0; i < sizeof cached / sizeof cached[0]; i++)
         if (is(type, size, cached[i])) return MDC_FS_SLOW;
     if (begins(type, size, "fuse.") || begins(type, size, "fuseblk.")) return MDC_FS_SLOW;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (is(type, size, others[i])) return MDC_FS_SLOW_STAT;
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
+        if (is(type, size, memory[i])) return MDC_FS_MEMORY;
     return MDC_FS_LOCAL;
 }
 
@@ -98,7 +101,7 @@ static mdc_status add_shared_memory(mdc_vec *mounts, mdc_error *err) {
     int rc = fstat(fd, &facts);
     close(fd);
     if (rc != 0) return MDC_OK;
-    mdc_mount mount = {major(facts.st_dev), minor(facts.st_dev), MDC_FS_LOCAL};
+    mdc_mount mount = {major(facts.st_dev), minor(facts.st_dev), MDC_FS_MEMORY};
     return mdc_vec_push(mounts, &mount, 1, NULL, err);
 }
 
@@ -109,11 +112,15 @@ mdc_status mdc_mounts_read(mdc_vec *mounts, int proc, mdc_error *err) {
     return status;
 }
 
-/* Files that the kernel makes for itself (mm/secretmem.c, fs/aio.c, fs/hugetlbfs/inode.c), and names that are no paths:
+/* Memory of the kernel's own file systems (fs/hugetlbfs/inode.c, mm/shmem.c, ipc/shm.c). */
+static bool internal_memory(const uint8_t *name, size_t size) {
+    return begins(name, size, "/anon_hugepage") || begins(name, size, "/memfd:") || begins(name, size, "/SYSV");
+}
+
+/* Other files that the kernel makes for itself (mm/secretmem.c, fs/aio.c), and names that are no paths:
  * anon_inode:[perf_event], socket:[1]. */
 static bool internal(const uint8_t *name, size_t size) {
-    return !begins(name, size, "/") || begins(name, size, "/anon_hugepage") || begins(name, size, "/memfd:") ||
-           begins(name, size, "/SYSV") || begins(name, size, "/secretmem") || begins(name, size, "/[aio]");
+    return !begins(name, size, "/") || begins(name, size, "/secretmem") || begins(name, size, "/[aio]");
 }
 
 mdc_fs_kind mdc_mounts_find(const mdc_vec *mounts, uint32_t dev_major, uint32_t dev_minor, const uint8_t *name,
@@ -122,5 +129,6 @@ mdc_fs_kind mdc_mounts_find(const mdc_vec *mounts, uint32_t dev_major, uint32_t 
         const mdc_mount *mount = &mdc_vec_at(mounts, const mdc_mount, i);
         if (mount->dev_major == dev_major && mount->dev_minor == dev_minor) return (mdc_fs_kind)mount->kind;
     }
+    if (dev_major == 0 && internal_memory(name, name_size)) return MDC_FS_MEMORY;
     return dev_major != 0 || internal(name, name_size) ? MDC_FS_LOCAL : MDC_FS_SLOW_STAT;
 }

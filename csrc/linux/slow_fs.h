@@ -14,9 +14,13 @@
 
 typedef enum mdc_fs_kind {
     MDC_FS_LOCAL = 0,
-    MDC_FS_SLOW = 1,     /* statx with AT_STATX_DONT_SYNC, on a link of /proc, tells what the kernel has cached */
-    MDC_FS_SLOW_STAT = 2 /* even that may ask the server */
+    MDC_FS_SLOW = 1,      /* statx with AT_STATX_DONT_SYNC, on a link of /proc, tells what the kernel has cached */
+    MDC_FS_SLOW_STAT = 2, /* even that may ask the server */
+    MDC_FS_MEMORY = 3     /* local, and nothing but memory: touching a page of a hole allocates it */
 } mdc_fs_kind;
+
+/* Is it one that may never answer? */
+static inline bool mdc_fs_slow(mdc_fs_kind kind) { return kind == MDC_FS_SLOW || kind == MDC_FS_SLOW_STAT; }
 
 /* One device number with its kind. */
 typedef struct mdc_mount {

@@ -86,7 +86,7 @@ GAP_REASONS: Final[dict[int, str]] = {
     GapReason.READ_FAILED: "the read failed",
     GapReason.BEYOND_EOF: "behind the end of the mapped file",
     GapReason.TRUNCATED: "not reached",
-    GapReason.UNKNOWN: "not resident, and its file might not answer",
+    GapReason.UNKNOWN: "not resident, and its file may not be opened, or may not answer",
 }
 
 _ACCESS: Final[dict[int, str]] = {

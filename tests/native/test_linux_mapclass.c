@@ -33,9 +33,10 @@ static mdc_fs_kind found(const mdc_vec *mounts, uint32_t dev_major, uint32_t dev
 
 static void test_slow_file_systems(void) {
     static const char *const slow[] = {"fuse", "fuseblk", "fuse.sshfs", "nfs", "nfs4", "cifs", "smb3", "ceph"};
-    static const char *const local[] = {"", "ext4", "fusectl", "nfsd", "tmpfs", "overlay", "virtiofs", "9pfs"};
+    static const char *const local[] = {"", "ext4", "fusectl", "nfsd", "overlay", "virtiofs", "9pfs"};
     for (size_t i = 0; i < sizeof slow / sizeof slow[0]; i++) CHECK(kind_of(slow[i]) == MDC_FS_SLOW);
     for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) CHECK(kind_of(local[i]) == MDC_FS_LOCAL);
+    CHECK(kind_of("tmpfs") == MDC_FS_MEMORY && kind_of("hugetlbfs") == MDC_FS_MEMORY);
     CHECK(kind_of("9p") == MDC_FS_SLOW_STAT && kind_of("lustre") == MDC_FS_SLOW_STAT);
 
     mdc_mount mount;
@@ -64,7 +65,7 @@ static void test_slow_file_systems(void) {
     /* Mounted nowhere: detached, unless it is a block device or the kernel's own. */
     CHECK(found(&mounts, 0, 54, "/x") == MDC_FS_SLOW_STAT && found(&mounts, 8, 1, "/x") == MDC_FS_LOCAL);
     CHECK(found(&mounts, 0, 54, "anon_inode:[perf_event]") == MDC_FS_LOCAL);
-    CHECK(found(&mounts, 0, 54, "/memfd:x (deleted)") == MDC_FS_LOCAL);
+    CHECK(found(&mounts, 0, 54, "/memfd:x (deleted)") == MDC_FS_MEMORY);
 
     /* What this process has: shared memory of its own and not on a file system that is served. */
     mounts.count = 0;
@@ -73,7 +74,7 @@ static void test_slow_file_systems(void) {
     int shared = memfd_create("x", MFD_CLOEXEC);
     struct stat memory;
     CHECK(shared >= 0 && fstat(shared, &memory) == 0);
-    CHECK(found(&mounts, major(memory.st_dev), minor(memory.st_dev), "/x") == MDC_FS_LOCAL);
+    CHECK(found(&mounts, major(memory.st_dev), minor(memory.st_dev), "/x") == MDC_FS_MEMORY);
     close(shared);
     mdc_vec_fini(&mounts);
 }
