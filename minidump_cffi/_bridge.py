@@ -49,6 +49,7 @@ _CLASSES: dict[int, type[errors.DumpError]] = {
     lib.MDC_ERR_TARGET: errors.TargetError,
     lib.MDC_ERR_TARGET_GONE: errors.TargetGone,
     lib.MDC_ERR_TARGET_BUSY: errors.TargetBusy,
+    lib.MDC_ERR_STALLED: errors.Stalled,
     lib.MDC_ERR_ACCESS: errors.AccessDenied,
     lib.MDC_ERR_READ: errors.ReadError,
     lib.MDC_ERR_SINK: errors.SinkError,
@@ -366,6 +367,7 @@ class RawProgress(NamedTuple):
     bytes_total: int
     elapsed: float
     aborted: bool
+    stalled: bool
 
 
 class RawReport(NamedTuple):
@@ -405,6 +407,14 @@ class CalleeState(NamedTuple):
 
     call: int
     type: int
+
+
+class Doing(NamedTuple):
+    """What a job does right now: for one that hangs."""
+
+    text: str
+    callback_type: int
+    address: int
 
 
 SINK_FD: int = lib.MDC_SINK_FD
@@ -510,7 +520,13 @@ class Job:
     def progress(self) -> RawProgress:
         raw = lib.mdc_job_progress(self.pointer)
         return RawProgress(
-            raw.phase, bool(raw.stopped), raw.bytes_done, raw.bytes_total, raw.elapsed_ns / 1e9, bool(raw.aborted)
+            raw.phase,
+            bool(raw.stopped),
+            raw.bytes_done,
+            raw.bytes_total,
+            raw.elapsed_ns / 1e9,
+            bool(raw.aborted),
+            bool(raw.stalled),
         )
 
     def callee(self) -> CalleeState:
@@ -549,6 +565,11 @@ class Job:
         if lib.mdc_job_rule_bytes(self.pointer, kept, excluded, rules + 1, error) != lib.MDC_OK:
             raise exception(error)
         return memoryview(ffi.buffer(kept)).cast("Q"), memoryview(ffi.buffer(excluded)).cast("Q")
+
+    def doing(self) -> Doing:
+        text = ffi.new("char[]", 512)
+        raw = lib.mdc_job_doing(self.pointer, text, 512)
+        return Doing(ffi.string(text).decode(), raw.callback_type, raw.address)
 
     def memory(self) -> bytes:
         """The dump, for a job whose sink is memory."""

@@ -36,6 +36,7 @@ class _Lib:
     MDC_ERR_TARGET: int
     MDC_ERR_TARGET_GONE: int
     MDC_ERR_TARGET_BUSY: int
+    MDC_ERR_STALLED: int
     MDC_ERR_ACCESS: int
     MDC_ERR_READ: int
     MDC_ERR_SINK: int
@@ -118,6 +119,7 @@ class _Lib:
     def mdc_job_close(self, job: Any) -> None: ...
     def mdc_job_free(self, job: Any) -> None: ...
     def mdc_job_drop(self, job: Any) -> None: ...
+    def mdc_job_doing(self, job: Any, text: Any, size: int) -> Any: ...
 
 ffi: _FFI
 lib: _Lib

@@ -96,6 +96,7 @@ class Request:
     exception: ExceptionInfo | None = None
     user_streams: tuple[UserStream, ...] = ()
     busy_timeout: float | None = None
+    stall_timeout: float | None = 30.0
 
     def __post_init__(self) -> None:
         record_limit(self.record)
@@ -125,6 +126,7 @@ class Request:
             if not 0 < value < 1e9:
                 raise ValueError(f"{name} must be seconds above 0, not {value!r}")
         self.busy_timeout = _duration("busy_timeout", self.busy_timeout)
+        self.stall_timeout = _duration("stall_timeout", self.stall_timeout)
         for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")

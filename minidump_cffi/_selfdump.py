@@ -183,6 +183,7 @@ def _question(
             "max_stop": request.max_stop,
             "stop_timeout": request.stop_timeout,
             "busy_timeout": request.busy_timeout,
+            "stall_timeout": request.stall_timeout,
             "untouched": request.untouched,
             "dontdump": request.dontdump,
             "fsync": request.fsync,
@@ -293,6 +294,7 @@ def _dump(question: dict[str, Any]) -> DumpReport:
         exception=question["exception"],
         user_streams=question["user_streams"],
         busy_timeout=question["busy_timeout"],
+        stall_timeout=question["stall_timeout"],
     )
     sink = sinks.Sink()
     sink.fd = _pipes.taken_over(question["output"])

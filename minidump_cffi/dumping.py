@@ -20,7 +20,7 @@ from ._request import DontDump, EngineOptions, Request, Untouched
 from .callback import Callback, Use, record_limit
 from .engines import Backend, Engine, ExceptionInfo, UserStream, choose
 from .enums import CallbackType, DumpType, DumpWarning, Phase
-from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError
+from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError, Stalled
 from .filters import Filter
 from .foreign import AnyCallback, Callee, Watch
 from .report import DumpPlan, DumpReport
@@ -78,6 +78,7 @@ def write_dump(
     max_stop: float | None = None,
     stop_timeout: float | None = None,
     busy_timeout: float | None = None,
+    stall_timeout: float | None = 30.0,
     spool: bool | str | os.PathLike[str] = True,
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
@@ -130,6 +131,9 @@ def write_dump(
     busy_timeout
         Seconds to wait while another process traces the target: another dump of it, or a debugger. None or 0: not at
         all, `TargetBusy` is raised. On Linux; Windows lets several processes suspend one.
+    stall_timeout
+        Seconds the target may be stopped while nothing comes back: no memory that is read, no byte that is written.
+        Then it is resumed, and `Stalled` names what hung. None or 0: no limit.
     spool
         For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
         directory says where that file is made. False: written while the target stands, for as long as that takes.
@@ -180,6 +184,8 @@ def write_dump(
         Memory could not be read and the filter says "abort".
     Cancelled, DeadlineExceeded
         As asked for.
+    Stalled
+        A read of memory, the output or a callback hung for `stall_timeout` while the target was stopped.
     CallbackError
         The callback is closed or in use, or broke the protocol.
     FilterError
@@ -207,7 +213,7 @@ def write_dump(
     request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
         record=record, backend=choose(engine, snapshot=snapshot, dbghelp=dbghelp), exception=exception,
-        user_streams=tuple(user_streams), busy_timeout=busy_timeout,
+        user_streams=tuple(user_streams), busy_timeout=busy_timeout, stall_timeout=stall_timeout,
     )  # fmt: skip
     return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
 
@@ -223,6 +229,7 @@ def plan_dump(
     max_stop: float | None = None,
     stop_timeout: float | None = None,
     busy_timeout: float | None = None,
+    stall_timeout: float | None = 30.0,
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
     strict: bool = False,
@@ -243,7 +250,7 @@ def plan_dump(
     """
     request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
-        record=record, backend=choose(engine, plan_only=True), busy_timeout=busy_timeout,
+        record=record, backend=choose(engine, plan_only=True), busy_timeout=busy_timeout, stall_timeout=stall_timeout,
     )  # fmt: skip
     target = targets.resolve(process)
     report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
@@ -430,6 +437,7 @@ def _job_options(request: Request, target: targets.Target | None, sink: sinks.Si
         "max_stop_ns": int((request.max_stop or 0) * 1e9),
         "stop_timeout_ns": int((request.stop_timeout or 0) * 1e9),
         "busy_timeout_ns": int((request.busy_timeout or 0) * 1e9),
+        "stall_timeout_ns": (1 << 64) - 1 if request.stall_timeout is None else int(request.stall_timeout * 1e9),
     }
     if target is not None:
         values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)
@@ -483,20 +491,33 @@ def _left_behind(
     """Why a job is given up that does not end."""
     state = job.progress()
     phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
-    who, inside = "the output or a hook", None
-    if callee is not None and (number := job.callee().type) in CallbackType.__members__.values():
-        inside = CallbackType(number)
-        who = f"{callee.name} does not come back from {inside.name} ({int(inside)}): it"
-    where = f"{who} hangs; the target runs on, and the dump was left behind"
+    doing = job.doing()
+    what, number = doing.text, doing.callback_type
+    if callee is not None and (inside := job.callee().type) >= 0:
+        number = inside
+        what = f"{callee.name} does not come back from {_type_name(inside)}: it"
+    where = f"{what} hangs; the target runs on, and the dump was left behind"
     if not backend.own:  # it alone can resume the threads that it suspended
-        where = (
-            f"{backend.title} or {who} hangs; the dump was left behind, and the target may stand until it comes back"
-        )
+        what = f"{backend.title} or {what}" if number >= 0 else backend.title
+        where = f"{what} hangs; the dump was left behind, and the target may stand until it comes back"
+    details: dict[str, Any] = {
+        "phase": phase,
+        "callback_type": CallbackType(number) if number in CallbackType.__members__.values() else None,
+        "address": doing.address or None,
+    }
     if cancelled:
-        return Cancelled(f"the dump was cancelled, and {where}", phase=phase, hresult=0x800704C7, callback_type=inside)
+        return Cancelled(f"the dump was cancelled, and {where}", hresult=0x800704C7, **details)
+    if state.stalled:
+        return Stalled(f"no progress for stall_timeout: {where}", **details)
     left = timer.left()
     passed = "the deadline" if left is not None and left <= 0 else "max_stop"
-    return DeadlineExceeded(f"{passed} passed, and {where}", phase=phase, callback_type=inside)
+    return DeadlineExceeded(f"{passed} passed, and {where}", **details)
+
+
+def _type_name(number: int) -> str:
+    return (
+        f"{CallbackType(number).name} ({number})" if number in CallbackType.__members__.values() else f"type {number}"
+    )
 
 
 def _progress(job: _bridge.Job) -> Progress:

@@ -18,6 +18,7 @@ carry the Windows error as ``winerror`` too.
     +-- LimitReached        (OSError)             a limit on open files, threads or processes was reached
     +-- Cancelled                                 somebody asked the dump to end
     +-- DeadlineExceeded    (TimeoutError)        `deadline` or `max_stop` passed
+    |   +-- Stalled                               something hung while the target was stopped
     +-- CallbackError                             the callback broke the protocol, is closed or in use
         +-- ReplayMismatch                        a replay got another answer than the recording has
     +-- PluginError         (OSError)             a shared library cannot be used as a callback
@@ -45,6 +46,7 @@ __all__ = [
     "ReadError",
     "ReplayMismatch",
     "SinkError",
+    "Stalled",
     "TargetBusy",
     "TargetError",
     "TargetGone",
@@ -236,6 +238,13 @@ class Cancelled(DumpError):
 
 class DeadlineExceeded(DumpError, TimeoutError):
     """`deadline` or `max_stop` passed; the target runs on and nothing was written."""
+
+
+class Stalled(DeadlineExceeded):
+    """The target was resumed because the dump made no progress for `stall_timeout`; the message names what hung.
+
+    A read of memory that does not come back has its `address`, a callback its `callback_type`.
+    """
 
 
 class CallbackError(DumpError):

@@ -173,6 +173,49 @@ def test_many_at_once(start_pattern: Start, wait: float, allowed: set[str]) -> N
     target.assert_runs_on()
 
 
+RING = """
+import collections, json, sys, time, minidump_cffi as md
+target, until = int(sys.stdin.readline()), time.monotonic() + 1.5
+outcomes = collections.Counter()
+while time.monotonic() < until:
+    try:
+        md.write_dump(target, "/dev/null", md.DumpType.WITH_FULL_MEMORY)
+        outcomes["well"] += 1
+    except Exception as error:
+        outcomes[type(error).__name__] += 1
+print(json.dumps(outcomes), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_that_dump_each_other(count: int) -> None:
+    """Each dumps the next, over and over: all go on, and dumps that cannot be are busy."""
+    ring = [
+        subprocess.Popen([sys.executable, "-c", RING], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(count)
+    ]
+    watchdog = threading.Timer(30, lambda: [process.kill() for process in ring])
+    watchdog.start()
+    outcomes: Counter[str] = Counter()
+    try:
+        for process, target in zip(ring, ring[1:] + ring[:1], strict=True):
+            assert process.stdin is not None
+            process.stdin.write(b"%d\n" % target.pid)
+            process.stdin.flush()
+        for process in ring:
+            assert process.stdout is not None
+            outcomes.update(json.loads(process.stdout.readline()))
+        for process in ring:
+            assert live.status_field(process.pid, "TracerPid") == "0"
+    finally:
+        watchdog.cancel()
+        for process in ring:
+            process.kill()
+            process.communicate()
+    assert set(outcomes) <= {"well", "TargetBusy"} and outcomes["well"] > count
+
+
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, 1e10])
 def test_the_time_to_wait_is_seconds(value: Any) -> None:
     for call in (md.write_dump, lambda pid, _, **rest: md.plan_dump(pid, **rest)):

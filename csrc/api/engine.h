@@ -71,8 +71,28 @@ typedef struct mdc_progress {
     uint64_t bytes_total; /* 0 until the plan stands */
     uint64_t elapsed_ns;
     int32_t aborted; /* not 0 once the dump has to end: cancelled, a limit passed, the target is gone */
-    int32_t reserved;
+    int32_t stalled; /* 1: that is for lack of progress */
 } mdc_progress;
+
+/* mdc_activity.kind: what the thread that dumps does; all of these may hang. */
+enum {
+    MDC_DOING_OTHER = 0,  /* nothing of the following */
+    MDC_DOING_READ = 1,   /* reads memory at `address`, of the mapping `name` */
+    MDC_DOING_WRITE = 2,  /* writes the output */
+    MDC_DOING_CALL = 3,   /* is inside of the callback */
+    MDC_DOING_OPEN = 4,   /* opens or reads the file `name`, mapped at `address` */
+    MDC_DOING_LIST = 5,   /* asks the system for mappings, pages, modules */
+    MDC_DOING_STOPPED = 6 /* does not run: a debugger or a signal has stopped us. address: who traces us, 0: none */
+};
+
+enum { MDC_ACTIVITY_NAME = 128 };
+
+typedef struct mdc_activity {
+    int32_t kind;          /* MDC_DOING_* */
+    int32_t callback_type; /* MDC_CB_*, or -1 */
+    uint64_t address;
+    char name[MDC_ACTIVITY_NAME]; /* any bytes, NUL-terminated; the end of a long one */
+} mdc_activity;
 /* cdef: end */
 #ifdef __cplusplus
 }

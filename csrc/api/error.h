@@ -27,7 +27,8 @@ enum {
     MDC_ERR_HOOK = 13,        /* a hook refused (its exception is kept by the caller) */
     MDC_ERR_BUSY = 14,        /* the callback is in use by another dump, or closed */
     MDC_ERR_TARGET_BUSY = 15, /* another process traces the target, or dumps it: try again later */
-    MDC_ERR_LIMIT = 16        /* a limit of the system on open files, threads or processes */
+    MDC_ERR_LIMIT = 16,       /* a limit of the system on open files, threads or processes */
+    MDC_ERR_STALLED = 17      /* no progress for stall_timeout while the target was stopped */
 };
 
 /* Where in a dump it happened. */

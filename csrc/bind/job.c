@@ -35,6 +35,8 @@ enum {
     REDACTING = MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY
 };
 
+#define STALL_TIMEOUT_NS UINT64_C(30000000000)
+
 struct mdc_job {
     _Atomic int32_t references;
     uint64_t owner; /* the process that created it */
@@ -276,6 +278,9 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     uint64_t deadline = 0;
     if (spec->deadline_ns != 0 && !mdc_add_u64(mdc_clock_ns(), spec->deadline_ns, &deadline)) deadline = 0;
     mdc_monitor_init(&job->monitor, deadline);
+    job->monitor.stall_ns = spec->stall_timeout_ns == 0            ? STALL_TIMEOUT_NS
+                            : spec->stall_timeout_ns == UINT64_MAX ? 0
+                                                                   : spec->stall_timeout_ns;
 
     bool ready = mdc_target_take(&job->spec, err) == MDC_OK && open_sink(job, err) == MDC_OK;
     if (ready && spec->dbghelp != NULL) {
@@ -320,6 +325,14 @@ void mdc_job_cancel(mdc_job *job, int32_t code) {
 }
 
 mdc_progress mdc_job_progress(const mdc_job *job) { return mdc_monitor_read(&job->monitor); }
+
+mdc_activity mdc_job_doing(const mdc_job *job, char *text, size_t size) {
+    const mdc_monitor *monitor = &job->monitor;
+    mdc_activity doing =
+        atomic_load(&monitor->abort) == MDC_ABORT_STALL ? monitor->stalled : mdc_monitor_doing(monitor);
+    mdc_activity_describe(&doing, text, size);
+    return doing;
+}
 
 /* Ended, and in this process. Taking the lock also makes visible what the worker left. */
 static bool is_over(const mdc_job *job) {

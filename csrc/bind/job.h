@@ -32,15 +32,16 @@ typedef struct mdc_job_spec {
     const mdc_fake_target *fake;        /* a fake target instead of a process; copied */
     const mdc_dbghelp_options *dbghelp; /* NULL: the engine of this package; copied. Windows only */
     int32_t pid;
-    int32_t pidfd;            /* Linux: -1: none; stays the caller's and must outlive the job */
-    int64_t process;          /* Windows: 0, or a HANDLE of the target (`pid` may be 0 then); duplicated by the job */
-    uint64_t start_time;      /* 0, or the start time the process must have: field 22 of /proc/PID/stat, on Windows the
-                                 FILETIME of its creation */
-    uint64_t deadline_ns;     /* from now; 0: none */
-    uint64_t max_stop_ns;     /* 0: none */
-    uint64_t stop_timeout_ns; /* 0: default */
-    uint64_t busy_timeout_ns; /* Linux: how long to wait while another process traces the target; 0: not at all */
-    int32_t sink;             /* MDC_SINK_* */
+    int32_t pidfd;             /* Linux: -1: none; stays the caller's and must outlive the job */
+    int64_t process;           /* Windows: 0, or a HANDLE of the target (`pid` may be 0 then); duplicated by the job */
+    uint64_t start_time;       /* 0, or the start time the process must have: field 22 of /proc/PID/stat, on Windows the
+                                  FILETIME of its creation */
+    uint64_t deadline_ns;      /* from now; 0: none */
+    uint64_t max_stop_ns;      /* 0: none */
+    uint64_t stop_timeout_ns;  /* 0: default */
+    uint64_t stall_timeout_ns; /* how long the target may be stopped without progress; 0: 30 s, UINT64_MAX: for ever */
+    uint64_t busy_timeout_ns;  /* Linux: how long to wait while another process traces the target; 0: not at all */
+    int32_t sink;              /* MDC_SINK_* */
     int32_t reserved;
     int64_t fd;             /* MDC_SINK_FD: a descriptor, on Windows a HANDLE; duplicated by the job */
     uint64_t memory_limit;  /* MDC_SINK_MEMORY: bytes */
@@ -57,6 +58,8 @@ int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns);
 /* Asks it to end; reason as MDC_ERR_CANCELLED or MDC_ERR_DEADLINE. NULL is allowed. Safe from any thread. */
 void mdc_job_cancel(mdc_job *job, int32_t code);
 mdc_progress mdc_job_progress(const mdc_job *job);
+/* What the worker does now, or what hung where the target was resumed for that, and the words for it. */
+mdc_activity mdc_job_doing(const mdc_job *job, char *text, size_t size);
 /* Where somebody else's callee is: engine.callback of the spec. Whoever sees the same call again and again knows that
  * it hangs. */
 typedef struct mdc_callee_state {

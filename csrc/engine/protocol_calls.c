@@ -31,7 +31,10 @@ static void prepare(mdc_calls *calls, uint32_t type, uint32_t pid, void *process
 static bool call(mdc_calls *calls, MINIDUMP_CALLBACK_OUTPUT *output) {
     if (calls->callback.CallbackRoutine == NULL) return false;
     calls->count[calls->input.CallbackType]++; /* before the call: the callee may write to the input */
-    return calls->callback.CallbackRoutine(calls->callback.CallbackParam, &calls->input, output) != 0;
+    mdc_doing_before before = mdc_monitor_begin(calls->monitor, MDC_DOING_CALL, (int32_t)calls->input.CallbackType, 0);
+    bool answer = calls->callback.CallbackRoutine(calls->callback.CallbackParam, &calls->input, output) != 0;
+    mdc_monitor_end(calls->monitor, before);
+    return answer;
 }
 
 static bool call_for_status(mdc_calls *calls, uint32_t type, uint32_t pid, void *process) {

@@ -123,7 +123,7 @@ static mdc_status patch_lists(mdc_dump *dump, mdc_error *err) {
     return mdc_out_flush(&out, err);
 }
 
-mdc_status mdc_write_file(mdc_dump *dump, mdc_error *err) {
+static mdc_status write_file(mdc_dump *dump, mdc_error *err) {
     mdc_sink *sink = dump->sink;
     uint64_t holes = 0, total = 0;
     for (size_t i = 0; i < dump->extents.count; i++) {
@@ -143,4 +143,12 @@ mdc_status mdc_write_file(mdc_dump *dump, mdc_error *err) {
     uint32_t signature = MDC_FILE_SIGNATURE;
     if (sink->patchable && sink->ops->patch(sink, 0, &signature, sizeof signature, err) != MDC_OK) return err->code;
     return sink->ops->finish(sink, dump->options.fsync != 0, err);
+}
+
+mdc_status mdc_write_file(mdc_dump *dump, mdc_error *err) {
+    /* Reads and callbacks are inside of it; between them only the output can hang. */
+    mdc_doing_before before = mdc_monitor_begin(dump->monitor, MDC_DOING_WRITE, -1, 0);
+    mdc_status status = write_file(dump, err);
+    mdc_monitor_end(dump->monitor, before);
+    return status;
 }

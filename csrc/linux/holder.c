@@ -22,12 +22,14 @@
 #include "../base/vec.h"
 #include "access.h"
 #include "futexes.h"
+#include "mutual.h"
 #include "tracees.h"
 #include "twin.h"
 
 #define STOP_TIMEOUT_NS UINT64_C(250000000)
 #define TICK_NS UINT64_C(10000000)                   /* how often a stopped target and the monitor are looked at */
 #define REAP_AFTER_NS UINT64_C(20000000)             /* the stop has lasted this long: perhaps an exec waits for us */
+#define MUTUAL_AFTER_NS UINT64_C(100000000)          /* as long without progress: perhaps the target dumps us */
 enum { STACK_BYTES = 512 * 1024, KCMP_VM_TYPE = 1 }; /* linux/kcmp.h is not installed everywhere */
 
 /* mdc_holder.stage */
@@ -44,7 +46,10 @@ struct mdc_holder {
     _Atomic uint32_t wanted; /* a futex: 1 once resume is asked for */
     _Atomic uint32_t stage;  /* a futex */
     _Atomic bool by_thread;  /* our own thread traces, no process of its own */
-    pid_t owner;             /* our process: the parent of a tracer that is one of its own */
+    mdc_own_files own;       /* of our process, the parent of a tracer that is one of its own */
+    bool goes_first;         /* of two that dump each other we may try again */
+    uint32_t rings;          /* how often in a row it found one */
+    uint64_t looked;         /* when the tracer last looked for a ring */
     bool refused;            /* the process of its own may not trace; perhaps our thread may */
     bool early;              /* resumed, or dead, before it was asked for; read after the join, as the rest */
     uint64_t frozen_ns;
@@ -56,6 +61,7 @@ mdc_holder *mdc_holder_new(const mdc_live_options *options, int32_t pid, int pid
     if (holder == NULL) return NULL;
     holder->monitor = monitor;
     holder->pidfd = pidfd;
+    holder->own.reader = holder->own.leader = -1;
     atomic_init(&holder->wanted, 0);
     atomic_init(&holder->stage, STAGE_NEW);
     atomic_init(&holder->by_thread, false);
@@ -108,12 +114,38 @@ static bool is_gone(const mdc_holder *holder) {
     return ppoll(&file, 1, &at_once, NULL) > 0 || !mdc_tracees_alive(&holder->tracees);
 }
 
+/* How it is with our own process; true if the target dumps it. */
+static bool look(mdc_holder *holder, mdc_own_stop *own) {
+    *own = mdc_mutual_look(&holder->own, &holder->tracees.scratch, holder->tracees.pid);
+    return own->ring;
+}
+
+/* What hangs: what our thread does, unless it does not run at all. */
+static mdc_activity hung(mdc_holder *holder) {
+    mdc_own_stop own;
+    look(holder, &own);
+    if (!own.stopped) return mdc_monitor_doing(holder->monitor);
+    return (mdc_activity){
+        .kind = MDC_DOING_STOPPED, .callback_type = -1, .address = (uint64_t)(own.tracer > 0 ? own.tracer : 0)};
+}
+
 /* Why a stopped target has to be resumed before that was asked for, MDC_ABORT_NONE if it need not. */
-static int32_t reason_to_resume(mdc_holder *holder, uint64_t now) {
+static int32_t reason_to_resume(mdc_holder *holder, mdc_stall *stall, uint64_t now) {
     int32_t reason = mdc_monitor_reason(holder->monitor);
     if (reason != MDC_ABORT_NONE) return reason;
     if (now >= holder->tracees.frozen_until) return MDC_ABORT_MAX_STOP;
     if (is_gone(holder)) return MDC_ABORT_TARGET_GONE;
+    if (mdc_stall_over(stall, holder->monitor, now)) {
+        mdc_monitor_stalled(holder->monitor, hung(holder));
+        return MDC_ABORT_STALL;
+    }
+    /* Dumpers of ours see that before they stop a target; others do not look. */
+    mdc_own_stop own;
+    uint64_t since = mdc_stall_ns(stall, holder->monitor, now);
+    if (since < MUTUAL_AFTER_NS || now - holder->looked < MUTUAL_AFTER_NS) return MDC_ABORT_NONE;
+    holder->looked = now;
+    holder->rings = look(holder, &own) && own.stopped ? holder->rings + 1 : 0;
+    if (holder->rings == 2) return MDC_ABORT_MUTUAL; /* twice: the other is not about to give up */
     return MDC_ABORT_NONE;
 }
 
@@ -121,15 +153,17 @@ static int32_t reason_to_resume(mdc_holder *holder, uint64_t now) {
 static bool stand(mdc_holder *holder) {
     mdc_monitor *monitor = holder->monitor;
     uint64_t until = holder->tracees.frozen_until;
+    mdc_stall stall;
+    mdc_stall_init(&stall, monitor, mdc_clock_ns());
     if (monitor->deadline_ns != 0) until = mdc_min_u64(until, monitor->deadline_ns);
     for (;;) {
         uint64_t now = mdc_clock_ns();
-        int32_t reason = reason_to_resume(holder, now);
+        int32_t reason = reason_to_resume(holder, &stall, now);
         if (reason != MDC_ABORT_NONE) {
             mdc_monitor_abort(monitor, reason);
             return false;
         }
-        if (!atomic_load(&holder->by_thread) && getppid() != holder->owner) return false; /* it has ended */
+        if (!atomic_load(&holder->by_thread) && getppid() != holder->own.owner) return false; /* it has ended */
         if (atomic_load(&holder->wanted) != 0) return true;
         if (mdc_futex_wait(&holder->wanted, 0, until > now ? mdc_min_u64(TICK_NS, until - now) : 0) != 0) {
             mdc_monitor_abort(monitor, MDC_ABORT_TRACER);
@@ -140,11 +174,17 @@ static bool stand(mdc_holder *holder) {
 
 /* One hold from beginning to end, by whichever traces. */
 static void hold(mdc_holder *holder) {
+    mdc_own_stop own;
     mdc_tracees *tracees = &holder->tracees;
     bool by_thread = atomic_load(&holder->by_thread), stopped = mdc_tracees_seize(tracees);
     if (!stopped && !by_thread && mdc_tracees_refused(tracees)) {
         holder->refused = true; /* at once: as Yama does, who lets an ancestor trace, which our thread may be */
         return;
+    }
+    if (stopped && look(holder, &own)) {
+        tracees->fault = (mdc_fault){.kind = MDC_FAULT_MUTUAL};
+        holder->goes_first = own.lowest;
+        stopped = false;
     }
     if (stopped) {
         atomic_store(&holder->monitor->stopped, 1);
@@ -263,8 +303,8 @@ mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
     atomic_store(&holder->stage, STAGE_STOPPING);
     pid_t pid = (pid_t)holder->tracees.pid;
-    holder->owner = getpid();
-    if (syscall(SYS_kcmp, holder->owner, pid, KCMP_VM_TYPE, 0, 0) == 0) {
+    mdc_own_files_open(&holder->own);
+    if (syscall(SYS_kcmp, holder->own.owner, pid, KCMP_VM_TYPE, 0, 0) == 0) {
         enter(holder, STAGE_FAILED);
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0,
                         "process %d shares the memory of this one: stopping it may stop us", (int)pid);
@@ -301,9 +341,12 @@ mdc_status mdc_holder_resume(mdc_holder *holder, uint64_t *frozen_ns, mdc_error 
     return holder->early ? mdc_monitor_check(holder->monitor, err) : MDC_OK;
 }
 
+bool mdc_holder_goes_first(const mdc_holder *holder) { return holder->goes_first; }
+
 void mdc_holder_free(mdc_holder *holder) {
     if (holder == NULL) return;
     join(holder);
+    mdc_own_files_close(&holder->own);
     mdc_tracees_fini(&holder->tracees);
     mdc_vec_fini(&holder->held);
     mdc_dealloc(holder);

@@ -46,6 +46,8 @@ const mdc_registers_layout *mdc_holder_layout(const mdc_holder *holder);
 /* Lets all go; idempotent, always the same answer. Fails with MDC_ERR_DEADLINE, MDC_ERR_CANCELLED or
  * MDC_ERR_TARGET_GONE if they had been let go, or died, before. */
 mdc_status mdc_holder_resume(mdc_holder *holder, uint64_t *frozen_ns, mdc_error *err);
+/* Whether a stop that failed may be tried again at once, since the target, which dumps us, gives up. */
+bool mdc_holder_goes_first(const mdc_holder *holder);
 void mdc_holder_free(mdc_holder *holder); /* resumes; NULL is allowed */
 
 #endif

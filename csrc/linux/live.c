@@ -24,6 +24,8 @@
 static const uint64_t again_ns = 50000000;
 /* Between two looks at a target that another process traces; a short dump takes as long. */
 static const uint64_t busy_pause_ns = 5000000;
+/* How long the one of two that dump each other tries again which may. */
+static const uint64_t mutual_ns = 5000000000;
 
 typedef struct mdc_live {
     mdc_source source;
@@ -72,10 +74,11 @@ static mdc_status new_holder(mdc_live *live, mdc_error *err) {
 
 /* Whether to try again, after a pause, what failed because another process traces the target. */
 static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
-    if (*status != MDC_ERR_TARGET_BUSY || live->options.busy_timeout_ns == 0) return false;
+    uint64_t limit = live->options.busy_timeout_ns;
+    if (live->holder != NULL && mdc_holder_goes_first(live->holder)) limit = mdc_max_u64(limit, mutual_ns);
+    if (*status != MDC_ERR_TARGET_BUSY || limit == 0) return false;
     uint64_t now = mdc_clock_ns();
-    if (live->busy_until == 0 && !mdc_add_u64(now, live->options.busy_timeout_ns, &live->busy_until))
-        live->busy_until = UINT64_MAX;
+    if (live->busy_until == 0 && !mdc_add_u64(now, limit, &live->busy_until)) live->busy_until = UINT64_MAX;
     if (now >= live->busy_until) return false;
     uint64_t pause = mdc_min_u64(busy_pause_ns, live->busy_until - now);
     nanosleep(&(struct timespec){0, (long)pause}, NULL);
@@ -233,7 +236,9 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     } while (again);
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
+    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_LIST, -1, 0);
     if (status == MDC_OK) status = gather(live, err);
+    mdc_monitor_end(live->monitor, before);
     status = blame(live, status, err);
     if (status == MDC_OK) {
         publish(live);
@@ -258,10 +263,50 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
     return mdc_backing_content(&live->backing, region, first, end, runs, room, next);
 }
 
+static const mdc_region *region_at(const mdc_live *live, uint64_t address) {
+    int64_t found = mdc_mappings_find(&live->mappings, address);
+    return found < 0 ? NULL : &mdc_vec_at(&live->mappings.regions, const mdc_region, found);
+}
+
+static bool of_file(const mdc_region *region) {
+    return region != NULL && (region->flags & (uint32_t)MDC_REGION_FILE) != 0;
+}
+
+/* How many of the spans are read at once, and their size: those of one mapped file, which alone hangs where its file
+ * system does, or those of no file. */
+static size_t begin_read(mdc_live *live, const mdc_span *spans, size_t count, size_t *bytes) {
+    const mdc_region *first = region_at(live, spans[0].address), *region = first;
+    size_t size = 0;
+    do {
+        *bytes += (size_t)spans[size].size;
+        if (++size == count) break;
+        uint64_t next = spans[size].address;
+        if (region == NULL || next < region->base || next - region->base >= region->size)
+            region = region_at(live, next);
+    } while (region == first || (!of_file(first) && !of_file(region)));
+    const mdc_name none = {0, 0};
+    const mdc_name *name = first == NULL || first->name_id == 0 ? &none : &live->lists.names[first->name_id - 1];
+    mdc_monitor_name(live->monitor, (const uint8_t *)live->lists.pool + name->offset, name->size);
+    (void)mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, spans[0].address);
+    return size;
+}
+
 static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
                             int32_t *os_errno, mdc_error *err) {
     mdc_live *live = live_of(source);
-    mdc_status status = mdc_memory_read(&live->memory, &live->mappings, spans, span_count, buffer, done, os_errno, err);
+    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, 0);
+    mdc_status status = MDC_OK;
+    *done = 0;
+    *os_errno = 0;
+    for (size_t at = 0, size; status == MDC_OK && at < span_count; at += size) {
+        size_t wanted = 0, got = 0;
+        size = begin_read(live, spans + at, span_count - at, &wanted);
+        status = mdc_memory_read(&live->memory, &live->mappings, spans + at, size, buffer + *done, &got, os_errno, err);
+        if (got > 0) mdc_monitor_step(live->monitor);
+        *done += got;
+        if (got < wanted) break;
+    }
+    mdc_monitor_end(live->monitor, before);
     if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !memory_there(live)))
         mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
     /* The holder sets the reason before it lets the first thread go: without one, what was read is of the stop. */

@@ -20,6 +20,7 @@
 #include "../base/shortage.h"
 #include "access.h"
 #include "process.h"
+#include "scratch.h"
 
 #ifndef PTRACE_EVENT_STOP
 #define PTRACE_EVENT_STOP 128
@@ -35,8 +36,7 @@ enum {
     PAUSE_MAX_NS = 1000000,
     LOOK_CLOSELY_NS = 10000000, /* after that long /proc is asked why a thread does not stop */
     SEGMENT_FIRST = 64,         /* tracees in the first segment */
-    LISTING_BYTES = 32 * 1024,
-    STATUS_BYTES = 4096
+    LISTING_BYTES = 32 * 1024
 };
 
 /* -- the list ------------------------------------------------------------------------------------------------------ */
@@ -134,8 +134,7 @@ void mdc_tracees_fini(mdc_tracees *tracees) {
 }
 
 void mdc_tracees_forget(mdc_tracees *tracees) {
-    int scratch = atomic_exchange(&tracees->scratch, -1);
-    if (scratch >= 0) close(scratch);
+    mdc_scratch_close(&tracees->scratch);
     atomic_store(&tracees->count, 0);
     mdc_pages_fini(&tracees->pages);
     memset(tracees->segments, 0, sizeof tracees->segments);
@@ -149,41 +148,26 @@ void mdc_tracees_forget(mdc_tracees *tracees) {
 
 /* -- what /proc says of one thread --------------------------------------------------------------------------------- */
 
-/* The descriptor is known to the owner from here to close_scratch, but for the instant between system call and store:
- * a tracer that is killed right there leaves a descriptor open, never closes another's. */
-static int open_scratch(mdc_tracees *tracees, int32_t tid, const char *name) {
+/* The status file of a thread. 0, or an error number. */
+static int read_status(mdc_tracees *tracees, int32_t tid, char *status) {
     char path[48];
-    snprintf(path, sizeof path, "task/%d/%s", (int)tid, name);
-    int file = openat(tracees->proc, path, O_RDONLY | O_CLOEXEC);
-    atomic_store(&tracees->scratch, file);
-    return file;
-}
-
-static void close_scratch(mdc_tracees *tracees) {
-    int file = atomic_exchange(&tracees->scratch, -1);
-    if (file >= 0) close(file);
+    snprintf(path, sizeof path, "task/%d/status", (int)tid);
+    return mdc_scratch_read(&tracees->scratch, tracees->proc, path, status, MDC_SCRATCH_STATUS);
 }
 
 /* The state letter of a thread: 'Z' also for one that is no longer there, '?' if it cannot be told. */
 static char thread_state(mdc_tracees *tracees, int32_t tid) {
-    mdc_process_stat stat;
-    int file = open_scratch(tracees, tid, "stat");
-    int os_errno = file < 0 ? errno : mdc_process_parse_stat(file, &stat);
-    close_scratch(tracees);
+    char status[MDC_SCRATCH_STATUS];
+    int os_errno = read_status(tracees, tid, status);
     if (os_errno != 0) return os_errno == ENOENT || os_errno == ESRCH ? 'Z' : '?';
-    return stat.state == 'X' ? 'Z' : stat.state;
+    char state = mdc_scratch_state(status);
+    return state == 'X' ? 'Z' : state;
 }
 
 /* The number of the thread that traces it; 0: none, or one of another pid namespace. */
 static int32_t tracer_of(mdc_tracees *tracees, int32_t tid) {
-    char text[STATUS_BYTES];
-    int file = open_scratch(tracees, tid, "status");
-    ssize_t got = file < 0 ? -1 : pread(file, text, sizeof text - 1, 0);
-    close_scratch(tracees);
-    if (got <= 0) return 0;
-    text[got] = '\0';
-    const char *at = strstr(text, "\nTracerPid:"); /* a name cannot hold a newline: the kernel escapes it */
-    return at == NULL ? 0 : (int32_t)strtol(at + sizeof "\nTracerPid:" - 1, NULL, 10);
+    char status[MDC_SCRATCH_STATUS];
+    return read_status(tracees, tid, status) == 0 ? mdc_scratch_number(status, "\nTracerPid:") : 0;
 }
 
 static void pause_ns(uint64_t ns) {
@@ -512,6 +496,11 @@ mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err) {
         break;
     case MDC_FAULT_RESTLESS:
         return mdc_fail(err, code, MDC_PHASE_STOP, 0, "process %d makes threads faster than they can be stopped",
+                        (int)tracees->pid);
+    case MDC_FAULT_MUTUAL:
+        return mdc_fail(err, MDC_ERR_TARGET_BUSY, MDC_PHASE_STOP, 0,
+                        "process %d, or a process that dumps it, dumps this process: processes cannot dump each other "
+                        "at the same time, try again",
                         (int)tracees->pid);
     case MDC_FAULT_KILLED:
         return mdc_fail(err, MDC_ERR_CANCELLED, MDC_PHASE_STOP, 0,

@@ -50,7 +50,8 @@ enum {
     MDC_FAULT_32_BIT = 7,    /* thread `tid` runs 32-bit code */
     MDC_FAULT_GONE = 8,
     MDC_FAULT_RESTLESS = 9, /* threads are made faster than they can be stopped */
-    MDC_FAULT_KILLED = 10   /* the tracer itself was */
+    MDC_FAULT_KILLED = 10,  /* the tracer itself was */
+    MDC_FAULT_MUTUAL = 11   /* the target dumps us */
 };
 
 typedef struct mdc_fault {
@@ -75,7 +76,7 @@ typedef struct mdc_tracees {
     int proc;            /* /proc/PID, borrowed */
     int task;            /* /proc/PID/task */
     int stat;            /* /proc/PID/stat */
-    _Atomic int scratch; /* the file that is being read, -1: none */
+    _Atomic int scratch; /* scratch.h */
     mdc_pages pages;
     mdc_tracee *segments[MDC_TRACEE_SEGMENTS];
     _Atomic size_t count; /* tracees; what is below it stays where it is */

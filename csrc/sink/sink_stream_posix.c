@@ -95,6 +95,7 @@ static void put(stream_sink *stream, const uint8_t *data, uint64_t size) {
         if (!ready && !wait_for_room(stream)) continue;
         ssize_t done = attempt(stream, data, size > SIZE_MAX ? SIZE_MAX : (size_t)size, &os_errno);
         if (done > 0) {
+            mdc_monitor_step(stream->monitor);
             if (data != NULL) data += done;
             size -= (uint64_t)done;
             stream->base.sink.position += (uint64_t)done;

@@ -111,6 +111,7 @@ static void put(stream_sink *stream, const uint8_t *data, uint64_t size) {
             if (piece > PIECE_MIN) piece /= 2;
             Sleep(SLICE_MS / 10);
         }
+        if (done > 0) mdc_monitor_step(stream->monitor);
         if (data != NULL) data += done;
         size -= done;
         stream->base.sink.position += done;

@@ -80,13 +80,18 @@ static int32_t reason_to_go(mdc_win_holder *holder) {
 
 static DWORD WINAPI watch(void *argument) {
     mdc_win_holder *holder = argument;
+    mdc_stall stall;
+    mdc_stall_init(&stall, holder->monitor, mdc_clock_ns());
     HANDLE events[2] = {holder->wake, holder->process->handle};
     while (!holder->early) {
         DWORD what = WaitForMultipleObjects(2, events, FALSE, TICK_MS);
         int32_t reason = reason_to_go(holder);
         if (!mdc_win_process_runs(holder->process)) reason = MDC_ABORT_TARGET_GONE;
         if (what == WAIT_OBJECT_0 && reason != MDC_ABORT_TARGET_GONE) break;
-        if (reason != MDC_ABORT_NONE) mdc_monitor_abort(holder->monitor, reason);
+        if (reason != MDC_ABORT_NONE)
+            mdc_monitor_abort(holder->monitor, reason);
+        else if (mdc_stall_over(&stall, holder->monitor, mdc_clock_ns()))
+            mdc_monitor_stalled(holder->monitor, mdc_monitor_doing(holder->monitor));
         holder->early = atomic_load(&holder->monitor->abort) != MDC_ABORT_NONE;
     }
     release(holder);

@@ -205,9 +205,15 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
     mdc_win_live *live = live_of(source);
     uint32_t error = 0;
     *done = 0;
-    for (size_t i = 0; i < span_count && error == 0; i++)
+    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, 0);
+    mdc_monitor_name(live->monitor, "", 0);
+    for (size_t i = 0; i < span_count && error == 0; i++) {
+        (void)mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, spans[i].address);
         *done +=
             mdc_win_memory_read(live->process.handle, spans[i].address, buffer + *done, (size_t)spans[i].size, &error);
+        mdc_monitor_step(live->monitor);
+    }
+    mdc_monitor_end(live->monitor, before);
     *os_errno = (int32_t)error;
     if (error != 0 && !mdc_win_process_runs(&live->process)) mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
     /* The watchdog sets the reason before it lets the first thread go: without one, what was read is of the stop. */

@@ -99,6 +99,13 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-stop", metavar="S", type=seconds, help="never stop the process longer than this")
     parser.add_argument("--stop-timeout", metavar="S", type=seconds, help="how long one thread may take to stop")
     parser.add_argument(
+        "--stall-timeout",
+        metavar="S",
+        type=seconds_or_none,
+        default=30.0,
+        help="resume the process after this long without progress; 0: never (default: %(default)g)",
+    )
+    parser.add_argument(
         "--busy-timeout",
         metavar="S",
         type=seconds_or_none,

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
         max_stop=args.max_stop,
         stop_timeout=args.stop_timeout,
         busy_timeout=args.busy_timeout,
+        stall_timeout=args.stall_timeout,
         untouched=args.untouched,
         dontdump=args.dontdump,
     )

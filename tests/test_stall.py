@@ -1,0 +1,203 @@
+"""Something hangs while the target is stopped: the target is resumed in time, and the error names what it was."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import live
+import pytest
+
+import minidump_cffi as md
+from minidump_cffi import dumping
+
+pytestmark = pytest.mark.linux
+
+Start = Callable[..., live.Target]
+FULL = md.DumpType.WITH_FULL_MEMORY
+SHORT = 0.4  # seconds
+
+
+def runs(pid: int) -> bool:
+    return not any(state == "t" for state in live.task_states(pid).values())
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not end is left behind at once."""
+    monkeypatch.setattr(dumping, "GRACE", 0.3)
+
+
+def test_an_output_that_nobody_reads(start_pattern: Start) -> None:
+    target = start_pattern()
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(
+            md.Stalled, match=r"0\.4 s without progress \(stall_timeout\); what hung: the output"
+        ) as caught:
+            md.write_dump(target.pid, writer, FULL, stall_timeout=SHORT)
+        assert isinstance(caught.value, md.DeadlineExceeded) and caught.value.pid == target.pid
+        assert runs(target.pid)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    target.assert_runs_on()
+
+
+def test_a_write_that_does_not_come_back(start_pattern: Start, impatient: None) -> None:
+    target = start_pattern()
+    over = threading.Event()
+    seen: list[bool] = []
+
+    class Hung:
+        def write(self, data: bytes) -> int:
+            live.wait_until(lambda: runs(target.pid), "the target was resumed", 10)
+            seen.append(True)
+            over.wait(30)
+            return len(data)
+
+    try:
+        with pytest.raises(md.Stalled, match="the output hangs; the target runs on"):
+            md.write_dump(target.pid, Hung(), FULL, spool=False, stall_timeout=SHORT)
+        assert seen
+    finally:
+        over.set()
+    target.assert_runs_on()
+
+
+@pytest.mark.parametrize("kind", [md.CallbackType.INCLUDE_VM_REGION, md.CallbackType.MODULE])
+def test_a_hook_that_does_not_come_back(start_pattern: Start, impatient: None, kind: md.CallbackType) -> None:
+    target = start_pattern()
+    over = threading.Event()
+    entered = threading.Event()
+
+    def hang(question: md.Input, answer: md.Output) -> bool:
+        assert not runs(target.pid)
+        entered.set()
+        over.wait(30)
+        return False
+
+    started = time.monotonic()
+    try:
+        with pytest.raises(md.Stalled, match=kind.name) as caught:
+            md.write_dump(target.pid, "/dev/null", FULL, callback=md.PythonCallback({kind: hang}), stall_timeout=SHORT)
+        assert caught.value.callback_type is kind
+        assert entered.is_set() and runs(target.pid)
+        assert SHORT <= time.monotonic() - started < 10
+    finally:
+        over.set()
+    target.assert_runs_on()
+
+
+def test_what_comes_back_late_is_named_too(start_pattern: Start) -> None:
+    """The callback comes back after the target was resumed: what it was asked for is worth nothing any more."""
+    target = start_pattern()
+
+    def late(question: md.Input, answer: md.Output) -> bool:
+        live.wait_until(lambda: runs(target.pid), "the target was resumed", 10)
+        return False
+
+    callback = md.PythonCallback({md.CallbackType.INCLUDE_VM_REGION: late})
+    with pytest.raises(md.Stalled, match=r"what hung: the callback \(IncludeVmRegion\)") as caught:
+        md.write_dump(target.pid, "/dev/null", FULL, callback=callback, stall_timeout=SHORT)
+    assert caught.value.callback_type is md.CallbackType.INCLUDE_VM_REGION
+    target.assert_runs_on()
+
+
+def test_slow_is_not_hung(start_pattern: Start, tmp_path: Path) -> None:
+    """A reader that takes little at a time, for much longer in all than it may take nothing."""
+    target = start_pattern()
+    reader, writer = os.pipe()
+    taken = bytearray()
+
+    def read() -> None:
+        until = time.monotonic() + 4 * SHORT
+        while piece := os.read(reader, 4096 if time.monotonic() < until else 1 << 20):
+            taken.extend(piece)
+            if time.monotonic() < until:
+                time.sleep(SHORT / 4)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        report = md.write_dump(target.pid, writer, FULL, stall_timeout=SHORT)
+    finally:
+        os.close(writer)
+        thread.join()
+        os.close(reader)
+    assert report.complete and report.frozen > 3 * SHORT
+    assert len(taken) == report.file_bytes
+
+
+@pytest.mark.parametrize("limit", [None, 0, 30.0])
+def test_without_a_limit(start_pattern: Start, limit: float | None) -> None:
+    target = start_pattern()
+    slow = md.PythonCallback({md.CallbackType.MODULE: lambda question, answer: time.sleep(0.05) or True})
+    assert md.write_dump(target.pid, "/dev/null", callback=slow, stall_timeout=limit).complete
+    assert md.plan_dump(target.pid, stall_timeout=limit).pid == target.pid
+
+
+def test_thirty_seconds_are_the_default() -> None:
+    for function in (md.write_dump, md.plan_dump):
+        assert inspect.signature(function).parameters["stall_timeout"].default == 30.0
+    done = live.run_cli("dump", "--help")
+    assert "--stall-timeout" in done.stdout and "default: 30" in done.stdout
+
+
+def test_the_command_line(start_pattern: Start) -> None:
+    target = start_pattern()
+    command = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"]
+    dumper = subprocess.Popen([*command, "--stall-timeout", str(SHORT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert dumper.wait(30) == 1
+        assert dumper.stderr is not None and b"what hung: the output" in dumper.stderr.read()
+    finally:
+        dumper.kill()
+        dumper.communicate()
+    target.assert_runs_on()
+
+
+def test_our_own_process() -> None:
+    """It is dumped by another one, which knows the limit too."""
+    reader, writer = os.pipe()
+    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[reader])
+    os.close(reader)
+    try:
+        with pytest.raises(md.Stalled, match="what hung: the output"):
+            md.write_dump(os.getpid(), writer, FULL, stall_timeout=SHORT)
+    finally:
+        os.close(writer)
+        holder.kill()
+        holder.communicate()
+
+
+def test_a_dumper_that_is_stopped_itself(start_pattern: Start) -> None:
+    """SIGSTOP, as by Ctrl-Z: its tracer goes on, and does not let the target wait for that."""
+    target = start_pattern()
+    command = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"]
+    dumper = subprocess.Popen([*command, "--stall-timeout", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        live.wait_until(lambda: not runs(target.pid), "the stop")
+        dumper.send_signal(19)  # SIGSTOP
+        live.wait_until(lambda: runs(target.pid), "the target was resumed", 10)
+        dumper.send_signal(18)  # SIGCONT
+        assert dumper.wait(30) == 1
+        assert dumper.stderr is not None and b"this process itself, stopped by a signal" in dumper.stderr.read()
+    finally:
+        dumper.kill()
+        dumper.communicate()
+    target.assert_runs_on()
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, 1e10])
+def test_the_limit_is_seconds(value: Any) -> None:
+    for call in (md.write_dump, lambda pid, _, **rest: md.plan_dump(pid, **rest)):
+        with pytest.raises((ValueError, TypeError), match="stall_timeout"):
+            call(os.getpid(), "/dev/null", stall_timeout=value)
