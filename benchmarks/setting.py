@@ -32,6 +32,8 @@ class Sizes:
     intervals: tuple[int, ...]
     extents: int
     forked: int
+    small: int
+    large: int
 
 
 SIZES = (
@@ -48,6 +50,8 @@ SIZES = (
         intervals=(16, 1024),
         extents=1000,
         forked=4 * MIB,
+        small=4 * MIB,
+        large=64 * MIB,
     )
     if QUICK
     else Sizes(
@@ -63,6 +67,8 @@ SIZES = (
         intervals=(16, 1024, 65_536, 1_048_576),
         extents=100_000,
         forked=256 * MIB,
+        small=16 * MIB,
+        large=2 * GIB,
     )
 )
 

@@ -113,3 +113,25 @@ def peak_growth(pid: int, path: Path) -> int:
 def test_memory_of_the_dumper_is_bounded(words: tuple[str, ...], start_pattern: Start, tmp_path: Path) -> None:
     target = start_pattern(*words)
     assert peak_growth(target.pid, tmp_path / "d.dmp") <= 16 * 1024
+
+
+def test_a_normal_dump_of_much_memory_looks_at_what_it_takes(start_pattern: Start, take: live.Taker) -> None:
+    """Too much memory to read smaps again under the stop: flags and pages are those of the ranges asked for."""
+    target = start_pattern("--heap", 256)
+    wanted = {name: target.region(name)[:2] for name in ("heap", "mostly_untouched", "dontdump")}
+    before = settled_figures(target)
+    ranges = [(base, base + size) for base, size in wanted.values()]
+    report, path = take(target, md.DumpType.NORMAL, filter=md.Filter(memory_add=ranges), only=["udmp-parser"])
+    assert report.complete
+    assert abs(settled_figures(target)["RssAnon"] - before["RssAnon"]) <= SLACK
+    kept = {region.base: region for region in report.regions}
+    base, size = wanted["heap"]
+    with file_rules.DumpFile(path) as dump:
+        assert dump.read(base, 1 << 20) == target.content("heap", 0, 1 << 20)
+        assert dump.read(base + size - live.PAGE, live.PAGE) == target.content("heap", size - live.PAGE, live.PAGE)
+    assert kept[base].kept == size
+    base, size = wanted["mostly_untouched"]
+    assert size > kept[base].untouched > size // 2
+    base, _ = wanted["dontdump"]
+    assert kept[base].kept == 0
+    assert kept[base].flags & md.RegionFlags.DONTDUMP

@@ -20,8 +20,10 @@
 #include "residency.h"
 #include "threadinfo.h"
 
-/* What a second look into smaps may cost a target of which little is copied: about 3.5 GiB of resident pages. */
-static const uint64_t again_ns = 50000000;
+/* What a second look into smaps may cost a target of which little is copied: in any case, and where the memory of a
+ * thread would be left out without it. */
+static const uint64_t again_any_ns = 1000000;
+static const uint64_t again_needed_ns = 50000000;
 /* Between two looks at a target that another process traces; a short dump takes as long. */
 static const uint64_t busy_pause_ns = 5000000;
 /* How long the one of two that dump each other tries again which may. */
@@ -161,16 +163,43 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
     return status;
 }
 
+/* Where a dump of little will read: the threads' stacks and instructions, and the main stack, which holds environment
+ * and arguments. */
+static mdc_status wanted_addresses(const mdc_live *live, mdc_vec *addresses, mdc_error *err) {
+    size_t count;
+    const mdc_held *held = mdc_holder_threads(live->holder, &count);
+    mdc_status status = mdc_vec_reserve(addresses, 2 * count + 1, err);
+    if (status == MDC_OK) status = mdc_vec_push(addresses, &live->probe, 1, NULL, err);
+    for (size_t i = 0; status == MDC_OK && i < count; i++) {
+        const uint64_t both[2] = {held[i].summary.stack_pointer, held[i].summary.instruction_pointer};
+        status = mdc_vec_push(addresses, both, 2, NULL, err);
+    }
+    return status;
+}
+
+static mdc_status list_mappings(mdc_live *live, mdc_error *err) {
+    const uint32_t dontdump = live->options.dontdump;
+    if (!live->options.little) return mdc_mappings_list(&live->mappings, live->identity.task, dontdump, NULL, err);
+    mdc_vec addresses;
+    mdc_vec_init(&addresses, sizeof(uint64_t));
+    mdc_status status = wanted_addresses(live, &addresses, err);
+    mdc_again again = {again_any_ns, again_needed_ns, addresses.data, addresses.count};
+    if (status == MDC_OK) status = mdc_mappings_list(&live->mappings, live->identity.task, dontdump, &again, err);
+    mdc_vec_fini(&addresses);
+    return status;
+}
+
 /* Everything that is to be of one moment. */
 static mdc_status gather(mdc_live *live, mdc_error *err) {
     int task = live->identity.task;
     mdc_status status = check_same(live, err);
-    if (status == MDC_OK)
-        status = mdc_mappings_list(&live->mappings, task, live->options.dontdump,
-                                   live->options.little ? again_ns : UINT64_MAX, err);
-    if (status == MDC_OK)
-        status =
-            mdc_residency_scan(&live->residency, task, live->mappings.regions.data, live->mappings.regions.count, err);
+    if (status == MDC_OK) status = list_mappings(live, err);
+    mdc_region *regions = live->mappings.regions.data;
+    size_t count = live->mappings.regions.count;
+    if (status == MDC_OK && live->options.little)
+        status = mdc_residency_begin(&live->residency, task, regions, count, err);
+    else if (status == MDC_OK)
+        status = mdc_residency_scan(&live->residency, task, regions, count, err);
     if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
     if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);

@@ -17,9 +17,10 @@ typedef struct mdc_live_options {
     uint64_t busy_timeout_ns; /* how long to wait until nothing else traces it; 0: MDC_ERR_TARGET_BUSY at once */
     uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
     uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE nothing is looked up */
-    /* 1: little of the target's memory is copied. What the target asked not to dump is looked up again while it stands,
-     * which takes a tenth of the time that copying all of its memory takes: always if much is copied, because a secret
-     * in a dump is worse; if little is, only where it costs 50 ms at most, by estimate. */
+    /* 1: little of the target's memory is copied, so nothing is done under the stop that takes time in proportion to
+     * all of it. Which pages are there is asked about what is copied. What the target asked not to dump is looked up
+     * again only where that costs 1 ms at most by estimate, or 50 ms if a thread runs, or has its stack, in memory of
+     * which it is not known. If much is copied it is always looked up: that takes a tenth of the time of the copy. */
     uint32_t little;
 } mdc_live_options;
 

@@ -336,7 +336,25 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     return status;
 }
 
-mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, uint64_t again_ns, mdc_error *err) {
+/* Is it unknown whether one of these addresses may be dumped? */
+static bool in_doubt(const mdc_mappings *mappings, const mdc_again *again) {
+    const uint32_t doubt = MDC_REGION_CHANGED | MDC_REGION_DONTDUMP;
+    for (size_t i = 0; i < again->count; i++) {
+        int64_t found = mdc_mappings_find(mappings, again->addresses[i]);
+        if (found >= 0 && (mdc_vec_at(&mappings->regions, const mdc_region, found).flags & doubt) == doubt) return true;
+    }
+    return false;
+}
+
+static bool worth_again(const mdc_mappings *mappings, uint32_t dontdump, const mdc_again *again) {
+    if (!mappings->flags_known || dontdump == MDC_DONTDUMP_IGNORE) return false;
+    if (again == NULL) return true;
+    uint64_t cost = cost_of_smaps(mappings);
+    return cost <= again->any_ns || (cost <= again->needed_ns && in_doubt(mappings, again));
+}
+
+mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, const mdc_again *again,
+                             mdc_error *err) {
     if (!mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE)
         return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_GATHER, 0,
                         "smaps of the target was not read, so what it asked not to dump is not known; say ignore to "
@@ -352,10 +370,13 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH, "the target has no memory any more");
     refresh_sizes(mappings, proc);
     classify(mappings, dontdump);
-    if (mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE && cost_of_smaps(mappings) <= again_ns)
-        status = look_again(mappings, proc, dontdump, err);
+    const bool looked = worth_again(mappings, dontdump, again);
+    if (looked) status = look_again(mappings, proc, dontdump, err);
     mdc_region *regions = mappings->regions.data;
-    for (size_t i = 0; i < mappings->regions.count; i++) regions[i].reserved = 0;
+    for (size_t i = 0; i < mappings->regions.count; i++) {
+        regions[i].reserved = 0;
+        if (!looked && again != NULL) regions[i].flags |= MDC_REGION_VIA_MEM;
+    }
     mdc_vec_fini(&mappings->flags);
     return status;
 }

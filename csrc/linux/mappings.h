@@ -27,11 +27,22 @@ void mdc_mappings_fini(mdc_mappings *mappings);
  * dontdump is: smaps also tells devices, copy-on-write sharing and userfaultfd. A failure leaves the mappings usable:
  * with MDC_DONTDUMP_IGNORE it may be ignored, then everything is read through /proc/PID/mem. */
 mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err);
-/* While it stands, once: fills regions and names. dontdump is MDC_DONTDUMP_*. Unless it is IGNORE, smaps is read again:
- * a program may have marked memory, or put other memory in the place of some, since the prepare. again_ns is what that
- * may cost by estimate; above it the flags of before the stop stand, and what is new counts as DONTDUMP. Without smaps
- * it fails with MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
-mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, uint64_t again_ns, mdc_error *err);
+/* When smaps is read again under the stop, which takes time in proportion to the target's memory. */
+typedef struct mdc_again {
+    uint64_t any_ns;           /* always, if it costs no more than this by estimate */
+    uint64_t needed_ns;        /* up to here, if it is not known whether memory at one of the addresses may be dumped */
+    const uint64_t *addresses; /* where the dump will read */
+    size_t count;
+} mdc_again;
+
+/* Under the stop, once: fills regions and names. dontdump is MDC_DONTDUMP_*. Unless it is IGNORE, smaps is read again:
+ * a program may have marked memory, or put other memory in the place of some, since the prepare. With `again` (NULL:
+ * always) only where that is worth its time. Where it is not read, the flags of before the stop count for mappings that
+ * have the same addresses, access and file as then, or have come of one such mapping; all others count as DONTDUMP, and
+ * all are read through /proc/PID/mem, since a fork may have come to share them. Without smaps it fails with
+ * MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
+mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, const mdc_again *again,
+                             mdc_error *err);
 /* The region that holds the address, or -1. */
 int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address);
 /* Adds raw bytes to the pool. */

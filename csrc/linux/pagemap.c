@@ -45,6 +45,7 @@ mdc_status mdc_pagemap_scan(int fd, uint64_t first, uint64_t end, const mdc_page
                                        .end = end,
                                        .vec = (uint64_t)(uintptr_t)runs,
                                        .vec_len = SCAN_RUNS,
+                                       .max_pages = query->pages,
                                        .category_inverted = query->none,
                                        .category_mask = query->none,
                                        .category_anyof_mask = query->anyof,

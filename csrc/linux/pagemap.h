@@ -21,6 +21,7 @@ typedef struct mdc_pagemap_query {
     uint64_t anyof;
     uint64_t none;
     uint64_t told;
+    uint64_t pages; /* a scan ends after so many; 0: no limit */
 } mdc_pagemap_query;
 
 /* Called for runs of pages in ascending order. */

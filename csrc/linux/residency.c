@@ -12,7 +12,10 @@
 #include "pagemap.h"
 #include "zeropages.h"
 
-enum { FINE_RUNS = 256 * 1024 /* from here on small gaps are filled, to bound memory */ };
+enum {
+    FINE_RUNS = 256 * 1024, /* from here on small gaps are filled, to bound memory */
+    ASKED_RUNS = 64
+};
 static const uint64_t fine_gap = UINT64_C(64) << 10;
 /* Regions that are no candidates are looked at for guard pages only, which is worth no long walk. */
 static const uint64_t guard_walk_max = UINT64_C(1) << 30;
@@ -30,9 +33,14 @@ typedef struct scanner {
 void mdc_residency_init(mdc_residency *residency) {
     mdc_vec_init(&residency->runs, sizeof(mdc_content));
     residency->known = false;
+    residency->pagemap = -1;
 }
 
-void mdc_residency_fini(mdc_residency *residency) { mdc_vec_fini(&residency->runs); }
+void mdc_residency_fini(mdc_residency *residency) {
+    mdc_vec_fini(&residency->runs);
+    if (residency->pagemap >= 0) close(residency->pagemap);
+    residency->pagemap = -1;
+}
 
 /* The kernel's half of the addresses ([vsyscall]) is no process' own: asking for it would fail the whole scan. */
 static bool in_user_space(const mdc_region *region) { return region->base <= (uint64_t)INT64_MAX; }
@@ -183,12 +191,29 @@ size_t mdc_content_tell(const mdc_content *known, size_t count, uint32_t between
     return written;
 }
 
+/* Memory without access, which is a reservation if nothing is in it. */
+static bool inaccessible(const mdc_region *region) {
+    return candidate(region) && (region->state == MDC_MEM_RESERVE || region->protect == MDC_PAGE_NOACCESS);
+}
+
 /* Reservations were judged by smaps, before the stop: now it is known. */
+static void judge(mdc_region *region, bool content) {
+    if (content == (region->state != MDC_MEM_RESERVE)) return;
+    if (content) {
+        region->state = MDC_MEM_COMMIT;
+        region->protect = MDC_PAGE_NOACCESS;
+        region->flags = (region->flags & ~(uint32_t)MDC_REGION_NEVER_READ) | MDC_REGION_VIA_MEM;
+    } else if ((region->flags & MDC_REGION_NEVER_READ) == 0) {
+        region->state = MDC_MEM_RESERVE;
+        region->protect = 0;
+        region->flags |= MDC_REGION_NEVER_READ;
+    }
+}
+
 static void settle(const mdc_residency *residency, mdc_region *regions, size_t count) {
     for (size_t i = 0; i < count; i++) {
         mdc_region *region = &regions[i];
-        bool reserved = region->state == MDC_MEM_RESERVE;
-        if (!candidate(region) || !(reserved || region->protect == MDC_PAGE_NOACCESS)) continue;
+        if (!inaccessible(region)) continue;
         size_t at = find_run(residency->runs.data, residency->runs.count, region->base);
         const uint64_t end = region->base + region->size;
         bool content = false;
@@ -197,16 +222,7 @@ static void settle(const mdc_residency *residency, mdc_region *regions, size_t c
             if (run->first >= end) break;
             content = run->what == MDC_CONTENT_DATA;
         }
-        if (content == !reserved) continue;
-        if (content) {
-            region->state = MDC_MEM_COMMIT;
-            region->protect = MDC_PAGE_NOACCESS;
-            region->flags = (region->flags & ~(uint32_t)MDC_REGION_NEVER_READ) | MDC_REGION_VIA_MEM;
-        } else if ((region->flags & MDC_REGION_NEVER_READ) == 0) {
-            region->state = MDC_MEM_RESERVE;
-            region->protect = 0;
-            region->flags |= MDC_REGION_NEVER_READ;
-        }
+        judge(region, content);
     }
 }
 
@@ -238,10 +254,117 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
     return MDC_OK;
 }
 
+/* How content asks: what the kernel understands of it. */
+enum { ASK_GUARDS = 1, ASK_PAGES, ASK_ENTRIES };
+
+/* Takes the runs of one region until there are enough. */
+typedef struct asker {
+    const mdc_region *region;
+    mdc_content *runs;
+    size_t count;
+    size_t room;
+    uint64_t end; /* of what is known: where the last run ended for which there was no room */
+} asker;
+
+static mdc_status take_asked(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {
+    asker *self = context;
+    bool guard = (categories & MDC_PAGE_IS_GUARD) != 0;
+    uint32_t what = guard ? MDC_CONTENT_UNAVAILABLE : MDC_CONTENT_DATA;
+    if (!guard && !told(self->region)) return MDC_OK;
+    mdc_content *last = self->count > 0 ? &self->runs[self->count - 1] : NULL;
+    if (last != NULL && last->end == first && last->what == what) {
+        last->end = end;
+    } else if (self->count < self->room) {
+        self->runs[self->count++] = (mdc_content){.first = first, .end = end, .what = what};
+    } else { /* ends the scan; no failure */
+        self->end = first;
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_GATHER, 0, "more runs than there is room for");
+    }
+    return MDC_OK;
+}
+
+static void ask(const mdc_residency *residency, uint64_t first, asker *asked, int *os_errno) {
+    mdc_error full;
+    mdc_error_clear(&full);
+    const uint64_t end = asked->end;
+    uint64_t categories = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED;
+    if (residency->method != ASK_PAGES) categories |= MDC_PAGE_IS_GUARD;
+    const mdc_pagemap_query query = {.anyof = categories, .told = categories};
+    if (residency->method == ASK_ENTRIES)
+        (void)mdc_pagemap_read(residency->pagemap, first, end, &query, take_asked, asked, os_errno, &full);
+    else
+        (void)mdc_pagemap_scan(residency->pagemap, first, end, &query, take_asked, asked, os_errno, &full);
+}
+
+static mdc_status saw(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {
+    (void)first;
+    (void)end;
+    (void)categories;
+    (void)err;
+    *(bool *)context = true;
+    return MDC_OK;
+}
+
+/* Is a page in it, other than a guard? The kernel looks no further than to the first. */
+static bool holds(const mdc_residency *residency, const mdc_region *region) {
+    const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED,
+                                     .none = residency->method == ASK_GUARDS ? MDC_PAGE_IS_GUARD : 0,
+                                     .told = MDC_PAGE_IS_PRESENT,
+                                     .pages = 1};
+    bool found = false;
+    int os_errno = 0;
+    mdc_error none;
+    mdc_error_clear(&none);
+    (void)mdc_pagemap_scan(residency->pagemap, region->base, region->base + region->size, &query, saw, &found,
+                           &os_errno, &none);
+    return os_errno == 0 ? found : region->state != MDC_MEM_RESERVE; /* else as smaps had it */
+}
+
+mdc_status mdc_residency_begin(mdc_residency *residency, int proc, mdc_region *regions, size_t count, mdc_error *err) {
+    (void)err;
+    residency->runs.count = 0;
+    residency->known = false;
+    residency->pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);
+    if (residency->pagemap < 0) return MDC_OK;
+    /* Any page will do to find out what can be asked. */
+    for (int method = ASK_GUARDS; method <= ASK_ENTRIES && !residency->known; method++) {
+        mdc_content run;
+        asker asked = {.region = &regions[0], .runs = &run, .room = 1, .end = MDC_PAGE_SIZE};
+        int os_errno = method == ASK_ENTRIES ? 0 : MDC_FAILPOINT("pagemap:scan");
+        residency->method = method;
+        if (os_errno == 0) ask(residency, 0, &asked, &os_errno);
+        residency->known = os_errno == 0;
+    }
+    if (!residency->known) {
+        close(residency->pagemap);
+        residency->pagemap = -1;
+    }
+    /* An entry per page takes too long: there what smaps said has to do. */
+    for (size_t i = 0; i < count && residency->known && residency->method != ASK_ENTRIES; i++)
+        if (inaccessible(&regions[i])) judge(&regions[i], holds(residency, &regions[i]));
+    return MDC_OK;
+}
+
+static size_t content_by_asking(const mdc_residency *residency, const mdc_region *region, uint32_t between,
+                                uint64_t first, uint64_t end, mdc_content *runs, size_t room, uint64_t *next) {
+    mdc_content found[ASKED_RUNS];
+    asker asked = {.region = region, .runs = found, .room = ASKED_RUNS, .end = end};
+    int os_errno = 0;
+    if (first < end) ask(residency, first, &asked, &os_errno);
+    if (os_errno != 0) { /* the target has ended */
+        asked.count = 0;
+        if (!slow(region)) between = MDC_CONTENT_DATA;
+    }
+    return mdc_content_tell(found, asked.count, between, first, asked.end, runs, room, next);
+}
+
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,
                              mdc_content *runs, size_t room, uint64_t *next) {
     uint32_t between = residency->known && candidate(region) ? MDC_CONTENT_UNTOUCHED : MDC_CONTENT_DATA;
     if (slow(region)) between = MDC_CONTENT_UNKNOWN;
-    return mdc_content_tell(residency->runs.data, residency->runs.count, between, mdc_max_u64(first, region->base),
-                            mdc_min_u64(end, region->base + region->size), runs, room, next);
+    first = mdc_max_u64(first, region->base);
+    end = mdc_min_u64(end, region->base + region->size);
+    if (residency->pagemap >= 0 && in_user_space(region) && (region->flags & MDC_REGION_NEVER_READ) == 0)
+        return content_by_asking(residency, region, between, first, end, runs, room, next);
+    return mdc_content_tell(residency->runs.data, residency->runs.count, between, first, end, runs, room, next);
 }

@@ -1,5 +1,5 @@
-/* Which pages are there: one PAGEMAP_SCAN over the address space (limits: see the table of when a page may be a hole).
- */
+/* Which pages are there: one PAGEMAP_SCAN over the address space (limits: see the table of when a page may be a hole),
+ * or, for a dump that wants little of it, one over what is asked about. */
 #ifndef MDC_LINUX_RESIDENCY_H
 #define MDC_LINUX_RESIDENCY_H
 
@@ -11,6 +11,8 @@ typedef struct mdc_residency {
                        untouched; of files on slow file systems the same, and what lies between is UNKNOWN; of other
                      regions UNAVAILABLE runs, what lies between is DATA */
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
+    int pagemap;  /* >= 0: nothing is in runs, content asks the kernel; by this method */
+    int method;
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);
@@ -19,6 +21,9 @@ void mdc_residency_fini(mdc_residency *residency);
  * pages. Corrects what was decided before the stop: memory without access becomes a reservation that is never read if
  * nothing is in it, and is read if something is. A kernel that cannot tell is no error: then known is false. */
 mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *regions, size_t count, mdc_error *err);
+/* Instead of the scan: only memory without access is looked at now, and no further than to its first page; content asks
+ * about what it is asked, as long as the target lives. */
+mdc_status mdc_residency_begin(mdc_residency *residency, int proc, mdc_region *regions, size_t count, mdc_error *err);
 /* As mdc_source_ops.content. */
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,
                              mdc_content *runs, size_t room, uint64_t *next);

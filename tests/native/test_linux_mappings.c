@@ -195,7 +195,7 @@ static void test_child(const char *failpoints) {
 #ifdef MDC_FAILPOINTS
     mdc_failpoint_set(failpoints);
 #endif
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     check_order(&mappings);
     check_child(&mappings, shared, *failpoints != '\0');
 #ifdef MDC_FAILPOINTS
@@ -236,9 +236,9 @@ static void test_without_smaps(void) {
     mdc_failpoint_set("smaps:list:0:13");
     CHECK(mdc_mappings_prepare(&mappings, proc, &err) == MDC_ERR_ACCESS && err.os_errno == EACCES);
     err = fresh_error();
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err) == MDC_ERR_ACCESS);
+    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_ACCESS);
     err = fresh_error();
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_IGNORE, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_IGNORE, NULL, &err), err);
     for (size_t i = 0; i < mappings.regions.count; i++) {
         const mdc_region *region = &mdc_vec_at(&mappings.regions, mdc_region, i);
         CHECK((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_DONTDUMP) == 0);
@@ -249,14 +249,13 @@ static void test_without_smaps(void) {
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, NULL, &err), err);
     uint32_t flags = at(&mappings, shared->words[1])->flags;
     CHECK((flags & MDC_REGION_DONTDUMP) != 0 && (flags & MDC_REGION_CHANGED) != 0);
     mdc_mappings_fini(&mappings);
     mdc_mappings_init(&mappings);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, UINT64_MAX, &err) == MDC_ERR_TARGET &&
-          err.os_errno == EIO);
+    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, NULL, &err) == MDC_ERR_TARGET && err.os_errno == EIO);
     mdc_mappings_fini(&mappings);
     mdc_failpoint_set("");
     close(proc);
@@ -289,7 +288,7 @@ static void test_many(void) {
     mdc_mappings_init(&mappings);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     uint64_t before = mdc_clock_ns();
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     uint64_t after = mdc_clock_ns();
     printf("%zu mappings listed in %.1f ms\n", mappings.regions.count, (double)(after - before) / 1e6);
     CHECK(mappings.regions.count >= MANY && mappings.files.count < 100 && mappings.names.count < 100);
@@ -315,7 +314,7 @@ static void test_gone(void) {
     mdc_mappings_init(&mappings);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     target_end(pid);
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err) == MDC_ERR_TARGET_GONE);
+    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_TARGET_GONE);
     err = fresh_error();
     CHECK(mdc_mappings_prepare(&mappings, proc, &err) != MDC_OK);
     mdc_mappings_fini(&mappings);
@@ -323,7 +322,7 @@ static void test_gone(void) {
     munmap(shared, sizeof *shared);
 }
 
-enum { REPLACED, MARKED, GROWN };
+enum { REPLACED, MARKED, GROWN, NEW };
 
 static void marking_child(target_shared *shared) {
     uint64_t *words = shared->words;
@@ -342,10 +341,21 @@ static void marking_child(target_shared *shared) {
     madvise((void *)words[REPLACED], 4 * PAGE, MADV_DONTDUMP);
     madvise((void *)words[MARKED], 4 * PAGE, MADV_DONTDUMP);
     fill(words[REPLACED], 4);
+    words[NEW] = alone(4, rw, anon, -1);
     if (ftruncate(fd, 5 * PAGE) != 0) _exit(6);
     fill(words[GROWN], 5);
     shared->ready = 2;
     for (;;) pause();
+}
+
+/* Flags of the region at an address that the dump will read. */
+static uint32_t list_in_doubt(mdc_mappings *mappings, int proc, uint64_t address, uint64_t any, uint64_t needed) {
+    const mdc_again again = {any, needed, &address, 1};
+    mdc_error err = fresh_error();
+    CHECK_OK(mdc_mappings_list(mappings, proc, MDC_DONTDUMP_HONOUR, &again, &err), err);
+    uint32_t flags = at(mappings, address)->flags;
+    mdc_mappings_fini(mappings);
+    return flags;
 }
 
 /* Memory that looks as it did before the stop, but is marked since; and a file that has grown under its mapping. */
@@ -355,15 +365,22 @@ static void test_marked_since(void) {
     WAIT_FOR(shared->ready == 1);
     int proc = proc_of(pid);
     mdc_error err = fresh_error();
+    /* The child marks whole mappings and runs on in those it had: nothing is in doubt there. */
+    const mdc_again nothing = {0, UINT64_MAX, &shared->words[MARKED], 1};
     mdc_mappings mappings, cheap;
     mdc_mappings_init(&mappings);
     mdc_mappings_init(&cheap);
     CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     CHECK_OK(mdc_mappings_prepare(&cheap, proc, &err), err);
+    mdc_mappings doubt[3];
+    for (int i = 0; i < 3; i++) {
+        mdc_mappings_init(&doubt[i]);
+        CHECK_OK(mdc_mappings_prepare(&doubt[i], proc, &err), err);
+    }
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
-    CHECK_OK(mdc_mappings_list(&cheap, proc, MDC_DONTDUMP_HONOUR, 0, &err), err);
+    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    CHECK_OK(mdc_mappings_list(&cheap, proc, MDC_DONTDUMP_HONOUR, &nothing, &err), err);
     check_order(&mappings);
     for (int i = REPLACED; i <= MARKED; i++) {
         const mdc_region *region = at(&mappings, shared->words[i]);
@@ -371,11 +388,16 @@ static void test_marked_since(void) {
         CHECK((region->flags & MDC_REGION_DONTDUMP) != 0 && (region->flags & MDC_REGION_CHANGED) != 0);
         /* Nothing may be spent: what was known before the stop is all there is. */
         CHECK((at(&cheap, shared->words[i])->flags & (MDC_REGION_DONTDUMP | MDC_REGION_CHANGED)) == 0);
+        CHECK((at(&cheap, shared->words[i])->flags & MDC_REGION_VIA_MEM) != 0);
     }
     CHECK(at(&mappings, shared->words[GROWN])->valid_size == 5 * PAGE);
     CHECK(at(&cheap, shared->words[GROWN])->valid_size == 5 * PAGE);
     mdc_mappings_fini(&mappings);
     mdc_mappings_fini(&cheap);
+    /* What is new is left out, unless it is needed to know, and the time is there. */
+    CHECK((list_in_doubt(&doubt[0], proc, shared->words[NEW], 0, 0) & MDC_REGION_DONTDUMP) != 0);
+    CHECK((list_in_doubt(&doubt[1], proc, shared->words[NEW], 0, UINT64_MAX) & MDC_REGION_DONTDUMP) == 0);
+    CHECK((list_in_doubt(&doubt[2], proc, shared->words[NEW], UINT64_MAX, 0) & MDC_REGION_DONTDUMP) == 0);
     close(proc);
     target_end(pid);
     munmap(shared, sizeof *shared);

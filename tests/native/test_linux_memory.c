@@ -70,7 +70,7 @@ static void look(view *self, pid_t pid) {
     self->proc = proc_of(pid);
     mdc_mappings_init(&self->mappings);
     CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
 }
 

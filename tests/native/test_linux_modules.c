@@ -37,7 +37,7 @@ static void look(view *self, pid_t pid) {
     self->phdr = texts.phdr;
     mdc_texts_fini(&texts);
     CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
     CHECK_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, self->phdr, &err), err);
 }

@@ -215,19 +215,25 @@ int ioctl(int fd, unsigned long request, ...) {
     return count;
 }
 
-static void look(view *self, pid_t pid) {
+/* asking: as for a dump that wants little of the target. */
+static void look_by(view *self, pid_t pid, bool asking) {
     mdc_error err;
     mdc_error_clear(&err);
     self->proc = proc_of(pid);
     mdc_mappings_init(&self->mappings);
     mdc_residency_init(&self->residency);
     CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
-    CHECK_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data, self->mappings.regions.count,
-                                &err),
-             err);
+    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    mdc_region *regions = self->mappings.regions.data;
+    size_t count = self->mappings.regions.count;
+    if (asking)
+        CHECK_OK(mdc_residency_begin(&self->residency, self->proc, regions, count, &err), err);
+    else
+        CHECK_OK(mdc_residency_scan(&self->residency, self->proc, regions, count, &err), err);
     CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
 }
+
+static void look(view *self, pid_t pid) { look_by(self, pid, false); }
 
 static void look_away(view *self) {
     mdc_memory_close(&self->memory);
@@ -280,7 +286,8 @@ static void check_rows(view *self, const target_shared *shared, bool guards_in_f
             uint64_t bit = UINT64_C(1) << page;
             uint32_t what = what_is(self, address);
             /* 64 KiB of the kernel's page of zeros, small or huge, are worth telling. */
-            uint32_t want = strstr(rows[i].what, "by reading") != NULL ? MDC_CONTENT_ZERO : MDC_CONTENT_DATA;
+            bool zero = self->residency.pagemap < 0 && strstr(rows[i].what, "by reading") != NULL;
+            uint32_t want = zero ? MDC_CONTENT_ZERO : MDC_CONTENT_DATA;
             if ((rows[i].untouched & bit) != 0) want = MDC_CONTENT_UNTOUCHED;
             if ((rows[i].unavailable & bit) != 0 && (guards_in_files || region->inode == 0))
                 want = MDC_CONTENT_UNAVAILABLE;
@@ -448,6 +455,13 @@ int main(void) {
     check_kernel_half(&self, shared);
     size_t runs = self.residency.runs.count;
     look_away(&self);
+    /* The same by asking: nothing is known in advance, and nothing is told differently. */
+    look_by(&self, pid, true);
+    CHECK(self.residency.known && self.residency.runs.count == 0);
+    check_rows(&self, shared, true);
+    check_big(&self, shared);
+    check_no_access(&self, shared);
+    look_away(&self);
 #ifdef MDC_FAILPOINTS
     /* ENOTTY: a kernel without the ioctl. */
     mdc_failpoint_set("pagemap:scan:0:25");
@@ -459,6 +473,14 @@ int main(void) {
     check_no_access(&self, shared);
     CHECK(self.residency.runs.count <= runs);
     look_away(&self);
+    mdc_failpoint_set("pagemap:scan:0:25");
+    look_by(&self, pid, true);
+    CHECK(self.residency.known);
+    check_rows(&self, shared, true);
+    check_big(&self, shared);
+    check_no_access(&self, shared);
+    look_away(&self);
+    mdc_failpoint_set("");
     /* Nothing works: everything counts as there. */
     mdc_failpoint_set("pagemap:scan:0:5");
     look(&self, pid);
@@ -468,6 +490,9 @@ int main(void) {
     look_away(&self);
 #endif
     (void)runs;
+    look_by(&self, pid, true);
+    check_holes(&self, pid);
+    look_away(&self);
     look(&self, pid);
     check_holes(&self, pid);
     look_away(&self);
