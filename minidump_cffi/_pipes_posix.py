@@ -12,7 +12,23 @@ from typing import Any
 
 assert sys.platform != "win32"
 
-__all__ = ["handed_over", "is_closed", "read", "taken_over", "write_if_room"]
+__all__ = ["handed_over", "is_closed", "read", "standard_occupied", "taken_over", "write_if_room"]
+
+
+@contextlib.contextmanager
+def standard_occupied() -> Iterator[None]:
+    """Descriptors opened in here are above 2, also in a process whose standard streams are closed.
+
+    What other threads and C code write for people would get into a file or a pipe that has the number of one.
+    """
+    held: list[int] = []
+    try:
+        while not held or held[-1] <= 2:
+            held.append(os.open("/", os.O_PATH | os.O_CLOEXEC))  # which nothing can be written to
+        yield
+    finally:
+        for fd in held:
+            os.close(fd)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from . import _windows
 
 assert sys.platform == "win32"
 
-__all__ = ["handed_over", "is_closed", "read", "taken_over", "write_if_room"]
+__all__ = ["handed_over", "is_closed", "read", "standard_occupied", "taken_over", "write_if_room"]
 
 _LOOK = 0.01
 _SAME_ACCESS = 2
@@ -46,6 +46,9 @@ _peek = _windows.declare(
     _dword,
     _dword,
 )
+
+
+standard_occupied = contextlib.nullcontext  # standard streams are handles there, and have no numbers
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -100,17 +99,18 @@ def _run(
     if exception is not None and not exception.client_pointers:
         exception = dataclasses.replace(exception, client_pointers=True)  # an address in us is one in the target
     package = Path(__file__).resolve().parent
-    with tempfile.TemporaryFile() as errors:
+    with sinks.scratch_file() as errors:
         with _pipes.handed_over(sink.fd) as (output, options):
             question = _question(request, filter, exception, timer, output, progress is not None)
             try:
-                process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    **options,
-                )
+                with _pipes.standard_occupied():
+                    process = subprocess.Popen(
+                        [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=errors,
+                        **options,
+                    )
             except OSError as error:
                 if error.filename is not None:  # there is no such program, or it may not be run
                     raise TargetError(

@@ -9,17 +9,18 @@ import io
 import os
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
-from . import _paths_posix
+from . import _paths_posix, _pipes_posix
 from ._sinks_common import Sink, sink_error, temporary_name
 from .enums import Phase
 from .errors import SinkError
 
 assert sys.platform != "win32"
 
-__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "open_path", "temporary_file"]
+__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "open_path", "scratch_file", "temporary_file"]
 
 _FIFO_POLL = 0.02
 
@@ -86,7 +87,8 @@ class StreamSink(Sink):
         fifo = place.about is not None and stat.S_ISFIFO(place.about.st_mode)
         while True:
             try:
-                fd = place.open(flags)
+                with _pipes_posix.standard_occupied():
+                    fd = place.open(flags)
                 break
             except OSError as error:
                 if error.errno != errno.ENXIO or not fifo:
@@ -111,6 +113,11 @@ class StreamSink(Sink):
 
 def _create(directory: int) -> tuple[int, str | None]:
     """A new file in the directory, without a name where the file system can do that."""
+    with _pipes_posix.standard_occupied():
+        return _create_any(directory)
+
+
+def _create_any(directory: int) -> tuple[int, str | None]:
     try:
         return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory), None
     except OSError as error:
@@ -143,6 +150,23 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
         return io.FileIO(fd, "r+")
     finally:
         os.close(folder)
+
+
+def scratch_file() -> io.FileIO:
+    """A file without a name in the folder for temporary files; in memory where there is none that can be written.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or a link of another user is on the way.
+    """
+    try:
+        return temporary_file(tempfile.gettempdir())
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EROFS):
+            raise
+    with _pipes_posix.standard_occupied():
+        return io.FileIO(os.memfd_create("minidump-cffi"), "r+")
 
 
 class ReplacingSink(Sink):

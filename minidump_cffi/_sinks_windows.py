@@ -120,6 +120,11 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
     return StreamSink(path, give_up)
 
 
+def scratch_file() -> io.FileIO:
+    """A file in the folder for temporary files that goes when it is closed."""
+    return temporary_file(tempfile.gettempdir())
+
+
 def temporary_file(directory: str | bytes) -> io.FileIO:
     """A file in the directory that is removed when it is closed, for reading and writing.
 

@@ -24,11 +24,12 @@ if sys.platform == "win32":
 else:
     from . import _sinks_posix as _outputs
 
-__all__ = ["File", "Sink", "Writable", "native", "open_sink"]
+__all__ = ["File", "Sink", "Writable", "native", "open_sink", "scratch_file"]
 
 CHUNK = 1 << 20
 """Bytes handed to a file object at a time."""
 native = _outputs.native
+scratch_file = _outputs.scratch_file
 
 
 @runtime_checkable
@@ -153,13 +154,13 @@ class SpooledSink(Sink):
     """
 
     def __init__(self, file: Any, directory: str | os.PathLike[str] | None) -> None:
-        import tempfile
-
         self._file = file
         try:
-            self._spool = _outputs.temporary_file(os.fspath(directory or tempfile.gettempdir()))
+            self._spool = (
+                _outputs.temporary_file(os.fspath(directory)) if directory is not None else _outputs.scratch_file()
+            )
         except OSError as error:
-            raise sink_error(error, "create a temporary file in", directory or tempfile.gettempdir()) from error
+            raise sink_error(error, "create a temporary file in", directory or "the folder for those") from error
         self.fd = self._spool.fileno()
 
     def commit(self, check: Callable[[], None]) -> None:

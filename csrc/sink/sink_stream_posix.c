@@ -155,11 +155,17 @@ static void stream_free(mdc_sink *sink) {
 static const mdc_sink_ops STREAM_OPS = {stream_begin, stream_write,  stream_hole,
                                         stream_patch, stream_finish, stream_free};
 
-/* -1 if it is refused: no /proc, a pipe of another user, or a pipe without a reader (the write will say so). */
+/* -1 if it is refused: no /proc, a pipe of another user, or a pipe without a reader (the write will say so). Never one
+ * of the standard streams' numbers, should those be closed: messages of other threads would get into the dump. */
 static int open_again(int fd) {
     char path[32];
+    int held[3], count = 0, own = -1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    while (count < 3 && (held[count] = open("/", O_PATH | O_CLOEXEC)) >= 0)
+        if (held[count++] > 2) break;
+    own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    while (count > 0) close(held[--count]);
+    return own;
 }
 
 static void choose_way(stream_sink *stream, mode_t mode, int flags) {

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from ..errors import DumpError, FilterError, FilterWarning
 from . import demo, dump, plan, show
-from .console import PROGRAM, Exit, UsageError, say
+from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
 
 __all__ = ["main"]
 
@@ -55,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status, see `minidump_cffi.cli.console.Exit`.
     """
+    with standard_streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what this terminal's encoding does not
     try:
@@ -75,9 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("interrupted; nothing was left behind and the process runs on")
         return Exit.INTERRUPTED
     except (DumpError, OSError) as error:
+        give_up(sys.stdout, 1)
         if _reader_gone(error):
-            # Python would complain once more while it flushes at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return Exit.ERROR
         say(_describe(error))
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
