@@ -64,6 +64,8 @@ class Target:
     environ: tuple[int, int] = (0, 0)
     """Address and size of target memory shown as the environment."""
     seed: int = 1
+    interrupted: tuple[int, ...] = ()
+    """Stack pointers that signal handlers interrupted, by thread; 0: none."""
 
     def bytes(self, address: int, size: int) -> bytes:
         """What the target holds, all pages touched."""
@@ -99,6 +101,9 @@ class Target:
         target.regions, target.region_count = regions, len(self.regions)
         target.threads, target.thread_count = threads, len(self.threads)
         target.modules, target.module_count = modules, len(self.modules)
+        if self.interrupted:
+            alive.append(ffi.new("uint64_t[]", [*self.interrupted, *[0] * len(self.threads)]))
+            target.interrupted = alive[-1]
         target.cmdline = text(b"fake")
         target.environ_address, target.environ_size = self.environ
         target.seed = self.seed

@@ -22,6 +22,9 @@ enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
  * the kernel told them. address: where they also stand in the target, 0 if nowhere. The size stays. */
 typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size);
 
+/* Tells a callee that edits words of stacks of one that no Thread callback tells: a signal handler interrupted it. */
+typedef void (*mdc_note_stack)(void *context, uint64_t first, uint64_t end);
+
 /* A stream that goes into the dump as it is: MINIDUMP_USER_STREAM. */
 typedef struct mdc_user_stream {
     uint32_t type; /* above 0xFFFF: the numbers below are Microsoft's */
@@ -50,15 +53,16 @@ typedef struct mdc_engine_options {
     uint64_t limit32;                       /* what 32-bit offsets and sizes reach, bytes [2**32]; tests set it low */
     uint64_t stack_limit;                   /* bytes of a stack the thread descriptor covers at most [8 MiB] */
     uint64_t buffer_bytes;                  /* the one copy buffer [1 MiB]; a multiple of 4096 */
-    uint64_t hole_min;    /* unwritten runs of at least this become holes or are left out, bytes [64 KiB] */
-    uint64_t sparse_max;  /* files with holes stay below this, bytes [64 GiB] */
-    uint64_t hold;        /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
-    uint32_t answers_max; /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
-    uint32_t gaps_max;    /* gaps remembered [65,536] */
-    uint32_t info_level;  /* reserved, 0 */
-    uint32_t fsync;       /* 1: the sink flushes to the disk before the dump counts as written */
-    mdc_edit edit;        /* NULL: they are stored as they are */
-    void *edit_context;
+    uint64_t hole_min;         /* unwritten runs of at least this become holes or are left out, bytes [64 KiB] */
+    uint64_t sparse_max;       /* files with holes stay below this, bytes [64 GiB] */
+    uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
+    uint32_t answers_max;      /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
+    uint32_t gaps_max;         /* gaps remembered [65,536] */
+    uint32_t info_level;       /* reserved, 0 */
+    uint32_t fsync;            /* 1: the sink flushes to the disk before the dump counts as written */
+    mdc_edit edit;             /* NULL: they are stored as they are */
+    mdc_note_stack note_stack; /* NULL: nobody has to know */
+    void *edit_context;        /* for both */
     const mdc_user_stream *user_streams; /* with what they point at, they outlive the dump */
     size_t user_stream_count;
     mdc_exception_info exception; /* targets that are Windows processes */

@@ -207,6 +207,8 @@ static mdc_status open_sink(mdc_job *job, mdc_error *err) {
     return job->sink != NULL ? MDC_OK : err->code;
 }
 
+static void note_stack(void *context, uint64_t first, uint64_t end) { mdc_callback_note_stack(context, first, end); }
+
 static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size) {
     mdc_callback_edit(context, address, bytes, size);
 }
@@ -233,6 +235,7 @@ static mdc_status pair(mdc_job *job, mdc_error *err) {
     if (redacts) {
         job->spec.engine.hold = mdc_filter_hold(filter);
         job->spec.engine.edit = edit;
+        job->spec.engine.note_stack = note_stack;
         job->spec.engine.edit_context = callback;
     }
     return mdc_rule_bytes_reserve(&job->rules, callback, err);

@@ -56,6 +56,8 @@ void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_RE
 /* For bind/: patterns, and ranges if the bytes also stand in the target (address not 0), in what never passes 20:
  * names and texts that the kernel makes. On the thread that drives the dump. */
 void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size);
+/* For bind/: a stack that no Thread callback tells of. */
+void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t end);
 /* For bind/, behind the dump: the finished file was looked through, and nothing that the filter excludes is in it. What
  * the engine did not show of holes is no fault then. */
 void mdc_callback_settle(mdc_callback *callback);

@@ -53,13 +53,17 @@ static void begin_dump(mdc_callback *callback, uint32_t type) {
     if (type != MDC_CB_VM_START || !callback->snapshot_asked) mdc_callback_rewind(callback);
 }
 
+void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t end) {
+    if (mdc_redaction_listens(&callback->redaction) && !mdc_redaction_stack(&callback->redaction, first, end))
+        mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
+}
+
 /* Stacks are noted whoever answers. */
 static void note_stack(mdc_callback *callback, const MINIDUMP_THREAD_CALLBACK *thread) {
     uint64_t bounds[2];
     if (!mdc_redaction_listens(&callback->redaction)) return;
     mdc_thread_stack(thread, bounds);
-    if (!mdc_redaction_stack(&callback->redaction, bounds[0], bounds[1]))
-        mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
+    mdc_callback_note_stack(callback, bounds[0], bounds[1]);
 }
 
 static int32_t answer_post_read(mdc_callback *callback, const MINIDUMP_VM_POST_READ_CALLBACK *read,

@@ -55,6 +55,7 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     mdc_vec_init(&dump->queried, sizeof(mdc_region));
     mdc_vec_init(&dump->thread_plans, sizeof(mdc_thread_plan));
     mdc_vec_init(&dump->module_plans, sizeof(mdc_module_plan));
+    mdc_vec_init(&dump->interrupted, sizeof(mdc_interrupted));
     mdc_vec_init(&dump->stacks, sizeof(mdc_stack));
     mdc_vec_init(&dump->added, sizeof(mdc_run));
     mdc_vec_init(&dump->removed, sizeof(mdc_run));
@@ -84,7 +85,8 @@ void mdc_dump_free(mdc_dump *dump) {
                        &dump->names,          &dump->extents,        &dump->rest_extents,
                        &dump->small,          &dump->parts,          &dump->dso_dynamic,
                        &dump->dso_objects,    &dump->dso_names,      &dump->edited,
-                       &dump->edited_at,      &dump->edited_string,  &dump->exception_context};
+                       &dump->edited_at,      &dump->edited_string,  &dump->exception_context,
+                       &dump->interrupted};
     for (size_t i = 0; i < sizeof vecs / sizeof vecs[0]; i++) mdc_vec_fini(vecs[i]);
     mdc_copy_fini(dump);
     mdc_dealloc(dump->directory);

@@ -32,6 +32,12 @@ typedef struct mdc_stack {
     size_t region;
 } mdc_stack;
 
+/* Another stack of a thread: one that a signal handler has interrupted. */
+typedef struct mdc_interrupted {
+    size_t thread;
+    mdc_stack stack;
+} mdc_interrupted;
+
 typedef struct mdc_thread_plan {
     uint32_t write; /* MDC_THREAD_WRITE_* in effect, 0: left out */
     uint32_t reserved;
@@ -118,6 +124,7 @@ struct mdc_dump {
     mdc_vec queried;         /* mdc_region: what VmQuery (18) told, if it told anything */
     mdc_vec thread_plans;    /* mdc_thread_plan, by thread */
     mdc_vec module_plans;    /* mdc_module_plan, by module */
+    mdc_vec interrupted;     /* mdc_interrupted, by thread */
     mdc_vec stacks;          /* mdc_stack of threads whose stack is kept */
     size_t stack_cursor;     /* first of stacks that may lie behind the address being planned */
     uint64_t kept_by_callee; /* bytes of the region being asked about */

@@ -43,7 +43,7 @@ mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
     for (size_t i = 0; i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
         if (thread->context == NULL || thread->context_size == 0 || thread->context_size > CONTEXT_MAX ||
-            !name_fits(lists, thread->name))
+            thread->interrupted_count > MDC_INTERRUPTED_MAX || !name_fits(lists, thread->name))
             return wrong(err, "a thread without a sound context or name:", i, thread->tid);
     }
     for (size_t i = 0; i < lists->module_count; i++) {

@@ -7,14 +7,14 @@
 
 enum { RED_ZONE = 128 };
 
-/* Where the part of this thread begins, and in which region; false if its SP is nowhere. */
-static bool stack_begin(const mdc_dump *dump, const mdc_thread *thread, uint64_t *first, size_t *region) {
-    if (thread->stack_pointer == 0) return false;
-    int64_t found = mdc_regions_find(dump, thread->stack_pointer);
+/* Where the part of a stack with this SP begins, and in which region; false if that is nowhere. */
+static bool stack_begin(const mdc_dump *dump, uint64_t stack_pointer, uint64_t *first, size_t *region) {
+    if (stack_pointer == 0) return false;
+    int64_t found = mdc_regions_find(dump, stack_pointer);
     if (found == MDC_NO_REGION) return false;
     *region = (size_t)found;
     uint64_t base = dump->regions[found].base;
-    *first = thread->stack_pointer - base < RED_ZONE ? base : mdc_page_down(thread->stack_pointer - RED_ZONE);
+    *first = stack_pointer - base < RED_ZONE ? base : mdc_page_down(stack_pointer - RED_ZONE);
     return true;
 }
 
@@ -53,34 +53,49 @@ static uint64_t guard_in(mdc_dump *dump, size_t region, uint64_t first, uint64_t
     return end;
 }
 
+static mdc_status add_start(mdc_dump *dump, mdc_vec *starts, uint64_t stack_pointer, mdc_error *err) {
+    uint64_t first;
+    size_t region;
+    if (!stack_begin(dump, stack_pointer, &first, &region)) return MDC_OK;
+    /* A mapping that holds a stack pointer is a stack, whatever else it is. */
+    mdc_vec_at(&dump->report_regions, mdc_report_region, region).kinds |= MDC_KIND_STACK;
+    return mdc_vec_push(starts, &first, 1, NULL, err);
+}
+
+/* The part of the stack with this SP; empty if there is none. */
+static mdc_stack find_part(mdc_dump *dump, const mdc_vec *starts, uint64_t stack_pointer) {
+    const mdc_stack none = {0, 0, 0};
+    mdc_stack stack;
+    if (!stack_begin(dump, stack_pointer, &stack.first, &stack.region) || mdc_regions_closed(dump, stack.region))
+        return none;
+    const mdc_region *region = &dump->regions[stack.region];
+    uint64_t end = region->base + mdc_page_up(region->valid_size);
+    if (end - stack.first > dump->options.stack_limit && stack.first < end)
+        end = mdc_page_up(stack.first + dump->options.stack_limit);
+    end = mdc_min_u64(end, next_start(starts, stack.first));
+    stack.end = stack.first < end ? guard_in(dump, stack.region, stack.first, end) : stack.first;
+    return stack.end > stack.first ? stack : none;
+}
+
 mdc_status mdc_stacks_find(mdc_dump *dump, mdc_error *err) {
     mdc_vec starts;
     mdc_vec_init(&starts, sizeof(uint64_t));
     const mdc_lists *lists = dump->lists;
     mdc_status status = mdc_vec_reserve(&starts, lists->thread_count, err);
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
-        uint64_t first;
-        size_t region;
-        if (!stack_begin(dump, &lists->threads[i], &first, &region)) continue;
-        status = mdc_vec_push(&starts, &first, 1, NULL, err);
-        /* A mapping that holds a stack pointer is a stack, whatever else it is. */
-        mdc_vec_at(&dump->report_regions, mdc_report_region, region).kinds |= MDC_KIND_STACK;
+        const mdc_thread *thread = &lists->threads[i];
+        status = add_start(dump, &starts, thread->stack_pointer, err);
+        for (uint32_t k = 0; status == MDC_OK && k < thread->interrupted_count; k++)
+            status = add_start(dump, &starts, thread->interrupted[k], err);
     }
     if (starts.count > 0) qsort(starts.data, starts.count, sizeof(uint64_t), by_address);
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
-        mdc_stack *stack = &mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i).stack;
-        if (!stack_begin(dump, &lists->threads[i], &stack->first, &stack->region) ||
-            mdc_regions_closed(dump, stack->region)) {
-            *stack = (mdc_stack){0, 0, 0};
-            continue;
+        const mdc_thread *thread = &lists->threads[i];
+        mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i).stack = find_part(dump, &starts, thread->stack_pointer);
+        for (uint32_t k = 0; status == MDC_OK && k < thread->interrupted_count; k++) {
+            mdc_interrupted other = {i, find_part(dump, &starts, thread->interrupted[k])};
+            if (other.stack.end != 0) status = mdc_vec_push(&dump->interrupted, &other, 1, NULL, err);
         }
-        const mdc_region *region = &dump->regions[stack->region];
-        uint64_t end = region->base + mdc_page_up(region->valid_size);
-        if (end - stack->first > dump->options.stack_limit && stack->first < end)
-            end = mdc_page_up(stack->first + dump->options.stack_limit);
-        end = mdc_min_u64(end, next_start(&starts, stack->first));
-        stack->end = stack->first < end ? guard_in(dump, stack->region, stack->first, end) : stack->first;
-        if (stack->end <= stack->first) *stack = (mdc_stack){0, 0, 0};
     }
     mdc_vec_fini(&starts);
     return status;
@@ -96,6 +111,15 @@ mdc_status mdc_stacks_keep(mdc_dump *dump, mdc_error *err) {
         const mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i);
         if ((plan->write & MDC_THREAD_WRITE_STACK) != 0 && plan->stack.end > plan->stack.first &&
             mdc_vec_push(&dump->stacks, &plan->stack, 1, NULL, err) != MDC_OK)
+            return err->code;
+    }
+    /* The callee was told of one stack of each thread, at Thread (1), and has to know these as well. */
+    for (size_t i = 0; i < dump->interrupted.count; i++) {
+        const mdc_interrupted *other = &mdc_vec_at(&dump->interrupted, const mdc_interrupted, i);
+        uint32_t write = mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, other->thread).write;
+        if (dump->options.note_stack != NULL)
+            dump->options.note_stack(dump->options.edit_context, other->stack.first, other->stack.end);
+        if ((write & MDC_THREAD_WRITE_STACK) != 0 && mdc_vec_push(&dump->stacks, &other->stack, 1, NULL, err) != MDC_OK)
             return err->code;
     }
     if (dump->stacks.count == 0) return MDC_OK;

@@ -18,6 +18,7 @@
 #include "modules.h"
 #include "process.h"
 #include "residency.h"
+#include "sigframe.h"
 #include "threadinfo.h"
 
 /* What a second look into smaps may cost a target of which little is copied: in any case, and where the memory of a
@@ -133,11 +134,19 @@ static mdc_status check_same(mdc_live *live, mdc_error *err) {
     return MDC_OK;
 }
 
+static void mark_stack(mdc_live *live, uint64_t address) {
+    int64_t region = mdc_mappings_find(&live->mappings, address);
+    if (region >= 0) mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
+}
+
 static mdc_status list_threads(mdc_live *live, mdc_error *err) {
     size_t count;
     const mdc_held *held = mdc_holder_threads(live->holder, &count);
     uint32_t context_size = mdc_holder_layout(live->holder)->context_size;
+    mdc_sigframes frames;
     mdc_status status = mdc_vec_reserve(&live->threads, count, err);
+    if (status == MDC_OK) status = mdc_sigframes_init(&frames, &live->memory, &live->mappings, &live->residency, err);
+    if (status != MDC_OK) return status;
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
         mdc_thread thread = {.tid = held[i].tid,
                              .flags = held[i].flags,
@@ -154,12 +163,16 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
             thread.stack_pointer = where.stack_pointer;
             thread.instruction_pointer = where.instruction_pointer;
         }
-        status = mdc_threadinfo_fill(&live->infos, live->identity.directory, &live->mappings, &thread, err);
+        /* Thread-local storage stands at the top of a stack that a library made. */
+        uint64_t own_stack = (int32_t)thread.tid == live->identity.pid ? 0 : thread.thread_pointer;
+        status = mdc_sigframes_find(&frames, own_stack, &thread, err);
+        if (status == MDC_OK)
+            status = mdc_threadinfo_fill(&live->infos, live->identity.directory, &live->mappings, &thread, err);
         if (status == MDC_OK) status = mdc_vec_push(&live->threads, &thread, 1, NULL, err);
-        int64_t region = mdc_mappings_find(&live->mappings, thread.stack_pointer);
-        if (thread.stack_pointer != 0 && region >= 0)
-            mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
+        if (thread.stack_pointer != 0) mark_stack(live, thread.stack_pointer);
+        for (uint32_t k = 0; k < thread.interrupted_count; k++) mark_stack(live, thread.interrupted[k]);
     }
+    mdc_sigframes_fini(&frames);
     return status;
 }
 

@@ -281,6 +281,8 @@ static mdc_status add_threads(mdc_fake *fake, const mdc_fake_target *target, mdc
                              .create_time = UINT64_C(133000000000000000) + i,
                              .user_time = 10 * (i + 1),
                              .affinity = 3};
+        if (target->interrupted != NULL && target->interrupted[i] != 0)
+            thread.interrupted[thread.interrupted_count++] = target->interrupted[i];
         status = add_name(fake, given->name, &thread.name, err);
         if (status == MDC_OK) status = mdc_vec_push(&fake->threads, &thread, 1, NULL, err);
     }

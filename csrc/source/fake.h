@@ -46,6 +46,7 @@ typedef struct mdc_fake_target {
     uint64_t environ_size;
     uint32_t seed;
     uint32_t reserved;
+    const uint64_t *interrupted; /* thread_count stack pointers that handlers interrupted, 0: none; NULL: none at all */
 } mdc_fake_target;
 
 uint8_t mdc_fake_byte(uint64_t address, uint32_t seed);

@@ -43,6 +43,8 @@ typedef struct mdc_region {
     uint64_t resident;   /* bytes, 0 if not known */
 } mdc_region;
 
+enum { MDC_INTERRUPTED_MAX = 4 };
+
 typedef struct mdc_thread {
     uint32_t tid;
     uint32_t flags;               /* MDC_THREAD_NO_REGISTERS */
@@ -61,7 +63,11 @@ typedef struct mdc_thread {
     uint64_t user_time;   /* 100 ns */
     uint64_t affinity;
     uint64_t start_address; /* 0 if not known */
-    void *handle;           /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
+    /* Stack pointers of other stacks that signal handlers of the thread have interrupted, the innermost first. */
+    uint64_t interrupted[MDC_INTERRUPTED_MAX];
+    uint32_t interrupted_count;
+    uint32_t reserved;
+    void *handle; /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
 } mdc_thread;
 
 typedef struct mdc_module {

@@ -55,7 +55,7 @@ static const mdc_fake_module standard_modules[] = {
     {FILE_MAP, 0x4000, "/usr/lib/libshrunk.so.1", {0}},
 };
 static const mdc_fake_target standard_target = {
-    standard_regions, 8, standard_threads, 2, standard_modules, 2, "fake --target", HEAP + 0x100, 0x80, SEED, 0};
+    standard_regions, 8, standard_threads, 2, standard_modules, 2, "fake --target", HEAP + 0x100, 0x80, SEED, 0, NULL};
 
 /* One dump into memory. */
 typedef struct made_dump {
