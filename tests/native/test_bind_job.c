@@ -292,7 +292,7 @@ static void test_fail_points(mdc_filter *filter) {
     mdc_error_clear(&err);
     mdc_failpoint_set("spawn:worker:1:11");
     mdc_job *none = NULL;
-    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_NOMEM && none == NULL && err.os_errno == 11);
+    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_LIMIT && none == NULL && err.os_errno == 11);
     static const struct {
         const char *spec;
         mdc_status status;

@@ -498,7 +498,7 @@ static void test_fail_points(void) {
         mdc_status status = hold_stop(&held);
         mdc_failpoint_set(mode);
         bool memory = points[i][0] == 'a', spawn = points[i][1] == 'p';
-        CHECK(status == (memory || spawn ? MDC_ERR_NOMEM : MDC_ERR_TARGET));
+        CHECK(status == (memory ? MDC_ERR_NOMEM : spawn ? MDC_ERR_LIMIT : MDC_ERR_TARGET));
         CHECK(held.err.os_errno == (memory ? 0 : spawn ? 11 : 5) && held.err.message[0] != '\0');
         CHECK(beats(shared));
         CHECK(state_of(pid, pid) != 't');
