@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import islice
 from typing import Any
 
 from .text import printable
@@ -106,6 +107,19 @@ def say(message: str) -> None:
 
 
 def put_json(value: Any) -> None:
-    """Write one JSON object and a newline to stdout."""
-    json.dump(value, sys.stdout, ensure_ascii=True, separators=(",", ":"))
-    sys.stdout.write("\n")
+    """Write one JSON object and a newline to stdout; its members may be iterators, written as lists piece by piece."""
+    encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+    if not isinstance(value, dict):
+        sys.stdout.write(encode(value) + "\n")
+        return
+    for number, (key, member) in enumerate(value.items()):
+        sys.stdout.write(f"{',' if number else '{'}{encode(key)}:")
+        if not isinstance(member, Iterator):
+            sys.stdout.write(encode(member))
+            continue
+        before = "["
+        while piece := list(islice(member, 1000)):
+            sys.stdout.write(before + encode(piece)[1:-1])
+            before = ","
+        sys.stdout.write("[]" if before == "[" else "]")
+    sys.stdout.write("}\n" if value else "{}\n")

@@ -1,9 +1,10 @@
 """A bounded reader of minidumps for ``show``: any writer's, any platform's, damaged ones too.
 
 Everything in a dump is hostile. Nothing is read that does not lie inside the file, every list is cut at a stated
-length, only the first stream of each kind is looked at, and strings share one budget: the work is bounded whatever
-the numbers in the file say. A header or directory that cannot be right is a `FormatError`; damage inside a stream is
-listed in `DumpFile.problems`, and the rest is still read.
+length (`DumpFile.cut` says which and how long it is), only the first stream of each kind is looked at, and strings may
+not be longer together than the file, however often it names them: time, memory and what is printed are bounded by the
+size of the file, and memory by a constant. A header or directory that cannot be right is a `FormatError`; damage inside
+a stream is listed in `DumpFile.problems`, and the rest is still read.
 
 Layouts: minidumpapiset.h, and Breakpad's minidump_format.h for the streams of Linux.
 """
@@ -12,20 +13,24 @@ from __future__ import annotations
 
 import os
 import struct
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from operator import attrgetter, sub
 from typing import BinaryIO, Final
 
 from ..errors import FormatError
 from . import names
 
 MAX_STREAMS: Final = 4096
-MAX_ITEMS: Final = 1 << 20
+MAX_ITEMS: Final = 100_000
+MAX_RANGES: Final = 250_000  # of memory, which are only counted and added up
 MAX_MODULES: Final = 1 << 16
 MAX_STRING_BYTES: Final = 1 << 16
-MAX_TEXT_BYTES: Final = 64 << 20
+MAX_TEXT_BYTES: Final = 16 << 20
+FREE_TEXT_BYTES: Final = 1 << 20  # on top of the size of the file
 MAX_PROBLEMS: Final = 100
 
 _SIGNATURE: Final = 0x504D444D
@@ -33,7 +38,7 @@ _VERSION: Final = 0xA793
 GAP_STREAM: Final = 0x4D444301  # csrc/format/mdc_streams.h
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stream:
     """An entry of the directory; size in bytes, rva the offset in the file."""
 
@@ -42,7 +47,7 @@ class Stream:
     rva: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class System:
     """What the dump says of the machine."""
 
@@ -53,7 +58,7 @@ class System:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Thread:
     """A thread; the registers are None where the context is of an unknown kind or not there."""
 
@@ -66,7 +71,7 @@ class Thread:
     stack_pointer: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Module:
     """A module; identity is the build id or the PDB identity, as hexadecimal."""
 
@@ -76,7 +81,7 @@ class Module:
     identity: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Region:
     """A region; stored is how many of its bytes are in the file, state to type are 0 where the dump does not say."""
 
@@ -89,7 +94,7 @@ class Region:
     name: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
     """Bytes that were wanted and could not be had."""
 
@@ -99,7 +104,7 @@ class Gap:
     errno: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """An exception record."""
 
@@ -126,6 +131,8 @@ class DumpFile:
     failures: list[Failure] = field(default_factory=list)
     memory_ranges: int = 0
     memory_bytes: int = 0
+    cut: dict[str, int] = field(default_factory=dict)
+    """Length of each list that is longer than what was read of it, by its name in this class."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -137,7 +144,12 @@ class _Reader:
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.size = stream.seek(0, os.SEEK_END)
-        self.text_left = MAX_TEXT_BYTES
+        self.text_left = self.text_budget()
+        self.strings: dict[int, str] = {}
+
+    def text_budget(self) -> int:
+        """Bytes that strings of one kind may have together, each counted as often as it is named."""
+        return min(MAX_TEXT_BYTES, FREE_TEXT_BYTES + self.size)
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly these bytes."""
@@ -170,10 +182,14 @@ class _Reader:
         if length > self.size - rva - 4:
             raise _Damage(f"a string of {length} bytes at {rva:#x} lies beyond the end of the file")
         length = min(length & ~1, MAX_STRING_BYTES)
+        if self.text_left < 0:
+            return ""
         self.text_left -= length
         if self.text_left < 0:
-            raise _Damage(f"the dump has more than {MAX_TEXT_BYTES} bytes of names")
-        return self.read(rva + 4, length).decode("utf-16-le", "replace")
+            raise _Damage(f"the names have more than {self.text_budget()} bytes: the rest is left out")
+        if rva not in self.strings:
+            self.strings[rva] = self.read(rva + 4, length).decode("utf-16-le", "replace")
+        return self.strings[rva]
 
 
 _HEADER = struct.Struct("<IIIIIIQ")
@@ -192,14 +208,44 @@ _THREAD_NAME = struct.Struct("<IQ")
 _REGISTERS: Final = {0: (184, 196, "<I"), 9: (248, 152, "<Q"), 12: (264, 256, "<Q"), 0x8003: (264, 256, "<Q")}
 
 
-def _counted(reader: _Reader, stream: Stream, item: int, limit: int = MAX_ITEMS) -> tuple[int, int]:
+def _counted(reader: _Reader, stream: Stream, item: int) -> tuple[int, int]:
     """Count and offset of a list with a 32-bit count; some writers put 4 bytes of padding behind the count."""
     (count,) = struct.unpack("<I", reader.read(stream.rva, 4))
     if 4 + count * item > stream.size:
         raise _Damage(f"{count} entries do not fit into {stream.size} bytes")
-    if count > limit:
-        raise _Damage(f"{count} entries are more than this reader takes ({limit})")
     return count, stream.rva + (8 if stream.size == 8 + count * item else 4)
+
+
+class _Ranges:
+    """Stored ranges [first, end), as arrays: there may be many more than is printed."""
+
+    def __init__(self) -> None:
+        self.first = array("Q")
+        self.end = array("Q")
+
+    def merge(self) -> None:
+        """Sort them, and make one of those that touch or overlap."""
+        first, end = self.first, self.end
+        order: Iterable[int] = range(len(first))
+        if any(left > right for left, right in pairwise(first)):
+            order = sorted(order, key=first.__getitem__)
+        self.first, self.end = array("Q"), array("Q")
+        for at in order:
+            if self.end and first[at] <= self.end[-1]:
+                self.end[-1] = max(end[at], self.end[-1])
+            elif end[at] > first[at]:
+                self.first.append(first[at])
+                self.end.append(end[at])
+        # below[i]: bytes stored in the ranges before i. Regions may overlap as they like, so none may walk the ranges.
+        self.below = array("Q", accumulate(map(sub, self.end, self.first), initial=0))
+
+    def stored_below(self, address: int) -> int:
+        """How many bytes are stored below the address."""
+        at = bisect_right(self.first, address) - 1
+        if at < 0:
+            return 0
+        stored: int = self.below[at] + min(address, self.end[at]) - self.first[at]
+        return stored
 
 
 class _Parser:
@@ -210,16 +256,17 @@ class _Parser:
         self.dump = dump
         self.architecture = -1
         self.thread_names: dict[int, str] = {}
-        self.ranges: list[tuple[int, int]] = []
-        self.infos: list[tuple[int, int, int, int, int]] = []
+        self.ranges = _Ranges()
         self.mappings: list[tuple[int, int, str]] = []
+        self.starts: list[int] = []
+        self.names_left = reader.text_budget()
 
     def run(self) -> None:
         first: dict[int, Stream] = {}
         for stream in self.dump.streams:
             first.setdefault(stream.type, stream)
         # The order matters: threads need the processor and the names.
-        steps: list[tuple[int, Callable[[Stream], None]]] = [
+        steps: tuple[tuple[int, Callable[[Stream], None]], ...] = (
             (7, self._system),
             (15, self._misc),
             (24, self._thread_names),
@@ -227,17 +274,28 @@ class _Parser:
             (4, self._modules),
             (5, self._memory),
             (9, self._memory64),
-            (16, self._memory_info),
             (0x47670009, self._maps),
+            (16, self._memory_info),
             (GAP_STREAM, self._gaps),
-        ]
+        )
         for number, step in steps:
+            if number == 16:
+                self._memory_ends()
             if number in first:
                 self._guard(first[number], step)
         for stream in self.dump.streams:
             if stream.type == 6:  # LLDB writes one for each thread that stopped
                 self._guard(stream, self._exception)
-        self._regions()
+        if not self.dump.regions:
+            self._regions_of_ranges()
+        self.dump.regions.sort(key=attrgetter("base", "size", "state", "protect", "type"))
+
+    def _cut(self, name: str, count: int, limit: int = MAX_ITEMS) -> int:
+        """How many entries of a list are read; says so if that is not all."""
+        if count <= limit:
+            return count
+        self.dump.cut[name] = count
+        return limit
 
     def _problem(self, text: str) -> None:
         if len(self.dump.problems) < MAX_PROBLEMS:
@@ -283,12 +341,12 @@ class _Parser:
 
     def _thread_names(self, stream: Stream) -> None:
         count, offset = _counted(self.reader, stream, _THREAD_NAME.size)
-        for thread, rva in self.reader.rows(_THREAD_NAME, offset, count):
+        for thread, rva in self.reader.rows(_THREAD_NAME, offset, min(count, MAX_ITEMS)):
             self.thread_names[thread] = self._text(rva, "ThreadNames")
 
     def _threads(self, stream: Stream) -> None:
         count, offset = _counted(self.reader, stream, _THREAD.size)
-        for row in self.reader.rows(_THREAD, offset, count):
+        for row in self.reader.rows(_THREAD, offset, self._cut("threads", count)):
             instruction, stack = self._registers(row[9], row[8])
             self.dump.threads.append(
                 Thread(
@@ -317,7 +375,8 @@ class _Parser:
         return struct.unpack_from(form, data, instruction)[0], struct.unpack_from(form, data, stack)[0]
 
     def _modules(self, stream: Stream) -> None:
-        count, offset = _counted(self.reader, stream, _MODULE.size, MAX_MODULES)
+        count, offset = _counted(self.reader, stream, _MODULE.size)
+        count = self._cut("modules", count, MAX_MODULES)
         for base, size, _, _, name, cv_size, cv_rva, _, _ in self.reader.rows(_MODULE, offset, count):
             path = self._text(name, "ModuleList: a name")
             self.dump.modules.append(Module(base=base, size=size, path=path, identity=self._identity(cv_rva, cv_size)))
@@ -346,18 +405,21 @@ class _Parser:
                 raise _Damage(f"the range at {base:#x} passes the end of the address space")
             there = max(0, min(size, self.reader.size - offset))
             cut += there < size
-            self.ranges.append((base, base + there))
+            self.ranges.first.append(base)
+            self.ranges.end.append(min(base + there, (1 << 64) - 1))
         if cut:
             raise _Damage(f"{cut} ranges lie beyond the end of the file: it is cut off")
 
     def _memory(self, stream: Stream) -> None:
         count, offset = _counted(self.reader, stream, _MEMORY.size)
+        count = self._cut("memory_ranges", count, MAX_RANGES)
         self._add_ranges((row[0], row[1], row[2]) for row in self.reader.rows(_MEMORY, offset, count))
 
     def _memory64(self, stream: Stream) -> None:
         count, at = struct.unpack("<QQ", self.reader.read(stream.rva, 16))
-        if count > MAX_ITEMS or 16 + count * _MEMORY64.size > stream.size:
-            raise _Damage(f"{count} entries do not fit into {stream.size} bytes, or are more than {MAX_ITEMS}")
+        if 16 + count * _MEMORY64.size > stream.size:
+            raise _Damage(f"{count} entries do not fit into {stream.size} bytes")
+        count = self._cut("memory_ranges", count, MAX_RANGES)
 
         def placed(at: int) -> Iterator[tuple[int, int, int]]:
             for base, size in self.reader.rows(_MEMORY64, stream.rva + 16, count):
@@ -368,27 +430,60 @@ class _Parser:
 
     def _memory_info(self, stream: Stream) -> None:
         header, entry, count = struct.unpack("<IIQ", self.reader.read(stream.rva, 16))
-        if header < 16 or entry < _MEMORY_INFO.size or count > MAX_ITEMS or header + count * entry > stream.size:
+        if header < 16 or entry < _MEMORY_INFO.size or header + count * entry > stream.size:
             raise _Damage(f"header {header}, entry {entry} and count {count} do not fit into {stream.size} bytes")
-        for row in self.reader.rows(_MEMORY_INFO, stream.rva + header, count, entry):
-            self.infos.append((row[0], row[4], row[5], row[6], row[7]))
+        for row in self.reader.rows(_MEMORY_INFO, stream.rva + header, self._cut("regions", count), entry):
+            self._region(row[0], row[4], row[5], row[6], row[7])
 
     def _maps(self, stream: Stream) -> None:
         """Take the names of the mappings from /proc/PID/maps, where the dump has it."""
-        text = self.reader.read(stream.rva, min(stream.size, MAX_TEXT_BYTES))
-        for line in text.split(b"\n", MAX_ITEMS)[:MAX_ITEMS]:
+        names: dict[bytes, str] = {}
+        left = self.reader.text_budget()
+        for line in self._lines(stream):
             fields = line.split(None, 5)
             if len(fields) == 6:
                 first, _, end = fields[0].partition(b"-")
                 try:
-                    self.mappings.append((int(first, 16), int(end, 16), fields[5].decode("utf-8", "replace")))
+                    place = int(first, 16), int(end, 16)
                 except ValueError:
                     raise _Damage("a line is not one of /proc/PID/maps") from None
+                name = fields[5]
+                if name not in names:
+                    left -= len(name)
+                    if left < 0:
+                        raise _Damage(f"the names have more than {self.reader.text_budget()} bytes")
+                    names[name] = name.decode("utf-8", "replace")
+                self.mappings.append((*place, names[name]))
         self.mappings.sort()
+        self.starts = [mapping[0] for mapping in self.mappings]
+
+    def _lines(self, stream: Stream) -> Iterator[bytes]:
+        """The lines of a text; read in pieces, MAX_ITEMS lines at most."""
+        rest, count = b"", 0
+        for offset in range(0, stream.size, MAX_STRING_BYTES):
+            piece = self.reader.read(stream.rva + offset, min(MAX_STRING_BYTES, stream.size - offset))
+            lines = (rest + piece).split(b"\n")
+            rest = lines.pop()
+            if len(rest) > MAX_STRING_BYTES:
+                raise _Damage(f"a line is longer than {MAX_STRING_BYTES} bytes")
+            yield from lines[: MAX_ITEMS - count]
+            count += len(lines)
+            if count >= MAX_ITEMS:
+                return
+        yield rest
 
     def _name_at(self, address: int) -> str:
-        at = bisect_right(self.mappings, address, key=lambda mapping: mapping[0]) - 1
-        return self.mappings[at][2] if at >= 0 and address < self.mappings[at][1] else ""
+        at = bisect_right(self.starts, address) - 1
+        if at < 0 or address >= self.mappings[at][1]:
+            return ""
+        name = self.mappings[at][2]
+        if self.names_left < 0:
+            return ""
+        self.names_left -= len(name)
+        if self.names_left < 0:
+            self._problem("LinuxMaps: the regions have names of too many bytes: the rest is left out")
+            return ""
+        return name
 
     def _gaps(self, stream: Stream) -> None:
         """Take our own stream: gaps known beforehand, and at the end of the file those found while reading."""
@@ -399,9 +494,12 @@ class _Parser:
         if header < _GAP_HEADER.size or entry < _GAP.size or header + planned * entry > stream.size:
             raise _Damage(f"header {header}, entry {entry} and count {planned} do not fit into {stream.size} bytes")
         (found,) = struct.unpack("<Q", self.reader.read(tail, 8))
-        if planned + found > MAX_ITEMS or found > capacity:
-            raise _Damage(f"{planned} and {found} entries are more than there can be")
+        if found > capacity:
+            raise _Damage(f"{found} entries are more than there can be")
+        left = self._cut("gaps", planned + found)
         for offset, count in ((stream.rva + header, planned), (tail + 8, found)):
+            count = min(count, left)
+            left -= count
             for row in self.reader.rows(_GAP, offset, count, entry):
                 self.dump.gaps.append(Gap(address=row[0], size=row[1], reason=row[2], errno=row[3]))
 
@@ -411,32 +509,23 @@ class _Parser:
         thread, code, address = _EXCEPTION.unpack(self.reader.read(stream.rva, _EXCEPTION.size))
         self.dump.failures.append(Failure(thread=thread, code=code, address=address))
 
-    def _regions(self) -> None:
-        """Join the region list with what is stored. Ranges overlap where a stack is in both memory lists."""
-        merged: list[tuple[int, int]] = []
-        for first, end in sorted(self.ranges):
-            if merged and first <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            elif end > first:
-                merged.append((first, end))
-        # below[i]: bytes stored in the ranges before i. Regions may overlap as they like, so none may walk the ranges.
-        below = list(accumulate((end - first for first, end in merged), initial=0))
+    def _memory_ends(self) -> None:
+        self.ranges.merge()
+        self.dump.memory_ranges = len(self.ranges.first)
+        self.dump.memory_bytes = self.ranges.below[-1]
 
-        def stored_below(address: int) -> int:
-            at = bisect_right(merged, (address, 0)) - 1
-            if at < 0:
-                return 0
-            return below[at] + min(address, merged[at][1]) - merged[at][0]
+    def _region(self, base: int, size: int, state: int, protect: int, kind: int) -> None:
+        """A region with what is stored of it. Ranges overlap where a stack is in both memory lists."""
+        stored = self.ranges.stored_below(base + size) - self.ranges.stored_below(base)
+        name = self._name_at(base)
+        self.dump.regions.append(
+            Region(base=base, size=size, state=state, protect=protect, type=kind, stored=stored, name=name)
+        )
 
-        self.dump.memory_ranges = len(merged)
-        self.dump.memory_bytes = below[-1]
-        infos = sorted(self.infos) or [(first, end - first, 0, 0, 0) for first, end in merged]
-        for base, size, state, protect, kind in infos:
-            stored = stored_below(base + size) - stored_below(base)
-            name = self._name_at(base)
-            self.dump.regions.append(
-                Region(base=base, size=size, state=state, protect=protect, type=kind, stored=stored, name=name)
-            )
+    def _regions_of_ranges(self) -> None:
+        count = self._cut("regions", len(self.ranges.first))
+        for first, end in zip(self.ranges.first[:count], self.ranges.end[:count], strict=True):
+            self._region(first, end - first, 0, 0, 0)
 
 
 def read_dump(path: str | os.PathLike[str]) -> DumpFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntFlag
+from functools import cache, lru_cache
 from typing import Final
 
 from ..enums import GapReason, MemoryProtect
@@ -101,6 +102,7 @@ _ACCESS: Final[dict[int, str]] = {
     MemoryProtect.EXECUTE_WRITECOPY: "rcx",
 }
 _MODIFIERS: Final = (MemoryProtect.GUARD, MemoryProtect.NOCACHE, MemoryProtect.WRITECOMBINE)
+_MODIFIER_WORDS: Final = tuple((int(flag), (flag.name or "").lower()) for flag in _MODIFIERS)
 
 
 def stream_name(number: int) -> str:
@@ -108,17 +110,25 @@ def stream_name(number: int) -> str:
     return STREAMS.get(number, f"0x{number:08x}")
 
 
+@lru_cache(4096)
 def flags(kind: type[IntFlag], value: int) -> str:
     """Names of the bits that are set, in lower case and joined by ``+``; bits without a name as a number."""
-    words = [(flag.name or "").lower() for flag in kind if value & flag]
-    rest = value
-    for flag in kind:
-        rest &= ~flag
+    words, rest = [], value
+    for bit, word in _words(kind):
+        if value & bit:
+            words.append(word)
+            rest &= ~bit
     return "+".join([*words, *([f"{rest:#x}"] if rest else [])])
 
 
+@cache
+def _words(kind: type[IntFlag]) -> tuple[tuple[int, str], ...]:
+    return tuple((int(flag), (flag.name or "").lower()) for flag in kind)
+
+
+@lru_cache(4096)
 def protection(value: int) -> str:
     """Letters for a PAGE_* value, with its modifiers: ``rw-``, ``r--+guard``; c stands for copy on write."""
     base = _ACCESS.get(value & 0xFF, f"0x{value & 0xFF:02x}")
-    modifiers = [(flag.name or "").lower() for flag in _MODIFIERS if value & flag]
+    modifiers = [word for bit, word in _MODIFIER_WORDS if value & bit]
     return "+".join([base, *modifiers])

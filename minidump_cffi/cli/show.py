@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
         put_json(to_json(dump))
     else:
         show(dump, args.file)
+    for name, count in dump.cut.items():
+        say(f"{args.file}: {count:,} {name.replace('_', ' ')} are more than this reader takes; the rest is left out")
     for problem in dump.problems:
         say(f"{args.file}: {problem}")
     return Exit.ERROR if dump.problems else Exit.OK
@@ -41,8 +43,12 @@ def _when(timestamp: int) -> str:
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _values(item: Any) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__slots__}
+
+
 def to_json(dump: DumpFile) -> dict[str, Any]:
-    """Return the content as plain values; addresses are integers."""
+    """Return the content as plain values, lists as iterators for `put_json`; addresses are integers."""
     system = dump.system
     return {
         "file_bytes": dump.file_bytes,
@@ -50,15 +56,16 @@ def to_json(dump: DumpFile) -> dict[str, Any]:
         "timestamp": dump.timestamp,
         "flags": dump.flags,
         "process_id": dump.process_id,
-        "system": None if system is None else vars(system),
-        "streams": [{"name": names.stream_name(stream.type), **vars(stream)} for stream in dump.streams],
-        "threads": [vars(thread) for thread in dump.threads],
-        "modules": [vars(module) for module in dump.modules],
-        "regions": [vars(region) for region in dump.regions],
-        "gaps": [vars(gap) for gap in dump.gaps],
-        "exceptions": [vars(failure) for failure in dump.failures],
+        "system": None if system is None else _values(system),
+        "streams": ({"name": names.stream_name(stream.type), **_values(stream)} for stream in dump.streams),
+        "threads": map(_values, dump.threads),
+        "modules": map(_values, dump.modules),
+        "regions": map(_values, dump.regions),
+        "gaps": map(_values, dump.gaps),
+        "exceptions": map(_values, dump.failures),
         "memory_ranges": dump.memory_ranges,
         "memory_bytes": dump.memory_bytes,
+        "cut": dump.cut,
         "problems": dump.problems,
     }
 
@@ -89,6 +96,13 @@ def _heading(title: str) -> None:
     sys.stdout.write(f"\n{title}\n")
 
 
+def _count(dump: DumpFile, name: str, shown: int) -> str:
+    """``3 threads``; of a list that was cut also how much of it follows."""
+    if name not in dump.cut:
+        return text.plural(shown, name.removesuffix("s"))
+    return f"{dump.cut[name]:,} {name}, the first {shown:,} of them"
+
+
 def _streams(dump: DumpFile) -> None:
     _heading(text.plural(len(dump.streams), "stream"))
     rows = [(names.stream_name(stream.type), f"{stream.size:,}", f"{stream.rva:#x}") for stream in dump.streams]
@@ -96,8 +110,8 @@ def _streams(dump: DumpFile) -> None:
 
 
 def _threads(dump: DumpFile) -> None:
-    _heading(text.plural(len(dump.threads), "thread"))
-    rows = [
+    _heading(_count(dump, "threads", len(dump.threads)))
+    rows = (
         (
             str(thread.id),
             "" if thread.instruction_pointer is None else f"{thread.instruction_pointer:#x}",
@@ -106,22 +120,22 @@ def _threads(dump: DumpFile) -> None:
             thread.name,
         )
         for thread in dump.threads
-    ]
-    if rows:
+    )
+    if dump.threads:
         text.table(sys.stdout, (">id", ">instruction", ">stack pointer", ">stack bytes", "name"), rows)
 
 
 def _modules(dump: DumpFile) -> None:
-    _heading(text.plural(len(dump.modules), "module"))
-    rows = [(f"{module.base:#x}", text.size(module.size), module.path, module.identity) for module in dump.modules]
-    if rows:
+    _heading(_count(dump, "modules", len(dump.modules)))
+    rows = ((f"{module.base:#x}", text.size(module.size), module.path, module.identity) for module in dump.modules)
+    if dump.modules:
         text.table(sys.stdout, (">base", ">size", "path", "identity"), rows)
 
 
 def _regions(dump: DumpFile) -> None:
     ranges = text.plural(dump.memory_ranges, "range")
-    _heading(f"{text.plural(len(dump.regions), 'region')}, {text.size(dump.memory_bytes)} stored in {ranges}")
-    rows = [
+    _heading(f"{_count(dump, 'regions', len(dump.regions))}, {text.size(dump.memory_bytes)} stored in {ranges}")
+    rows = (
         (
             f"{region.base:#x}",
             text.size(region.size),
@@ -132,16 +146,16 @@ def _regions(dump: DumpFile) -> None:
             region.name,
         )
         for region in dump.regions
-    ]
-    if rows:
+    )
+    if dump.regions:
         text.table(sys.stdout, (">base", ">size", ">stored", "state", "access", "type", "name"), rows)
 
 
 def _gaps(dump: DumpFile) -> None:
     if not dump.gaps:
         return
-    _heading(f"{text.plural(len(dump.gaps), 'gap')}: bytes that were wanted and could not be had")
-    rows = [
+    _heading(f"{_count(dump, 'gaps', len(dump.gaps))}: bytes that were wanted and could not be had")
+    rows = (
         (
             f"{gap.address:#x}",
             text.size(gap.size),
@@ -149,5 +163,5 @@ def _gaps(dump: DumpFile) -> None:
             str(gap.errno or ""),
         )
         for gap in dump.gaps
-    ]
+    )
     text.table(sys.stdout, (">address", ">size", "reason", ">errno"), rows)

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from typing import Final, TextIO
 
+
+class _Escapes(dict[int, str]):
+    """What `str.translate` puts for a character; made when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        if not letter.isprintable():
+            letter = letter.encode("unicode_escape", "backslashreplace").decode()
+        if len(self) < 4096:
+            self[code] = letter
+        return letter
+
+
+_ESCAPES: Final = _Escapes()
+_SAMPLE: Final = 1000  # rows
+_WIDEST: Final = 100  # characters
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -44,15 +61,19 @@ def printable(text: str | bytes) -> str:
         text = text.decode("utf-8", "replace")
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return text.translate(_ESCAPES)
 
 
 def table(out: TextIO, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows in columns. A head that begins with ``>`` is a column of numbers, set to the right."""
+    """Write rows in columns. A head that begins with ``>`` is a column of numbers, set to the right.
+
+    The first rows say how wide the columns are, up to a limit: a long cell makes its own row longer and no other.
+    """
     right = [name.startswith(">") for name in head]
-    lines = [[name.removeprefix(">") for name in head], *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
+    lines = ([printable(cell) for cell in row] for row in rows)
+    first = [[name.removeprefix(">") for name in head], *islice(lines, _SAMPLE)]
+    widths = [max(min(len(line[column]), _WIDEST) for line in first) for column in range(len(head))]
+    for line in chain(first, lines):
         cells = [
             cell.rjust(width) if number else cell.ljust(width)
             for cell, width, number in zip(line, widths, right, strict=True)
