@@ -26,6 +26,7 @@ class Sizes:
     sparse_touched: int
     mappings: int
     threads: int
+    few_threads: int
     regions: int
     callbacks: int
     contended: int
@@ -44,6 +45,7 @@ SIZES = (
         sparse_touched=MIB,
         mappings=500,
         threads=20,
+        few_threads=100,
         regions=1000,
         callbacks=2000,
         contended=50,
@@ -61,6 +63,7 @@ SIZES = (
         sparse_touched=64 * MIB,
         mappings=20_000,
         threads=500,
+        few_threads=1000,
         regions=60_000,
         callbacks=200_000,
         contended=400,

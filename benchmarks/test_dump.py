@@ -130,3 +130,25 @@ def test_normal_dump_of_eight_threads(benchmark: Any, spawn: Spawn, output: Path
         bytes=report.file_bytes,
     )
     assert len(report.threads) == 8
+
+
+@pytest.mark.benchmark(group="stop-threads")
+def test_the_stop_is_linear_in_the_threads(benchmark: Any, spawn: Spawn, sizes: Sizes) -> None:
+    """Four times the threads: four times the stop, not sixteen times; at most seven, on a busy machine."""
+    few, many = sizes.few_threads, 4 * sizes.few_threads
+    stops: dict[int, list[float]] = {few: [], many: []}
+    with spawn("threads", few) as small, spawn("threads", many) as large:
+
+        def both() -> None:
+            for count, target in ((few, small), (many, large)):
+                plan = md.plan_dump(target.pid)
+                assert len(plan.threads) == count
+                stops[count].append(plan.frozen)
+
+        benchmark.pedantic(both, rounds=sizes.rounds * 3, warmup_rounds=1)
+    shortest = {count: min(times) for count, times in stops.items()}
+    ratio = shortest[many] / shortest[few]
+    benchmark.extra_info.update(
+        few_ms=shortest[few] * 1e3, many_ms=shortest[many] * 1e3, ratio=ratio, us_per_thread=shortest[many] / many * 1e6
+    )
+    assert ratio <= 7

@@ -28,7 +28,7 @@
 
 #define STOP_TIMEOUT_NS UINT64_C(250000000)
 #define TICK_NS UINT64_C(10000000)                   /* how often a stopped target and the monitor are looked at */
-#define REAP_AFTER_NS UINT64_C(20000000)             /* the stop has lasted this long: perhaps an exec waits for us */
+#define REAP_AFTER_NS UINT64_C(20000000)             /* a seize takes this long: perhaps an exec waits for us */
 #define MUTUAL_AFTER_NS UINT64_C(100000000)          /* as long without progress: perhaps the target dumps us */
 enum { STACK_BYTES = 512 * 1024, KCMP_VM_TYPE = 1 }; /* linux/kcmp.h is not installed everywhere */
 
@@ -100,9 +100,7 @@ static void reap_by_alarm(bool on) {
     sigfillset(&action.sa_mask);
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
-    struct itimerval timer = {{0, on ? REAP_AFTER_NS / 1000 : 0}, {0, on ? REAP_AFTER_NS / 1000 : 0}};
     if (on) sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &timer, NULL);
     pthread_sigmask(on ? SIG_UNBLOCK : SIG_BLOCK, &alarm, NULL);
 }
 
@@ -206,8 +204,10 @@ static void hold(mdc_holder *holder) {
 }
 
 static void hold_as_process(void *argument) {
+    mdc_holder *holder = argument;
     reap_by_alarm(true);
-    hold(argument);
+    holder->tracees.alarm_ns = REAP_AFTER_NS;
+    hold(holder);
 }
 
 /* -- the owner ----------------------------------------------------------------------------------------------------- */
@@ -241,6 +241,7 @@ static void *run(void *argument) {
         killed(holder);
     } else if (rc != 0 || holder->refused) {
         mdc_tracees_forget(&holder->tracees);
+        holder->tracees.alarm_ns = 0;
         atomic_store(&holder->by_thread, true);
         hold(holder);
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -212,6 +213,13 @@ static bool seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state) {
     return fail(tracees, fault);
 }
 
+/* Starts the alarm anew, or ends it: as long as seizes come back it never rings. */
+static void set_alarm(const mdc_tracees *tracees, bool on) {
+    if (tracees->alarm_ns == 0) return;
+    struct timeval after = {0, on ? (suseconds_t)(tracees->alarm_ns / 1000) : 0};
+    setitimer(ITIMER_REAL, &(struct itimerval){after, after}, NULL);
+}
+
 /* linux_dirent64 of getdents64(2): d_ino 8 bytes, d_off 8, d_reclen 2, d_type 1, d_name. */
 enum { DIRENT_LENGTH = 16, DIRENT_NAME = 19 };
 
@@ -230,6 +238,7 @@ static bool seize_entries(mdc_tracees *tracees, const char *entries, size_t size
         }
         uint8_t state = MDC_TRACEE_DEAD;
         if (!reserve(tracees)) return false;
+        set_alarm(tracees, true);
         bool seized = seize_one(tracees, (int32_t)tid, &state);
         if (interrupt && state == MDC_TRACEE_SEIZED) ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL);
         *found += state == MDC_TRACEE_SEIZED;
@@ -252,7 +261,9 @@ static bool find_new(mdc_tracees *tracees, bool interrupt, size_t *found) {
         if (got < 0 || (got == 0 && listed == 0)) /* it has no threads any more */
             return fail(tracees, (mdc_fault){.kind = MDC_FAULT_LISTING, .os_errno = got < 0 ? errno : ESRCH});
         if (got == 0) return true;
-        if (!seize_entries(tracees, entries, (size_t)got, interrupt, found)) return false;
+        bool well = seize_entries(tracees, entries, (size_t)got, interrupt, found);
+        set_alarm(tracees, false);
+        if (!well) return false;
     }
 }
 
@@ -348,7 +359,7 @@ static bool settle(mdc_tracees *tracees) {
             sched_yield();
             continue;
         }
-        mdc_tracees_reap(tracees);
+        if (pass % 8 == 0) mdc_tracees_reap(tracees); /* those that are stopped may be killed */
         pause_ns(pause);
         if (pause < PAUSE_MAX_NS) pause *= 2;
     }

@@ -68,6 +68,7 @@ typedef struct mdc_tracees {
     uint64_t stop_timeout_ns;
     mdc_monitor *monitor;
     mdc_registers_layout layout;
+    uint64_t alarm_ns;     /* a seize that takes longer is to be interrupted by SIGALRM, for the reaper; 0: no alarm */
     uint64_t max_stop_ns;  /* 0: no limit */
     uint64_t frozen_from;  /* mdc_clock_ns of the first interrupt, 0: not yet */
     uint64_t frozen_until; /* when max_stop passes, UINT64_MAX: never */
@@ -112,7 +113,8 @@ mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err);
  * status belongs to its parent, and we may be that), so that an exec in it can go on. */
 void mdc_tracees_reap(mdc_tracees *tracees);
 /* The same for a tracer that is a process with no children of its own, from a signal handler: waits for all dead there
- * are. A leader's exit status is then handed to its parent, another process. */
+ * are. That looks at every tracee each time: only where a seize hangs. A leader's exit status is then handed to its
+ * parent, another process. */
 void mdc_tracees_reap_all(void);
 /* After a tracer that ended: nothing is seized any more. */
 void mdc_tracees_forget(mdc_tracees *tracees);

@@ -510,12 +510,36 @@ static void test_fail_points(void) {
 }
 
 static void many(target_shared *shared) {
-    start_threads(shared, 499, sleep_forever);
+    start_threads(shared, (int)shared->words[0] - 1, sleep_forever);
     beat_forever(shared);
+}
+
+/* Each with its registers, in the order of their numbers, and all run on: also where lists have had to grow. */
+static void test_thousands_of_threads(void) {
+    target_shared *shared = target_share();
+    shared->words[0] = 4000;
+    pid_t pid = target_start(many, shared);
+    WAIT_FOR(atomic_load(&shared->ready) == 4000);
+    held_process held;
+    size_t count;
+    hold_new(&held, pid, 0);
+    CHECK_OK(hold_stop(&held), held.err);
+    const mdc_held *threads = mdc_holder_threads(held.holder, &count);
+    CHECK(count == 4000 && threads[0].leader && threads[0].tid == (uint32_t)pid);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(threads[i].flags == 0 && threads[i].summary.stack_pointer != 0);
+        CHECK(i < 2 || (threads[i].tid > threads[i - 1].tid && !threads[i].leader));
+    }
+    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    for (size_t i = 0; i < count; i++) CHECK(state_of(pid, (pid_t)threads[i].tid) != 't');
+    hold_free(&held);
+    CHECK(beats(shared));
+    target_end(pid);
 }
 
 static void test_many_threads(void) {
     target_shared *shared = target_share();
+    shared->words[0] = 500;
     pid_t pid = target_start(many, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 500);
     uint64_t best = UINT64_MAX;
@@ -558,7 +582,8 @@ int main(int argc, char **argv) {
                  {"dumper killed", test_dumper_killed},
                  {"traced already", test_traced_already},
                  {"fail points", test_fail_points},
-                 {"many threads", test_many_threads}};
+                 {"many threads", test_many_threads},
+                 {"thousands of threads", test_thousands_of_threads}};
     static const char *const modes[] = {by_process, by_thread};
     for (size_t i = 0; i < 2 * sizeof tests / sizeof tests[0]; i++) {
         if (argc > 1 && strcmp(argv[1], tests[i / 2].name) != 0) continue;
