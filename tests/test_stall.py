@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import live
 import pytest
+from test_slow_files import MAPPER, Silent, running
 
 import minidump_cffi as md
 from minidump_cffi import dumping
@@ -109,6 +111,40 @@ def test_what_comes_back_late_is_named_too(start_pattern: Start) -> None:
         md.write_dump(target.pid, "/dev/null", FULL, callback=callback, stall_timeout=SHORT)
     assert caught.value.callback_type is md.CallbackType.INCLUDE_VM_REGION
     target.assert_runs_on()
+
+
+@pytest.fixture
+def hung_file(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A file that a FUSE server serves, until told to be silent, below an overlay, which does not show that."""
+    folders = {name: tmp_path / name for name in ("served", "room", "top")}
+    for folder in folders.values():
+        folder.mkdir()
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(1 << 18))
+    silent = Silent(folders["served"], source)
+    with live.small_filesystem(folders["room"], "4m") as room:
+        upper, work = room / "upper", room / "work"
+        upper.mkdir(), work.mkdir()
+        layers = f"lowerdir={folders['served']},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "-o", layers, "overlay", str(folders["top"])]
+        try:
+            if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+                pytest.skip("no overlay can be mounted here")
+            yield folders["top"] / "image", silent.silence
+        finally:
+            silent.close()  # the kernel ends what waits for it
+            subprocess.run(["umount", "-l", str(folders["top"])], check=False, capture_output=True)
+
+
+def test_a_file_that_does_not_answer(hung_file: tuple[Path, Callable[[], None]], impatient: None) -> None:
+    path, silence = hung_file
+    with running(sys.executable, "-c", MAPPER, path) as target:
+        silence()
+        with pytest.raises(md.Stalled, match=re.escape(str(path)[-40:])) as caught:
+            md.write_dump(target.pid, "/dev/null", FULL, stall_timeout=SHORT)
+        assert runs(target.pid)
+        assert caught.value.address is not None
+        assert "the file of the mapping at" in str(caught.value) or "a read of memory at" in str(caught.value)
 
 
 def test_slow_is_not_hung(start_pattern: Start, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@
  * child while it is dumped may be told that it "stopped" by SIGTRAP; its exit status is not taken.
  *
  * The tracer has all signals blocked and knows no Python. While the target is stopped it waits for mdc_holder_resume,
- * and resumes the target by itself when max_stop or the monitor's deadline passes, when the monitor is aborted or when
- * the target is killed; the monitor's abort reason is set BEFORE the first thread is let go, so whoever reads memory
- * and then finds no reason has read it while the target stood (but for a tracer that was killed: then resume says it).
- */
+ * and resumes the target by itself when max_stop or the monitor's deadline passes, when the monitor is aborted, when
+ * nothing is read or written for the monitor's stall_ns, when the target dumps us (mutual.h) or is killed; the
+ * monitor's abort reason is set BEFORE the first thread is resumed, so whoever reads memory and then finds no reason
+ * has read it while the target was stopped (but for a tracer that was killed: then resume says it). */
 #ifndef MDC_LINUX_HOLDER_H
 #define MDC_LINUX_HOLDER_H
 

@@ -302,7 +302,10 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
         *next = end;
         return 0;
     }
-    return mdc_backing_content(&live->backing, region, first, end, runs, room, next);
+    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_LIST, -1, 0);
+    size_t count = mdc_backing_content(&live->backing, region, first, end, runs, room, next);
+    mdc_monitor_end(live->monitor, before);
+    return count;
 }
 
 static const mdc_region *region_at(const mdc_live *live, uint64_t address) {
@@ -389,6 +392,7 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, 
     live->monitor = monitor;
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;
     mdc_mappings_init(&live->mappings);
+    live->mappings.monitor = monitor;
     mdc_residency_init(&live->residency);
     mdc_backing_init(&live->backing);
     mdc_texts_init(&live->texts);

@@ -221,7 +221,7 @@ int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_reg
     return found;
 }
 
-int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {
+static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *region) {
     const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char path[PATH_MAX + 8];
     struct statx facts;
@@ -244,5 +244,18 @@ int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_regio
         close(fd);
         fd = -1;
     }
+    return fd;
+}
+
+int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {
+    mdc_monitor *monitor = mappings->monitor;
+    if (monitor == NULL) return open_file(mappings, proc, region);
+    const mdc_name none = {0, 0};
+    const mdc_name *name =
+        region->name_id == 0 ? &none : &mdc_vec_at(&mappings->names, const mdc_name, region->name_id - 1);
+    mdc_monitor_name(monitor, (const uint8_t *)mappings->pool.data + name->offset, name->size);
+    mdc_doing_before before = mdc_monitor_begin(monitor, MDC_DOING_OPEN, -1, region->base);
+    int fd = open_file(mappings, proc, region);
+    mdc_monitor_end(monitor, before);
     return fd;
 }

@@ -3,6 +3,7 @@
 #ifndef MDC_LINUX_MAPPINGS_H
 #define MDC_LINUX_MAPPINGS_H
 
+#include "../base/monitor.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 #include "slots.h"
@@ -18,7 +19,8 @@ typedef struct mdc_mappings {
     mdc_slots name_slots; /* names by their bytes */
     mdc_vec files;        /* mdc_mapped_file by (device, inode) */
     mdc_slots file_slots;
-    mdc_vec mounts; /* mdc_mount: which file systems are slow */
+    mdc_vec mounts;       /* mdc_mount: which file systems are slow */
+    mdc_monitor *monitor; /* borrowed; NULL, or told which file is opened: that may hang */
 } mdc_mappings;
 
 void mdc_mappings_init(mdc_mappings *mappings);
