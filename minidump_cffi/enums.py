@@ -254,6 +254,7 @@ class DumpWarning(enum.IntFlag):
     SLOW_FILES = 0x10000
     MEMORY64 = 0x40000
     NO_THREADS = 0x80000
+    NOT_STOPPED = 0x100000
 
 
 class Phase(enum.IntEnum):

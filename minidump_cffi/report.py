@@ -594,6 +594,7 @@ _WARNINGS = {
         "CAP_CHECKPOINT_RESTORE opens it: dump with one of them"
     ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
+    DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran on while they were dumped",
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }
 # The same where a callback that is not ours decided.

@@ -29,8 +29,10 @@ hypothesis.settings.load_profile("minidump_cffi")
 LINUX = sys.platform == "linux"
 LINUX_MODULES = ("test_api_sinks.py", "test_api_targets.py", "test_bad_targets.py", "test_cli_dump.py")
 LINUX_FIXTURES = {"start_pattern", "pattern_program"}
-WINDOWS_MODULES = ("test_windows_api.py",)  # .ci/windows runs it
+WINDOWS_MODULES = ("test_windows_api.py", "test_windows_microsoft.py")  # .ci/windows runs them
 collect_ignore = list(WINDOWS_MODULES if LINUX else LINUX_MODULES)
+if not LINUX and not os.environ.get("MDC_DBGHELP"):
+    collect_ignore.append("test_windows_microsoft.py")  # with Microsoft's dbghelp only
 
 # Under MDC_STRICT_SKIPS (the Windows run of CI) a skip for any other reason is a failure.
 KNOWN_SKIPS = (

@@ -57,7 +57,9 @@ mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc
     return NULL;
 }
 
-uint32_t mdc_system_engine_extensions(void) { return MDC_EXT_REGION_FACTS; }
+/* That dbghelp asks again about the rest of a region was seen of 6.3.9600 and of 10.0.22621; where one does not, the
+ * dump is taken once more (run_once). */
+uint32_t mdc_system_engine_extensions(void) { return MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT; }
 
 static mdc_status check(const mdc_job_spec *spec, mdc_error *err) {
     if (spec->callback == NULL) return MDC_OK;
@@ -151,12 +153,13 @@ static mdc_status scrub(mdc_system_engine *engine, const mdc_job_spec *spec, mdc
     if (mdc_dbghelp_scrub_run(&engine->scrub, spec->callback, adapter, &engine->file, &engine->store, full, monitor,
                               err) != MDC_OK)
         return err->code;
+    mdc_callback_counters now = mdc_callback_read_counters(spec->callback);
+    /* The file was looked through across the borders of reads: what counts are those that are left there. */
+    counters->uncovered_borders = now.uncovered_borders - counters->uncovered_borders;
     if (adapter->calls[MDC_CB_VM_POST_READ] == 0) { /* all that was hidden was hidden now */
-        mdc_callback_counters now = mdc_callback_read_counters(spec->callback);
         counters->scrubbed_bytes = now.scrubbed_bytes;
         counters->scrubbed_hits = now.scrubbed_hits;
         counters->defaced_words = now.defaced_words;
-        counters->uncovered_borders = now.uncovered_borders;
     }
     counters->scrubbed_bytes += engine->scrub.hidden_bytes;
     return mdc_callback_check(spec->callback, err);
@@ -186,6 +189,15 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
         mdc_dbghelp_report_fill(&engine->report, adapter, &engine->file, &engine->scrub.hidden, &spec->engine, err) !=
             MDC_OK)
         return err->code;
+    if (spec->callback != NULL && !mdc_filter_tolerates(mdc_callback_filter(spec->callback)) &&
+        adapter->gaps.count != 0) { /* dbghelp goes on without a region that is gone when it comes to write it */
+        const mdc_gap *gap = &mdc_vec_at(&adapter->gaps, const mdc_gap, 0);
+        mdc_fail(err, MDC_ERR_READ, MDC_PHASE_FINISH, gap->os_errno,
+                 "%llu bytes of the target at 0x%llX could not be read, and the filter does not tolerate it",
+                 (unsigned long long)gap->size, (unsigned long long)gap->address);
+        err->address = gap->address;
+        return err->code;
+    }
     mdc_report *report = &engine->report.report;
     report->file_bytes = engine->store.size;
     report->warnings = relevant(spec, report->warnings);
@@ -208,19 +220,45 @@ static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *er
     return err->code;
 }
 
+/* Once more for a dbghelp that does not ask again about the rest of a region: the answers are hulls then, and what is
+ * excluded in them is overwritten. */
+static mdc_status run_once(mdc_system_engine *engine, const mdc_job_spec *spec, mdc_dbghelp_request *request,
+                           mdc_monitor *monitor, mdc_error *err) {
+    mdc_dbghelp_free(engine->dbghelp);
+    engine->dbghelp = NULL;
+    mdc_dump_store_cut(&engine->store);
+    engine->store.in_memory = false;
+    request->asks_once = true;
+    if (mdc_callback_set_host(spec->callback, MDC_EXT_REGION_FACTS, err) != MDC_OK) return err->code;
+    engine->dbghelp = mdc_dbghelp_new(request, &engine->store, monitor, err);
+    return engine->dbghelp != NULL ? mdc_dbghelp_run(engine->dbghelp, err) : err->code;
+}
+
+/* A dump that ends for another reason stays ended. */
+static bool asks_once(const mdc_system_engine *engine) {
+    const mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
+    return adapter->asks_once && adapter->error.code == MDC_OK;
+}
+
 mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
                                  mdc_monitor *monitor, mdc_callback_counters *counters, mdc_error *err) {
     memset(counters, 0, sizeof *counters);
     if (check(spec, err) != MDC_OK) return err->code;
+    bool ours = spec->callback != NULL;
     mdc_dbghelp_request request = {.options = &engine->options,
                                    .engine = &spec->engine,
                                    .pid = spec->pid,
                                    .process = spec->process,
                                    .start_time = spec->start_time,
-                                   .io = io_of(spec)};
+                                   .io = io_of(spec),
+                                   .ours = ours,
+                                   .own_io = spec->sink == MDC_SINK_NONE,
+                                   .tolerates = ours && mdc_filter_tolerates(mdc_callback_filter(spec->callback))};
     engine->dbghelp = mdc_dbghelp_new(&request, &engine->store, monitor, err);
     if (engine->dbghelp == NULL || open_store(engine, spec, fd, err) != MDC_OK) return err->code;
     mdc_status status = mdc_dbghelp_run(engine->dbghelp, err);
+    if (asks_once(engine)) status = run_once(engine, spec, &request, monitor, err);
+    if (engine->dbghelp == NULL) return status;
     if (spec->callback != NULL) {
         *counters = mdc_callback_read_counters(spec->callback);
         status = blame(spec->callback, status, err);

@@ -32,7 +32,7 @@ static void note(mdc_adapter *adapter, mdc_vec *vec, const void *item) {
     if (vec->count < ANSWERS_MAX) mdc_vec_push(vec, item, 1, NULL, &adapter->error);
 }
 
-static void add_gap(mdc_adapter *adapter, uint64_t address, uint64_t size, int32_t os_errno) {
+void mdc_adapter_gap(mdc_adapter *adapter, uint64_t address, uint64_t size, int32_t os_errno) {
     mdc_gap gap = {.address = address, .size = size, .reason = MDC_GAP_READ_FAILED, .os_errno = os_errno};
     if (adapter->gaps.count < adapter->gaps_max) {
         note(adapter, &adapter->gaps, &gap);
@@ -141,7 +141,9 @@ static int32_t answer_thread(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
     int32_t answer = pass(adapter, input, output);
     bool kept = answer != 0 && (output->ThreadWriteFlags & MDC_THREAD_WRITE_THREAD) != 0;
     note_thread(adapter, tid, kept ? output->ThreadWriteFlags : 0, low, high);
-    return answer;
+    if (answer != 0 || !gathered) return answer;
+    output->ThreadWriteFlags = 0;
+    return 1;
 }
 
 static int32_t answer_module(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
@@ -149,7 +151,8 @@ static int32_t answer_module(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
     int32_t answer = pass(adapter, input, output);
     bool kept = answer != 0 && (output->ModuleWriteFlags & MDC_MODULE_WRITE_MODULE) != 0;
     note_module(adapter, &input->u.Module, kept ? output->ModuleWriteFlags : 0);
-    return answer;
+    if (answer == 0) output->ModuleWriteFlags = 0;
+    return 1;
 }
 
 static int32_t answer_include_module(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input,
@@ -162,10 +165,28 @@ static int32_t answer_include_module(mdc_adapter *adapter, MINIDUMP_CALLBACK_INP
     return answer;
 }
 
+/* Whether what was kept is a part of what was asked, in whole pages, or nothing. */
+static bool is_part(const MINIDUMP_MEMORY_INFO *asked, const MINIDUMP_MEMORY_INFO *kept) {
+    uint64_t into = kept->BaseAddress - asked->BaseAddress;
+    if (kept->RegionSize == 0) return true;
+    return kept->BaseAddress >= asked->BaseAddress && into < asked->RegionSize &&
+           kept->RegionSize <= asked->RegionSize - into &&
+           ((kept->BaseAddress | kept->RegionSize) & (MDC_PAGE_SIZE - 1)) == 0;
+}
+
+/* What is asked of a callee that counts on a question about the rest, and was given a part before. */
+static void expect_rest(mdc_adapter *adapter, const MINIDUMP_MEMORY_INFO *asked) {
+    bool rest = adapter->rest_size == 0 ||
+                (asked->BaseAddress == adapter->rest_base && asked->RegionSize == adapter->rest_size);
+    if (!rest) adapter->asks_once = true;
+    adapter->rest_size = 0;
+}
+
 static int32_t answer_region(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     MINIDUMP_MEMORY_INFO asked = output->Region.VmRegion;
     int32_t answer;
     look_once(adapter);
+    expect_rest(adapter, &asked);
     if (adapter->facts) {
         MINIDUMP_CALLBACK_INPUT *copy = &adapter->input;
         copy->ProcessId = input->ProcessId;
@@ -176,6 +197,16 @@ static int32_t answer_region(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
     } else {
         answer = pass(adapter, input, output);
     }
+    if (answer != 0 && output->Region.Continue != 0 && !is_part(&asked, &output->Region.VmRegion)) {
+        mdc_fail_callback(&adapter->error, MDC_CB_INCLUDE_VM_REGION, asked.BaseAddress,
+                          "the answer to a region is no part of it in whole pages: 0x%llX bytes at 0x%llX of 0x%llX at "
+                          "0x%llX",
+                          (unsigned long long)output->Region.VmRegion.RegionSize,
+                          (unsigned long long)output->Region.VmRegion.BaseAddress, (unsigned long long)asked.RegionSize,
+                          (unsigned long long)asked.BaseAddress);
+        output->Region.VmRegion.BaseAddress = asked.BaseAddress;
+        output->Region.VmRegion.RegionSize = 0;
+    }
     mdc_adapter_region region = {.base = asked.BaseAddress,
                                  .size = asked.RegionSize,
                                  .kept_base = output->Region.VmRegion.BaseAddress,
@@ -185,11 +216,17 @@ static int32_t answer_region(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
         region.kept_size = region.size;
     }
     note(adapter, &adapter->regions, &region);
+    uint64_t end = region.base + region.size;
+    if (adapter->resubmits && region.kept_size != 0) {
+        adapter->rest_base = region.kept_base + region.kept_size;
+        adapter->rest_size = end - adapter->rest_base;
+        end = adapter->rest_base;
+    }
     /* Windows asks about all regions twice: once to lay out the file, once to write it. */
     bool again = region.base < adapter->asked_up_to;
     atomic_fetch_add_explicit(again ? &adapter->monitor->bytes_done : &adapter->monitor->bytes_total, region.kept_size,
                               memory_order_relaxed);
-    if (!again && !mdc_add_u64(region.base, region.size, &adapter->asked_up_to)) adapter->asked_up_to = UINT64_MAX;
+    if (!again) adapter->asked_up_to = end >= region.base ? end : UINT64_MAX;
     return answer;
 }
 
@@ -222,8 +259,8 @@ static int32_t answer_cancel(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
         if (answer == 0 || output->Cancel.CheckCancel == 0) adapter->callee_cancel_ended = true;
     }
     output->Cancel.CheckCancel = 1; /* we want to be asked again, even if the callee does not */
-    output->Cancel.Cancel =
-        mdc_monitor_check(adapter->monitor, &adapter->error) != MDC_OK || adapter->error.code != MDC_OK;
+    output->Cancel.Cancel = mdc_monitor_check(adapter->monitor, &adapter->error) != MDC_OK ||
+                            adapter->error.code != MDC_OK || adapter->asks_once;
     return 1;
 }
 
@@ -251,6 +288,10 @@ static int32_t answer_io(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input, M
         if (adapter->io == MDC_ADAPTER_IO_CALLEE || adapter->io == MDC_ADAPTER_IO_CALLEE_MEMORY)
             answer = pass(adapter, input, output);
         adapter->callee_io = answer != 0 && output->Status == MDC_S_FALSE;
+        if (adapter->told_io) {
+            MINIDUMP_CALLBACK_OUTPUT shown = *output;
+            (void)pass(adapter, input, &shown);
+        }
         if (adapter->callee_io || adapter->io == MDC_ADAPTER_IO_CALLEE || adapter->io == MDC_ADAPTER_IO_FILE)
             return answer;
         adapter->store->in_memory = true;
@@ -281,7 +322,7 @@ static int32_t answer_failure(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inp
     MINIDUMP_READ_MEMORY_FAILURE_CALLBACK failure = input->u.ReadMemoryFailure;
     int32_t answer = pass(adapter, input, output);
     if (answer != 0 && output->Status == MDC_S_OK) {
-        add_gap(adapter, failure.Offset, failure.Bytes, win32_error((uint32_t)failure.FailureStatus));
+        mdc_adapter_gap(adapter, failure.Offset, failure.Bytes, win32_error((uint32_t)failure.FailureStatus));
     } else {
         mdc_fail(&adapter->refused, MDC_ERR_READ, MDC_PHASE_WRITE, win32_error((uint32_t)failure.FailureStatus),
                  "%u bytes of the target at 0x%llX cannot be read (0x%08X), and the callee does not tolerate it",
@@ -292,12 +333,8 @@ static int32_t answer_failure(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inp
     return answer;
 }
 
-MDC_ENTRY static int32_t MDC_CALL answer(void *param, MINIDUMP_CALLBACK_INPUT *input,
-                                         MINIDUMP_CALLBACK_OUTPUT *output) {
-    mdc_adapter *adapter = param;
-    uint32_t type = input->CallbackType;
-    adapter->calls[type < MDC_CB_COUNT ? type : 31]++;
-    switch (type) {
+static int32_t answer_type(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
+    switch (input->CallbackType) {
     case MDC_CB_MODULE:
         return answer_module(adapter, input, output);
     case MDC_CB_THREAD:
@@ -326,6 +363,27 @@ MDC_ENTRY static int32_t MDC_CALL answer(void *param, MINIDUMP_CALLBACK_INPUT *i
     default:
         return pass(adapter, input, output);
     }
+}
+
+/* New versions say 1 of every failure, whatever the reason: this is what they were told. */
+static void note_failure(mdc_adapter *adapter, uint32_t type, const MINIDUMP_CALLBACK_OUTPUT *output, int32_t answer) {
+    int32_t status = MDC_S_OK;
+    if (type == MDC_CB_IO_WRITE_ALL || type == MDC_CB_IO_FINISH || type == MDC_CB_READ_MEMORY_FAILURE)
+        status = answer != 0 ? output->Status : (int32_t)MDC_E_FAIL;
+    else if (type == MDC_CB_VM_QUERY && answer != 0 && output->VmQuery.VmQueryStatus != (int32_t)MDC_E_NOTIMPL)
+        status = output->VmQuery.VmQueryStatus;
+    if (status == MDC_S_OK || adapter->failure != 0) return;
+    adapter->failure = status < 0 ? (uint32_t)status : MDC_E_FAIL;
+}
+
+MDC_ENTRY static int32_t MDC_CALL answer(void *param, MINIDUMP_CALLBACK_INPUT *input,
+                                         MINIDUMP_CALLBACK_OUTPUT *output) {
+    mdc_adapter *adapter = param;
+    uint32_t type = input->CallbackType;
+    adapter->calls[type < MDC_CB_COUNT ? type : 31]++;
+    int32_t answered = answer_type(adapter, input, output);
+    note_failure(adapter, type, output, answered);
+    return answered;
 }
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */

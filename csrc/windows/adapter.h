@@ -6,6 +6,8 @@
  *   only base, size and protection there, the rest is asked of the target itself;
  * - takes the bytes (11, 12, 13) where the dump goes to memory, or keeps these types from a callee that gets the dump
  *   when it is finished;
+ * - says FALSE to no Module or Thread (0, 1), which makes dbghelp fail the dump: TRUE, and nothing to write;
+ * - lets no answer to 10 pass that is no part of the region: dbghelp would write this region and all behind it in full;
  * - notes for the report what was asked and answered.
  *
  * The other end is a DLL that calls into this process, so nothing is checked against malice here, but counted tables
@@ -55,8 +57,11 @@ typedef struct mdc_adapter {
     MINIDUMP_CALLBACK_INFORMATION callee; /* CallbackRoutine NULL: none */
     mdc_monitor *monitor;
     mdc_dump_store *store;
-    int io;     /* MDC_ADAPTER_IO_* */
-    bool facts; /* the callee understands MDC_EXT_REGION_FACTS */
+    int io;         /* MDC_ADAPTER_IO_* */
+    bool facts;     /* the callee understands MDC_EXT_REGION_FACTS */
+    bool told_io;   /* it is shown IoStart, whose answer does not count */
+    bool resubmits; /* it counts on being asked 10 again about what lies behind the part that it kept */
+    bool asks_once; /* and this engine does not do that */
     bool snapshot;
     bool callee_io;           /* the callee has taken the bytes */
     bool callee_cancel_ended; /* the callee wants no Cancel calls any more */
@@ -66,6 +71,9 @@ typedef struct mdc_adapter {
     void *process;        /* to be asked about its memory: the target, or the clone; NULL: nobody */
     uint64_t io_end;      /* highest end of an IoWriteAll */
     uint64_t asked_up_to; /* end of the highest region asked about */
+    uint64_t rest_base;   /* what 10 has to be asked about next, if resubmits */
+    uint64_t rest_size;   /* 0: anything */
+    uint32_t failure;     /* HRESULT of the first answer to 12, 13, 14, 18 that makes dbghelp fail; 0: none */
     uint32_t gaps_max;
     uint32_t answers_max; /* ranges accepted from Memory and RemoveMemory each */
     uint32_t warnings;    /* MDC_WARN_GAP_TABLE_FULL */
@@ -90,6 +98,8 @@ mdc_status mdc_adapter_init(mdc_adapter *adapter, const MINIDUMP_CALLBACK_INFORM
 void mdc_adapter_fini(mdc_adapter *adapter); /* also of one that was zeroed only */
 /* Behind the dump: puts what was noted into the order in which it is looked up. */
 void mdc_adapter_settle(mdc_adapter *adapter);
+/* A gap of the dump: a read that failed. */
+void mdc_adapter_gap(mdc_adapter *adapter, uint64_t address, uint64_t size, int32_t os_errno);
 /* Then: whether the callee gave all of [address, address + size) to Memory (5) in one block. */
 bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size);
 /* Whether the byte at the address was; *last is moved down to where the same is true of all from there on. */

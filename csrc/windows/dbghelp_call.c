@@ -12,7 +12,11 @@
 #include "snapshot.h"
 #include "win_process.h"
 
-enum { TYPE_WITH_HANDLE_DATA = 0x4 };
+enum {
+    TYPE_WITH_HANDLE_DATA = 0x4,
+    TYPES_OF_ALL_VERSIONS = 0x1FFFFF, /* bits that dbghelp 6.3 of Windows 8.1 knows; younger ones have more */
+    ERROR_OF_NEW_VERSIONS = 1         /* what those of Windows 10 and 11 say of every failure */
+};
 
 struct mdc_dbghelp {
     mdc_dbghelp_request request;
@@ -111,6 +115,8 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store 
     adapter->io = request->io;
     adapter->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
     adapter->snapshot = request->options->snapshot != 0;
+    adapter->told_io = request->ours && !request->own_io;
+    adapter->resubmits = request->ours && !request->asks_once;
     adapter->exception = dbghelp->exception;
     if (request->engine->answers_max != 0) adapter->answers_max = request->engine->answers_max;
     if (request->engine->gaps_max != 0) adapter->gaps_max = request->engine->gaps_max;
@@ -163,23 +169,51 @@ static const char *advice(mdc_status code) {
     }
 }
 
+/* A dump type is looked at after the first callbacks, and before anything else. */
+static bool refused_type(const mdc_dbghelp *dbghelp, uint32_t hresult) {
+    const uint64_t *calls = dbghelp->adapter.calls;
+    return (hresult == MDC_E_INVALIDARG || hresult == (0x80070000u | ERROR_OF_NEW_VERSIONS)) &&
+           calls[MDC_CB_IO_START] != 0 && calls[MDC_CB_SECONDARY_FLAGS] == 0 && calls[MDC_CB_INCLUDE_THREAD] == 0 &&
+           (dbghelp->request.engine->dump_type & ~(uint64_t)TYPES_OF_ALL_VERSIONS) != 0;
+}
+
 /* MiniDumpWriteDump's last error is an HRESULT; a Win32 code is taken for one, since old versions left some. */
 static mdc_status fail_dump(mdc_dbghelp *dbghelp, uint32_t last, mdc_error *err) {
     mdc_adapter *adapter = &dbghelp->adapter;
+    const uint16_t *version = dbghelp->library.version;
     uint32_t hresult = last == 0 ? MDC_E_FAIL : last < 0x10000 ? 0x80070000u | last : last;
+    if (last == ERROR_OF_NEW_VERSIONS && adapter->failure != 0) hresult = adapter->failure;
     if (mdc_monitor_check(dbghelp->monitor, err) != MDC_OK || adapter->error.code != MDC_OK) {
         if (err->code == MDC_OK) *err = adapter->error;
+        if (last == ERROR_OF_NEW_VERSIONS) hresult = MDC_E_CANCELLED; /* it was told so */
     } else if (adapter->refused.code != MDC_OK) {
         *err = adapter->refused;
+        if (last == ERROR_OF_NEW_VERSIONS) hresult = adapter->refused.hresult;
+    } else if (refused_type(dbghelp, hresult)) {
+        hresult = MDC_E_INVALIDARG;
+        mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0,
+                 "MiniDumpWriteDump refuses the dump type: its version, %u.%u.%u.%u, does not know some of the bits "
+                 "0x%llX, or not together (0x%08X)",
+                 version[0], version[1], version[2], version[3],
+                 (unsigned long long)(dbghelp->request.engine->dump_type & ~(uint64_t)TYPES_OF_ALL_VERSIONS),
+                 (unsigned)hresult);
     } else {
         mdc_status code = meaning(dbghelp, hresult);
         int32_t error = hresult >> 16 == 0x8007 ? (int32_t)(hresult & 0xFFFF) : 0;
         mdc_fail(err, code, MDC_PHASE_WRITE, error, "MiniDumpWriteDump failed with 0x%08X%s", (unsigned)hresult,
-                 advice(code));
+                 hresult == (0x80070000u | ERROR_OF_NEW_VERSIONS) ? ", which this version says of every failure"
+                                                                  : advice(code));
         err->os_errno = error;
     }
     err->hresult = hresult;
     return err->code;
+}
+
+/* ReadMemoryFailure (14) is never sent in a full dump: this bit is what makes it go on there. */
+static uint32_t dump_type_of(const mdc_dbghelp *dbghelp) {
+    uint32_t type = (uint32_t)dbghelp->request.engine->dump_type;
+    bool goes_on = dbghelp->request.tolerates && (type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
+    return goes_on ? type | MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY : type;
 }
 
 static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
@@ -196,10 +230,10 @@ static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
     uint64_t began = mdc_clock_ns();
     atomic_store_explicit(&dbghelp->monitor->stopped, snapshot == NULL, memory_order_relaxed);
     SetLastError(0);
-    BOOL written = dbghelp->library.write_dump(
-        snapshot != NULL ? snapshot : dbghelp->process.handle, (DWORD)dbghelp->process.pid, dbghelp->store->file,
-        (uint32_t)engine->dump_type, dbghelp->exception.thread_id != 0 ? &exception : NULL,
-        dbghelp->streams != NULL ? &streams : NULL, &callback);
+    BOOL written = dbghelp->library.write_dump(snapshot != NULL ? snapshot : dbghelp->process.handle,
+                                               (DWORD)dbghelp->process.pid, dbghelp->store->file, dump_type_of(dbghelp),
+                                               dbghelp->exception.thread_id != 0 ? &exception : NULL,
+                                               dbghelp->streams != NULL ? &streams : NULL, &callback);
     uint32_t last = GetLastError();
     atomic_store_explicit(&dbghelp->monitor->stopped, 0, memory_order_relaxed);
     if (snapshot == NULL) dbghelp->frozen_ns = mdc_clock_ns() - began;
@@ -243,6 +277,7 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
             &dbghelp->adapter.exception, dbghelp->process.handle, dbghelp->adapter.exception_memory);
     }
     mdc_adapter_settle(&dbghelp->adapter);
+    if (status == MDC_OK && dbghelp->adapter.rest_size != 0) dbghelp->adapter.asks_once = true;
     mdc_snapshot_drop(&dbghelp->snapshot);
     mdc_win_process_close(&dbghelp->process);
     mdc_dbghelp_library_unload(&dbghelp->library);

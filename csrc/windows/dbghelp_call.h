@@ -17,6 +17,10 @@ typedef struct mdc_dbghelp_request {
     int64_t process;     /* 0, or the caller's HANDLE of the target */
     uint64_t start_time; /* 0, or the FILETIME of its creation */
     int io;              /* MDC_ADAPTER_IO_* */
+    bool ours;           /* the callee is the trampoline with a filter */
+    bool own_io;         /* it takes the bytes of the finished dump, and gets an IoStart of its own then */
+    bool tolerates;      /* reads that fail are gaps */
+    bool asks_once;      /* the engine does not ask again about the rest of a region */
 } mdc_dbghelp_request;
 
 typedef struct mdc_dbghelp mdc_dbghelp;

@@ -126,6 +126,7 @@ static mdc_status take_thread(dump_reader *reader, const uint8_t *entry, mdc_err
     mdc_dump_file_thread taken = {.tid = thread.thread_id,
                                   .context_size = thread.context.data_size,
                                   .context_rva = thread.context.rva,
+                                  .suspend_count = thread.suspend_count,
                                   .stack_base = thread.stack.start,
                                   .stack_size = thread.stack.memory.data_size};
     if (push_context(reader, &thread.context, err) != MDC_OK) return err->code;

@@ -27,6 +27,7 @@ typedef struct mdc_dump_file_thread {
     uint32_t tid;
     uint32_t context_size; /* bytes */
     uint32_t context_rva;
+    uint32_t suspend_count;
     uint64_t stack_base; /* as the descriptor says */
     uint64_t stack_size;
 } mdc_dump_file_thread;

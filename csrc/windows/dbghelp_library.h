@@ -19,8 +19,10 @@ typedef BOOL(WINAPI *mdc_write_dump_routine)(HANDLE process, DWORD pid, HANDLE f
 
 typedef struct mdc_dbghelp_library {
     HMODULE dll;
+    HMODULE core;  /* the dbgcore.dll beside it that has the routine; NULL: it is in the DLL itself */
     HMODULE psapi; /* NULL where there is none */
     mdc_write_dump_routine write_dump;
+    uint16_t version[4]; /* of the file that has the routine; all 0 if it does not say */
 } mdc_dbghelp_library;
 
 /* path: UTF-16, a full path; NULL: dbghelp.dll of the system's directory, else dbgcore.dll there. Never by a search

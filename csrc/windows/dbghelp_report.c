@@ -7,7 +7,7 @@
 #include "../base/arith.h"
 #include "win_regions.h"
 
-enum { MANY_THREADS = 4096, MANY_MODULES = 2048 };
+enum { MANY_THREADS = 4096, MANY_MODULES = 2048, PARTIAL_COPY = 299 };
 
 void mdc_dbghelp_report_init(mdc_dbghelp_report *report) {
     memset(report, 0, sizeof *report);
@@ -81,17 +81,26 @@ static size_t find_region(const mdc_dbghelp_report *report, size_t sorted, uint6
     return address - region->base < region->size ? low - 1 : SIZE_MAX;
 }
 
-/* What the callee answered to 10; the last answer about a region is the one that counted. */
+/* What the callee answered to 10. A region can be asked about in parts, each the rest of the one before; the last time
+ * that its beginning was asked about is the one that counted. */
 static void mark_answers(mdc_dbghelp_report *report, const mdc_adapter *adapter, size_t sorted) {
+    size_t current = SIZE_MAX;
+    uint64_t kept = 0, size = 0;
     for (size_t i = 0; i < adapter->regions.count; i++) {
         const mdc_adapter_region *asked = &mdc_vec_at(&adapter->regions, const mdc_adapter_region, i);
         size_t at = find_region(report, sorted, asked->base);
         if (at == SIZE_MAX) continue;
         mdc_report_region *region = &mdc_vec_at(&report->regions, mdc_report_region, at);
+        if (at != current || asked->base == region->base) {
+            kept = 0;
+            size = asked->size;
+        }
+        current = at;
+        kept += asked->kept_size;
         region->flags &= ~(uint32_t)(MDC_REGION_EXCLUDED | MDC_REGION_NARROWED);
-        if (asked->kept_size == 0)
+        if (kept == 0)
             region->flags |= MDC_REGION_EXCLUDED;
-        else if (asked->kept_size != asked->size)
+        else if (kept != size)
             region->flags |= MDC_REGION_NARROWED;
     }
 }
@@ -181,6 +190,58 @@ static mdc_status add_extents(mdc_dbghelp_report *report, const mdc_adapter *ada
     return MDC_OK;
 }
 
+/* The runs, which are sorted, without what they share. */
+static void merge_runs(mdc_dbghelp_report *report) {
+    mdc_extent *runs = report->runs.data;
+    size_t count = 0;
+    for (size_t i = 0; i < report->runs.count; i++) {
+        uint64_t last = runs[i].address + (runs[i].size - 1);
+        uint64_t reached = count > 0 ? runs[count - 1].address + (runs[count - 1].size - 1) : 0;
+        if (count == 0 || runs[i].address > reached)
+            runs[count++] = runs[i];
+        else if (last > reached)
+            runs[count - 1].size = last - runs[count - 1].address + 1;
+    }
+    report->runs.count = count;
+}
+
+/* What of [from, last] is in none of the runs is a read that failed: with IGNORE_INACCESSIBLE_MEMORY dbghelp leaves a
+ * whole region out for one page, and says nothing. */
+static void add_lost(const mdc_dbghelp_report *report, mdc_adapter *adapter, uint64_t from, uint64_t last) {
+    size_t low = 0, high = report->runs.count;
+    while (low < high) { /* the first run that begins after */
+        size_t middle = low + (high - low) / 2;
+        if (mdc_vec_at(&report->runs, const mdc_extent, middle).address <= from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (size_t i = low > 0 ? low - 1 : 0; i < report->runs.count; i++) {
+        const mdc_extent *run = &mdc_vec_at(&report->runs, const mdc_extent, i);
+        uint64_t run_last = run->address + (run->size - 1);
+        if (run_last < from) continue;
+        if (run->address > last) break;
+        if (run->address > from) mdc_adapter_gap(adapter, from, run->address - from, PARTIAL_COPY);
+        if (run_last >= last) return;
+        from = run_last + 1;
+    }
+    mdc_adapter_gap(adapter, from, last - from + 1, PARTIAL_COPY);
+}
+
+static void find_lost(mdc_dbghelp_report *report, mdc_adapter *adapter, size_t sorted) {
+    uint64_t done = 0; /* each region is asked about more than once */
+    merge_runs(report);
+    for (size_t i = 0; i < adapter->regions.count; i++) {
+        const mdc_adapter_region *asked = &mdc_vec_at(&adapter->regions, const mdc_adapter_region, i);
+        size_t at = find_region(report, sorted, asked->base);
+        if (asked->kept_size == 0 || asked->kept_base < done || at == SIZE_MAX) continue;
+        const mdc_report_region *region = &mdc_vec_at(&report->regions, const mdc_report_region, at);
+        uint64_t last = asked->kept_base + (asked->kept_size - 1);
+        done = last + 1;
+        if ((region->flags & MDC_REGION_NEVER_READ) == 0) add_lost(report, adapter, asked->kept_base, last);
+    }
+}
+
 /* -- threads and modules ------------------------------------------------------------------------------------------- */
 
 static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_dump_file *file,
@@ -191,6 +252,7 @@ static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_adapter *ada
             .tid = thread->tid, .stack_base = thread->stack_base, .stack_size = thread->stack_size};
         if (thread->context_size == 0) told.flags |= MDC_THREAD_NO_REGISTERS;
         if (thread->stack_size == 0) told.flags |= MDC_THREAD_NO_STACK;
+        if (thread->suspend_count == UINT32_MAX) report->report.warnings |= MDC_WARN_NOT_STOPPED;
         if (mdc_vec_push(&report->threads, &told, 1, NULL, err) != MDC_OK) return err->code;
     }
     for (size_t i = 0; i < adapter->threads.count; i++) {
@@ -300,6 +362,13 @@ mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_adapter *adap
     if ((file != NULL && add_extents(report, adapter, file, hidden, sorted, err) != MDC_OK) ||
         add_threads(report, adapter, file, err) != MDC_OK || add_modules(report, adapter, file, err) != MDC_OK)
         return err->code;
+    bool silent = adapter->calls[MDC_CB_READ_MEMORY_FAILURE] == 0; /* else it says itself what it could not read */
+    if (file != NULL && silent && (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0)
+        find_lost(report, adapter, sorted);
+    if (adapter->error.code != MDC_OK) {
+        *err = adapter->error;
+        return err->code;
+    }
     mdc_vec_fini(&report->runs); /* as many as there are ranges in the file */
     sum_up(report, adapter);
     return MDC_OK;
