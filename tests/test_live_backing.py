@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ FULL = md.DumpType.WITH_FULL_MEMORY
 MIB = 1 << 20
 SLACK = 64  # KiB: figures that other processes move (Pss), and stray pages
 HUGE_PAGES = 24
+OVERLAY = {"lowerdir": "lower", "upperdir": "upper", "workdir": "work"}
 BY_A_CHILD = 2  # seed of the page that a child of the target filled
 KINDS = ("memfd", "anonymous", "tmpfs", "sysv", "hugetlb", "huge-private", "private-file", "shared-file", "views")
 Start = Callable[..., live.Target]
@@ -229,6 +232,45 @@ def test_without_the_capability_nothing_is_allocated(kind: str, start_backed: St
             else:
                 assert dump.read_across(base + offset, live.PAGE) == page_of(target, offset, seed)
     assert any("CAP_CHECKPOINT_RESTORE" in message for message in report["messages"])
+
+
+MAPPER = """
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+area = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+os.close(fd)
+area.madvise(mmap.MADV_RANDOM)
+touched = area[0]
+where = next(line for line in open("/proc/self/maps") if sys.argv[1] in line)
+print('{"base": %d}' % int(where.partition("-")[0], 16), flush=True)
+for line in sys.stdin:
+    print("pong 0 0 0", flush=True)
+"""
+
+
+def test_a_file_that_overlayfs_has_replaced(tmp_path: Path, take: live.Taker) -> None:
+    """The mapping shows the lower file, and its path leads to the upper one that was written to."""
+    folders = {name: tmp_path / name for name in ("lower", "upper", "work", "merged")}
+    for folder in folders.values():
+        folder.mkdir()
+    old, new = live.pattern(0, 16 * live.PAGE, 1), live.pattern(0, 16 * live.PAGE, 2)
+    (folders["lower"] / "file").write_bytes(old)
+    options = ",".join(f"{name}={folders[key]}" for name, key in OVERLAY.items())
+    command = ["mount", "-t", "overlay", "-o", options, "overlay", str(folders["merged"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no overlayfs can be mounted here: {done.stderr.strip()}")
+    try:
+        file = folders["merged"] / "file"
+        with live.Target([sys.executable, "-c", MAPPER, str(file)]) as target:
+            with file.open("r+b") as opened:
+                opened.write(new)
+            report, path = take(target, FULL, only=["udmp-parser"])
+            assert report.complete
+            with file_rules.DumpFile(path) as dump:
+                assert dump.read_across(target.info["base"], len(old)) == old
+    finally:
+        subprocess.run(["umount", str(folders["merged"])], check=True)
 
 
 def test_pages_of_a_file_that_was_never_read_are_stored(start_pattern: Any, take: live.Taker) -> None:

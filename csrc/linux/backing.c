@@ -56,9 +56,10 @@ void mdc_backing_fini(mdc_backing *backing) {
         if (backing->files[i].fd >= 0) close(backing->files[i].fd);
 }
 
-mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, uint64_t started, const mdc_mappings *mappings,
                              const mdc_residency *residency, mdc_error *err) {
     backing->proc = proc;
+    backing->started = started;
     backing->mappings = mappings;
     backing->residency = residency;
     backing->budget = DESCRIPTORS_MAX;
@@ -69,6 +70,8 @@ mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings 
 static const mdc_region *region_at(const mdc_backing *backing, size_t region) {
     return &mdc_vec_at(&backing->mappings->regions, const mdc_region, region);
 }
+
+#define OVERLAYFS 0x794C7630
 
 /* Do mappings of this file system show what read(2) gives, and has reading no effect? include/uapi/linux/magic.h, and
  * the sources of file systems that are not in it. Pseudo file systems are not named: a read may do anything there. */
@@ -81,7 +84,7 @@ static bool coherent(const struct statfs *facts) {
         0x58465342, /* xfs */
         0x9123683E, /* btrfs */
         0xF2F52010, /* f2fs */
-        0x794C7630, /* overlayfs */
+        OVERLAYFS,  /* but see replaced */
         0x00004D44, /* vfat */
         0x2011BAB0, /* exfat */
         0x7366746E, /* ntfs3 */
@@ -100,6 +103,13 @@ static bool coherent(const struct statfs *facts) {
     return false;
 }
 
+/* A file of overlayfs that is written to becomes another one, and old mappings still show the lower one
+ * (Documentation/filesystems/overlayfs.rst, "Non-standard behavior"). The new one was made then. */
+static bool replaced(const mdc_backing *backing, const struct statfs *system, const struct stat *facts) {
+    return (uint32_t)system->f_type == OVERLAYFS && facts->st_ctim.tv_sec >= 0 &&
+           (uint64_t)facts->st_ctim.tv_sec >= backing->started;
+}
+
 /* Opens the file of a region; file->fd is -1 if it is not to be had, or no file that may be read instead of memory. */
 static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backing_file *file) {
     struct stat facts;
@@ -110,7 +120,7 @@ static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backin
     if (file->fd < 0) file->fd = mdc_mapped_file_reopen(backing->mappings, backing->proc, region, &backing->budget);
     if (file->fd < 0) return;
     if (fstat(file->fd, &facts) != 0 || fstatfs(file->fd, &system) != 0 || !S_ISREG(facts.st_mode) ||
-        facts.st_size < 0 || !coherent(&system)) {
+        facts.st_size < 0 || !coherent(&system) || replaced(backing, &system, &facts)) {
         close(file->fd);
         file->fd = -1;
         return;

@@ -35,7 +35,8 @@ typedef struct mdc_backing {
     mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
     mdc_backing_file files[MDC_BACKING_OPEN];
     uint64_t clock;
-    uint64_t budget; /* descriptors of the target that may still be looked at in search of files */
+    uint64_t started; /* of the target, seconds since 1970 */
+    uint64_t budget;  /* descriptors of the target that may still be looked at in search of files */
 } mdc_backing;
 
 typedef enum mdc_backing_route {
@@ -47,8 +48,9 @@ typedef enum mdc_backing_route {
 
 void mdc_backing_init(mdc_backing *backing);
 void mdc_backing_fini(mdc_backing *backing);
-/* While the target is stopped, after mappings and residency. proc as for them. */
-mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
+/* While the target is stopped, after mappings and residency. proc as for them; started: when the process began, seconds
+ * since 1970. */
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, uint64_t started, const mdc_mappings *mappings,
                              const mdc_residency *residency, mdc_error *err);
 /* As mdc_source_ops.content, for any region. */
 size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,

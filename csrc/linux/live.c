@@ -213,12 +213,14 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
         status = mdc_residency_begin(&live->residency, task, regions, count, err);
     else if (status == MDC_OK)
         status = mdc_residency_scan(&live->residency, task, regions, count, err);
-    if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
+    if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
+    if (status == MDC_OK)
+        status =
+            mdc_backing_begin(&live->backing, task, live->system.create_time_s, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
     if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);
     if (status == MDC_OK)
         status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
-    if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
     if (status == MDC_OK) status = list_threads(live, err);
     return status;
 }
