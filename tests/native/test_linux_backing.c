@@ -1,0 +1,234 @@
+/* What lies behind mappings: the edges of a file, files that change, more of them than are held open, and no way to the
+ * file. */
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "api/engine.h"
+#include "base/failpoint.h"
+#include "linux/memory.h"
+#include "linux_target.h"
+
+enum { PAGE = 4096, FILES = 3 * MDC_BACKING_OPEN, FILE_PAGES = 4, TAIL = 100 };
+/* words[] of the target */
+enum { LONG, WRITTEN_TAIL, PLAIN_TAIL, PRIVATE, MANY };
+
+static int files[FILES], tail_file, plain_file, long_file;
+
+static int make_file(uint64_t size, uint8_t first) {
+    char path[] = "/tmp/mdc_backing_XXXXXX";
+    uint8_t page[PAGE];
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && unlink(path) == 0);
+    for (uint64_t at = 0; at < size; at += PAGE) {
+        size_t part = size - at < PAGE ? (size_t)(size - at) : PAGE;
+        memset(page, (uint8_t)(first + at / PAGE), sizeof page);
+        CHECK(pwrite(fd, page, part, (off_t)at) == (ssize_t)part);
+    }
+    return fd;
+}
+
+static uint64_t map(int fd, int flags, size_t pages) {
+    void *at = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (at == MAP_FAILED) _exit(4);
+    return (uint64_t)(uintptr_t)at;
+}
+
+static void child(target_shared *shared) {
+    shared->words[LONG] = map(long_file, MAP_SHARED, 8);
+    shared->words[WRITTEN_TAIL] = map(tail_file, MAP_SHARED, 2);
+    memset((void *)(shared->words[WRITTEN_TAIL] + PAGE), 'w', PAGE); /* up to its end, far behind that of the file */
+    shared->words[PLAIN_TAIL] = map(plain_file, MAP_PRIVATE, 2);
+    shared->words[PRIVATE] = map(long_file, MAP_PRIVATE, 8);
+    memset((void *)(shared->words[PRIVATE] + 3 * PAGE), 'o', PAGE);
+    for (int i = 0; i < FILES; i++) shared->words[MANY + i] = map(files[i], MAP_PRIVATE, FILE_PAGES);
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+typedef struct view {
+    mdc_mappings mappings;
+    mdc_residency residency;
+    mdc_backing backing;
+    mdc_memory memory;
+    int proc;
+} view;
+
+static void look(view *self, pid_t pid) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    self->proc = proc_of(pid);
+    mdc_mappings_init(&self->mappings);
+    mdc_residency_init(&self->residency);
+    mdc_backing_init(&self->backing);
+    CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
+    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data, self->mappings.regions.count,
+                                &err),
+             err);
+    CHECK_OK(mdc_backing_begin(&self->backing, self->proc, 0, &self->mappings, &self->residency, &err), err);
+    CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
+    self->memory.backing = &self->backing;
+}
+
+static void look_away(view *self) {
+    mdc_memory_close(&self->memory);
+    mdc_backing_fini(&self->backing);
+    mdc_residency_fini(&self->residency);
+    mdc_mappings_fini(&self->mappings);
+    close(self->proc);
+}
+
+static size_t get(view *self, uint64_t address, size_t size, uint8_t *buffer) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_span span = {address, size};
+    size_t done;
+    int32_t os_errno;
+    CHECK_OK(mdc_memory_read(&self->memory, &self->mappings, &span, 1, buffer, &done, &os_errno, &err), err);
+    CHECK((os_errno == 0) == (done == size));
+    return done;
+}
+
+static bool all(const uint8_t *bytes, size_t size, uint8_t value) {
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != value) return false;
+    return true;
+}
+
+static uint32_t what_is(view *self, uint64_t address) {
+    mdc_content run = {.what = 0};
+    uint64_t next;
+    int64_t region = mdc_mappings_find(&self->mappings, address);
+    CHECK(region >= 0);
+    CHECK(mdc_backing_content(&self->backing, (size_t)region, address, address + PAGE, &run, 1, &next) == 1);
+    return run.what;
+}
+
+static uint64_t resident(pid_t pid) {
+    char path[64], text[256];
+    unsigned long size, pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    CHECK(sscanf(text, "%lu %lu", &size, &pages) == 2);
+    return pages;
+}
+
+static int open_descriptors(void) {
+    int count = 0;
+    DIR *list = opendir("/proc/self/fd");
+    while (readdir(list) != NULL) count++;
+    closedir(list);
+    return count;
+}
+
+static void test_ends_of_files(view *self, const uint64_t *words) {
+    uint8_t buffer[2 * PAGE];
+    /* Bytes that only memory has, as far as the page is in the page table; else zeros. */
+    CHECK(get(self, words[WRITTEN_TAIL], 2 * PAGE, buffer) == 2 * PAGE);
+    CHECK(all(buffer, PAGE, 1) && all(buffer + PAGE, PAGE, 'w'));
+    CHECK(get(self, words[PLAIN_TAIL], 2 * PAGE, buffer) == 2 * PAGE);
+    CHECK(all(buffer, PAGE, 1) && all(buffer + PAGE, TAIL, 2) && all(buffer + PAGE + TAIL, PAGE - TAIL, 0));
+    CHECK(get(self, words[PLAIN_TAIL] + PAGE + TAIL - 1, 20, buffer) == 20);
+    CHECK(buffer[0] == 2 && all(buffer + 1, 19, 0));
+}
+
+static void test_owned_pages(view *self, const uint64_t *words) {
+    uint8_t buffer[8 * PAGE];
+    for (uint64_t i = 0; i < 8; i++)
+        CHECK(what_is(self, words[PRIVATE] + i * PAGE) == (i == 3 ? MDC_CONTENT_DATA : MDC_CONTENT_FILE));
+    CHECK(get(self, words[PRIVATE] + 1, 8 * PAGE - 1, buffer) == 8 * PAGE - 1);
+    for (size_t i = 0; i < 8; i++) CHECK(buffer[i * PAGE] == (i == 3 ? 'o' : i + 1));
+}
+
+static void test_many_files(view *self, const uint64_t *words) {
+    uint8_t buffer[FILE_PAGES * PAGE];
+    int before = open_descriptors();
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < FILES; i++) {
+            CHECK(get(self, words[MANY + i], sizeof buffer, buffer) == sizeof buffer);
+            for (size_t page = 0; page < FILE_PAGES; page++)
+                CHECK(all(buffer + page * PAGE, PAGE, (uint8_t)(10 * i + (int)page)));
+        }
+    CHECK(open_descriptors() - before <= MDC_BACKING_OPEN);
+}
+
+/* What the file loses after it was looked at cannot be read, and is not told as zeros. */
+static void test_truncated_meanwhile(view *self, const uint64_t *words) {
+    uint8_t buffer[8 * PAGE];
+    CHECK(what_is(self, words[LONG] + 7 * PAGE) == MDC_CONTENT_FILE);
+    CHECK(ftruncate(long_file, 5 * PAGE) == 0);
+    CHECK(get(self, words[LONG], 8 * PAGE, buffer) == 5 * PAGE);
+    CHECK(get(self, words[LONG] + 6 * PAGE, PAGE, buffer) == 0);
+    for (size_t i = 0; i < 5; i++) CHECK(all(buffer + i * PAGE, PAGE, (uint8_t)(i + 1)));
+}
+
+/* --- no way to the file --- */
+
+static void hidden(target_shared *shared) {
+    int fd = memfd_create("hidden", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, 8 * PAGE) != 0) _exit(4);
+    shared->words[0] = map(fd, MAP_SHARED, 8);
+    memset((void *)(shared->words[0] + 2 * PAGE), 'm', PAGE);
+    if (pwrite(fd, "stored", 6, 5 * PAGE) != 6) _exit(4);
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+static void test_unknown(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(hidden, shared);
+    WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
+    const uint64_t base = shared->words[0];
+    uint8_t buffer[PAGE];
+    view self;
+    mdc_failpoint_set("backing:open:0:1");
+    look(&self, pid);
+    uint64_t before = resident(pid);
+    for (uint64_t i = 0; i < 8; i++)
+        CHECK(what_is(&self, base + i * PAGE) == (i == 2 ? MDC_CONTENT_DATA : MDC_CONTENT_UNKNOWN));
+    CHECK(get(&self, base + 2 * PAGE, PAGE, buffer) == PAGE && all(buffer, PAGE, 'm'));
+    CHECK(get(&self, base + 5 * PAGE, PAGE, buffer) == 0);
+    CHECK(get(&self, base, PAGE, buffer) == 0);
+    CHECK(resident(pid) == before);
+    look_away(&self);
+    mdc_failpoint_set("");
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
+int main(void) {
+    for (int i = 0; i < FILES; i++) files[i] = make_file(FILE_PAGES * PAGE, (uint8_t)(10 * i));
+    target_shared *shared = target_share();
+    /* With PAGEMAP_SCAN, and with the interface of before Linux 6.7 (ENOTTY). */
+    static const char *const kernels[] = {"", "pagemap:scan:0:25"};
+    for (size_t i = 0; i < 2; i++) {
+        long_file = make_file(8 * PAGE, 1);
+        tail_file = make_file(PAGE + TAIL, 1);
+        plain_file = make_file(PAGE + TAIL, 1);
+        shared->ready = 0;
+        pid_t pid = target_start(child, shared);
+        WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
+        mdc_failpoint_set(kernels[i]);
+        view self;
+        look(&self, pid);
+        uint64_t before = resident(pid);
+        test_ends_of_files(&self, shared->words);
+        test_owned_pages(&self, shared->words);
+        test_many_files(&self, shared->words);
+        CHECK(resident(pid) == before);
+        test_truncated_meanwhile(&self, shared->words);
+        look_away(&self);
+        mdc_failpoint_set("");
+        target_end(pid);
+        close(long_file);
+        close(tail_file);
+        close(plain_file);
+    }
+    for (int i = 0; i < FILES; i++) close(files[i]);
+    munmap(shared, sizeof *shared);
+    test_unknown();
+    return 0;
+}
