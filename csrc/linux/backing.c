@@ -14,6 +14,7 @@
 #include "../base/failpoint.h"
 #include "mapfiles.h"
 #include "pagemap.h"
+#include "vdso.h"
 
 enum {
     FILE_DENSE = 0x01, /* it holds as many blocks as it is long: no holes */
@@ -311,14 +312,38 @@ static mdc_status look_at_pages(mdc_backing *backing, const mdc_region *region, 
     return mdc_vec_push(&backing->runs, backing->owned.data, backing->owned.count, NULL, err);
 }
 
+/* The vdso: what the target has of it is read there, and if that is the image we have, the rest here. */
+static mdc_status look_at_vdso(mdc_backing *backing, const mdc_region *region, view *out, mdc_error *err) {
+    uint8_t head[MDC_VDSO_HEAD];
+    bool known;
+    mdc_status status = find_pages(backing, region, 0, &known, err);
+    const mdc_content *first = backing->owned.data;
+    if (status != MDC_OK || !known || backing->owned.count == 0 || first->first != region->base) return status;
+    int mem = openat(backing->proc, "mem", O_RDONLY | O_CLOEXEC);
+    bool read = mem >= 0 && pread(mem, head, sizeof head, (off_t)region->base) == (ssize_t)sizeof head;
+    if (mem >= 0) close(mem);
+    const uint8_t *own = read ? mdc_vdso_own(region->size, head) : NULL;
+    if (own == NULL) return MDC_OK;
+    backing->vdso = own;
+    out->kind = VIEW_KNOWN;
+    out->between = MDC_CONTENT_FILE;
+    return mdc_vec_push(&backing->runs, backing->owned.data, backing->owned.count, NULL, err);
+}
+
+static bool is_vdso(const mdc_region *region) {
+    return (region->kinds & MDC_KIND_VDSO) != 0 && (region->flags & MDC_REGION_NEVER_READ) == 0;
+}
+
 static mdc_status look(mdc_backing *backing, const mdc_region *region, view *out, mdc_error *err) {
     out->kind = VIEW_MEMORY;
-    if (!has_file(region)) return MDC_OK;
+    if (!has_file(region) && !is_vdso(region)) return MDC_OK;
     backing->owned.count = 0;
     out->first = backing->runs.count;
-    const mdc_backing_file *file = file_of(backing, region);
+    const mdc_backing_file *file = has_file(region) ? file_of(backing, region) : NULL;
     mdc_status status = MDC_OK;
-    if (file != NULL)
+    if (is_vdso(region))
+        status = look_at_vdso(backing, region, out, err);
+    else if (file != NULL)
         status = look_at_file(backing, region, file, out, err);
     else if (is_memory(backing, region))
         status = look_at_pages(backing, region, out, err);
@@ -352,7 +377,8 @@ size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, 
                            size_t room, uint64_t *next) {
     const mdc_region *it = region_at(backing, region);
     const view *seen = view_of(backing, region);
-    if (seen == NULL) return mdc_residency_content(backing->residency, it, first, end, runs, room, next);
+    /* The vdso is no file. */
+    if (seen == NULL || is_vdso(it)) return mdc_residency_content(backing->residency, it, first, end, runs, room, next);
     return mdc_content_tell(runs_of(backing, seen), seen->count, seen->between, mdc_max_u64(first, it->base),
                             mdc_min_u64(end, it->base + it->size), runs, room, next);
 }
@@ -411,6 +437,11 @@ static bool present(const mdc_backing *backing, uint64_t page) {
 uint64_t mdc_backing_read(mdc_backing *backing, size_t region, uint64_t address, uint64_t size, uint8_t *to,
                           int *os_errno) {
     const mdc_region *it = region_at(backing, region);
+    *os_errno = 0;
+    if (is_vdso(it)) {
+        memcpy(to, backing->vdso + (address - it->base), (size_t)size);
+        return size;
+    }
     const mdc_backing_file *file = file_of(backing, it);
     const uint64_t offset = it->file_offset + (address - it->base);
     *os_errno = EBADF;
