@@ -38,7 +38,7 @@ enum {
     MDC_REGION_FILE = 0x40,       /* mapped from a file: pages are there although no page table entry says so */
     MDC_REGION_CHANGED = 0x80,    /* appeared or changed between the listing before the stop and the stop */
     MDC_REGION_SHARED = 0x100,    /* what is written to it others see: MAP_SHARED */
-    MDC_REGION_USERFAULT = 0x200, /* a userfaultfd handler supplies its pages */
+    MDC_REGION_USERFAULT = 0x200, /* a userfaultfd handler supplies the pages that are missing */
     MDC_REGION_SLOW_FILE = 0x800  /* of a file system that may never answer (FUSE, NFS): only resident pages are read */
 };
 

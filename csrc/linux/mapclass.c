@@ -107,7 +107,7 @@ void mdc_map_classify(mdc_region *region, const mdc_map_facts *facts) {
     region->flags = 0;
     if (!anonymous) region->flags |= MDC_REGION_FILE;
     if ((facts->perms & MDC_PERM_SHARED) != 0) region->flags |= MDC_REGION_SHARED;
-    if ((facts->smaps_flags & MDC_SMAPS_UFFD) != 0) region->flags |= MDC_REGION_USERFAULT;
+    if ((facts->smaps_flags & MDC_SMAPS_MISSING) != 0) region->flags |= MDC_REGION_USERFAULT;
     if ((facts->file_flags & MDC_MAPPED_SLOW) != 0) region->flags |= MDC_REGION_SLOW_FILE | MDC_REGION_VIA_MEM;
     if (hole_candidate(region, facts)) region->flags |= MDC_REGION_UNTOUCHED;
     if (never_read(region, facts)) region->flags |= MDC_REGION_NEVER_READ;

@@ -50,8 +50,10 @@ static uint32_t vm_flags(const uint8_t *at, const uint8_t *end) {
         char letters[3];
         uint32_t flag;
     } table[] = {
-        {"dd", MDC_SMAPS_DONTDUMP}, {"io", MDC_SMAPS_DEVICE}, {"pf", MDC_SMAPS_DEVICE},  {"um", MDC_SMAPS_UFFD},
-        {"uw", MDC_SMAPS_UFFD},     {"ui", MDC_SMAPS_UFFD},   {"ht", MDC_SMAPS_HUGETLB}, {"mm", MDC_SMAPS_MIXED},
+        {"dd", MDC_SMAPS_DONTDUMP}, {"io", MDC_SMAPS_DEVICE},
+        {"pf", MDC_SMAPS_DEVICE},   {"um", MDC_SMAPS_UFFD | MDC_SMAPS_MISSING},
+        {"uw", MDC_SMAPS_UFFD},     {"ui", MDC_SMAPS_UFFD},
+        {"ht", MDC_SMAPS_HUGETLB},  {"mm", MDC_SMAPS_MIXED},
     };
     uint32_t flags = 0;
     while (at < end) {

@@ -17,12 +17,13 @@ enum {
     MDC_SMAPS_DEVICE = 0x20, /* VM_IO or VM_PFNMAP: reading may touch hardware */
     MDC_SMAPS_UFFD = 0x40,   /* registered with userfaultfd: process_vm_readv would hang in a stopped target */
     MDC_SMAPS_HUGETLB = 0x80,
-    MDC_SMAPS_MIXED = 0x100,    /* VM_MIXEDMAP: a driver's pages */
-    MDC_SMAPS_UNSHARES = 0x200, /* anonymous pages shared by copy on write, or merged by KSM: a pin would copy them */
-    MDC_SMAPS_CONTENT = 0x400,  /* something resident or swapped */
-    MDC_SMAPS_HEAP = 0x800,     /* named [heap] */
-    MDC_SMAPS_STACK = 0x1000,   /* named [stack] */
-    MDC_SMAPS_VSYSCALL = 0x2000 /* named [vsyscall]: PROCMAP_QUERY does not list it */
+    MDC_SMAPS_MIXED = 0x100,     /* VM_MIXEDMAP: a driver's pages */
+    MDC_SMAPS_UNSHARES = 0x200,  /* anonymous pages shared by copy on write, or merged by KSM: a pin would copy them */
+    MDC_SMAPS_CONTENT = 0x400,   /* something resident or swapped */
+    MDC_SMAPS_HEAP = 0x800,      /* named [heap] */
+    MDC_SMAPS_STACK = 0x1000,    /* named [stack] */
+    MDC_SMAPS_VSYSCALL = 0x2000, /* named [vsyscall]: PROCMAP_QUERY does not list it */
+    MDC_SMAPS_MISSING = 0x4000   /* a userfaultfd handler supplies what is missing */
 };
 
 /* One mapping as smaps told it; kept small, there may be 100,000. */

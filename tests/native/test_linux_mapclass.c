@@ -200,6 +200,8 @@ static void test_classes(void) {
         {"", 0, RW, 0, MDC_SMAPS_MIXED, 0, MEM, COMMIT, ANON},
         {"", 0, RW, 0, IN | MDC_SMAPS_UNSHARES, 0, HOLE | MEM, COMMIT, ANON},
         {"", 0, RW, 0, MDC_SMAPS_UFFD, 0, HOLE | MEM, COMMIT, ANON},
+        {"/memfd:x", 9, RW | S, MDC_MAPPED_REGULAR, MDC_SMAPS_UFFD | MDC_SMAPS_MISSING, GONE, FROM_FILE | MEM, COMMIT,
+         MDC_KIND_FILE | MDC_KIND_SHARED},
         {"", 0, 0, 0, 0, 0, HOLE | NEVER | MEM, RESERVE, ANON},
         {"", 0, 0, 0, IN, 0, HOLE | MEM, COMMIT, ANON},
         {"", 0, MDC_PERM_WRITE, 0, IN, 0, HOLE | MEM, COMMIT, ANON},
@@ -238,7 +240,7 @@ static void test_classes(void) {
                                .resident = (row->smaps_flags & IN) != 0 ? PAGE : 0};
         mdc_map_classify(&region, &facts);
         const uint32_t want_flags = row->want_flags | ((row->perms & S) != 0 ? MDC_REGION_SHARED : 0u) |
-                                    ((row->smaps_flags & MDC_SMAPS_UFFD) != 0 ? MDC_REGION_USERFAULT : 0u);
+                                    ((row->smaps_flags & MDC_SMAPS_MISSING) != 0 ? MDC_REGION_USERFAULT : 0u);
         if (region.flags != want_flags || region.state != row->want_state || region.kinds != row->want_kinds)
             printf("row %zu (%s): flags %x, state %x, kinds %x\n", i, row->name, region.flags, region.state,
                    region.kinds);
