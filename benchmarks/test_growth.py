@@ -43,6 +43,8 @@ def _figures(pid: int) -> dict[str, int]:
     return {
         "VmPTE": _status(pid, "VmPTE"),
         "RssAnon": _status(pid, "RssAnon"),
+        "RssFile": _status(pid, "RssFile"),
+        "RssShmem": _status(pid, "RssShmem"),
         "Pss_Anon": _rollup(pid, "Pss_Anon"),
     }
 
@@ -67,7 +69,7 @@ def test_dumper_memory_stays_small(benchmark: Any, spawn: Spawn, output: Path, s
 @pytest.mark.benchmark(group="growth-target")
 @pytest.mark.parametrize("kind", ["sparse", "forked"])
 def test_target_does_not_grow(benchmark: Any, spawn: Spawn, output: Path, sizes: Sizes, kind: str) -> None:
-    """Page tables at most 64 KiB larger; not a page of anonymous memory more, also where it is shared by fork."""
+    """Page tables at most 64 KiB larger; not a page of memory more, also where it is shared by fork."""
     numbers = (sizes.sparse, sizes.sparse_touched) if kind == "sparse" else (sizes.forked,)
     with spawn(kind, *numbers) as target:
         before = _figures(target.pid)
@@ -80,4 +82,6 @@ def test_target_does_not_grow(benchmark: Any, spawn: Spawn, output: Path, sizes:
     (output / "grow.dmp").unlink()
     assert growth["VmPTE"] <= 64 * KIB
     assert growth["RssAnon"] <= 0
+    assert growth["RssFile"] <= 0
+    assert growth["RssShmem"] <= 0
     assert growth["Pss_Anon"] <= 0

@@ -24,6 +24,7 @@ enum {
     FINE_RUNS = 256 * 1024,     /* from here on small holes are read, to bound memory */
     DESCRIPTORS_MAX = 64 * 1024 /* in search of files; half a microsecond each */
 };
+static const uint64_t glance_size = UINT64_C(256) << 10; /* bytes */
 static const uint64_t fine_gap = UINT64_C(64) << 10;
 
 typedef enum view_kind {
@@ -383,8 +384,35 @@ size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, 
                             mdc_min_u64(end, it->base + it->size), runs, room, next);
 }
 
+/* The route of a few pages of a private mapping that was not looked at: headers of a large file are read without a scan
+ * of it all. */
+static mdc_backing_route glance(mdc_backing *backing, const mdc_region *region, uint64_t address, uint64_t *end) {
+    mdc_region window = {.base = mdc_page_down(address)};
+    mdc_error ignored;
+    bool known;
+    window.size = mdc_min_u64(glance_size, region->base + region->size - window.base);
+    *end = window.base + window.size;
+    mdc_error_clear(&ignored);
+    backing->owned.count = 0;
+    if (find_pages(backing, &window, MDC_PAGE_IS_FILE, &known, &ignored) != MDC_OK || !known) return MDC_BACKING_MEMORY;
+    const mdc_content *first = backing->owned.count > 0 ? backing->owned.data : NULL;
+    if (first != NULL && first->first > address) *end = first->first;
+    if (first == NULL || first->first > address) return MDC_BACKING_FILE;
+    *end = first->end;
+    return first->what == MDC_CONTENT_UNAVAILABLE ? MDC_BACKING_CLOSED : MDC_BACKING_MEMORY;
+}
+
+/* Is a glance enough? */
+static bool worth_a_glance(mdc_backing *backing, size_t region) {
+    const mdc_region *it = region_at(backing, region);
+    return region < backing->views.count && mdc_vec_at(&backing->views, view, region).kind == VIEW_NEW &&
+           has_file(it) && it->size > glance_size && (it->flags & (MDC_REGION_SHARED | MDC_REGION_USERFAULT)) == 0 &&
+           file_of(backing, it) != NULL;
+}
+
 mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint64_t address, uint64_t *end) {
     const mdc_region *it = region_at(backing, region);
+    if (worth_a_glance(backing, region)) return glance(backing, it, address, end);
     const view *seen = view_of(backing, region);
     mdc_content run;
     uint64_t next;
