@@ -319,15 +319,22 @@ static mdc_status look_at_vdso(mdc_backing *backing, const mdc_region *region, v
     bool known;
     mdc_status status = find_pages(backing, region, 0, &known, err);
     const mdc_content *first = backing->owned.data;
-    if (status != MDC_OK || !known || backing->owned.count == 0 || first->first != region->base) return status;
-    int mem = openat(backing->proc, "mem", O_RDONLY | O_CLOEXEC);
-    bool read = mem >= 0 && pread(mem, head, sizeof head, (off_t)region->base) == (ssize_t)sizeof head;
-    if (mem >= 0) close(mem);
-    const uint8_t *own = read ? mdc_vdso_own(region->size, head) : NULL;
+    if (status != MDC_OK || !known) return status;
+    /* Without its first page (a child of fork has none), it is the one of our length that 64-bit processes have. */
+    const uint8_t *own = NULL;
+    if (backing->owned.count == 0 || first->first != region->base) {
+        if (backing->wide) own = mdc_vdso_own(region->size, NULL);
+    } else {
+        int mem = openat(backing->proc, "mem", O_RDONLY | O_CLOEXEC);
+        if (mem >= 0 && pread(mem, head, sizeof head, (off_t)region->base) == (ssize_t)sizeof head)
+            own = mdc_vdso_own(region->size, head);
+        if (mem >= 0) close(mem);
+    }
     if (own == NULL) return MDC_OK;
     backing->vdso = own;
     out->kind = VIEW_KNOWN;
     out->between = MDC_CONTENT_FILE;
+    if (backing->owned.count == 0) return MDC_OK;
     return mdc_vec_push(&backing->runs, backing->owned.data, backing->owned.count, NULL, err);
 }
 

@@ -35,6 +35,7 @@ typedef struct mdc_backing {
     mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
     mdc_backing_file files[MDC_BACKING_OPEN];
     uint64_t clock;
+    bool wide;           /* the target is known to be a 64-bit process */
     const uint8_t *vdso; /* our own, where it is the same as the target's */
     uint64_t started;    /* of the target, seconds since 1970 */
     uint64_t budget;     /* descriptors of the target that may still be looked at in search of files */

@@ -1,6 +1,7 @@
 /* The live Linux process as a source (see live.h). */
 #include "live.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -219,6 +220,7 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
             mdc_backing_begin(&live->backing, task, live->system.create_time_s, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
     if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);
+    live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);
     if (status == MDC_OK)
         status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
     if (status == MDC_OK) status = list_threads(live, err);

@@ -100,6 +100,7 @@ static mdc_status add_auxv(mdc_texts *texts, int proc, mdc_error *err) {
         memcpy(&entry, bytes + i, sizeof entry);
         if (entry.a_type == AT_NULL) break;
         if (entry.a_type == AT_PHDR) texts->phdr = entry.a_un.a_val;
+        if (entry.a_type == AT_PHENT) texts->phent = entry.a_un.a_val;
         if (entry.a_type == AT_PHNUM && entry.a_un.a_val <= UINT16_MAX) texts->phnum = (uint32_t)entry.a_un.a_val;
         if (entry.a_type == AT_CLKTCK && entry.a_un.a_val <= UINT32_MAX)
             texts->clock_ticks = (uint32_t)entry.a_un.a_val;

@@ -51,5 +51,5 @@ const uint8_t *mdc_vdso_own(uint64_t size, const uint8_t *head) {
     const uint64_t base = getauxval(AT_SYSINFO_EHDR);
     const uint8_t *image = (const uint8_t *)(uintptr_t)base;
     if (base == 0 || size < MDC_VDSO_HEAD || own_size(image) != size || written(base, base + size)) return NULL;
-    return memcmp(image, head, MDC_VDSO_HEAD) == 0 ? image : NULL;
+    return head == NULL || memcmp(image, head, MDC_VDSO_HEAD) == 0 ? image : NULL;
 }

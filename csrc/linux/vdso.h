@@ -8,8 +8,8 @@
 
 enum { MDC_VDSO_HEAD = 4096 /* bytes of the front that are compared: ELF header, build id and symbols */ };
 
-/* Our own vdso if it is `size` bytes long, begins with the MDC_VDSO_HEAD bytes at `head`, and nobody has written to it;
- * else NULL. */
+/* Our own vdso if it is `size` bytes long, begins with the MDC_VDSO_HEAD bytes at `head` (NULL: any), and nobody has
+ * written to it; else NULL. */
 const uint8_t *mdc_vdso_own(uint64_t size, const uint8_t *head);
 
 #endif

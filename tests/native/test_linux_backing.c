@@ -8,11 +8,11 @@
 #include "linux/memory.h"
 #include "linux_target.h"
 
-enum { PAGE = 4096, FILES = 3 * MDC_BACKING_OPEN, FILE_PAGES = 4, TAIL = 100 };
+enum { PAGE = 4096, LARGE_PAGES = 200, FILES = 3 * MDC_BACKING_OPEN, FILE_PAGES = 4, TAIL = 100 };
 /* words[] of the target */
-enum { LONG, WRITTEN_TAIL, PLAIN_TAIL, PRIVATE, MANY };
+enum { LONG, WRITTEN_TAIL, PLAIN_TAIL, PRIVATE, LARGE, MANY };
 
-static int files[FILES], tail_file, plain_file, long_file;
+static int files[FILES], tail_file, plain_file, long_file, large_file;
 
 static int make_file(uint64_t size, uint8_t first) {
     char path[] = "/tmp/mdc_backing_XXXXXX";
@@ -40,6 +40,8 @@ static void child(target_shared *shared) {
     shared->words[PLAIN_TAIL] = map(plain_file, MAP_PRIVATE, 2);
     shared->words[PRIVATE] = map(long_file, MAP_PRIVATE, 8);
     memset((void *)(shared->words[PRIVATE] + 3 * PAGE), 'o', PAGE);
+    shared->words[LARGE] = map(large_file, MAP_PRIVATE, LARGE_PAGES);
+    memset((void *)(shared->words[LARGE] + 9 * PAGE), 'o', PAGE);
     for (int i = 0; i < FILES; i++) shared->words[MANY + i] = map(files[i], MAP_PRIVATE, FILE_PAGES);
     shared->ready = 1;
     for (;;) pause();
@@ -61,7 +63,7 @@ static void look(view *self, pid_t pid) {
     mdc_residency_init(&self->residency);
     mdc_backing_init(&self->backing);
     CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, UINT64_MAX, &err), err);
+    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     CHECK_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data, self->mappings.regions.count,
                                 &err),
              err);
@@ -143,6 +145,15 @@ static void test_owned_pages(view *self, const uint64_t *words) {
     for (size_t i = 0; i < 8; i++) CHECK(buffer[i * PAGE] == (i == 3 ? 'o' : i + 1));
 }
 
+/* What is read of a large mapping before anything was asked about it. */
+static void test_parts(view *self, const uint64_t *words) {
+    uint8_t buffer[LARGE_PAGES * PAGE];
+    CHECK(get(self, words[LARGE] + 9 * PAGE - 1, 2, buffer) == 2 && buffer[0] == 9 && buffer[1] == 'o');
+    CHECK(get(self, words[LARGE] + 100, sizeof buffer - 100, buffer) == sizeof buffer - 100);
+    for (size_t i = 1; i < LARGE_PAGES; i++) CHECK(buffer[i * PAGE - 100] == (i == 9 ? 'o' : (uint8_t)(i + 1)));
+    CHECK(what_is(self, words[LARGE] + 9 * PAGE) == MDC_CONTENT_DATA);
+}
+
 static void test_many_files(view *self, const uint64_t *words) {
     uint8_t buffer[FILE_PAGES * PAGE];
     int before = open_descriptors();
@@ -208,6 +219,7 @@ int main(void) {
         long_file = make_file(8 * PAGE, 1);
         tail_file = make_file(PAGE + TAIL, 1);
         plain_file = make_file(PAGE + TAIL, 1);
+        large_file = make_file(LARGE_PAGES * PAGE, 1);
         shared->ready = 0;
         pid_t pid = target_start(child, shared);
         WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
@@ -217,6 +229,7 @@ int main(void) {
         uint64_t before = resident(pid);
         test_ends_of_files(&self, shared->words);
         test_owned_pages(&self, shared->words);
+        test_parts(&self, shared->words);
         test_many_files(&self, shared->words);
         CHECK(resident(pid) == before);
         test_truncated_meanwhile(&self, shared->words);
@@ -226,6 +239,7 @@ int main(void) {
         close(long_file);
         close(tail_file);
         close(plain_file);
+        close(large_file);
     }
     for (int i = 0; i < FILES; i++) close(files[i]);
     munmap(shared, sizeof *shared);
