@@ -502,8 +502,10 @@ class DumpReport:
         gaps = [gap.address for gap in self.gaps if gap.reason == GapReason.UNKNOWN]
         slow = [region for region in self.regions if region.flags & RegionFlags.SLOW_FILE]
         starts = [region.base for region in slow]
-        hit = {bisect.bisect_right(starts, address) - 1 for address in gaps}
-        names = sorted({slow[at].path for at in hit if at >= 0})
+        hit = {
+            at for address in gaps if (at := bisect.bisect_right(starts, address) - 1) >= 0 and address < slow[at].end
+        }
+        names = sorted({slow[at].path for at in hit})
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         return (
             f"pages that are not resident were not read, because the file system of {shown} may not answer "

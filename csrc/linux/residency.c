@@ -348,14 +348,15 @@ mdc_status mdc_residency_begin(mdc_residency *residency, int proc, mdc_region *r
 static size_t content_by_asking(const mdc_residency *residency, const mdc_region *region, uint32_t between,
                                 uint64_t first, uint64_t end, mdc_content *runs, size_t room, uint64_t *next) {
     mdc_content found[ASKED_RUNS];
-    asker asked = {.region = region, .runs = found, .room = ASKED_RUNS, .end = end};
+    /* Whole pages: the kernel refuses anything else. */
+    asker asked = {.region = region, .runs = found, .room = ASKED_RUNS, .end = mdc_page_up(end)};
     int os_errno = 0;
-    if (first < end) ask(residency, first, &asked, &os_errno);
+    if (first < end) ask(residency, mdc_page_down(first), &asked, &os_errno);
     if (os_errno != 0) { /* the target has ended */
         asked.count = 0;
         if (!slow(region)) between = MDC_CONTENT_DATA;
     }
-    return mdc_content_tell(found, asked.count, between, first, asked.end, runs, room, next);
+    return mdc_content_tell(found, asked.count, between, first, mdc_min_u64(asked.end, end), runs, room, next);
 }
 
 size_t mdc_residency_content(const mdc_residency *residency, const mdc_region *region, uint64_t first, uint64_t end,

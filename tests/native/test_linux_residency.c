@@ -350,6 +350,19 @@ static void check_big(const view *self, const target_shared *shared) {
     CHECK(mdc_residency_content(&self->residency, region, next, next, &run, 1, &next) == 0);
 }
 
+/* Parts of pages: of every third page there is one. */
+static void check_parts(const view *self, uint64_t sparse) {
+    mdc_content run;
+    uint64_t next;
+    CHECK(mdc_residency_content(&self->residency, region_at(self, sparse), sparse + 3 * PAGE + 64,
+                                sparse + 4 * PAGE - 8, &run, 1, &next) == 1);
+    CHECK(run.what == MDC_CONTENT_DATA && run.first == sparse + 3 * PAGE + 64 && run.end == sparse + 4 * PAGE - 8);
+    CHECK(next == run.end);
+    CHECK(mdc_residency_content(&self->residency, region_at(self, sparse), sparse + 4 * PAGE + 8, sparse + 6 * PAGE + 8,
+                                &run, 1, &next) == 1);
+    CHECK(run.what == MDC_CONTENT_UNTOUCHED && run.first == sparse + 4 * PAGE + 8 && run.end == sparse + 6 * PAGE);
+}
+
 static void check_no_access(const view *self, const target_shared *shared) {
     for (int i = 0; i < ROWS; i++) {
         if (rows[i].make == no_access_untouched) {
@@ -458,6 +471,7 @@ int main(void) {
     /* The same by asking: nothing is known in advance, and nothing is told differently. */
     look_by(&self, pid, true);
     CHECK(self.residency.known && self.residency.runs.count == 0);
+    check_parts(&self, shared->words[SPARSE_AT]);
     check_rows(&self, shared, true);
     check_big(&self, shared);
     check_no_access(&self, shared);
