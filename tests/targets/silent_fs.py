@@ -2,8 +2,9 @@
 
     silent_fs.py MOUNTPOINT FILE
 
-It serves one file, "image", with the bytes of FILE. Prints "mounted"; after a line on standard input it answers nothing
-at all any more and says so. It unmounts nothing: the kernel aborts the connection when this process ends.
+It serves one file, "image", with the bytes of FILE; the kernel may keep pages of it, but no names and no attributes.
+Prints "mounted"; after a line on standard input it answers nothing at all any more and says so. It unmounts nothing:
+the kernel aborts the connection when this process ends.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ OPENDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 27, 29, 36, 42
 IN_HEADER = struct.Struct("=IIQQIIIHH")
 OUT_HEADER = struct.Struct("=IiQ")
 ATTR = struct.Struct("=6Q10I")
-FOREVER = 1 << 30  # seconds that the kernel may keep names and attributes
 KEEP_CACHE = 1 << 1
 ROOT, IMAGE = 1, 2
 
@@ -42,9 +42,9 @@ def answer(opcode: int, node: int, body: bytes, image: bytes) -> bytes | int | N
     if opcode == LOOKUP:
         if body.rstrip(b"\0") != b"image":
             return 2  # ENOENT
-        return struct.pack("=QQQQII", IMAGE, 0, FOREVER, FOREVER, 0, 0) + attributes(IMAGE, len(image))
+        return struct.pack("=QQQQII", IMAGE, 0, 0, 0, 0, 0) + attributes(IMAGE, len(image))
     if opcode == GETATTR:
-        return struct.pack("=QII", FOREVER, 0, 0) + attributes(node, len(image))
+        return struct.pack("=QII", 0, 0, 0) + attributes(node, len(image))
     if opcode in (OPEN, OPENDIR):
         return struct.pack("=QIi", 0, KEEP_CACHE, 0)
     if opcode == READ:
