@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,33 @@ static void forks(void) {
     }
 }
 
+/* Eight threads that count in a file, whose descriptor is printed; and some megabytes. */
+static volatile uint64_t *beats;
+
+static void *beat(void *slot) {
+    for (;;) {
+        ++beats[(uintptr_t)slot];
+        wait_ms(1);
+    }
+    return NULL;
+}
+
+static void beat_all(int megabytes) {
+    int fd = memfd_create("beats", 0);
+    if (fd < 0 || ftruncate(fd, PAGE) != 0) exit(2);
+    beats = (uint64_t *)(void *)fresh(PAGE, MAP_SHARED, fd);
+    for (int i = 0; i < megabytes; i++) {
+        char *at = fresh(1 << 20, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+        for (size_t byte = 0; byte < 1 << 20; byte += PAGE) at[byte] = 1;
+    }
+    pthread_t thread;
+    for (uintptr_t slot = 1; slot < 8; slot++)
+        if (pthread_create(&thread, NULL, beat, (void *)slot) != 0) exit(2);
+    printf("%d\n", fd);
+    fflush(stdout);
+    beat(NULL);
+}
+
 int main(int count, char **arguments) {
     const char *shape = count > 1 ? arguments[1] : "";
     int number = count > 2 ? atoi(arguments[2]) : 0;
@@ -87,6 +115,7 @@ int main(int count, char **arguments) {
     if (strcmp(shape, "shared") == 0) shared();
     if (strcmp(shape, "churn") == 0) churn();
     if (strcmp(shape, "forks") == 0) forks();
+    if (strcmp(shape, "beats") == 0) beat_all(count > 3 ? atoi(arguments[3]) : 1);
     if (strcmp(shape, "threads") == 0) {
         pthread_t thread;
         for (int i = 1; i < number; i++)
