@@ -169,7 +169,7 @@ static mdc_status is_32_bit(int task, bool *yes, mdc_error *err) {
         *yes = first.a_un.a_val != 0;
     }
     mdc_vec_fini(&bytes);
-    if (status != MDC_ERR_NOMEM) return MDC_OK; /* the registers will tell */
+    if (!mdc_is_shortage(status)) return MDC_OK; /* the registers will tell */
     *err = why;
     return status;
 }

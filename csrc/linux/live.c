@@ -140,6 +140,12 @@ static void mark_stack(mdc_live *live, uint64_t address) {
     if (region >= 0) mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
 }
 
+/* Of a thread that did not stop, as far as /proc tells. */
+static bool where(const mdc_live *live, const mdc_held *held, uint64_t *stack_pointer, uint64_t *instruction_pointer) {
+    return (held->flags & MDC_THREAD_NO_REGISTERS) != 0 &&
+           mdc_threadinfo_where(live->identity.directory, (int32_t)held->tid, stack_pointer, instruction_pointer);
+}
+
 static mdc_status list_threads(mdc_live *live, mdc_error *err) {
     size_t count;
     const mdc_held *held = mdc_holder_threads(live->holder, &count);
@@ -156,13 +162,10 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
                              .thread_pointer = held[i].summary.thread_pointer,
                              .context = held[i].context,
                              .context_size = context_size};
-        mdc_registers_summary where = {0};
-        if ((thread.flags & MDC_THREAD_NO_REGISTERS) != 0 &&
-            mdc_threadinfo_where(live->identity.directory, (int32_t)thread.tid, &where.stack_pointer,
-                                 &where.instruction_pointer)) {
-            mdc_registers_where(held[i].context, &where);
-            thread.stack_pointer = where.stack_pointer;
-            thread.instruction_pointer = where.instruction_pointer;
+        if (thread.stack_pointer == 0 && where(live, &held[i], &thread.stack_pointer, &thread.instruction_pointer)) {
+            const mdc_registers_summary known = {.stack_pointer = thread.stack_pointer,
+                                                 .instruction_pointer = thread.instruction_pointer};
+            mdc_registers_where(held[i].context, &known);
         }
         /* Thread-local storage stands at the top of a stack that a library made. */
         uint64_t own_stack = (int32_t)thread.tid == live->identity.pid ? 0 : thread.thread_pointer;
@@ -178,15 +181,18 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
 }
 
 /* Where a dump of little will read: the threads' stacks and instructions, and the main stack, which holds environment
- * and arguments. */
+ * and arguments. A thread pointer is at the top of the stack that a library made, which a signal handler may have
+ * interrupted. */
 static mdc_status wanted_addresses(const mdc_live *live, mdc_vec *addresses, mdc_error *err) {
     size_t count;
     const mdc_held *held = mdc_holder_threads(live->holder, &count);
-    mdc_status status = mdc_vec_reserve(addresses, 2 * count + 1, err);
+    mdc_status status = mdc_vec_reserve(addresses, 3 * count + 1, err);
     if (status == MDC_OK) status = mdc_vec_push(addresses, &live->probe, 1, NULL, err);
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
-        const uint64_t both[2] = {held[i].summary.stack_pointer, held[i].summary.instruction_pointer};
-        status = mdc_vec_push(addresses, both, 2, NULL, err);
+        const mdc_registers_summary *summary = &held[i].summary;
+        uint64_t all[3] = {summary->stack_pointer, summary->instruction_pointer, summary->thread_pointer};
+        (void)where(live, &held[i], &all[0], &all[1]);
+        status = mdc_vec_push(addresses, all, 3, NULL, err);
     }
     return status;
 }

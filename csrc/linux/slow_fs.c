@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/shortage.h"
 #include "maptext.h"
 
 static bool is(const uint8_t *text, size_t size, const char *word) {
@@ -88,7 +89,7 @@ static mdc_status read_one(mdc_vec *mounts, int directory, const char *name, mdc
         if (mdc_mount_parse(line, size, &mount)) status = mdc_vec_push(mounts, &mount, 1, NULL, err);
     }
     mdc_map_reader_free(reader);
-    if (why.code != MDC_ERR_NOMEM || status != MDC_OK) return status;
+    if (!mdc_is_shortage(why.code) || status != MDC_OK) return status;
     *err = why;
     return why.code;
 }
