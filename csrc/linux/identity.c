@@ -116,6 +116,27 @@ static mdc_status check_shown(const mdc_identity *identity, mdc_error *err) {
                     (int)identity->pid, status == MDC_OK ? "another one has it" : why.message);
 }
 
+/* A thread has no map_files below task/TID, and has it below /proc/TID, which is not listed but there (proc_pid_lookup
+ * in fs/proc/base.c). Only if that is surely the same thread. */
+static void open_by_number(mdc_identity *identity) {
+    char path[32];
+    mdc_process_stat stat;
+    mdc_error ignored;
+    long process = -1;
+    mdc_error_clear(&ignored);
+    snprintf(path, sizeof path, "/proc/%d", (int)identity->tid);
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return;
+    if (mdc_process_read_stat(directory, &stat, &ignored) == MDC_OK && stat.start_time == identity->stat.start_time &&
+        mdc_process_status_number(directory, "\nTgid:", &process, &ignored) == MDC_OK &&
+        process == (long)identity->pid) {
+        int below_task = identity->task;
+        identity->task = directory;
+        directory = below_task;
+    }
+    close(directory);
+}
+
 /* For a dead leader: a thread that lives. */
 static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
     mdc_vec tids;
@@ -146,6 +167,7 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
         }
     }
     mdc_vec_fini(&tids);
+    if (status == MDC_OK && identity->task >= 0) open_by_number(identity);
     if (status == MDC_OK && identity->task < 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, ESRCH,
                         "process %d is a zombie: it has ended and only waits for its parent (pid %d)",

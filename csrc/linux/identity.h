@@ -12,7 +12,7 @@ typedef struct mdc_identity {
     int32_t tid; /* a living thread: the leader, or another one if the leader is dead */
     int pidfd;
     int directory;         /* /proc/PID: its threads are listed here */
-    int task;              /* /proc/PID, or /proc/PID/task/TID if the leader is dead: its memory is seen here */
+    int task;              /* /proc/PID, or /proc/TID if the leader is dead: its memory is seen here */
     mdc_process_stat stat; /* of the thread behind `task` */
     uint64_t start_time;   /* of the process: clock ticks since boot */
 } mdc_identity;
