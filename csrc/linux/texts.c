@@ -73,7 +73,9 @@ static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t 
     if (mem < 0) return 0;
     uint64_t found = 0;
     while (found == 0 && end - at >= size) {
-        size_t want = (size_t)mdc_min_u64(end - at, sizeof window);
+        /* Page by page: between the vector and the strings lie pages that nobody has touched. */
+        uint64_t pages = mdc_page_up(at + size) - at;
+        size_t want = (size_t)mdc_min_u64(mdc_min_u64(end - at, pages), sizeof window);
         ssize_t got = pread(mem, window, want, (off_t)at);
         if (got < (ssize_t)size) break;
         for (size_t i = 0; i + size <= (size_t)got; i += 8) {
