@@ -389,6 +389,8 @@ _NUMBERS = (
     "memory_bytes",
     "stored_bytes",
     "zero_bytes",
+    "left_to_file",
+    "filtered_bytes",
     "memory_ranges",
     "memory64_ranges",
     "memory_info_count",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .callback import recording_of
+from .enums import DumpType
 from .filters import Filter, Rule
 from .report import DumpPlan, DumpReport, Redaction, RuleBytes
 
@@ -35,6 +36,14 @@ def report_of(
             )
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
+    notes = request.notes
+    if filter is not None and request.backend.own and not request.type & DumpType.WITH_FULL_MEMORY:
+        notes += tuple(
+            f"rule {rule.index} (include) keeps nothing: without full memory the rules choose among stacks, "
+            "instruction windows and memory_add"
+            for rule in rules
+            if rule.index is not None and rule.action == "include" and not rule.kept
+        )
     redaction = None
     if filter is not None and filter.redacts and not request.plan_only:
         counters = job.counters()
@@ -48,7 +57,7 @@ def report_of(
     return (DumpPlan if request.plan_only else DumpReport)(
         rules=tuple(rules),
         redaction=redaction,
-        notes=request.notes,
+        notes=notes,
         engine=request.backend.name,
         recording=None
         if recorder is None

@@ -13,13 +13,15 @@ from .errors import DumpError
 from .filters import Filter
 from .foreign import AnyCallback, Callee, resolve
 
-__all__ = ["DontDump", "EngineOptions", "Request", "Untouched"]
+__all__ = ["DontDump", "EngineOptions", "FilePages", "Request", "Untouched"]
 
 Untouched: TypeAlias = Literal["auto", "hole", "omit"]
 DontDump: TypeAlias = Literal["honour", "ask", "ignore"]
+FilePages: TypeAlias = Literal["all", "resident"]
 
 _UNTOUCHED = {"auto": 0, "hole": 1, "omit": 2}
 _DONTDUMP = {"honour": 0, "ask": 1, "ignore": 2}
+_FILE_PAGES = {"all": 0, "resident": 1}
 _NATIVE = Backend()
 _ALL_TYPES = 0x07FFFFFF
 
@@ -97,6 +99,8 @@ class Request:
     user_streams: tuple[UserStream, ...] = ()
     busy_timeout: float | None = None
     stall_timeout: float | None = 30.0
+    coredump_filter: bool = False
+    file_pages: str = "all"
 
     def __post_init__(self) -> None:
         record_limit(self.record)
@@ -127,9 +131,11 @@ class Request:
                 raise ValueError(f"{name} must be seconds above 0, not {value!r}")
         self.busy_timeout = _duration("busy_timeout", self.busy_timeout)
         self.stall_timeout = _duration("stall_timeout", self.stall_timeout)
-        for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP)):
+        for name, known in (("untouched", _UNTOUCHED), ("dontdump", _DONTDUMP), ("file_pages", _FILE_PAGES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if not isinstance(self.coredump_filter, bool):
+            raise TypeError(f"coredump_filter must be True or False, not {self.coredump_filter!r}")
         if self.exception is not None and not isinstance(self.exception, ExceptionInfo):
             raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
         self.user_streams = check_streams(self.user_streams)
@@ -138,6 +144,8 @@ class Request:
             type=self.type,
             untouched=self.untouched != "auto",
             dontdump=self.dontdump != "honour",
+            coredump_filter=self.coredump_filter,
+            file_pages=self.file_pages != "all",
             max_stop=max_stop is not None,
             stop_timeout=self.stop_timeout is not None,
             options=dataclasses.replace(self.options or EngineOptions(), answers_max=0, gaps_max=0) != EngineOptions(),
@@ -172,6 +180,8 @@ class Request:
             dump_type=int(self.type),
             untouched=_UNTOUCHED[self.untouched],
             dontdump=_DONTDUMP[self.dontdump],
+            coredump_filter=int(self.coredump_filter),
+            file_pages=_FILE_PAGES[self.file_pages],
             plan_only=int(self.plan_only),
             fsync=int(self.fsync),
             omit_streams=0 if filter is None else int(filter.streams_exclude),

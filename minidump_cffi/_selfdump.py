@@ -186,6 +186,8 @@ def _question(
             "stall_timeout": request.stall_timeout,
             "untouched": request.untouched,
             "dontdump": request.dontdump,
+            "coredump_filter": request.coredump_filter,
+            "file_pages": request.file_pages,
             "fsync": request.fsync,
             "strict": request.strict,
             "options": request.options,
@@ -295,6 +297,8 @@ def _dump(question: dict[str, Any]) -> DumpReport:
         user_streams=question["user_streams"],
         busy_timeout=question["busy_timeout"],
         stall_timeout=question["stall_timeout"],
+        coredump_filter=question["coredump_filter"],
+        file_pages=question["file_pages"],
     )
     sink = sinks.Sink()
     sink.fd = _pipes.taken_over(question["output"])

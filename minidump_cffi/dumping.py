@@ -16,7 +16,7 @@ from typing import Any
 
 from . import _bridge, _bridge_replay, sinks, targets
 from ._outcome import report_of
-from ._request import DontDump, EngineOptions, Request, Untouched
+from ._request import DontDump, EngineOptions, FilePages, Request, Untouched
 from .callback import Callback, Use, record_limit
 from .engines import Backend, Engine, ExceptionInfo, UserStream, choose
 from .enums import CallbackType, DumpType, DumpWarning, Phase
@@ -82,6 +82,8 @@ def write_dump(
     spool: bool | str | os.PathLike[str] = True,
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
+    coredump_filter: bool = False,
+    file_pages: FilePages = "all",
     fsync: bool = False,
     strict: bool = False,
     record: bool | int = False,
@@ -141,6 +143,13 @@ def write_dump(
         What becomes of pages that were never written: "hole" in the file, "omit", or "auto".
     dontdump
         MADV_DONTDUMP memory: "honour" (never in the dump), "ask" (only if a rule includes it), "ignore" the mark.
+    coredump_filter
+        True: what the target's ``/proc/PID/coredump_filter`` leaves out of a core file (core(5)) is left out of the
+        dump, with every rule that would keep it; `DumpReport.filtered_bytes` says how much that is.
+    file_pages
+        Pages of a module that are clean and not in the target's memory: "all", they are read from the file; or
+        "resident", they are left to it, if it still stands under its name and the module is in the dump with its build
+        id. They are listed (`DumpReport.left_to_file`), and no gap.
     fsync
         Flush file and directory to the disk before the dump counts as written.
     strict
@@ -214,6 +223,7 @@ def write_dump(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
         record=record, backend=choose(engine, snapshot=snapshot, dbghelp=dbghelp), exception=exception,
         user_streams=tuple(user_streams), busy_timeout=busy_timeout, stall_timeout=stall_timeout,
+        coredump_filter=coredump_filter, file_pages=file_pages,
     )  # fmt: skip
     return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
 
@@ -232,6 +242,8 @@ def plan_dump(
     stall_timeout: float | None = 30.0,
     untouched: Untouched = "auto",
     dontdump: DontDump = "honour",
+    coredump_filter: bool = False,
+    file_pages: FilePages = "all",
     strict: bool = False,
     record: bool | int = False,
     options: EngineOptions | None = None,
@@ -251,6 +263,7 @@ def plan_dump(
     request = Request(
         type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
         record=record, backend=choose(engine, plan_only=True), busy_timeout=busy_timeout, stall_timeout=stall_timeout,
+        coredump_filter=coredump_filter, file_pages=file_pages,
     )  # fmt: skip
     target = targets.resolve(process)
     report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)

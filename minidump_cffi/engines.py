@@ -165,6 +165,8 @@ class Backend:
         type: DumpType,
         untouched: bool,
         dontdump: bool,
+        coredump_filter: bool,
+        file_pages: bool,
         max_stop: bool,
         stop_timeout: bool,
         options: bool,
@@ -179,6 +181,10 @@ class Backend:
         if sys.platform == "win32":
             if dontdump:
                 found.append("dontdump has no effect: Windows has no such mark")
+            if coredump_filter:
+                found.append("coredump_filter has no effect: Windows has no such filter")
+            if file_pages:
+                found.append("file_pages has no effect: Windows does not tell which pages are resident")
             if untouched:
                 found.append("untouched has no effect: Windows does not tell which pages were touched")
         if self.own:

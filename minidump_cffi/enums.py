@@ -197,6 +197,7 @@ class GapReason(enum.IntEnum):
     BEYOND_EOF = 2
     TRUNCATED = 3
     UNKNOWN = 4
+    LEFT_TO_FILE = 5
 
 
 class RegionFlags(enum.IntFlag):

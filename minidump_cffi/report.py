@@ -35,7 +35,7 @@ from .recording import Recording
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 
 # The C structs of csrc/api/report.h, in native layout; a test compares their sizes.
-_REGION = struct.Struct("=6Q8I")
+_REGION = struct.Struct("=8Q8I")
 _THREAD = struct.Struct("=2I2Q")
 _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
@@ -57,6 +57,10 @@ class Region:
     untouched : int
         Bytes kept that were never written: they read as zero, are holes in the file or left out of it. On a stream,
         runs below `EngineOptions.hole_min` are stored.
+    left_to_file : int
+        Bytes that were not kept because the module's file has them.
+    filtered : int
+        Bytes at its end that the target's coredump_filter leaves out, if that was asked for.
     zeros : int
         Bytes kept that were read and are pages of zeros: holes in the file. Always 0 on streams, which store them.
     state, protect, type, kinds
@@ -72,6 +76,8 @@ class Region:
     kept: int
     stored: int
     untouched: int
+    left_to_file: int
+    filtered: int
     zeros: int
     state: MemoryState
     protect: MemoryProtect
@@ -95,14 +101,25 @@ class Region:
 
     @property
     def verdict(self) -> str:
-        """One word: "kept", "partly", "excluded", "never-read" or "dontdump"."""
+        """One word for what became of it.
+
+        "kept", "partly", or why nothing of it is in the dump: "never-read", "dontdump", "coredump-filter" (the
+        target's own), "left-to-file", "excluded" (a rule or callback), "not-stored" (none of these: not part of this
+        type of dump, or guard pages).
+        """
         if self.flags & RegionFlags.NEVER_READ:
             return "never-read"
         if self.kept >= self.size:
             return "kept"
         if self.kept:
             return "partly"
-        return "dontdump" if self.flags & RegionFlags.DONTDUMP else "excluded"
+        if self.filtered >= self.size:
+            return "coredump-filter"
+        if self.flags & RegionFlags.DONTDUMP:
+            return "dontdump"
+        if self.left_to_file:
+            return "left-to-file"
+        return "excluded" if self.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED) else "not-stored"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,6 +245,10 @@ class DumpReport:
     zero_bytes : int
         Of it, bytes that read as zero and take no room in the file: never written, or pages of zeros. A plan knows only
         the former, so that its stored_bytes may be more than those of the dump.
+    left_to_file : int
+        Bytes not in it because the files of modules have them (``file_pages="resident"``).
+    filtered_bytes : int
+        Bytes not in it because the target's coredump_filter leaves them out (``coredump_filter=True``).
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0.
     frozen : float
@@ -299,6 +320,8 @@ class DumpReport:
             "memory_bytes",
             "stored_bytes",
             "zero_bytes",
+            "left_to_file",
+            "filtered_bytes",
             "memory_ranges",
             "memory64_ranges",
             "memory_info_count",
@@ -313,6 +336,8 @@ class DumpReport:
     memory_bytes: int
     stored_bytes: int
     zero_bytes: int
+    left_to_file: int
+    filtered_bytes: int
     memory_ranges: int
     memory64_ranges: int
     memory_info_count: int
@@ -404,6 +429,8 @@ class DumpReport:
                 kept=kept,
                 stored=stored,
                 untouched=untouched,
+                left_to_file=left,
+                filtered=filtered,
                 zeros=zeros,
                 state=MemoryState(state),
                 protect=MemoryProtect(protect),
@@ -412,9 +439,16 @@ class DumpReport:
                 flags=RegionFlags(flags),
                 name=self._name(name, name_size),
             )
-            for base, size, kept, stored, untouched, zeros, state, protect, kind, kinds, flags, name, name_size, _ in (
-                _REGION.iter_unpack(self._raw["regions"])
-            )
+            for (base, size, kept, stored, untouched, left, filtered, zeros), (
+                state,
+                protect,
+                kind,
+                kinds,
+                flags,
+                name,
+                name_size,
+                _,
+            ) in ((row[:8], row[8:]) for row in _REGION.iter_unpack(self._raw["regions"]))
         )
 
     @cached_property
@@ -465,11 +499,11 @@ class DumpReport:
     def complete(self) -> bool:
         """Whether every byte that was asked for was read, and the registers and the stack of every thread.
 
-        Memory behind the end of a mapped file is a gap, but no incompleteness: there is nothing to read. Threads that
-        the filter leaves out do not count.
+        Listed as gaps, but no incompleteness: memory behind the end of a mapped file, where there is nothing to read,
+        and what was left to the file of a module. Threads that the filter leaves out do not count.
         """
         lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK
-        return not self.warnings & lost and all(gap.reason == GapReason.BEYOND_EOF for gap in self.gaps)
+        return not self.warnings & lost and all(gap.reason in _NO_LOSS for gap in self.gaps)
 
     @property
     def planned(self) -> bool:
@@ -527,6 +561,8 @@ class DumpReport:
             "memory_bytes": self.memory_bytes,
             "stored_bytes": self.stored_bytes,
             "zero_bytes": self.zero_bytes,
+            "left_to_file": self.left_to_file,
+            "filtered_bytes": self.filtered_bytes,
             "memory_ranges": self.memory_ranges,
             "memory64_ranges": self.memory64_ranges,
             "memory_info_count": self.memory_info_count,
@@ -550,6 +586,10 @@ class DumpPlan(DumpReport):
     """What a dump would hold. Nothing was read or written; times are those of the planning."""
 
     _planned = True
+
+
+# Gaps that are none of the dump's making: there is nothing, or it is elsewhere, and both are told.
+_NO_LOSS = (GapReason.BEYOND_EOF, GapReason.LEFT_TO_FILE)
 
 
 def _restore(cls: Callable[..., DumpReport], state: dict[str, Any]) -> DumpReport:
@@ -579,7 +619,7 @@ _WARNINGS = {
     DumpWarning.MANY_MODULES: "more than 2,048 modules: Breakpad's readers drop the list",
     DumpWarning.MANY_RANGES: "more than 4,096 ranges of memory: Breakpad's readers drop the list",
     DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List; no thread points at them",
-    DumpWarning.NO_SPARSE: "untouched memory was left out: the output has no holes, or is too long for them",
+    DumpWarning.NO_SPARSE: "memory never written was left out: with holes the file would be longer than sparse_max",
     DumpWarning.NO_RESIDENCY: "this kernel does not tell which pages were touched: everything was read",
     DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last one stands for the rest",
     DumpWarning.NO_REGION_CALLBACKS: "this engine asked about no region: rules were applied to the finished file",

@@ -29,6 +29,8 @@ class Region:
     touch_every: int = 1
     zero_every: int = 0
     zero_told: bool = False
+    in_file: int = 0
+    filtered: int = 0
     unreadable: tuple[int, int] = (0, 0)
     valid_size: int = 0
 
@@ -88,6 +90,7 @@ class Target:
             to.unreadable_first, to.unreadable_end = region.unreadable
             to.valid_size = region.valid_size
             to.zero_every, to.zero_told = region.zero_every, int(region.zero_told)
+            to.in_file, to.filtered = region.in_file, region.filtered
         threads = ffi.new("mdc_fake_thread[]", len(self.threads))
         for to, thread in zip(threads, self.threads, strict=True):
             to.tid, to.flags = thread.tid, int(thread.flags)
@@ -140,8 +143,8 @@ def _request(type: int, options: dict[str, Any], plan_only: bool) -> Request:
     names = ("filter", "callback", "deadline", "max_stop", "stop_timeout", "untouched", "dontdump", "fsync", "strict")
     defaults = {"untouched": "auto", "dontdump": "honour", "fsync": False, "strict": False}
     values = [options.pop(name, defaults.get(name)) for name in names]
-    record = options.pop("record", False)
-    return Request(type, *values, options.pop("options", None), plan_only, record=record)
+    more = {name: options.pop(name) for name in ("record", "file_pages") if name in options}
+    return Request(type, *values, options.pop("options", None), plan_only, **more)
 
 
 def write(target: Target, file: Any, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:

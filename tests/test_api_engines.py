@@ -124,7 +124,9 @@ def test_dbghelp_elsewhere(child: subprocess.Popen[bytes], tmp_path: Path, capsy
 
 def limits(backend: engines.Backend, **asked: Any) -> tuple[str, ...]:
     """The notes for a request that asks for these things."""
-    nothing: dict[str, Any] = dict.fromkeys(("untouched", "dontdump", "max_stop", "stop_timeout", "options"), False)
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("untouched", "dontdump", "coredump_filter", "file_pages", "max_stop", "stop_timeout", "options"), False
+    )
     return backend.limits(**{"type": FULL, "streams": md.Stream(0), **nothing, **asked})
 
 
@@ -171,7 +173,7 @@ def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
         assert engines.Backend(name="dbghelp").unknown(avx | data) == 0
 
 
-@pytest.mark.parametrize("asked", ["dontdump", "untouched"])
+@pytest.mark.parametrize("asked", ["dontdump", "untouched", "coredump_filter", "file_pages"])
 def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     on(monkeypatch, "linux")
     assert limits(engines.Backend(), **{asked: True}) == ()

@@ -17,6 +17,8 @@ extern "C" {
 enum { MDC_UNTOUCHED_AUTO = 0, MDC_UNTOUCHED_HOLE = 1, MDC_UNTOUCHED_OMIT = 2 };
 /* mdc_engine_options.dontdump: what becomes of MADV_DONTDUMP memory. */
 enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
+/* mdc_engine_options.file_pages: what becomes of pages of mapped files that the target has not in memory. */
+enum { MDC_FILE_PAGES_ALL = 0, MDC_FILE_PAGES_RESIDENT = 1 };
 
 /* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as
  * the kernel told them. address: where they also stand in the target, 0 if nowhere. The size stays. */
@@ -48,6 +50,8 @@ typedef struct mdc_engine_options {
     uint32_t omit_streams;                  /* MDC_STREAM_* */
     uint32_t untouched;                     /* MDC_UNTOUCHED_* */
     uint32_t dontdump;                      /* MDC_DONTDUMP_* */
+    uint32_t coredump_filter;               /* 1: what the target's coredump_filter leaves out is left out */
+    uint32_t file_pages;                    /* MDC_FILE_PAGES_* */
     uint32_t plan_only;                     /* 1: end after the plan; no memory is read, nothing written */
     uint32_t spare_slots;                   /* spare descriptors per list for ranges split by gaps [64] */
     uint64_t limit32;                       /* what 32-bit offsets and sizes reach, bytes [2**32]; tests set it low */

@@ -16,7 +16,8 @@ enum {
     MDC_GAP_READ_FAILED = 1, /* asked for, and the read failed: the dump is not complete */
     MDC_GAP_BEYOND_EOF = 2,  /* mapped, but behind the end of its file: nothing there to read */
     MDC_GAP_TRUNCATED = 3,   /* planned, but the deadline or a full table let it go */
-    MDC_GAP_UNKNOWN = 4      /* not resident, and its file cannot be read, or might never answer: not read */
+    MDC_GAP_UNKNOWN = 4,     /* not resident, and its file cannot be read, or might never answer: not read */
+    MDC_GAP_LEFT_TO_FILE = 5 /* clean pages of a module that are in its file: left out on request, not missing */
 };
 
 /* Also the entry of the gap stream (format/mdc_streams.h), little endian. */
@@ -45,18 +46,20 @@ enum {
 /* One mapping of the target. */
 typedef struct mdc_report_region {
     uint64_t base;
-    uint64_t size;      /* bytes */
-    uint64_t kept;      /* bytes the dump answers for: stored, holes and gaps */
-    uint64_t stored;    /* bytes that take room in the file */
-    uint64_t untouched; /* bytes kept that were never written: holes in the file, or left out of it */
-    uint64_t zeros;     /* bytes kept that were read, turned out to be pages of zeros, and are holes in the file */
-    uint32_t state;     /* MDC_MEM_* */
-    uint32_t protect;   /* MDC_PAGE_* */
-    uint32_t type;      /* MDC_MEM_* */
-    uint32_t kinds;     /* MDC_KIND_* */
-    uint32_t flags;     /* MDC_REGION_* */
-    uint32_t name;      /* offset into mdc_report.names */
-    uint32_t name_size; /* bytes */
+    uint64_t size;         /* bytes */
+    uint64_t kept;         /* bytes the dump answers for: stored, holes and gaps */
+    uint64_t stored;       /* bytes that take room in the file */
+    uint64_t untouched;    /* bytes kept that were never written: holes in the file, or left out of it */
+    uint64_t left_to_file; /* bytes that were not kept because the module's file has them */
+    uint64_t filtered;     /* bytes at the end that the target's coredump_filter leaves out */
+    uint64_t zeros;        /* bytes kept that were read, turned out to be pages of zeros, and are holes in the file */
+    uint32_t state;        /* MDC_MEM_* */
+    uint32_t protect;      /* MDC_PAGE_* */
+    uint32_t type;         /* MDC_MEM_* */
+    uint32_t kinds;        /* MDC_KIND_* */
+    uint32_t flags;        /* MDC_REGION_* */
+    uint32_t name;         /* offset into mdc_report.names */
+    uint32_t name_size;    /* bytes */
     uint32_t reserved;
 } mdc_report_region;
 
@@ -107,6 +110,8 @@ typedef struct mdc_report {
     uint64_t memory_bytes;      /* bytes of target memory the dump answers for */
     uint64_t stored_bytes;      /* of it, bytes that take room in the file */
     uint64_t zero_bytes;        /* of it, bytes that read as zero and take no room in the file */
+    uint64_t left_to_file;      /* bytes not in it because the files of modules have them */
+    uint64_t filtered_bytes;    /* bytes of committed memory that the target's coredump_filter leaves out */
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */
@@ -138,7 +143,7 @@ enum {
     MDC_WARN_MANY_MODULES = 0x02,    /* more than 2,048: Breakpad drops the list */
     MDC_WARN_MANY_RANGES = 0x04,     /* more than 4,096 in MemoryList: Breakpad drops the list */
     MDC_WARN_RANGES_ABOVE_4G = 0x08, /* no thread descriptor reaches the stacks beyond 32-bit offsets */
-    MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the sink has no holes or the file is too long */
+    MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the file is too long for holes */
     MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not there: everything was read */
     MDC_WARN_GAP_TABLE_FULL = 0x40,  /* more gaps than the table holds: the last one stands for the rest */
     /* dbghelp, and engines like it, which ask less than the protocol has: */

@@ -69,7 +69,8 @@ void mdc_rule_bytes_count(mdc_rule_bytes *bytes, const mdc_callback *callback, c
     for (size_t i = 0; i < report->region_count; i++) {
         const mdc_report_region *region = &report->regions[i];
         uint64_t end;
-        if (!was_read(region, options) || !mdc_add_u64(region->base, region->size, &end)) continue;
+        if (!was_read(region, options) || !mdc_add_u64(region->base, region->size - region->filtered, &end)) continue;
+        if (end == region->base) continue;
         if (judge(bytes, callback, report, region, options, 0, region->base, end, full ? bytes->kept : nowhere,
                   bytes->excluded) != MDC_OK)
             return;

@@ -35,6 +35,8 @@ mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_
                                 .busy_timeout_ns = spec->busy_timeout_ns,
                                 .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
                                 .dontdump = spec->engine.dontdump,
+                                .coredump_filter = spec->engine.coredump_filter,
+                                .in_file = spec->engine.file_pages == MDC_FILE_PAGES_RESIDENT,
                                 .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
     return mdc_live_new(&options, monitor, err);
 }

@@ -17,8 +17,9 @@ static void set_default(uint64_t *value, uint64_t otherwise) {
 static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options, mdc_error *err) {
     mdc_engine_options *own = &dump->options;
     *own = *options;
-    if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE ||
-        own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
+    if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE || own->coredump_filter > 1 ||
+        own->file_pages > MDC_FILE_PAGES_RESIDENT || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
+        own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of its range");
     if (mdc_streams_user_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
@@ -129,12 +130,13 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_PLAN);
     mdc_status status = dump->full ? mdc_regions_plan_full(dump, err) : mdc_pieces_plan_normal(dump, err);
     if (status != MDC_OK || mdc_extents_finish(dump, err) != MDC_OK) return err->code;
-    if (!dump->options.plan_only &&
-        (mdc_streams_dso_read(dump, err) != MDC_OK || mdc_streams_exception_read(dump, err) != MDC_OK))
+    /* A plan reads the link map too, of a process that runs again: without it, it would be a stream short. */
+    if (mdc_streams_dso_read(dump, err) != MDC_OK ||
+        (!dump->options.plan_only && mdc_streams_exception_read(dump, err) != MDC_OK))
         return err->code;
     if (mdc_edits_make(dump, err) != MDC_OK) return err->code;
     dump->planned_gaps = dump->gap_count;
-    dump->spare = !dump->options.plan_only && dump->sink->patchable ? dump->options.spare_slots : 0;
+    dump->spare = dump->sink != NULL && dump->sink->patchable ? dump->options.spare_slots : 0;
     dump->cuts = mdc_alloc(dump->spare, sizeof *dump->cuts, err);
     dump->planned = mdc_alloc(dump->planned_gaps, sizeof *dump->planned, err);
     if (dump->cuts == NULL || dump->planned == NULL) return err->code;

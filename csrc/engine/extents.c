@@ -41,6 +41,23 @@ static uint32_t run_kind(const mdc_content *run, uint64_t first, uint64_t end, u
     return sound ? run->what : MDC_CONTENT_DATA;
 }
 
+/* A page that is left to the file must be found again: by a module of the dump that says which file it is. And gaps of
+ * other reasons must find room in the table. */
+static bool may_leave(const mdc_dump *dump, size_t region) {
+    const uint32_t wanted = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_CV_RECORD;
+    if (dump->options.file_pages != MDC_FILE_PAGES_RESIDENT || dump->calls.own_memory ||
+        dump->gap_count >= dump->options.gaps_max / 2)
+        return false;
+    uint64_t base = dump->regions[region].base;
+    for (size_t i = 0; i < dump->lists->module_count; i++) {
+        const mdc_module *module = &dump->lists->modules[i];
+        uint32_t write = mdc_vec_at(&dump->module_plans, const mdc_module_plan, i).write;
+        if (base >= module->base && base - module->base < module->size)
+            return module->build_id_size > 0 && (write & wanted) == wanted;
+    }
+    return false;
+}
+
 static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags,
                               mdc_error *err) {
     mdc_content runs[64];
@@ -74,6 +91,9 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
                                       "is not resident, and the file it is mapped from cannot be read safely",
                                       err) != MDC_OK)
                     return err->code;
+            } else if (what == MDC_CONTENT_IN_FILE && may_leave(dump, region)) {
+                mdc_gaps_add(dump, first, size, MDC_GAP_LEFT_TO_FILE, 0);
+                report->left_to_file += size;
             } else if (what != MDC_CONTENT_UNAVAILABLE) {
                 report->kept += size;
                 if (add_run(dump, region, first, stop, how, err) != MDC_OK) return err->code;
@@ -98,8 +118,9 @@ mdc_status mdc_extents_add(mdc_dump *dump, size_t region, uint64_t first, uint64
     return MDC_OK;
 }
 
-/* Untouched runs are left out where holes cannot be: the ranges around them part. */
-static void omit_holes(mdc_dump *dump) {
+/* Untouched runs are left out where holes cannot be: the ranges around them part. holes: they were to be holes. On a
+ * stream they were not, unless the caller says so, and then they are written. */
+static void omit_holes(mdc_dump *dump, bool holes) {
     bool broken = false;
     for (size_t i = 0; i < dump->extents.count; i++) {
         mdc_extent *extent = &mdc_vec_at(&dump->extents, mdc_extent, i);
@@ -107,7 +128,7 @@ static void omit_holes(mdc_dump *dump) {
         broken = (extent->flags & MDC_EXTENT_HOLE) != 0;
         if (!broken) continue;
         extent->flags = (extent->flags & ~(uint32_t)(MDC_EXTENT_HOLE | MDC_EXTENT_JOINED)) | MDC_EXTENT_OMITTED;
-        if (dump->options.untouched != MDC_UNTOUCHED_OMIT) dump->warnings |= MDC_WARN_NO_SPARSE;
+        if (holes) dump->warnings |= MDC_WARN_NO_SPARSE;
     }
 }
 
@@ -128,7 +149,7 @@ mdc_status mdc_extents_finish(mdc_dump *dump, mdc_error *err) {
         fits = fits && mdc_add_u64(total, mdc_vec_at(&dump->extents, const mdc_extent, i).size, &total);
     bool holes = dump->options.untouched == MDC_UNTOUCHED_HOLE ||
                  (dump->options.untouched == MDC_UNTOUCHED_AUTO && dump->sink != NULL && dump->sink->sparse);
-    if (!holes || !fits || total >= dump->options.sparse_max) omit_holes(dump);
+    if (!holes || !fits || total >= dump->options.sparse_max) omit_holes(dump, holes);
     return MDC_OK;
 }
 

@@ -51,6 +51,8 @@ static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, 
         const mdc_region *known = &dump->lists->regions[low];
         if (known->base >= region.base + region.size) break;
         region.flags |= known->flags & (uint32_t)(MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP);
+        /* A part of what the target's filter leaves out is as good as all of it. */
+        if (known->filtered > 0) region.filtered = region.size;
         if (known->base == region.base) {
             region.kinds = known->kinds;
             region.name_id = known->name_id;
@@ -106,6 +108,8 @@ static mdc_status init_reports(mdc_dump *dump, mdc_error *err) {
                                       .type = region->type,
                                       .kinds = region->kinds,
                                       .flags = region->flags};
+        if (region->state == MDC_MEM_COMMIT && (region->flags & MDC_REGION_NEVER_READ) == 0)
+            report->filtered = region->filtered;
         if (region->name_id == 0) continue;
         report->name = dump->lists->names[region->name_id - 1].offset;
         report->name_size = dump->lists->names[region->name_id - 1].size;

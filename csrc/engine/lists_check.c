@@ -26,6 +26,7 @@ static mdc_status check_regions(const mdc_lists *lists, mdc_error *err) {
         uint64_t end;
         if (region->size == 0 || ((region->base | region->size) & (MDC_PAGE_SIZE - 1)) != 0 || region->base < floor ||
             !mdc_add_u64(region->base, region->size, &end) || region->valid_size > region->size ||
+            region->filtered > region->size || (region->filtered & (MDC_PAGE_SIZE - 1)) != 0 ||
             region->name_id > lists->name_count)
             return wrong(err, "a region that is empty, unaligned, overlapping or out of order:", i, region->base);
         floor = end;

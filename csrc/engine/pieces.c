@@ -9,13 +9,28 @@ enum {
     TEB_BYTES = 0x2000 /* of 64-bit Windows; that of 32-bit takes a page */
 };
 
+static uint64_t unfiltered_end(const mdc_region *region) { return region->base + region->size - region->filtered; }
+
+static mdc_status keep_piece(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t extent_flags,
+                             mdc_error *err) {
+    dump->kept_by_callee += end - first;
+    return mdc_extents_add(dump, region, first, end, extent_flags, err);
+}
+
 /* One part of a piece that lies in one region. */
 static mdc_status add_in_region(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t fact_flags,
                                 uint32_t extent_flags, mdc_error *err) {
     if (mdc_regions_closed(dump, region)) return MDC_OK;
+    end = mdc_min_u64(end, unfiltered_end(&dump->regions[region]));
+    if (first >= end) return MDC_OK;
     if ((dump->calls.extensions & MDC_EXT_PIECES) == 0)
         return mdc_extents_add(dump, region, first, end, extent_flags, err);
-    return mdc_regions_ask(dump, region, first, end, fact_flags | MDC_FACT_PIECE, extent_flags, mdc_extents_add, err);
+    dump->kept_by_callee = 0;
+    if (mdc_regions_ask(dump, region, first, end, fact_flags | MDC_FACT_PIECE, extent_flags, keep_piece, err) != MDC_OK)
+        return err->code;
+    if (dump->kept_by_callee < end - first)
+        mdc_vec_at(&dump->report_regions, mdc_report_region, region).flags |= MDC_REGION_NARROWED;
+    return MDC_OK;
 }
 
 static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, uint32_t extent_flags, mdc_error *err) {
@@ -157,6 +172,7 @@ mdc_status mdc_pieces_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *k
         if (found == MDC_NO_REGION || mdc_regions_closed(dump, (size_t)found)) return MDC_OK;
         const mdc_region *region = &dump->regions[found];
         uint64_t stop = mdc_min_u64(end, region->base + region->size);
+        if (stop > unfiltered_end(region)) return MDC_OK;
         if ((dump->calls.extensions & MDC_EXT_PIECES) != 0) {
             dump->kept_by_callee = 0;
             if (mdc_regions_ask(dump, (size_t)found, first, stop, MDC_FACT_PIECE, 0, count_kept, err) != MDC_OK)

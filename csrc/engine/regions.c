@@ -21,6 +21,7 @@ int64_t mdc_regions_find(const mdc_dump *dump, uint64_t address) {
 bool mdc_regions_closed(const mdc_dump *dump, size_t region) {
     const mdc_region *it = &dump->regions[region];
     if ((it->flags & MDC_REGION_NEVER_READ) != 0 || it->state != MDC_MEM_COMMIT) return true;
+    if (it->filtered == it->size) return true;
     if ((it->flags & MDC_REGION_DONTDUMP) == 0) return false;
     bool can_ask = dump->calls.callback.CallbackRoutine != NULL;
     return dump->options.dontdump == MDC_DONTDUMP_HONOUR || (dump->options.dontdump == MDC_DONTDUMP_ASK && !can_ask);
@@ -109,13 +110,14 @@ mdc_status mdc_regions_plan_full(mdc_dump *dump, mdc_error *err) {
         if (i % REGIONS_PER_CHECK == 0 && mdc_monitor_check(dump->monitor, err) != MDC_OK) return err->code;
         if (mdc_regions_closed(dump, i)) continue;
         const mdc_region *region = &dump->regions[i];
+        uint64_t size = region->size - region->filtered;
         dump->kept_by_callee = 0;
-        if (mdc_regions_ask(dump, i, region->base, region->base + region->size, 0, 0, keep_full, err) != MDC_OK)
+        if (mdc_regions_ask(dump, i, region->base, region->base + size, 0, 0, keep_full, err) != MDC_OK)
             return err->code;
         uint32_t *flags = &mdc_vec_at(&dump->report_regions, mdc_report_region, i).flags;
         if (dump->kept_by_callee == 0)
             *flags |= MDC_REGION_EXCLUDED;
-        else if (dump->kept_by_callee < region->size)
+        else if (dump->kept_by_callee < size)
             *flags |= MDC_REGION_NARROWED;
     }
     return MDC_OK;

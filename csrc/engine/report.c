@@ -32,9 +32,12 @@ static void count_memory(mdc_dump *dump) {
     mdc_report *report = &dump->report;
     mdc_report_region *regions = dump->report_regions.data;
     report->memory_bytes = report->stored_bytes = report->zero_bytes = 0;
+    report->left_to_file = report->filtered_bytes = 0;
     for (size_t i = 0; i < dump->report_regions.count; i++) {
         regions[i].stored = 0;
         report->memory_bytes += regions[i].kept;
+        report->left_to_file += regions[i].left_to_file;
+        report->filtered_bytes += regions[i].filtered;
         report->zero_bytes += regions[i].zeros;
     }
     for (size_t i = 0; i < dump->extents.count; i++) {
@@ -66,7 +69,9 @@ void mdc_report_count(mdc_dump *dump) {
     report->memory64_ranges = dump->has_memory64 ? dump->memory_list.count : 0;
     report->memory_info_count = dump->memory_info_list.count;
     report->read_failed_gaps = 0;
-    for (size_t i = 0; i < dump->gap_count; i++) report->read_failed_gaps += dump->gaps[i].reason != MDC_GAP_BEYOND_EOF;
+    for (size_t i = 0; i < dump->gap_count; i++)
+        report->read_failed_gaps +=
+            dump->gaps[i].reason != MDC_GAP_BEYOND_EOF && dump->gaps[i].reason != MDC_GAP_LEFT_TO_FILE;
     count_memory(dump);
     uint64_t planned = dump->tail_offset != 0 ? dump->tail_offset + sizeof(uint64_t) : 0;
     report->file_bytes = dump->sink != NULL && dump->sink->position > 0 ? dump->sink->position : planned;

@@ -11,7 +11,9 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
+#include "corefilter.h"
 #include "ending.h"
+#include "filepages.h"
 #include "holder.h"
 #include "identity.h"
 #include "mappings.h"
@@ -45,6 +47,7 @@ typedef struct mdc_live {
     mdc_vec infos;   /* mdc_threadinfo, from before the stop */
     mdc_vec threads; /* mdc_thread */
     mdc_vec modules; /* mdc_module */
+    mdc_vec in_file; /* mdc_content: pages that only files of modules have, if they are to be told */
     mdc_system system;
     mdc_lists lists;
     mdc_holder *holder;
@@ -105,6 +108,8 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     status = mdc_memory_open(&live->memory, live->identity.task, live->identity.tid, err);
     live->memory_open = status == MDC_OK;
     if (status == MDC_OK) status = mdc_threadinfo_list(&live->infos, live->identity.directory, err);
+    if (status == MDC_OK && live->options.coredump_filter != 0)
+        status = mdc_corefilter_read(live->identity.directory, &live->mappings.core_filter, err);
     if (status == MDC_OK) {
         mdc_error smaps;
         mdc_error_clear(&smaps);
@@ -229,6 +234,9 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
     live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);
     if (status == MDC_OK)
         status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
+    if (status == MDC_OK) mdc_corefilter_heads(&live->mappings);
+    if (status == MDC_OK && live->options.in_file != 0)
+        status = mdc_filepages_find(&live->in_file, task, &live->mappings, &live->modules, err);
     if (status == MDC_OK) status = list_threads(live, err);
     return status;
 }
@@ -313,7 +321,16 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
         return 0;
     }
     mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_LIST, -1, 0);
-    size_t count = mdc_backing_content(&live->backing, region, first, end, runs, room, next);
+    size_t count = 0;
+    if (live->in_file.count == 0) {
+        count = mdc_backing_content(&live->backing, region, first, end, runs, room, next);
+    } else {
+        for (*next = first; count < room && *next < end; count++) {
+            if (mdc_backing_content(&live->backing, region, *next, end, &runs[count], 1, next) == 0) break;
+            mdc_filepages_cut(&live->in_file, &runs[count]);
+            *next = runs[count].end;
+        }
+    }
     mdc_monitor_end(live->monitor, before);
     return count;
 }
@@ -388,6 +405,7 @@ static void live_free(mdc_source *source) {
     mdc_vec_fini(&live->infos);
     mdc_vec_fini(&live->threads);
     mdc_vec_fini(&live->modules);
+    mdc_vec_fini(&live->in_file);
     mdc_dealloc(live);
 }
 
@@ -409,5 +427,6 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, 
     mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));
+    mdc_vec_init(&live->in_file, sizeof(mdc_content));
     return &live->source;
 }

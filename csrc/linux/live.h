@@ -17,6 +17,8 @@ typedef struct mdc_live_options {
     uint64_t busy_timeout_ns; /* how long to wait until nothing else traces it; 0: MDC_ERR_TARGET_BUSY at once */
     uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
     uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE nothing is looked up */
+    uint32_t coredump_filter; /* 1: what the target's coredump_filter leaves out is told (mdc_region.filtered) */
+    uint32_t in_file;         /* 1: clean pages of modules that only their files have are told (MDC_CONTENT_IN_FILE) */
     /* 1: little of the target's memory is copied, so nothing is done under the stop that takes time in proportion to
      * all of it. Which pages are there is asked about what is copied. What the target asked not to dump is looked up
      * again only where that costs 1 ms at most by estimate, or 50 ms if a thread runs, or has its stack, in memory of

@@ -89,8 +89,8 @@ static bool is_file(const struct statx *facts, const mdc_map_record *record) {
 /* AT_STATX_DONT_SYNC: what the kernel has cached is enough, and a network or FUSE server (which may be the stopped
  * target itself) is not asked. */
 static bool facts_of(int directory, const char *path, int follow, struct statx *facts) {
-    return statx(directory, path, follow | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO | STATX_SIZE,
-                 facts) == 0;
+    return statx(directory, path, follow | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+                 STATX_TYPE | STATX_MODE | STATX_INO | STATX_SIZE, facts) == 0;
 }
 
 static bool stat_by_path(int proc, const uint8_t *name, size_t size, const mdc_map_record *record,
@@ -138,6 +138,7 @@ static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_ma
     if (S_ISREG(facts.stx_mode)) {
         file->flags |= MDC_MAPPED_REGULAR;
         file->size = facts.stx_size;
+        if ((facts.stx_mode & 0111) != 0) file->flags |= MDC_MAPPED_EXECUTABLE;
     }
     if (S_ISCHR(facts.stx_mode)) file->flags |= MDC_MAPPED_CHAR;
     if (S_ISCHR(facts.stx_mode) && facts.stx_rdev_major == 1 && facts.stx_rdev_minor == 5)
@@ -219,6 +220,15 @@ int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_reg
     }
     if (list != NULL) closedir(list);
     return found;
+}
+
+bool mdc_mapped_file_stays(const mdc_mappings *mappings, int proc, const mdc_region *region) {
+    struct statx facts;
+    if (region->name_id == 0 || (region->flags & MDC_REGION_SLOW_FILE) != 0) return false;
+    mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
+    mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
+    return stat_by_path(proc, &mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, &record, &facts) &&
+           S_ISREG(facts.stx_mode);
 }
 
 static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *region) {

@@ -7,14 +7,15 @@
 
 /* mdc_mapped_file.flags */
 enum {
-    MDC_MAPPED_REGULAR = 0x01, /* size is known */
-    MDC_MAPPED_CHAR = 0x02,    /* a character device */
-    MDC_MAPPED_ZERO = 0x04,    /* it is /dev/zero */
-    MDC_MAPPED_DELETED = 0x08, /* the name was given with " (deleted)" and is no file's name */
-    MDC_MAPPED_AGAIN = 0x10,   /* its size was asked for once more while the target is stopped */
-    MDC_MAPPED_SLOW = 0x20,    /* on a file system that may never answer (slow_fs.h): it is not opened */
-    MDC_MAPPED_MEMORY = 0x80,  /* on a file system that is nothing but memory */
-    MDC_MAPPED_NO_STAT = 0x40  /* ... and not asked about either */
+    MDC_MAPPED_REGULAR = 0x01,    /* size is known */
+    MDC_MAPPED_CHAR = 0x02,       /* a character device */
+    MDC_MAPPED_ZERO = 0x04,       /* it is /dev/zero */
+    MDC_MAPPED_DELETED = 0x08,    /* the name was given with " (deleted)" and is no file's name */
+    MDC_MAPPED_AGAIN = 0x10,      /* its size was asked for once more while the target is stopped */
+    MDC_MAPPED_SLOW = 0x20,       /* on a file system that may never answer (slow_fs.h): it is not opened */
+    MDC_MAPPED_MEMORY = 0x80,     /* on a file system that is nothing but memory */
+    MDC_MAPPED_NO_STAT = 0x40,    /* ... and not asked about either */
+    MDC_MAPPED_EXECUTABLE = 0x100 /* a bit of its mode lets it be executed */
 };
 
 typedef struct mdc_mapped_file {
@@ -33,6 +34,8 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
                                mdc_error *err);
 /* Asks once more for the size of a regular file, by one of its mappings. */
 void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file, int proc, const mdc_region *region);
+/* Whether the path of a mapping still leads to the file that is mapped. */
+bool mdc_mapped_file_stays(const mdc_mappings *mappings, int proc, const mdc_region *region);
 /* Enters a name once and gives its id; 0 for the empty name. */
 mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t size, uint32_t *name_id,
                            mdc_error *err);

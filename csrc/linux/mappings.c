@@ -9,6 +9,7 @@
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "../base/shortage.h"
+#include "corefilter.h"
 #include "mapclass.h"
 #include "mapfiles.h"
 #include "maptext.h"
@@ -21,6 +22,7 @@ enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };
 
 void mdc_mappings_init(mdc_mappings *mappings) {
     memset(mappings, 0, sizeof *mappings);
+    mappings->core_filter = -1;
     mdc_vec_init(&mappings->regions, sizeof(mdc_region));
     mdc_vec_init(&mappings->names, sizeof(mdc_name));
     mdc_vec_init(&mappings->pool, 1);
@@ -280,6 +282,15 @@ static mdc_smaps_match look_up(const mdc_mappings *mappings, const mdc_vec *entr
     return match;
 }
 
+static void judge(const mdc_mappings *mappings, mdc_region *region, const mdc_map_facts *facts) {
+    mdc_map_classify(region, facts);
+    region->filtered = region->reserved2 = 0;
+    if (mappings->core_filter < 0) return;
+    bool head;
+    region->filtered = region->size - mdc_corefilter_size((uint32_t)mappings->core_filter, region, facts, &head);
+    region->reserved2 = head;
+}
+
 /* One pass over all regions with what smaps said before the stop. */
 static void classify(mdc_mappings *mappings, uint32_t dontdump) {
     mdc_region *regions = mappings->regions.data;
@@ -288,7 +299,7 @@ static void classify(mdc_mappings *mappings, uint32_t dontdump) {
         mdc_map_facts facts;
         facts_of(mappings, &regions[i], dontdump, &facts);
         mdc_smaps_match match = look_up(mappings, &mappings->flags, &cursor, i, &facts);
-        mdc_map_classify(&regions[i], &facts);
+        judge(mappings, &regions[i], &facts);
         if (match != MDC_SMAPS_EXACT && mappings->flags_known) regions[i].flags |= MDC_REGION_CHANGED;
     }
 }
@@ -304,7 +315,7 @@ static void classify_again(mdc_mappings *mappings, const mdc_vec *fresh, uint32_
         facts_of(mappings, &regions[i], dontdump, &facts);
         mdc_smaps_match match = look_up(mappings, fresh, &cursor, i, &facts);
         if (match != MDC_SMAPS_EXACT) facts.smaps_known = false;
-        mdc_map_classify(&regions[i], &facts);
+        judge(mappings, &regions[i], &facts);
         bool other = ((regions[i].flags ^ before) & MDC_REGION_DONTDUMP) != 0;
         if (match != MDC_SMAPS_EXACT || other) before |= MDC_REGION_CHANGED;
         regions[i].flags |= before & MDC_REGION_CHANGED;

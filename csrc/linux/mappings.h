@@ -10,9 +10,10 @@
 
 /* Region lists and their names. */
 typedef struct mdc_mappings {
-    mdc_vec regions; /* mdc_region */
-    mdc_vec names;   /* mdc_name by name_id - 1, distinct */
-    mdc_vec pool;    /* uint8_t */
+    mdc_vec regions;     /* mdc_region */
+    mdc_vec names;       /* mdc_name by name_id - 1, distinct */
+    mdc_vec pool;        /* uint8_t */
+    int64_t core_filter; /* bits of coredump_filter that are honoured, -1: none; set before list */
     /* The rest is private. */
     mdc_vec flags;        /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
     bool flags_known;     /* smaps was read */

@@ -110,6 +110,7 @@ static void field(mdc_smaps_entry *entry, counts *sum, const uint8_t *line, size
 static mdc_status finish(mdc_vec *entries, mdc_smaps_entry *entry, const counts *sum, mdc_error *err) {
     uint64_t resident = sum->resident + sum->hugetlb + sum->hugetlb_shared;
     if (resident > 0 || sum->swapped > 0) entry->flags |= MDC_SMAPS_CONTENT;
+    if (sum->anonymous > 0 || sum->swapped > 0) entry->flags |= MDC_SMAPS_OWN;
     uint64_t pages = resident / MDC_PAGE_SIZE;
     entry->resident_pages = pages > UINT32_MAX ? UINT32_MAX : (uint32_t)pages;
     if ((entry->flags & MDC_PERM_SHARED) == 0) {

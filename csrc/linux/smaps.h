@@ -23,7 +23,8 @@ enum {
     MDC_SMAPS_HEAP = 0x800,      /* named [heap] */
     MDC_SMAPS_STACK = 0x1000,    /* named [stack] */
     MDC_SMAPS_VSYSCALL = 0x2000, /* named [vsyscall]: PROCMAP_QUERY does not list it */
-    MDC_SMAPS_MISSING = 0x4000   /* a userfaultfd handler supplies what is missing */
+    MDC_SMAPS_MISSING = 0x4000,  /* a userfaultfd handler supplies what is missing */
+    MDC_SMAPS_OWN = 0x8000       /* has pages of its own, written to: anonymous or swapped */
 };
 
 /* One mapping as smaps told it; kept small, there may be 100,000. */

@@ -151,6 +151,12 @@ static size_t fake_content(mdc_source *source, size_t index, uint64_t first, uin
             if (page_zero(region, first)) what = MDC_CONTENT_ZERO;
             if (region->zero_every != 1) stop = mdc_min_u64(stop, mdc_page_down(first) + MDC_PAGE_SIZE);
         }
+        if (what == MDC_CONTENT_DATA && region->in_file != 0) {
+            uint64_t page = (first - region->base) / MDC_PAGE_SIZE % region->in_file;
+            if (page != 0) what = MDC_CONTENT_IN_FILE;
+            uint64_t pages = page == 0 ? 1 : region->in_file - page;
+            stop = mdc_min_u64(stop, mdc_page_down(first) + pages * MDC_PAGE_SIZE);
+        }
         runs[count++] = (mdc_content){.first = first, .end = stop, .what = what};
         first = stop;
     }
@@ -241,6 +247,7 @@ static mdc_status add_region(mdc_fake *fake, const mdc_fake_region *given, size_
                          .kinds = given->kinds,
                          .flags = given->flags,
                          .alloc_base = given->base,
+                         .filtered = given->filtered,
                          .valid_size = given->valid_size != 0 ? given->valid_size : given->size};
     mdc_status status = MDC_OK;
     if (given->name != NULL && given->name[0] != 0)

@@ -17,6 +17,8 @@ typedef struct mdc_fake_region {
     uint64_t valid_size;                         /* 0: size */
     uint32_t zero_every; /* 0: none; n: the first of each n pages is a page of zeros, although it is touched */
     uint32_t zero_told;  /* 1: and content() tells it, as the kernel does of its own page of zeros */
+    uint32_t in_file;    /* 0: none; n: of each n pages all but the first are in the module's file only */
+    uint64_t filtered;   /* bytes at the end that its coredump_filter leaves out */
 } mdc_fake_region;
 
 typedef struct mdc_fake_thread {

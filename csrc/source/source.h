@@ -41,6 +41,7 @@ typedef struct mdc_region {
     uint32_t reserved2;
     uint64_t valid_size; /* bytes from base that can be there at all; less than size behind the end of a file */
     uint64_t resident;   /* bytes, 0 if not known */
+    uint64_t filtered;   /* bytes at the end that the target's coredump_filter leaves out, where that was asked for */
 } mdc_region;
 
 enum { MDC_INTERRUPTED_MAX = 4 };
@@ -132,7 +133,8 @@ enum {
     MDC_CONTENT_UNAVAILABLE = 3, /* guard pages: cannot be read, no gap */
     MDC_CONTENT_ZERO = 4,        /* the kernel's page of zeros: was read and never written; read only for callees */
     MDC_CONTENT_UNKNOWN = 5,     /* not to be read, whatever is there: a gap */
-    MDC_CONTENT_FILE = 6         /* as DATA, and it is the mapped file's: the target owns no page of it */
+    MDC_CONTENT_FILE = 6,        /* as DATA, and it is the mapped file's: the target owns no page of it */
+    MDC_CONTENT_IN_FILE = 7      /* the same, and the file is a module's and still has its name */
 };
 typedef struct mdc_content {
     uint64_t first;

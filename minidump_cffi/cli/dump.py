@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
                 stall_timeout=args.stall_timeout,
                 untouched=args.untouched,
                 dontdump=args.dontdump,
+                coredump_filter=args.coredump_filter,
+                file_pages=args.file_pages,
                 fsync=args.fsync,
                 engine=args.engine,
                 snapshot=args.snapshot,
@@ -87,9 +89,10 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(report: DumpReport, name: str) -> str:
     """One line about a dump that was written."""
+    kept = sum(1 for region in report.regions if region.kept)
     words = [
         f"{name}: {text.size(report.file_bytes)}",
-        f"{text.size(report.memory_bytes)} of memory in {text.plural(len(report.regions), 'region')}",
+        f"{text.size(report.memory_bytes)} of memory in {text.plural(kept, 'region')}",
         text.plural(len(report.threads), "thread"),
         f"stopped for {text.span(report.frozen)} of {text.span(report.total)}",
     ]

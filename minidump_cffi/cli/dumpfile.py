@@ -283,6 +283,10 @@ class _Parser:
                 self._memory_ends()
             if number in first:
                 self._guard(first[number], step)
+        known = {number for number, _ in steps} | {0, 6}
+        for stream in self.dump.streams:
+            if stream.type not in known or (stream.type in first and stream is not first[stream.type]):
+                self._guard(stream, lambda _: None)
         for stream in self.dump.streams:
             if stream.type == 6:  # LLDB writes one for each thread that stopped
                 self._guard(stream, self._exception)

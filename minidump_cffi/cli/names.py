@@ -88,6 +88,7 @@ GAP_REASONS: Final[dict[int, str]] = {
     GapReason.BEYOND_EOF: "behind the end of the mapped file",
     GapReason.TRUNCATED: "not reached",
     GapReason.UNKNOWN: "not resident, and its file may not be opened, or may not answer",
+    GapReason.LEFT_TO_FILE: "left to the module's file",
 }
 
 _ACCESS: Final[dict[int, str]] = {

@@ -90,6 +90,18 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         help="memory marked MADV_DONTDUMP: leave it out, ask the filter, or take no notice (default: %(default)s)",
     )
     parser.add_argument(
+        "--coredump-filter",
+        action="store_true",
+        help="leave out what the process' /proc/PID/coredump_filter leaves out of a core file",
+    )
+    parser.add_argument(
+        "--file-pages",
+        choices=("all", "resident"),
+        default="all",
+        help="clean pages of modules that are not in memory: read them from the file, or leave them to it "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--untouched",
         choices=("auto", "hole", "omit"),
         default="auto",

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
         stall_timeout=args.stall_timeout,
         untouched=args.untouched,
         dontdump=args.dontdump,
+        coredump_filter=args.coredump_filter,
+        file_pages=args.file_pages,
     )
     if args.json:
         put_json(report.to_dict())

@@ -154,7 +154,7 @@ def _regions(dump: DumpFile) -> None:
 def _gaps(dump: DumpFile) -> None:
     if not dump.gaps:
         return
-    _heading(f"{_count(dump, 'gaps', len(dump.gaps))}: bytes that were wanted and could not be had")
+    _heading(f"{_count(dump, 'gaps', len(dump.gaps))}: bytes that are mapped and not in the dump")
     rows = (
         (
             f"{gap.address:#x}",
