@@ -90,7 +90,8 @@ enum {
     MDC_DOING_CALL = 3,   /* is inside of the callback */
     MDC_DOING_OPEN = 4,   /* opens or reads the file `name`, mapped at `address` */
     MDC_DOING_LIST = 5,   /* asks the system for mappings, pages, modules */
-    MDC_DOING_STOPPED = 6 /* does not run: a debugger or a signal has stopped us. address: who traces us, 0: none */
+    MDC_DOING_STOP = 6,   /* has the threads of the target stopped */
+    MDC_DOING_STOPPED = 7 /* does not run: a debugger or a signal has stopped us. address: who traces us, 0: none */
 };
 
 enum { MDC_ACTIVITY_NAME = 128 };

@@ -1,8 +1,8 @@
 /* Fail points by name: a test build (-DMDC_FAILPOINTS) can make the nth pass of a named point fail; in a release
  * build the macro is the constant 0 and nothing remains.
  *
- * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, regs:thread, regs:hang, maps:list,
- * maps:query, smaps:list, pagemap:scan, backing:open, spawn:holder, spawn:twin, spawn:worker. */
+ * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, stop:hang, regs:thread, regs:hang,
+ * maps:list, maps:query, smaps:list, pagemap:scan, backing:open, spawn:holder, spawn:twin, spawn:worker. */
 #ifndef MDC_BASE_FAILPOINT_H
 #define MDC_BASE_FAILPOINT_H
 

@@ -168,6 +168,9 @@ void mdc_activity_describe(const mdc_activity *activity, char *text, size_t size
     case MDC_DOING_LIST:
         snprintf(text, size, "a look at the mappings and pages of the target");
         return;
+    case MDC_DOING_STOP:
+        snprintf(text, size, "the stop of the target's threads");
+        return;
     case MDC_DOING_STOPPED:
         if (activity->address != 0)
             snprintf(text, size, "this process itself, stopped by its tracer (pid %" PRIu64 ")", activity->address);

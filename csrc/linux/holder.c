@@ -29,6 +29,7 @@
 #define STOP_TIMEOUT_NS UINT64_C(250000000)
 #define TICK_NS UINT64_C(10000000)                   /* how often a stopped target and the monitor are looked at */
 #define REAP_AFTER_NS UINT64_C(20000000)             /* a seize takes this long: perhaps an exec waits for us */
+#define ABORT_NS UINT64_C(1000000000)                /* how long a stop may take to end by itself */
 #define MUTUAL_AFTER_NS UINT64_C(100000000)          /* as long without progress: perhaps the target dumps us */
 enum { STACK_BYTES = 512 * 1024, KCMP_VM_TYPE = 1 }; /* linux/kcmp.h is not installed everywhere */
 
@@ -47,6 +48,7 @@ struct mdc_holder {
     _Atomic uint32_t stage;  /* a futex */
     _Atomic bool by_thread;  /* our own thread traces, no process of its own */
     mdc_own_files own;       /* of our process, the parent of a tracer that is one of its own */
+    _Atomic int32_t tracer;  /* its number, 0: not begun */
     bool goes_first;         /* of two that dump each other we may try again */
     uint32_t rings;          /* how often in a row it found one */
     uint64_t looked;         /* when the tracer last looked for a ring */
@@ -65,6 +67,7 @@ mdc_holder *mdc_holder_new(const mdc_live_options *options, int32_t pid, int pid
     atomic_init(&holder->wanted, 0);
     atomic_init(&holder->stage, STAGE_NEW);
     atomic_init(&holder->by_thread, false);
+    atomic_init(&holder->tracer, 0);
     mdc_vec_init(&holder->held, sizeof(mdc_held));
     if (mdc_tracees_init(&holder->tracees, pid, proc, err) != MDC_OK) {
         mdc_dealloc(holder);
@@ -173,9 +176,11 @@ static bool stand(mdc_holder *holder) {
 /* One hold from beginning to end, by whichever traces. */
 static void hold(mdc_holder *holder) {
     mdc_own_stop own;
+    atomic_store(&holder->tracer, (int32_t)syscall(SYS_gettid));
     mdc_tracees *tracees = &holder->tracees;
     bool by_thread = atomic_load(&holder->by_thread), stopped = mdc_tracees_seize(tracees);
     if (!stopped && !by_thread && mdc_tracees_refused(tracees)) {
+        atomic_store(&holder->tracer, 0);
         holder->refused = true; /* at once: as Yama does, who lets an ancestor trace, which our thread may be */
         return;
     }
@@ -222,7 +227,8 @@ static void killed(mdc_holder *holder) {
     if (stage == STAGE_STANDING) {
         mdc_monitor_abort(holder->monitor, MDC_ABORT_CANCEL);
     } else {
-        holder->tracees.fault = (mdc_fault){.kind = MDC_FAULT_KILLED};
+        bool by_us = mdc_monitor_reason(holder->monitor) != MDC_ABORT_NONE;
+        holder->tracees.fault = (mdc_fault){.kind = by_us ? MDC_FAULT_MONITOR : MDC_FAULT_KILLED};
     }
     atomic_store(&holder->monitor->stopped, 0);
     enter(holder, stage == STAGE_STANDING ? STAGE_OVER : STAGE_FAILED);
@@ -299,6 +305,20 @@ static mdc_status publish(mdc_holder *holder, mdc_error *err) {
     return status;
 }
 
+/* Ends a tracer that hangs in the stop: in PTRACE_SEIZE, while an exec in the target waits for a file system. One that
+ * is a thread of ours cannot be ended. begun, *aborted: when, 0: not yet. */
+static void end_hung_stop(mdc_holder *holder, uint64_t begun, uint64_t *aborted) {
+    mdc_monitor *monitor = holder->monitor;
+    uint64_t now = mdc_clock_ns();
+    if (monitor->stall_ns != 0 && now - begun >= monitor->stall_ns + holder->tracees.stop_timeout_ns)
+        mdc_monitor_stalled(monitor, (mdc_activity){.kind = MDC_DOING_STOP, .callback_type = -1});
+    if (mdc_monitor_reason(monitor) == MDC_ABORT_NONE) return;
+    if (*aborted == 0) *aborted = now;
+    int32_t tracer = atomic_load(&holder->tracer);
+    if (now - *aborted < ABORT_NS || tracer == 0 || atomic_load(&holder->by_thread)) return;
+    if (atomic_load(&holder->stage) == STAGE_STOPPING) kill(tracer, SIGKILL);
+}
+
 mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
     if (atomic_load(&holder->stage) != STAGE_NEW)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
@@ -316,7 +336,9 @@ mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
         return mdc_fail_start(err, MDC_PHASE_STOP, rc, "cannot start the thread that holds the target");
     }
     holder->running = true;
+    uint64_t begun = mdc_clock_ns(), aborted = 0;
     while (atomic_load(&holder->stage) == STAGE_STOPPING) {
+        end_hung_stop(holder, begun, &aborted);
         if (mdc_futex_wait(&holder->stage, STAGE_STOPPING, REAP_AFTER_NS) != 0) sched_yield();
         /* PTRACE_SEIZE may be waiting for an exec that waits for this. */
         if (atomic_load(&holder->by_thread) && atomic_load(&holder->stage) == STAGE_STOPPING)

@@ -287,6 +287,7 @@ static uint8_t *take_room(mdc_tracees *tracees) {
 
 bool mdc_tracees_seize(mdc_tracees *tracees) {
     size_t found = 1;
+    while (MDC_FAILPOINT("stop:hang") != 0) pause_ns(PAUSE_MAX_NS);
     for (int round = 0; found > 0 && round < SEIZE_ROUNDS; round++)
         if (!find_new(tracees, false, &found)) return false;
     size_t count = count_of(tracees);

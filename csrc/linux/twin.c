@@ -81,7 +81,12 @@ int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished) {
         /* Until this returns errno is the twin's. It is not interrupted: no signal has a handler here. ECHILD: another
          * thread waited for all there is (__WALL) when the twin was gone. Whatever else the call fails with, the stack
          * and `order` are the twin's until the kernel says otherwise. */
-        while (syscall(SYS_wait4, twin, NULL, __WALL, NULL) < 0 && errno == EINTR) {
+        for (bool waits = true; waits;) {
+            int status = 0;
+            long got = syscall(SYS_wait4, twin, &status, __WALL | WUNTRACED, NULL);
+            /* By SIGSTOP: it would keep what it holds for as long as that lasts. */
+            if (got == twin && WIFSTOPPED(status)) kill(twin, SIGKILL);
+            waits = got == twin ? !WIFEXITED(status) && !WIFSIGNALED(status) : got < 0 && errno == EINTR;
         }
         while (mdc_futex_wait_cleared(&order.running) != 0) sched_yield();
         if (!order.begun) rc = ESRCH;

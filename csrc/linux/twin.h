@@ -12,7 +12,7 @@
 /* Runs body(argument) in such a process and returns when that process is gone, reaped by us: it has no exit signal, so
  * neither SIGCHLD nor waitpid(-1) without __WALL tells of it. It dies by SIGKILL when this thread ends before it, with
  * the whole process (killed, exit, exec) that is. Returns 0, or why it could not be started; then body has not begun.
- * *finished: body has returned; false if it was killed in it.
+ * *finished: body has returned; false if it was killed in it, as it is when a signal stops it.
  *
  * The caller's thread lends it the thread-local storage (errno, the allocator's caches): so body may call what the
  * thread could call; but it may be killed at any instruction, so it must take no lock. All signals must be blocked in

@@ -157,6 +157,19 @@ static void test_the_tracer_is_killed(void) {
     target_end(pid);
 }
 
+/* Or stops it: it must not keep the target for as long as that lasts. */
+static void test_the_tracer_is_stopped(void) {
+    target_shared *shared;
+    pid_t pid = start_beating(&shared);
+    held_process held;
+    hold(&held, pid);
+    kill(tracer_of(pid), SIGSTOP);
+    CHECK(beats(shared));
+    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
+    hold_free(&held);
+    target_end(pid);
+}
+
 typedef struct stop_call {
     held_process *held;
     mdc_status status;
@@ -197,6 +210,28 @@ static void test_the_tracer_is_killed_during_the_stop(void) {
     hold_free(&held);
     atomic_store(&shared->go, 1);
     CHECK(beats(shared));
+    target_end(pid);
+}
+
+/* As where an exec in the target keeps PTRACE_SEIZE waiting for its file system. */
+static void test_a_stop_that_hangs(void) {
+    target_shared *shared;
+    pid_t pid = start_beating(&shared);
+    for (int i = 0; i < 2; i++) {
+        held_process held;
+        hold_new(&held, pid, 0);
+        held.options.stop_timeout_ns = 50000000;
+        held.monitor.stall_ns = i == 0 ? 100000000 : 0;
+        if (i == 1) mdc_monitor_abort(&held.monitor, MDC_ABORT_CANCEL);
+        mdc_failpoint_set("stop:hang:0:1");
+        mdc_status status = hold_stop(&held);
+        mdc_failpoint_set("");
+        CHECK(status == (i == 0 ? MDC_ERR_STALLED : MDC_ERR_CANCELLED));
+        CHECK(i == 1 || strstr(held.err.message, "the stop of the target's threads") != NULL);
+        hold_free(&held);
+        CHECK(beats(shared));
+    }
+    CHECK(hold_once(pid) == 4);
     target_end(pid);
 }
 
@@ -335,7 +370,9 @@ int main(int argc, char **argv) {
                  {"a parent does not notice", test_a_parent_does_not_notice},
                  {"a child killed while held", test_a_child_killed_while_held},
                  {"the tracer is killed", test_the_tracer_is_killed},
+                 {"the tracer is stopped", test_the_tracer_is_stopped},
                  {"the tracer is killed during the stop", test_the_tracer_is_killed_during_the_stop},
+                 {"a stop that hangs", test_a_stop_that_hangs},
                  {"a thread instead", test_a_thread_instead},
                  {"what shares our memory", test_what_shares_our_memory_is_refused},
                  {"the dumper ends", test_the_dumper_ends},
