@@ -254,8 +254,8 @@ class DumpWarning(enum.IntFlag):
     UNKNOWN_MEMORY = 0x800
     SLOW_FILES = 0x10000
     MEMORY64 = 0x40000
-    NO_THREADS = 0x80000
     NOT_STOPPED = 0x100000
+    NO_THREADS = 0x80000
 
 
 class Phase(enum.IntEnum):

@@ -157,8 +157,8 @@ enum {
     MDC_WARN_UNKNOWN_MEMORY = 0x800,       /* what shared memory holds that the target has no page of is not known */
     MDC_WARN_SLOW_FILES = 0x10000,         /* pages of a MDC_REGION_SLOW_FILE that are not resident were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
-    MDC_WARN_NO_THREADS = 0x80000,         /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
-    MDC_WARN_NOT_STOPPED = 0x100000        /* dbghelp says of a thread that it could not be stopped */
+    MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp says of a thread that it could not be stopped */
+    MDC_WARN_NO_THREADS = 0x80000          /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */
