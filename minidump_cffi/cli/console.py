@@ -118,7 +118,7 @@ def put_json(value: Any) -> None:
             sys.stdout.write(encode(member))
             continue
         before = "["
-        while piece := list(islice(member, 1000)):
+        while piece := list(islice(member, 100)):
             sys.stdout.write(before + encode(piece)[1:-1])
             before = ","
         sys.stdout.write("[]" if before == "[" else "]")
