@@ -208,7 +208,7 @@ static void hidden(void) {
     rules[1] = (mdc_rule){.fields = MDC_RULE_TYPE, .type = MDC_MEM_IMAGE}; /* by 4: same conditions */
     rules[2] = range(0x5000, 0x7000, MDC_INCLUDE);                         /* by 7 and 8 together */
     rules[3] = range(0x5000, 0x8000, MDC_INCLUDE);                         /* half hidden: lives */
-    rules[4] = (mdc_rule){.action = MDC_INCLUDE, .fields = MDC_RULE_TYPE, .type = MDC_MEM_IMAGE};
+    rules[4] = (mdc_rule){.action = MDC_EXCLUDE, .fields = MDC_RULE_TYPE, .type = MDC_MEM_IMAGE};
     rules[5] = range(0x9000, 0xA000, MDC_INCLUDE); /* by 9: same, wider */
     rules[5].fields |= MDC_RULE_KIND;
     rules[5].kinds = MDC_KIND_HEAP;
@@ -220,6 +220,11 @@ static void hidden(void) {
     mdc_filter *filter = compile(10);
     CHECK(filter != NULL && mdc_filter_dead_rules(filter, dead, 10) == 4);
     CHECK(dead[0] == 0 && dead[1] == 1 && dead[2] == 2 && dead[3] == 5);
+    mdc_filter_release(filter);
+    rules[4].action = MDC_INCLUDE; /* does not hide 1, which meets types in doubt as well */
+    filter = compile(10);
+    CHECK(filter != NULL && mdc_filter_dead_rules(filter, dead, 10) == 3);
+    CHECK(dead[0] == 0 && dead[1] == 2 && dead[2] == 5);
     mdc_filter_release(filter);
     rules[10] = (mdc_rule){.action = MDC_INCLUDE}; /* hides all */
     filter = compile(11);
