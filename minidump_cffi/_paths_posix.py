@@ -41,14 +41,27 @@ class Place:
     foreign: bool = False
 
     def open(self, flags: int) -> int:
-        """Open what is there, and nothing that took its name since, if that is a link."""
-        return os.open(self.name, flags | os.O_CLOEXEC | (0 if self.magic else os.O_NOFOLLOW), dir_fd=self.directory)
+        """Open what is there, and nothing that took its name since.
+
+        Raises
+        ------
+        PermissionError
+            Something else has the name now.
+        """
+        fd = os.open(self.name, flags | os.O_CLOEXEC | (0 if self.magic else os.O_NOFOLLOW), dir_fd=self.directory)
+        if self.about is not None and not os.path.samestat(os.fstat(fd), self.about):
+            os.close(fd)
+            raise PermissionError(errno.EACCES, f"{self.name} was replaced while it was being opened")
+        return fd
 
 
 def _shared(directory: os.stat_result) -> bool:
-    """Whether others can make entries there; for root that is a group too, but for its own."""
-    others = 0o022 if os.geteuid() == 0 and directory.st_gid != 0 else 0o002
-    return bool(directory.st_mode & others)
+    """Whether others can make entries there: all users, or a group that is neither root's nor our own."""
+    return bool(directory.st_mode & (0o002 if directory.st_gid in _own_groups() else 0o022))
+
+
+def _own_groups() -> tuple[int, ...]:
+    return (0,) if os.geteuid() == 0 else (0, os.getegid())
 
 
 def _parts(path: str) -> list[str]:
@@ -87,8 +100,7 @@ class _Walk:
             if not stat.S_ISLNK(about.st_mode):
                 if not self.parts:
                     return Place(directory=self.at, name=name, about=about, foreign=foreign)
-                self.tainted = self.tainted or foreign
-                self._enter(name, entry)
+                self._descend(name, here)
                 return None
             self.links += 1
             if self.links > _MAX_LINKS:
@@ -106,6 +118,15 @@ class _Walk:
         if self.tainted:
             return entry.st_uid not in (os.geteuid(), 0)
         return _shared(directory) and entry.st_uid not in (os.geteuid(), directory.st_uid)
+
+    def _descend(self, name: str, here: os.stat_result) -> None:
+        # O_PATH alone would not mount what autofs mounts on use: open(2).
+        entry = os.open(name, _ENTRY | os.O_DIRECTORY, dir_fd=self.at)
+        try:
+            self.tainted = self.tainted or (name != ".." and self._foreign(os.fstat(entry), here))
+            self._enter(name, entry)
+        finally:
+            os.close(entry)
 
     def _enter(self, name: str, entry: int) -> None:
         if not stat.S_ISDIR(os.fstat(entry).st_mode):
@@ -176,7 +197,7 @@ def distrust(about: os.stat_result) -> str | None:
         return f"belongs to user {about.st_uid}"
     if about.st_mode & 0o002:
         return "can be written by all users"
-    if about.st_mode & 0o020 and about.st_gid not in (0, *(() if user == 0 else (os.getegid(),))):
+    if about.st_mode & 0o020 and about.st_gid not in _own_groups():
         return f"can be written by group {about.st_gid}"
     return None
 

@@ -71,7 +71,7 @@ def _duration(name: str, value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be seconds, not {value!r}")
     if not 0 <= value < 1e9:
-        raise ValueError(f"{name} must be seconds, 0 or above, not {value!r}")
+        raise ValueError(f"{name} must be seconds, from 0 to 1e9, not {value!r}")
     return value or None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import pickle
 import struct
@@ -16,13 +17,15 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _bridge, sinks, targets
+from .callback import Use
 from .enums import Phase
-from .errors import Cancelled, DeadlineExceeded, DumpError, TargetError
+from .errors import Cancelled, DeadlineExceeded, DumpError, TargetBusy, TargetError
 from .foreign import Callee
 
 if sys.platform == "win32":
@@ -38,13 +41,42 @@ if TYPE_CHECKING:
     from .report import DumpReport
 
 _HEADER = struct.Struct("=cQ")
-_turn = threading.Lock()
-"""Dumps of our own process wait for each other: it has one tracer at a time, and one PR_SET_PTRACER."""
+_BUSY_POLL = 0.02
+
+
+class _Turn:
+    """One dump of our own process at a time: it has one tracer, and one PR_SET_PTRACER.
+
+    The mark ends with the object that holds it, so that a signal handler that raises takes it away as well.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may come in between
+        self._holder: weakref.ref[Use] | None = None
+        self._thread = 0
+
+    def take(self, use: Use) -> bool:
+        with self._lock:
+            if self._holder is not None and self._holder() is not None:
+                return False
+            self._holder, self._thread = weakref.ref(use), threading.get_ident()
+            return True
+
+    def give_back(self, use: Use) -> None:
+        if self._holder is not None and self._holder() is use:
+            self._holder = None
+
+    def is_ours(self) -> bool:
+        """Whether this very thread is in the middle of one: a hook or a signal handler asks for another."""
+        return self._thread == threading.get_ident()
+
+
+_turn = _Turn()
 
 
 def _after_fork() -> None:
     global _turn
-    _turn = threading.Lock()  # another thread may have held it
+    _turn = _Turn()  # another thread may have held it
 
 
 if hasattr(os, "register_at_fork"):
@@ -64,16 +96,23 @@ _selfdump.main()
 
 
 def run(request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None) -> DumpReport:
-    """Dump this process into the sink, by another one, when the dumps of it that other threads take have ended."""
-    from .dumping import SLICE
-
-    turn = _turn
-    while not turn.acquire(timeout=SLICE):
-        timer.check()
+    """Dump this process into the sink, by another one."""
+    turn, use = _turn, Use()
+    until = time.monotonic() + (request.busy_timeout or 0)
     try:
+        while not turn.take(use):
+            if turn.is_ours() or time.monotonic() >= until:
+                raise TargetBusy(
+                    f"a dump of this process ({os.getpid()}) is under way: dump it again later, or give busy_timeout",
+                    phase=Phase.OPEN,
+                    pid=os.getpid(),
+                    errno=errno.EBUSY,
+                )
+            timer.check()
+            time.sleep(_BUSY_POLL)
         return _run(request, sink, timer, progress)
     finally:
-        turn.release()
+        turn.give_back(use)
 
 
 def _run(

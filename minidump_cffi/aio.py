@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
 import functools
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from . import dumping
+from . import _bridge, dumping
 
 __all__ = ["plan_dump", "write_dump"]
 
@@ -57,13 +58,20 @@ def _awaitable(function: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _
         def work() -> None:
             try:
                 outcome: tuple[Callable[[Any], None], Any] = (ended.set_result, function(*args, **options))
+            except StopIteration as error:  # of a hook; a future refuses it (PEP 479)
+                raised = RuntimeError("a hook raised StopIteration")
+                raised.__cause__ = error
+                outcome = (ended.set_exception, raised)
             except BaseException as error:
                 outcome = (ended.set_exception, error)
             with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing to tell
                 loop.call_soon_threadsafe(settle, *outcome)
 
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(work,), name=function.__name__, daemon=True).start()
+        try:
+            threading.Thread(target=context.run, args=(work,), name=function.__name__, daemon=True).start()
+        except RuntimeError as error:
+            raise _bridge.start_refused(errno.EAGAIN, "cannot start the thread of the dump") from error
         try:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:

@@ -249,7 +249,9 @@ def plan_dump(
     options: EngineOptions | None = None,
     engine: Engine = "auto",
 ) -> DumpPlan:
-    """Say what `write_dump` would write, per region and per rule, without reading memory or writing anything.
+    """Say what `write_dump` would write, per region and per rule, without writing anything.
+
+    Of memory it reads the loader's list of modules, when the process runs again, and nothing else.
 
     The target is stopped for the registers of its threads only. Parameters and exceptions are those of `write_dump`.
     The plan is that of the native engine, on Windows too: dbghelp cannot say beforehand what it would write, and

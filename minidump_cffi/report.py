@@ -115,11 +115,11 @@ class Region:
             return "partly"
         if self.filtered >= self.size:
             return "coredump-filter"
+        if self.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED) and not self.left_to_file:
+            return "excluded"
         if self.flags & RegionFlags.DONTDUMP:
             return "dontdump"
-        if self.left_to_file:
-            return "left-to-file"
-        return "excluded" if self.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED) else "not-stored"
+        return "left-to-file" if self.left_to_file else "not-stored"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +192,8 @@ class RuleBytes:
     label : str or None
         Of the rule.
     kept, excluded : int
-        Bytes of the target it kept and left out: each byte counts for one rule, the last that matches.
+        Bytes of the target it kept and left out: each byte counts for one rule, the last that matches. What was left
+        to the file of a module counts as kept.
     """
 
     index: int | None
@@ -408,7 +409,7 @@ class DumpReport:
         return hash((self.pid, self.file_bytes, self._raw["regions"]))
 
     def __repr__(self) -> str:
-        gaps = "" if self.complete else f", {len(self.gaps)} gaps"
+        gaps = "" if self.complete else f", {len(self.missing)} gaps"
         if lost := len(self.threads_without_registers):
             gaps += f", {lost} threads without registers"
         return (
@@ -503,7 +504,12 @@ class DumpReport:
         and what was left to the file of a module. Threads that the filter leaves out do not count.
         """
         lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK
-        return not self.warnings & lost and all(gap.reason in _NO_LOSS for gap in self.gaps)
+        return not self.warnings & lost and not self.missing
+
+    @property
+    def missing(self) -> tuple[Gap, ...]:
+        """The gaps that make the dump incomplete."""
+        return tuple(gap for gap in self.gaps if gap.reason not in _NO_LOSS)
 
     @property
     def planned(self) -> bool:
@@ -513,7 +519,8 @@ class DumpReport:
     @property
     def threads_without_registers(self) -> tuple[int, ...]:
         """Threads that did not stop within `stop_timeout`; they are in the dump without registers."""
-        return tuple(thread.tid for thread in self.threads if thread.flags & ThreadFlags.NO_REGISTERS)
+        without = (thread for thread in self.threads if thread.flags & ThreadFlags.NO_REGISTERS)
+        return tuple(thread.tid for thread in without if not thread.flags & ThreadFlags.EXCLUDED)
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -540,7 +547,7 @@ class DumpReport:
             at for address in gaps if (at := bisect.bisect_right(starts, address) - 1) >= 0 and address < slow[at].end
         }
         names = sorted({slow[at].path for at in hit})
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "some mappings"
         return (
             f"pages that are not resident were not read, because the file system of {shown} may not answer "
             "(FUSE, network): exclude these mappings, or dump them where the files can be read"

@@ -160,7 +160,9 @@ class SpooledSink(Sink):
                 _outputs.temporary_file(os.fspath(directory)) if directory is not None else _outputs.scratch_file()
             )
         except OSError as error:
-            raise sink_error(error, "create a temporary file in", directory or "the folder for those") from error
+            raise sink_error(
+                error, "create a temporary file in", directory or "the system's temporary folder"
+            ) from error
         self.fd = self._spool.fileno()
 
     def commit(self, check: Callable[[], None]) -> None:

@@ -27,7 +27,10 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minidump_cffi")
 
 LINUX = sys.platform == "linux"
-LINUX_MODULES = ("test_api_sinks.py", "test_api_targets.py", "test_bad_targets.py", "test_cli_dump.py")
+LINUX_MODULES = (
+    "test_api_sinks.py", "test_api_targets.py", "test_bad_targets.py", "test_cli_dump.py", "test_crashing.py",
+    "test_left_out.py",
+)  # fmt: skip
 LINUX_FIXTURES = {"start_pattern", "pattern_program"}
 WINDOWS_MODULES = ("test_windows_api.py", "test_windows_microsoft.py")  # .ci/windows runs them
 collect_ignore = list(WINDOWS_MODULES if LINUX else LINUX_MODULES)

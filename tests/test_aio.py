@@ -163,6 +163,8 @@ def test_errors_and_hooks(child: subprocess.Popen[bytes]) -> None:
         await raises(md.Cancelled, child.pid, "/dev/null", FULL, on_cancel=lambda: True)
         await raises(TypeError, child.pid, "/dev/null", on_cancel=5)
         await raises(TypeError, child.pid)
+        nothing: Iterator[int] = iter(())
+        await raises(RuntimeError, child.pid, "/dev/null", on_cancel=lambda: next(nothing))
 
     asyncio.run(main())
 

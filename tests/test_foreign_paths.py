@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import fake
 import pytest
 
 import minidump_cffi as md
+
+if sys.platform != "win32":
+    from minidump_cffi import _paths_posix
 
 pytestmark = [
     pytest.mark.linux,
@@ -167,6 +171,49 @@ def test_a_file_of_another_user_is_replaced_not_written(common: Path) -> None:
         fake.write(TARGET, common / "x.dmp", FULL)
         assert theirs.read() == b"theirs"
     assert (common / "x.dmp").stat().st_uid == 0
+
+
+def test_a_fifo_that_is_replaced_while_it_has_no_reader(common: Path) -> None:
+    """What was looked at is what is opened, however long the wait for a reader is."""
+    ours, theirs = common / "x.dmp", common / "theirs"
+    os.mkfifo(ours)
+    as_user(OTHER, lambda: os.mkfifo(theirs, 0o666))
+    reader = os.open(theirs, os.O_RDONLY | os.O_NONBLOCK)
+    swap = threading.Timer(0.2, lambda: theirs.rename(ours))
+    swap.start()
+    try:
+        with pytest.raises(md.SinkError, match="was replaced") as caught:
+            fake.write(TARGET, ours, FULL, deadline=20.0)
+        assert caught.value.errno == 13
+        assert os.read(reader, 10) == b""
+    finally:
+        swap.join()
+        os.close(reader)
+
+
+def test_a_folder_of_a_group_is_shared_for_other_users_too() -> None:
+    """Also for a dumper that is not root, unless the group is its own."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        for group, followed in ((OTHER, False), (THIRD, True)):
+            os.chown(folder, 0, group)
+            folder.chmod(0o775)
+            link = folder / f"{group}.dmp"
+            link.symlink_to("made")
+            os.chown(link, OTHER, OTHER, follow_symlinks=False)
+
+            def look(link: Path = link, followed: bool = followed) -> None:
+                with contextlib.ExitStack() as stack:
+                    try:
+                        stack.enter_context(_paths_posix.resolve(os.fspath(link)))
+                    except PermissionError:
+                        assert not followed
+                    else:
+                        assert followed
+
+            as_user(THIRD, look)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_fifo_of_another_user_is_not_written(common: Path) -> None:

@@ -180,10 +180,10 @@ class Loaded:
     """A process that has loaded a copy of a shared library of which it uses next to nothing."""
 
     def __init__(self, folder: Path) -> None:
-        self.library = folder / "libcopy.so"
-        shutil.copy(_native.__file__, self.library)
+        self.image = folder / "libcopy.so"
+        shutil.copy(_native.__file__, self.image)
         code = "import ctypes, os, sys; ctypes.CDLL(sys.argv[1]); print(flush=True); sys.stdin.read()"
-        command = [sys.executable, "-c", code, str(self.library)]
+        command = [sys.executable, "-c", code, str(self.image)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         self.process.stdout.readline()
@@ -191,7 +191,7 @@ class Loaded:
 
     def regions(self, report: md.DumpReport) -> list[md.report.Region]:
         """The mappings of the library."""
-        return [region for region in report.regions if region.path == str(self.library)]
+        return [region for region in report.regions if region.path == str(self.image)]
 
     def close(self) -> None:
         self.process.kill()
@@ -229,7 +229,7 @@ def test_clean_pages_are_left_to_the_file(loaded: Loaded, tmp_path: Path) -> Non
     whole = md.write_dump(loaded.pid, path, FULL)
     assert whole.left_to_file == 0
     assert not [gap for gap in whole.gaps if gap.reason is md.GapReason.LEFT_TO_FILE]
-    data = loaded.library.read_bytes()
+    data = loaded.image.read_bytes()
     maps = [line.split() for line in Path(f"/proc/{loaded.pid}/maps").read_text().splitlines()]
     offsets = {int(words[0].partition("-")[0], 16): int(words[2], 16) for words in maps}
     with file_rules.DumpFile(path) as dump:
@@ -245,10 +245,10 @@ def test_clean_pages_are_left_to_the_file(loaded: Loaded, tmp_path: Path) -> Non
 def test_a_file_that_is_another_one_by_now(how: str, loaded: Loaded, tmp_path: Path) -> None:
     if how == "replaced":
         other = tmp_path / "other"
-        shutil.copy(loaded.library, other)
-        other.rename(loaded.library)
+        shutil.copy(loaded.image, other)
+        other.rename(loaded.image)
     else:
-        loaded.library.unlink()
+        loaded.image.unlink()
     path = tmp_path / "d.dmp"
     report = md.write_dump(loaded.pid, path, FULL, file_pages="resident")
     regions = loaded.regions(report)

@@ -316,7 +316,8 @@ def test_a_file_that_would_be_too_long_for_holes(tmp_path: Path) -> None:
     target = with_threads(1, huge)
     path = tmp_path / "d.dmp"
     report = fake.write(target, path, FULL, options=md.EngineOptions(sparse_max=1 << 28))
-    assert report.warnings & md.DumpWarning.NO_SPARSE
+    if sys.platform == "linux":  # where files have holes; Wine's volumes have none
+        assert report.warnings & md.DumpWarning.NO_SPARSE
     assert path.stat().st_size < 64 << 20
     live.assert_accepted(path, report)
 

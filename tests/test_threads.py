@@ -196,12 +196,28 @@ def test_a_fork_while_another_thread_uses_a_callback() -> None:
 
 
 @pytest.mark.linux
+def test_a_dump_of_our_own_process_within_one_is_refused(tmp_path: Path) -> None:
+    """A hook or a signal handler that asks for another one would wait for itself."""
+    refused: list[BaseException] = []
+
+    def again(state: object) -> None:
+        try:
+            md.write_dump(os.getpid(), tmp_path / "inner.dmp", busy_timeout=60.0)
+        except md.TargetBusy as error:
+            refused.append(error)
+
+    assert md.write_dump(os.getpid(), tmp_path / "outer.dmp", progress=again).complete
+    assert refused
+    assert fake.names(tmp_path) == ["outer.dmp"]
+
+
+@pytest.mark.linux
 def test_dumps_of_our_own_process_wait_for_each_other(tmp_path: Path) -> None:
     outcomes: list[Any] = []
 
     def dump(number: int) -> None:
         try:
-            outcomes.append(md.write_dump(os.getpid(), tmp_path / f"{number}.dmp").complete)
+            outcomes.append(md.write_dump(os.getpid(), tmp_path / f"{number}.dmp", busy_timeout=60.0).complete)
         except BaseException as error:
             outcomes.append(error)
 

@@ -17,6 +17,8 @@ from fake import PAGE, Region
 
 import minidump_cffi as md
 
+pytestmark = pytest.mark.linux  # the volumes that Wine shows have no sparse files
+
 FULL = md.DumpType.WITH_FULL_MEMORY
 MIB = 1 << 20
 BASE = 0x1000_0000
@@ -66,7 +68,6 @@ def into_a_pipe(target: fake.Target, path: Path, **options: object) -> md.DumpRe
         thread.join()
 
 
-@pytest.mark.linux
 @pytest.mark.parametrize("buffer_bytes", [4096, 0])
 @pytest.mark.parametrize("every", [1, 2, 3, 200])
 def test_pages_of_zeros_are_holes(every: int, buffer_bytes: int, tmp_path: Path) -> None:
@@ -91,7 +92,6 @@ def test_pages_of_zeros_are_holes(every: int, buffer_bytes: int, tmp_path: Path)
             assert dump.read(BASE + number * PAGE, PAGE) == page(target, number, every)
 
 
-@pytest.mark.linux
 def test_short_untouched_runs_are_holes_of_a_file_and_zeros_of_a_stream(tmp_path: Path) -> None:
     flags = int(md.RegionFlags.UNTOUCHED)
     target = target_with(every=0, touch_every=4, flags=flags)

@@ -42,10 +42,10 @@ static uint32_t run_kind(const mdc_content *run, uint64_t first, uint64_t end, u
 }
 
 /* A page that is left to the file must be found again: by a module of the dump that says which file it is. And gaps of
- * other reasons must find room in the table. */
+ * other reasons must find room in the table. A pattern that lies across its border would be stored in part. */
 static bool may_leave(const mdc_dump *dump, size_t region) {
     const uint32_t wanted = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_CV_RECORD;
-    if (dump->options.file_pages != MDC_FILE_PAGES_RESIDENT || dump->calls.own_memory ||
+    if (dump->options.file_pages != MDC_FILE_PAGES_RESIDENT || dump->calls.own_memory || dump->options.hold > 0 ||
         dump->gap_count >= dump->options.gaps_max / 2)
         return false;
     uint64_t base = dump->regions[region].base;

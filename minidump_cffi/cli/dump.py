@@ -104,8 +104,8 @@ def summary(report: DumpReport, name: str) -> str:
 def missing(report: DumpReport) -> str:
     """What is missing of a dump that is not complete."""
     words = []
-    if report.gaps:
-        words.append(f"{text.plural(len(report.gaps), 'gap')}; `{PROGRAM} show` lists them")
+    if report.missing:
+        words.append(f"{text.plural(len(report.missing), 'gap')}; `{PROGRAM} show` lists them")
     if report.threads_without_registers:
         words.append(f"{text.plural(len(report.threads_without_registers), 'thread')} without registers")
     return ", ".join(words)

@@ -1,4 +1,4 @@
-"""``plan PID``: what a dump would hold, region by region and rule by rule, without reading memory."""
+"""``plan PID``: what a dump would hold, region by region and rule by rule, without reading that memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from ..dumping import plan_dump
-from .console import Exit, put_json
+from ..errors import DumpError
+from .console import Exit, UsageError, put_json
 from .dump import say_warnings
 from .options import add_target, load_filter
 from .regions import put_regions, put_rules, totals
@@ -17,7 +18,7 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         "plan",
-        help="print what a dump would hold, without reading memory",
+        help="print what a dump would hold, without reading that memory",
         description="Print the region table and the bytes by rule. The process stops for its registers only.",
     )
     add_target(parser)
@@ -26,20 +27,26 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan and print; status 3 if the dump would not be complete."""
-    report = plan_dump(
-        args.pid,
-        args.type,
-        filter=load_filter(args.filter),
-        deadline=args.deadline,
-        max_stop=args.max_stop,
-        stop_timeout=args.stop_timeout,
-        busy_timeout=args.busy_timeout,
-        stall_timeout=args.stall_timeout,
-        untouched=args.untouched,
-        dontdump=args.dontdump,
-        coredump_filter=args.coredump_filter,
-        file_pages=args.file_pages,
-    )
+    rules = load_filter(args.filter)
+    try:
+        report = plan_dump(
+            args.pid,
+            args.type,
+            filter=rules,
+            deadline=args.deadline,
+            max_stop=args.max_stop,
+            stop_timeout=args.stop_timeout,
+            busy_timeout=args.busy_timeout,
+            stall_timeout=args.stall_timeout,
+            untouched=args.untouched,
+            dontdump=args.dontdump,
+            coredump_filter=args.coredump_filter,
+            file_pages=args.file_pages,
+        )
+    except ValueError as error:
+        if isinstance(error, DumpError):
+            raise
+        raise UsageError(str(error)) from error
     if args.json:
         put_json(report.to_dict())
     else:
