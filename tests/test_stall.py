@@ -232,6 +232,25 @@ def test_a_dumper_that_is_stopped_itself(start_pattern: Start) -> None:
     target.assert_runs_on()
 
 
+def test_the_process_group_of_a_dumper_is_stopped(start_pattern: Start) -> None:
+    """Ctrl-Z and supervisors stop a whole group: the tracer is not in it, and resumes the target all the same."""
+    target = start_pattern()
+    command = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"]
+    command += ["--stall-timeout", "1"]
+    dumper = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        live.wait_until(lambda: not runs(target.pid), "the stop")
+        os.killpg(dumper.pid, 19)  # SIGSTOP
+        live.wait_until(lambda: runs(target.pid), "the target was resumed", 10)
+        os.killpg(dumper.pid, 18)  # SIGCONT
+        assert dumper.wait(30) == 1
+        assert dumper.stderr is not None and b"this process itself, stopped by a signal" in dumper.stderr.read()
+    finally:
+        dumper.kill()
+        dumper.communicate()
+    target.assert_runs_on()
+
+
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, 1e10])
 def test_the_limit_is_seconds(value: Any) -> None:
     for call in (md.write_dump, lambda pid, _, **rest: md.plan_dump(pid, **rest)):

@@ -48,6 +48,9 @@ static int cannot_wait(void) {
 
 static int begin(void *argument) {
     twin_order *order = argument;
+    /* A signal to our process's group (SIGSTOP, SIGKILL) is not for us: the target would wait as long as both are
+     * stopped. If refused, we stay in the group. */
+    setpgid(0, 0);
     /* From here on the kernel kills us when that thread ends; it may have ended before. Its process lives on after an
      * exec, so the thread is asked for as well. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == order->process &&
@@ -78,9 +81,10 @@ int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished) {
     if (twin < 0) {
         rc = errno;
     } else {
-        /* Until this returns errno is the twin's. It is not interrupted: no signal has a handler here. ECHILD: another
-         * thread waited for all there is (__WALL) when the twin was gone. Whatever else the call fails with, the stack
-         * and `order` are the twin's until the kernel says otherwise. */
+        /* Until this returns errno is the twin's. It can be interrupted although all signals are blocked: the C library
+         * keeps one for itself, by which another thread's setuid() reaches this one. ECHILD: another thread waited for
+         * all there is (__WALL) when the twin was gone. Whatever else the call fails with, the stack and `order` are
+         * the twin's until the kernel says otherwise. */
         for (bool waits = true; waits;) {
             int status = 0;
             long got = syscall(SYS_wait4, twin, &status, __WALL | WUNTRACED, NULL);
