@@ -134,8 +134,8 @@ def write_dump(
         Seconds to wait while another process traces the target: another dump of it, or a debugger. None or 0: not at
         all, `TargetBusy` is raised. On Linux; Windows lets several processes suspend one.
     stall_timeout
-        Seconds the target may be stopped while nothing comes back: no memory that is read, no byte that is written.
-        Then it is resumed, and `Stalled` names what hung. None or 0: no limit.
+        Seconds the target may be stopped while nothing comes back: no memory is read, no byte is written, no callback
+        returns. Then it is resumed, and `Stalled` names what hung. None or 0: no limit.
     spool
         For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
         directory says where that file is made. False: written while the target stands, for as long as that takes.

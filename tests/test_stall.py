@@ -172,6 +172,24 @@ def test_slow_is_not_hung(start_pattern: Start, tmp_path: Path) -> None:
     assert len(taken) == report.file_bytes
 
 
+def test_a_callback_that_returns_is_progress(start_pattern: Start) -> None:
+    """Each call takes little, all together take much longer than the limit, and nothing is read or written meanwhile."""
+    target = start_pattern()
+    asked: list[float] = []
+
+    def slow(question: md.Input, answer: md.Output) -> bool:
+        if len(asked) < 16:
+            time.sleep(SHORT / 5)
+        asked.append(time.monotonic())
+        answer.continue_ = True
+        return True
+
+    callback = md.PythonCallback({md.CallbackType.INCLUDE_VM_REGION: slow})
+    report = md.write_dump(target.pid, "/dev/null", FULL, callback=callback, stall_timeout=SHORT)
+    assert report.complete and report.callbacks[md.CallbackType.INCLUDE_VM_REGION] == len(asked) >= 16
+    assert asked[-1] - asked[0] > 2 * SHORT
+
+
 @pytest.mark.parametrize("limit", [None, 0, 30.0])
 def test_without_a_limit(start_pattern: Start, limit: float | None) -> None:
     target = start_pattern()

@@ -17,6 +17,7 @@ void mdc_monitor_init(mdc_monitor *monitor, uint64_t deadline_ns) {
     atomic_init(&monitor->steps, 0);
     atomic_init(&monitor->doing.what, MDC_DOING_OTHER);
     atomic_init(&monitor->doing.address, 0);
+    atomic_init(&monitor->doing.advances, 0);
     for (size_t i = 0; i < MDC_ACTIVITY_WORDS; i++) atomic_init(&monitor->doing.name[i], 0);
     monitor->stalled = (mdc_activity){.callback_type = -1};
     monitor->stall_ns = 0;
@@ -184,6 +185,7 @@ void mdc_activity_describe(const mdc_activity *activity, char *text, size_t size
 
 static uint64_t progress_of(const mdc_monitor *monitor) {
     return atomic_load_explicit(&monitor->steps, memory_order_relaxed) +
+           atomic_load_explicit(&monitor->doing.advances, memory_order_relaxed) +
            atomic_load_explicit(&monitor->bytes_done, memory_order_relaxed);
 }
 

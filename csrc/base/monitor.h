@@ -29,6 +29,7 @@ typedef struct mdc_doing {
     _Atomic uint64_t what; /* kind, and the callback type + 1 << 8 */
     _Atomic uint64_t address;
     _Atomic uint64_t name[MDC_ACTIVITY_WORDS]; /* its bytes, NUL-terminated; of the last activity that has one */
+    _Atomic uint64_t advances;                 /* calls of the callback that returned, parts of listings */
 } mdc_doing;
 
 typedef struct mdc_monitor {
@@ -83,13 +84,19 @@ void mdc_monitor_name(mdc_monitor *monitor, const void *name, size_t size);
 static inline void mdc_monitor_step(mdc_monitor *monitor) {
     atomic_fetch_add_explicit(&monitor->steps, 1, memory_order_relaxed);
 }
+/* The callback has returned, or a listing has come so much further. By the thread that dumps: it alone counts these, so
+ * a load and a store are enough. */
+static inline void mdc_monitor_advance(mdc_monitor *monitor) {
+    uint64_t advances = atomic_load_explicit(&monitor->doing.advances, memory_order_relaxed);
+    atomic_store_explicit(&monitor->doing.advances, advances + 1, memory_order_relaxed);
+}
 mdc_activity mdc_monitor_doing(const mdc_monitor *monitor);
 /* "a read of memory at 0x7f0000000000 (mapping of /lib/x.so)", "the output", "the callback (IncludeVmRegion)". */
 void mdc_activity_describe(const mdc_activity *activity, char *text, size_t size);
 
 /* Watches for progress; belongs to the thread that holds the target. */
 typedef struct mdc_stall {
-    uint64_t seen;  /* steps and bytes */
+    uint64_t seen;  /* steps, advances and bytes */
     uint64_t since; /* mdc_clock_ns */
 } mdc_stall;
 

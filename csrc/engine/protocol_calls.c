@@ -34,6 +34,7 @@ static bool call(mdc_calls *calls, MINIDUMP_CALLBACK_OUTPUT *output) {
     mdc_doing_before before = mdc_monitor_begin(calls->monitor, MDC_DOING_CALL, (int32_t)calls->input.CallbackType, 0);
     bool answer = calls->callback.CallbackRoutine(calls->callback.CallbackParam, &calls->input, output) != 0;
     mdc_monitor_end(calls->monitor, before);
+    mdc_monitor_advance(calls->monitor);
     return answer;
 }
 

@@ -72,6 +72,8 @@ static void test_stall(mdc_monitor *monitor) {
     CHECK(!mdc_stall_over(&stall, monitor, 1600) && !mdc_stall_over(&stall, monitor, 2199));
     atomic_fetch_add(&monitor->bytes_done, 1);
     CHECK(!mdc_stall_over(&stall, monitor, 2199) && mdc_stall_over(&stall, monitor, 2799));
+    mdc_monitor_advance(monitor);
+    CHECK(!mdc_stall_over(&stall, monitor, 2799) && mdc_stall_over(&stall, monitor, 3399));
 
     mdc_doing_before before = mdc_monitor_begin(monitor, MDC_DOING_CALL, MDC_CB_MEMORY, 0);
     mdc_monitor_stalled(monitor, mdc_monitor_doing(monitor));
