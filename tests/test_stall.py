@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -173,7 +175,7 @@ def test_slow_is_not_hung(start_pattern: Start, tmp_path: Path) -> None:
 
 
 def test_a_callback_that_returns_is_progress(start_pattern: Start) -> None:
-    """Each call takes little, all together take much longer than the limit, and nothing is read or written meanwhile."""
+    """Each call takes little, all of them much longer than the limit, and nothing is read or written meanwhile."""
     target = start_pattern()
     asked: list[float] = []
 
@@ -267,6 +269,41 @@ def test_the_process_group_of_a_dumper_is_stopped(start_pattern: Start) -> None:
         dumper.kill()
         dumper.communicate()
     target.assert_runs_on()
+
+
+CRASHING = """
+import os, resource, sys
+import minidump_cffi as md
+resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+os.chdir(sys.argv[1])
+md.write_dump(int(sys.argv[2]), sys.stdout.buffer.fileno(), md.DumpType.WITH_FULL_MEMORY, stall_timeout=None)
+"""
+
+
+def test_a_dumper_that_crashes(start_pattern: Start, tmp_path: Path) -> None:
+    """Its core takes for ever, on a file system that does not answer: the target does not wait for that."""
+    if Path("/proc/sys/kernel/core_pattern").read_text().startswith(("|", "@", "/")):
+        pytest.skip("cores are not written to the working directory here")
+    if os.getuid() != 0 and resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY:
+        pytest.skip("cores are not written here")
+    target = start_pattern()
+    source, folder = tmp_path / "source", tmp_path / "served"
+    source.write_bytes(b"x")
+    folder.mkdir()
+    silent = Silent(folder, source)
+    command = [sys.executable, "-c", CRASHING, str(folder), str(target.pid)]
+    dumper = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(live.HERE.parent)})
+    try:
+        live.wait_until(lambda: not runs(target.pid), "the stop")
+        silent.silence()
+        dumper.send_signal(signal.SIGSEGV)
+        live.wait_until(lambda: runs(target.pid), "the target was resumed", 10)
+        assert live.status_field(dumper.pid, "CoreDumping") == "1"
+        target.assert_runs_on()
+    finally:
+        silent.close()  # ends the core
+        dumper.kill()
+        dumper.communicate()
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "1", True, 1e10])

@@ -146,6 +146,8 @@ static int32_t reason_to_resume(mdc_holder *holder, mdc_stall *stall, uint64_t n
     if (since < MUTUAL_AFTER_NS || now - holder->looked < MUTUAL_AFTER_NS) return MDC_ABORT_NONE;
     holder->looked = now;
     holder->rings = look(holder, &own) && own.stopped ? holder->rings + 1 : 0;
+    /* Since Linux 5.16 its threads end, and we with them, only when the core is complete. */
+    if (own.crashed) return MDC_ABORT_CANCEL;
     if (holder->rings == 2) return MDC_ABORT_MUTUAL; /* twice: the other is not about to give up */
     return MDC_ABORT_NONE;
 }

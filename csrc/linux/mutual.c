@@ -49,6 +49,8 @@ mdc_own_stop mdc_mutual_look(const mdc_own_files *files, _Atomic int *scratch, i
     if (files->reader >= 0 && mdc_scratch_reread(files->reader, status, sizeof status) == 0) {
         char state = mdc_scratch_state(status);
         found.stopped = state == 't' || state == 'T';
+        /* fs/proc/array.c: task_core_dumping, per process. */
+        found.crashed = mdc_scratch_number(status, "\nCoreDumping:") == 1;
         found.tracer = mdc_scratch_number(status, "\nTracerPid:");
     }
     /* A thread that was born after the seize is not traced, the main thread is; or that one is dead. */

@@ -15,6 +15,7 @@
 
 typedef struct mdc_own_stop {
     bool stopped;   /* our thread is, by a tracer or a signal */
+    bool crashed;   /* a core of our process is being written: it does nothing any more, for as long as that takes */
     bool ring;      /* who traces us is traced by ... our target, or is our target */
     bool lowest;    /* of the ring's processes ours has the lowest number */
     int32_t tracer; /* thread that traces us, 0: none */
