@@ -135,7 +135,8 @@ def write_dump(
         all, `TargetBusy` is raised. On Linux; Windows lets several processes suspend one.
     stall_timeout
         Seconds the target may be stopped while nothing comes back: no memory is read, no byte is written, no callback
-        returns. Then it is resumed, and `Stalled` names what hung. None or 0: no limit.
+        returns and, on Linux, no list of its mappings, pages or threads advances. Then it is resumed, and `Stalled`
+        names what hung. None or 0: no limit.
     spool
         For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
         directory says where that file is made. False: written while the target stands, for as long as that takes.

@@ -85,8 +85,9 @@ static inline void mdc_monitor_step(mdc_monitor *monitor) {
     atomic_fetch_add_explicit(&monitor->steps, 1, memory_order_relaxed);
 }
 /* The callback has returned, or a listing has come so much further. By the thread that dumps: it alone counts these, so
- * a load and a store are enough. */
+ * a load and a store are enough. monitor may be NULL. */
 static inline void mdc_monitor_advance(mdc_monitor *monitor) {
+    if (monitor == NULL) return;
     uint64_t advances = atomic_load_explicit(&monitor->doing.advances, memory_order_relaxed);
     atomic_store_explicit(&monitor->doing.advances, advances + 1, memory_order_relaxed);
 }

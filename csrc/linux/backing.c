@@ -181,7 +181,8 @@ static mdc_status find_pages(mdc_backing *backing, const mdc_region *region, uin
     const uint64_t end = region->base + region->size;
     mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED,
                                .none = none,
-                               .told = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_GUARD};
+                               .told = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_GUARD,
+                               .monitor = backing->mappings->monitor};
     int os_errno = backing->pagemap < 0 ? EBADF : MDC_FAILPOINT("pagemap:scan");
     mdc_status status = MDC_OK;
     if (os_errno == 0)
@@ -454,7 +455,8 @@ static mdc_status count_page(void *context, uint64_t first, uint64_t end, uint64
 
 /* Does the page table have it? Then reading it as memory changes nothing. */
 static bool present(const mdc_backing *backing, uint64_t page) {
-    const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT, .told = MDC_PAGE_IS_PRESENT};
+    const mdc_pagemap_query query = {
+        .anyof = MDC_PAGE_IS_PRESENT, .told = MDC_PAGE_IS_PRESENT, .monitor = backing->mappings->monitor};
     uint64_t found = 0;
     int os_errno = 0;
     mdc_error ignored;

@@ -160,6 +160,7 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK) status = mdc_sigframes_init(&frames, &live->memory, &live->mappings, &live->residency, err);
     if (status != MDC_OK) return status;
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
+        mdc_monitor_advance(live->monitor);
         mdc_thread thread = {.tid = held[i].tid,
                              .flags = held[i].flags,
                              .stack_pointer = held[i].summary.stack_pointer,
@@ -332,6 +333,7 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
         }
     }
     mdc_monitor_end(live->monitor, before);
+    mdc_monitor_advance(live->monitor);
     return count;
 }
 
@@ -422,6 +424,7 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, 
     mdc_mappings_init(&live->mappings);
     live->mappings.monitor = monitor;
     mdc_residency_init(&live->residency);
+    live->residency.monitor = monitor;
     mdc_backing_init(&live->backing);
     mdc_texts_init(&live->texts);
     mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));

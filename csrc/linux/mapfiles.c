@@ -267,5 +267,6 @@ int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_regio
     mdc_doing_before before = mdc_monitor_begin(monitor, MDC_DOING_OPEN, -1, region->base);
     int fd = open_file(mappings, proc, region);
     mdc_monitor_end(monitor, before);
+    mdc_monitor_advance(monitor);
     return fd;
 }

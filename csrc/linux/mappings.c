@@ -104,6 +104,7 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
 /* The region of a record; mdc_region.reserved holds the permissions until it is classified. */
 static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err) {
     mdc_mappings *mappings = self->mappings;
+    mdc_monitor_advance(mappings->monitor);
     mdc_region region = {.base = record->first,
                          .size = record->end - record->first,
                          .file_offset = record->file_offset,
@@ -330,13 +331,20 @@ static uint64_t cost_of_smaps(const mdc_mappings *mappings) {
     return cost;
 }
 
+static mdc_status seen_again(void *context, const mdc_map_record *record, mdc_error *err) {
+    (void)record;
+    (void)err;
+    mdc_monitor_advance(context);
+    return MDC_OK;
+}
+
 static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
     mdc_vec fresh;
     mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
     mdc_error ignored;
     mdc_error_clear(&ignored);
     mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
-    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, NULL, NULL, &ignored);
+    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->monitor, &ignored);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
     else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)

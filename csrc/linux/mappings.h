@@ -21,7 +21,7 @@ typedef struct mdc_mappings {
     mdc_vec files;        /* mdc_mapped_file by (device, inode) */
     mdc_slots file_slots;
     mdc_vec mounts;       /* mdc_mount: which file systems are slow */
-    mdc_monitor *monitor; /* borrowed; NULL, or told which file is opened: that may hang */
+    mdc_monitor *monitor; /* borrowed; NULL, or told which file is opened, which may hang, and how lists advance */
 } mdc_mappings;
 
 void mdc_mappings_init(mdc_mappings *mappings);

@@ -58,6 +58,7 @@ mdc_status mdc_pagemap_scan(int fd, uint64_t first, uint64_t end, const mdc_page
             *os_errno = errno;
             return MDC_OK;
         }
+        mdc_monitor_advance(query->monitor);
         uint64_t reached = first;
         for (int i = 0; i < count && i < SCAN_RUNS; i++) {
             /* Part of it may have come before. */
@@ -100,6 +101,7 @@ mdc_status mdc_pagemap_read(int fd, uint64_t first, uint64_t end, const mdc_page
             *os_errno = got < 0 ? errno : EIO;
             return MDC_OK;
         }
+        mdc_monitor_advance(query->monitor);
         pages = (uint64_t)got / sizeof entries[0];
         for (uint64_t i = 0; i < pages; i++) {
             uint64_t is = categories_of(entries[i]);

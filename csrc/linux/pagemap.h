@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "../api/error.h"
+#include "../base/monitor.h"
 
 /* include/uapi/linux/fs.h: PAGE_IS_*. FILE needs a look at every page, which makes a scan of dense memory 3.6 times
  * slower: it is named in a query only where it matters. */
@@ -21,7 +21,8 @@ typedef struct mdc_pagemap_query {
     uint64_t anyof;
     uint64_t none;
     uint64_t told;
-    uint64_t pages; /* a scan ends after so many; 0: no limit */
+    uint64_t pages;       /* a scan ends after so many; 0: no limit */
+    mdc_monitor *monitor; /* NULL, or told of each call that comes back: of dense memory one takes long */
 } mdc_pagemap_query;
 
 /* Called for runs of pages in ascending order. */

@@ -34,6 +34,7 @@ void mdc_residency_init(mdc_residency *residency) {
     mdc_vec_init(&residency->runs, sizeof(mdc_content));
     residency->known = false;
     residency->pagemap = -1;
+    residency->monitor = NULL;
 }
 
 void mdc_residency_fini(mdc_residency *residency) {
@@ -112,7 +113,7 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
 
 /* One scan over as much as possible at a time: a call per region would take three times as long. */
 static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_errno, mdc_error *err) {
-    const mdc_pagemap_query query = {.anyof = categories, .told = categories};
+    const mdc_pagemap_query query = {.anyof = categories, .told = categories, .monitor = self->residency->monitor};
     self->residency->runs.count = 0;
     self->region = 0;
     size_t i = 0;
@@ -136,7 +137,7 @@ static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_e
 
 static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err) {
     const uint64_t categories = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED | MDC_PAGE_IS_GUARD;
-    const mdc_pagemap_query query = {.anyof = categories, .told = categories};
+    const mdc_pagemap_query query = {.anyof = categories, .told = categories, .monitor = self->residency->monitor};
     uint64_t budget = pagemap_budget;
     self->residency->runs.count = 0;
     self->region = 0;
@@ -244,7 +245,8 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
         os_errno = 0;
         status = read_all(&self, fd, &os_errno, err);
     }
-    if (status == MDC_OK && os_errno == 0) status = mdc_zeropages_find(&residency->runs, fd, regions, count, err);
+    if (status == MDC_OK && os_errno == 0)
+        status = mdc_zeropages_find(&residency->runs, fd, regions, count, residency->monitor, err);
     close(fd);
     if (status != MDC_OK) return status;
     residency->known = os_errno == 0;
@@ -289,7 +291,7 @@ static void ask(const mdc_residency *residency, uint64_t first, asker *asked, in
     const uint64_t end = asked->end;
     uint64_t categories = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED;
     if (residency->method != ASK_PAGES) categories |= MDC_PAGE_IS_GUARD;
-    const mdc_pagemap_query query = {.anyof = categories, .told = categories};
+    const mdc_pagemap_query query = {.anyof = categories, .told = categories, .monitor = residency->monitor};
     if (residency->method == ASK_ENTRIES)
         (void)mdc_pagemap_read(residency->pagemap, first, end, &query, take_asked, asked, os_errno, &full);
     else
@@ -310,7 +312,8 @@ static bool holds(const mdc_residency *residency, const mdc_region *region) {
     const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED,
                                      .none = residency->method == ASK_GUARDS ? MDC_PAGE_IS_GUARD : 0,
                                      .told = MDC_PAGE_IS_PRESENT,
-                                     .pages = 1};
+                                     .pages = 1,
+                                     .monitor = residency->monitor};
     bool found = false;
     int os_errno = 0;
     mdc_error none;

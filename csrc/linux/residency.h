@@ -3,6 +3,7 @@
 #ifndef MDC_LINUX_RESIDENCY_H
 #define MDC_LINUX_RESIDENCY_H
 
+#include "../base/monitor.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 
@@ -13,6 +14,7 @@ typedef struct mdc_residency {
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
     int pagemap;  /* >= 0: nothing is in runs, content asks the kernel; by this method */
     int method;
+    mdc_monitor *monitor; /* borrowed; NULL, or told how the look at the pages advances */
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);

@@ -450,6 +450,21 @@ static void check_kernel_half(view *self, const target_shared *shared) {
     mdc_residency_fini(&again);
 }
 
+/* Of many runs each call of the scan that comes back is seen. */
+static void check_progress(const view *self, const target_shared *shared) {
+    mdc_region region = *region_at(self, shared->words[SPARSE_AT]);
+    mdc_residency again;
+    mdc_monitor monitor;
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_monitor_init(&monitor, 0);
+    mdc_residency_init(&again);
+    again.monitor = &monitor;
+    CHECK_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
+    CHECK(again.known && atomic_load(&monitor.doing.advances) >= 4);
+    mdc_residency_fini(&again);
+}
+
 int main(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(child, shared);
@@ -465,6 +480,7 @@ int main(void) {
     check_no_access(&self, shared);
     check_settling(&self, shared);
     check_overlap(&self, shared);
+    check_progress(&self, shared);
     check_kernel_half(&self, shared);
     size_t runs = self.residency.runs.count;
     look_away(&self);
