@@ -223,6 +223,14 @@ static void set_alarm(const mdc_tracees *tracees, bool on) {
 /* linux_dirent64 of getdents64(2): d_ino 8 bytes, d_off 8, d_reclen 2, d_type 1, d_name. */
 enum { DIRENT_LENGTH = 16, DIRENT_NAME = 19 };
 
+/* Whether the number of a thread that died while traced may be that of a new thread by now: it was waited for, perhaps
+ * by the signal handler, which notes nothing. The leader's number is never free. */
+static bool is_free(const mdc_tracees *tracees, const mdc_tracee *thread) {
+    siginfo_t info;
+    if (thread->state != MDC_TRACEE_DEAD || !thread->traced || thread->tid == tracees->pid) return false;
+    return waitid(P_PID, (id_t)thread->tid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0 && errno == ECHILD;
+}
+
 /* Seizes those of one batch of directory entries that are not known; with `interrupt` asks them to stop. */
 static bool seize_entries(mdc_tracees *tracees, const char *entries, size_t size, bool interrupt, size_t *found) {
     uint16_t length;
@@ -232,7 +240,7 @@ static bool seize_entries(mdc_tracees *tracees, const char *entries, size_t size
         if (length == 0) break;
         if (tid <= 0 || tid > INT32_MAX) continue; /* "." and ".." */
         mdc_tracee *known = find(tracees, (int32_t)tid);
-        if (known != NULL) {
+        if (known != NULL && !is_free(tracees, known)) {
             known->listed = tracees->listing;
             continue;
         }
