@@ -10,6 +10,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/shortage.h"
 #include "mapfiles.h"
 #include "smaps.h"
 
@@ -33,6 +34,8 @@ mdc_status mdc_corefilter_read(int proc, int64_t *bits, mdc_error *err) {
         return MDC_OK;
     }
     if (os_errno == ESRCH) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH, "the target has exited");
+    if (mdc_is_shortage_number(os_errno))
+        return mdc_fail_short(err, MDC_PHASE_OPEN, os_errno, "cannot open coredump_filter of the target");
     if (got == 0) /* the kernel looks for the memory of the first thread */
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "coredump_filter of the target is empty: its first thread has ended; dump without "

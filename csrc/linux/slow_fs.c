@@ -23,7 +23,7 @@ static bool begins(const uint8_t *text, size_t size, const char *prefix) {
 }
 
 mdc_fs_kind mdc_fs_kind_of_type(const uint8_t *type, size_t size) {
-    static const char cached[][8] = {"fuse", "fuseblk", "nfs", "nfs4", "cifs", "smb3", "ceph", "afs"};
+    static const char cached[][9] = {"fuse", "fuseblk", "virtiofs", "nfs", "nfs4", "cifs", "smb3", "ceph", "afs"};
     static const char others[][12] = {"9p",     "coda",   "gfs2",   "ocfs2",  "orangefs", "pvfs2",
                                       "lustre", "beegfs", "wekafs", "vboxsf", "vmhgfs",   "prl_fs",
                                       "panfs",  "gpfs",   "davfs",  "smbfs",  "ncpfs",    "glusterfs"};

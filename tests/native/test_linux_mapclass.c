@@ -1,6 +1,8 @@
 /* The pure parts of listing mappings: the text parser against odd lines, classification by made-up facts, and smaps
  * flags found again for mappings that changed. */
 #include "api/engine.h"
+#include "base/failpoint.h"
+#include "linux/corefilter.h"
 #include "linux/mapclass.h"
 #include "linux/mapfiles.h"
 #include "linux/maptext.h"
@@ -32,8 +34,9 @@ static mdc_fs_kind found(const mdc_vec *mounts, uint32_t dev_major, uint32_t dev
 }
 
 static void test_slow_file_systems(void) {
-    static const char *const slow[] = {"fuse", "fuseblk", "fuse.sshfs", "nfs", "nfs4", "cifs", "smb3", "ceph"};
-    static const char *const local[] = {"", "ext4", "fusectl", "nfsd", "overlay", "virtiofs", "9pfs"};
+    static const char *const slow[] = {"fuse", "fuseblk", "fuse.sshfs", "virtiofs", "nfs",
+                                       "nfs4", "cifs",    "smb3",       "ceph"};
+    static const char *const local[] = {"", "ext4", "fusectl", "nfsd", "overlay", "9pfs"};
     for (size_t i = 0; i < sizeof slow / sizeof slow[0]; i++) CHECK(kind_of(slow[i]) == MDC_FS_SLOW);
     for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) CHECK(kind_of(local[i]) == MDC_FS_LOCAL);
     CHECK(kind_of("tmpfs") == MDC_FS_MEMORY && kind_of("hugetlbfs") == MDC_FS_MEMORY);
@@ -354,7 +357,29 @@ static void test_lookup(void) {
     CHECK(find(old, 0, 0x1000, 0x2000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
 }
 
+/* What we lack is not said to be a refusal of the target. */
+static void test_coredump_filter_errors(void) {
+    static const struct {
+        const char *failpoint;
+        mdc_status status;
+    } cases[] = {{"coredump_filter:read:0:24", MDC_ERR_LIMIT},
+                 {"coredump_filter:read:0:23", MDC_ERR_LIMIT},
+                 {"coredump_filter:read:0:12", MDC_ERR_NOMEM},
+                 {"coredump_filter:read:0:13", MDC_ERR_ACCESS},
+                 {"coredump_filter:read:0:3", MDC_ERR_TARGET_GONE}};
+    int proc = proc_of(getpid());
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mdc_error err = fresh_error();
+        int64_t bits;
+        mdc_failpoint_set(cases[i].failpoint);
+        CHECK(mdc_corefilter_read(proc, &bits, &err) == cases[i].status && err.code == cases[i].status);
+    }
+    mdc_failpoint_set("");
+    close(proc);
+}
+
 int main(void) {
+    test_coredump_filter_errors();
     test_slow_file_systems();
     test_parser();
     test_reader();
