@@ -639,8 +639,9 @@ _WARNINGS = {
     DumpWarning.NO_THREAD_STACK: "threads did not stop, and where their stacks are is not known: they are not there",
     DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
     DumpWarning.UNKNOWN_MEMORY: (
-        "shared memory that the process has no page of is not in the dump, as only CAP_SYS_ADMIN or "
-        "CAP_CHECKPOINT_RESTORE opens it: dump with one of them"
+        "shared memory that the process has no page of is not in the dump, as its file was not opened: that takes "
+        "CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and is not done while the caller has a POSIX lock on the file or if "
+        "the target listens to fanotify"
     ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
     DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran on while they were dumped",

@@ -7,6 +7,7 @@ nobody had touched, down to the last huge page of the machine or the last block 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -295,6 +296,109 @@ def test_a_file_that_overlayfs_has_replaced(tmp_path: Path, take: live.Taker) ->
                 assert dump.read_across(target.info["base"], len(old)) == old
     finally:
         subprocess.run(["umount", str(folders["merged"])], check=True)
+
+
+LOCKER = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A file that this process has locked, and still has at the end."""
+    with path.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        assert "BlockingIOError" in live.run_python(LOCKER, path).stderr
+        yield
+        assert "BlockingIOError" in live.run_python(LOCKER, path).stderr
+    assert live.run_python(LOCKER, path).returncode == 0
+
+
+def test_locks_of_the_caller_are_kept(take: live.Taker, tmp_path: Path) -> None:
+    """Closing any descriptor of a file drops the POSIX locks of the process: the memory is read instead."""
+    file, content = tmp_path / "mapped", live.pattern(0, 16 * live.PAGE, 1)
+    file.write_bytes(content)
+    with live.Target([sys.executable, "-c", MAPPER, str(file)]) as target, locked(file):
+        report, path = take(target, FULL, only=["udmp-parser"])
+        assert report.complete
+        with file_rules.DumpFile(path) as dump:
+            assert dump.read_across(target.info["base"], len(content)) == content
+
+
+def test_locks_of_the_caller_on_shared_memory_are_kept(start_backed: Start, take: live.Taker, tmp_path: Path) -> None:
+    """Of shared memory only the pages that the target has are read: reading others would allocate them."""
+    with live.small_filesystem(tmp_path / "small", "1m") as folder, start_backed("tmpfs", 32, folder) as target:
+        (file,) = folder.iterdir()
+        held = blocks(target)
+        with locked(file):
+            report, path = take(target, FULL, only=["udmp-parser"])
+        assert blocks(target) == held
+        assert not report.complete
+        assert {gap.reason for gap in report.gaps} == {md.GapReason.UNKNOWN}
+        assert any("POSIX lock" in message for message in report.messages)
+        with file_rules.DumpFile(path) as dump:
+            for offset, seed in target.info["pieces"]:
+                if seed == 1:  # written through the mapping
+                    content = dump.read_across(target.info["views"][0] + offset, live.PAGE)
+                    assert content == page_of(target, offset, seed)
+
+
+LOADER = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+print("{}", flush=True)
+for line in sys.stdin:
+    print("pong 0 0 0", flush=True)
+"""
+
+
+def test_locks_of_the_caller_on_modules_are_kept(take: live.Taker, tmp_path: Path) -> None:
+    """The build id of a module whose memory has none is looked for in its file."""
+    source, library = tmp_path / "library.c", tmp_path / "library.so"
+    source.write_text("int answer(void) { return 42; }\n")
+    live.compile_c(source, library, "-shared", "-fPIC", "-Wl,--build-id=none")
+    with live.Target([sys.executable, "-c", LOADER, str(library)]) as target, locked(library):
+        report, _ = take(target, only=["udmp-parser"])
+        assert any(os.fsencode(library) == region.name for region in report.regions)
+
+
+LISTENER = """
+import ctypes, mmap, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+listener = libc.fanotify_init(0x04, os.O_RDONLY)  # FAN_CLASS_CONTENT
+if listener < 0:
+    sys.exit(77)
+FAN_MARK_ADD, FAN_OPEN_PERM, AT_FDCWD = 0x01, 0x10000, -100
+fd = os.open(sys.argv[1], os.O_RDONLY)
+area = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+os.close(fd)
+where = next(line for line in open("/proc/self/maps") if sys.argv[1] in line)
+mask, path = ctypes.c_uint64(FAN_OPEN_PERM), os.fsencode(sys.argv[1])
+if libc.fanotify_mark(listener, FAN_MARK_ADD, mask, AT_FDCWD, path):
+    sys.exit(77)
+print('{"base": %d}' % int(where.partition("-")[0], 16), flush=True)
+for line in sys.stdin:
+    print("pong 0 0 0", flush=True)
+"""
+
+
+def test_a_listener_that_gives_permission_is_not_waited_for(take: live.Taker, tmp_path: Path) -> None:
+    """Opening a file that the target watches would wait for an answer that it cannot give while it is stopped."""
+    file, content = tmp_path / "watched", live.pattern(0, 16 * live.PAGE, 1)
+    file.write_bytes(content)
+    try:
+        target = live.Target([sys.executable, "-c", LISTENER, str(file)])
+    except AssertionError as error:
+        if "77" in str(error):
+            pytest.skip("fanotify gives no permissions here")
+        raise
+    with target:
+        report, path = take(target, FULL, only=["udmp-parser"], stall_timeout=3)
+        assert report.complete
+        with file_rules.DumpFile(path) as dump:
+            assert dump.read_across(target.info["base"], len(content)) == content
 
 
 def test_pages_of_a_file_that_was_never_read_are_stored(start_pattern: Any, take: live.Taker) -> None:

@@ -74,13 +74,14 @@ static const mdc_region *region_at(const mdc_backing *backing, size_t region) {
 }
 
 #define OVERLAYFS 0x794C7630
+#define HUGETLBFS 0x958458F6
 
 /* Do mappings of this file system show what read(2) gives, and has reading no effect? include/uapi/linux/magic.h, and
  * the sources of file systems that are not in it. Pseudo file systems are not named: a read may do anything there. */
 static bool coherent(const struct statfs *facts) {
     static const uint32_t types[] = {
         0x01021994, /* tmpfs, memfd, SysV, shared anonymous memory */
-        0x958458F6, /* hugetlbfs */
+        HUGETLBFS,  /* which finds no holes */
         0x858458F6, /* ramfs */
         0x0000EF53, /* ext2, ext3, ext4 */
         0x58465342, /* xfs */
@@ -112,6 +113,13 @@ static bool replaced(const mdc_backing *backing, const struct statfs *system, co
            (uint64_t)facts->st_ctim.tv_sec >= backing->started;
 }
 
+/* A file that is kept in its inode has no blocks either (inline data of ext4, btrfs, erofs). */
+static bool holds_nothing(int fd, const struct statfs *system, const struct stat *facts) {
+    int64_t blocks = MDC_FAILPOINT("backing:blocks") != 0 ? 0 : facts->st_blocks;
+    if (blocks != 0) return false;
+    return (uint32_t)system->f_type == HUGETLBFS || (lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO);
+}
+
 /* Opens the file of a region; file->fd is -1 if it is not to be had, or no file that may be read instead of memory. */
 static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backing_file *file) {
     struct stat facts;
@@ -130,7 +138,7 @@ static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backin
     /* Looking at a file is no use of it that its owner should see. Refused where it is not ours, then it is seen. */
     (void)fcntl(file->fd, F_SETFL, O_NOATIME);
     file->size = (uint64_t)facts.st_size;
-    if (facts.st_blocks == 0) file->flags |= FILE_EMPTY;
+    if (holds_nothing(file->fd, &system, &facts)) file->flags |= FILE_EMPTY;
     if ((uint64_t)facts.st_blocks >= file->size / 512 + (file->size % 512 != 0)) file->flags |= FILE_DENSE;
 }
 

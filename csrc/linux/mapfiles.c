@@ -198,6 +198,17 @@ void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file,
     if (found && S_ISREG(facts.stx_mode)) file->size = facts.stx_size;
 }
 
+/* The file behind a region that is about to be opened. maps can tell another device and inode than /proc/locks: that of
+ * the lower file of overlayfs, before Linux 6.8. */
+static bool must_not_open(const mdc_mappings *mappings, const mdc_region *region, const struct statx *facts) {
+    const mdc_noopen *noopen = &mappings->noopen;
+    int64_t number = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
+    bool memory = number >= 0 &&
+                  (mdc_vec_at(&mappings->files, const mdc_mapped_file, (size_t)number).flags & MDC_MAPPED_MEMORY) != 0;
+    return mdc_noopen_has(noopen, region->dev_major, region->dev_minor, region->inode, !memory) ||
+           mdc_noopen_has(noopen, facts->stx_dev_major, facts->stx_dev_minor, facts->stx_ino, !memory);
+}
+
 int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget) {
     if (region->name_id == 0 || (region->flags & MDC_REGION_SLOW_FILE) != 0) return -1;
     mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
@@ -216,6 +227,7 @@ int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_reg
         if (size < (ssize_t)name.size || memcmp(target, bytes, name.size) != 0) continue;
         if (!facts_of(directory, entry->d_name, 0, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode))
             continue;
+        if (must_not_open(mappings, region, &facts)) break;
         found = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     }
     if (list != NULL) closedir(list);
@@ -239,7 +251,7 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
     /* Looked at before it is opened: opening a FIFO or a device could do something. */
     map_files_path(path, sizeof path, region->base, region->base + region->size);
     if (facts_of(proc, path, 0, &facts)) {
-        if (!S_ISREG(facts.stx_mode)) return -1;
+        if (!S_ISREG(facts.stx_mode) || must_not_open(mappings, region, &facts)) return -1;
         int linked = openat(proc, path, flags);
         if (linked >= 0) return linked;
     }
@@ -247,7 +259,8 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
     mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
     if (!root_path(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, path, sizeof path)) return -1;
     mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
-    if (!facts_of(proc, path, AT_SYMLINK_NOFOLLOW, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode))
+    if (!facts_of(proc, path, AT_SYMLINK_NOFOLLOW, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode) ||
+        must_not_open(mappings, region, &facts))
         return -1;
     int fd = openat(proc, path, flags | O_NOFOLLOW);
     if (fd >= 0 && (!facts_of(fd, "", AT_EMPTY_PATH, &facts) || !is_file(&facts, &record))) {

@@ -29,6 +29,7 @@ void mdc_mappings_init(mdc_mappings *mappings) {
     mdc_vec_init(&mappings->flags, sizeof(mdc_smaps_entry));
     mdc_vec_init(&mappings->files, sizeof(mdc_mapped_file));
     mdc_vec_init(&mappings->mounts, sizeof(mdc_mount));
+    mdc_noopen_init(&mappings->noopen);
     mdc_slots_init(&mappings->name_slots);
     mdc_slots_init(&mappings->file_slots);
 }
@@ -40,6 +41,7 @@ void mdc_mappings_fini(mdc_mappings *mappings) {
     mdc_vec_fini(&mappings->flags);
     mdc_vec_fini(&mappings->files);
     mdc_vec_fini(&mappings->mounts);
+    mdc_noopen_fini(&mappings->noopen);
     mdc_slots_fini(&mappings->name_slots);
     mdc_slots_fini(&mappings->file_slots);
 }
@@ -88,6 +90,7 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
     mappings->flags_known = false;
     mappings->mounts.count = 0;
     mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
+    if (status == MDC_OK) status = mdc_noopen_read(&mappings->noopen, proc, err);
     if (status == MDC_OK) status = mdc_smaps_read(&mappings->flags, proc, UINT64_MAX, seen_in_smaps, &self, err);
     if (status != MDC_OK) {
         mappings->flags.count = 0;

@@ -6,6 +6,7 @@
 #include "../base/monitor.h"
 #include "../base/vec.h"
 #include "../source/source.h"
+#include "noopen.h"
 #include "slots.h"
 
 /* Region lists and their names. */
@@ -21,6 +22,7 @@ typedef struct mdc_mappings {
     mdc_vec files;        /* mdc_mapped_file by (device, inode) */
     mdc_slots file_slots;
     mdc_vec mounts;       /* mdc_mount: which file systems are slow */
+    mdc_noopen noopen;    /* which files are not opened */
     mdc_monitor *monitor; /* borrowed; NULL, or told which file is opened, which may hang, and how lists advance */
 } mdc_mappings;
 

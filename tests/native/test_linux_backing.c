@@ -210,6 +210,74 @@ static void test_unknown(void) {
     munmap(shared, sizeof *shared);
 }
 
+/* A file with its data in its inode has no blocks. */
+static void test_no_blocks(void) {
+    target_shared *shared = target_share();
+    long_file = make_file(8 * PAGE, 1);
+    tail_file = plain_file = make_file(PAGE + TAIL, 1);
+    large_file = make_file(LARGE_PAGES * PAGE, 1);
+    CHECK(ftruncate(files[0], 0) == 0 && ftruncate(files[0], FILE_PAGES * PAGE) == 0);
+    pid_t pid = target_start(child, shared);
+    WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
+    uint8_t buffer[8 * PAGE];
+    view self;
+    mdc_failpoint_set("backing:blocks:0:1");
+    look(&self, pid);
+    CHECK(what_is(&self, shared->words[LONG]) == MDC_CONTENT_FILE);
+    CHECK(get(&self, shared->words[LONG], sizeof buffer, buffer) == sizeof buffer);
+    for (size_t i = 0; i < 8; i++) CHECK(all(buffer + i * PAGE, PAGE, (uint8_t)(i + 1)));
+    CHECK(what_is(&self, shared->words[MANY]) == MDC_CONTENT_UNTOUCHED);
+    look_away(&self);
+    mdc_failpoint_set("");
+    target_end(pid);
+    close(long_file);
+    close(tail_file);
+    close(large_file);
+    munmap(shared, sizeof *shared);
+}
+
+static bool parse(const char *line, mdc_locked_file *file) {
+    return mdc_noopen_parse((const uint8_t *)line, strlen(line), 1234, file);
+}
+
+static void test_lines_of_locks(void) {
+    mdc_locked_file file;
+    CHECK(parse("1: POSIX  ADVISORY  WRITE 1234 08:1f:393 0 EOF", &file));
+    CHECK(file.dev_major == 8 && file.dev_minor == 0x1f && file.inode == 393);
+    CHECK(parse("22: POSIX  ADVISORY  READ  1234 fd:100:18446744073709551615 128 128", &file));
+    CHECK(file.dev_major == 0xfd && file.dev_minor == 0x100 && file.inode == UINT64_MAX);
+    static const char *const others[] = {"",
+                                         "1:",
+                                         "1: POSIX  ADVISORY  WRITE 1234",
+                                         "1: POSIX  ADVISORY  WRITE 1234 <none>:0 0 EOF",
+                                         "1: POSIX  ADVISORY  WRITE 12345 08:01:393 0 EOF",
+                                         "1: -> POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF",
+                                         "1: OFDLCK ADVISORY  WRITE -1 08:01:393 0 EOF",
+                                         "1: FLOCK  ADVISORY  WRITE 1234 08:01:393 0 EOF"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) CHECK(!parse(others[i], &file));
+    char line[400];
+    memset(line, '1', sizeof line);
+    line[sizeof line - 1] = '\0';
+    CHECK(!parse(line, &file));
+}
+
+/* maps may tell the inode of the lower file of overlayfs with another device than the lock has. */
+static void test_locked_files(void) {
+    mdc_noopen noopen;
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_noopen_init(&noopen);
+    CHECK(!mdc_noopen_has(&noopen, 8, 1, 393, true));
+    const mdc_locked_file locks[2] = {{393, 8, 1}, {17, 0, 50}};
+    CHECK_OK(mdc_vec_push(&noopen.locked, locks, 2, NULL, &err), err);
+    CHECK(mdc_noopen_has(&noopen, 8, 1, 393, false) && mdc_noopen_has(&noopen, 0, 50, 17, false));
+    CHECK(!mdc_noopen_has(&noopen, 8, 2, 393, true) && !mdc_noopen_has(&noopen, 8, 1, 394, true));
+    CHECK(mdc_noopen_has(&noopen, 8, 1, 17, true) && !mdc_noopen_has(&noopen, 8, 1, 17, false));
+    noopen.all = true;
+    CHECK(mdc_noopen_has(&noopen, 1, 2, 3, false));
+    mdc_noopen_fini(&noopen);
+}
+
 int main(void) {
     for (int i = 0; i < FILES; i++) files[i] = make_file(FILE_PAGES * PAGE, (uint8_t)(10 * i));
     target_shared *shared = target_share();
@@ -241,6 +309,9 @@ int main(void) {
         close(plain_file);
         close(large_file);
     }
+    test_no_blocks();
+    test_lines_of_locks();
+    test_locked_files();
     for (int i = 0; i < FILES; i++) close(files[i]);
     munmap(shared, sizeof *shared);
     test_unknown();
