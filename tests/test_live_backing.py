@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,21 @@ def test_the_vdso(written: bool, start_backed: Start, take: live.Taker) -> None:
         assert dump.read_across(base, end - base) == content
 
 
+FORKER = """
+import mmap, os, signal, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+area = mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+where = next(line for line in open("/proc/self/maps") if sys.argv[1] in line)
+print(int(where.partition("-")[0], 16), flush=True)
+sys.stdin.readline()
+child = os.fork()
+if child == 0:
+    signal.pause()
+print(child, flush=True)
+sys.stdin.readline()
+os.kill(child, signal.SIGKILL)
+"""
+
 MAPPER = """
 import mmap, os, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
@@ -273,13 +289,33 @@ for line in sys.stdin:
 """
 
 
+def assert_inherited(merged: Path, take: live.Taker) -> None:
+    """A fork that is younger than the upper file still shows the lower one."""
+    file = merged / "inherited"
+    old, new = file.read_bytes(), live.pattern(0, 16 * live.PAGE, 3)
+    command, pipe = [sys.executable, "-c", FORKER, str(file)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        base = int(parent.stdout.readline())
+        with file.open("r+b") as opened:
+            opened.write(new)
+        time.sleep(2)  # times of processes and files are told in seconds
+        parent.stdin.write("fork\n")
+        parent.stdin.flush()
+        report, path = take(int(parent.stdout.readline()), FULL, only=["udmp-parser"])
+    assert report.complete
+    with file_rules.DumpFile(path) as dump:
+        assert dump.read_across(base, len(old)) == old
+
+
 def test_a_file_that_overlayfs_has_replaced(tmp_path: Path, take: live.Taker) -> None:
     """The mapping shows the lower file, and its path leads to the upper one that was written to."""
     folders = {name: tmp_path / name for name in ("lower", "upper", "work", "merged")}
     for folder in folders.values():
         folder.mkdir()
     old, new = live.pattern(0, 16 * live.PAGE, 1), live.pattern(0, 16 * live.PAGE, 2)
-    (folders["lower"] / "file").write_bytes(old)
+    for name in ("file", "inherited"):
+        (folders["lower"] / name).write_bytes(old)
     options = ",".join(f"{name}={folders[key]}" for name, key in OVERLAY.items())
     command = ["mount", "-t", "overlay", "-o", options, "overlay", str(folders["merged"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -294,6 +330,7 @@ def test_a_file_that_overlayfs_has_replaced(tmp_path: Path, take: live.Taker) ->
             assert report.complete
             with file_rules.DumpFile(path) as dump:
                 assert dump.read_across(target.info["base"], len(old)) == old
+        assert_inherited(folders["merged"], take)
     finally:
         subprocess.run(["umount", str(folders["merged"])], check=True)
 

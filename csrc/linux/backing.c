@@ -18,7 +18,8 @@
 
 enum {
     FILE_DENSE = 0x01, /* it holds as many blocks as it is long: no holes */
-    FILE_EMPTY = 0x02  /* it holds nothing at all */
+    FILE_EMPTY = 0x02, /* it holds nothing at all */
+    FILE_OVERLAY = 0x04
 };
 enum {
     FINE_RUNS = 256 * 1024,     /* from here on small holes are read, to bound memory */
@@ -58,10 +59,9 @@ void mdc_backing_fini(mdc_backing *backing) {
         if (backing->files[i].fd >= 0) close(backing->files[i].fd);
 }
 
-mdc_status mdc_backing_begin(mdc_backing *backing, int proc, uint64_t started, const mdc_mappings *mappings,
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
                              const mdc_residency *residency, mdc_error *err) {
     backing->proc = proc;
-    backing->started = started;
     backing->mappings = mappings;
     backing->residency = residency;
     backing->budget = DESCRIPTORS_MAX;
@@ -87,7 +87,7 @@ static bool coherent(const struct statfs *facts) {
         0x58465342, /* xfs */
         0x9123683E, /* btrfs */
         0xF2F52010, /* f2fs */
-        OVERLAYFS,  /* but see replaced */
+        OVERLAYFS,  /* but see replaceable */
         0x00004D44, /* vfat */
         0x2011BAB0, /* exfat */
         0x7366746E, /* ntfs3 */
@@ -107,10 +107,11 @@ static bool coherent(const struct statfs *facts) {
 }
 
 /* A file of overlayfs that is written to becomes another one, and old mappings still show the lower one
- * (Documentation/filesystems/overlayfs.rst, "Non-standard behavior"). The new one was made then. */
-static bool replaced(const mdc_backing *backing, const struct statfs *system, const struct stat *facts) {
-    return (uint32_t)system->f_type == OVERLAYFS && facts->st_ctim.tv_sec >= 0 &&
-           (uint64_t)facts->st_ctim.tv_sec >= backing->started;
+ * (Documentation/filesystems/overlayfs.rst, "Non-standard behavior"). No time tells which is older: mappings are
+ * inherited by fork. Only one that was opened to be written to is certain to be of the upper file. */
+static bool replaceable(const mdc_region *region) {
+    return (region->flags & MDC_REGION_SHARED) == 0 ||
+           (region->protect != MDC_PAGE_READWRITE && region->protect != MDC_PAGE_EXECUTE_READWRITE);
 }
 
 /* A file that is kept in its inode has no blocks either (inline data of ext4, btrfs, erofs). */
@@ -130,7 +131,7 @@ static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backin
     if (file->fd < 0) file->fd = mdc_mapped_file_reopen(backing->mappings, backing->proc, region, &backing->budget);
     if (file->fd < 0) return;
     if (fstat(file->fd, &facts) != 0 || fstatfs(file->fd, &system) != 0 || !S_ISREG(facts.st_mode) ||
-        facts.st_size < 0 || !coherent(&system) || replaced(backing, &system, &facts)) {
+        facts.st_size < 0 || !coherent(&system)) {
         close(file->fd);
         file->fd = -1;
         return;
@@ -138,8 +139,13 @@ static void open_file(mdc_backing *backing, const mdc_region *region, mdc_backin
     /* Looking at a file is no use of it that its owner should see. Refused where it is not ours, then it is seen. */
     (void)fcntl(file->fd, F_SETFL, O_NOATIME);
     file->size = (uint64_t)facts.st_size;
+    if ((uint32_t)system.f_type == OVERLAYFS) file->flags |= FILE_OVERLAY;
     if (holds_nothing(file->fd, &system, &facts)) file->flags |= FILE_EMPTY;
     if ((uint64_t)facts.st_blocks >= file->size / 512 + (file->size % 512 != 0)) file->flags |= FILE_DENSE;
+}
+
+static bool usable(const mdc_backing_file *file, const mdc_region *region) {
+    return file->fd >= 0 && ((file->flags & FILE_OVERLAY) == 0 || !replaceable(region));
 }
 
 /* The open file of a region, or NULL. The one that was used longest ago makes room. */
@@ -152,7 +158,7 @@ static const mdc_backing_file *file_of(mdc_backing *backing, const mdc_region *r
             file->dev_minor != region->dev_minor || file->name_id != region->name_id)
             continue;
         file->used = ++backing->clock;
-        return file->fd >= 0 ? file : NULL;
+        return usable(file, region) ? file : NULL;
     }
     if (oldest->fd >= 0) close(oldest->fd);
     *oldest = (mdc_backing_file){.inode = region->inode,
@@ -161,7 +167,7 @@ static const mdc_backing_file *file_of(mdc_backing *backing, const mdc_region *r
                                  .name_id = region->name_id,
                                  .used = ++backing->clock};
     open_file(backing, region, oldest);
-    return oldest->fd >= 0 ? oldest : NULL;
+    return usable(oldest, region) ? oldest : NULL;
 }
 
 static mdc_status push(mdc_vec *runs, uint64_t first, uint64_t end, uint32_t what, mdc_error *err) {

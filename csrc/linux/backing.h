@@ -37,7 +37,6 @@ typedef struct mdc_backing {
     uint64_t clock;
     bool wide;           /* the target is known to be a 64-bit process */
     const uint8_t *vdso; /* our own, where it is the same as the target's */
-    uint64_t started;    /* of the target, seconds since 1970 */
     uint64_t budget;     /* descriptors of the target that may still be looked at in search of files */
 } mdc_backing;
 
@@ -50,9 +49,8 @@ typedef enum mdc_backing_route {
 
 void mdc_backing_init(mdc_backing *backing);
 void mdc_backing_fini(mdc_backing *backing);
-/* While the target is stopped, after mappings and residency. proc as for them; started: when the process began, seconds
- * since 1970. */
-mdc_status mdc_backing_begin(mdc_backing *backing, int proc, uint64_t started, const mdc_mappings *mappings,
+/* While the target is stopped, after mappings and residency. proc as for them. */
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
                              const mdc_residency *residency, mdc_error *err);
 /* As mdc_source_ops.content, for any region. */
 size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,

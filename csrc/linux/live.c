@@ -227,9 +227,7 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
     else if (status == MDC_OK)
         status = mdc_residency_scan(&live->residency, task, regions, count, err);
     if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
-    if (status == MDC_OK)
-        status =
-            mdc_backing_begin(&live->backing, task, live->system.create_time_s, &live->mappings, &live->residency, err);
+    if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
     if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);
     live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);

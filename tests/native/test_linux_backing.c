@@ -67,7 +67,7 @@ static void look(view *self, pid_t pid) {
     CHECK_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data, self->mappings.regions.count,
                                 &err),
              err);
-    CHECK_OK(mdc_backing_begin(&self->backing, self->proc, 0, &self->mappings, &self->residency, &err), err);
+    CHECK_OK(mdc_backing_begin(&self->backing, self->proc, &self->mappings, &self->residency, &err), err);
     CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
     self->memory.backing = &self->backing;
 }
