@@ -292,7 +292,12 @@ static void test_fail_points(mdc_filter *filter) {
     mdc_error_clear(&err);
     mdc_failpoint_set("spawn:worker:1:11");
     mdc_job *none = NULL;
-    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_LIMIT && none == NULL && err.os_errno == 11);
+#ifdef _WIN32
+    const mdc_status refused = MDC_ERR_NOMEM; /* it has no limit on threads */
+#else
+    const mdc_status refused = MDC_ERR_LIMIT;
+#endif
+    CHECK(mdc_job_start(&spec, &none, &err) == refused && none == NULL && err.os_errno == 11);
     static const struct {
         const char *spec;
         mdc_status status;

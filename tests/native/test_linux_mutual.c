@@ -13,8 +13,7 @@ typedef struct ring {
 
 static void meet(ring *ring, uint32_t round, uint32_t count) {
     atomic_fetch_add(&ring->arrived, 1);
-    while (atomic_load(&ring->arrived) < round * count) {
-    }
+    while (atomic_load(&ring->arrived) < round * count) sched_yield();
 }
 
 static void dump_next(ring *ring, uint32_t self, uint32_t count, const char *spec) {
