@@ -461,7 +461,7 @@ class Job:
     owner before there is a job, and the caller of `start` cancels and waits for the job whatever comes of the call.
     """
 
-    __slots__ = ("_keep", "_slot", "_spec")
+    __slots__ = ("_begun", "_keep", "_slot", "_spec")
 
     def __init__(
         self,
@@ -493,6 +493,7 @@ class Job:
             spec.fake = fake
         self._keep = (callback, keep, recorder, fake, [part(spec) for part in fill])
         self._spec = spec
+        self._begun = False  # its thread has come back from starting it: others may look at it
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
         self._slot = ffi.gc(ffi.new("mdc_job **"), lib.mdc_job_drop)
 
@@ -504,17 +505,20 @@ class Job:
     def start(self) -> None:
         """Let it run, once."""
         for job in tuple(_started):  # also jobs of other threads: each is alive as long as it is in the tuple
-            if job.pointer != ffi.NULL and job.wait(0):
+            if job._begun and job.wait(0):
                 _started.discard(job)
         error = new_error()
         _started.add(self)
         if lib.mdc_job_start(self._spec, self._slot, error) != lib.MDC_OK:
             _started.discard(self)
             raise exception(error)
+        self._begun = True
 
     def wait(self, seconds: float) -> bool:
         """True once the job has ended, or if it has not started."""
-        return bool(lib.mdc_job_wait(self.pointer, max(0, int(seconds * 1e9))))
+        ended = bool(lib.mdc_job_wait(self.pointer, max(0, int(seconds * 1e9))))
+        self._begun = True
+        return ended
 
     def cancel(self, *, deadline: bool = False) -> None:
         lib.mdc_job_cancel(self.pointer, lib.MDC_ERR_DEADLINE if deadline else lib.MDC_ERR_CANCELLED)

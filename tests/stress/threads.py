@@ -234,7 +234,10 @@ def main() -> int:
     options.add_argument("--no-fork", action="store_true", help="for ThreadSanitizer, which does not follow a fork")
     given = options.parse_args()
     faulthandler.dump_traceback_later(500, exit=True)  # a deadlock shows where
-    targets = [subprocess.Popen(["sleep", "1000"]) for _ in range(given.targets)]
+    targets = [
+        subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(given.targets)
+    ]
     pids = [target.pid for target in targets]
     before = descriptors()
     stop = threading.Event()
