@@ -65,7 +65,7 @@ typedef struct mdc_engine_options {
     uint32_t info_level;       /* reserved, 0 */
     uint32_t fsync;            /* 1: the sink flushes to the disk before the dump counts as written */
     mdc_edit edit;             /* NULL: they are stored as they are */
-    mdc_note_stack note_stack; /* NULL: nobody has to know */
+    mdc_note_stack note_stack; /* NULL: not reported */
     void *edit_context;        /* for both */
     const mdc_user_stream *user_streams; /* with what they point at, they outlive the dump */
     size_t user_stream_count;

@@ -74,7 +74,7 @@ static bool may_stay(const mdc_modmap *map, uint64_t word) {
     return map->row[segment_of(map, word)] != MDC_POINTEE_NONE;
 }
 
-/* Reads may end at 2**64, where the address behind them is 0: what follows counts bytes from `address` on. */
+/* Reads may end at 2**64, where the address after them is 0: what follows counts bytes from `address` on. */
 
 /* The bytes [first, end), which are part of one word, become those of the marker. */
 static void deface_part(uint8_t *bytes, uint64_t address, size_t first, size_t end) {

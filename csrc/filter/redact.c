@@ -98,7 +98,7 @@ void mdc_redact_ranges(const mdc_redactor *r, uint64_t address, uint8_t *bytes, 
                        mdc_redact_counts *counts) {
     if (r->range_count == 0 || size == 0) return;
     uint64_t last = address + (size - 1);
-    if (last < address) last = UINT64_MAX; /* nothing lies behind the end of the address space */
+    if (last < address) last = UINT64_MAX; /* the address space ends there */
     size_t low = 0, high = r->range_count;
     while (low < high) { /* the first that ends behind the beginning */
         size_t middle = low + (high - low) / 2;
