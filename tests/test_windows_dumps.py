@@ -103,12 +103,14 @@ def test_registers_point_into_modules_and_stacks(taken: Taken, reader: str, kind
     options = {"registers": True} if reader == "lldb" else {}
     reading = taken.read(reader, kind, **options)
     lists = taken.read("minidump", kind)
-    assert reading.threads is not None and lists.modules is not None and lists.memory is not None
+    assert reading.threads is not None and lists.modules is not None
+    ranges = lists.memory64 if kind == "full" else lists.memory
+    assert ranges
     assert {thread.tid for thread in reading.threads} >= {taken.facts["main"], taken.facts["sleeper"]}
     for thread in reading.threads:
         assert thread.ip is not None and thread.sp is not None
         assert any(module.base <= thread.ip < module.base + (module.size or 0) for module in lists.modules)
-        assert any(base <= thread.sp < base + size for base, size in lists.memory)
+        assert any(base <= thread.sp < base + size for base, size in ranges)
 
 
 def test_lldb_knows_the_modules(taken: Taken) -> None:
