@@ -10,101 +10,87 @@ it, and an engine of this package drives that protocol over live Linux processes
 
 from __future__ import annotations
 
-import typing
-
-from ._native import ffi
-from .building import ffibuilder, get_include
-from .callback import Callback, Counters, IoHandler
-from .dumping import EngineOptions, Progress, plan_dump, write_dump
-from .engines import ExceptionInfo, UserStream
-from .enums import (
-    Access,
-    CallbackType,
-    DumpType,
-    DumpWarning,
-    Extensions,
-    ExtentFlags,
-    GapReason,
-    HResult,
-    Kind,
-    MemoryProtect,
-    MemoryState,
-    MemoryType,
-    ModuleWrite,
-    Phase,
-    RegionFlags,
-    SecondaryFlags,
-    Stream,
-    ThreadFlags,
-    ThreadWrite,
-)
-from .errors import (
-    AccessDenied,
-    CallbackError,
-    Cancelled,
-    DeadlineExceeded,
-    DumpError,
-    FilterError,
-    FilterWarning,
-    FormatError,
-    LimitReached,
-    PluginError,
-    ReadError,
-    ReplayMismatch,
-    SinkError,
-    Stalled,
-    TargetBusy,
-    TargetError,
-    TargetGone,
-)
-from .filters import (
-    Filter,
-    ModuleRule,
-    RangeRules,
-    Rule,
-    ThreadRule,
-    exclude,
-    exclude_ranges,
-    head,
-    include,
-    include_ranges,
-    module,
-    thread,
-)
-from .foreign import PythonCallback, Routine
-from .plugins import Plugin
-from .recording import Call, Recording
-from .replay import Answer, Answers, Replay, ReplayFault
-from .report import DumpPlan, DumpReport, Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
-from .targets import Handle, PidFd
-from .views import (
-    Input,
-    IoInput,
-    MemoryInfo,
-    ModuleInput,
-    Output,
-    ReadFailureInput,
-    RegionFacts,
-    ThreadInput,
-    VmReadInput,
-)
-
-if typing.TYPE_CHECKING:
-    from types import ModuleType
-
+TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
+if TYPE_CHECKING:
     from . import aio
+    from ._native import ffi
+    from .building import ffibuilder, get_include
+    from .callback import Callback, Counters, IoHandler
+    from .dumping import EngineOptions, Progress, plan_dump, write_dump
+    from .engines import ExceptionInfo, UserStream
+    from .enums import (
+        Access,
+        CallbackType,
+        DumpType,
+        DumpWarning,
+        Extensions,
+        ExtentFlags,
+        GapReason,
+        HResult,
+        Kind,
+        MemoryProtect,
+        MemoryState,
+        MemoryType,
+        ModuleWrite,
+        Phase,
+        RegionFlags,
+        SecondaryFlags,
+        Stream,
+        ThreadFlags,
+        ThreadWrite,
+    )
+    from .errors import (
+        AccessDenied,
+        CallbackError,
+        Cancelled,
+        DeadlineExceeded,
+        DumpError,
+        FilterError,
+        FilterWarning,
+        FormatError,
+        LimitReached,
+        PluginError,
+        ReadError,
+        ReplayMismatch,
+        SinkError,
+        Stalled,
+        TargetBusy,
+        TargetError,
+        TargetGone,
+    )
+    from .filters import (
+        Filter,
+        ModuleRule,
+        RangeRules,
+        Rule,
+        ThreadRule,
+        exclude,
+        exclude_ranges,
+        head,
+        include,
+        include_ranges,
+        module,
+        thread,
+    )
+    from .foreign import PythonCallback, Routine
+    from .plugins import Plugin
+    from .recording import Call, Recording
+    from .replay import Answer, Answers, Replay, ReplayFault
+    from .report import DumpPlan, DumpReport, Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
+    from .targets import Handle, PidFd
+    from .views import (
+        Input,
+        IoInput,
+        MemoryInfo,
+        ModuleInput,
+        Output,
+        ReadFailureInput,
+        RegionFacts,
+        ThreadInput,
+        VmReadInput,
+    )
 
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> ModuleType:
-    """`aio`, imported when it is used: asyncio takes as long to import as all the rest."""
-    if name != "aio":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return importlib.import_module(f"{__name__}.aio")
-
 
 __all__ = [
     "Access",
@@ -198,3 +184,140 @@ __all__ = [
     "thread",
     "write_dump",
 ]
+
+_NAMES = {  # of each module; they are imported when they are first used
+    "aio": ("aio",),
+    "_native": ("ffi",),
+    "building": (
+        "ffibuilder",
+        "get_include",
+    ),
+    "callback": (
+        "Callback",
+        "Counters",
+        "IoHandler",
+    ),
+    "dumping": (
+        "EngineOptions",
+        "Progress",
+        "plan_dump",
+        "write_dump",
+    ),
+    "engines": (
+        "ExceptionInfo",
+        "UserStream",
+    ),
+    "enums": (
+        "Access",
+        "CallbackType",
+        "DumpType",
+        "DumpWarning",
+        "Extensions",
+        "ExtentFlags",
+        "GapReason",
+        "HResult",
+        "Kind",
+        "MemoryProtect",
+        "MemoryState",
+        "MemoryType",
+        "ModuleWrite",
+        "Phase",
+        "RegionFlags",
+        "SecondaryFlags",
+        "Stream",
+        "ThreadFlags",
+        "ThreadWrite",
+    ),
+    "errors": (
+        "AccessDenied",
+        "CallbackError",
+        "Cancelled",
+        "DeadlineExceeded",
+        "DumpError",
+        "FilterError",
+        "FilterWarning",
+        "FormatError",
+        "LimitReached",
+        "PluginError",
+        "ReadError",
+        "ReplayMismatch",
+        "SinkError",
+        "Stalled",
+        "TargetBusy",
+        "TargetError",
+        "TargetGone",
+    ),
+    "filters": (
+        "Filter",
+        "ModuleRule",
+        "RangeRules",
+        "Rule",
+        "ThreadRule",
+        "exclude",
+        "exclude_ranges",
+        "head",
+        "include",
+        "include_ranges",
+        "module",
+        "thread",
+    ),
+    "foreign": (
+        "PythonCallback",
+        "Routine",
+    ),
+    "plugins": ("Plugin",),
+    "recording": (
+        "Call",
+        "Recording",
+    ),
+    "replay": (
+        "Answer",
+        "Answers",
+        "Replay",
+        "ReplayFault",
+    ),
+    "report": (
+        "DumpPlan",
+        "DumpReport",
+        "Extent",
+        "Gap",
+        "Module",
+        "Redaction",
+        "Region",
+        "RuleBytes",
+        "Thread",
+    ),
+    "targets": (
+        "Handle",
+        "PidFd",
+    ),
+    "views": (
+        "Input",
+        "IoInput",
+        "MemoryInfo",
+        "ModuleInput",
+        "Output",
+        "ReadFailureInput",
+        "RegionFacts",
+        "ThreadInput",
+        "VmReadInput",
+    ),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, or a module of the package, imported when it is first used."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(f"{__name__}.{home}")
+    found: object = module if name == home else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

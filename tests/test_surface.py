@@ -1,0 +1,48 @@
+"""What `import minidump_cffi` gives, and what it costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minidump_cffi as md
+
+SOURCE = ast.parse(Path(str(md.__file__)).read_text("utf-8"))
+DEAR = ("typing", "dataclasses", "inspect", "enum", "re", "minidump_cffi._native", "minidump_cffi.report")
+
+
+@pytest.mark.parametrize("name", md.__all__)
+def test_a_public_name_is_there(name: str) -> None:
+    assert getattr(md, name) is getattr(md, name)
+    assert name in dir(md)
+
+
+def test_type_checkers_see_what_is_imported_later() -> None:
+    typed = {
+        (part.module or name.name, name.name)
+        for block in SOURCE.body
+        if isinstance(block, ast.If)
+        for part in block.body
+        if isinstance(part, ast.ImportFrom)
+        for name in part.names
+    }
+    assert typed == {(home, name) for home, names in md._NAMES.items() for name in names}
+    assert sorted(name for _, name in typed) == sorted(md.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'minidump_cffi' has no attribute 'write_dumps'"):
+        md.write_dumps  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_importing_it_imports_little() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import minidump_cffi; new = set(sys.modules) - before;"
+        f"print(*(name for name in {DEAR} if name in new))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
