@@ -177,41 +177,130 @@ static MDC_COLD int32_t answer_favoured(mdc_callback *callback, MINIDUMP_CALLBAC
     return result;
 }
 
-/* Types other than IncludeVmRegion leave at once. A region that one rule decides as a whole, with a name seen before,
- * is answered here; everything else about regions is mdc_answer_region's. Both leave by a jump: this function has no
- * stack frame, which is a third of its time. */
+/* The facts, where the engine gives any; their shape was checked with the first region. */
+MDC_HOT const mdc_region_facts *facts_of(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input) {
+    uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
+    return (extensions & MDC_EXT_REGION_FACTS) != 0 ? &input->u.RegionFacts : NULL;
+}
+
+/* Blocks that were added and mappings marked do-not-dump are not for the short way. */
+MDC_HOT bool is_hard(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input) {
+    const mdc_region_facts *facts = facts_of(callback, input);
+    return facts != NULL && (facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0;
+}
+
+MDC_HOT uint64_t mapping_size(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
+                              const MINIDUMP_MEMORY_INFO *region) {
+    const mdc_region_facts *facts = facts_of(callback, input);
+    return facts != NULL ? facts->MappingSize : region->RegionSize;
+}
+
+/* First word of the row of the mapping's name, NULL: not matched yet. */
+MDC_HOT const uint64_t *known_name(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input) {
+    const mdc_region_facts *facts = facts_of(callback, input);
+    if (facts == NULL || !callback->has_names || facts->NameId == 0) return callback->no_name;
+    uint32_t row = facts->NameId <= callback->name_capacity ? callback->name_row[facts->NameId] : 0;
+    return row == 0 ? NULL : mdc_rows_at(&callback->rows, row - 1);
+}
+
+MDC_HOT uint32_t kinds_of(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
+                          const MINIDUMP_MEMORY_INFO *region) {
+    const mdc_region_facts *facts = facts_of(callback, input);
+    return facts != NULL ? facts->Kinds & MDC_KINDS_KNOWN : mdc_kinds_of_type(region->Type);
+}
+
+MDC_HOT int32_t tell_region(mdc_callback *callback, MINIDUMP_CALLBACK_OUTPUT *output, int part, atomic_uint *flag) {
+    mdc_tally_add(&callback->tally.calls[MDC_CB_INCLUDE_VM_REGION]);
+    output->Region.Continue = 1;
+    if (part == MDC_MATCH_NOTHING) {
+        output->Region.VmRegion.RegionSize = 0;
+        mdc_tally_add(&callback->tally.excluded);
+    }
+    mdc_gate_leave_favoured(flag);
+    return 1;
+}
+
+/* A region that the routine did not answer at a glance. */
+static MDC_COLD int32_t answer_closely(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input,
+                                       MINIDUMP_CALLBACK_OUTPUT *output, atomic_uint *flag) {
+    const MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
+    const uint64_t *name = known_name(callback, input);
+    int part = MDC_MATCH_PART;
+    if (region->RegionSize != 0 && name != NULL && !is_hard(callback, input))
+        part = mdc_match_hot(&callback->hot, region, mapping_size(callback, input, region),
+                             kinds_of(callback, input, region), name[0]);
+    if (part == MDC_MATCH_PART) return answer_favoured(callback, input, output, flag);
+    return tell_region(callback, output, part, flag);
+}
+
+/* Which sets of conditions a region meets, as far as tables tell (sizes by powers of two); false: not for a glance. */
+MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
+                    const MINIDUMP_MEMORY_INFO *region, uint64_t *hits) {
+    const mdc_hot *hot = &callback->hot;
+    const mdc_region_facts *facts = facts_of(callback, input);
+    uint64_t found;
+    uint32_t row;
+    if (facts != NULL) {
+        const uint64_t *name = known_name(callback, input);
+        if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0 || name == NULL) return false;
+        found = *name;
+        MDC_SETTLE(found);
+        found &= hot->kind_rows[facts->Kinds & MDC_KINDS_KNOWN & (MDC_KIND_ROWS - 1)];
+        MDC_SETTLE(found);
+        found &= hot->size_rows[mdc_size_row(facts->MappingSize)];
+    } else {
+        found = callback->no_name[0];
+        row = mdc_kinds_of_type(region->Type);
+        MDC_SETTLE(row);
+        found &= hot->kind_rows[row & (MDC_KIND_ROWS - 1)];
+        MDC_SETTLE(found);
+        found &= hot->size_rows[mdc_size_row(region->RegionSize)];
+    }
+    MDC_SETTLE(found);
+    row = mdc_protect_row(region->Protect);
+    MDC_SETTLE(row);
+    row += mdc_state_part(region->State) << 7;
+    MDC_SETTLE(row);
+    row += mdc_type_part(region->Type) << 7;
+    MDC_SETTLE(row);
+    found &= hot->attribute_rows[row];
+    MDC_SETTLE(found);
+    *hits = found & hot->module_bits & hot->global_bits;
+    return true;
+}
+
+/* Answers at a glance what most questions are: a region that one rule decides as a whole, with a name seen before,
+ * where the last one was. Everything else leaves by a jump, so that this function saves no register and has no stack
+ * frame (tests/test_native_code.py looks). */
 int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     mdc_callback *callback = param;
     if (callback == NULL) return 0;
     atomic_uint *flag = mdc_gate_enter_favoured(&callback->gate);
     if (flag == NULL) return answer_locked(callback, input, output);
     if (input->CallbackType != callback->hot_type) return answer_favoured(callback, input, output, flag);
-
-    MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
-    uint64_t size = region->RegionSize, names = callback->no_name[0];
-    uint32_t kinds;
-    if (atomic_load_explicit(&callback->extensions, memory_order_relaxed) & MDC_EXT_REGION_FACTS) {
-        const mdc_region_facts *facts = &input->u.RegionFacts; /* their shape was checked with the first region */
-        if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0)
-            return answer_favoured(callback, input, output, flag);
-        if (callback->has_names && facts->NameId != 0) {
-            uint32_t row = facts->NameId <= callback->name_capacity ? callback->name_row[facts->NameId] : 0;
-            if (row == 0) return answer_favoured(callback, input, output, flag);
-            names = mdc_rows_at(&callback->rows, row - 1)[0];
+    const MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
+    const mdc_hot *hot = &callback->hot;
+    uint64_t last = region->BaseAddress + (region->RegionSize - 1);
+    if (region->RegionSize == 0 || last < region->BaseAddress || region->BaseAddress < hot->first || last > hot->last)
+        return answer_closely(callback, input, output, flag);
+    MDC_SETTLE(output);
+    region = &output->Region.VmRegion;
+    uint64_t hits = 0;
+    if (hot->attribute_rows != NULL) {
+        if (hot->entry & MDC_ENTRY_LIST || !glance(callback, input, region, &hits))
+            return answer_closely(callback, input, output, flag);
+    } else if (is_hard(callback, input)) {
+        return answer_closely(callback, input, output, flag);
+    }
+    uint32_t code = hot->entry > hot->floor_code ? hot->entry : hot->floor_code;
+    if (hits != 0) {
+        uint32_t bit = mdc_lowest_bit(hits), best = hot->global_code[bit];
+        if (best > code) {
+            if (hot->inexact_bits >> bit & 1) return answer_closely(callback, input, output, flag);
+            code = best;
         }
-        size = facts->MappingSize;
-        kinds = facts->Kinds & MDC_KINDS_KNOWN;
-    } else {
-        kinds = mdc_kinds_of_type(region->Type);
     }
-    int part = region->RegionSize == 0 ? MDC_MATCH_PART : mdc_match_hot(&callback->hot, region, size, kinds, names);
-    if (part == MDC_MATCH_PART) return answer_favoured(callback, input, output, flag);
-    mdc_tally_add(&callback->tally.calls[MDC_CB_INCLUDE_VM_REGION]);
-    output->Region.Continue = 1;
-    if (part == MDC_MATCH_NOTHING) {
-        region->RegionSize = 0;
-        mdc_tally_add(&callback->tally.excluded);
-    }
-    mdc_gate_leave_favoured(flag);
-    return 1;
+    int part = mdc_hot_verdict(code);
+    if (part == MDC_MATCH_PART) return answer_closely(callback, input, output, flag);
+    return tell_region(callback, output, part, flag);
 }

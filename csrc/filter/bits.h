@@ -36,6 +36,14 @@ static inline uint32_t mdc_lowest_bit(uint64_t v) { return (uint32_t)__builtin_c
 static inline uint32_t mdc_highest_bit(uint64_t v) { return 63u - (uint32_t)__builtin_clzll(v); }
 #endif
 
+/* The compiler begins nothing of what follows before it has the value. Where several tables are looked up it would
+ * otherwise fetch from all of them at once, and save registers of the caller for that. */
+#if defined(__GNUC__)
+#define MDC_SETTLE(value) __asm__ volatile("" : "+r"(value) : : "memory")
+#else
+#define MDC_SETTLE(value) ((void)(value))
+#endif
+
 static inline int mdc_test_bit(const uint64_t *row, uint32_t bit) { return (row[bit >> 6] >> (bit & 63)) & 1; }
 static inline void mdc_set_bit(uint64_t *row, uint32_t bit) { row[bit >> 6] |= UINT64_C(1) << (bit & 63); }
 static inline void mdc_clear_bit(uint64_t *row, uint32_t bit) { row[bit >> 6] &= ~(UINT64_C(1) << (bit & 63)); }

@@ -14,29 +14,45 @@
 MDC_HOT uint32_t mdc_protect_row(uint32_t protect) {
     static const uint8_t base[256] = {[0x01] = 1 << 3, [0x02] = 2 << 3, [0x04] = 3 << 3, [0x08] = 4 << 3,
                                       [0x10] = 5 << 3, [0x20] = 6 << 3, [0x40] = 7 << 3, [0x80] = 8 << 3};
+    uint32_t row = base[protect & 0xFF];
+    MDC_SETTLE(row);
     uint32_t none = protect == 0;
-    return base[protect & 0xFF] | ((protect >> 8) & 7) | none * (MDC_PROTECT_NONE << 3);
+    MDC_SETTLE(none);
+    row |= none * (MDC_PROTECT_NONE << 3);
+    MDC_SETTLE(row);
+    return row | ((protect >> 8) & 7);
 }
 
 /* Which of the known values: their bits at 0 to 2, and at 3 whether any bit at all is set. */
 MDC_HOT uint32_t mdc_state_bits(uint32_t state) {
-    uint32_t any = state != 0;
-    return ((state >> 12) & 3) | ((state >> 14) & 4) | any << 3;
+    uint32_t bits = (uint32_t)(state != 0) << 3;
+    MDC_SETTLE(bits);
+    bits |= (state >> 12) & 3;
+    MDC_SETTLE(bits);
+    return bits | ((state >> 14) & 4);
 }
 MDC_HOT uint32_t mdc_type_bits(uint32_t type) {
-    uint32_t any = type != 0;
-    return ((type >> 17) & 3) | ((type >> 22) & 4) | any << 3;
+    uint32_t bits = (uint32_t)(type != 0) << 3;
+    MDC_SETTLE(bits);
+    bits |= (type >> 17) & 3;
+    MDC_SETTLE(bits);
+    return bits | ((type >> 22) & 4);
 }
 
-/* Row of state_rows. */
-MDC_HOT uint32_t mdc_state_row(uint32_t state, uint32_t type) {
+/* Row of state_rows: the sum of both. */
+MDC_HOT uint32_t mdc_state_part(uint32_t state) {
     enum { ROW = MDC_STATE_VALUES, DOUBT = MDC_STATE_DOUBT };
     static const uint8_t states[16] = {[8] = DOUBT * ROW, [9] = 1 * ROW,      [10] = 2 * ROW,     [11] = DOUBT * ROW,
                                        [12] = 3 * ROW,    [13] = DOUBT * ROW, [14] = DOUBT * ROW, [15] = DOUBT * ROW};
+    return states[mdc_state_bits(state)];
+}
+MDC_HOT uint32_t mdc_type_part(uint32_t type) {
+    enum { DOUBT = MDC_STATE_DOUBT };
     static const uint8_t types[16] = {
         [8] = DOUBT, [9] = 1, [10] = 2, [11] = DOUBT, [12] = 3, [13] = DOUBT, [14] = DOUBT, [15] = DOUBT};
-    return (uint32_t)states[mdc_state_bits(state)] + types[mdc_type_bits(type)];
+    return types[mdc_type_bits(type)];
 }
+MDC_HOT uint32_t mdc_state_row(uint32_t state, uint32_t type) { return mdc_state_part(state) + mdc_type_part(type); }
 
 /* Kinds as a type tells them when nothing else is known. */
 MDC_HOT uint32_t mdc_kinds_of_type(uint32_t type) {
@@ -83,6 +99,7 @@ typedef struct mdc_hot {
     const uint64_t *start;
     const uint32_t *entries;
     uint64_t global_bits;
+    uint64_t inexact_bits;
     uint32_t entry;
     uint32_t floor_code;
     uint32_t interval;
@@ -108,6 +125,7 @@ static inline void mdc_hot_place(mdc_hot *hot, const mdc_filter *filter, const m
                      .start = filter->start,
                      .entries = filter->entry,
                      .global_bits = filter->global_bits,
+                     .inexact_bits = filter->inexact_bits,
                      .entry = filter->entry[interval],
                      .floor_code = filter->floor_code,
                      .interval = interval,
@@ -119,9 +137,14 @@ static inline void mdc_hot_place(mdc_hot *hot, const mdc_filter *filter, const m
     hot->module_bits = map->rows[map->row[cursor->module]];
 }
 
-/* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. Calls nothing, so that the routine needs
- * little of a stack frame. For regions of at least one byte without MDC_FACT_ADDED and MDC_FACT_DONTDUMP; `names` is
- * the first word of the name's row. */
+/* What a code says of a whole piece. */
+MDC_HOT int mdc_hot_verdict(uint32_t code) {
+    if (code & MDC_INCLUDE) return MDC_MATCH_WHOLE;
+    return code & MDC_HEAD ? MDC_MATCH_PART : MDC_MATCH_NOTHING;
+}
+
+/* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. For regions of at least one byte without
+ * MDC_FACT_ADDED and MDC_FACT_DONTDUMP; `names` is the first word of the name's row. */
 MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint64_t mapping_size, uint32_t kinds,
                           uint64_t names) {
     uint64_t base = region->BaseAddress, last = base + (region->RegionSize - 1);
@@ -165,8 +188,7 @@ MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint
     } else if (entry > best) {
         best = entry;
     }
-    if (best & MDC_INCLUDE) return MDC_MATCH_WHOLE;
-    return best & MDC_HEAD ? MDC_MATCH_PART : MDC_MATCH_NOTHING;
+    return mdc_hot_verdict(best);
 }
 
 #endif

@@ -240,6 +240,12 @@ static int size_row_meets(const mdc_signature *s, uint32_t row) {
     return s->min_size <= last && s->max_size >= (row == 0 ? 0 : first);
 }
 
+/* Whether the row of a size is enough to know that it lies within the bounds. Sizes 0 and 1 have one row. */
+static int size_rows_tell(const mdc_signature *s) {
+    bool from = s->min_size == 0 || (s->min_size > 1 && (s->min_size & (s->min_size - 1)) == 0);
+    return from && s->max_size != 0 && (s->max_size & (s->max_size + 1)) == 0;
+}
+
 static int row_meets(const mdc_signature *s, int what, uint32_t row) {
     switch (what) {
     case 0:
@@ -324,6 +330,7 @@ mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *fil
         for (uint32_t bit = 0; bit < count; bit++) {
             const mdc_signature *s = &mdc_vec_at(&signatures->list, mdc_signature, bit);
             filter->bounds[bit] = (mdc_bounds){.min = s->min_size, .max = s->max_size};
+            if (bit < 64 && !size_rows_tell(s)) filter->inexact_bits |= UINT64_C(1) << bit;
         }
         filter->bytes += count * sizeof *filter->bounds;
     }
