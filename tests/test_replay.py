@@ -174,6 +174,14 @@ def test_our_recordings_hold_what_our_callback_says(name: str) -> None:
     assert index is not None and caught.value.callback_type == SEQUENCES[name][index].type
 
 
+@pytest.mark.parametrize("kind", [md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY], ids=["normal", "full"])
+def test_our_engine_asks_as_recorded(kind: md.DumpType) -> None:
+    recording = fake.write(fake.small(), "/dev/null", kind, record=True).recording
+    assert recording is not None
+    recorded = SEQUENCES[f"own-fake-{'full' if kind else 'normal'}"]
+    assert [call.type for call in recording] == [call.type for call in recorded]
+
+
 # ------------------------------------------------------------------------------------- record, then replay
 
 

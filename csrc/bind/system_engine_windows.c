@@ -134,8 +134,7 @@ static mdc_status hand_out(mdc_system_engine *engine, const mdc_job_spec *spec, 
     bool asked = spec->callback == NULL && adapter->calls[MDC_CB_IO_START] != 0;
     if (spec->sink != MDC_SINK_NONE || asked || !callee_takes(engine, &spec->engine.callback))
         return copy_out(engine, sink, flush, monitor, err);
-    mdc_sink *io = mdc_sink_io_new(&spec->engine.callback, (uint32_t)mdc_dbghelp_pid(engine->dbghelp), NULL, NULL,
-                                   adapter->calls, err);
+    mdc_sink *io = mdc_sink_io_new(&spec->engine.callback, NULL, adapter->calls, err);
     if (io == NULL) return err->code;
     mdc_status status = copy_out(engine, io, flush, monitor, err);
     io->ops->free(io);

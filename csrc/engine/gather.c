@@ -1,5 +1,7 @@
-/* Gathering: what the target is and what the callee wants of it, in the order real dumps show: 16, 17, 11, 15 and the
- * first 6 before the stop, then 3 and 4, 1 and 0, and in a Normal dump 5 and 9. */
+/* Gathering: what the target is and what the callee wants of it, in the order of dbghelp (docs/callbacks.md):
+ * IsProcessSnapshot, VmStart, IoStart, SecondaryFlags and the first Cancel before the stop, then IncludeThread and
+ * IncludeModule, Module and Thread, and in a Normal dump Memory and RemoveMemory. VmQuery is sent ahead of all items,
+ * since what is mapped has to be known before stacks are looked for. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +18,7 @@ mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
     /* The descriptor of the output, where Windows shows hFile; NULL if there is none. */
     void *handle = dump->sink != NULL && dump->sink->fd != -1 ? (void *)dump->sink->fd : NULL;
     if (!dump->options.plan_only && mdc_calls_io_start(&dump->calls, handle)) {
-        dump->io_sink = mdc_sink_io_new(&dump->options.callback, dump->calls.pid, dump->calls.process, handle,
-                                        dump->calls.count, err);
+        dump->io_sink = mdc_sink_io_new(&dump->options.callback, handle, dump->calls.count, err);
         if (dump->io_sink == NULL) return err->code;
         dump->sink = dump->io_sink;
     }
@@ -253,7 +254,7 @@ static mdc_status ask_memory(mdc_dump *dump, uint32_t type, mdc_vec *runs, mdc_e
 mdc_status mdc_gather_items(mdc_dump *dump, mdc_error *err) {
     if (include_threads(dump, err) != MDC_OK || size_modules(dump, err) != MDC_OK ||
         include_modules(dump, err) != MDC_OK || mdc_stacks_find(dump, err) != MDC_OK ||
-        call_threads(dump, err) != MDC_OK || call_modules(dump, err) != MDC_OK)
+        call_modules(dump, err) != MDC_OK || call_threads(dump, err) != MDC_OK)
         return err->code;
     if (!dump->full && (ask_memory(dump, MDC_CB_MEMORY, &dump->added, err) != MDC_OK ||
                         ask_memory(dump, MDC_CB_REMOVE_MEMORY, &dump->removed, err) != MDC_OK))

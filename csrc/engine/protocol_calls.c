@@ -1,7 +1,7 @@
 /* One function per callback type (see protocol_calls.h).
  *
- * Which ProcessId and ProcessHandle a type sees follows what was observed on Windows: 16 and 17 have pid 0 and the
- * handle, 7 and 11 have neither; nothing is known for 10 and 14, which get both here. */
+ * Which ProcessId and ProcessHandle a type sees is as observed of dbghelp 6.3.9600 and 10.0.22621: pid 0 and the handle
+ * for IsProcessSnapshot and the Vm types, neither for the Io and kernel minidump types, both for all others. */
 #include "protocol_calls.h"
 
 #include <string.h>
@@ -84,8 +84,8 @@ mdc_status mdc_calls_poll(mdc_calls *calls, mdc_error *err) {
     return status == MDC_OK ? mdc_calls_cancel(calls, err) : status;
 }
 
-/* The answer of 0, 1, 3 and 4: FALSE leaves the item out (documented for 3 and 4; what other engines do for 0 and 1),
- * and flags can be taken away, never added. Bit 0x01 is the item itself. */
+/* The answer about an item: FALSE leaves it out (in Module and Thread dbghelp fails the dump, Wine leaves it out), and
+ * flags can be taken away, never added. Bit 0x01 is the item itself. */
 static uint32_t flags_answer(mdc_calls *calls, MINIDUMP_CALLBACK_OUTPUT *output, uint32_t flags) {
     output->ThreadWriteFlags = flags;
     if (calls->callback.CallbackRoutine == NULL) return flags;
@@ -226,7 +226,7 @@ void mdc_calls_kernel_minidump(mdc_calls *calls) {
     prepare(calls, MDC_CB_WRITE_KERNEL_MINIDUMP, 0, NULL, &output);
     if (!call(calls, &output) || output.Handle == NULL) return;
     /* There is no kernel minidump here. The handle stays the callee's. */
-    prepare(calls, MDC_CB_KERNEL_MINIDUMP_STATUS, calls->pid, calls->process, &output);
+    prepare(calls, MDC_CB_KERNEL_MINIDUMP_STATUS, 0, NULL, &output);
     calls->input.u.Status = (int32_t)MDC_E_NOTIMPL;
     (void)call(calls, &output);
 }

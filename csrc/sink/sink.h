@@ -47,7 +47,7 @@ mdc_sink *mdc_sink_memory_new(uint64_t limit, mdc_error *err);
 const uint8_t *mdc_sink_memory_data(const mdc_sink *sink, size_t *size);
 
 /* A stream of IoStart (already answered S_FALSE), IoWriteAll and IoFinish callbacks. `handle` is Io.Handle. */
-mdc_sink *mdc_sink_io_new(const MINIDUMP_CALLBACK_INFORMATION *callback, uint32_t pid, void *process, void *handle,
+mdc_sink *mdc_sink_io_new(const MINIDUMP_CALLBACK_INFORMATION *callback, void *handle,
                           uint64_t *calls /* [32], counted up */, mdc_error *err);
 
 /* Counts and throws away. */

@@ -1,8 +1,9 @@
 /* The callee takes the bytes itself: IoWriteAll (12) and IoFinish (13).
  *
- * Where the documentation is silent: 12 comes with ascending offsets (a callee has to be ready for any order), 13 is
- * sent once, and not after a failed 12. Status counts only together with a return of TRUE. A failing HRESULT in Status
- * is the error, anything else that is not S_OK becomes E_FAIL. */
+ * IoWriteAll comes with ascending offsets, so that a stream can take it (dbghelp goes back and forth, and a callee has
+ * to be ready for that); IoFinish is sent once, and not after a failed IoWriteAll (dbghelp sends it then too). Status
+ * counts only together with a return of TRUE. A failing HRESULT in Status is the error, anything else that is not S_OK
+ * becomes E_FAIL. Neither type carries ProcessId and ProcessHandle, as observed of dbghelp. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -19,8 +20,6 @@ static const uint8_t ZEROS[ZERO_BYTES];
 typedef struct io_sink {
     mdc_sink_base base;
     MINIDUMP_CALLBACK_INFORMATION callback;
-    uint32_t pid;
-    void *process;
     void *handle;
     uint64_t *calls;
     /* All of its 1312 bytes: a callee may copy the whole union. Aligned as the allocator does on every system. */
@@ -32,8 +31,6 @@ typedef struct io_sink {
 static bool ask(io_sink *io, uint32_t type, uint64_t offset, const uint8_t *data, uint32_t size) {
     memset(&io->input, 0, sizeof io->input); /* the last callee may have scribbled */
     memset(&io->output, 0, sizeof io->output);
-    io->input.ProcessId = io->pid;
-    io->input.ProcessHandle = io->process;
     io->input.CallbackType = type;
     io->input.u.Io.Handle = io->handle;
     io->input.u.Io.Offset = offset;
@@ -105,14 +102,12 @@ static void io_free(mdc_sink *sink) { mdc_dealloc(sink); }
 
 static const mdc_sink_ops IO_OPS = {io_begin, io_write, io_hole, io_patch, io_finish, io_free};
 
-mdc_sink *mdc_sink_io_new(const MINIDUMP_CALLBACK_INFORMATION *callback, uint32_t pid, void *process, void *handle,
-                          uint64_t *calls, mdc_error *err) {
+mdc_sink *mdc_sink_io_new(const MINIDUMP_CALLBACK_INFORMATION *callback, void *handle, uint64_t *calls,
+                          mdc_error *err) {
     io_sink *io = mdc_alloc(1, sizeof *io, err);
     if (io == NULL) return NULL;
     mdc_sink_setup(&io->base, &IO_OPS, false, false);
     io->callback = *callback;
-    io->pid = pid;
-    io->process = process;
     io->handle = handle;
     io->calls = calls;
     return &io->base.sink;

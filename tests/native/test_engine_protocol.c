@@ -46,8 +46,8 @@ static void test_order(void) {
         make(&made, &standard_target, &options);
         check_rules(&made);
         static const uint32_t begin[] = {16, 17, 11, 15, 6};
-        static const uint32_t full_rest[] = {3, 3, 4, 4, 1, 1, 0, 0, 10, 10, 10, 10, 10, 10, 7};
-        static const uint32_t normal_rest[] = {3, 3, 4, 4, 1, 1, 0, 0, 5, 9, 7};
+        static const uint32_t full_rest[] = {3, 3, 4, 4, 0, 0, 1, 1, 10, 10, 10, 10, 10, 10, 7};
+        static const uint32_t normal_rest[] = {3, 3, 4, 4, 0, 0, 1, 1, 5, 9, 7};
         CHECK(memcmp(self.log, begin, sizeof begin) == 0);
         const uint32_t *rest = full ? full_rest : normal_rest;
         size_t wanted = full ? sizeof full_rest / 4 : sizeof normal_rest / 4, at = 0;

@@ -35,7 +35,7 @@ static int32_t MDC_CALL routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MIN
     CHECK((uintptr_t)input % 16 == 0);
     CHECK(((const uint8_t *)input)[sizeof *input - 1] == 0); /* the whole union is there, and clean */
     CHECK(output->Status < 0);                               /* on entry it is no success */
-    CHECK(input->ProcessId == 7 && input->ProcessHandle == (void *)8 && input->u.Io.Handle == (void *)9);
+    CHECK(input->ProcessId == 0 && input->ProcessHandle == NULL && input->u.Io.Handle == (void *)9);
     if (input->CallbackType == self->refuse_type && ++self->seen == self->refuse_nth) {
         if (!self->untouched) output->Status = self->status;
         return self->returns;
@@ -60,7 +60,7 @@ static mdc_sink *open_io(callee *self, uint64_t *calls) {
     mdc_error_clear(&err);
     MINIDUMP_CALLBACK_INFORMATION information = {routine, self};
     memset(calls, 0, 32 * sizeof *calls);
-    mdc_sink *sink = mdc_sink_io_new(&information, 7, (void *)8, (void *)9, calls, &err);
+    mdc_sink *sink = mdc_sink_io_new(&information, (void *)9, calls, &err);
     if (sink == NULL) exit(1);
     memset(&information, 0, sizeof information); /* copied */
     return sink;
