@@ -11,6 +11,7 @@ from typing import Any
 
 import live
 import pytest
+import recorded
 from callees import curious
 
 import minidump_cffi as md
@@ -112,3 +113,30 @@ def test_the_defaults_are_those_the_engine_sets(start_pattern: Callable[..., liv
                 looked_at += 1
     assert looked_at >= 20
     target.assert_runs_on()
+
+
+ENTRIES = {cells[0]: cells[2:4] for cells in rows(TEXT, 6) if " in " in cells[0]}
+
+
+@pytest.mark.parametrize("row", sorted(ENTRIES))
+def test_entries_are_as_recorded(row: str) -> None:
+    """What the second table says of the two versions of dbghelp is in their recordings, and nothing else is."""
+    field = re.match(r"`(\w+)`", row)
+    types = {md.CallbackType[snake(name)] for name in re.findall(r"[A-Z]\w+", row.split(" in ")[1].split(" as ")[0])}
+    assert field is not None and types
+    for version, cell in zip(recorded.VERSIONS, ENTRIES[row], strict=True):
+        found = {
+            call.before[field[1]]
+            for scenario in recorded.SCENARIOS
+            for call in recorded.load(version, scenario)
+            if call.type in types
+        }
+        if cell in ("garbage", "the region", "what IncludeThread left"):
+            assert found - {0}
+        else:
+            assert found == {int(value, 0) for value in re.findall(r"\b(?:0x[0-9A-F]+|\d)\b", cell)}
+
+
+def snake(name: str) -> str:
+    """IncludeThread: INCLUDE_THREAD."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper()

@@ -407,3 +407,17 @@ def test_the_files_are_these() -> None:
     made = {path.stem for path in FOLDER.glob("dbghelp-*.jsonl") if re.match(r"dbghelp-[\d.]+-", path.stem)}
     assert made == {name_of(version, name) for version, name in RECORDED}
     assert all(path.stat().st_size < 200_000 for path in FOLDER.glob("*.jsonl"))
+
+
+def test_the_table_of_the_types_is_theirs() -> None:
+    """docs/callbacks.md says "never" of exactly the types that an engine was not seen to send."""
+    text = (FOLDER.parents[2] / "docs" / "callbacks.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    named = {re.sub(r"(?<!^)(?=[A-Z])", "_", cells[0]).upper(): cells[2:] for cells in rows if len(cells) == 6}
+    sent = [{T[name] for name in named.keys() & set(T.__members__) if named[name][at] != "never"} for at in range(4)]
+    seen = [
+        {call.type for (which, _), calls in RECORDED.items() if which == version for call in calls}
+        for version in VERSIONS
+    ]
+    assert set(T.__members__) <= named.keys()
+    assert sent == [*seen, {T.MODULE, T.THREAD}, set(T) - NEVER]

@@ -3,7 +3,8 @@
  * Never replace this by a dbghelp.h: mingw-w64's MINIDUMP_CALLBACK_OUTPUT is 68 bytes long instead of 52, and every
  * GCC build of a Windows header puts CONTEXT at 12 instead of 16 (pack(4) wins over align(16) there).
  * Sources: Microsoft's minidumpapiset.h (sizes and offsets confirmed from public PDB type dumps) and its public
- * documentation pages. Sizes and offsets are asserted in base/protocol_asserts.h.
+ * documentation pages. Sizes and offsets are asserted in base/protocol_asserts.h. "Seen" is what dbghelp 6.3.9600
+ * (Windows 8.1) and dbgcore 10.0.22621 (Windows 11) both did where they were recorded (docs/callbacks.md).
  *
  * The target CPU of the *build* decides sizeof(CONTEXT), as with dbghelp: an engine sends its own CONTEXT.
  * Between the cdef markers the text is also read by cffi, so it stays plain C there.
@@ -44,7 +45,11 @@ extern "C" {
 #pragma pack(push, 4)
 
 /* cdef: begin */
-/* MINIDUMP_CALLBACK_TYPE; 21 and 22 only in the newest SDK. */
+/* MINIDUMP_CALLBACK_TYPE; the two of compressed memory only in the newest SDK, never seen, as ThreadEx.
+ * The order that was seen: IsProcessSnapshot, VmStart, IoStart, SecondaryFlags, Cancel (from here on again and again),
+ * all IncludeThread, all IncludeModule, all Module, all Thread; all Memory, then all RemoveMemory, or with full memory
+ * IncludeVmRegion twice for each region, with VmQuery among them; IoWriteAll, IoFinish, WriteKernelMinidump,
+ * KernelMinidumpStatus. VmPreRead and VmPostRead come with every read, from before the first IncludeThread. */
 enum {
     MDC_CB_MODULE = 0,
     MDC_CB_THREAD = 1,
@@ -172,7 +177,7 @@ typedef struct MINIDUMP_THREAD_CALLBACK {
     MDC_THREAD_PAD
     uint8_t Context[MDC_CONTEXT_SIZE];
     uint32_t SizeOfContext;
-    uint64_t StackBase; /* the high end (observed on Windows) */
+    uint64_t StackBase; /* the high end, as seen; Wine has the low one */
     uint64_t StackEnd;  /* the low end */
     MDC_THREAD_TAIL
 } MINIDUMP_THREAD_CALLBACK;
@@ -211,6 +216,7 @@ typedef struct MINIDUMP_INCLUDE_MODULE_CALLBACK {
     uint64_t BaseOfImage;
 } MINIDUMP_INCLUDE_MODULE_CALLBACK;
 
+/* Offsets go back and forth: seen were the header first and the directory last. */
 typedef struct MINIDUMP_IO_CALLBACK {
     void *Handle;
     uint64_t Offset;
@@ -218,6 +224,7 @@ typedef struct MINIDUMP_IO_CALLBACK {
     uint32_t BufferBytes;
 } MINIDUMP_IO_CALLBACK;
 
+/* Seen in dumps without full memory only, and not for stacks. */
 typedef struct MINIDUMP_READ_MEMORY_FAILURE_CALLBACK {
     uint64_t Offset; /* address in the target */
     uint32_t Bytes;
@@ -231,14 +238,14 @@ typedef struct MINIDUMP_VM_QUERY_CALLBACK {
 typedef struct MINIDUMP_VM_PRE_READ_CALLBACK {
     uint64_t Offset;
     void *Buffer;
-    uint32_t Size;
+    uint32_t Size; /* all that is left to read, seen up to 64 KiB */
 } MINIDUMP_VM_PRE_READ_CALLBACK;
 
 typedef struct MINIDUMP_VM_POST_READ_CALLBACK {
     uint64_t Offset;
     void *Buffer;
     uint32_t Size;
-    uint32_t Completed;
+    uint32_t Completed; /* seen were a page at most: the rest is the next read */
     int32_t Status;
 } MINIDUMP_VM_POST_READ_CALLBACK;
 
@@ -292,6 +299,8 @@ typedef union MDC_CALLBACK_INPUT_UNION {
     mdc_region_facts RegionFacts; /* 10, only by the extension above */
 } MDC_CALLBACK_INPUT_UNION;
 
+/* Seen as 0 and NULL in IoStart, IoWriteAll, IoFinish, WriteKernelMinidump and KernelMinidumpStatus; as 0 and the
+ * handle in IsProcessSnapshot and the Vm types; in all others both are given. */
 typedef struct MINIDUMP_CALLBACK_INPUT {
     uint32_t ProcessId;
     void *ProcessHandle;
@@ -325,7 +334,9 @@ typedef struct MDC_OUTPUT_VM_READ {
 } MDC_OUTPUT_VM_READ;
 
 /* One union, 52 bytes, the same on every CPU. Everything lies at offset 0: a callee writes only the member of the
- * callback's type. Members that Microsoft groups in anonymous structs are grouped here under a short name. */
+ * callback's type, and all of it if it returns TRUE: on entry, VmQueryResult, VmReadBytesCompleted and what is behind a
+ * member were seen to hold garbage. Members that Microsoft groups in anonymous structs are grouped here under a short
+ * name. */
 typedef union MINIDUMP_CALLBACK_OUTPUT {
     uint32_t ModuleWriteFlags;                                                    /* 0, 4 */
     uint32_t ThreadWriteFlags;                                                    /* 1, 2, 3 */
