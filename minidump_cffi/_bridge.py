@@ -390,6 +390,7 @@ _NUMBERS = (
     "stored_bytes",
     "zero_bytes",
     "left_to_file",
+    "late_bytes",
     "filtered_bytes",
     "memory_ranges",
     "memory64_ranges",

@@ -205,6 +205,9 @@ def write_dump(
 
     Notes
     -----
+    What only mapped files hold is read when the process runs again, where it is known to be unchanged; docs/file.md
+    says when that is.
+
     Blocking, with the GIL released. In asyncio: ``await minidump_cffi.aio.write_dump(pid, "app.dmp")``.
 
     dbghelp is single-threaded: dumps with it wait for each other in this process, and the deadline counts while they

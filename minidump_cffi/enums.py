@@ -233,6 +233,7 @@ class ExtentFlags(enum.IntFlag):
     OMITTED = 0x08
     BLOCK = 0x10
     JOINED = 0x20
+    LATE = 0x40
 
 
 class DumpWarning(enum.IntFlag):

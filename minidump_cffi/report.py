@@ -248,6 +248,9 @@ class DumpReport:
         the former, so that its stored_bytes may be more than those of the dump.
     left_to_file : int
         Bytes not in it because the files of modules have them (``file_pages="resident"``).
+    late_bytes : int
+        Of memory_bytes, what only mapped files hold and was to be read from them when the target ran again; see
+        docs/file.md.
     filtered_bytes : int
         Bytes not in it because the target's coredump_filter leaves them out (``coredump_filter=True``).
     memory_ranges, memory64_ranges, memory_info_count : int
@@ -322,6 +325,7 @@ class DumpReport:
             "stored_bytes",
             "zero_bytes",
             "left_to_file",
+            "late_bytes",
             "filtered_bytes",
             "memory_ranges",
             "memory64_ranges",
@@ -338,6 +342,7 @@ class DumpReport:
     stored_bytes: int
     zero_bytes: int
     left_to_file: int
+    late_bytes: int
     filtered_bytes: int
     memory_ranges: int
     memory64_ranges: int
@@ -569,6 +574,7 @@ class DumpReport:
             "stored_bytes": self.stored_bytes,
             "zero_bytes": self.zero_bytes,
             "left_to_file": self.left_to_file,
+            "late_bytes": self.late_bytes,
             "filtered_bytes": self.filtered_bytes,
             "memory_ranges": self.memory_ranges,
             "memory64_ranges": self.memory64_ranges,

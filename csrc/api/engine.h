@@ -62,7 +62,8 @@ typedef struct mdc_engine_options {
     uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
     uint32_t answers_max;      /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
     uint32_t gaps_max;         /* gaps remembered [65,536] */
-    uint32_t info_level;       /* reserved, 0 */
+    uint32_t late_files;       /* 1: what only mapped files hold may be read when the target runs again, if the output
+                                  can be gone back into, the callee does not see reads, and nobody writes to the file */
     uint32_t fsync;            /* 1: the sink flushes to the disk before the dump counts as written */
     mdc_edit edit;             /* NULL: they are stored as they are */
     mdc_note_stack note_stack; /* NULL: not reported */

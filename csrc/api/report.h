@@ -101,7 +101,8 @@ enum {
     MDC_EXTENT_ZERO = 0x04,    /* never written: not read, zeros among the bytes (shorter than hole_min) */
     MDC_EXTENT_OMITTED = 0x08, /* never written: not read, left out of the file */
     MDC_EXTENT_BLOCK = 0x10,   /* Normal dump: added by Memory (5), or an instruction window */
-    MDC_EXTENT_JOINED = 0x20   /* continues the range of the extent before it: one descriptor */
+    MDC_EXTENT_JOINED = 0x20,  /* continues the range of the extent before it: one descriptor */
+    MDC_EXTENT_LATE = 0x40     /* a mapped file's: read when the target's threads ran again */
 };
 
 typedef struct mdc_report {
@@ -112,6 +113,7 @@ typedef struct mdc_report {
     uint64_t zero_bytes;        /* of it, bytes that read as zero and take no room in the file */
     uint64_t left_to_file;      /* bytes not in it because the files of modules have them */
     uint64_t filtered_bytes;    /* bytes of committed memory that the target's coredump_filter leaves out */
+    uint64_t late_bytes;        /* of memory_bytes, what was planned to be read when the target's threads ran again */
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */

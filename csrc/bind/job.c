@@ -232,6 +232,9 @@ static mdc_status pair(mdc_job *job, mdc_error *err) {
     if (mdc_callback_set_host(callback, extensions, err) != MDC_OK) return err->code;
     job->spec.engine.callback = *mdc_callback_information(callback);
     job->spec.engine.extensions = extensions;
+    /* A file that has changed by then costs gaps, which a dump that reads it at once does not have; and a recording
+     * holds what would be asked at once. */
+    job->spec.engine.late_files = mdc_filter_tolerates(filter) && job->spec.recorder == NULL;
     if (redacts) {
         job->spec.engine.hold = mdc_filter_hold(filter);
         job->spec.engine.edit = edit;

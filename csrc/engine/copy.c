@@ -314,11 +314,11 @@ static mdc_status copy_extent(mdc_dump *dump, size_t index, mdc_error *err) {
     const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, index);
     bool careful = dump->calls.own_reads;
     if ((extent->flags & MDC_EXTENT_OMITTED) != 0) return MDC_OK;
-    if ((extent->flags & MDC_EXTENT_HOLE) != 0) {
+    if ((extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_LATE)) != 0) {
         if (flush_batch(dump, err) != MDC_OK || flush_window(dump, err) != MDC_OK ||
             mdc_store_hole(dump, extent->size, err) != MDC_OK)
             return err->code;
-        progress(dump, extent->size);
+        if ((extent->flags & MDC_EXTENT_HOLE) != 0) progress(dump, extent->size);
         return mdc_calls_poll(&dump->calls, err);
     }
     if ((extent->flags & MDC_EXTENT_ZERO) != 0) {

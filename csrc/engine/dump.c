@@ -18,7 +18,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     mdc_engine_options *own = &dump->options;
     *own = *options;
     if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE || own->coredump_filter > 1 ||
-        own->file_pages > MDC_FILE_PAGES_RESIDENT || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
+        own->file_pages > MDC_FILE_PAGES_RESIDENT || own->late_files > 1 || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
         own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of its range");
     if (mdc_streams_user_check(own, err) != MDC_OK) return err->code;
@@ -128,6 +128,7 @@ static mdc_status gather(mdc_dump *dump, mdc_error *err) {
 
 static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_PLAN);
+    dump->late = mdc_late_allowed(dump);
     mdc_status status = dump->full ? mdc_regions_plan_full(dump, err) : mdc_pieces_plan_normal(dump, err);
     if (status != MDC_OK || mdc_extents_finish(dump, err) != MDC_OK) return err->code;
     /* A plan reads the link map too, of a process that runs again: without it, it would be a stream short. */

@@ -113,6 +113,7 @@ struct mdc_dump {
     bool full;         /* WithFullMemory */
     bool has_memory64; /* a Memory64List instead of a MemoryList */
     bool resumed;      /* the target runs */
+    bool late;         /* what files hold may be read when it does */
     uint32_t secondary;
     uint32_t warnings;
     uint64_t frozen_ns;
@@ -222,9 +223,10 @@ bool mdc_extents_cover(const mdc_dump *dump, uint64_t first, uint64_t end);
 
 /* gaps.c */
 void mdc_gaps_add(mdc_dump *dump, uint64_t address, uint64_t size, uint32_t reason, int32_t os_errno);
-/* A read failure known beforehand: asks 14, unless this is a plan. why: "is not mapped". */
-mdc_status mdc_gaps_foreseen(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
-                             const char *why, mdc_error *err);
+/* A read failure of a run, known before the write or after the resume: asks 14, unless this is a plan. why: "is not
+ * mapped". */
+mdc_status mdc_gaps_ask(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
+                        const char *why, mdc_error *err);
 
 /* file_ranges.c: ranges of memory as they stand in the file, gaps cut out. */
 typedef struct mdc_file_range {
@@ -317,6 +319,14 @@ mdc_status mdc_copy_text(mdc_dump *dump, uint64_t address, uint64_t size, mdc_er
 mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error *err);
 mdc_status mdc_store_hole(mdc_dump *dump, uint64_t size, mdc_error *err); /* of the plan */
 void mdc_store_cut(mdc_dump *dump, uint64_t size);                        /* that many bytes of the plan do not come */
+/* Whole pages, to where a hole stands in the file; *zeros grows by those that stay a hole. */
+mdc_status mdc_store_late(mdc_dump *dump, uint64_t offset, const uint8_t *data, size_t size, uint64_t *zeros,
+                          mdc_error *err);
+
+/* late.c */
+bool mdc_late_allowed(const mdc_dump *dump);
+/* After resume: fills in what was left open for it. */
+mdc_status mdc_late_copy(mdc_dump *dump, mdc_error *err);
 
 /* write.c */
 mdc_status mdc_write_file(mdc_dump *dump, mdc_error *err);

@@ -58,6 +58,22 @@ static bool may_leave(const mdc_dump *dump, size_t region) {
     return false;
 }
 
+/* [first, end), which is of one content and stands in the file: what may be read later apart from the rest. Like holes,
+ * shorter runs are not worth a write of their own. */
+static mdc_status add_stored(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t what, uint32_t flags,
+                             mdc_error *err) {
+    const mdc_source *source = dump->source;
+    bool whole = ((first | end) & (MDC_PAGE_SIZE - 1)) == 0;
+    uint64_t late_end = first;
+    if (dump->late && (what == MDC_CONTENT_FILE || what == MDC_CONTENT_IN_FILE) && whole &&
+        (flags & MDC_EXTENT_STACK) == 0 && end - first >= dump->options.hole_min)
+        late_end = mdc_min_u64(end, mdc_page_down(source->ops->late->end(dump->source, region)));
+    if (late_end <= first || late_end - first < dump->options.hole_min) late_end = first;
+    if (late_end > first && add_run(dump, region, first, late_end, flags | MDC_EXTENT_LATE, err) != MDC_OK)
+        return err->code;
+    return late_end < end ? add_run(dump, region, late_end, end, flags, err) : MDC_OK;
+}
+
 static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags,
                               mdc_error *err) {
     mdc_content runs[64];
@@ -87,16 +103,16 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
                 report->kept += size;
                 dump->warnings |=
                     (report->flags & MDC_REGION_SLOW_FILE) != 0 ? MDC_WARN_SLOW_FILES : MDC_WARN_UNKNOWN_MEMORY;
-                if (mdc_gaps_foreseen(dump, first, stop, MDC_GAP_UNKNOWN, 0,
-                                      "is not resident, and the file it is mapped from cannot be read safely",
-                                      err) != MDC_OK)
+                if (mdc_gaps_ask(dump, first, stop, MDC_GAP_UNKNOWN, 0,
+                                 "is not resident, and the file it is mapped from cannot be read safely",
+                                 err) != MDC_OK)
                     return err->code;
             } else if (what == MDC_CONTENT_IN_FILE && may_leave(dump, region)) {
                 mdc_gaps_add(dump, first, size, MDC_GAP_LEFT_TO_FILE, 0);
                 report->left_to_file += size;
             } else if (what != MDC_CONTENT_UNAVAILABLE) {
                 report->kept += size;
-                if (add_run(dump, region, first, stop, how, err) != MDC_OK) return err->code;
+                if (add_stored(dump, region, first, stop, what, how, err) != MDC_OK) return err->code;
             }
             first = stop;
         }

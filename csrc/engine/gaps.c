@@ -28,8 +28,8 @@ void mdc_gaps_add(mdc_dump *dump, uint64_t address, uint64_t size, uint32_t reas
     dump->gaps_full = true;
 }
 
-mdc_status mdc_gaps_foreseen(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
-                             const char *why, mdc_error *err) {
+mdc_status mdc_gaps_ask(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
+                        const char *why, mdc_error *err) {
     bool tolerated = dump->full && (dump->options.dump_type & MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY) != 0;
     while (first < end && !dump->options.plan_only && !tolerated) {
         uint32_t part = (uint32_t)mdc_min_u64(end - first, UINT32_MAX & ~(MDC_PAGE_SIZE - 1));
@@ -38,8 +38,8 @@ mdc_status mdc_gaps_foreseen(mdc_dump *dump, uint64_t first, uint64_t end, uint3
             uint32_t id = found != MDC_NO_REGION ? dump->regions[found].name_id : 0;
             mdc_name name = id != 0 ? dump->lists->names[id - 1] : (mdc_name){0, 0};
             int size = (int)mdc_min_u64(name.size, NAME_SHOWN);
-            mdc_fail(err, MDC_ERR_READ, MDC_PHASE_PLAN, 0, "0x%" PRIx64 "%s%.*s %s%s", first, size > 0 ? " of " : "",
-                     size, (const char *)mdc_dump_name(dump, name), why,
+            mdc_fail(err, MDC_ERR_READ, atomic_load(&dump->monitor->phase), 0, "0x%" PRIx64 "%s%.*s %s%s", first,
+                     size > 0 ? " of " : "", size, (const char *)mdc_dump_name(dump, name), why,
                      dump->calls.callback.CallbackRoutine != NULL ? "; the callback did not tolerate it" : "");
             err->address = first;
             err->hresult = MDC_E_PARTIAL_COPY;

@@ -52,8 +52,8 @@ static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, ui
                     high = middle;
             }
             stop = low < dump->region_count ? mdc_min_u64(run.end, dump->regions[low].base) : run.end;
-            if (mdc_gaps_foreseen(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT,
-                                  "was to be added to the dump and is not mapped", err) != MDC_OK)
+            if (mdc_gaps_ask(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT,
+                             "was to be added to the dump and is not mapped", err) != MDC_OK)
                 return err->code;
         }
         run.first = stop;

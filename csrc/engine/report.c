@@ -32,7 +32,7 @@ static void count_memory(mdc_dump *dump) {
     mdc_report *report = &dump->report;
     mdc_report_region *regions = dump->report_regions.data;
     report->memory_bytes = report->stored_bytes = report->zero_bytes = 0;
-    report->left_to_file = report->filtered_bytes = 0;
+    report->left_to_file = report->filtered_bytes = report->late_bytes = 0;
     for (size_t i = 0; i < dump->report_regions.count; i++) {
         regions[i].stored = 0;
         report->memory_bytes += regions[i].kept;
@@ -42,6 +42,7 @@ static void count_memory(mdc_dump *dump) {
     }
     for (size_t i = 0; i < dump->extents.count; i++) {
         const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, i);
+        if ((extent->flags & MDC_EXTENT_LATE) != 0) report->late_bytes += extent->size;
         if ((extent->flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_HOLE)) == 0)
             regions[extent->region].stored += extent->size;
         else

@@ -73,6 +73,23 @@ mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error
     return MDC_OK;
 }
 
+mdc_status mdc_store_late(mdc_dump *dump, uint64_t offset, const uint8_t *data, size_t size, uint64_t *zeros,
+                          mdc_error *err) {
+    mdc_sink *sink = dump->sink;
+    while (size > 0) {
+        bool blank = false;
+        size_t run = alike(offset, data, size, &blank);
+        if (blank)
+            *zeros += run;
+        else if (sink->ops->patch(sink, offset, data, run, err) != MDC_OK)
+            return err->code;
+        offset += run;
+        data += run;
+        size -= run;
+    }
+    return MDC_OK;
+}
+
 mdc_status mdc_store_hole(mdc_dump *dump, uint64_t size, mdc_error *err) {
     dump->copier.page_blank = false; /* a page it shares with memory was counted by the plan, in part */
     return dump->sink->ops->hole(dump->sink, size, err);

@@ -1,5 +1,6 @@
 /* One forward write: small streams, the source's bytes, lists, memory, tail. Then, where the sink can be gone back
- * into, the lists that gaps have changed and, last of all, the signature: a dump that was not finished is none. */
+ * into, what was left open for when the target runs again, the lists that gaps have changed and, last of all, the
+ * signature: a dump that was not finished is none. */
 #include <string.h>
 
 #include "../base/arith.h"
@@ -111,7 +112,6 @@ static void move_extents(mdc_dump *dump) {
 }
 
 static mdc_status patch_lists(mdc_dump *dump, mdc_error *err) {
-    move_extents(dump);
     mdc_layout_count(dump);
     uint32_t none = 0; /* not yet: the signature comes last */
     memcpy(dump->small.data, &none, sizeof none);
@@ -128,7 +128,7 @@ static mdc_status write_file(mdc_dump *dump, mdc_error *err) {
     uint64_t holes = 0, total = 0;
     for (size_t i = 0; i < dump->extents.count; i++) {
         const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, i);
-        if ((extent->flags & MDC_EXTENT_HOLE) != 0) holes += extent->size;
+        if ((extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_LATE)) != 0) holes += extent->size;
         if ((extent->flags & MDC_EXTENT_OMITTED) == 0) total += extent->size;
     }
     atomic_store(&dump->monitor->bytes_total, total);
@@ -136,6 +136,8 @@ static mdc_status write_file(mdc_dump *dump, mdc_error *err) {
     if ((sink->ops->begin != NULL && sink->ops->begin(sink, planned, planned - holes, err) != MDC_OK) ||
         put_front(dump, err) != MDC_OK || mdc_copy_extents(dump, err) != MDC_OK || mdc_dump_resume(dump, err) != MDC_OK)
         return err->code;
+    if (dump->cut_count > 0) move_extents(dump);
+    if (mdc_late_copy(dump, err) != MDC_OK) return err->code;
     mdc_dump_phase(dump, MDC_PHASE_FINISH);
     if (put_tail(dump, err) != MDC_OK || (dump->cut_count > 0 && patch_lists(dump, err) != MDC_OK) ||
         mdc_calls_poll(&dump->calls, err) != MDC_OK)

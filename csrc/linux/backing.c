@@ -47,6 +47,7 @@ void mdc_backing_init(mdc_backing *backing) {
     mdc_vec_init(&backing->views, sizeof(view));
     mdc_vec_init(&backing->runs, sizeof(mdc_content));
     mdc_vec_init(&backing->owned, sizeof(mdc_content));
+    mdc_latefiles_init(&backing->late);
     for (size_t i = 0; i < MDC_BACKING_OPEN; i++) backing->files[i].fd = -1;
 }
 
@@ -54,6 +55,7 @@ void mdc_backing_fini(mdc_backing *backing) {
     mdc_vec_fini(&backing->views);
     mdc_vec_fini(&backing->runs);
     mdc_vec_fini(&backing->owned);
+    mdc_latefiles_fini(&backing->late);
     if (backing->pagemap >= 0) close(backing->pagemap);
     for (size_t i = 0; i < MDC_BACKING_OPEN; i++)
         if (backing->files[i].fd >= 0) close(backing->files[i].fd);
@@ -458,6 +460,13 @@ mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint
     default:
         return MDC_BACKING_MEMORY;
     }
+}
+
+uint64_t mdc_backing_late_end(mdc_backing *backing, size_t region) {
+    const mdc_region *it = region_at(backing, region);
+    const mdc_backing_file *file =
+        has_file(it) && (it->flags & MDC_REGION_USERFAULT) == 0 ? file_of(backing, it) : NULL;
+    return file != NULL ? mdc_latefiles_end(&backing->late, it, file->fd) : it->base;
 }
 
 static mdc_status count_page(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {

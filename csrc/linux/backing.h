@@ -9,6 +9,7 @@
 #ifndef MDC_LINUX_BACKING_H
 #define MDC_LINUX_BACKING_H
 
+#include "latefiles.h"
 #include "mappings.h"
 #include "residency.h"
 
@@ -34,6 +35,7 @@ typedef struct mdc_backing {
     mdc_vec runs;                   /* mdc_content: those of one region stand together */
     mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
     mdc_backing_file files[MDC_BACKING_OPEN];
+    mdc_latefiles late;
     uint64_t clock;
     bool wide;           /* the target is known to be a 64-bit process */
     const uint8_t *vdso; /* our own, where it is the same as the target's */
@@ -55,6 +57,8 @@ mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings 
 /* As mdc_source_ops.content, for any region. */
 size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                            size_t room, uint64_t *next);
+/* As mdc_late_ops.end. */
+uint64_t mdc_backing_late_end(mdc_backing *backing, size_t region);
 /* How the region is to be read from the address on; *end is where that changes. */
 mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint64_t address, uint64_t *end);
 /* Reads from the file. Bytes read; 0: the file has nothing there any more, or *os_errno. */

@@ -344,6 +344,12 @@ static bool of_file(const mdc_region *region) {
     return region != NULL && (region->flags & (uint32_t)MDC_REGION_FILE) != 0;
 }
 
+static void show_name(mdc_live *live, const mdc_region *region) {
+    const mdc_name none = {0, 0};
+    const mdc_name *name = region == NULL || region->name_id == 0 ? &none : &live->lists.names[region->name_id - 1];
+    mdc_monitor_name(live->monitor, (const uint8_t *)live->lists.pool + name->offset, name->size);
+}
+
 /* How many of the spans are read at once, and their size: those of one mapped file, which alone hangs where its file
  * system does, or those of no file. */
 static size_t begin_read(mdc_live *live, const mdc_span *spans, size_t count, size_t *bytes) {
@@ -356,9 +362,7 @@ static size_t begin_read(mdc_live *live, const mdc_span *spans, size_t count, si
         if (region == NULL || next < region->base || next - region->base >= region->size)
             region = region_at(live, next);
     } while (region == first || (!of_file(first) && !of_file(region)));
-    const mdc_name none = {0, 0};
-    const mdc_name *name = first == NULL || first->name_id == 0 ? &none : &live->lists.names[first->name_id - 1];
-    mdc_monitor_name(live->monitor, (const uint8_t *)live->lists.pool + name->offset, name->size);
+    show_name(live, first);
     (void)mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, spans[0].address);
     return size;
 }
@@ -386,6 +390,31 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
     return leave(live, status, err);
 }
 
+static uint64_t live_late_end(mdc_source *source, size_t region) {
+    mdc_live *live = live_of(source);
+    if (region >= live->lists.region_count) return 0;
+    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_OPEN, -1, live->lists.regions[region].base);
+    uint64_t end = mdc_backing_late_end(&live->backing, region);
+    mdc_monitor_end(live->monitor, before);
+    return end;
+}
+
+/* Of files alone: it is all the same whether the target still lives. */
+static void live_late_read(mdc_source *source, size_t region, uint64_t address, size_t size, uint8_t *buffer,
+                           size_t *done, int32_t *os_errno) {
+    mdc_live *live = live_of(source);
+    show_name(live, &live->lists.regions[region]);
+    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, address);
+    *done = mdc_latefiles_read(&live->backing.late, &live->lists.regions[region], address, size, buffer, os_errno);
+    if (*done > 0) mdc_monitor_step(live->monitor);
+    mdc_monitor_end(live->monitor, before);
+}
+
+static int32_t live_late_check(mdc_source *source, size_t region) {
+    mdc_live *live = live_of(source);
+    return mdc_latefiles_check(&live->backing.late, &live->lists.regions[region]);
+}
+
 static mdc_status live_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
     mdc_live *live = live_of(source);
     *frozen_ns = 0;
@@ -410,8 +439,9 @@ static void live_free(mdc_source *source) {
 }
 
 mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, mdc_error *err) {
+    static const mdc_late_ops late = {live_late_end, live_late_read, live_late_check};
     static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
-                                       live_read,    live_resume, live_free};
+                                       live_read,    live_resume, live_free,  &late};
     mdc_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     live->source.ops = &ops;

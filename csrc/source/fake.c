@@ -200,7 +200,7 @@ static void fake_free(mdc_source *source) {
 }
 
 static const mdc_source_ops fake_ops = {fake_prepare, fake_stop,   fake_lists, fake_content,
-                                        fake_read,    fake_resume, fake_free};
+                                        fake_read,    fake_resume, fake_free,  NULL};
 
 static mdc_status add_name(mdc_fake *fake, const char *text, mdc_name *name, mdc_error *err) {
     size_t at, size = text != NULL ? strlen(text) : 0;

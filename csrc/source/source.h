@@ -170,6 +170,20 @@ typedef struct mdc_lists {
 
 typedef struct mdc_source mdc_source;
 
+/* Memory that is a mapped file's, and can be read after resume as well. */
+typedef struct mdc_late_ops {
+    /* After stop, and before resume if it is to be read: what lies below this address of a region, and is
+     * MDC_CONTENT_FILE or MDC_CONTENT_IN_FILE, can. Its base: none of it. */
+    uint64_t (*end)(mdc_source *source, size_t region);
+    /* After resume: reads [address, address + size) of the region into buffer. *done: bytes from the start; less than
+     * size: *os_errno says why, as far as the system does. */
+    void (*read)(mdc_source *source, size_t region, uint64_t address, size_t size, uint8_t *buffer, size_t *done,
+                 int32_t *os_errno);
+    /* 0 if all that was read so far of the region's file is what was there at the stop, else the system's error number
+     * for why it need not be. The latter stays so. */
+    int32_t (*check)(mdc_source *source, size_t region);
+} mdc_late_ops;
+
 typedef struct mdc_source_ops {
     /* Before the stop: opens the target, checks that it can be dumped, reads what costs time (smaps). */
     mdc_status (*prepare)(mdc_source *source, mdc_error *err);
@@ -192,6 +206,7 @@ typedef struct mdc_source_ops {
     mdc_status (*resume)(mdc_source *source, uint64_t *frozen_ns, mdc_error *err);
     /* Frees everything; resumes first if that has not happened. */
     void (*free)(mdc_source *source);
+    const mdc_late_ops *late; /* NULL: nothing can be read after resume */
 } mdc_source_ops;
 
 /* A source of some kind begins with this. */

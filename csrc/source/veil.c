@@ -169,6 +169,23 @@ static mdc_status veil_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error
     return inner->ops->resume(inner, frozen_ns, err);
 }
 
+static uint64_t veil_late_end(mdc_source *source, size_t region) {
+    mdc_source *inner = veil_of(source)->inner;
+    return inner->ops->late->end(inner, region);
+}
+
+static void veil_late_read(mdc_source *source, size_t region, uint64_t address, size_t size, uint8_t *buffer,
+                           size_t *done, int32_t *os_errno) {
+    mdc_veil *veil = veil_of(source);
+    veil->inner->ops->late->read(veil->inner, region, address, size, buffer, done, os_errno);
+    cover(veil, address, address + size, buffer);
+}
+
+static int32_t veil_late_check(mdc_source *source, size_t region) {
+    mdc_source *inner = veil_of(source)->inner;
+    return inner->ops->late->check(inner, region);
+}
+
 static void veil_free(mdc_source *source) {
     mdc_veil *veil = veil_of(source);
     veil->inner->ops->free(veil->inner);
@@ -177,16 +194,25 @@ static void veil_free(mdc_source *source) {
 }
 
 mdc_source *mdc_veil_new(mdc_source *inner, mdc_hides hides, const void *context, uint8_t fill, mdc_error *err) {
+    static const mdc_late_ops late = {veil_late_end, veil_late_read, veil_late_check};
     static const mdc_source_ops ops = {.prepare = veil_prepare,
                                        .stop = veil_stop,
                                        .lists = veil_lists,
                                        .content = veil_content,
                                        .read = veil_read,
                                        .resume = veil_resume,
-                                       .free = veil_free};
+                                       .free = veil_free,
+                                       .late = &late};
+    static const mdc_source_ops ops_without = {.prepare = veil_prepare,
+                                               .stop = veil_stop,
+                                               .lists = veil_lists,
+                                               .content = veil_content,
+                                               .read = veil_read,
+                                               .resume = veil_resume,
+                                               .free = veil_free};
     mdc_veil *veil = mdc_alloc(1, sizeof *veil, err);
     if (veil == NULL) return NULL;
-    veil->source.ops = &ops;
+    veil->source.ops = inner->ops->late != NULL ? &ops : &ops_without;
     veil->inner = inner;
     veil->hides = hides;
     veil->context = context;

@@ -240,7 +240,7 @@ static void live_free(mdc_source *source) {
 
 mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *monitor, mdc_error *err) {
     static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
-                                       live_read,    live_resume, live_free};
+                                       live_read,    live_resume, live_free,  NULL};
     mdc_win_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     live->source.ops = &ops;

@@ -98,7 +98,7 @@ static void free_it(mdc_source *source) { of(source)->fake->ops->free(of(source)
 /* A dump of the standard target as a Windows process of this architecture; platform 0: as the Linux process it is. */
 static void make_disguised(made_dump *made, disguise *self, uint16_t architecture, uint32_t platform,
                            const mdc_engine_options *options) {
-    static const mdc_source_ops ops = {prepare, stop, lists, content, read_spans, resume, free_it};
+    static const mdc_source_ops ops = {prepare, stop, lists, content, read_spans, resume, free_it, NULL};
     memset(made, 0, sizeof *made);
     mdc_monitor_init(&made->monitor, 0);
     self->fake = mdc_fake_new(&standard_target, &made->err);
