@@ -6,18 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../api/error.h"
+#include "../base/hash.h"
 
 #define MDC_ROW_NONE UINT32_MAX
 
 typedef struct mdc_rows {
-    uint64_t *data;    /* capacity + 1 rows; the last one is scratch, for rows not kept */
-    uint32_t *slots;   /* row + 1, by hash; 0: empty */
-    uint32_t *slot_of; /* by row */
+    uint64_t *data; /* capacity + 1 rows; the last one is scratch, for rows not kept */
+    mdc_hash table; /* rows by their bits */
     uint32_t words;
     uint32_t capacity;
-    uint32_t count;
-    uint32_t mask;
 } mdc_rows;
 
 /* Reserves room for `wanted` rows of `words` words, or as many as MDC_ROWS_BYTES hold (at least 64). */

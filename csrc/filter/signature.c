@@ -6,8 +6,8 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/fail.h"
+#include "../base/hash.h"
 #include "bits.h"
-#include "intern.h"
 #include "match.h"
 
 uint32_t mdc_protect_of_row(uint32_t row) {
@@ -32,26 +32,21 @@ int mdc_protect_meets(uint32_t protect, uint32_t any, uint32_t all) {
 /* ---- patterns ---- */
 
 typedef struct gatherer {
-    mdc_intern table;
+    mdc_hash table;
     mdc_vec pool;   /* bytes */
     mdc_vec offset; /* uint64_t, count + 1 */
 } gatherer;
 
-typedef struct pattern_key {
-    const gatherer *gatherer;
-    mdc_bytes bytes;
-} pattern_key;
-
-static bool same_pattern(const void *context, uint32_t id) {
-    const pattern_key *key = context;
-    uint64_t from = mdc_vec_at(&key->gatherer->offset, uint64_t, id);
-    uint64_t to = mdc_vec_at(&key->gatherer->offset, uint64_t, id + 1);
-    return to - from == key->bytes.size && (to == from || memcmp((const uint8_t *)key->gatherer->pool.data + from,
-                                                                 key->bytes.data, key->bytes.size) == 0);
+static bool same_pattern(const void *context, uint32_t number, const void *key) {
+    const gatherer *g = context;
+    const mdc_bytes *bytes = key;
+    uint64_t from = mdc_vec_at(&g->offset, uint64_t, number), to = mdc_vec_at(&g->offset, uint64_t, number + 1);
+    return to - from == bytes->size &&
+           (to == from || memcmp((const uint8_t *)g->pool.data + from, bytes->data, bytes->size) == 0);
 }
 
 static mdc_status gatherer_init(gatherer *g, mdc_error *err) {
-    mdc_intern_init(&g->table);
+    mdc_hash_init(&g->table);
     mdc_vec_init(&g->pool, 1);
     mdc_vec_init(&g->offset, sizeof(uint64_t));
     mdc_status status = mdc_vec_reserve(&g->pool, 1, err); /* a pool of no bytes has an address too */
@@ -60,17 +55,18 @@ static mdc_status gatherer_init(gatherer *g, mdc_error *err) {
 
 /* *number: pattern + 1. */
 static mdc_status gather_pattern(gatherer *g, mdc_bytes bytes, uint32_t *number, mdc_error *err) {
-    pattern_key key = {.gatherer = g, .bytes = bytes};
-    bool added;
-    uint32_t id = mdc_intern_get(&g->table, mdc_hash_bytes(bytes.data, bytes.size), same_pattern, &key,
-                                 (uint32_t)g->offset.count - 1, &added, err);
-    if (id == UINT32_MAX) return err->code;
-    *number = id + 1;
-    if (!added) return MDC_OK;
-    mdc_status status = mdc_vec_push(&g->pool, bytes.data, bytes.size, NULL, err);
-    if (status != MDC_OK) return status;
-    uint64_t end = g->pool.count;
-    return mdc_vec_push(&g->offset, &end, 1, NULL, err);
+    uint32_t hash = mdc_hash_of(&g->table, bytes.data, bytes.size);
+    uint32_t found = mdc_hash_find(&g->table, hash, same_pattern, g, &bytes);
+    if (found == MDC_HASH_NONE) {
+        uint64_t end = g->pool.count + bytes.size;
+        if (mdc_hash_reserve(&g->table, g->table.count + 1, err) != MDC_OK ||
+            mdc_vec_push(&g->pool, bytes.data, bytes.size, NULL, err) != MDC_OK ||
+            mdc_vec_push(&g->offset, &end, 1, NULL, err) != MDC_OK)
+            return err->code;
+        found = mdc_hash_add(&g->table, hash);
+    }
+    *number = found + 1;
+    return MDC_OK;
 }
 
 /* What was gathered becomes the filter's; the gatherer is empty afterwards. */
@@ -80,19 +76,14 @@ static void hand_over(gatherer *g, mdc_patterns *patterns) {
     patterns->pool = g->pool.data;
     patterns->offset = g->offset.data;
     patterns->count = g->offset.count > 0 ? (uint32_t)g->offset.count - 1 : 0;
-    mdc_intern_fini(&g->table);
+    mdc_hash_fini(&g->table);
 }
 
 /* ---- signatures ---- */
 
-typedef struct signature_key {
-    const mdc_vec *list;
-    const mdc_signature *signature;
-} signature_key;
-
-static bool same_signature(const void *context, uint32_t id) {
-    const signature_key *key = context;
-    return memcmp(&mdc_vec_at(key->list, mdc_signature, id), key->signature, sizeof(mdc_signature)) == 0;
+static bool same_signature(const void *context, uint32_t number, const void *key) {
+    const mdc_vec *list = context;
+    return memcmp(&mdc_vec_at(list, mdc_signature, number), key, sizeof(mdc_signature)) == 0;
 }
 
 /* Whether a value in doubt makes a difference to it. */
@@ -126,23 +117,23 @@ static int is_always(const mdc_signature *s) {
 }
 
 /* What an include rule matches, a rule of the wider signature matches too. */
-static void find_wider(mdc_signatures *signatures, const mdc_intern *table, size_t rule_count) {
+static void find_wider(mdc_signatures *signatures, const mdc_hash *table, size_t rule_count) {
     for (size_t i = 0; i < rule_count; i++) {
         signatures->wider[i] = MDC_SIGNATURE_ALWAYS;
         if (signatures->of_rule[i] == MDC_SIGNATURE_ALWAYS) continue;
         mdc_signature s = mdc_vec_at(&signatures->list, mdc_signature, signatures->of_rule[i]);
         if (s.cautious || !can_doubt(&s)) continue;
         s.cautious = 1;
-        signature_key key = {.list = &signatures->list, .signature = &s};
-        signatures->wider[i] = mdc_intern_find(table, mdc_hash_bytes(&s, sizeof s), same_signature, &key);
+        uint32_t hash = mdc_hash_of(table, &s, sizeof s);
+        signatures->wider[i] = mdc_hash_find(table, hash, same_signature, &signatures->list, &s);
     }
 }
 
 mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter, const mdc_filter_spec *spec,
                                  mdc_error *err) {
     gatherer modules, names;
-    mdc_intern table;
-    mdc_intern_init(&table);
+    mdc_hash table;
+    mdc_hash_init(&table);
     mdc_vec_init(&signatures->list, sizeof(mdc_signature));
     mdc_status status = gatherer_init(&modules, err);
     if (gatherer_init(&names, err) != MDC_OK) status = err->code;
@@ -158,16 +149,15 @@ mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter,
             signatures->of_rule[i] = MDC_SIGNATURE_ALWAYS;
             continue;
         }
-        signature_key key = {.list = &signatures->list, .signature = &s};
-        bool added;
-        uint32_t id = mdc_intern_get(&table, mdc_hash_bytes(&s, sizeof s), same_signature, &key,
-                                     (uint32_t)signatures->list.count, &added, err);
-        if (id == UINT32_MAX) status = err->code;
-        signatures->of_rule[i] = id;
-        if (added) status = mdc_vec_push(&signatures->list, &s, 1, NULL, err);
+        uint32_t hash = mdc_hash_of(&table, &s, sizeof s);
+        signatures->of_rule[i] = mdc_hash_find(&table, hash, same_signature, &signatures->list, &s);
+        if (signatures->of_rule[i] != MDC_HASH_NONE) continue;
+        status = mdc_hash_reserve(&table, table.count + 1, err);
+        if (status == MDC_OK) status = mdc_vec_push(&signatures->list, &s, 1, NULL, err);
+        if (status == MDC_OK) signatures->of_rule[i] = mdc_hash_add(&table, hash);
     }
     if (status == MDC_OK) find_wider(signatures, &table, spec->rule_count);
-    mdc_intern_fini(&table);
+    mdc_hash_fini(&table);
     hand_over(&modules, &filter->modules);
     hand_over(&names, &filter->names);
     return status;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "../base/fail.h"
+#include "../base/hash.h"
 #include "../base/vec.h"
-#include "intern.h"
 #include "rankset.h"
 
 /* A range begins or ends. Its number is its index in `ranges`, which is its rank. */
@@ -33,7 +33,7 @@ typedef struct sweep {
     mdc_vec items;
     mdc_vec scratch; /* the list being made */
     mdc_vec lists;   /* uint32_t pairs by id: place in items, length */
-    mdc_intern table;
+    mdc_hash table;
     uint64_t visited;
 } sweep;
 
@@ -122,11 +122,12 @@ static void apply(sweep *s, const event *e) {
     if (after != MDC_RANK_NONE) mdc_rankset_add(&s->tops, after);
 }
 
-static bool same_list(const void *context, uint32_t id) {
+static bool same_list(const void *context, uint32_t id, const void *key) {
     const sweep *s = context;
+    const mdc_vec *list = key;
     uint32_t at = mdc_vec_at(&s->lists, uint32_t, id * 2), length = mdc_vec_at(&s->lists, uint32_t, id * 2 + 1);
-    return length == s->scratch.count &&
-           memcmp((const mdc_item *)s->items.data + at, s->scratch.data, length * sizeof(mdc_item)) == 0;
+    return length == list->count &&
+           memcmp((const mdc_item *)s->items.data + at, list->data, length * sizeof(mdc_item)) == 0;
 }
 
 /* The entry of an interval in which the ranges in `tops` are live. */
@@ -158,15 +159,15 @@ static mdc_status make_entry(sweep *s, uint32_t *entry, mdc_error *err) {
         mdc_status status = mdc_vec_push(&s->scratch, &none, 1, NULL, err);
         if (status != MDC_OK) return status;
     }
-    bool added;
-    uint32_t id = mdc_intern_get(&s->table, mdc_hash_bytes(s->scratch.data, s->scratch.count * sizeof(mdc_item)),
-                                 same_list, s, (uint32_t)(s->lists.count / 2), &added, err);
-    if (id == UINT32_MAX) return err->code;
-    if (added) {
+    uint32_t hash = mdc_hash_of(&s->table, s->scratch.data, s->scratch.count * sizeof(mdc_item));
+    uint32_t id = mdc_hash_find(&s->table, hash, same_list, s, &s->scratch);
+    if (id == MDC_HASH_NONE) {
         uint32_t pair[2] = {(uint32_t)s->items.count, (uint32_t)s->scratch.count};
-        mdc_status status = mdc_vec_push(&s->lists, pair, 2, NULL, err);
-        if (status == MDC_OK) status = mdc_vec_push(&s->items, s->scratch.data, s->scratch.count, NULL, err);
-        if (status != MDC_OK) return status;
+        if (mdc_hash_reserve(&s->table, s->table.count + 1, err) != MDC_OK ||
+            mdc_vec_push(&s->lists, pair, 2, NULL, err) != MDC_OK ||
+            mdc_vec_push(&s->items, s->scratch.data, s->scratch.count, NULL, err) != MDC_OK)
+            return err->code;
+        id = mdc_hash_add(&s->table, hash);
     }
     *entry = MDC_ENTRY_LIST | mdc_vec_at(&s->lists, uint32_t, id * 2);
     return MDC_OK;
@@ -199,7 +200,7 @@ mdc_status mdc_sweep(mdc_filter *filter, const mdc_sweep_range *ranges, size_t c
     mdc_vec_init(&s.items, sizeof(mdc_item));
     mdc_vec_init(&s.scratch, sizeof(mdc_item));
     mdc_vec_init(&s.lists, sizeof(uint32_t));
-    mdc_intern_init(&s.table);
+    mdc_hash_init(&s.table);
     mdc_status status = make_places(&s, err);
     if (status == MDC_OK) status = make_events(&s, err);
     if (status == MDC_OK) status = mdc_rankset_init(&s.live, s.count, err);
@@ -225,6 +226,6 @@ mdc_status mdc_sweep(mdc_filter *filter, const mdc_sweep_range *ranges, size_t c
     mdc_rankset_fini(&s.tops);
     mdc_vec_fini(&s.scratch);
     mdc_vec_fini(&s.lists);
-    mdc_intern_fini(&s.table);
+    mdc_hash_fini(&s.table);
     return status;
 }

@@ -33,22 +33,19 @@ mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t 
                            mdc_error *err) {
     *name_id = 0;
     if (size == 0) return MDC_OK;
-    uint32_t hash = mdc_slots_hash(&mappings->name_slots, bytes, size);
+    mdc_hash *table = &mappings->name_table;
+    uint32_t hash = mdc_hash_of(table, bytes, size);
     name_key wanted = {bytes, size};
-    int64_t number = mdc_slots_find(&mappings->name_slots, hash, name_equal, mappings, &wanted);
-    if (number < 0) {
+    uint32_t number = mdc_hash_find(table, hash, name_equal, mappings, &wanted);
+    if (number == MDC_HASH_NONE) {
         mdc_name name;
-        mdc_status status = mdc_mappings_intern(mappings, bytes, size, &name, err);
-        if (status != MDC_OK) return status;
-        size_t at;
-        status = mdc_vec_push(&mappings->names, &name, 1, &at, err);
-        if (status != MDC_OK) return status;
-        if (at >= UINT32_MAX) return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "too many mapping names");
-        status = mdc_slots_add(&mappings->name_slots, hash, (uint32_t)at, err);
-        if (status != MDC_OK) return status;
-        number = (int64_t)at;
+        if (mdc_hash_reserve(table, table->count + 1, err) != MDC_OK ||
+            mdc_mappings_intern(mappings, bytes, size, &name, err) != MDC_OK ||
+            mdc_vec_push(&mappings->names, &name, 1, NULL, err) != MDC_OK)
+            return err->code;
+        number = mdc_hash_add(table, hash);
     }
-    *name_id = (uint32_t)number + 1;
+    *name_id = number + 1;
     return MDC_OK;
 }
 
@@ -67,8 +64,9 @@ static bool file_equal(const void *context, uint32_t number, const void *key) {
 
 int64_t mdc_mapped_file_find(const mdc_mappings *mappings, uint32_t dev_major, uint32_t dev_minor, uint64_t inode) {
     file_key key = {inode, dev_major, dev_minor};
-    uint32_t hash = mdc_slots_hash(&mappings->file_slots, &key, sizeof key);
-    return mdc_slots_find(&mappings->file_slots, hash, file_equal, mappings, &key);
+    uint32_t hash = mdc_hash_of(&mappings->file_table, &key, sizeof key);
+    uint32_t number = mdc_hash_find(&mappings->file_table, hash, file_equal, mappings, &key);
+    return number == MDC_HASH_NONE ? -1 : (int64_t)number;
 }
 
 /* The path below proc that leads to this name in the target's root. Absolute links in it would be resolved in our
@@ -175,12 +173,13 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
         mdc_vec_at(&mappings->files, mdc_mapped_file, *number) = file;
         return MDC_OK;
     }
-    status = mdc_vec_push(&mappings->files, &file, 1, number, err);
-    if (status != MDC_OK) return status;
-    if (*number >= UINT32_MAX) return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "too many mapped files");
+    mdc_hash *table = &mappings->file_table;
     file_key key = {file.inode, file.dev_major, file.dev_minor};
-    uint32_t hash = mdc_slots_hash(&mappings->file_slots, &key, sizeof key);
-    return mdc_slots_add(&mappings->file_slots, hash, (uint32_t)*number, err);
+    if (mdc_hash_reserve(table, table->count + 1, err) != MDC_OK ||
+        mdc_vec_push(&mappings->files, &file, 1, NULL, err) != MDC_OK)
+        return err->code;
+    *number = mdc_hash_add(table, mdc_hash_of(table, &key, sizeof key));
+    return MDC_OK;
 }
 
 void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file, int proc, const mdc_region *region) {

@@ -30,8 +30,8 @@ void mdc_mappings_init(mdc_mappings *mappings) {
     mdc_vec_init(&mappings->files, sizeof(mdc_mapped_file));
     mdc_vec_init(&mappings->mounts, sizeof(mdc_mount));
     mdc_noopen_init(&mappings->noopen);
-    mdc_slots_init(&mappings->name_slots);
-    mdc_slots_init(&mappings->file_slots);
+    mdc_hash_init(&mappings->name_table);
+    mdc_hash_init(&mappings->file_table);
 }
 
 void mdc_mappings_fini(mdc_mappings *mappings) {
@@ -42,8 +42,8 @@ void mdc_mappings_fini(mdc_mappings *mappings) {
     mdc_vec_fini(&mappings->files);
     mdc_vec_fini(&mappings->mounts);
     mdc_noopen_fini(&mappings->noopen);
-    mdc_slots_fini(&mappings->name_slots);
-    mdc_slots_fini(&mappings->file_slots);
+    mdc_hash_fini(&mappings->name_table);
+    mdc_hash_fini(&mappings->file_table);
 }
 
 mdc_status mdc_mappings_intern(mdc_mappings *mappings, const void *bytes, size_t size, mdc_name *name, mdc_error *err) {

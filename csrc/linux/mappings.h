@@ -3,11 +3,11 @@
 #ifndef MDC_LINUX_MAPPINGS_H
 #define MDC_LINUX_MAPPINGS_H
 
+#include "../base/hash.h"
 #include "../base/monitor.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 #include "noopen.h"
-#include "slots.h"
 
 /* Region lists and their names. */
 typedef struct mdc_mappings {
@@ -16,11 +16,11 @@ typedef struct mdc_mappings {
     mdc_vec pool;        /* uint8_t */
     int64_t core_filter; /* bits of coredump_filter that are honoured, -1: none; set before list */
     /* The rest is private. */
-    mdc_vec flags;        /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
-    bool flags_known;     /* smaps was read */
-    mdc_slots name_slots; /* names by their bytes */
-    mdc_vec files;        /* mdc_mapped_file by (device, inode) */
-    mdc_slots file_slots;
+    mdc_vec flags;       /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
+    bool flags_known;    /* smaps was read */
+    mdc_hash name_table; /* names by their bytes */
+    mdc_vec files;       /* mdc_mapped_file by (device, inode) */
+    mdc_hash file_table;
     mdc_vec mounts;       /* mdc_mount: which file systems are slow */
     mdc_noopen noopen;    /* which files are not opened */
     mdc_monitor *monitor; /* borrowed; NULL, or told which file is opened, which may hang, and how lists advance */

@@ -2,6 +2,7 @@
 #ifndef MDC_WINDOWS_WIN_NAMES_H
 #define MDC_WINDOWS_WIN_NAMES_H
 
+#include "../base/hash.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 
@@ -10,7 +11,7 @@ enum { MDC_WIN_PATH_UNITS = 32768 }; /* the longest path Windows knows, with its
 typedef struct mdc_win_names {
     mdc_vec pool;    /* uint8_t */
     mdc_vec names;   /* mdc_name, by name_id - 1 */
-    mdc_vec slots;   /* uint32_t: a hash table of name ids, a power of two of them, 0: free */
+    mdc_hash table;  /* names by their bytes */
     uint16_t *units; /* MDC_WIN_PATH_UNITS of them, to be used by whoever fills in a name */
     uint8_t *bytes;  /* three times as many, likewise */
 } mdc_win_names;
