@@ -385,6 +385,7 @@ class RawReport(NamedTuple):
 
 _NUMBERS = (
     "dump_type",
+    "honoured_type",
     "file_bytes",
     "memory_bytes",
     "stored_bytes",

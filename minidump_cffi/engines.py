@@ -29,6 +29,23 @@ _NATIVE_TYPES = (
     | DumpType.WITH_THREAD_INFO
     | DumpType.IGNORE_INACCESSIBLE_MEMORY
 )
+_WINDOWS_TYPES = (
+    DumpType.WITH_DATA_SEGS
+    | DumpType.WITH_HANDLE_DATA
+    | DumpType.WITH_UNLOADED_MODULES
+    | DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
+    | DumpType.WITH_PROCESS_THREAD_DATA
+    | DumpType.WITH_CODE_SEGS
+)
+_MEMORY_TYPES = (  # memory that a full dump has anyway
+    DumpType.WITH_DATA_SEGS
+    | DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
+    | DumpType.WITH_PROCESS_THREAD_DATA
+    | DumpType.WITH_PRIVATE_READ_WRITE_MEMORY
+    | DumpType.WITH_CODE_SEGS
+    | DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY
+    | DumpType.WITH_MODULE_HEADERS
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,10 +156,10 @@ class Backend:
         """The bits of a dump type that have no effect with this engine."""
         if not self.own:
             return DumpType(0)
-        # PEB and TEBs there, the upper halves of YMM registers here.
-        windows = sys.platform == "win32"
-        more = DumpType.WITH_PROCESS_THREAD_DATA if windows else DumpType.WITH_AVX_XSTATE_CONTEXT
-        return DumpType(type & ~(_NATIVE_TYPES | more))
+        known = _NATIVE_TYPES | (_WINDOWS_TYPES if sys.platform == "win32" else DumpType.WITH_AVX_XSTATE_CONTEXT)
+        if type & DumpType.WITH_FULL_MEMORY:
+            known |= _MEMORY_TYPES
+        return DumpType(type & ~known)
 
     def check_filter(self, filter: Filter | None) -> None:
         """Refuse what would be a secret in the dump if it were only noted.

@@ -257,6 +257,7 @@ class DumpWarning(enum.IntFlag):
     MEMORY64 = 0x40000
     NOT_STOPPED = 0x100000
     NO_THREADS = 0x80000
+    TYPE = 0x200000
 
 
 class Phase(enum.IntEnum):

@@ -237,6 +237,9 @@ class DumpReport:
         The target.
     type : DumpType
         As asked for.
+    honoured : DumpType
+        Bits of it that have an effect. The header of the file claims no other one, and not those whose memory
+        WITH_FULL_MEMORY brings anyway. With dbghelp all, since it refuses what it does not know.
     file_bytes : int
         Length of the dump.
     memory_bytes : int
@@ -314,6 +317,7 @@ class DumpReport:
             "engine": engine,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
+            "honoured": DumpType(numbers["honoured_type"]),
             "frozen": numbers["frozen_ns"] / 1e9,
             "total": numbers["total_ns"] / 1e9,
             "warnings": DumpWarning(numbers["warnings"]),
@@ -337,6 +341,7 @@ class DumpReport:
 
     pid: int
     type: DumpType
+    honoured: DumpType
     file_bytes: int
     memory_bytes: int
     stored_bytes: int
@@ -535,6 +540,11 @@ class DumpReport:
             warnings &= ~DumpWarning.NO_RESIDENCY  # Windows never tells: no news
         known = _WARNINGS if self.rules else _WARNINGS | _FOREIGN_WARNINGS
         texts = self._notes + tuple(text for flag, text in known.items() if flag & warnings)
+        if warnings & DumpWarning.TYPE:
+            # What is known beforehand stands in the notes.
+            lost = (str(member.name) for member in self.type & ~self.honoured)
+            names = ", ".join(name for name in lost if not any(name in note for note in self._notes))
+            texts += (f"not to be had of this process, and not in the dump: {names}",) if names else ()
         if warnings & DumpWarning.SLOW_FILES:
             texts += (self._slow_files(),)
         if self.redaction is not None and self.redaction.uncovered:
@@ -567,6 +577,7 @@ class DumpReport:
             "pid": self.pid,
             "engine": self.engine,
             "type": _flags(self.type) or ["normal"],
+            "honoured": _flags(self.honoured) or ["normal"],
             "planned": self.planned,
             "complete": self.complete,
             "file_bytes": self.file_bytes,

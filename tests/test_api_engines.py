@@ -159,18 +159,21 @@ def test_streams_dbghelp_decides_about() -> None:
 
 
 def test_dump_types() -> None:
-    types = md.DumpType.WITH_HANDLE_DATA | FULL
+    types = md.DumpType.WITH_TOKEN_INFORMATION | FULL
     assert limits(engines.Backend(name="dbghelp"), type=types) == ()
     (note,) = limits(engines.Backend(), type=types)
-    assert "WITH_HANDLE_DATA" in note and "WITH_FULL_MEMORY" not in note
+    assert "WITH_TOKEN_INFORMATION" in note and "WITH_FULL_MEMORY" not in note
 
 
 def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    avx, data = md.DumpType.WITH_AVX_XSTATE_CONTEXT, md.DumpType.WITH_PROCESS_THREAD_DATA
-    for system, unknown in (("linux", data), ("win32", avx)):
+    avx, handles, code = (
+        md.DumpType.WITH_AVX_XSTATE_CONTEXT, md.DumpType.WITH_HANDLE_DATA, md.DumpType.WITH_CODE_SEGS
+    )  # fmt: skip
+    for system, unknown, full in (("linux", handles | code, handles), ("win32", avx, avx)):
         on(monkeypatch, system)
-        assert engines.Backend().unknown(avx | data) == unknown
-        assert engines.Backend(name="dbghelp").unknown(avx | data) == 0
+        assert engines.Backend().unknown(avx | handles | code) == unknown
+        assert engines.Backend().unknown(avx | handles | code | FULL) == full  # which has the memory anyway
+        assert engines.Backend(name="dbghelp").unknown(avx | handles | code) == 0
 
 
 @pytest.mark.parametrize("asked", ["dontdump", "untouched", "coredump_filter", "file_pages"])
@@ -194,10 +197,10 @@ def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_strict(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    asked = md.DumpType.WITH_HANDLE_DATA
+    asked = md.DumpType.WITH_TOKEN_INFORMATION
     report = md.write_dump(child, tmp_path / "x.dmp", asked, engine="native")
-    assert any("WITH_HANDLE_DATA" in message for message in report.messages)
-    with pytest.raises(md.DumpError, match=r"^strict: .*WITH_HANDLE_DATA"):
+    assert any("WITH_TOKEN_INFORMATION" in message for message in report.messages)
+    with pytest.raises(md.DumpError, match=r"^strict: .*WITH_TOKEN_INFORMATION"):
         md.write_dump(child, tmp_path / "y.dmp", asked, engine="native", strict=True)
     assert fake.names(tmp_path) == ["x.dmp"]
 

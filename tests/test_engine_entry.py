@@ -88,10 +88,10 @@ def test_process_id_and_handle(type: md.DumpType, target: live.Target) -> None:
 IMPLIED = [
     (NORMAL, 0x0D, 0x17),
     (FULL, 0x0D, 0x17),
-    (md.DumpType.WITH_DATA_SEGS, 0x0F, 0x17),
-    (md.DumpType.WITH_CODE_SEGS, 0x4D, 0x17),
     (md.DumpType.WITH_THREAD_INFO, 0x0D, 0x57),
-    (md.DumpType.WITH_PROCESS_THREAD_DATA, 0x2D, 0x37),
+    # Not honoured of a Linux process, and therefore not offered.
+    (md.DumpType.WITH_DATA_SEGS | md.DumpType.WITH_CODE_SEGS, 0x0D, 0x17),
+    (md.DumpType.WITH_PROCESS_THREAD_DATA, 0x0D, 0x17),
 ]
 
 

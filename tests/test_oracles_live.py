@@ -25,6 +25,17 @@ EXTRAS = (
     | md.DumpType.WITH_THREAD_INFO
     | md.DumpType.IGNORE_INACCESSIBLE_MEMORY
     | md.DumpType.WITH_AVX_XSTATE_CONTEXT,
+    md.DumpType(0x07FFFFFF) & ~FULL,
+)
+HONOURED = EXTRAS[5]
+MEMORY = (  # that a full dump has anyway
+    md.DumpType.WITH_DATA_SEGS
+    | md.DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
+    | md.DumpType.WITH_PROCESS_THREAD_DATA
+    | md.DumpType.WITH_PRIVATE_READ_WRITE_MEMORY
+    | md.DumpType.WITH_CODE_SEGS
+    | md.DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY
+    | md.DumpType.WITH_MODULE_HEADERS
 )
 Start = Callable[..., live.Target]
 
@@ -46,7 +57,11 @@ def test_every_reader_accepts(base: md.DumpType, extra: md.DumpType, start_patte
     report, path = take(target, base | extra)
     assert report.complete
     with file_rules.DumpFile(path) as dump:
-        assert dump.flags == int(base | extra)
+        assert dump.flags == base | (extra & HONOURED)
+        lost = extra & ~HONOURED & ~(MEMORY if base else 0)
+        assert report.honoured == (base | extra) & ~lost
+        assert bool(report.warnings & md.DumpWarning.TYPE) == bool(lost)
+        assert all(any(str(member.name) in text for text in report.messages) for member in lost)
         assert {thread.tid for thread in dump.threads()} == set(live.task_states(target.pid))
         assert bool(dump.memory64()) == bool(base)
 

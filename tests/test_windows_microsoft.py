@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import collections
 import ctypes
-import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import fake
 import file_rules
@@ -25,61 +22,10 @@ import pytest
 
 import minidump_cffi as md
 
-VERSION: Final = os.environ.get("MDC_DBGHELP", "")
-if sys.platform != "win32" or not VERSION:
+if sys.platform != "win32":
     pytest.skip("needs Microsoft's dbghelp; .ci/windows runs it", allow_module_level=True)
 
-C = md.CallbackType
-FULL = md.DumpType.WITH_FULL_MEMORY
-PAGE: Final = 4096
-PAGES: Final = 256
-NEW: Final = not VERSION.startswith("6.")  # says 1 of every failure, and keeps the routine in dbgcore.dll
-SYSTEM: Final = Path(os.environ["SYSTEMROOT"], "system32")
-PROGRAM: Final = """
-import ctypes, sys, threading, time
-allocate = ctypes.WinDLL("kernel32").VirtualAlloc
-allocate.restype = ctypes.c_void_p
-allocate.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_ulong, ctypes.c_ulong]
-at = allocate(0x600000000000, 256 * 4096, 0x3000, 4)  # where Wine gives released memory back to the system
-for page in range(256):
-    ctypes.memmove(at + page * 4096, b"PAGE%04d SECRET-%04d!" % (page, page), 21)
-for _ in range(3):
-    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-print(at, flush=True)
-sys.stdin.read()
-"""
-counted: collections.Counter[C] = collections.Counter()
-
-
-class Child:
-    """A process with an area of pages that say which they are."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", PROGRAM]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        self.area = int(self.process.stdout.readline())
-
-    def page(self, number: int) -> int:
-        """Address of a page."""
-        return self.area + number * PAGE
-
-    def rules(self, *pages: tuple[int, int], **options: Any) -> md.Filter:
-        """Exclude these pages, from and to."""
-        return md.Filter(*(md.exclude(range=(self.page(low), self.page(high))) for low, high in pages), **options)
-
-    def release(self) -> None:
-        """Take the area away, while the process stands."""
-        free = ctypes.WinDLL("kernel32", use_last_error=True).VirtualFreeEx
-        free.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_ulong]
-        handle = int(self.process._handle)  # type: ignore[attr-defined]
-        assert free(handle, self.area, 0, 0x8000), ctypes.get_last_error()
-
-    def end(self) -> None:
-        """End it; it has to run until then."""
-        assert self.process.poll() is None, "the process did not run on"
-        with self.process:
-            self.process.kill()
+from windows_child import FULL, NEW, PAGE, PAGES, SYSTEM, VERSION, C, Child, file_version, kept, take, tell_counts
 
 
 @pytest.fixture(scope="module")
@@ -100,42 +46,13 @@ def fresh() -> Iterator[Child]:
 
 @pytest.fixture(scope="module", autouse=True)
 def tell() -> Iterator[None]:
-    """How often each type was sent, for the lane's closing lines."""
+    """For the lane's closing lines."""
     yield
-    told = os.environ.get("MDC_DBGHELP_COUNTS")
-    if told:
-        counts = {kind.name: counted[kind] for kind in C if counted[kind]}
-        Path(told).write_text(json.dumps({"version": VERSION, "calls": counts}), "utf-8")
+    tell_counts()
 
 
-def take(child: Child, path: Path | str, type: md.DumpType = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:
-    """A dump by dbghelp of the process, which runs on."""
-    report = md.write_dump(child.process, path, type, engine="dbghelp", **options)
-    counted.update(report.callbacks)
-    assert child.process.poll() is None
-    return report
-
-
-def kept(path: Path, child: Child) -> list[int]:
-    """The pages of the area that the file has with what was in them."""
-    with file_rules.DumpFile(path) as dump:
-        found = []
-        for page in range(PAGES):
-            data = dump.read(child.page(page), 21)
-            if data is not None and data.startswith(b"PAGE%04d" % page):
-                found.append(page)
-        return found
-
-
-def test_it_is_the_version_that_was_fetched(child: Child) -> None:
-    version = ctypes.WinDLL("version")
-    path = str(SYSTEM / ("dbgcore.dll" if NEW else "dbghelp.dll"))
-    size = version.GetFileVersionInfoSizeW(path, None)
-    data = ctypes.create_string_buffer(size)
-    assert version.GetFileVersionInfoW(path, 0, size, data)
-    at = data.raw.index((0xFEEF04BD).to_bytes(4, "little"))
-    low, high, build = (int.from_bytes(data.raw[at + n : at + n + 2], "little") for n in (8, 10, 14))
-    assert f"{high}.{low}.{build}" == VERSION
+def test_it_is_the_version_that_was_fetched() -> None:
+    assert file_version().rpartition(".")[0] == VERSION
 
 
 @pytest.mark.parametrize("bit", range(26))

@@ -106,7 +106,8 @@ enum {
 };
 
 typedef struct mdc_report {
-    uint64_t dump_type;
+    uint64_t dump_type;         /* MDC_TYPE_*, as asked for */
+    uint64_t honoured_type;     /* of it, bits that are honoured */
     uint64_t file_bytes;        /* length of the dump */
     uint64_t memory_bytes;      /* bytes of target memory the dump answers for */
     uint64_t stored_bytes;      /* of it, bytes that take room in the file */
@@ -160,6 +161,7 @@ enum {
     MDC_WARN_SLOW_FILES = 0x10000,         /* pages of a MDC_REGION_SLOW_FILE that are not resident were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp says of a thread that it could not be stopped */
+    MDC_WARN_TYPE = 0x200000,              /* bits of the dump type have no effect: honoured_type has the others */
     MDC_WARN_NO_THREADS = 0x80000          /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
 };
 

@@ -34,6 +34,7 @@ typedef struct mdc_job_spec {
     int32_t pid;
     int32_t pidfd;             /* Linux: -1: none; stays the caller's and must outlive the job */
     int64_t process;           /* Windows: 0, or a HANDLE of the target (`pid` may be 0 then); duplicated by the job */
+    int64_t told;              /* Windows: set by the job: `process` as given, which callbacks see as ProcessHandle */
     uint64_t start_time;       /* 0, or the start time the process must have: field 22 of /proc/PID/stat, on Windows the
                                   FILETIME of its creation */
     uint64_t deadline_ns;      /* from now; 0: none */

@@ -248,6 +248,7 @@ mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *
                                    .engine = &spec->engine,
                                    .pid = spec->pid,
                                    .process = spec->process,
+                                   .told = spec->told,
                                    .start_time = spec->start_time,
                                    .io = io_of(spec),
                                    .ours = ours,

@@ -19,6 +19,7 @@ static HANDLE duplicate(int64_t handle) {
 }
 
 mdc_status mdc_target_take(mdc_job_spec *spec, mdc_error *err) {
+    spec->told = spec->process;
     if (spec->process == 0) return MDC_OK;
     spec->process = (int64_t)(intptr_t)duplicate(spec->process);
     if (spec->process != 0) return MDC_OK;
@@ -34,6 +35,8 @@ void mdc_target_drop(mdc_job_spec *spec) {
 mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_error *err) {
     mdc_win_live_options options = {.pid = spec->pid,
                                     .process = spec->process,
+                                    .told = spec->told,
+                                    .types = spec->engine.dump_type,
                                     .start_time = spec->start_time,
                                     .stop_timeout_ns = spec->stop_timeout_ns,
                                     .max_stop_ns = spec->max_stop_ns};

@@ -16,7 +16,7 @@
 #include "runs.h"
 
 enum {
-    MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 20 kinds of streams are written */
+    MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 22 kinds of streams are written */
     MDC_USER_STREAMS_MAX = 4096, /* and as many more */
     MDC_MEMORY_LIST_MAX = 4096,  /* more, and Breakpad drops the list */
     MDC_BREAKPAD_THREADS = 4096, /* more, and Breakpad drops the list */
@@ -111,6 +111,7 @@ struct mdc_dump {
     mdc_monitor *monitor;
     mdc_calls calls;
     bool full;         /* WithFullMemory */
+    uint64_t type;     /* bits of the dump type that are honoured: from mdc_gather_lists on */
     bool has_memory64; /* a Memory64List instead of a MemoryList */
     bool resumed;      /* the target runs */
     bool late;         /* what files hold may be read when it does */
@@ -197,6 +198,16 @@ mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err);
 mdc_status mdc_stacks_find(mdc_dump *dump, mdc_error *err); /* the part of every thread */
 mdc_status mdc_stacks_keep(mdc_dump *dump, mdc_error *err); /* those of threads that keep theirs, into dump->stacks */
 
+/* types.c */
+/* The bits of the dump type that this engine honours, of this target. What it does not is not offered to the callee and
+ * not claimed by the header. */
+uint64_t mdc_types_honoured(const mdc_dump *dump);
+/* Those that have no effect. A full dump has the memory that other bits ask for, and claims WithFullMemory for them, as
+ * dbghelp does. */
+uint64_t mdc_types_lost(const mdc_dump *dump);
+/* Appends to runs (mdc_run) what bits of the type add to a Normal dump. */
+mdc_status mdc_types_memory(mdc_dump *dump, mdc_vec *runs, mdc_error *err);
+
 /* regions.c */
 enum { MDC_NO_REGION = -1 };
 int64_t mdc_regions_find(const mdc_dump *dump, uint64_t address);
@@ -267,6 +278,7 @@ mdc_status mdc_streams_modules(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_streams_dso_read(mdc_dump *dump, mdc_error *err); /* before the layout, from target memory */
 mdc_status mdc_streams_dso(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err);
+mdc_status mdc_streams_handles(mdc_dump *dump, mdc_error *err); /* unloaded modules, handles */
 /* The CodeView record of a module, NULL and size 0 if there is none. elf: room for one of a build id. */
 const uint8_t *mdc_modules_record(const mdc_dump *dump, const mdc_module *module, uint8_t *elf, size_t *size);
 mdc_status mdc_streams_exception_check(mdc_dump *dump, mdc_error *err); /* can the target have one? */

@@ -125,6 +125,8 @@ mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
     dump->regions = dump->lists->regions;
     dump->region_count = dump->lists->region_count;
     dump->warnings |= dump->lists->warnings;
+    dump->type = mdc_types_honoured(dump);
+    if (mdc_types_lost(dump) != 0) dump->warnings |= MDC_WARN_TYPE;
     if (dump->calls.own_memory && query_regions(dump, err) != MDC_OK) return err->code;
     if (dump->queried.count > 0) {
         dump->regions = dump->queried.data;
@@ -134,7 +136,7 @@ mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
 }
 
 static mdc_status include_threads(mdc_dump *dump, mdc_error *err) {
-    uint64_t type = dump->options.dump_type;
+    uint64_t type = dump->type;
     uint32_t flags = MDC_THREAD_WRITE_THREAD | MDC_THREAD_WRITE_STACK | MDC_THREAD_WRITE_CONTEXT |
                      MDC_THREAD_WRITE_INSTRUCTION_WINDOW;
     if ((type & MDC_TYPE_WITH_THREAD_INFO) != 0) flags |= MDC_THREAD_WRITE_THREAD_INFO;
@@ -178,11 +180,10 @@ static mdc_status size_modules(mdc_dump *dump, mdc_error *err) {
 }
 
 static mdc_status include_modules(mdc_dump *dump, mdc_error *err) {
-    uint64_t type = dump->options.dump_type;
+    uint64_t type = dump->type;
     uint32_t flags = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_MISC_RECORD | MDC_MODULE_WRITE_CV_RECORD;
     if ((type & MDC_TYPE_WITH_DATA_SEGS) != 0) flags |= MDC_MODULE_WRITE_DATA_SEG;
     if ((type & MDC_TYPE_WITH_CODE_SEGS) != 0) flags |= MDC_MODULE_WRITE_CODE_SEGS;
-    if ((type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0) flags |= MDC_MODULE_WRITE_TLS_DATA;
     for (size_t i = 0; i < dump->module_plans.count; i++) {
         const mdc_module *module = &dump->lists->modules[i];
         mdc_module_plan *plan = &mdc_vec_at(&dump->module_plans, mdc_module_plan, i);

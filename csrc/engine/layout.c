@@ -123,7 +123,8 @@ static mdc_status build_small(mdc_dump *dump, mdc_error *err) {
     if (mdc_layout_put(dump, NULL, front, NULL, err) != MDC_OK || mdc_streams_system(dump, err) != MDC_OK ||
         mdc_streams_misc(dump, err) != MDC_OK || mdc_streams_threads(dump, err) != MDC_OK ||
         mdc_streams_modules(dump, err) != MDC_OK || mdc_streams_dso(dump, err) != MDC_OK ||
-        mdc_streams_exception(dump, err) != MDC_OK || mdc_layout_align(dump, 16, err) != MDC_OK)
+        mdc_streams_exception(dump, err) != MDC_OK || mdc_streams_handles(dump, err) != MDC_OK ||
+        mdc_layout_align(dump, 16, err) != MDC_OK)
         return err->code;
     dump->end = dump->small.count;
     if (mdc_streams_contexts(dump, err) != MDC_OK) return err->code;
@@ -131,7 +132,7 @@ static mdc_status build_small(mdc_dump *dump, mdc_error *err) {
 }
 
 static void put_header(mdc_dump *dump) {
-    uint64_t type = dump->options.dump_type & MDC_FILE_TYPE_MASK;
+    uint64_t type = dump->type & MDC_FILE_TYPE_MASK;
     if (dump->has_memory64) type |= MDC_TYPE_WITH_FULL_MEMORY; /* readers take Memory64List with this bit only */
     mdc_file_header header = {.signature = MDC_FILE_SIGNATURE,
                               .version = MDC_FILE_VERSION,

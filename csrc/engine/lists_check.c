@@ -19,6 +19,20 @@ static bool name_fits(const mdc_lists *lists, mdc_name name) {
     return name.size == 0 || (uint64_t)name.offset + name.size <= lists->pool_size;
 }
 
+static mdc_status check_windows(const mdc_lists *lists, mdc_error *err) {
+    for (size_t i = 0; i < lists->section_count; i++)
+        if (lists->sections[i].module >= lists->module_count)
+            return wrong(err, "a section of no module:", i, lists->sections[i].address);
+    for (size_t i = 0; i < lists->unloaded_count; i++)
+        if (!name_fits(lists, lists->unloaded[i].name))
+            return wrong(err, "an unloaded module with a name outside the pool:", i, lists->unloaded[i].base);
+    for (size_t i = 0; i < lists->handle_count; i++)
+        if (!name_fits(lists, lists->handles[i].type) || !name_fits(lists, lists->handles[i].name))
+            return wrong(err, "a handle with a name outside the pool:", i, lists->handles[i].value);
+    if (!name_fits(lists, lists->system->misc.build_string)) return wrong(err, "a build outside the pool:", 0, 0);
+    return MDC_OK;
+}
+
 static mdc_status check_regions(const mdc_lists *lists, mdc_error *err) {
     uint64_t floor = 0;
     for (size_t i = 0; i < lists->region_count; i++) {
@@ -38,7 +52,8 @@ static mdc_status check_regions(const mdc_lists *lists, mdc_error *err) {
 
 mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
     if (lists->region_count > ITEMS_MAX || lists->thread_count > ITEMS_MAX || lists->module_count > ITEMS_MAX ||
-        lists->name_count > ITEMS_MAX || lists->pool_size > UINT32_MAX || lists->system == NULL)
+        lists->name_count > ITEMS_MAX || lists->pool_size > UINT32_MAX || lists->section_count > ITEMS_MAX ||
+        lists->unloaded_count > ITEMS_MAX || lists->handle_count > ITEMS_MAX || lists->system == NULL)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_GATHER, 0, "the source delivered lists of impossible length");
     if (check_regions(lists, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < lists->thread_count; i++) {
@@ -61,5 +76,6 @@ mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
         if (text->data == NULL && !mdc_add_u64(text->address, text->size, &end))
             return wrong(err, "a text that overflows:", i, text->address);
     }
-    return name_fits(lists, lists->system->version) ? MDC_OK : wrong(err, "a version outside the pool:", 0, 0);
+    if (!name_fits(lists, lists->system->version)) return wrong(err, "a version outside the pool:", 0, 0);
+    return check_windows(lists, err);
 }

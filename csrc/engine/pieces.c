@@ -1,13 +1,13 @@
-/* The memory of a Normal dump: stacks, instruction windows and what Memory (5) adds, byte-exact, without what
- * RemoveMemory (9) takes away. A callee that speaks MDC_EXT_PIECES is asked 10 about each piece. */
+/* The memory of a Normal dump: stacks, instruction windows, what bits of the type ask for and what Memory (5) adds,
+ * byte-exact, without what RemoveMemory (9) takes away. A callee that speaks MDC_EXT_PIECES is asked 10 about each
+ * piece. */
 #include "../base/arith.h"
 #include "../base/os_error.h"
 #include "dump_state.h"
 
-enum {
-    WINDOW = 256,      /* bytes around an instruction pointer, as Breakpad stores them */
-    TEB_BYTES = 0x2000 /* of 64-bit Windows; that of 32-bit takes a page */
-};
+static const char not_there[] = "was to be added to the dump and is not mapped";
+
+enum { WINDOW = 256 }; /* bytes around an instruction pointer, as Breakpad stores them */
 
 static uint64_t unfiltered_end(const mdc_region *region) { return region->base + region->size - region->filtered; }
 
@@ -20,6 +20,9 @@ static mdc_status keep_piece(mdc_dump *dump, size_t region, uint64_t first, uint
 /* One part of a piece that lies in one region. */
 static mdc_status add_in_region(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t fact_flags,
                                 uint32_t extent_flags, mdc_error *err) {
+    if ((fact_flags & MDC_FACT_ADDED) != 0 && dump->regions[region].state != MDC_MEM_COMMIT &&
+        dump->lists->system->platform == MDC_PLATFORM_WINDOWS) /* elsewhere a reservation reads as zeros */
+        return mdc_gaps_ask(dump, first, end, MDC_GAP_READ_FAILED, MDC_OS_FAULT, not_there, err);
     if (mdc_regions_closed(dump, region)) return MDC_OK;
     end = mdc_min_u64(end, unfiltered_end(&dump->regions[region]));
     if (first >= end) return MDC_OK;
@@ -52,8 +55,7 @@ static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, ui
                     high = middle;
             }
             stop = low < dump->region_count ? mdc_min_u64(run.end, dump->regions[low].base) : run.end;
-            if (mdc_gaps_ask(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT,
-                             "was to be added to the dump and is not mapped", err) != MDC_OK)
+            if (mdc_gaps_ask(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT, not_there, err) != MDC_OK)
                 return err->code;
         }
         run.first = stop;
@@ -61,32 +63,8 @@ static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, ui
     return mdc_calls_poll(&dump->calls, err);
 }
 
-/* The first bytes at the address, as far as one region has them. */
-static mdc_status add_block(mdc_dump *dump, mdc_vec *windows, uint64_t at, uint64_t size, mdc_error *err) {
-    int64_t found = at != 0 ? mdc_regions_find(dump, at) : MDC_NO_REGION;
-    if (found == MDC_NO_REGION) return MDC_OK;
-    const mdc_region *region = &dump->regions[found];
-    mdc_run run = {at, at + mdc_min_u64(size, region->base + region->size - at)};
-    return mdc_vec_push(windows, &run, 1, NULL, err);
-}
-
-/* WithProcessThreadData of a Windows process: PEB and TEBs, in which debuggers look for the rest. */
-static mdc_status find_environment_blocks(mdc_dump *dump, mdc_vec *windows, mdc_error *err) {
-    if (dump->lists->system->platform != MDC_PLATFORM_WINDOWS ||
-        (dump->options.dump_type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) == 0)
-        return MDC_OK;
-    if (add_block(dump, windows, dump->lists->peb, MDC_PAGE_SIZE, err) != MDC_OK) return err->code;
-    for (size_t i = 0; i < dump->thread_plans.count; i++) {
-        uint32_t write = mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i).write;
-        if ((write & MDC_THREAD_WRITE_THREAD_DATA) != 0 &&
-            add_block(dump, windows, dump->lists->threads[i].thread_pointer, TEB_BYTES, err) != MDC_OK)
-            return err->code;
-    }
-    return MDC_OK;
-}
-
 static mdc_status find_windows(mdc_dump *dump, mdc_vec *windows, mdc_error *err) {
-    if (find_environment_blocks(dump, windows, err) != MDC_OK) return err->code;
+    if (mdc_types_memory(dump, windows, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < dump->thread_plans.count; i++) {
         const mdc_thread *thread = &dump->lists->threads[i];
         uint64_t at = thread->instruction_pointer;

@@ -59,6 +59,7 @@ static void count_memory(mdc_dump *dump) {
 void mdc_report_count(mdc_dump *dump) {
     mdc_report *report = &dump->report;
     report->dump_type = dump->options.dump_type;
+    report->honoured_type = dump->options.dump_type & ~(dump->lists != NULL ? mdc_types_lost(dump) : 0);
     report->pid = dump->source->pid;
     report->warnings = dump->warnings;
     report->frozen_ns = dump->frozen_ns;

@@ -4,6 +4,8 @@
 #include "../format/utf16.h"
 #include "dump_state.h"
 
+enum { BUILD_UNITS = 260, DEBUG_BUILD_UNITS = 40 }; /* of MINIDUMP_MISC_INFO_4 */
+
 mdc_status mdc_streams_system(mdc_dump *dump, mdc_error *err) {
     const mdc_system *system = dump->lists->system;
     mdc_file_system_info info = {.processor_architecture = system->architecture,
@@ -63,7 +65,30 @@ static void fill_xstate(const mdc_dump *dump, mdc_file_misc_info *info) {
     }
 }
 
+/* What the source tells of a Windows process. */
+static void fill_told(const mdc_misc *told, bool power, mdc_file_misc_info *info) {
+    info->flags1 |= power ? told->flags : told->flags & ~(uint32_t)MDC_MISC_POWER_INFO;
+    if (power && (told->flags & MDC_MISC_POWER_INFO) != 0) {
+        info->max_mhz = told->max_mhz;
+        info->current_mhz = told->current_mhz;
+        info->mhz_limit = told->mhz_limit;
+        info->max_idle_state = told->max_idle_state;
+        info->current_idle_state = told->current_idle_state;
+    }
+    info->integrity_level = told->integrity_level;
+    info->execute_flags = told->execute_flags;
+    info->time_zone_id = told->time_zone_id;
+    memcpy(info->time_zone, told->time_zone, sizeof info->time_zone);
+}
+
+static void put_text(mdc_file_misc_info *info, size_t offset, size_t units, const uint8_t *text, size_t size) {
+    uint16_t copy[BUILD_UNITS] = {0}; /* a member of a packed struct may be unaligned */
+    mdc_utf16_text(text, size, copy, units - 1);
+    memcpy((uint8_t *)info + offset, copy, units * sizeof copy[0]);
+}
+
 mdc_status mdc_streams_misc(mdc_dump *dump, mdc_error *err) {
+    static const char writer[] = "minidump_cffi";
     const mdc_system *system = dump->lists->system;
     mdc_file_misc_info info = {.size_of_info = offsetof(mdc_file_misc_info, xstate),
                                .flags1 = MDC_MISC_PROCESS_ID | MDC_MISC_PROCESS_TIMES,
@@ -71,19 +96,23 @@ mdc_status mdc_streams_misc(mdc_dump *dump, mdc_error *err) {
                                .create_time = (uint32_t)system->create_time_s,
                                .user_time = system->user_time_s,
                                .kernel_time = system->kernel_time_s};
+    bool power = (dump->secondary & MDC_SECONDARY_WITHOUT_POWER_INFO) == 0;
     uint32_t mhz = clock_mhz(dump->lists);
-    if ((dump->secondary & MDC_SECONDARY_WITHOUT_POWER_INFO) == 0 && mhz != 0) {
+    if (power && mhz != 0) {
         info.flags1 |= MDC_MISC_POWER_INFO;
         info.max_mhz = info.current_mhz = info.mhz_limit = mhz;
     }
-    size_t units = sizeof info.build_string / sizeof info.build_string[0];
-    uint16_t text[sizeof info.build_string / sizeof info.build_string[0]] = {0};
-    if (mdc_utf16_text(mdc_dump_name(dump, system->version), system->version.size, text, units - 1) > 0) {
+    fill_told(&system->misc, power, &info);
+    mdc_name build = system->misc.build_string.size != 0 ? system->misc.build_string : system->version;
+    if (build.size != 0) {
         info.flags1 |= MDC_MISC_BUILD_STRING;
-        memcpy(info.build_string, text, sizeof text);
+        put_text(&info, offsetof(mdc_file_misc_info, build_string), BUILD_UNITS, mdc_dump_name(dump, build),
+                 build.size);
+        put_text(&info, offsetof(mdc_file_misc_info, debug_build_string), DEBUG_BUILD_UNITS, (const uint8_t *)writer,
+                 sizeof writer - 1);
     }
     /* Version 5 only for what only it can say: the layout of the extended state in the contexts. */
-    if ((dump->options.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0 && system->xstate_mask != 0) {
+    if ((dump->type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0) {
         info.size_of_info = sizeof info;
         fill_xstate(dump, &info);
     }

@@ -115,7 +115,7 @@ mdc_status mdc_streams_threads(mdc_dump *dump, mdc_error *err) {
     uint32_t omit = dump->options.omit_streams;
     if (put_list(dump, err) != MDC_OK || (!has_tebs(dump) && put_pointers(dump, err) != MDC_OK)) return err->code;
     if ((omit & MDC_STREAM_THREAD_NAMES) == 0 && put_names(dump, err) != MDC_OK) return err->code;
-    bool infos = (dump->options.dump_type & MDC_TYPE_WITH_THREAD_INFO) != 0 && (omit & MDC_STREAM_THREAD_INFO) == 0;
+    bool infos = (dump->type & MDC_TYPE_WITH_THREAD_INFO) != 0 && (omit & MDC_STREAM_THREAD_INFO) == 0;
     return infos ? put_infos(dump, err) : MDC_OK;
 }
 

@@ -38,6 +38,8 @@ enum {
     MDC_STREAM_TYPE_EXCEPTION = 6,
     MDC_STREAM_TYPE_SYSTEM_INFO = 7,
     MDC_STREAM_TYPE_MEMORY64_LIST = 9,
+    MDC_STREAM_TYPE_HANDLE_DATA = 12,
+    MDC_STREAM_TYPE_UNLOADED_MODULE_LIST = 14,
     MDC_STREAM_TYPE_MISC_INFO = 15,
     MDC_STREAM_TYPE_MEMORY_INFO_LIST = 16,
     MDC_STREAM_TYPE_THREAD_INFO_LIST = 17,
@@ -57,6 +59,9 @@ enum {
     MDC_MISC_PROCESS_ID = 0x1,
     MDC_MISC_PROCESS_TIMES = 0x2,
     MDC_MISC_POWER_INFO = 0x4,
+    MDC_MISC_PROCESS_INTEGRITY = 0x10,
+    MDC_MISC_PROCESS_EXECUTE_FLAGS = 0x20,
+    MDC_MISC_TIMEZONE = 0x40,
     MDC_MISC_BUILD_STRING = 0x100
 };
 
@@ -234,6 +239,37 @@ typedef struct mdc_file_thread_name {
     uint64_t name_rva;
 } mdc_file_thread_name;
 
+typedef struct mdc_file_handle_data {
+    uint32_t size_of_header;
+    uint32_t size_of_descriptor;
+    uint32_t descriptor_count;
+    uint32_t reserved;
+} mdc_file_handle_data;
+
+typedef struct mdc_file_handle {
+    uint64_t handle;
+    uint32_t type_name_rva;   /* 0: not known */
+    uint32_t object_name_rva; /* 0: none */
+    uint32_t attributes;
+    uint32_t granted_access;
+    uint32_t handle_count;
+    uint32_t pointer_count;
+} mdc_file_handle;
+
+typedef struct mdc_file_unloaded_list {
+    uint32_t size_of_header;
+    uint32_t size_of_entry;
+    uint32_t entry_count;
+} mdc_file_unloaded_list;
+
+typedef struct mdc_file_unloaded {
+    uint64_t base_of_image;
+    uint32_t size_of_image;
+    uint32_t checksum;
+    uint32_t time_date_stamp;
+    uint32_t name_rva;
+} mdc_file_unloaded;
+
 /* Breakpad's DSO_DEBUG for 64-bit targets: the dynamic section's bytes follow directly. */
 typedef struct mdc_file_dso_debug {
     uint32_t version;
@@ -290,6 +326,8 @@ _Static_assert(sizeof(mdc_file_thread_info_list) == 12 && sizeof(mdc_file_thread
                "ThreadInfoList");
 _Static_assert(sizeof(mdc_file_thread_name) == 12 && offsetof(mdc_file_thread_name, name_rva) == 4,
                "MINIDUMP_THREAD_NAME");
+_Static_assert(sizeof(mdc_file_handle_data) == 16 && sizeof(mdc_file_handle) == 32, "MINIDUMP_HANDLE_DESCRIPTOR");
+_Static_assert(sizeof(mdc_file_unloaded_list) == 12 && sizeof(mdc_file_unloaded) == 24, "MINIDUMP_UNLOADED_MODULE");
 _Static_assert(sizeof(mdc_file_dso_debug) == 40 && offsetof(mdc_file_dso_debug, brk) == 16, "MDRawDebug64");
 _Static_assert(sizeof(mdc_file_link_map) == 24 && offsetof(mdc_file_link_map, ld) == 16, "MDRawLinkMap64");
 

@@ -9,6 +9,7 @@ enum {
     DOS_LFANEW = 60,
     NT_BYTES = 24, /* signature and COFF header */
     OPTIONAL_BYTES = 240,
+    SECTION_BYTES = 40,
     OPTIONAL_MIN = 72, /* up to CheckSum and a little more, the same in PE32 and PE32+ */
     MAGIC_PE32 = 0x10B,
     MAGIC_PE32_PLUS = 0x20B,
@@ -138,4 +139,25 @@ bool mdc_pe_image_read(mdc_pe_image *image, mdc_pe_read read, void *context, uin
     if (count > DIRECTORY_RESOURCE && get_u32(directories + 8 * DIRECTORY_RESOURCE) != 0)
         read_version(&pe, image, get_u32(directories + 8 * DIRECTORY_RESOURCE));
     return true;
+}
+
+size_t mdc_pe_sections_read(mdc_pe_section *sections, mdc_pe_read read, void *context, uint64_t limit) {
+    pe_reader pe = {read, context, limit};
+    uint8_t dos[DOS_BYTES], nt[NT_BYTES], header[SECTION_BYTES];
+    size_t found = 0;
+    if (!get(&pe, 0, dos, sizeof dos)) return 0;
+    uint64_t at = get_u32(dos + DOS_LFANEW);
+    if (!get(&pe, at, nt, sizeof nt)) return 0;
+    uint16_t count = get_u16(nt + 6);
+    at += NT_BYTES + (uint64_t)get_u16(nt + 20);
+    for (uint16_t i = 0; i < count && found < MDC_PE_SECTIONS_MAX && get(&pe, at, header, sizeof header); i++) {
+        mdc_pe_section section = {
+            .rva = get_u32(header + 12), .size = get_u32(header + 8), .flags = get_u32(header + 36)};
+        if (section.size == 0) section.size = get_u32(header + 16); /* SizeOfRawData, as the loader does */
+        at += SECTION_BYTES;
+        if (section.rva >= limit) continue;
+        if (section.size > limit - section.rva) section.size = (uint32_t)(limit - section.rva);
+        if (section.size != 0) sections[found++] = section;
+    }
+    return found;
 }

@@ -27,8 +27,23 @@ typedef struct mdc_pe_image {
     uint8_t codeview[MDC_PE_CODEVIEW_MAX];  /* 'RSDS' or 'NB10', whole, up to the NUL of its path */
 } mdc_pe_image;
 
+/* IMAGE_SECTION_HEADER, as far as it is of use. */
+typedef struct mdc_pe_section {
+    uint32_t rva;
+    uint32_t size;  /* bytes in memory */
+    uint32_t flags; /* IMAGE_SCN_* */
+} mdc_pe_section;
+enum {
+    MDC_PE_SECTIONS_MAX = 96, /* that Windows' loader takes */
+    MDC_PE_SECTION_CODE = 0x20
+};
+#define MDC_PE_SECTION_WRITE 0x80000000u
+
 /* limit: bytes of the image that may be looked at (what is mapped). False, and all zero, if it is no PE image; what is
  * wrong further in is left out. */
 bool mdc_pe_image_read(mdc_pe_image *image, mdc_pe_read read, void *context, uint64_t limit);
+/* The sections of an image that mdc_pe_image_read has taken for one; how many there are, MDC_PE_SECTIONS_MAX at most.
+ * What lies outside of the image is cut off. */
+size_t mdc_pe_sections_read(mdc_pe_section *sections, mdc_pe_read read, void *context, uint64_t limit);
 
 #endif

@@ -258,6 +258,7 @@ static void publish(mdc_live *live) {
                               .pool = live->mappings.pool.data,
                               .pool_size = live->mappings.pool.count,
                               .system = &live->system,
+                              .types = layout->xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
                               .auxv_phdr = live->texts.phdr,
                               .auxv_phnum = live->texts.phnum,
                               .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};

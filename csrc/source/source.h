@@ -91,7 +91,50 @@ typedef struct mdc_xstate_feature {
     uint32_t size;   /* bytes */
 } mdc_xstate_feature;
 
+/* Module memory that a bit of the dump type stores. */
+enum {
+    MDC_SECTION_DATA = 1, /* written at run time: WithDataSegs */
+    MDC_SECTION_CODE = 2  /* WithCodeSegs */
+};
+typedef struct mdc_section {
+    uint64_t address;
+    uint64_t size;   /* bytes */
+    uint32_t module; /* index into the modules */
+    uint32_t what;   /* MDC_SECTION_* */
+} mdc_section;
+
+/* A module that was unloaded. */
+typedef struct mdc_unloaded {
+    uint64_t base;
+    uint32_t size; /* bytes */
+    uint32_t checksum;
+    uint32_t timestamp;
+    mdc_name name;
+} mdc_unloaded;
+
+/* An open handle of a Windows process, as MINIDUMP_HANDLE_DESCRIPTOR has it. */
+typedef struct mdc_handle {
+    uint64_t value;
+    uint32_t attributes;
+    uint32_t access;
+    uint32_t handles;  /* of the object; 0: not known */
+    uint32_t pointers; /* to the object; 0: not known */
+    mdc_name type;
+    mdc_name name; /* size 0: none, or not asked for */
+} mdc_handle;
+
 enum { MDC_PLATFORM_WINDOWS = 2 }; /* VER_PLATFORM_WIN32_NT */
+
+/* What MiscInfo can say of a Windows process; flags: MINIDUMP_MISC_INFO.Flags1, the members that are known. */
+typedef struct mdc_misc {
+    uint32_t flags;
+    uint32_t max_mhz, current_mhz, mhz_limit, max_idle_state, current_idle_state;
+    uint32_t integrity_level;
+    uint32_t execute_flags;
+    uint32_t time_zone_id;
+    uint8_t time_zone[172]; /* TIME_ZONE_INFORMATION */
+    mdc_name build_string;
+} mdc_misc;
 
 /* What the system streams need. Strings are offsets into the name pool. */
 typedef struct mdc_system {
@@ -114,6 +157,7 @@ typedef struct mdc_system {
     uint32_t xstate_size; /* bytes of the XSAVE area (standard format), 0 if none */
     uint32_t reserved2;
     mdc_xstate_feature xstate_features[64]; /* by component; processors differ in where they put them (CPUID 0xD) */
+    mdc_misc misc;
 } mdc_system;
 
 /* A text stream: bytes the kernel made (address 0), or target memory [address, address + size), which the engine reads
@@ -164,7 +208,15 @@ typedef struct mdc_lists {
     const mdc_system *system;
     uint64_t auxv_phdr; /* AT_PHDR of the target, for the link map; 0 if not known */
     uint32_t auxv_phnum;
-    uint64_t peb;      /* the PEB of a Windows process, 0 if not known */
+    uint64_t types; /* bits of the dump type for which the source has what they ask for, MDC_TYPE_* */
+    const mdc_section *sections;
+    size_t section_count;
+    const mdc_span *blocks; /* data of a Windows process: PEB, parameters, environment */
+    size_t block_count;
+    const mdc_unloaded *unloaded;
+    size_t unloaded_count;
+    const mdc_handle *handles;
+    size_t handle_count;
     uint32_t warnings; /* MDC_WARN_NO_RESIDENCY */
 } mdc_lists;
 

@@ -240,6 +240,7 @@ static int32_t answer_memory(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
         output->Memory.MemorySize = 0;
         return 0;
     }
+    if (input->CallbackType == MDC_CB_REMOVE_MEMORY) adapter->removes = true;
     if (input->CallbackType == MDC_CB_MEMORY) {
         mdc_span added = {output->Memory.MemoryBase, output->Memory.MemorySize};
         note(adapter, &adapter->added, &added);
@@ -381,6 +382,7 @@ MDC_ENTRY static int32_t MDC_CALL answer(void *param, MINIDUMP_CALLBACK_INPUT *i
     mdc_adapter *adapter = param;
     uint32_t type = input->CallbackType;
     adapter->calls[type < MDC_CB_COUNT ? type : 31]++;
+    if (adapter->told != NULL && input->ProcessHandle == adapter->passed) input->ProcessHandle = adapter->told;
     int32_t answered = answer_type(adapter, input, output);
     note_failure(adapter, type, output, answered);
     return answered;

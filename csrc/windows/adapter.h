@@ -8,6 +8,7 @@
  *   when it is finished;
  * - says FALSE to no Module or Thread (0, 1), which makes dbghelp fail the dump: TRUE, and nothing to write;
  * - lets no answer to 10 pass that is no part of the region: dbghelp would write this region and all behind it in full;
+ * - shows the caller's own handle of the process, and not the duplicate that dbghelp was given;
  * - notes for the report what was asked and answered.
  *
  * The other end is a DLL that calls into this process, so nothing is checked against malice here, but counted tables
@@ -65,9 +66,12 @@ typedef struct mdc_adapter {
     bool snapshot;
     bool callee_io;           /* the callee has taken the bytes */
     bool callee_cancel_ended; /* the callee wants no Cancel calls any more */
+    bool removes;             /* it has given memory to RemoveMemory (9) */
     bool callee_vm;           /* it has answered VmStart with S_FALSE */
     bool mapped;              /* the map was filled in */
     int32_t pid;
+    void *told;           /* what the callee sees as ProcessHandle instead of `passed`; NULL: as dbghelp says */
+    void *passed;         /* the handle that dbghelp was given */
     void *process;        /* to be asked about its memory: the target, or the clone; NULL: nobody */
     uint64_t io_end;      /* highest end of an IoWriteAll */
     uint64_t asked_up_to; /* end of the highest region asked about */

@@ -112,6 +112,10 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store 
     mdc_adapter *adapter = &dbghelp->adapter;
     adapter->store = store;
     adapter->pid = dbghelp->process.pid;
+    if (!request->options->snapshot) {
+        adapter->told = (void *)(intptr_t)request->told;
+        adapter->passed = dbghelp->process.handle;
+    }
     adapter->io = request->io;
     adapter->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
     adapter->snapshot = request->options->snapshot != 0;

@@ -15,6 +15,7 @@ typedef struct mdc_dbghelp_request {
     const mdc_engine_options *engine; /* dump_type, callback, extensions, exception, user streams, gaps_max */
     int32_t pid;
     int64_t process;     /* 0, or the caller's HANDLE of the target */
+    int64_t told;        /* 0, or the HANDLE that callbacks see, which is not used */
     uint64_t start_time; /* 0, or the FILETIME of its creation */
     int io;              /* MDC_ADAPTER_IO_* */
     bool ours;           /* the callee is the trampoline with a filter */

@@ -242,6 +242,20 @@ static void find_lost(mdc_dbghelp_report *report, mdc_adapter *adapter, size_t s
     }
 }
 
+/* Of memory that was to be added, what dbghelp could not read, which it leaves out without a word. Where the callee
+ * also removes memory, what is not there may be what it removed. */
+static void find_lost_additions(mdc_dbghelp_report *report, mdc_adapter *adapter) {
+    if (adapter->removes) return;
+    merge_runs(report);
+    for (size_t i = 0; i < adapter->added.count; i++) {
+        const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, i);
+        uint64_t end;
+        if (span->size == 0) continue;
+        if (!mdc_add_u64(span->address, span->size - 1, &end)) end = UINT64_MAX;
+        add_lost(report, adapter, span->address, end);
+    }
+}
+
 /* -- threads and modules ------------------------------------------------------------------------------------------- */
 
 static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_dump_file *file,
@@ -346,7 +360,7 @@ static uint32_t unasked(const mdc_adapter *adapter, const mdc_engine_options *op
 mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_adapter *adapter, const mdc_dump_file *file,
                                    const mdc_vec *hidden, const mdc_engine_options *options, mdc_error *err) {
     mdc_report *told = &report->report;
-    told->dump_type = options->dump_type;
+    told->dump_type = told->honoured_type = options->dump_type;
     told->warnings = unasked(adapter, options);
     memcpy(told->calls, adapter->calls, sizeof told->calls);
     told->file_bytes = adapter->io_end;
@@ -365,6 +379,7 @@ mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_adapter *adap
     bool silent = adapter->calls[MDC_CB_READ_MEMORY_FAILURE] == 0; /* else it says itself what it could not read */
     if (file != NULL && silent && (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0)
         find_lost(report, adapter, sorted);
+    if (file != NULL) find_lost_additions(report, adapter);
     if (adapter->error.code != MDC_OK) {
         *err = adapter->error;
         return err->code;

@@ -7,6 +7,7 @@
 
 #include "../base/fail.h"
 #include "../base/vec.h"
+#include "win_handles.h"
 #include "win_holder.h"
 #include "win_memory.h"
 #include "win_modules.h"
@@ -18,6 +19,7 @@
 #include "win_regions.h"
 #include "win_system.h"
 #include "win_threads.h"
+#include "win_unloaded.h"
 
 typedef struct mdc_win_live {
     mdc_source source;
@@ -27,9 +29,14 @@ typedef struct mdc_win_live {
     mdc_win_process process;
     mdc_win_paths paths;
     mdc_win_names names;
-    mdc_vec regions; /* mdc_region */
-    mdc_vec threads; /* mdc_thread */
-    mdc_vec modules; /* mdc_module */
+    mdc_vec regions;  /* mdc_region */
+    mdc_vec threads;  /* mdc_thread */
+    mdc_vec modules;  /* mdc_module */
+    mdc_vec sections; /* mdc_section */
+    mdc_vec blocks;   /* mdc_span */
+    mdc_vec unloaded; /* mdc_unloaded */
+    mdc_vec handles;  /* mdc_handle */
+    uint64_t types;   /* MDC_TYPE_*, as in mdc_lists */
     mdc_system system;
     mdc_lists lists;
     mdc_win_holder *holder;
@@ -49,10 +56,16 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     if (live->holder != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
     mdc_win_open how = {
         .pid = live->options.pid, .process = live->options.process, .start_time = live->options.start_time};
+    if ((live->options.types & MDC_TYPE_WITH_HANDLE_DATA) != 0) how.access = PROCESS_DUP_HANDLE;
     mdc_status status = mdc_win_process_open(&live->process, &how, err);
+    if (status == MDC_ERR_ACCESS && how.access != 0) { /* then handles have neither types nor names */
+        mdc_error_clear(err);
+        how.access = 0;
+        status = mdc_win_process_open(&live->process, &how, err);
+    }
     if (status != MDC_OK) return leave(live, status, err);
     source->pid = live->process.pid;
-    source->handle = live->process.handle;
+    source->handle = live->options.told != 0 ? (void *)(intptr_t)live->options.told : live->process.handle;
     live->nt = mdc_win_nt_load();
     mdc_win_paths_init(&live->paths);
     status = mdc_win_names_init(&live->names, err);
@@ -120,8 +133,29 @@ static void executable_first(mdc_win_live *live) {
         mdc_module first = all[i];
         memmove(all + 1, all, i * sizeof *all);
         all[0] = first;
+        mdc_section *sections = live->sections.data; /* with their modules' new places */
+        for (size_t k = 0; k < live->sections.count; k++)
+            sections[k].module = sections[k].module == i ? 0 : sections[k].module + (sections[k].module < i);
         return;
     }
+}
+
+/* What bits of the dump type ask for; live->types has those that were to be had. */
+static mdc_status gather_types(mdc_win_live *live, mdc_error *err) {
+    void *process = live->process.handle;
+    uint64_t wanted = live->options.types;
+    live->types = MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS | MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY;
+    if ((wanted & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0 && live->peb != 0) {
+        live->types |= MDC_TYPE_WITH_PROCESS_THREAD_DATA;
+        if (mdc_win_peb_blocks(&live->blocks, process, live->peb, err) != MDC_OK) return err->code;
+    }
+    if ((wanted & MDC_TYPE_WITH_UNLOADED_MODULES) != 0 &&
+        mdc_win_unloaded_list(&live->unloaded, process, &live->names, err))
+        live->types |= MDC_TYPE_WITH_UNLOADED_MODULES;
+    if (err->code == MDC_OK && (wanted & MDC_TYPE_WITH_HANDLE_DATA) != 0 &&
+        mdc_win_handles_list(&live->handles, process, live->process.pid, &live->names, err))
+        live->types |= MDC_TYPE_WITH_HANDLE_DATA;
+    return err->code;
 }
 
 /* Everything that is to be of one moment. */
@@ -131,13 +165,17 @@ static mdc_status gather(mdc_win_live *live, mdc_error *err) {
     if (status == MDC_OK && live->regions.count == 0)
         status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "Windows does not tell what memory the target has");
     live->peb = mdc_win_peb_address(&live->nt, process);
+    bool sections = (live->options.types & (MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS)) != 0;
     if (status == MDC_OK)
-        status = mdc_win_modules_list(&live->modules, process, live->peb, &live->regions, &live->names, err);
+        status = mdc_win_modules_list(&live->modules, sections ? &live->sections : NULL, process, live->peb,
+                                      &live->regions, &live->names, err);
     if (status == MDC_OK) status = mark_heaps(live, err);
     if (status == MDC_OK) status = list_threads(live, err);
+    if (status == MDC_OK) status = gather_types(live, err);
     executable_first(live);
     mdc_win_system_read(&live->system, process, &live->nt);
-    return status;
+    mdc_win_misc_read(&live->system.misc, process, &live->nt);
+    return status == MDC_OK ? mdc_win_misc_build(&live->system.misc, &live->modules, &live->names, err) : status;
 }
 
 static void publish(mdc_win_live *live) {
@@ -152,7 +190,15 @@ static void publish(mdc_win_live *live) {
                               .pool = live->names.pool.data,
                               .pool_size = live->names.pool.count,
                               .system = &live->system,
-                              .peb = live->peb,
+                              .types = live->types,
+                              .sections = live->sections.data,
+                              .section_count = live->sections.count,
+                              .blocks = live->blocks.data,
+                              .block_count = live->blocks.count,
+                              .unloaded = live->unloaded.data,
+                              .unloaded_count = live->unloaded.count,
+                              .handles = live->handles.data,
+                              .handle_count = live->handles.count,
                               .warnings = MDC_WARN_NO_RESIDENCY};
 }
 
@@ -235,6 +281,10 @@ static void live_free(mdc_source *source) {
     mdc_vec_fini(&live->regions);
     mdc_vec_fini(&live->threads);
     mdc_vec_fini(&live->modules);
+    mdc_vec_fini(&live->sections);
+    mdc_vec_fini(&live->blocks);
+    mdc_vec_fini(&live->unloaded);
+    mdc_vec_fini(&live->handles);
     mdc_dealloc(live);
 }
 
@@ -250,5 +300,9 @@ mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *m
     mdc_vec_init(&live->regions, sizeof(mdc_region));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));
+    mdc_vec_init(&live->sections, sizeof(mdc_section));
+    mdc_vec_init(&live->blocks, sizeof(mdc_span));
+    mdc_vec_init(&live->unloaded, sizeof(mdc_unloaded));
+    mdc_vec_init(&live->handles, sizeof(mdc_handle));
     return &live->source;
 }

@@ -8,6 +8,8 @@
 typedef struct mdc_win_live_options {
     int32_t pid;
     int64_t process;          /* 0, or a HANDLE of the caller, which is duplicated (pid may be 0 then) */
+    int64_t told;             /* what callbacks see as ProcessHandle; 0: the source's own handle */
+    uint64_t types;           /* MDC_TYPE_* for which something has to be gathered */
     uint64_t start_time;      /* 0, or the FILETIME of the target's creation */
     uint64_t stop_timeout_ns; /* how long one thread may take until its registers can be read; 0: 250 ms */
     uint64_t max_stop_ns;     /* how long the target may stand; 0: no limit but the monitor's deadline */

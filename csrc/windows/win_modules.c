@@ -12,13 +12,15 @@
  * any honest program has. */
 enum { NAMES_MAX = 32 << 20 };
 
-/* What the list is made with. */
+/* What the list is made with. Allocated: too large for a stack that somebody else made small. */
 typedef struct finder {
     mdc_vec *modules;
+    mdc_vec *sections; /* or NULL */
     void *process;
     const mdc_vec *regions;
     mdc_win_names *names;
-    mdc_pe_image *image; /* 4 KiB: too large for a stack that somebody else made small */
+    mdc_pe_image image;
+    mdc_pe_section parts[MDC_PE_SECTIONS_MAX];
 } finder;
 
 typedef struct image_reader {
@@ -48,24 +50,41 @@ static uint64_t mapped_size(const mdc_vec *regions, uint64_t base) {
     return end - base;
 }
 
+/* Those of the module that comes next. */
+static mdc_status add_sections(finder *self, image_reader *reader, uint64_t mapped, mdc_error *err) {
+    if (self->sections == NULL) return MDC_OK;
+    size_t count = mdc_pe_sections_read(self->parts, read_image, reader, mapped);
+    for (size_t i = 0; i < count; i++) {
+        const mdc_pe_section *part = &self->parts[i];
+        mdc_section section = {reader->base + part->rva, part->size, (uint32_t)self->modules->count,
+                               (part->flags & MDC_PE_SECTION_WRITE) != 0 ? MDC_SECTION_DATA : MDC_SECTION_CODE};
+        if ((part->flags & (MDC_PE_SECTION_WRITE | MDC_PE_SECTION_CODE)) != 0 &&
+            mdc_vec_push(self->sections, &section, 1, NULL, err) != MDC_OK)
+            return err->code;
+    }
+    return MDC_OK;
+}
+
 /* size: as the loader has it, 0 if it is not asked. */
 static mdc_status add(finder *self, uint64_t base, uint64_t size, mdc_name path, mdc_error *err) {
     uint64_t mapped = mapped_size(self->regions, base);
     image_reader reader = {self->process, base};
     mdc_module module = {.base = base, .size = size, .path = path};
-    if (mdc_pe_image_read(self->image, read_image, &reader, mapped)) {
-        if (self->image->size != 0) module.size = self->image->size;
-        module.checksum = self->image->checksum;
-        module.timestamp = self->image->timestamp;
-        for (size_t i = 0; i < MDC_PE_VERSION_WORDS; i++) module.version[i] = self->image->version[i];
-        if (self->image->codeview_size != 0 &&
-            mdc_win_names_put(self->names, self->image->codeview, self->image->codeview_size, &module.codeview, err) !=
+    bool is_image = mdc_pe_image_read(&self->image, read_image, &reader, mapped);
+    if (is_image) {
+        if (self->image.size != 0) module.size = self->image.size;
+        module.checksum = self->image.checksum;
+        module.timestamp = self->image.timestamp;
+        for (size_t i = 0; i < MDC_PE_VERSION_WORDS; i++) module.version[i] = self->image.version[i];
+        if (self->image.codeview_size != 0 &&
+            mdc_win_names_put(self->names, self->image.codeview, self->image.codeview_size, &module.codeview, err) !=
                 MDC_OK)
             return err->code;
     }
     if (module.size == 0) module.size = mapped;
     uint64_t end;
     if (!mdc_add_u64(base, module.size, &end)) return MDC_OK;
+    if (is_image && add_sections(self, &reader, mapped, err) != MDC_OK) return err->code;
     return mdc_vec_push(self->modules, &module, 1, NULL, err);
 }
 
@@ -121,13 +140,18 @@ static mdc_status list_mapped(finder *self, mdc_error *err) {
     return MDC_OK;
 }
 
-mdc_status mdc_win_modules_list(mdc_vec *modules, void *process, uint64_t peb, const mdc_vec *regions,
-                                mdc_win_names *names, mdc_error *err) {
-    finder self = {modules, process, regions, names, mdc_alloc(1, sizeof(mdc_pe_image), err)};
-    if (self.image == NULL) return err->code;
+mdc_status mdc_win_modules_list(mdc_vec *modules, mdc_vec *sections, void *process, uint64_t peb,
+                                const mdc_vec *regions, mdc_win_names *names, mdc_error *err) {
+    finder *self = mdc_alloc(1, sizeof *self, err);
+    if (self == NULL) return err->code;
+    self->modules = modules;
+    self->sections = sections;
+    self->process = process;
+    self->regions = regions;
+    self->names = names;
     bool whole = false;
-    mdc_status status = list_loaded(&self, peb, &whole, err);
-    if (status == MDC_OK && !whole) status = list_mapped(&self, err);
-    mdc_dealloc(self.image);
+    mdc_status status = list_loaded(self, peb, &whole, err);
+    if (status == MDC_OK && !whole) status = list_mapped(self, err);
+    mdc_dealloc(self);
     return status;
 }

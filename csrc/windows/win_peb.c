@@ -9,6 +9,11 @@ enum {
     MODULES_MAX = 16384, /* a list longer than this is none: the target wrote it */
     AT_PART = 64,        /* heap addresses read at a time */
     IMAGE_BASE = sizeof(void *) == 8 ? 0x10 : 0x08,
+    PEB_BYTES = sizeof(void *) == 8 ? 0x388 : 0x250, /* of Windows 8.1 */
+    PARAMETERS = sizeof(void *) == 8 ? 0x20 : 0x10,
+    ENVIRONMENT = sizeof(void *) == 8 ? 0x80 : 0x48, /* from here on in RTL_USER_PROCESS_PARAMETERS */
+    ENVIRONMENT_SIZE = sizeof(void *) == 8 ? 0x3F0 : 0x290,
+    BLOCK_MAX = 16 << 20, /* a longer one is none: the target wrote its size */
     PROCESS_HEAP = sizeof(void *) == 8 ? 0x30 : 0x18,
     HEAP_COUNT = sizeof(void *) == 8 ? 0xE8 : 0x88,
     HEAP_ARRAY = sizeof(void *) == 8 ? 0xF0 : 0x90,
@@ -61,6 +66,22 @@ mdc_status mdc_win_peb_heaps(mdc_vec *heaps, void *process, uint64_t peb, mdc_er
         }
     }
     return MDC_OK;
+}
+
+static mdc_status add_block(mdc_vec *blocks, uint64_t address, uint64_t size, mdc_error *err) {
+    mdc_span block = {address, size};
+    return address != 0 && size != 0 && size <= BLOCK_MAX ? mdc_vec_push(blocks, &block, 1, NULL, err) : MDC_OK;
+}
+
+mdc_status mdc_win_peb_blocks(mdc_vec *blocks, void *process, uint64_t peb, mdc_error *err) {
+    uint64_t parameters = get_pointer(process, peb, PARAMETERS);
+    uint32_t sizes[2] = {0, 0}; /* RTL_USER_PROCESS_PARAMETERS: MaximumLength, Length */
+    (void)get(process, parameters, sizes, sizeof sizes);
+    if (add_block(blocks, peb, PEB_BYTES, err) != MDC_OK || add_block(blocks, parameters, sizes[1], err) != MDC_OK)
+        return err->code;
+    if (sizes[1] < ENVIRONMENT_SIZE + sizeof(void *)) return MDC_OK;
+    return add_block(blocks, get_pointer(process, parameters, ENVIRONMENT),
+                     get_pointer(process, parameters, ENVIRONMENT_SIZE), err);
 }
 
 static bool is_listed(const mdc_vec *loaded, uint64_t base) {

@@ -1,128 +1,6 @@
 /* What the engine makes of a target that is a Windows process, on any system: a fake one, told as a Windows source
  * would tell it. And streams of the caller, which go into every dump. */
-#include "engine_check.h"
-
-/* Stands before the fake source and tells its lists in another way. */
-typedef struct disguise {
-    mdc_source source;
-    mdc_source *fake;
-    mdc_lists lists;
-    mdc_system system;
-    mdc_thread threads[2];
-    mdc_module modules[2];
-    uint8_t context[2][1232];
-    uint8_t pool[4096];
-    uint64_t overlay;     /* address of `bytes` in the target */
-    size_t overlay_reads; /* bytes of it that were read */
-    uint8_t bytes[2048];
-} disguise;
-
-static disguise *of(mdc_source *source) { return (disguise *)source; }
-
-static const uint8_t rsds[] = "RSDS\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17\20\1\0\0\0C:\\build\\hidden-name.pdb";
-
-static mdc_status prepare(mdc_source *source, mdc_error *err) {
-    return of(source)->fake->ops->prepare(of(source)->fake, err);
-}
-
-static mdc_status stop(mdc_source *source, mdc_error *err) {
-    disguise *self = of(source);
-    if (self->fake->ops->stop(self->fake, err) != MDC_OK) return err->code;
-    bool x86 = self->system.architecture == MDC_FILE_ARCH_X86 && self->system.platform == MDC_PLATFORM_WINDOWS;
-    uint16_t architecture = self->system.architecture;
-    uint32_t platform = self->system.platform;
-    self->lists = *self->fake->ops->lists(self->fake);
-    self->system = *self->lists.system;
-    if (platform == 0) return MDC_OK; /* as it is */
-    self->system.architecture = architecture;
-    self->system.platform = platform;
-    self->system.product_type = 3;
-    self->system.suite_mask = 0x110;
-    self->system.processor_features[0] = UINT64_C(0x1122334455667788);
-    self->system.version = (mdc_name){0, 0};
-    memcpy(self->pool, self->lists.pool, self->lists.pool_size);
-    memcpy(self->pool + self->lists.pool_size, rsds, sizeof rsds);
-    for (size_t i = 0; i < 2; i++) {
-        self->threads[i] = self->lists.threads[i];
-        memset(self->context[i], 0x30 + (int)i, sizeof self->context[i]);
-        self->threads[i].context = self->context[i];
-        self->threads[i].context_size = x86 ? 716 : 1232;
-        self->threads[i].handle = (void *)(uintptr_t)(0x40 + i * 4);
-        self->threads[i].thread_pointer = HEAP + 0x3000 + i * 0x2000;
-        self->modules[i] = self->lists.modules[i];
-        self->modules[i].build_id_size = 0;
-    }
-    self->modules[0].codeview = (mdc_name){(uint32_t)self->lists.pool_size, sizeof rsds};
-    self->modules[0].checksum = 0xC0FFEE;
-    self->modules[0].timestamp = 0x5F000001;
-    self->modules[0].version[0] = 0xFEEF04BD;
-    self->modules[0].version[2] = 0x000A0001;
-    self->lists.pool = self->pool;
-    self->lists.pool_size += sizeof rsds;
-    self->lists.system = &self->system;
-    self->lists.threads = self->threads;
-    self->lists.modules = self->modules;
-    self->lists.texts = NULL;
-    self->lists.text_count = 0;
-    self->lists.peb = HEAP + 0x7800;
-    return MDC_OK;
-}
-
-static const mdc_lists *lists(const mdc_source *source) { return &((const disguise *)source)->lists; }
-
-static size_t content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
-                      uint64_t *next) {
-    return of(source)->fake->ops->content(of(source)->fake, region, first, end, runs, room, next);
-}
-
-static mdc_status read_spans(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer,
-                             size_t *done, int32_t *os_errno, mdc_error *err) {
-    disguise *self = of(source);
-    mdc_status status = self->fake->ops->read(self->fake, spans, span_count, buffer, done, os_errno, err);
-    size_t at = 0;
-    for (size_t i = 0; self->overlay != 0 && i < span_count; at += (size_t)spans[i++].size)
-        for (uint64_t j = 0; j < spans[i].size && at + j < *done; j++)
-            if (spans[i].address + j - self->overlay < sizeof self->bytes) {
-                buffer[at + j] = self->bytes[spans[i].address + j - self->overlay];
-                self->overlay_reads++;
-            }
-    return status;
-}
-
-static mdc_status resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
-    return of(source)->fake->ops->resume(of(source)->fake, frozen_ns, err);
-}
-
-static void free_it(mdc_source *source) { of(source)->fake->ops->free(of(source)->fake); }
-
-/* A dump of the standard target as a Windows process of this architecture; platform 0: as the Linux process it is. */
-static void make_disguised(made_dump *made, disguise *self, uint16_t architecture, uint32_t platform,
-                           const mdc_engine_options *options) {
-    static const mdc_source_ops ops = {prepare, stop, lists, content, read_spans, resume, free_it, NULL};
-    memset(made, 0, sizeof *made);
-    mdc_monitor_init(&made->monitor, 0);
-    self->fake = mdc_fake_new(&standard_target, &made->err);
-    self->source.ops = &ops;
-    self->source.pid = self->fake->pid;
-    self->system.architecture = architecture;
-    self->system.platform = platform;
-    made->source = &self->source;
-    made->sink = mdc_sink_memory_new(UINT64_C(1) << 32, &made->err);
-    made->dump = mdc_dump_new(options, made->source, made->sink, &made->monitor, &made->err);
-    if (made->dump == NULL) {
-        made->status = made->err.code;
-        return;
-    }
-    made->status = mdc_dump_run(made->dump, &made->err);
-    made->report = mdc_dump_report(made->dump);
-    made->data = mdc_sink_memory_data(made->sink, &made->size);
-}
-
-static bool contains(const made_dump *made, const void *bytes, size_t size) {
-    for (size_t at = 0; at + size <= made->size; at++)
-        if (memcmp(made->data + at, bytes, size) == 0) return true;
-    return false;
-}
+#include "pe_target.h"
 
 /* ---- modules, system, threads ---- */
 
@@ -144,13 +22,6 @@ static int see_items(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
         self->number |= 2;
     }
     return -1;
-}
-
-static void shout(void *context, uint64_t address, uint8_t *bytes, size_t size) {
-    (void)address;
-    for (size_t i = 0; i + 6 <= size; i++)
-        if (memcmp(bytes + i, "hidden", 6) == 0) memcpy(bytes + i, "XXXXXX", 6);
-    ++*(size_t *)context;
 }
 
 static void test_items(void) {
@@ -200,26 +71,6 @@ static void test_x86(void) {
     at = stream_at(&made, MDC_STREAM_TYPE_SYSTEM_INFO, NULL);
     CHECK(u64_at(&made, at + 32) != UINT64_C(0x1122334455667788)); /* a vendor, not features */
     unmake(&made);
-}
-
-static void test_environment_blocks(void) {
-    for (int asked = 0; asked < 2; asked++) {
-        disguise self = {.fake = NULL};
-        callee answers = {.answer = NULL};
-        uint64_t type = asked ? MDC_TYPE_WITH_PROCESS_THREAD_DATA : MDC_TYPE_NORMAL;
-        mdc_engine_options options = options_for(&answers, type, 0);
-        made_dump made;
-        make_disguised(&made, &self, MDC_FILE_ARCH_AMD64, MDC_PLATFORM_WINDOWS, &options);
-        check_rules(&made);
-        CHECK(right(&made, HEAP + 0x3000) == asked && right(&made, HEAP + 0x6FFF) == asked); /* two TEBs */
-        CHECK(right(&made, HEAP + 0x7FFF) == asked &&
-              !holds(&made, HEAP + 0x77FF)); /* the PEB, as far as it is there */
-        unmake(&made);
-        make_disguised(&made, &self, 0, 0, &options); /* on Linux there is nothing of the kind */
-        check_rules(&made);
-        CHECK(!holds(&made, HEAP + 0x3000));
-        unmake(&made);
-    }
 }
 
 /* ---- the Exception stream ---- */
@@ -456,7 +307,6 @@ static void test_wrong_user_streams(void) {
 int main(void) {
     test_items();
     test_x86();
-    test_environment_blocks();
     test_exception();
     test_excluded_exception();
     test_wrong_exception();

@@ -179,12 +179,52 @@ static void check_noise(uint8_t *image) {
     CHECK(!parse(&parsed, noisy, IMAGE, IMAGE) && parsed.size == 0);
 }
 
+static void put_section(uint8_t *image, size_t number, uint32_t rva, uint32_t size, uint32_t raw, uint32_t flags) {
+    size_t at = OPTIONAL + 240 + number * 40;
+    put32(image, at + 8, size);
+    put32(image, at + 12, rva);
+    put32(image, at + 16, raw);
+    put32(image, at + 36, flags);
+}
+
+static size_t list(mdc_pe_section *sections, const uint8_t *image, size_t size, uint64_t limit) {
+    bytes from = {image, size, 0, 0};
+    size_t count = mdc_pe_sections_read(sections, read_bytes, &from, limit);
+    CHECK(from.reads <= 2 + 0xFFFF && count <= MDC_PE_SECTIONS_MAX);
+    for (size_t i = 0; i < count; i++)
+        CHECK(sections[i].size != 0 && sections[i].rva < limit && sections[i].size <= limit - sections[i].rva);
+    return count;
+}
+
+static void check_sections(uint8_t *image) {
+    static mdc_pe_section sections[MDC_PE_SECTIONS_MAX];
+    put16(image, NT + 6, 5);
+    put_section(image, 0, 0x1000, 0x234, 0, 0x60000020);
+    put_section(image, 1, 0x2000, 0, 0x456, 0xC0000040);          /* VirtualSize 0: SizeOfRawData */
+    put_section(image, 2, 0x3000, 0x8000, 0, 0x40000040);         /* ends with the image */
+    put_section(image, 3, 0x7FFFFFF0, 0xFFFFFFFF, 0, 0xC0000040); /* outside */
+    put_section(image, 4, 0x1000, 0, 0, 0xC0000040);              /* empty */
+    CHECK(list(sections, image, IMAGE, IMAGE) == 3);
+    CHECK(sections[0].rva == 0x1000 && sections[0].size == 0x234 && sections[0].flags == 0x60000020);
+    CHECK(sections[1].rva == 0x2000 && sections[1].size == 0x456 && sections[1].flags == 0xC0000040);
+    CHECK(sections[2].rva == 0x3000 && sections[2].size == 0x1000);
+    CHECK(list(sections, image, OPTIONAL + 240 + 40, IMAGE) == 1); /* the other headers cannot be read */
+    put16(image, NT + 6, 0xFFFF);
+    CHECK(list(sections, image, IMAGE, IMAGE) >= 3);
+    put16(image, NT + 20, 0xFFFF);
+    CHECK(list(sections, image, IMAGE, IMAGE) == 0);
+    put32(image, 60, 0xFFFFFFFF);
+    CHECK(list(sections, image, IMAGE, IMAGE) == 0);
+    make(image, true);
+}
+
 int main(void) {
     static uint8_t image[IMAGE];
     make(image, false);
     check_sound(image, false);
     make(image, true);
     check_sound(image, true);
+    check_sections(image);
     check_wrong(image);
     check_noise(image);
 

@@ -201,7 +201,9 @@ static inline void take(taken *dump, const mdc_win_live_options *target, const m
     mdc_monitor_init(&dump->monitor, 0);
     block_init(&dump->block);
     dump->block.pause_ms = pause_ms;
-    dump->source = mdc_win_live_new(target, &dump->monitor, &dump->err);
+    mdc_win_live_options live = *target;
+    live.types = options->dump_type;
+    dump->source = mdc_win_live_new(&live, &dump->monitor, &dump->err);
     dump->dump = mdc_dump_new(options, dump->source, &dump->block.sink, &dump->monitor, &dump->err);
     if (dump->dump == NULL) {
         dump->status = dump->err.code;
