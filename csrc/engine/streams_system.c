@@ -103,13 +103,16 @@ mdc_status mdc_streams_misc(mdc_dump *dump, mdc_error *err) {
         info.max_mhz = info.current_mhz = info.mhz_limit = mhz;
     }
     fill_told(&system->misc, power, &info);
-    mdc_name build = system->misc.build_string.size != 0 ? system->misc.build_string : system->version;
+    mdc_name build = system->misc.build_string;
+    if (build.size != 0) /* of a Windows process, in whose dumps dbghelp has its own name there */
+        put_text(&info, offsetof(mdc_file_misc_info, debug_build_string), DEBUG_BUILD_UNITS, (const uint8_t *)writer,
+                 sizeof writer - 1);
+    else
+        build = system->version;
     if (build.size != 0) {
         info.flags1 |= MDC_MISC_BUILD_STRING;
         put_text(&info, offsetof(mdc_file_misc_info, build_string), BUILD_UNITS, mdc_dump_name(dump, build),
                  build.size);
-        put_text(&info, offsetof(mdc_file_misc_info, debug_build_string), DEBUG_BUILD_UNITS, (const uint8_t *)writer,
-                 sizeof writer - 1);
     }
     /* Version 5 only for what only it can say: the layout of the extended state in the contexts. */
     if ((dump->type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0) {
