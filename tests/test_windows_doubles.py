@@ -1,4 +1,4 @@
-"""Dumps by a dbghelp that plays the documented sequence by script: what Wine's own never asks or does.
+"""Dumps by a dbghelp that plays the recorded sequence by script: what Wine's own never asks or does.
 
 Read failures, errors, cancel, deadline and snapshots, from Python, in a Windows CPython under Wine. The same double is
 driven from C in tests/native/test_dbghelp_script_windows.c.
@@ -6,13 +6,17 @@ driven from C in tests/native/test_dbghelp_script_windows.c.
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import live
 import pytest
+import recorded
 import wine
+
+import minidump_cffi as md
 
 pytestmark = pytest.mark.linux
 
@@ -50,6 +54,20 @@ def test_a_dump_of_what_was_asked(played: Played) -> None:
     assert case["file_bytes"] == (played.folder / "plain.dmp").stat().st_size
 
 
+@pytest.mark.parametrize("version", recorded.VERSIONS)
+@pytest.mark.parametrize("name", ["plain", "full"])
+def test_it_asks_in_the_order_of_dbghelp(played: Played, name: str, version: str) -> None:
+    """As recorded, but for how often."""
+    order = {
+        who: [kind for kind, _ in itertools.groupby(kind for kind in types if kind != md.CallbackType.CANCEL)]
+        for who, types in (
+            ("dbghelp", [call.type for call in recorded.load(version, "full" if name == "full" else "normal")]),
+            ("double", played.cases[name]["types"]),
+        )
+    }
+    assert order["double"] == order["dbghelp"]
+
+
 def test_a_hole_is_in_no_copy_of_the_memory(played: Played) -> None:
     """Stacks are stored without asking, and these lie in the hole."""
     assert played.cases["full"]["complete"]
@@ -57,17 +75,28 @@ def test_a_hole_is_in_no_copy_of_the_memory(played: Played) -> None:
 
 
 def test_read_failures(played: Played) -> None:
-    """Tolerated ones are gaps; others are the error that dbghelp got."""
-    assert played.cases["gaps"]["gaps"] == [[AREA + 14 * PAGE, 2 * PAGE]]
-    assert not played.cases["gaps"]["complete"]
-    assert played.holds("gaps", 13) and not played.holds("gaps", 14)
-    assert played.cases["refused"] == {
-        "error": "ReadError",
-        "winerror": 299,
-        "hresult": 0x8007012B,
-        "address": AREA + 14 * PAGE,
-        "exists": False,
-    }
+    """Tolerated ones are gaps; others are the error that dbghelp got.
+
+    A gap is all of the region that is in no stack in a full dump, and else the range that was added.
+    """
+    for name, first in (("gaps", 4), ("range_gone", 10)):
+        assert played.cases[name]["gaps"] == [[AREA + first * PAGE, (16 - first) * PAGE]]
+        assert not played.cases[name]["complete"] and not played.holds(name, 13)
+    for name, address in (("refused", None), ("range_refused", AREA + 10 * PAGE)):
+        assert played.cases[name] == {
+            "error": "ReadError",
+            "winerror": 299,
+            "hresult": 0x8007012B,
+            "address": address,
+            "exists": False,
+        }
+
+
+@pytest.mark.parametrize("name", ["full", "once"])
+def test_whether_it_asks_again_or_not(played: Played, name: str) -> None:
+    """What is kept on both sides of a hole is there."""
+    assert played.cases[name]["complete"]
+    assert [page for page in range(16) if not played.holds(name, page)] == [2, 3]
 
 
 @pytest.mark.parametrize(

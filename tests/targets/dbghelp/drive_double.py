@@ -50,6 +50,7 @@ class Script(ctypes.Structure):
                 "with_items",
                 "unshown",
                 "no_clone",
+                "asks_once",
             )
         ),
         ("clone", ctypes.c_void_p),
@@ -94,6 +95,8 @@ def case(name: str, process: Any, *words: Any, **options: Any) -> None:
             "modules": len(report.modules),
             "file_bytes": report.file_bytes,
         }
+        if report.recording is not None:
+            line["types"] = [int(call.type) for call in report.recording]
     line["exists"] = file.exists()
     print(json.dumps(line), flush=True)
 
@@ -103,11 +106,16 @@ def main() -> None:
     full = md.DumpType.WITH_FULL_MEMORY
     target = child()
     play()
-    case("plain", target)
-    case("full", target, full, filter=md.Filter(md.exclude(range=(AREA + 2 * PAGE, AREA + 4 * PAGE))))
+    case("plain", target, record=True)
+    case("full", target, full, record=True, filter=md.Filter(md.exclude(range=(AREA + 2 * PAGE, AREA + 4 * PAGE))))
     play(failed_reads=2)
     case("gaps", target, full, filter=md.Filter())
     case("refused", target, full, filter=md.Filter(read_failure="abort"))
+    added = [(AREA + 10 * PAGE, AREA + PAGES * PAGE)]
+    case("range_gone", target, filter=md.Filter(memory_add=added))
+    case("range_refused", target, filter=md.Filter(memory_add=added, read_failure="abort"))
+    play(asks_once=1)
+    case("once", target, full, filter=md.Filter(md.exclude(range=(AREA + 2 * PAGE, AREA + 4 * PAGE))))
     for number in (0x80070005, 0x80070070, 0x8007012B, 0x80004005):
         play(hresult=number, fail_after=0)
         case(f"{number:x}", target)

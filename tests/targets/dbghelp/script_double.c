@@ -1,34 +1,10 @@
-/* A DLL in place of dbghelp.dll that plays the documented sequence of callbacks over a small target, with every member
- * of the output on entry as protocol.md has it, and writes a real dump: random access, header last. What it cannot be
- * made to do by a Windows of its own (snapshots, read failures, cancel) it does by script.
+/* A DLL in place of dbghelp.dll that plays the sequence of callbacks that dbghelp 6.3.9600 and 10.0.22621 were recorded
+ * to send (docs/callbacks.md), over a small target, and writes a real dump: random access, header first, directory
+ * last. What dbghelp cannot be made to do (snapshots, read failures, errors) it does by script.
  *
  * Nothing here is shared with the code under test but the declarations of the protocol. Built as a DLL:
  * x86_64-w64-mingw32-gcc -shared script_double.c. A test program may also include it and name itself as the library. */
-#include "script_double.h"
-
-#include <stdio.h>
-#include <string.h>
-#include <windows.h>
-
-#include "../../../csrc/api/minidump_protocol.h"
-
-enum {
-    D_PAGE = 4096,
-    D_THREADS = 2,
-    D_MODULES = 3,
-    D_STACK = 2 * D_PAGE,
-    D_RANGES = 64,
-    D_DIRECTORY = 32, /* offset */
-    D_STREAMS = 12,
-    D_BODY = D_DIRECTORY + 12 * D_STREAMS
-};
-#define D_E_FAIL ((int32_t)0x80004005)
-#define D_E_NOTIMPL ((int32_t)0x80004001)
-#define D_CANCELLED 0x800704C7u
-
-static double_script script;
-static double_seen seen;
-static volatile LONG inside;
+#include "script_state.h"
 
 __declspec(dllexport) void double_set(const double_script *given);
 __declspec(dllexport) const double_seen *double_read(void);
@@ -81,172 +57,6 @@ DWORD WINAPI PssFreeSnapshot(HANDLE process, void *snapshot) {
     return ERROR_SUCCESS;
 }
 
-/* -- one dump -------------------------------------------------------------------------------------------------------
- */
-
-typedef struct range {
-    uint64_t base;
-    uint64_t size;
-} range;
-
-typedef struct dump {
-    HANDLE process; /* to be read */
-    HANDLE given;   /* hProcess */
-    uint32_t pid;
-    HANDLE file;
-    uint32_t type;
-    MINIDUMP_CALLBACK_INFORMATION callback;
-    BOOL io, vm, check_cancel;
-    uint32_t hresult; /* why it failed */
-    uint64_t end;     /* of what was written */
-    uint32_t streams;
-    uint32_t thread_flags[D_THREADS], module_flags[D_MODULES];
-    range ranges[D_RANGES];
-    uint32_t range_count;
-    MINIDUMP_EXCEPTION_INFORMATION exception; /* ThreadId 0: there was none */
-    _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
-    MINIDUMP_CALLBACK_OUTPUT output;
-} dump;
-
-static const wchar_t *const MODULE_NAMES[D_MODULES] = {L"C:\\app\\one.exe", L"C:\\app\\libtwo.dll",
-                                                       L"C:\\Windows\\System32\\three.dll"};
-
-static uint64_t module_base(unsigned i) { return script.area + script.area_size + 0x100000u * (i + 1); }
-static uint32_t thread_id(unsigned i) { return 1000 + 4 * i; }
-
-static void complain(const char *what) {
-    if (seen.complaint[0] == 0) snprintf(seen.complaint, sizeof seen.complaint, "%s", what);
-}
-
-static BOOL fail(dump *d, uint32_t hresult) {
-    if (d->hresult == 0) d->hresult = hresult;
-    return FALSE;
-}
-
-/* Asks with what stands in input.u and output; the input's head is filled in as Windows does. */
-static BOOL ask(dump *d, uint32_t type) {
-    BOOL target = type <= 6 || type == 9 || type == 15;
-    d->input.CallbackType = type;
-    d->input.ProcessId = target ? d->pid : 0;
-    d->input.ProcessHandle = target || type == 16 || type == 17 ? d->given : NULL;
-    if (seen.calls < DOUBLE_CALLS) seen.types[seen.calls] = (uint8_t)type;
-    seen.calls++;
-    return d->callback.CallbackRoutine(d->callback.CallbackParam, &d->input, &d->output) != 0;
-}
-
-static void fresh(dump *d) {
-    memset(&d->input, 0xEE, sizeof d->input); /* what a callee must not look at is no zero by chance */
-    memset(&d->output, 0, sizeof d->output);
-}
-
-/* After a callback of this type: whether the script lets the dump end here. */
-static BOOL passes(dump *d, uint32_t type) {
-    if (script.hresult != 0 && script.fail_after == type) return fail(d, script.hresult);
-    return TRUE;
-}
-
-static BOOL ask_cancel(dump *d) {
-    if (!d->check_cancel || script.only_items) return TRUE;
-    fresh(d);
-    BOOL handled = ask(d, 6);
-    d->check_cancel = handled && d->output.Cancel.CheckCancel != 0;
-    if (handled && d->output.Cancel.Cancel != 0) return fail(d, D_CANCELLED);
-    return passes(d, 6);
-}
-
-/* -- output ---------------------------------------------------------------------------------------------------------
- */
-
-static BOOL write_at(dump *d, uint64_t offset, const void *data, uint32_t size) {
-    if (offset + size > d->end) d->end = offset + size;
-    if (d->io) {
-        fresh(d);
-        d->input.u.Io = (MINIDUMP_IO_CALLBACK){d->file, offset, data, size};
-        d->output.Status = D_E_FAIL;
-        if (!ask(d, 12) || d->output.Status != 0)
-            return fail(d, d->output.Status < 0 ? (uint32_t)d->output.Status : (uint32_t)D_E_FAIL);
-        return TRUE;
-    }
-    OVERLAPPED at;
-    DWORD done = 0;
-    memset(&at, 0, sizeof at);
-    at.Offset = (DWORD)offset;
-    at.OffsetHigh = (DWORD)(offset >> 32);
-    if (!WriteFile(d->file, data, size, &done, &at) || done != size) return fail(d, 0x80070000u | GetLastError());
-    return TRUE;
-}
-
-/* Appends; *rva: where. */
-static BOOL append(dump *d, const void *data, uint32_t size, uint32_t *rva) {
-    uint64_t at = d->end < D_BODY ? D_BODY : d->end;
-    *rva = (uint32_t)at;
-    return write_at(d, at, data, size);
-}
-
-static BOOL enter_stream(dump *d, uint32_t type, uint32_t size, uint32_t rva) {
-    uint32_t entry[3] = {type, size, rva};
-    if (script.spoil == 1) entry[2] = (uint32_t)d->end;
-    return write_at(d, D_DIRECTORY + 12 * (uint64_t)d->streams++, entry, sizeof entry);
-}
-
-/* -- reading the target ---------------------------------------------------------------------------------------------
- */
-
-static BOOL fails_here(uint64_t address) {
-    return address >= script.area + script.area_size - (uint64_t)script.failed_reads * D_PAGE;
-}
-
-/* One page or less. With Vm callbacks: 19, a read, 20. */
-static int32_t read_page(dump *d, uint64_t address, uint8_t *page, uint32_t size) {
-    SIZE_T done = 0;
-    if (d->vm) {
-        fresh(d);
-        d->input.u.VmPreRead = (MINIDUMP_VM_PRE_READ_CALLBACK){address, page, size};
-        d->output.VmRead.VmReadStatus = D_E_NOTIMPL;
-        if (ask(d, 19) && d->output.VmRead.VmReadBytesCompleted >= size) return 0;
-    }
-    int32_t status = 0;
-    if (fails_here(address))
-        status = (int32_t)script.failure;
-    else if (!ReadProcessMemory(d->process, (void *)(uintptr_t)address, page, size, &done))
-        status = (int32_t)(0x80070000u | GetLastError());
-    if (d->vm) {
-        fresh(d);
-        d->input.u.VmPostRead = (MINIDUMP_VM_POST_READ_CALLBACK){address, page, size, (uint32_t)done, status};
-        d->output.VmRead.VmReadStatus = D_E_NOTIMPL;
-        if (ask(d, 20)) {
-            status = d->output.VmRead.VmReadStatus;
-            done = d->output.VmRead.VmReadBytesCompleted;
-        }
-    }
-    return status != 0 ? status : done == size ? 0 : (int32_t)0x8007012B;
-}
-
-/* Appends [base, base + size) of the target; *stored: how much of it, up to the first read that failed. */
-static BOOL append_memory(dump *d, uint64_t base, uint64_t size, uint32_t *rva, uint64_t *stored) {
-    uint8_t page[D_PAGE];
-    *stored = 0;
-    *rva = (uint32_t)(d->end < D_BODY ? D_BODY : d->end);
-    while (*stored < size) {
-        uint64_t address = base + *stored;
-        uint32_t part = (uint32_t)(D_PAGE - address % D_PAGE), at;
-        if (part > size - *stored) part = (uint32_t)(size - *stored);
-        if (!ask_cancel(d)) return FALSE;
-        int32_t status = read_page(d, address, page, part);
-        if (status != 0) {
-            fresh(d);
-            d->input.u.ReadMemoryFailure =
-                (MINIDUMP_READ_MEMORY_FAILURE_CALLBACK){address, (uint32_t)(size - *stored), status};
-            d->output.Status = 1;
-            if (script.only_items || !ask(d, 14) || d->output.Status != 0) return fail(d, (uint32_t)status);
-            return TRUE;
-        }
-        if (!append(d, page, part, &at)) return FALSE;
-        *stored += part;
-    }
-    return TRUE;
-}
-
 /* -- the sequence ---------------------------------------------------------------------------------------------------
  */
 
@@ -285,11 +95,13 @@ static BOOL include_items(dump *d) {
     for (unsigned i = 0; i < D_THREADS; i++) {
         d->thread_flags[i] = 0x17;
         if (script.only_items) continue;
+        if (i > 0 && !ask_cancel(d)) return FALSE;
         fresh(d);
         d->input.u.IncludeThread.ThreadId = thread_id(i);
         d->output.ThreadWriteFlags = d->thread_flags[i];
         d->thread_flags[i] = ask(d, 3) ? d->output.ThreadWriteFlags & d->thread_flags[i] : 0;
     }
+    if (!ask_cancel(d) || !ask_cancel(d)) return FALSE;
     for (unsigned i = 0; i < D_MODULES; i++) {
         d->module_flags[i] = 0x0D;
         if (script.only_items) continue;
@@ -297,11 +109,12 @@ static BOOL include_items(dump *d) {
         d->input.u.IncludeModule.BaseOfImage = module_base(i);
         d->output.ModuleWriteFlags = d->module_flags[i];
         d->module_flags[i] = ask(d, 4) ? d->output.ModuleWriteFlags & d->module_flags[i] : 0;
+        if (!ask_cancel(d)) return FALSE;
     }
-    return passes(d, 4) && ask_cancel(d);
+    return passes(d, 4);
 }
 
-static BOOL gather_items(dump *d) {
+static BOOL gather_threads(dump *d) {
     for (unsigned i = 0; i < D_THREADS; i++) {
         if ((d->thread_flags[i] & 1) == 0) continue;
         fresh(d);
@@ -318,8 +131,14 @@ static BOOL gather_items(dump *d) {
         }
         memcpy(&d->input.u.Thread, &thread, sizeof thread);
         d->output.ThreadWriteFlags = d->thread_flags[i];
-        d->thread_flags[i] = ask(d, 1) ? d->output.ThreadWriteFlags & d->thread_flags[i] : 0;
+        BOOL answer = ask(d, 1);
+        if (!answer && !script.only_items) return fail(d, D_ABORT);
+        d->thread_flags[i] = answer ? d->output.ThreadWriteFlags & d->thread_flags[i] : 0;
     }
+    return passes(d, 1) && ask_cancel(d);
+}
+
+static BOOL gather_modules(dump *d) {
     for (unsigned i = 0; i < D_MODULES; i++) {
         if ((d->module_flags[i] & 1) == 0) continue;
         fresh(d);
@@ -328,9 +147,17 @@ static BOOL gather_items(dump *d) {
         d->input.u.Module.BaseOfImage = module_base(i);
         d->input.u.Module.SizeOfImage = 0x10000;
         d->output.ModuleWriteFlags = d->module_flags[i];
-        d->module_flags[i] = ask(d, 0) ? d->output.ModuleWriteFlags & d->module_flags[i] : 0;
+        BOOL answer = ask(d, 0);
+        if (!answer && !script.only_items) return fail(d, D_ABORT);
+        d->module_flags[i] = answer ? d->output.ModuleWriteFlags & d->module_flags[i] : 0;
     }
-    return passes(d, 0) && ask_cancel(d);
+    return passes(d, 0);
+}
+
+/* Wine sends Thread before Module. */
+static BOOL gather_items(dump *d) {
+    if (script.only_items) return gather_threads(d) && gather_modules(d);
+    return gather_modules(d) && gather_threads(d);
 }
 
 static void remove_range(dump *d, uint64_t base, uint64_t size) {
@@ -362,27 +189,51 @@ static BOOL gather_memory(dump *d) {
                 remove_range(d, d->output.Memory.MemoryBase, d->output.Memory.MemorySize);
             else if (d->range_count < D_RANGES)
                 d->ranges[d->range_count++] = (range){d->output.Memory.MemoryBase, d->output.Memory.MemorySize};
+            if (type == 5 && !ask_cancel(d)) return FALSE;
         }
     }
     return passes(d, 9);
 }
 
-static BOOL ask_region(dump *d, range *kept) {
+/* What is where. No callee here has memory of its own. */
+static BOOL query(dump *d, uint64_t address) {
+    if (!d->vm) return TRUE;
     fresh(d);
-    MINIDUMP_MEMORY_INFO *info = &d->output.Region.VmRegion;
-    *info = (MINIDUMP_MEMORY_INFO){.BaseAddress = script.area,
-                                   .AllocationBase = script.area,
-                                   .AllocationProtect = 4,
-                                   .RegionSize = script.area_size,
-                                   .State = 0x1000,
-                                   .Protect = 4,
-                                   .Type = 0x20000};
-    *kept = (range){script.area, script.area_size};
-    if (script.only_items || !ask(d, 10) || !d->output.Region.Continue) return FALSE;
-    uint64_t base = info->BaseAddress, size = info->RegionSize;
-    if (base < script.area || base % D_PAGE != 0 || size % D_PAGE != 0 || base + size > script.area + script.area_size)
-        complain("the answer to IncludeVmRegion is no page-aligned part of the region");
-    *kept = (range){base, size};
+    memset(&d->output, 0xEE, sizeof d->output);
+    d->input.u.VmQuery.Offset = address;
+    d->output.VmQuery.VmQueryStatus = D_E_NOTIMPL;
+    if (ask(d, 18) && d->output.VmQuery.VmQueryStatus != D_E_NOTIMPL)
+        return fail(d, (uint32_t)d->output.VmQuery.VmQueryStatus);
+    return TRUE;
+}
+
+/* 10 about the area, and again about the rest behind each part that is kept: what is kept. */
+static BOOL ask_regions(dump *d, range kept[D_RANGES], uint32_t *count) {
+    range rest = {script.area, script.area_size};
+    uint64_t end = script.area + script.area_size;
+    *count = 0;
+    if (!query(d, script.area)) return FALSE;
+    while (rest.size != 0 && *count < D_RANGES) {
+        fresh(d);
+        MINIDUMP_MEMORY_INFO *info = &d->output.Region.VmRegion;
+        *info = (MINIDUMP_MEMORY_INFO){.BaseAddress = rest.base,
+                                       .AllocationBase = script.area,
+                                       .AllocationProtect = 4,
+                                       .RegionSize = rest.size,
+                                       .State = 0x1000,
+                                       .Protect = 4,
+                                       .Type = 0x20000};
+        if (script.only_items || !ask(d, 10) || !d->output.Region.Continue) {
+            kept[(*count)++] = rest;
+            return TRUE;
+        }
+        uint64_t base = info->BaseAddress, size = info->RegionSize;
+        if (base < rest.base || base % D_PAGE != 0 || size % D_PAGE != 0 || base + size > end)
+            complain("the answer to IncludeVmRegion is no page-aligned part of the region");
+        if (size != 0) kept[(*count)++] = (range){base, size};
+        rest = size == 0 || script.asks_once ? (range){0, 0} : (range){base + size, end - base - size};
+        if (!ask_cancel(d)) return FALSE;
+    }
     return TRUE;
 }
 
@@ -402,7 +253,7 @@ static BOOL write_threads(dump *d) {
             script.with_items) { /* the stack is never asked about: an unreadable one ends the dump */
             uint64_t base = script.area + i * (uint64_t)D_STACK, stored;
             memcpy(&numbers[6], &base, sizeof base);
-            if (!append_memory(d, base, D_STACK, &rva, &stored)) return FALSE;
+            if (!append_memory(d, base, D_STACK, ENDS_THE_DUMP, &rva, &stored)) return FALSE;
             numbers[8] = (uint32_t)stored;
             numbers[9] = rva;
         }
@@ -447,7 +298,7 @@ static BOOL write_memory(dump *d) {
     uint32_t rva, count = 0;
     for (uint32_t i = 0; i < d->range_count; i++) {
         uint64_t stored;
-        if (!append_memory(d, d->ranges[i].base, d->ranges[i].size, &rva, &stored)) return FALSE;
+        if (!append_memory(d, d->ranges[i].base, d->ranges[i].size, IS_ASKED_ABOUT, &rva, &stored)) return FALSE;
         if (stored == 0) continue;
         uint32_t numbers[4] = {0, 0, (uint32_t)stored, rva};
         memcpy(numbers, &d->ranges[i].base, sizeof d->ranges[i].base);
@@ -457,20 +308,22 @@ static BOOL write_memory(dump *d) {
     return append(d, list, 4 + 16 * count, &rva) && enter_stream(d, 5, 4 + 16 * count, rva);
 }
 
-static BOOL write_full(dump *d, const range *kept) {
-    uint64_t list[4] = {0}, stored = 0;
-    uint32_t rva, list_rva;
-    range again;
-    (void)ask_region(d, &again); /* the second pass */
-    if (again.base != kept->base || again.size != kept->size) complain("two answers about one region differ");
-    if (!append(d, list, sizeof list, &list_rva)) return FALSE; /* gone back to below */
-    if (kept->size != 0 && !append_memory(d, kept->base, kept->size, &rva, &stored)) return FALSE;
-    list[0] = stored != 0;
-    list[1] = list_rva + sizeof list;
-    list[2] = kept->base;
-    list[3] = stored;
-    return write_at(d, list_rva, list, sizeof list) &&
-           enter_stream(d, 9, stored != 0 ? sizeof list : sizeof list / 2, list_rva);
+static BOOL write_full(dump *d, const range *kept, uint32_t count) {
+    uint64_t list[2 + 2 * D_RANGES] = {0};
+    uint32_t rva, list_rva, size = 16 + 16 * count, again_count;
+    range again[D_RANGES];
+    failing what = (d->type & 0x20000) != 0 ? LOSES_THE_RANGE : ENDS_THE_DUMP; /* IgnoreInaccessibleMemory */
+    if (!ask_regions(d, again, &again_count)) return FALSE;                    /* the second pass */
+    if (again_count != count || memcmp(again, kept, count * sizeof *kept) != 0)
+        complain("two answers about one region differ");
+    if (!append(d, list, size, &list_rva)) return FALSE; /* gone back to below */
+    list[0] = count;
+    list[1] = list_rva + size;
+    for (uint32_t i = 0; i < count; i++) {
+        list[2 + 2 * i] = kept[i].base;
+        if (!append_memory(d, kept[i].base, kept[i].size, what, &rva, &list[3 + 2 * i])) return FALSE;
+    }
+    return write_at(d, list_rva, list, size) && enter_stream(d, 9, size, list_rva);
 }
 
 static BOOL append_string(dump *d, const wchar_t *text, uint32_t *rva) {
@@ -514,17 +367,27 @@ static BOOL write_items(dump *d) {
     return d->exception.ThreadId == 0 || write_exception(d);
 }
 
-static BOOL finish(dump *d) {
-    uint32_t header[8] = {0x504D444D, 0xA793, d->streams, D_DIRECTORY};
-    if (script.spoil == 2) header[0] = 0;
+static BOOL write_header(dump *d) {
+    uint32_t header[8] = {script.spoil == 2 ? 0 : 0x504D444D, 0xA793, D_STREAMS, D_DIRECTORY};
     header[6] = d->type;
-    if (!write_at(d, 0, header, sizeof header)) return FALSE;
-    if (d->io) {
-        fresh(d);
-        d->input.u.Io.Handle = d->file;
-        d->output.Status = D_E_FAIL;
-        if (!ask(d, 13) || d->output.Status != 0) return fail(d, (uint32_t)D_E_FAIL);
-    }
+    return write_at(d, 0, header, sizeof header);
+}
+
+static BOOL finish(dump *d) {
+    for (uint32_t i = 0; i < D_STREAMS; i++)
+        if (!write_at(d, D_DIRECTORY + 12 * (uint64_t)i, d->directory[i], sizeof d->directory[i])) return FALSE;
+    return TRUE;
+}
+
+/* Sent after a refused IoWriteAll too. */
+static BOOL finish_io(dump *d) {
+    fresh(d);
+    d->input.u.Io.Handle = d->file;
+    d->output.Status = D_E_FAIL;
+    return ask(d, 13) && d->output.Status >= 0 ? TRUE : fail(d, (uint32_t)D_E_FAIL);
+}
+
+static BOOL ask_kernel(dump *d) {
     if (script.only_items) return TRUE;
     fresh(d);
     if (ask(d, 7) && d->output.Handle != NULL) {
@@ -535,14 +398,22 @@ static BOOL finish(dump *d) {
     return passes(d, 7);
 }
 
+static BOOL write_file(dump *d, const range *kept, uint32_t count) {
+    return write_header(d) && write_threads(d) && write_modules(d) &&
+           ((d->type & 2) != 0 ? write_full(d, kept, count) : write_memory(d)) &&
+           (!script.with_items || write_items(d)) && finish(d);
+}
+
 static BOOL write_dump(dump *d) {
     BOOL full = (d->type & 2) != 0;
-    range kept = {0, 0};
+    range kept[D_RANGES];
+    uint32_t count = 0;
     if (!begin(d) || !include_items(d) || !gather_items(d)) return FALSE;
-    if (full) (void)ask_region(d, &kept);
-    if (!full && !gather_memory(d)) return FALSE;
-    return passes(d, 10) && write_threads(d) && write_modules(d) && (full ? write_full(d, &kept) : write_memory(d)) &&
-           (!script.with_items || write_items(d)) && finish(d);
+    if (full ? !ask_regions(d, kept, &count) : !gather_memory(d)) return FALSE;
+    if (!passes(d, 10)) return FALSE;
+    BOOL written = write_file(d, kept, count);
+    if (d->io && (written || d->refused)) written = finish_io(d) && written;
+    return written && ask_kernel(d);
 }
 
 static int32_t MDC_CALL nobody(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {

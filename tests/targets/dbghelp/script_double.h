@@ -12,7 +12,7 @@ typedef struct double_script {
     uint32_t gcc_layout;      /* 1: MINIDUMP_THREAD_CALLBACK as engines built with GCC for x64 have it */
     uint32_t low_first;       /* 1: StackBase is the low end, as Wine has it */
     uint32_t only_items;      /* 1: asks about modules and threads only, as Wine does */
-    uint32_t failed_reads;    /* how many pages at the end of the area fail to be read (14) */
+    uint32_t failed_reads;    /* how many pages at the end of the area fail to be read (14 without full memory) */
     uint32_t failure;         /* HRESULT of those */
     uint32_t wait_for_cancel; /* milliseconds to go on asking about Cancel (6) before anything is gathered */
     uint32_t fail_after;      /* callback type behind which the dump fails with `hresult`, if that is not 0 */
@@ -23,6 +23,7 @@ typedef struct double_script {
                             the target; and stacks whatever the flags of their threads say */
     uint32_t unshown;    /* 1: takes S_FALSE of VmStart (17), and shows no reads all the same */
     uint32_t no_clone;   /* 1: the snapshot does not tell which process its clone is */
+    uint32_t asks_once;  /* 1: asks about a region (10) once, and not again about the rest */
     void *clone;         /* HANDLE of the process that is the clone of the snapshot */
 } double_script;
 
