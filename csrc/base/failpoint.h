@@ -2,7 +2,7 @@
  * build the macro is the constant 0 and nothing remains.
  *
  * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, stop:hang, regs:thread, regs:hang,
- * maps:list, maps:query, smaps:list, pagemap:scan, backing:open, backing:blocks, late:lease, late:files, late:read,
+ * maps:list, maps:query, smaps:list, pagemap:scan, backing:open, backing:blocks, backing:runs, late:lease,
  * spawn:holder, spawn:twin, spawn:worker. */
 #ifndef MDC_BASE_FAILPOINT_H
 #define MDC_BASE_FAILPOINT_H

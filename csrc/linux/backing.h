@@ -9,22 +9,10 @@
 #ifndef MDC_LINUX_BACKING_H
 #define MDC_LINUX_BACKING_H
 
+#include "backfiles.h"
 #include "latefiles.h"
 #include "mappings.h"
 #include "residency.h"
-
-enum { MDC_BACKING_OPEN = 4 /* files that are held open: few, the descriptors are those of our caller's process */ };
-
-typedef struct mdc_backing_file {
-    uint64_t inode;
-    uint64_t size;      /* bytes, when it was opened */
-    uint64_t used;      /* when; 0: free */
-    uint32_t dev_major; /* as maps tells them */
-    uint32_t dev_minor;
-    uint32_t name_id;
-    uint32_t flags;
-    int fd; /* -1: cannot be opened */
-} mdc_backing_file;
 
 typedef struct mdc_backing {
     int proc;                       /* borrowed */
@@ -34,12 +22,12 @@ typedef struct mdc_backing {
     mdc_vec views;                  /* what is known of each region */
     mdc_vec runs;                   /* mdc_content: those of one region stand together */
     mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
-    mdc_backing_file files[MDC_BACKING_OPEN];
+    mdc_backfiles files;
     mdc_latefiles late;
-    uint64_t clock;
+    size_t owned_most;   /* runs that owned may have */
+    bool crowded;        /* the region being looked at has more runs than are kept */
     bool wide;           /* the target is known to be a 64-bit process */
     const uint8_t *vdso; /* our own, where it is the same as the target's */
-    uint64_t budget;     /* descriptors of the target that may still be looked at in search of files */
 } mdc_backing;
 
 typedef enum mdc_backing_route {

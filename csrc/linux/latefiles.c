@@ -85,9 +85,8 @@ static int duplicate(int fd) {
 /* The steps (1) to (3), in this order. */
 static void take(mdc_latefiles *late, mdc_late_file *file, int fd) {
     struct stat facts;
-    uint32_t most = MDC_FAILPOINT("late:files") != 0 ? 1 : MDC_LATE_FILES;
     file->fd = -1;
-    if (late->count >= most || !tells_changes(fd) || !has_no_writer(fd) || fstat(fd, &facts) != 0 ||
+    if (late->count >= MDC_LATE_FILES || !tells_changes(fd) || !has_no_writer(fd) || fstat(fd, &facts) != 0 ||
         facts.st_size < 0 || is_racy(facts.st_ctim) || is_racy(facts.st_mtim))
         return;
     file->size = (uint64_t)facts.st_size;
@@ -138,7 +137,7 @@ size_t mdc_latefiles_read(mdc_latefiles *late, const mdc_region *region, uint64_
     size_t done = 0;
     *os_errno = EBADF;
     if (file == NULL || file->fd < 0) return 0;
-    *os_errno = MDC_FAILPOINT("late:read");
+    *os_errno = 0;
     while (done < size && *os_errno == 0) {
         uint64_t offset = region->file_offset + (address - region->base) + done;
         ssize_t got = pread(file->fd, to + done, size - done, (off_t)offset);

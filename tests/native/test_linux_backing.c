@@ -236,6 +236,85 @@ static void test_no_blocks(void) {
     munmap(shared, sizeof *shared);
 }
 
+/* --- more runs than are kept --- */
+
+enum { TURNS = 128, VIEWS = 8, GUARDED = 101, GUARD_INSTALL = 102 /* MADV_GUARD_INSTALL */ };
+/* words[] of the target */
+enum { OWNED, GUARD, UNREACHED, SPARSE };
+
+/* Every other page is a hole. */
+static int make_sparse(void) {
+    uint8_t page[PAGE];
+    int fd = make_file(0, 0);
+    CHECK(ftruncate(fd, TURNS * PAGE) == 0);
+    for (int i = 0; i < TURNS; i += 2) {
+        memset(page, i + 1, sizeof page);
+        CHECK(pwrite(fd, page, PAGE, (off_t)i * PAGE) == PAGE);
+    }
+    return fd;
+}
+
+static void with_turns(target_shared *shared) {
+    shared->words[OWNED] = map(large_file, MAP_PRIVATE, TURNS);
+    for (uint64_t i = 0; i < TURNS; i += 2) memset((void *)(shared->words[OWNED] + i * PAGE), 'o', PAGE);
+    shared->words[GUARD] = madvise((void *)(shared->words[OWNED] + GUARDED * PAGE), PAGE, GUARD_INSTALL) == 0;
+    int fd = memfd_create("hidden", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, TURNS * PAGE) != 0) _exit(4);
+    shared->words[UNREACHED] = map(fd, MAP_SHARED, TURNS);
+    for (uint64_t i = 0; i < TURNS; i += 2) memset((void *)(shared->words[UNREACHED] + i * PAGE), 'm', PAGE);
+    for (int i = 0; i < VIEWS; i++) shared->words[SPARSE + i] = map(long_file, MAP_SHARED, TURNS);
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+static void check_turns(view *self, const uint64_t *words, bool reached) {
+    static uint8_t bytes[TURNS * PAGE];
+    for (int i = 0; i < VIEWS && reached; i++) {
+        CHECK(what_is(self, words[SPARSE + i]) == MDC_CONTENT_FILE);
+        CHECK(get(self, words[SPARSE + i], sizeof bytes, bytes) == sizeof bytes);
+        for (size_t page = 0; page < TURNS; page++)
+            CHECK(all(bytes + page * PAGE, PAGE, page % 2 == 0 ? (uint8_t)(page + 1) : 0));
+    }
+    for (uint64_t i = 0; i < TURNS && reached; i++) {
+        CHECK(what_is(self, words[OWNED] + i * PAGE) == MDC_CONTENT_DATA);
+        bool guard = i == GUARDED && words[GUARD] != 0;
+        CHECK(get(self, words[OWNED] + i * PAGE, PAGE, bytes) == (guard ? 0 : PAGE));
+        CHECK(guard || all(bytes, PAGE, i % 2 == 0 ? 'o' : (uint8_t)(i + 1)));
+    }
+    for (uint64_t i = 0; i < TURNS && !reached; i++) {
+        CHECK(what_is(self, words[UNREACHED] + i * PAGE) == MDC_CONTENT_DATA);
+        CHECK(get(self, words[UNREACHED] + i * PAGE, PAGE, bytes) == (i % 2 == 0 ? PAGE : 0));
+        CHECK(i % 2 != 0 || all(bytes, PAGE, 'm'));
+    }
+}
+
+/* However many runs the target makes, few are kept; all is read as it is, and the target gets no page by it. */
+static void test_crowded(void) {
+    target_shared *shared = target_share();
+    long_file = make_sparse();
+    large_file = make_file(TURNS * PAGE, 1);
+    pid_t pid = target_start(with_turns, shared);
+    WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
+    static const char *const points[] = {"backing:runs:0:4", "backing:runs:0:4,pagemap:scan:0:25",
+                                         "backing:runs:0:4,backing:open:0:1"};
+    for (size_t i = 0; i < 3; i++) {
+        view self;
+        mdc_failpoint_set(points[i]);
+        look(&self, pid);
+        uint64_t before = resident(pid);
+        check_turns(&self, shared->words, i < 2);
+        CHECK(resident(pid) == before);
+        CHECK(self.backing.runs.count > 0 || i == 2);
+        CHECK(self.backing.runs.count <= 16 + VIEWS);
+        look_away(&self);
+        mdc_failpoint_set("");
+    }
+    target_end(pid);
+    close(long_file);
+    close(large_file);
+    munmap(shared, sizeof *shared);
+}
+
 static bool parse(const char *line, mdc_locked_file *file) {
     return mdc_noopen_parse((const uint8_t *)line, strlen(line), 1234, file);
 }
@@ -310,6 +389,7 @@ int main(void) {
         close(large_file);
     }
     test_no_blocks();
+    test_crowded();
     test_lines_of_locks();
     test_locked_files();
     for (int i = 0; i < FILES; i++) close(files[i]);
