@@ -60,6 +60,10 @@ CHAPTERS = {
         "Stop of a process of many threads",
         "Shortest of several, 1,000 and 4,000 idle threads by turns: linear is 4 times as long.",
     ),
+    "stop-mapped": (
+        "Stop of a CPython process with a file of 64 MiB mapped",
+        "Full memory. late: the file is read when the process runs again.",
+    ),
     "replay-million": (
         "Whole sequences of callbacks",
         "A million calls as dbghelp sends them, through a loop in C that also builds the structs and checks what was "

@@ -35,6 +35,7 @@ class Sizes:
     forked: int
     small: int
     large: int
+    mapped: int
 
 
 SIZES = (
@@ -54,6 +55,7 @@ SIZES = (
         forked=4 * MIB,
         small=4 * MIB,
         large=64 * MIB,
+        mapped=MIB,
     )
     if QUICK
     else Sizes(
@@ -72,6 +74,7 @@ SIZES = (
         forked=256 * MIB,
         small=16 * MIB,
         large=2 * GIB,
+        mapped=64 * MIB,
     )
 )
 
