@@ -312,8 +312,8 @@ static BOOL write_full(dump *d, const range *kept, uint32_t count) {
     uint64_t list[2 + 2 * D_RANGES] = {0};
     uint32_t rva, list_rva, size = 16 + 16 * count, again_count;
     range again[D_RANGES];
-    failing what = (d->type & 0x20000) != 0 ? LOSES_THE_RANGE : ENDS_THE_DUMP; /* IgnoreInaccessibleMemory */
-    if (!ask_regions(d, again, &again_count)) return FALSE;                    /* the second pass */
+    on_failure what = (d->type & 0x20000) != 0 ? LOSES_THE_RANGE : ENDS_THE_DUMP; /* IgnoreInaccessibleMemory */
+    if (!ask_regions(d, again, &again_count)) return FALSE;                       /* the second pass */
     if (again_count != count || memcmp(again, kept, count * sizeof *kept) != 0)
         complain("two answers about one region differ");
     if (!append(d, list, size, &list_rva)) return FALSE; /* gone back to below */

@@ -190,10 +190,10 @@ static int32_t read_block(dump *d, uint64_t address, uint32_t size) {
     return 0;
 }
 
-typedef enum failing { ENDS_THE_DUMP, IS_ASKED_ABOUT, LOSES_THE_RANGE } failing;
+typedef enum on_failure { ENDS_THE_DUMP, IS_ASKED_ABOUT, LOSES_THE_RANGE } on_failure;
 
 /* Appends [base, base + size) of the target; *stored: all of it, or nothing if a read failed and the dump goes on. */
-static BOOL append_memory(dump *d, uint64_t base, uint64_t size, failing what, uint32_t *rva, uint64_t *stored) {
+static BOOL append_memory(dump *d, uint64_t base, uint64_t size, on_failure what, uint32_t *rva, uint64_t *stored) {
     *stored = 0;
     *rva = (uint32_t)(d->end < D_BODY ? D_BODY : d->end);
     while (*stored < size) {
