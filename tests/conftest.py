@@ -34,7 +34,12 @@ LINUX_MODULES = [
     *(path.name for path in live.HERE.glob("test_*.py") if POSIX_IMPORT.search(path.read_text("utf-8"))),
 ]
 LINUX_FIXTURES = {"start_pattern", "pattern_program"}
-WINDOWS_MODULES = ("test_windows_api.py", "test_windows_conformance.py", "test_windows_microsoft.py")
+WINDOWS_MODULES = (
+    "test_windows_api.py",
+    "test_windows_conformance.py",
+    "test_windows_members.py",
+    "test_windows_microsoft.py",
+)
 # .ci/windows runs them.
 collect_ignore = list(WINDOWS_MODULES) if LINUX else LINUX_MODULES
 if not LINUX and not os.environ.get("MDC_DBGHELP"):

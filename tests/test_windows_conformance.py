@@ -21,7 +21,7 @@ import minidump_cffi as md
 if sys.platform != "win32":
     pytest.skip("needs Windows; .ci/windows runs it", allow_module_level=True)
 
-from windows_child import FULL, NEW, PAGE, UNLOADED, VERSION, C, Child, take, tell_counts
+from windows_child import FULL, NEW, PAGE, UNLOADED, VERSION, WINE, C, Child, covered, one_engine, take, tell_counts
 
 T = md.DumpType
 NORMAL = T.NORMAL
@@ -56,7 +56,6 @@ HONOURED: Final = (  # by the native engine
     | T.WITH_HANDLE_DATA
     | T.WITH_INDIRECTLY_REFERENCED_MEMORY
 )
-WINE: Final = "Wine's own dbghelp"
 # What is not asserted of an engine, and why. The last three are Wine's: other programs would find the same.
 NOT_ASKED: Final = {
     C.THREAD_EX, C.KERNEL_MINIDUMP_STATUS, C.IO_WRITE_ALL, C.IO_FINISH, C.COMPRESSED_MEMORY_STREAM_START,
@@ -90,11 +89,7 @@ def child() -> Iterator[Child]:
 @pytest.fixture(params=["native", "dbghelp"])
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine, but for what it is known not to do."""
-    name: str = request.param
-    reason = LACKS.get((request.node.originalname, name if VERSION or name == "native" else WINE))
-    if reason is not None:
-        pytest.skip(f"not asserted of dbghelp {VERSION or 'of Wine'}: {reason}")
-    return name
+    return one_engine(request, LACKS)
 
 
 def sections(child: Child, folder: Path) -> list[tuple[str, int, int, int]]:
@@ -114,11 +109,6 @@ def sections(child: Child, folder: Path) -> list[tuple[str, int, int, int]]:
                 )
                 found.append((name, base + rva, size, flags))
     return found
-
-
-def covered(ranges: list[file_rules.Range], address: int, size: int) -> int:
-    """How many of the bytes are in the file, which has no byte twice."""
-    return sum(max(0, min(item.address + item.size, address + size) - max(item.address, address)) for item in ranges)
 
 
 @pytest.mark.parametrize("type", [NORMAL, FULL], ids=["normal", "full"])

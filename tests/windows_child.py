@@ -12,10 +12,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import file_rules
+import pytest
 
 import minidump_cffi as md
 
@@ -26,6 +28,7 @@ PAGES: Final = 256
 VERSION: Final = os.environ.get("MDC_DBGHELP", "")
 NEW: Final = VERSION != "" and not VERSION.startswith("6.")  # says 1 of every failure; dbgcore.dll has the routine
 SYSTEM: Final = Path(os.environ.get("SYSTEMROOT", ""), "system32")
+WINE: Final = "Wine's own dbghelp"
 UNLOADED: Final = "cabinet.dll"  # that the process has loaded and unloaded
 PROGRAM: Final = """
 import ctypes, os, sys, threading, time
@@ -133,3 +136,21 @@ def kept(path: Path, child: Child) -> list[int]:
             if data is not None and data.startswith(b"PAGE%04d" % page):
                 found.append(page)
         return found
+
+
+def covered(ranges: list[file_rules.Range], address: int, size: int) -> int:
+    """How many of the bytes are in the file, which has no byte twice."""
+    return sum(max(0, min(item.address + item.size, address + size) - max(item.address, address)) for item in ranges)
+
+
+def one_engine(request: pytest.FixtureRequest, lacks: Mapping[tuple[str, str], str]) -> str:
+    """The engine of a parametrised fixture, or a skip where the table says that it does not do what the test is about.
+
+    The table has names of tests and "dbghelp" or `WINE`.
+    """
+    name: str = request.param
+    test: str = request.node.originalname
+    reason = lacks.get((test, name)) or (lacks.get((test, WINE)) if name == "dbghelp" and not VERSION else None)
+    if reason is not None:
+        pytest.skip(f"not asserted of dbghelp {VERSION or 'of Wine'}: {reason}")
+    return name
