@@ -153,8 +153,14 @@ def test_a_normal_dump_beyond_the_32_bit_offsets(debugger: Debugger, tmp_path: P
     assert_read(debugger, tmp_path / "x.dmp")
 
 
+WITH_ALL = (
+    "with_data_segs+with_code_segs+with_handle_data+with_unloaded_modules+with_process_thread_data"
+    "+with_indirectly_referenced_memory+with_thread_info"
+)
+
+
 @pytest.mark.parametrize("engine", ["native", "dbghelp"])
-@pytest.mark.parametrize("kind", ["normal", "full"])
+@pytest.mark.parametrize("kind", ["normal", "full", WITH_ALL], ids=["normal", "full", "all"])
 def test_dumps_of_windows_processes(kind: str, engine: str, debugger: Debugger, tmp_path: Path) -> None:
     python = Path(wine.python()).parent / "python" / "python.exe"
     script = wine.windows_path(live.HERE / "targets" / "windows_threads.py")
@@ -163,6 +169,7 @@ def test_dumps_of_windows_processes(kind: str, engine: str, debugger: Debugger, 
         words = ("dump", str(target.info["pid"]), "-o", wine.windows_path(tmp_path) + "\\x.dmp")
         done = wine.run_cli(*words, "--type", kind, "--engine", engine)
         assert done.returncode == 0, done.stderr
-    # The older engine takes the full dump of a process of Wine for one of a 32-bit process, and cuts the registers.
-    cut = kind == "full" and debugger.version == "6.3.9600"
+    # The older engine takes a process of Wine for a 32-bit one if it finds the TEBs, and cuts the registers.
+    with_tebs = kind == "full" or (kind == WITH_ALL and engine == "native")
+    cut = with_tebs and debugger.version == "6.3.9600"
     assert_read(debugger, path, 2**32 - 1 if cut else 2**64 - 1)

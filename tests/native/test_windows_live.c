@@ -5,7 +5,10 @@
 #include "../../csrc/base/failpoint.h"
 #include "../../csrc/windows/win_memory.h"
 
-enum { NORMAL = MDC_TYPE_WITH_THREAD_INFO, FULL = MDC_TYPE_WITH_FULL_MEMORY | MDC_TYPE_WITH_THREAD_INFO };
+enum {
+    NORMAL = MDC_TYPE_WITH_THREAD_INFO | MDC_TYPE_WITH_HANDLE_DATA | MDC_TYPE_WITH_UNLOADED_MODULES,
+    FULL = NORMAL | MDC_TYPE_WITH_FULL_MEMORY
+};
 
 static mdc_win_live_options by_pid(const child *target) {
     return (mdc_win_live_options){.pid = (int32_t)target->info.dwProcessId};
