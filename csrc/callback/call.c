@@ -14,8 +14,8 @@
 
 #include <string.h>
 
+#include "../base/thread_layout.h"
 #include "path16.h"
-#include "thread_layout.h"
 
 _Static_assert(sizeof(mdc_call_header) == 32, "records begin with 32 bytes");
 

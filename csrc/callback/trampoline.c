@@ -12,8 +12,8 @@
  * never asks 17 could not be stopped from storing what lies in a hull: it is given the longest kept run, the rest of
  * what the rules keep is lost, and `lost` counts it. */
 #include "../base/protocol_asserts.h"
+#include "../base/thread_layout.h"
 #include "state.h"
-#include "thread_layout.h"
 
 static int32_t flags_kept(uint32_t *flags, uint32_t keep) {
     if (keep != UINT32_MAX) *flags &= keep;

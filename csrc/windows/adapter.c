@@ -7,16 +7,13 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/protocol_asserts.h"
+#include "../base/thread_layout.h"
 #include "dbghelp_exception.h"
 
 enum {
     GAPS_DEFAULT = 65536,
     ANSWERS_DEFAULT = 1 << 20,
-    ANSWERS_MAX = 1 << 22, /* of one kind remembered: the report ends there, the dump goes on */
-    /* Where SizeOfContext and the stack stand in MINIDUMP_THREAD_CALLBACK; engines built with GCC for x64 have them
-     * four bytes earlier, as their CONTEXT is (Wine). */
-    SIZE_OF_CONTEXT = offsetof(MINIDUMP_THREAD_CALLBACK, SizeOfContext),
-    GCC_SHIFT = 4
+    ANSWERS_MAX = 1 << 22 /* of one kind remembered: the report ends there, the dump goes on */
 };
 
 /* MSVC keeps the stack aligned to 4 bytes on x86, this compiler counts on 16. */
@@ -67,20 +64,12 @@ static void note_thread(mdc_adapter *adapter, uint32_t tid, uint32_t flags, uint
     if (high != 0) known->stack_high = high;
 }
 
-/* The stack of a Thread callback; 0, 0 if the layout is none that is known. Only what both layouts have is read. */
+/* The stack of a Thread callback; 0, 0 if the layout is none that is known. */
 static void stack_of(const MINIDUMP_THREAD_CALLBACK *thread, uint64_t *low, uint64_t *high) {
-    const uint8_t *bytes = (const uint8_t *)thread;
-    size_t at = SIZE_OF_CONTEXT;
-    uint32_t size;
     uint64_t ends[2];
     *low = *high = 0;
-    memcpy(&size, bytes + at, sizeof size);
-    if (size != MDC_CONTEXT_SIZE && SIZE_OF_CONTEXT > 1244) { /* x64 */
-        at -= GCC_SHIFT;
-        memcpy(&size, bytes + at, sizeof size);
-    }
-    if (size != MDC_CONTEXT_SIZE) return;
-    memcpy(ends, bytes + at + sizeof size, sizeof ends);
+    if (!mdc_thread_layout_known(thread)) return;
+    mdc_thread_stack(thread, ends);
     *low = mdc_min_u64(ends[0], ends[1]); /* Windows says the high end first, Wine the low one */
     *high = mdc_max_u64(ends[0], ends[1]);
 }

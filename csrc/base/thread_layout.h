@@ -5,9 +5,10 @@
  * and all behind it 4 bytes lower. SizeOfContext tells: it is where the engine has it, and a stack bound, which stands
  * in its place in the other layout, is page-aligned. Nothing is read here but SizeOfContext in both places, which also
  * lies within the 1296 bytes that a GCC engine's MINIDUMP_CALLBACK_INPUT has. Other processors have one layout. */
-#ifndef MDC_CALLBACK_THREAD_LAYOUT_H
-#define MDC_CALLBACK_THREAD_LAYOUT_H
+#ifndef MDC_BASE_THREAD_LAYOUT_H
+#define MDC_BASE_THREAD_LAYOUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -27,6 +28,15 @@ static inline uint32_t mdc_thread_shift(const void *thread) {
     memcpy(&size, at, sizeof size);
     memcpy(&lower, at - MDC_GCC_SHIFT, sizeof lower);
     return size != MDC_CONTEXT_SIZE && lower == MDC_CONTEXT_SIZE ? MDC_GCC_SHIFT : 0;
+}
+
+/* Whether SizeOfContext was found in one of both places. */
+static inline bool mdc_thread_layout_known(const void *thread) {
+    uint32_t size;
+    memcpy(&size,
+           (const uint8_t *)thread + offsetof(MINIDUMP_THREAD_CALLBACK, SizeOfContext) - mdc_thread_shift(thread),
+           sizeof size);
+    return size == MDC_CONTEXT_SIZE;
 }
 
 /* StackBase and StackEnd, of ThreadEx as well: they stand in the same place. */
