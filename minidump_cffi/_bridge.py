@@ -57,7 +57,6 @@ _CLASSES: dict[int, type[errors.DumpError]] = {
     lib.MDC_ERR_CANCELLED: errors.Cancelled,
     lib.MDC_ERR_DEADLINE: errors.DeadlineExceeded,
     lib.MDC_ERR_CALLBACK: errors.CallbackError,
-    lib.MDC_ERR_HOOK: errors.CallbackError,
     lib.MDC_ERR_BUSY: errors.CallbackError,
     lib.MDC_ERR_LIMIT: errors.LimitReached,
 }

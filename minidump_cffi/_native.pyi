@@ -44,7 +44,6 @@ class _Lib:
     MDC_ERR_CANCELLED: int
     MDC_ERR_DEADLINE: int
     MDC_ERR_CALLBACK: int
-    MDC_ERR_HOOK: int
     MDC_ERR_BUSY: int
     MDC_ERR_LIMIT: int
     MDC_E_FAIL: int
@@ -65,7 +64,6 @@ class _Lib:
     MDC_SINK_FD: int
     MDC_SINK_MEMORY: int
     mdc_py_hook: Any
-    def mdc_version(self) -> Any: ...
     def mdc_filter_new(self, spec: Any, err: Any) -> Any: ...
     def mdc_filter_release(self, filter: Any) -> None: ...
     def mdc_filter_bytes(self, filter: Any) -> int: ...

@@ -24,7 +24,6 @@ enum {
     MDC_ERR_CANCELLED = 10,   /* Cancel (6), or mdc_job_cancel */
     MDC_ERR_DEADLINE = 11,    /* deadline or max_stop passed */
     MDC_ERR_CALLBACK = 12,    /* the callee answered what the protocol forbids */
-    MDC_ERR_HOOK = 13,        /* a hook refused (its exception is kept by the caller) */
     MDC_ERR_BUSY = 14,        /* the callback is in use by another dump, or closed */
     MDC_ERR_TARGET_BUSY = 15, /* another process traces the target, or dumps it: try again later */
     MDC_ERR_LIMIT = 16,       /* a limit of the system on open files, threads or processes */

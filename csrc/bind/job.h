@@ -88,8 +88,6 @@ void mdc_job_close(mdc_job *job);
 void mdc_job_free(mdc_job *job);
 /* The same for what is in the slot, which is NULL then. */
 void mdc_job_drop(mdc_job **job);
-/* Of the native part: "major.minor.patch". */
-const char *mdc_version(void);
 /* cdef: end */
 
 #endif

@@ -146,7 +146,6 @@ struct mdc_dump {
     size_t gap_count;
     mdc_gap *planned;    /* the first planned_gaps of them, as the plan had them */
     size_t planned_gaps; /* how many were known before the write */
-    bool gaps_full;
     mdc_cut *cuts; /* spare of them */
     size_t cut_count;
     size_t spare; /* gaps that can be cut out: 0 on a stream */

@@ -25,7 +25,6 @@ void mdc_gaps_add(mdc_dump *dump, uint64_t address, uint64_t size, uint32_t reas
     uint64_t end = mdc_max_u64(last->address + last->size, address + size);
     *last = (mdc_gap){first, end - first, MDC_GAP_TRUNCATED, last->os_errno};
     dump->warnings |= MDC_WARN_GAP_TABLE_FULL;
-    dump->gaps_full = true;
 }
 
 mdc_status mdc_gaps_ask(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,

@@ -69,9 +69,7 @@ void mdc_corefilter_heads(mdc_mappings *mappings) {
     if (mappings->core_filter < 0) return;
     mdc_region *regions = mappings->regions.data;
     for (size_t i = 0; i < mappings->regions.count; i++) {
-        bool head = regions[i].reserved2 != 0;
-        regions[i].reserved2 = 0;
-        if (!head || regions[i].type == MDC_MEM_IMAGE) continue;
+        if (!mdc_vec_at(&mappings->notes, const mdc_mapping_note, i).head || regions[i].type == MDC_MEM_IMAGE) continue;
         int64_t number = mdc_mapped_file_find(mappings, regions[i].dev_major, regions[i].dev_minor, regions[i].inode);
         /* The kernel takes a file that may be executed for one with a header, whatever is in it. */
         if (number >= 0 && (mdc_vec_at(&mappings->files, mdc_mapped_file, number).flags & MDC_MAPPED_EXECUTABLE) != 0)

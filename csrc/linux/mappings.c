@@ -24,6 +24,7 @@ void mdc_mappings_init(mdc_mappings *mappings) {
     memset(mappings, 0, sizeof *mappings);
     mappings->core_filter = -1;
     mdc_vec_init(&mappings->regions, sizeof(mdc_region));
+    mdc_vec_init(&mappings->notes, sizeof(mdc_mapping_note));
     mdc_vec_init(&mappings->names, sizeof(mdc_name));
     mdc_vec_init(&mappings->pool, 1);
     mdc_vec_init(&mappings->flags, sizeof(mdc_smaps_entry));
@@ -36,6 +37,7 @@ void mdc_mappings_init(mdc_mappings *mappings) {
 
 void mdc_mappings_fini(mdc_mappings *mappings) {
     mdc_vec_fini(&mappings->regions);
+    mdc_vec_fini(&mappings->notes);
     mdc_vec_fini(&mappings->names);
     mdc_vec_fini(&mappings->pool);
     mdc_vec_fini(&mappings->flags);
@@ -104,7 +106,6 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
     return MDC_OK;
 }
 
-/* The region of a record; mdc_region.reserved holds the permissions until it is classified. */
 static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err) {
     mdc_mappings *mappings = self->mappings;
     mdc_monitor_advance(mappings->monitor);
@@ -113,8 +114,8 @@ static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err
                          .file_offset = record->file_offset,
                          .inode = record->inode,
                          .dev_major = record->dev_major,
-                         .dev_minor = record->dev_minor,
-                         .reserved = record->perms};
+                         .dev_minor = record->dev_minor};
+    mdc_mapping_note note = {.perms = record->perms};
     if (((record->first | record->end) & (MDC_PAGE_SIZE - 1)) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "a mapping of the target is not made of whole pages");
     if (mappings->regions.count > 0) {
@@ -137,7 +138,8 @@ static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err
         status = mdc_mapped_name(mappings, record->name, record->name_size, &region.name_id, err);
         if (status != MDC_OK) return status;
     }
-    return mdc_vec_push(&mappings->regions, &region, 1, NULL, err);
+    status = mdc_vec_push(&mappings->notes, &note, 1, NULL, err);
+    return status == MDC_OK ? mdc_vec_push(&mappings->regions, &region, 1, NULL, err) : status;
 }
 
 /* A path is asked for once per file, and again where a file begins: on some file systems (subvolumes of btrfs) two
@@ -203,25 +205,24 @@ static mdc_status list_all(lister *self, mdc_error *err) {
     if (status != MDC_OK) return status;
     if (step == MDC_PROCMAP_FAILED) return mdc_map_fail(err, os_errno, "maps", "query");
     if (step == MDC_PROCMAP_END) return add_vsyscall(self, err);
-    self->mappings->regions.count = 0;
+    self->mappings->regions.count = self->mappings->notes.count = 0;
     return list_by_text(self, err);
 }
 
-static bool same_backing(const mdc_region *a, const mdc_region *b) {
-    if (a->reserved != b->reserved || a->inode != b->inode || a->dev_major != b->dev_major ||
-        a->dev_minor != b->dev_minor || a->name_id != b->name_id)
+/* Whether two neighbours touch, and the kernel would have merged them if their flags were the same. (mm/vma.c:
+ * can_vma_merge_after) */
+static bool would_merge(const mdc_mappings *mappings, size_t index) {
+    const mdc_region *a = &mdc_vec_at(&mappings->regions, const mdc_region, index), *b = a + 1;
+    const mdc_mapping_note *notes = &mdc_vec_at(&mappings->notes, const mdc_mapping_note, index);
+    if (a->base + a->size != b->base || notes[0].perms != notes[1].perms || a->inode != b->inode ||
+        a->dev_major != b->dev_major || a->dev_minor != b->dev_minor || a->name_id != b->name_id)
         return false;
     return a->inode == 0 || a->file_offset + (b->base - a->base) == b->file_offset;
 }
 
-/* Would the kernel have merged these neighbours if their flags were the same? (mm/vma.c: can_vma_merge_after) */
-static bool torn(const mdc_region *regions, size_t count, size_t index) {
-    const mdc_region *region = &regions[index];
-    if (index > 0 && regions[index - 1].base + regions[index - 1].size == region->base &&
-        same_backing(&regions[index - 1], region))
-        return true;
-    return index + 1 < count && region->base + region->size == regions[index + 1].base &&
-           same_backing(region, &regions[index + 1]);
+static bool torn(const mdc_mappings *mappings, size_t index) {
+    if (index > 0 && would_merge(mappings, index - 1)) return true;
+    return index + 1 < mappings->regions.count && would_merge(mappings, index);
 }
 
 /* Files grow under their mappings (databases map more than they have): those that were too short for a mapping before
@@ -254,10 +255,11 @@ static uint32_t special_of(const uint8_t *name, size_t size) {
 }
 
 /* The inputs of mdc_map_classify for one region that do not come from smaps. */
-static void facts_of(const mdc_mappings *mappings, const mdc_region *region, uint32_t dontdump, mdc_map_facts *facts) {
+static void facts_of(const mdc_mappings *mappings, size_t index, uint32_t dontdump, mdc_map_facts *facts) {
+    const mdc_region *region = &mdc_vec_at(&mappings->regions, const mdc_region, index);
     memset(facts, 0, sizeof *facts);
     mdc_name name = name_of(mappings, region->name_id);
-    facts->perms = region->reserved;
+    facts->perms = mdc_vec_at(&mappings->notes, const mdc_mapping_note, index).perms;
     facts->name = name.size > 0 ? &mdc_vec_at(&mappings->pool, uint8_t, name.offset) : (const uint8_t *)"";
     facts->name_size = name.size;
     facts->dontdump = dontdump;
@@ -271,28 +273,28 @@ static void facts_of(const mdc_mappings *mappings, const mdc_region *region, uin
 
 static mdc_smaps_match look_up(const mdc_mappings *mappings, const mdc_vec *entries, size_t *cursor, size_t index,
                                mdc_map_facts *facts) {
-    const mdc_region *regions = mappings->regions.data;
-    const mdc_region *region = &regions[index];
+    const mdc_region *region = &mdc_vec_at(&mappings->regions, const mdc_region, index);
     mdc_smaps_entry now = {.first = region->base,
                            .end = region->base + region->size,
                            .inode = region->inode,
                            .device = mdc_smaps_device(region->dev_major, region->dev_minor),
                            .flags = facts->perms};
     if (facts->name_size > 0 && region->inode == 0) now.flags |= special_of(facts->name, facts->name_size);
-    mdc_smaps_match match = mdc_smaps_lookup(entries, cursor, &now, torn(regions, mappings->regions.count, index),
-                                             &facts->smaps_flags, &facts->resident);
+    mdc_smaps_match match =
+        mdc_smaps_lookup(entries, cursor, &now, torn(mappings, index), &facts->smaps_flags, &facts->resident);
     facts->smaps_known = match != MDC_SMAPS_UNKNOWN;
     facts->smaps_exact = match == MDC_SMAPS_EXACT;
     return match;
 }
 
-static void judge(const mdc_mappings *mappings, mdc_region *region, const mdc_map_facts *facts) {
+static void judge(const mdc_mappings *mappings, size_t index, const mdc_map_facts *facts) {
+    mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, index);
+    bool *head = &mdc_vec_at(&mappings->notes, mdc_mapping_note, index).head;
     mdc_map_classify(region, facts);
-    region->filtered = region->reserved2 = 0;
+    region->filtered = 0;
+    *head = false;
     if (mappings->core_filter < 0) return;
-    bool head;
-    region->filtered = region->size - mdc_corefilter_size((uint32_t)mappings->core_filter, region, facts, &head);
-    region->reserved2 = head;
+    region->filtered = region->size - mdc_corefilter_size((uint32_t)mappings->core_filter, region, facts, head);
 }
 
 /* One pass over all regions with what smaps said before the stop. */
@@ -301,9 +303,9 @@ static void classify(mdc_mappings *mappings, uint32_t dontdump) {
     size_t cursor = 0;
     for (size_t i = 0; i < mappings->regions.count; i++) {
         mdc_map_facts facts;
-        facts_of(mappings, &regions[i], dontdump, &facts);
+        facts_of(mappings, i, dontdump, &facts);
         mdc_smaps_match match = look_up(mappings, &mappings->flags, &cursor, i, &facts);
-        judge(mappings, &regions[i], &facts);
+        judge(mappings, i, &facts);
         if (match != MDC_SMAPS_EXACT && mappings->flags_known) regions[i].flags |= MDC_REGION_CHANGED;
     }
 }
@@ -316,10 +318,10 @@ static void classify_again(mdc_mappings *mappings, const mdc_vec *fresh, uint32_
     for (size_t i = 0; i < mappings->regions.count; i++) {
         mdc_map_facts facts;
         uint32_t before = regions[i].flags & (MDC_REGION_CHANGED | MDC_REGION_DONTDUMP);
-        facts_of(mappings, &regions[i], dontdump, &facts);
+        facts_of(mappings, i, dontdump, &facts);
         mdc_smaps_match match = look_up(mappings, fresh, &cursor, i, &facts);
         if (match != MDC_SMAPS_EXACT) facts.smaps_known = false;
-        judge(mappings, &regions[i], &facts);
+        judge(mappings, i, &facts);
         bool other = ((regions[i].flags ^ before) & MDC_REGION_DONTDUMP) != 0;
         if (match != MDC_SMAPS_EXACT || other) before |= MDC_REGION_CHANGED;
         regions[i].flags |= before & MDC_REGION_CHANGED;
@@ -384,7 +386,7 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     int forced = MDC_FAILPOINT("maps:list");
     if (forced != 0) return mdc_map_fail(err, forced, "maps", "read");
     lister self = {mappings, proc};
-    mappings->regions.count = 0;
+    mappings->regions.count = mappings->notes.count = 0;
     mdc_status status = mdc_vec_reserve(&mappings->regions, mappings->flags.count, err);
     if (status == MDC_OK) status = list_all(&self, err);
     if (status != MDC_OK) return status;
@@ -395,10 +397,8 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     const bool looked = worth_again(mappings, dontdump, again);
     if (looked) status = look_again(mappings, proc, dontdump, err);
     mdc_region *regions = mappings->regions.data;
-    for (size_t i = 0; i < mappings->regions.count; i++) {
-        regions[i].reserved = 0;
-        if (!looked && again != NULL) regions[i].flags |= MDC_REGION_VIA_MEM;
-    }
+    for (size_t i = 0; !looked && again != NULL && i < mappings->regions.count; i++)
+        regions[i].flags |= MDC_REGION_VIA_MEM;
     mdc_vec_fini(&mappings->flags);
     return status;
 }

@@ -9,6 +9,12 @@
 #include "../source/source.h"
 #include "noopen.h"
 
+/* What a mapping is classified by and no other source has. */
+typedef struct mdc_mapping_note {
+    uint32_t perms; /* MDC_PERM_* */
+    bool head;      /* the kernel keeps its first page alone, if it is an image's: mdc_corefilter_heads */
+} mdc_mapping_note;
+
 /* Region lists and their names. */
 typedef struct mdc_mappings {
     mdc_vec regions;     /* mdc_region */
@@ -16,6 +22,7 @@ typedef struct mdc_mappings {
     mdc_vec pool;        /* uint8_t */
     int64_t core_filter; /* bits of coredump_filter that are honoured, -1: none; set before list */
     /* The rest is private. */
+    mdc_vec notes;       /* mdc_mapping_note by region */
     mdc_vec flags;       /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
     bool flags_known;    /* smaps was read */
     mdc_hash name_table; /* names by their bytes */

@@ -28,20 +28,18 @@ typedef struct mdc_region {
     uint64_t inode;
     uint32_t dev_major;
     uint32_t dev_minor;
-    uint32_t state;   /* MDC_MEM_COMMIT or MDC_MEM_RESERVE (no access and nothing there) */
-    uint32_t protect; /* MDC_PAGE_* */
-    uint32_t type;    /* MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE */
-    uint32_t kinds;   /* MDC_KIND_* */
-    uint32_t flags;   /* MDC_REGION_* of api/report.h: NEVER_READ, DONTDUMP, UNTOUCHED, VIA_MEM, FILE, CHANGED */
-    uint32_t facts;   /* MDC_FACT_DELETED */
-    uint32_t name_id; /* 0: no name; else 1.. into names() */
-    uint32_t reserved;
-    uint64_t alloc_base;    /* MINIDUMP_MEMORY_INFO.AllocationBase: the module's base for an image, else base */
+    uint32_t state;         /* MDC_MEM_COMMIT or MDC_MEM_RESERVE (no access and nothing there) */
+    uint32_t protect;       /* MDC_PAGE_* */
+    uint32_t type;          /* MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE */
+    uint32_t kinds;         /* MDC_KIND_* */
+    uint32_t flags;         /* MDC_REGION_* of api/report.h: NEVER_READ, DONTDUMP, UNTOUCHED, VIA_MEM, FILE, CHANGED */
+    uint32_t facts;         /* MDC_FACT_DELETED */
+    uint32_t name_id;       /* 0: no name; else 1.. into names() */
     uint32_t alloc_protect; /* MINIDUMP_MEMORY_INFO.AllocationProtect; 0: as protect */
-    uint32_t reserved2;
-    uint64_t valid_size; /* bytes from base that can be there at all; less than size behind the end of a file */
-    uint64_t resident;   /* bytes, 0 if not known */
-    uint64_t filtered;   /* bytes at the end that the target's coredump_filter leaves out, where that was asked for */
+    uint64_t alloc_base;    /* MINIDUMP_MEMORY_INFO.AllocationBase: the module's base for an image, else base */
+    uint64_t valid_size;    /* bytes from base that can be there at all; less than size behind the end of a file */
+    uint64_t resident;      /* bytes, 0 if not known */
+    uint64_t filtered; /* bytes at the end that the target's coredump_filter leaves out, where that was asked for */
 } mdc_region;
 
 enum { MDC_INTERRUPTED_MAX = 4 };

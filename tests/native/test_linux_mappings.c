@@ -109,7 +109,7 @@ static void check_order(const mdc_mappings *mappings) {
     for (size_t i = 0; i < mappings->regions.count; i++) {
         const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, i);
         CHECK(region->base >= end && region->size > 0 && region->valid_size <= region->size);
-        CHECK(region->name_id <= mappings->names.count && region->reserved == 0);
+        CHECK(region->name_id <= mappings->names.count);
         end = region->base + region->size;
     }
     for (size_t i = 0; i < mappings->names.count; i++)
