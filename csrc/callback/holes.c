@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/vec.h"
 
 static void count(_Atomic uint64_t *counter, uint64_t more) {
@@ -34,16 +35,10 @@ void mdc_holes_rewind(mdc_holes *h) {
 
 /* The first hole that ends at or behind the address; count if there is none. */
 static uint32_t find(const mdc_holes *h, uint64_t address) {
-    uint32_t low = 0, high = h->count;
-    if (high == 0 || h->holes[high - 1].last < address) return high;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (h->holes[middle].last < address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    size_t at;
+    if (h->count == 0 || h->holes[h->count - 1].last < address) return h->count;
+    mdc_lower_bound(at, 0, h->count, h->holes[at].last < address);
+    return (uint32_t)at;
 }
 
 static bool holds(const mdc_holes *h, uint64_t first, uint64_t last) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "dump_state.h"
 
 static mdc_status add_run(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
@@ -12,15 +13,9 @@ static mdc_status add_run(mdc_dump *dump, size_t region, uint64_t first, uint64_
         if ((flags & MDC_EXTENT_STACK) != 0) {
             /* A part that begins where another ends is a range of its own: a thread descriptor points at it. */
             const mdc_stack *stacks = dump->stacks.data;
-            size_t low = 0, high = dump->stacks.count;
-            while (low < high) {
-                size_t middle = low + (high - low) / 2;
-                if (stacks[middle].first < first)
-                    low = middle + 1;
-                else
-                    high = middle;
-            }
-            new_stack = low < dump->stacks.count && stacks[low].first == first;
+            size_t at;
+            mdc_lower_bound(at, 0, dump->stacks.count, stacks[at].first < first);
+            new_stack = at < dump->stacks.count && stacks[at].first == first;
         }
         if (!new_stack) {
             if ((last->flags | MDC_EXTENT_JOINED) == (flags | MDC_EXTENT_JOINED)) {
@@ -172,15 +167,10 @@ mdc_status mdc_extents_finish(mdc_dump *dump, mdc_error *err) {
 /* How far the extents [low, high) cover from `first` on. */
 static uint64_t covered_to(const mdc_dump *dump, size_t low, size_t high, uint64_t first, uint64_t end) {
     const mdc_extent *all = dump->extents.data;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (all[middle].address + all[middle].size <= first)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    size_t stop = low < dump->stack_extents ? dump->stack_extents : dump->extents.count;
-    for (; low < stop && first < end && all[low].address <= first; low++) first = all[low].address + all[low].size;
+    size_t at;
+    mdc_lower_bound(at, low, high, all[at].address + all[at].size <= first);
+    size_t stop = at < dump->stack_extents ? dump->stack_extents : dump->extents.count;
+    for (; at < stop && first < end && all[at].address <= first; at++) first = all[at].address + all[at].size;
     return first;
 }
 

@@ -1,4 +1,5 @@
 /* Memory as the lists tell it: extents joined to ranges, what is left out and what was cut out as a gap taken away. */
+#include "../base/bound.h"
 #include "dump_state.h"
 
 mdc_range_walk mdc_ranges_begin(const mdc_dump *dump, size_t extent, size_t end) {
@@ -40,17 +41,11 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
 bool mdc_ranges_find_stack(const mdc_dump *dump, uint64_t address, mdc_file_range *range) {
     const mdc_extent *extents = dump->extents.data;
     size_t end = dump->stack_extents < dump->offset32_end ? dump->stack_extents : dump->offset32_end;
-    size_t low = 0, high = end; /* the first extent that ends behind the address */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (extents[middle].address + extents[middle].size <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == end || extents[low].address > address) return false;
-    while (low > 0 && (extents[low].flags & MDC_EXTENT_JOINED) != 0) low--;
-    mdc_range_walk walk = mdc_ranges_begin(dump, low, end);
+    size_t at; /* the first extent that ends behind the address */
+    mdc_lower_bound(at, 0, end, extents[at].address + extents[at].size <= address);
+    if (at == end || extents[at].address > address) return false;
+    while (at > 0 && (extents[at].flags & MDC_EXTENT_JOINED) != 0) at--;
+    mdc_range_walk walk = mdc_ranges_begin(dump, at, end);
     while (mdc_ranges_next(&walk, range) && range->address <= address)
         if (address - range->address < range->size) return true;
     return false;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../format/utf16.h"
 #include "dump_state.h"
@@ -39,17 +40,11 @@ static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, 
                          .alloc_protect = info->AllocationProtect,
                          .valid_size = info->RegionSize,
                          .kinds = MDC_KIND_ANONYMOUS};
-    size_t low = 0, high = dump->lists->region_count; /* the first that ends behind its start */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const mdc_region *known = &dump->lists->regions[middle];
-        if (known->base + known->size <= region.base)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < dump->lists->region_count; low++) {
-        const mdc_region *known = &dump->lists->regions[low];
+    size_t at; /* the first that ends behind its start */
+    mdc_lower_bound(at, 0, dump->lists->region_count,
+                    dump->lists->regions[at].base + dump->lists->regions[at].size <= region.base);
+    for (; at < dump->lists->region_count; at++) {
+        const mdc_region *known = &dump->lists->regions[at];
         if (known->base >= region.base + region.size) break;
         region.flags |= known->flags & (uint32_t)(MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP);
         /* A part of what the target's filter leaves out is as good as all of it. */
@@ -163,15 +158,9 @@ static mdc_status size_modules(mdc_dump *dump, mdc_error *err) {
     qsort(bases, count, sizeof *bases, by_address);
     for (size_t i = 0; i < count; i++) {
         const mdc_module *module = &dump->lists->modules[i];
-        size_t low = 0, high = count; /* the first base behind this one */
-        while (low < high) {
-            size_t middle = low + (high - low) / 2;
-            if (bases[middle] <= module->base)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        uint64_t room = low < count ? bases[low] - module->base : UINT64_MAX;
+        size_t at; /* the first base behind this one */
+        mdc_lower_bound(at, 0, count, bases[at] <= module->base);
+        uint64_t room = at < count ? bases[at] - module->base : UINT64_MAX;
         uint64_t size = mdc_min_u64(mdc_min_u64(module->size, room), MODULE_SIZE_MAX);
         mdc_vec_at(&dump->module_plans, mdc_module_plan, i).size = (uint32_t)size;
     }

@@ -2,6 +2,7 @@
  * byte-exact, without what RemoveMemory (9) takes away. A callee that speaks MDC_EXT_PIECES is asked 10 about each
  * piece. */
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/os_error.h"
 #include "dump_state.h"
 
@@ -46,15 +47,9 @@ static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, ui
             if (add_in_region(dump, (size_t)found, run.first, stop, fact_flags, extent_flags, err) != MDC_OK)
                 return err->code;
         } else {
-            size_t low = 0, high = dump->region_count; /* up to the next region */
-            while (low < high) {
-                size_t middle = low + (high - low) / 2;
-                if (dump->regions[middle].base <= run.first)
-                    low = middle + 1;
-                else
-                    high = middle;
-            }
-            stop = low < dump->region_count ? mdc_min_u64(run.end, dump->regions[low].base) : run.end;
+            size_t at; /* up to the next region */
+            mdc_lower_bound(at, 0, dump->region_count, dump->regions[at].base <= run.first);
+            stop = at < dump->region_count ? mdc_min_u64(run.end, dump->regions[at].base) : run.end;
             if (mdc_gaps_ask(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT, not_there, err) != MDC_OK)
                 return err->code;
         }

@@ -1,21 +1,16 @@
 /* Asking IncludeVmRegion (10): with facts about the mapping, again about the remainder if the callee understands that,
  * and about pieces of a Normal dump. The engine asks once per part and remembers by what it plans. */
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "dump_state.h"
 
 enum { REGIONS_PER_CHECK = 64 }; /* the monitor reads the clock: dearer than a callback */
 
 int64_t mdc_regions_find(const mdc_dump *dump, uint64_t address) {
-    size_t low = 0, high = dump->region_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (dump->regions[middle].base <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0 || address - dump->regions[low - 1].base >= dump->regions[low - 1].size) return MDC_NO_REGION;
-    return (int64_t)(low - 1);
+    size_t at;
+    mdc_lower_bound(at, 0, dump->region_count, dump->regions[at].base <= address);
+    if (at == 0 || address - dump->regions[at - 1].base >= dump->regions[at - 1].size) return MDC_NO_REGION;
+    return (int64_t)(at - 1);
 }
 
 bool mdc_regions_closed(const mdc_dump *dump, size_t region) {

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "../base/bound.h"
+
 static int by_first(const void *left, const void *right) {
     const mdc_run *a = left, *b = right;
     return a->first < b->first ? -1 : a->first > b->first;
@@ -40,13 +42,7 @@ mdc_status mdc_runs_subtract(mdc_vec *out, const mdc_vec *a, const mdc_vec *b, m
 
 bool mdc_runs_touch(const mdc_vec *runs, uint64_t first, uint64_t end) {
     const mdc_run *all = runs->data;
-    size_t low = 0, high = runs->count; /* the first run that ends behind `first` */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (all[middle].end <= first)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < runs->count && all[low].first < end;
+    size_t at; /* the first run that ends behind `first` */
+    mdc_lower_bound(at, 0, runs->count, all[at].end <= first);
+    return at < runs->count && all[at].first < end;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "dump_state.h"
 
 enum { RED_ZONE = 128 };
@@ -26,15 +27,9 @@ static int by_address(const void *left, const void *right) {
 /* The first of the sorted starts behind `address`. */
 static uint64_t next_start(const mdc_vec *starts, uint64_t address) {
     const uint64_t *all = starts->data;
-    size_t low = 0, high = starts->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (all[middle] <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < starts->count ? all[low] : UINT64_MAX;
+    size_t at;
+    mdc_lower_bound(at, 0, starts->count, all[at] <= address);
+    return at < starts->count ? all[at] : UINT64_MAX;
 }
 
 /* Address of the first guard page in [first, end), or end. */

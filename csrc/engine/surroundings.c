@@ -6,21 +6,15 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "dump_state.h"
 
 /* The extent of [low, high) that holds the address, or NULL. */
 static const mdc_extent *find_in(const mdc_dump *dump, size_t low, size_t high, uint64_t address) {
     const mdc_extent *all = dump->extents.data;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (address < all[middle].address)
-            high = middle;
-        else if (address - all[middle].address >= all[middle].size)
-            low = middle + 1;
-        else
-            return &all[middle];
-    }
-    return NULL;
+    size_t at; /* the first that ends after the address */
+    mdc_lower_bound(at, low, high, all[at].address + all[at].size <= address);
+    return at < high && all[at].address <= address ? &all[at] : NULL;
 }
 
 static const mdc_extent *extent_at(const mdc_dump *dump, uint64_t address) {

@@ -1,6 +1,7 @@
 /* What a callee asks a compiled filter besides memory: rows of names and modules, threads, lists (see match.h). */
 #include <string.h>
 
+#include "../base/bound.h"
 #include "bits.h"
 #include "glob.h"
 #include "match.h"
@@ -31,15 +32,9 @@ void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t
 }
 
 uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid) {
-    size_t low = 0, high = filter->thread_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (filter->threads[middle].tid < tid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < filter->thread_count && filter->threads[low].tid == tid) return filter->threads[low].keep;
+    size_t at;
+    mdc_lower_bound(at, 0, filter->thread_count, filter->threads[at].tid < tid);
+    if (at < filter->thread_count && filter->threads[at].tid == tid) return filter->threads[at].keep;
     return filter->threads_default_keep;
 }
 

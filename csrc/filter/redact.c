@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "bits.h"
 #include "glob.h"
 #include "redact_table.h"
@@ -99,16 +100,11 @@ void mdc_redact_ranges(const mdc_redactor *r, uint64_t address, uint8_t *bytes, 
     if (r->range_count == 0 || size == 0) return;
     uint64_t last = address + (size - 1);
     if (last < address) last = UINT64_MAX; /* the address space ends there */
-    size_t low = 0, high = r->range_count;
-    while (low < high) { /* the first that ends behind the beginning */
-        size_t middle = low + (high - low) / 2;
-        if (r->ranges[middle].last < address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < r->range_count && r->ranges[low].first <= last; low++) {
-        uint64_t first = mdc_max_u64(r->ranges[low].first, address), end = mdc_min_u64(r->ranges[low].last, last);
+    size_t at;
+    /* from the first that ends after the beginning */
+    mdc_lower_bound(at, 0, r->range_count, r->ranges[at].last < address);
+    for (; at < r->range_count && r->ranges[at].first <= last; at++) {
+        uint64_t first = mdc_max_u64(r->ranges[at].first, address), end = mdc_min_u64(r->ranges[at].last, last);
         overwrite(r, bytes, (size_t)(first - address), (size_t)(end - address) + 1, fresh, counts);
     }
 }

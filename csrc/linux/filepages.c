@@ -6,6 +6,7 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "mapfiles.h"
 #include "pagemap.h"
 
@@ -65,15 +66,9 @@ mdc_status mdc_filepages_find(mdc_vec *runs, int proc, const mdc_mappings *mappi
 
 static size_t find(const mdc_vec *known, uint64_t address) {
     const mdc_content *all = known->data;
-    size_t low = 0, high = known->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (all[middle].end <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    size_t at;
+    mdc_lower_bound(at, 0, known->count, all[at].end <= address);
+    return at;
 }
 
 void mdc_filepages_cut(const mdc_vec *known, mdc_content *run) {

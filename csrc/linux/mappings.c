@@ -6,6 +6,7 @@
 
 #include "../api/engine.h"
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "../base/shortage.h"
@@ -61,16 +62,10 @@ mdc_status mdc_mappings_intern(mdc_mappings *mappings, const void *bytes, size_t
 
 int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address) {
     const mdc_region *regions = mappings->regions.data;
-    size_t low = 0, high = mappings->regions.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (regions[middle].base <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0 || address - regions[low - 1].base >= regions[low - 1].size) return -1;
-    return (int64_t)low - 1;
+    size_t at;
+    mdc_lower_bound(at, 0, mappings->regions.count, regions[at].base <= address);
+    if (at == 0 || address - regions[at - 1].base >= regions[at - 1].size) return -1;
+    return (int64_t)at - 1;
 }
 
 typedef struct lister {

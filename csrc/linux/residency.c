@@ -7,6 +7,7 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "pagemap.h"
@@ -160,15 +161,9 @@ static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err)
 
 /* The first run that ends after the address. */
 static size_t find_run(const mdc_content *runs, size_t count, uint64_t address) {
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (runs[middle].end <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    size_t at;
+    mdc_lower_bound(at, 0, count, runs[at].end <= address);
+    return at;
 }
 
 size_t mdc_content_tell(const mdc_content *known, size_t count, uint32_t between, uint64_t first, uint64_t end,

@@ -8,6 +8,7 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/bound.h"
 
 /* Offsets in the frame: the return address, struct ucontext, in it struct sigcontext_64 at 40. */
 enum {
@@ -103,16 +104,10 @@ static uint64_t lift(const mdc_sigframes *frames, uint64_t sp) {
         if (run.what != MDC_CONTENT_UNAVAILABLE) return sp;
         return run.end - sp < GUARD_MAX && run.end < region->base + region->size ? run.end + RED_ZONE : 0;
     }
-    size_t low = 0, high = all->count; /* the first region above */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (mdc_vec_at(all, const mdc_region, middle).base <= sp)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < all->count; low++) {
-        const mdc_region *above = &mdc_vec_at(all, const mdc_region, low);
+    size_t at; /* the first region above */
+    mdc_lower_bound(at, 0, all->count, mdc_vec_at(all, const mdc_region, at).base <= sp);
+    for (; at < all->count; at++) {
+        const mdc_region *above = &mdc_vec_at(all, const mdc_region, at);
         if (above->base - sp >= GUARD_MAX) break;
         if (can_be_stack(above)) return above->base;
     }

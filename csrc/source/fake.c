@@ -8,6 +8,7 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
@@ -70,20 +71,14 @@ static bool page_zero(const mdc_fake_region *region, uint64_t page_address) {
 
 static const mdc_fake_region *find_region(mdc_fake *fake, uint64_t address) {
     const mdc_fake_region *regions = fake->plain.data;
-    size_t low = 0, high = fake->plain.count;
-    if (fake->hint < high && address >= regions[fake->hint].base &&
+    if (fake->hint < fake->plain.count && address >= regions[fake->hint].base &&
         address - regions[fake->hint].base < regions[fake->hint].size)
         return &regions[fake->hint];
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (regions[middle].base <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0 || address - regions[low - 1].base >= regions[low - 1].size) return NULL;
-    fake->hint = low - 1;
-    return &regions[low - 1];
+    size_t at;
+    mdc_lower_bound(at, 0, fake->plain.count, regions[at].base <= address);
+    if (at == 0 || address - regions[at - 1].base >= regions[at - 1].size) return NULL;
+    fake->hint = at - 1;
+    return &regions[at - 1];
 }
 
 /* 0 and the bytes to the end of the page, or the error number this page's read fails with. */

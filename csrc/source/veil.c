@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../base/vec.h"
 
@@ -136,17 +137,11 @@ static size_t veil_content(mdc_source *source, size_t region, uint64_t first, ui
 /* [first, end) was read to `bytes`. */
 static void cover(const mdc_veil *veil, uint64_t first, uint64_t end, uint8_t *bytes) {
     const mdc_span *spans = veil->hidden.data;
-    size_t low = 0, high = veil->hidden.count;
-    while (low < high) { /* the first that ends behind `first` */
-        size_t middle = low + (high - low) / 2;
-        if (spans[middle].address + spans[middle].size <= first)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < veil->hidden.count && spans[low].address < end; low++) {
-        uint64_t from = mdc_max_u64(first, spans[low].address);
-        uint64_t to = mdc_min_u64(end, spans[low].address + spans[low].size);
+    size_t at; /* the first that ends behind `first` */
+    mdc_lower_bound(at, 0, veil->hidden.count, spans[at].address + spans[at].size <= first);
+    for (; at < veil->hidden.count && spans[at].address < end; at++) {
+        uint64_t from = mdc_max_u64(first, spans[at].address);
+        uint64_t to = mdc_min_u64(end, spans[at].address + spans[at].size);
         memset(bytes + (from - first), veil->fill, (size_t)(to - from));
     }
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../base/protocol_asserts.h"
 #include "../base/thread_layout.h"
@@ -427,15 +428,9 @@ void mdc_adapter_settle(mdc_adapter *adapter) {
 
 /* Index of the first block that begins behind the address. */
 static size_t behind(const mdc_adapter *adapter, uint64_t address) {
-    size_t low = 0, high = adapter->added.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (mdc_vec_at(&adapter->added, const mdc_span, middle).address <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    size_t at;
+    mdc_lower_bound(at, 0, adapter->added.count, mdc_vec_at(&adapter->added, const mdc_span, at).address <= address);
+    return at;
 }
 
 bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "win_regions.h"
 
 enum { MANY_THREADS = 4096, MANY_MODULES = 2048, PARTIAL_COPY = 299 };
@@ -68,17 +69,11 @@ static mdc_status add_regions(mdc_dbghelp_report *report, const mdc_adapter *ada
 /* Index of the region of the report with this address, SIZE_MAX if there is none. Only the first `sorted` are in order.
  */
 static size_t find_region(const mdc_dbghelp_report *report, size_t sorted, uint64_t address) {
-    size_t low = 0, high = sorted;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (mdc_vec_at(&report->regions, const mdc_report_region, middle).base <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0) return SIZE_MAX;
-    const mdc_report_region *region = &mdc_vec_at(&report->regions, const mdc_report_region, low - 1);
-    return address - region->base < region->size ? low - 1 : SIZE_MAX;
+    size_t at;
+    mdc_lower_bound(at, 0, sorted, mdc_vec_at(&report->regions, const mdc_report_region, at).base <= address);
+    if (at == 0) return SIZE_MAX;
+    const mdc_report_region *region = &mdc_vec_at(&report->regions, const mdc_report_region, at - 1);
+    return address - region->base < region->size ? at - 1 : SIZE_MAX;
 }
 
 /* What the callee answered to 10. A region can be asked about in parts, each the rest of the one before; the last time
@@ -208,15 +203,9 @@ static void merge_runs(mdc_dbghelp_report *report) {
 /* What of [from, last] is in none of the runs is a read that failed: with IGNORE_INACCESSIBLE_MEMORY dbghelp leaves a
  * whole region out for one page, and says nothing. */
 static void add_lost(const mdc_dbghelp_report *report, mdc_adapter *adapter, uint64_t from, uint64_t last) {
-    size_t low = 0, high = report->runs.count;
-    while (low < high) { /* the first run that begins after */
-        size_t middle = low + (high - low) / 2;
-        if (mdc_vec_at(&report->runs, const mdc_extent, middle).address <= from)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (size_t i = low > 0 ? low - 1 : 0; i < report->runs.count; i++) {
+    size_t at; /* the first run that begins after */
+    mdc_lower_bound(at, 0, report->runs.count, mdc_vec_at(&report->runs, const mdc_extent, at).address <= from);
+    for (size_t i = at > 0 ? at - 1 : 0; i < report->runs.count; i++) {
         const mdc_extent *run = &mdc_vec_at(&report->runs, const mdc_extent, i);
         uint64_t run_last = run->address + (run->size - 1);
         if (run_last < from) continue;

@@ -8,6 +8,7 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/bound.h"
 #include "../format/wtf8.h"
 
 size_t mdc_win_region_name(void *process, const mdc_win_paths *paths, uint64_t address, uint16_t *units, uint8_t *out,
@@ -80,16 +81,10 @@ mdc_status mdc_win_regions_list(mdc_vec *regions, void *process, mdc_win_names *
 
 int64_t mdc_win_regions_find(const mdc_vec *regions, uint64_t address) {
     const mdc_region *all = regions->data;
-    size_t low = 0, high = regions->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (all[middle].base <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0 || address - all[low - 1].base >= all[low - 1].size) return -1;
-    return (int64_t)low - 1;
+    size_t at;
+    mdc_lower_bound(at, 0, regions->count, all[at].base <= address);
+    if (at == 0 || address - all[at - 1].base >= all[at - 1].size) return -1;
+    return (int64_t)at - 1;
 }
 
 void mdc_win_regions_mark(mdc_vec *regions, uint64_t address, uint32_t kind) {
