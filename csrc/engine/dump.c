@@ -58,8 +58,8 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     mdc_vec_init(&dump->module_plans, sizeof(mdc_module_plan));
     mdc_vec_init(&dump->interrupted, sizeof(mdc_interrupted));
     mdc_vec_init(&dump->stacks, sizeof(mdc_stack));
-    mdc_vec_init(&dump->added, sizeof(mdc_run));
-    mdc_vec_init(&dump->removed, sizeof(mdc_run));
+    mdc_range_set_init(&dump->added);
+    mdc_range_set_init(&dump->removed);
     mdc_vec_init(&dump->report_regions, sizeof(mdc_report_region));
     mdc_vec_init(&dump->report_threads, sizeof(mdc_report_thread));
     mdc_vec_init(&dump->report_modules, sizeof(mdc_report_module));

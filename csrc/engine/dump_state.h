@@ -9,11 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/range_set.h"
 #include "../base/vec.h"
 #include "../format/minidump_file.h"
 #include "engine.h"
 #include "protocol_calls.h"
-#include "runs.h"
 
 enum {
     MDC_DIRECTORY_ROOM = 24,     /* entries the directory has room for; 22 kinds of streams are written */
@@ -130,8 +130,8 @@ struct mdc_dump {
     mdc_vec stacks;          /* mdc_stack of threads whose stack is kept */
     size_t stack_cursor;     /* first of stacks that may lie behind the address being planned */
     uint64_t kept_by_callee; /* bytes of the region being asked about */
-    mdc_vec added;           /* mdc_run: Memory (5), Normal only */
-    mdc_vec removed;         /* mdc_run: RemoveMemory (9), Normal only */
+    mdc_vec added;           /* mdc_set_range: Memory (5), Normal only */
+    mdc_vec removed;         /* mdc_set_range: RemoveMemory (9), Normal only */
     mdc_vec report_regions;  /* mdc_report_region, by region */
     mdc_vec report_threads;
     mdc_vec report_modules;
@@ -146,7 +146,7 @@ struct mdc_dump {
     size_t gap_count;
     mdc_gap *planned;    /* the first planned_gaps of them, as the plan had them */
     size_t planned_gaps; /* how many were known before the write */
-    mdc_cut *cuts; /* spare of them */
+    mdc_cut *cuts;       /* spare of them */
     size_t cut_count;
     size_t spare; /* gaps that can be cut out: 0 on a stream */
 
@@ -204,7 +204,7 @@ uint64_t mdc_types_honoured(const mdc_dump *dump);
 /* Those that have no effect. A full dump has the memory that other bits ask for, and claims WithFullMemory for them, as
  * dbghelp does. */
 uint64_t mdc_types_lost(const mdc_dump *dump);
-/* Appends to runs (mdc_run) what bits of the type add to a Normal dump. */
+/* Appends to runs (mdc_set_range) what bits of the type add to a Normal dump. */
 mdc_status mdc_types_memory(mdc_dump *dump, mdc_vec *runs, mdc_error *err);
 
 /* regions.c */

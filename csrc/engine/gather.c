@@ -233,11 +233,11 @@ static mdc_status ask_memory(mdc_dump *dump, uint32_t type, mdc_vec *runs, mdc_e
         if (i >= dump->options.answers_max)
             return mdc_fail_callback(err, (int32_t)type, base, "the callback answered %s more than %" PRIu32 " times",
                                      type == MDC_CB_MEMORY ? "Memory" : "RemoveMemory", dump->options.answers_max);
-        mdc_run run = {base, base + size};
-        if (mdc_vec_push(runs, &run, 1, NULL, err) != MDC_OK) return err->code;
+        mdc_set_range range = {base, base + size};
+        if (mdc_vec_push(runs, &range, 1, NULL, err) != MDC_OK) return err->code;
         if (mdc_calls_poll(&dump->calls, err) != MDC_OK) return err->code;
     }
-    mdc_runs_normalise(runs);
+    mdc_range_set_normalise(runs);
     return MDC_OK;
 }
 

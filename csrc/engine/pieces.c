@@ -37,23 +37,24 @@ static mdc_status add_in_region(mdc_dump *dump, size_t region, uint64_t first, u
     return MDC_OK;
 }
 
-static mdc_status add_piece(mdc_dump *dump, mdc_run run, uint32_t fact_flags, uint32_t extent_flags, mdc_error *err) {
-    while (run.first < run.end) {
-        int64_t found = mdc_regions_find(dump, run.first);
+static mdc_status add_piece(mdc_dump *dump, mdc_set_range range, uint32_t fact_flags, uint32_t extent_flags,
+                            mdc_error *err) {
+    while (range.first < range.end) {
+        int64_t found = mdc_regions_find(dump, range.first);
         uint64_t stop;
         if (found != MDC_NO_REGION) {
             const mdc_region *region = &dump->regions[found];
-            stop = mdc_min_u64(run.end, region->base + region->size);
-            if (add_in_region(dump, (size_t)found, run.first, stop, fact_flags, extent_flags, err) != MDC_OK)
+            stop = mdc_min_u64(range.end, region->base + region->size);
+            if (add_in_region(dump, (size_t)found, range.first, stop, fact_flags, extent_flags, err) != MDC_OK)
                 return err->code;
         } else {
             size_t at; /* up to the next region */
-            mdc_lower_bound(at, 0, dump->region_count, dump->regions[at].base <= run.first);
-            stop = at < dump->region_count ? mdc_min_u64(run.end, dump->regions[at].base) : run.end;
-            if (mdc_gaps_ask(dump, run.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT, not_there, err) != MDC_OK)
+            mdc_lower_bound(at, 0, dump->region_count, dump->regions[at].base <= range.first);
+            stop = at < dump->region_count ? mdc_min_u64(range.end, dump->regions[at].base) : range.end;
+            if (mdc_gaps_ask(dump, range.first, stop, MDC_GAP_READ_FAILED, MDC_OS_FAULT, not_there, err) != MDC_OK)
                 return err->code;
         }
-        run.first = stop;
+        range.first = stop;
     }
     return mdc_calls_poll(&dump->calls, err);
 }
@@ -69,11 +70,12 @@ static mdc_status find_windows(mdc_dump *dump, mdc_vec *windows, mdc_error *err)
         int64_t found = mdc_regions_find(dump, at);
         if (found == MDC_NO_REGION) continue; /* a wild jump: nothing there to show */
         const mdc_region *region = &dump->regions[found];
-        mdc_run run = {at - region->base < WINDOW / 2 ? region->base : at - WINDOW / 2,
-                       region->base + region->size - at < WINDOW / 2 ? region->base + region->size : at + WINDOW / 2};
-        if (mdc_vec_push(windows, &run, 1, NULL, err) != MDC_OK) return err->code;
+        mdc_set_range range = {at - region->base < WINDOW / 2 ? region->base : at - WINDOW / 2,
+                               region->base + region->size - at < WINDOW / 2 ? region->base + region->size
+                                                                             : at + WINDOW / 2};
+        if (mdc_vec_push(windows, &range, 1, NULL, err) != MDC_OK) return err->code;
     }
-    mdc_runs_normalise(windows);
+    mdc_range_set_normalise(windows);
     return MDC_OK;
 }
 
@@ -82,10 +84,12 @@ static mdc_status add_both(mdc_dump *dump, const mdc_vec *added, const mdc_vec *
                            mdc_error *err) {
     size_t i = 0, j = 0;
     while (i < added->count || j < other->count) {
-        bool take_added = j == other->count || (i < added->count && mdc_vec_at(added, const mdc_run, i).first <
-                                                                        mdc_vec_at(other, const mdc_run, j).first);
-        mdc_run run = take_added ? mdc_vec_at(added, const mdc_run, i++) : mdc_vec_at(other, const mdc_run, j++);
-        if (add_piece(dump, run, take_added ? MDC_FACT_ADDED : 0, extent_flags, err) != MDC_OK) return err->code;
+        bool take_added =
+            j == other->count || (i < added->count && mdc_vec_at(added, const mdc_set_range, i).first <
+                                                          mdc_vec_at(other, const mdc_set_range, j).first);
+        mdc_set_range range =
+            take_added ? mdc_vec_at(added, const mdc_set_range, i++) : mdc_vec_at(other, const mdc_set_range, j++);
+        if (add_piece(dump, range, take_added ? MDC_FACT_ADDED : 0, extent_flags, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
@@ -95,22 +99,22 @@ static mdc_status plan_sets(mdc_dump *dump, mdc_vec *sets, mdc_error *err) {
             *blocks = &sets[5], *keep_blocks = &sets[6], *scratch = &sets[7], *keep_windows = &sets[8];
     for (size_t i = 0; i < dump->stacks.count; i++) {
         const mdc_stack *stack = &mdc_vec_at(&dump->stacks, const mdc_stack, i);
-        mdc_run run = {stack->first, stack->end};
-        if (mdc_vec_push(stacks, &run, 1, NULL, err) != MDC_OK) return err->code;
+        mdc_set_range range = {stack->first, stack->end};
+        if (mdc_vec_push(stacks, &range, 1, NULL, err) != MDC_OK) return err->code;
     }
     if (find_windows(dump, windows, err) != MDC_OK) return err->code;
     /* A byte is in one piece only. Inside a stack, what was added is asked about as such: plain = stacks - added,
      * both = stacks - plain; blocks = added - stacks; windows lose what is in either. */
-    if (mdc_runs_subtract(keep_stacks, stacks, &dump->removed, err) != MDC_OK ||
-        mdc_runs_subtract(plain, keep_stacks, &dump->added, err) != MDC_OK ||
-        mdc_runs_subtract(both, keep_stacks, plain, err) != MDC_OK ||
-        mdc_runs_subtract(blocks, &dump->added, stacks, err) != MDC_OK ||
-        mdc_runs_subtract(keep_blocks, blocks, &dump->removed, err) != MDC_OK ||
-        mdc_runs_subtract(scratch, windows, stacks, err) != MDC_OK)
+    if (mdc_range_set_subtract(keep_stacks, stacks, &dump->removed, err) != MDC_OK ||
+        mdc_range_set_subtract(plain, keep_stacks, &dump->added, err) != MDC_OK ||
+        mdc_range_set_subtract(both, keep_stacks, plain, err) != MDC_OK ||
+        mdc_range_set_subtract(blocks, &dump->added, stacks, err) != MDC_OK ||
+        mdc_range_set_subtract(keep_blocks, blocks, &dump->removed, err) != MDC_OK ||
+        mdc_range_set_subtract(scratch, windows, stacks, err) != MDC_OK)
         return err->code;
     windows->count = 0;
-    if (mdc_runs_subtract(windows, scratch, &dump->added, err) != MDC_OK ||
-        mdc_runs_subtract(keep_windows, windows, &dump->removed, err) != MDC_OK)
+    if (mdc_range_set_subtract(windows, scratch, &dump->added, err) != MDC_OK ||
+        mdc_range_set_subtract(keep_windows, windows, &dump->removed, err) != MDC_OK)
         return err->code;
     if (add_both(dump, both, plain, MDC_EXTENT_STACK, err) != MDC_OK) return err->code;
     return add_both(dump, keep_blocks, keep_windows, MDC_EXTENT_BLOCK, err);
@@ -118,7 +122,7 @@ static mdc_status plan_sets(mdc_dump *dump, mdc_vec *sets, mdc_error *err) {
 
 mdc_status mdc_pieces_plan_normal(mdc_dump *dump, mdc_error *err) {
     mdc_vec sets[9];
-    for (size_t i = 0; i < 9; i++) mdc_vec_init(&sets[i], sizeof(mdc_run));
+    for (size_t i = 0; i < 9; i++) mdc_range_set_init(&sets[i]);
     mdc_status status = plan_sets(dump, sets, err);
     for (size_t i = 0; i < 9; i++) mdc_vec_fini(&sets[i]);
     return status;
@@ -139,7 +143,7 @@ mdc_status mdc_pieces_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *k
         *kept = mdc_extents_cover(dump, first, end);
         return MDC_OK;
     }
-    if (mdc_runs_touch(&dump->removed, first, end)) return MDC_OK;
+    if (mdc_range_set_touches(&dump->removed, first, end)) return MDC_OK;
     while (first < end) {
         int64_t found = mdc_regions_find(dump, first);
         if (found == MDC_NO_REGION || mdc_regions_closed(dump, (size_t)found)) return MDC_OK;

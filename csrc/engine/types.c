@@ -45,9 +45,9 @@ static mdc_status add_mapped(mdc_dump *dump, mdc_vec *runs, uint64_t first, uint
     if (!mdc_add_u64(first, size, &end)) end = UINT64_MAX;
     for (int64_t found; first < end && (found = mdc_regions_find(dump, first)) != MDC_NO_REGION;) {
         const mdc_region *region = &dump->regions[found];
-        mdc_run run = {first, mdc_min_u64(end, region->base + region->size)};
-        if (mdc_vec_push(runs, &run, 1, NULL, err) != MDC_OK) return err->code;
-        first = run.end;
+        mdc_set_range range = {first, mdc_min_u64(end, region->base + region->size)};
+        if (mdc_vec_push(runs, &range, 1, NULL, err) != MDC_OK) return err->code;
+        first = range.end;
     }
     return MDC_OK;
 }
@@ -86,9 +86,10 @@ static mdc_status add_referenced(mdc_dump *dump, mdc_vec *runs, uint64_t address
     const mdc_region *region = &dump->regions[found];
     if (region->type == MDC_MEM_IMAGE) return MDC_OK;
     uint64_t offset = address - region->base, left = region->size - offset;
-    mdc_run run = {address - mdc_min_u64(offset, REFERENCED_BEFORE), address + mdc_min_u64(left, REFERENCED_BEHIND)};
-    if (runs->count >= RUNS_MAX) mdc_runs_normalise(runs);
-    return mdc_vec_push(runs, &run, 1, NULL, err);
+    mdc_set_range range = {address - mdc_min_u64(offset, REFERENCED_BEFORE),
+                           address + mdc_min_u64(left, REFERENCED_BEHIND)};
+    if (runs->count >= RUNS_MAX) mdc_range_set_normalise(runs);
+    return mdc_vec_push(runs, &range, 1, NULL, err);
 }
 
 static mdc_status look_at_words(mdc_dump *dump, mdc_vec *runs, uint64_t first, uint64_t end, size_t word,

@@ -1,11 +1,9 @@
 /* Between dbghelp and the callee (see adapter.h). */
 #include "adapter.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "../base/arith.h"
-#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../base/protocol_asserts.h"
 #include "../base/thread_layout.h"
@@ -232,7 +230,8 @@ static int32_t answer_memory(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
     }
     if (input->CallbackType == MDC_CB_REMOVE_MEMORY) adapter->removes = true;
     if (input->CallbackType == MDC_CB_MEMORY) {
-        mdc_span added = {output->Memory.MemoryBase, output->Memory.MemorySize};
+        mdc_set_range added = {output->Memory.MemoryBase, UINT64_MAX};
+        (void)mdc_add_u64(added.first, output->Memory.MemorySize, &added.end);
         note(adapter, &adapter->added, &added);
     }
     return answer;
@@ -392,7 +391,7 @@ mdc_status mdc_adapter_init(mdc_adapter *adapter, const MINIDUMP_CALLBACK_INFORM
     mdc_vec_init(&adapter->threads, sizeof(mdc_adapter_thread));
     mdc_vec_init(&adapter->modules, sizeof(mdc_adapter_module));
     mdc_vec_init(&adapter->regions, sizeof(mdc_adapter_region));
-    mdc_vec_init(&adapter->added, sizeof(mdc_span));
+    mdc_range_set_init(&adapter->added);
     mdc_vec_init(&adapter->gaps, sizeof(mdc_gap));
     return mdc_vm_map_init(&adapter->map, err);
 }
@@ -406,54 +405,22 @@ void mdc_adapter_fini(mdc_adapter *adapter) {
     mdc_vm_map_fini(&adapter->map);
 }
 
-static int by_address(const void *a, const void *b) {
-    const mdc_span *one = a, *other = b;
-    return one->address < other->address ? -1 : one->address > other->address;
-}
-
-void mdc_adapter_settle(mdc_adapter *adapter) {
-    mdc_span *spans = adapter->added.data;
-    size_t count = 0;
-    if (adapter->added.count == 0) return;
-    qsort(spans, adapter->added.count, sizeof *spans, by_address);
-    for (size_t i = 1; i < adapter->added.count; i++) {
-        uint64_t gap = spans[i].address - spans[count].address, end;
-        if (gap > spans[count].size)
-            spans[++count] = spans[i];
-        else if (mdc_add_u64(gap, spans[i].size, &end) && end > spans[count].size)
-            spans[count].size = end;
-    }
-    adapter->added.count = count + 1;
-}
-
-/* Index of the first block that begins behind the address. */
-static size_t behind(const mdc_adapter *adapter, uint64_t address) {
-    size_t at;
-    mdc_lower_bound(at, 0, adapter->added.count, mdc_vec_at(&adapter->added, const mdc_span, at).address <= address);
-    return at;
-}
+void mdc_adapter_settle(mdc_adapter *adapter) { mdc_range_set_normalise(&adapter->added); }
 
 bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size) {
-    size_t next = behind(adapter, address);
-    if (next == 0) return false;
-    const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, next - 1);
-    uint64_t into = address - span->address;
-    return into < span->size && size <= span->size - into;
+    size_t at = mdc_range_set_find(&adapter->added, address);
+    if (at == adapter->added.count) return false;
+    const mdc_set_range *range = &mdc_vec_at(&adapter->added, const mdc_set_range, at);
+    return range->first <= address && size <= range->end - address;
 }
 
 bool mdc_adapter_added_run(const mdc_adapter *adapter, uint64_t address, uint64_t *last) {
-    size_t next = behind(adapter, address);
-    if (next > 0) {
-        const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, next - 1);
-        uint64_t into = address - span->address;
-        if (into < span->size) {
-            *last = mdc_min_u64(*last, address + (span->size - into - 1));
-            return true;
-        }
-    }
-    if (next < adapter->added.count)
-        *last = mdc_min_u64(*last, mdc_vec_at(&adapter->added, const mdc_span, next).address - 1);
-    return false;
+    size_t at = mdc_range_set_find(&adapter->added, address);
+    if (at == adapter->added.count) return false;
+    const mdc_set_range *range = &mdc_vec_at(&adapter->added, const mdc_set_range, at);
+    bool added = range->first <= address;
+    *last = mdc_min_u64(*last, (added ? range->end : range->first) - 1);
+    return added;
 }
 
 uint32_t mdc_adapter_thread_flags(const mdc_adapter *adapter, uint32_t tid, uint32_t otherwise) {

@@ -21,6 +21,7 @@
 #include "../api/engine.h"
 #include "../api/report.h"
 #include "../base/monitor.h"
+#include "../base/range_set.h"
 #include "../base/vec.h"
 #include "dbghelp_map.h"
 #include "dbghelp_store.h"
@@ -86,7 +87,7 @@ typedef struct mdc_adapter {
     mdc_vec threads;              /* mdc_adapter_thread */
     mdc_vec modules;              /* mdc_adapter_module */
     mdc_vec regions;              /* mdc_adapter_region, as asked: each one twice on Windows */
-    mdc_vec added;                /* mdc_span: blocks the callee gave to Memory (5) */
+    mdc_vec added;                /* mdc_set_range: blocks the callee gave to Memory */
     mdc_vec gaps;                 /* mdc_gap */
     mdc_exception_info exception; /* of the dump; fill in behind mdc_adapter_init */
     mdc_span exception_memory[3]; /* what dbghelp reads for it in the target: pointers, record, registers */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../csrc/base/range_set.h"
 #include "../../csrc/engine/engine.h"
-#include "../../csrc/engine/runs.h"
 #include "../../csrc/format/mdc_streams.h"
 #include "../../csrc/format/minidump_file.h"
 #include "../../csrc/source/fake.h"

@@ -104,12 +104,12 @@ static void test_dontdump(void) {
 /* ---- Normal dumps: 5, 9, pieces ---- */
 
 static int add_and_remove(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
-    static const mdc_run added[] = {{HEAP + 0x101, HEAP + 0x203},
-                                    {HEAP + 0x180, HEAP + 0x300},
-                                    {SPARSE + 0xFF0, SPARSE + 0x1010},
-                                    {VVAR, VVAR + 0x10},
-                                    {STACK_A + 0xBFF0, STACK_A + 0xC100}};
-    static const mdc_run removed[] = {
+    static const mdc_set_range added[] = {{HEAP + 0x101, HEAP + 0x203},
+                                          {HEAP + 0x180, HEAP + 0x300},
+                                          {SPARSE + 0xFF0, SPARSE + 0x1010},
+                                          {VVAR, VVAR + 0x10},
+                                          {STACK_A + 0xBFF0, STACK_A + 0xC100}};
+    static const mdc_set_range removed[] = {
         {HEAP + 0x200, HEAP + 0x210}, {STACK_A + 0xC020, STACK_A + 0xC031}, {STACK_A + 0xB100, STACK_A + 0xB200}};
     uint32_t type = in->CallbackType;
     if (type == 10) {
@@ -123,7 +123,7 @@ static int add_and_remove(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CA
         if (base == HEAP + 0x210) out->Region.VmRegion.RegionSize = 5;
         return 1;
     }
-    const mdc_run *list = type == 5 ? added : removed;
+    const mdc_set_range *list = type == 5 ? added : removed;
     size_t count = type == 5 ? sizeof added / sizeof added[0] : sizeof removed / sizeof removed[0];
     if (type != 5 && type != 9) return -1;
     size_t i = self->calls[type] - 1;
