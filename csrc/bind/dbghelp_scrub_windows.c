@@ -7,6 +7,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../callback/redaction.h"
+#include "../source/describe.h"
 #include "../windows/win_regions.h"
 #include "dbghelp_items.h"
 
@@ -65,13 +66,9 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
  * and overwrites what is not kept. No piece: only notes whether all is kept. */
 static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index, bool added,
                         uint64_t first, uint64_t last, mdc_error *err) {
-    MINIDUMP_MEMORY_INFO info;
-    memset(&info, 0, sizeof info);
-    info.AllocationBase = region != NULL ? region->alloc_base : first;
-    info.AllocationProtect = region != NULL ? region->alloc_protect : MDC_PAGE_READWRITE;
-    info.State = region != NULL ? region->state : MDC_MEM_COMMIT;
-    info.Protect = region != NULL ? region->protect : MDC_PAGE_READWRITE;
-    info.Type = region != NULL ? region->type : MDC_MEM_PRIVATE;
+    const mdc_region unknown = {
+        .state = MDC_MEM_COMMIT, .protect = MDC_PAGE_READWRITE, .type = MDC_MEM_PRIVATE, .alloc_base = first};
+    MINIDUMP_MEMORY_INFO info = mdc_describe_info(region != NULL ? region : &unknown);
     for (;;) {
         MINIDUMP_CALLBACK_OUTPUT output;
         memset(&output, 0, sizeof output);

@@ -7,6 +7,7 @@
 #include "../base/fail.h"
 #include "../base/vec.h"
 #include "../callback/account.h"
+#include "../source/describe.h"
 
 void mdc_rule_bytes_init(mdc_rule_bytes *bytes) {
     memset(bytes, 0, sizeof *bytes);
@@ -36,27 +37,21 @@ static bool was_read(const mdc_report_region *region, const mdc_engine_options *
 static mdc_status judge(mdc_rule_bytes *bytes, const mdc_callback *callback, const mdc_report *report,
                         const mdc_report_region *region, const mdc_engine_options *options, uint32_t flags,
                         uint64_t first, uint64_t end, uint64_t *kept, uint64_t *excluded) {
-    MINIDUMP_MEMORY_INFO info;
-    mdc_region_facts facts;
-    memset(&info, 0, sizeof info);
-    memset(&facts, 0, sizeof facts);
-    info.BaseAddress = first;
-    info.AllocationBase = region->base;
-    info.AllocationProtect = region->protect;
-    info.RegionSize = end - first;
-    info.State = region->state;
-    info.Protect = region->protect;
-    info.Type = region->type;
-    facts.Size = sizeof facts;
-    facts.Version = 1;
-    facts.MappingBase = region->base;
-    facts.MappingSize = region->size;
-    facts.Name = region->name_size != 0 ? report->names + region->name : NULL;
-    facts.NameSize = region->name_size;
     /* The engine's number of this name is not in the report; one that no table holds makes the callee look again. */
-    facts.NameId = region->name_size != 0 ? UINT32_MAX : 0;
-    facts.Kinds = region->kinds;
-    facts.Flags = flags;
+    const mdc_region mapping = {.base = region->base,
+                                .size = region->size,
+                                .state = region->state,
+                                .protect = region->protect,
+                                .type = region->type,
+                                .kinds = region->kinds,
+                                .alloc_base = region->base,
+                                .name_id = region->name_size != 0 ? UINT32_MAX : 0};
+    MINIDUMP_MEMORY_INFO info = mdc_describe_info(&mapping);
+    mdc_region_facts facts;
+    mdc_describe_facts(&mapping, report->names, (mdc_name){region->name, region->name_size}, &facts);
+    info.BaseAddress = first;
+    info.RegionSize = end - first;
+    facts.Flags |= flags;
     if ((region->flags & MDC_REGION_DONTDUMP) != 0 && options->dontdump == MDC_DONTDUMP_ASK)
         facts.Flags |= MDC_FACT_DONTDUMP;
     return mdc_callback_account(callback, &info, &facts, first, end, kept, excluded, bytes->entries, &bytes->error);

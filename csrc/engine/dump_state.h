@@ -212,7 +212,6 @@ enum { MDC_NO_REGION = -1 };
 int64_t mdc_regions_find(const mdc_dump *dump, uint64_t address);
 /* Whether the engine itself keeps out of it: never read, nothing there, do-not-dump. */
 bool mdc_regions_closed(const mdc_dump *dump, size_t region);
-MINIDUMP_MEMORY_INFO mdc_regions_info(const mdc_region *region);
 /* What becomes of a kept part [first, end). */
 typedef mdc_status (*mdc_keep)(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t extent_flags,
                                mdc_error *err);

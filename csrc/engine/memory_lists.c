@@ -1,5 +1,6 @@
 /* MemoryList or Memory64List, and MemoryInfoList. They are as long as the plan, so they are made while they are written
  * and never stored: the same walk counts them, writes them, and writes them again when gaps were cut out. */
+#include "../source/describe.h"
 #include "dump_state.h"
 
 /* Ranges of the stacks and of the rest side by side, in address order. */
@@ -69,7 +70,7 @@ mdc_status mdc_lists_memory_info(mdc_dump *dump, mdc_out *out, mdc_error *err) {
     bool there = dump->has_memory64 && next_both(&both, &range);
     for (size_t i = 0; i < dump->region_count; i++) {
         const mdc_region *region = &dump->regions[i];
-        MINIDUMP_MEMORY_INFO info = mdc_regions_info(region);
+        MINIDUMP_MEMORY_INFO info = mdc_describe_info(region);
         uint64_t end = region->base + region->size;
         while (info.BaseAddress < end) {
             while (there && range.address <= info.BaseAddress) there = next_both(&both, &range);

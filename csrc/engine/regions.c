@@ -2,6 +2,7 @@
  * and about pieces of a Normal dump. The engine asks once per part and remembers by what it plans. */
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../source/describe.h"
 #include "dump_state.h"
 
 enum { REGIONS_PER_CHECK = 64 }; /* the monitor reads the clock: dearer than a callback */
@@ -22,49 +23,22 @@ bool mdc_regions_closed(const mdc_dump *dump, size_t region) {
     return dump->options.dontdump == MDC_DONTDUMP_HONOUR || (dump->options.dontdump == MDC_DONTDUMP_ASK && !can_ask);
 }
 
-MINIDUMP_MEMORY_INFO mdc_regions_info(const mdc_region *region) {
-    return (MINIDUMP_MEMORY_INFO){.BaseAddress = region->base,
-                                  .AllocationBase = region->alloc_base,
-                                  .AllocationProtect =
-                                      region->alloc_protect != 0 ? region->alloc_protect : region->protect,
-                                  .RegionSize = region->size,
-                                  .State = region->state,
-                                  .Protect = region->state == MDC_MEM_COMMIT ? region->protect : 0,
-                                  .Type = region->type};
-}
-
-/* In place: the input of the next call. All members are written, whatever a callee has left there. */
 static void put_facts(mdc_dump *dump, size_t index, uint32_t flags) {
     const mdc_region *region = &dump->regions[index];
     mdc_region_facts *facts = &dump->calls.input.u.RegionFacts;
-    facts->Size = sizeof *facts;
-    facts->Version = 1;
-    facts->MappingBase = region->base;
-    facts->MappingSize = region->size;
-    facts->Name = NULL;
-    facts->NameSize = 0;
-    facts->NameId = region->name_id;
-    facts->Kinds = mdc_vec_at(&dump->report_regions, const mdc_report_region, index).kinds;
-    facts->Flags = flags | region->facts;
-    facts->FileOffset = region->file_offset;
-    facts->Inode = region->inode;
-    facts->DevMajor = region->dev_major;
-    facts->DevMinor = region->dev_minor;
-    facts->ResidentBytes = region->resident;
+    mdc_name name = region->name_id != 0 ? dump->lists->names[region->name_id - 1] : (mdc_name){0, 0};
+    mdc_describe_facts(region, dump->lists->pool, name, facts);
+    facts->Kinds = mdc_vec_at(&dump->report_regions, mdc_report_region, index).kinds;
+    facts->Flags |= flags;
     if ((region->flags & MDC_REGION_DONTDUMP) != 0 && dump->options.dontdump == MDC_DONTDUMP_ASK)
         facts->Flags |= MDC_FACT_DONTDUMP;
-    if (region->name_id != 0) {
-        mdc_name name = dump->lists->names[region->name_id - 1];
-        facts->Name = dump->lists->pool + name.offset;
-        facts->NameSize = name.size;
-    }
 }
 
 mdc_status mdc_regions_ask(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t fact_flags,
                            uint32_t extent_flags, mdc_keep keep, mdc_error *err) {
     mdc_calls *calls = &dump->calls;
     if (!calls->ask_regions) return keep(dump, region, first, end, extent_flags, err);
-    MINIDUMP_MEMORY_INFO info = mdc_regions_info(&dump->regions[region]);
+    MINIDUMP_MEMORY_INFO info = mdc_describe_info(&dump->regions[region]);
     bool speaks_facts = (calls->extensions & (MDC_EXT_REGION_FACTS | MDC_EXT_PIECES)) != 0;
     bool exact = (fact_flags & MDC_FACT_PIECE) != 0;
     while (first < end && calls->ask_regions) {

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <windows.h>
 
+#include "../source/describe.h"
 #include "win_nt.h"
 #include "win_peb.h"
 #include "win_regions.h"
@@ -75,29 +76,15 @@ void mdc_vm_map_mark_stack(mdc_vm_map *map, uint64_t address) {
     mdc_win_regions_mark(&map->regions, address, MDC_KIND_STACK);
 }
 
-static void set_name(const mdc_vm_map *map, uint32_t name_id, mdc_region_facts *facts) {
-    facts->NameId = name_id;
-    if (name_id == 0) return;
-    mdc_name name = mdc_vec_at(&map->names.names, const mdc_name, name_id - 1);
-    facts->Name = (const uint8_t *)map->names.pool.data + name.offset;
-    facts->NameSize = name.size;
-}
-
-static mdc_region_facts empty_facts(void) {
-    mdc_region_facts facts;
-    memset(&facts, 0, sizeof facts);
-    facts.Size = sizeof facts;
-    facts.Version = 1;
-    return facts;
+static void describe(const mdc_vm_map *map, const mdc_region *region, mdc_region_facts *facts) {
+    mdc_name name = {0, 0};
+    if (region->name_id != 0) name = mdc_vec_at(&map->names.names, const mdc_name, region->name_id - 1);
+    mdc_describe_facts(region, map->names.pool.data, name, facts);
 }
 
 mdc_region_facts mdc_vm_map_facts_at(const mdc_vm_map *map, size_t index) {
-    const mdc_region *region = &mdc_vec_at(&map->regions, const mdc_region, index);
-    mdc_region_facts facts = empty_facts();
-    facts.MappingBase = region->base;
-    facts.MappingSize = region->size;
-    facts.Kinds = region->kinds;
-    set_name(map, region->name_id, &facts);
+    mdc_region_facts facts;
+    describe(map, &mdc_vec_at(&map->regions, const mdc_region, index), &facts);
     return facts;
 }
 
@@ -122,10 +109,10 @@ mdc_status mdc_vm_map_facts(mdc_vm_map *map, void *process, const MINIDUMP_MEMOR
                                           (size_t)MDC_WIN_PATH_UNITS * 3);
         if (mdc_win_names_id(&map->names, map->names.bytes, size, &name_id, err) != MDC_OK) return err->code;
     }
-    *facts = empty_facts();
-    facts->MappingBase = region->BaseAddress;
-    facts->MappingSize = region->RegionSize;
-    facts->Kinds = mdc_win_region_kinds(region->Type, name_id != 0);
-    set_name(map, name_id, facts);
+    const mdc_region fresh = {.base = region->BaseAddress,
+                              .size = region->RegionSize,
+                              .kinds = mdc_win_region_kinds(region->Type, name_id != 0),
+                              .name_id = name_id};
+    describe(map, &fresh, facts);
     return MDC_OK;
 }
