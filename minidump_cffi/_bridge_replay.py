@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,7 +23,8 @@ class NativeRecorder:
         options = ffi.new("mdc_recorder_options *")
         options.limit = limit
         # The key of the digests is known to nobody, and gone with the recorder.
-        options.key0, options.key1 = secrets.randbits(64), secrets.randbits(64) | 1
+        key0, key1 = (int.from_bytes(os.urandom(8), "little") for _ in range(2))
+        options.key0, options.key1 = key0, key1 | 1
         error = new_error()
         pointer = lib.mdc_recorder_new(options, error)
         if pointer == ffi.NULL:

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from . import _bridge
 from .errors import TargetError, TargetGone
@@ -23,10 +22,19 @@ __all__ = ["check_consumer", "open_handle", "pid_of_fd", "process_handle", "star
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:  # pathlib takes as long to import as all the rest
+        return file.read()
+
+
+def _text(path: str) -> str:
+    return _bytes(path).decode("utf-8", "surrogateescape")
+
+
 def pid_of_fd(fd: int) -> int:
     """The process behind a pidfd."""
     try:
-        text = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        text = _text(f"/proc/self/fdinfo/{fd}")
     except OSError as error:
         if error.errno in _SHORTAGES:
             raise _bridge.short(error.errno, f"PidFd({fd}) cannot be looked at") from error
@@ -67,7 +75,7 @@ def process_handle(process: object) -> int:
 def start_time(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat, in clock ticks since boot; None if there is no such process."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        text = _bytes(f"/proc/{pid}/stat")
     except OSError as error:
         if error.errno in _SHORTAGES:
             raise _bridge.short(error.errno, f"process {pid} cannot be looked at") from error
@@ -146,7 +154,7 @@ def _reads_pipe(pid: int, about: os.stat_result) -> bool:
             continue
         with contextlib.suppress(OSError, ValueError):
             # stat would ask the server of a file system, which may not answer: only where the inode is the pipe's.
-            info = Path(path.replace("/fd/", "/fdinfo/")).read_text()
+            info = _text(path.replace("/fd/", "/fdinfo/"))
             inode = re.search(r"^ino:\s*(\d+)$", info, re.MULTILINE)  # Linux 5.14
             if inode is not None and int(inode[1]) != about.st_ino:
                 continue
@@ -171,7 +179,7 @@ def _serves_terminal(pid: int, number: int) -> bool:
     for path, link in _descriptors(pid):
         if link.endswith("ptmx"):
             with contextlib.suppress(OSError):
-                info = Path(path.replace("/fd/", "/fdinfo/")).read_text()
+                info = _text(path.replace("/fd/", "/fdinfo/"))
                 if re.search(rf"^tty-index:\s*{number}$", info, re.MULTILINE):
                     return True
     return False
@@ -232,7 +240,7 @@ def _tcp_peers(our_port: int, peer_port: int, inode: int) -> set[int]:
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):
-            for line in Path(table).read_text().splitlines()[1:]:
+            for line in _text(table).splitlines()[1:]:
                 fields = line.split()
                 ports = [int(field.rpartition(":")[2], 16) for field in fields[1:3]]
                 if ports == [peer_port, our_port]:

@@ -9,7 +9,6 @@ import io
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -161,6 +160,8 @@ def scratch_file() -> io.FileIO:
         It cannot be made, or a link of another user is on the way.
     """
     try:
+        import tempfile  # as long to import as all of this
+
         return temporary_file(tempfile.gettempdir())
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EROFS):

@@ -6,7 +6,6 @@ may be written as text, as all addresses are here.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -428,6 +427,8 @@ def _value(value: object) -> str:
         return str(value)
     if isinstance(value, str):
         # A TOML string is a JSON string, but for DEL, which TOML wants escaped.
+        import json  # for to_toml only
+
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import os
 import re
@@ -29,6 +28,8 @@ Flags = TypeVar("Flags", bound=enum.IntFlag)
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a message about a word that is not known."""
     names = sorted(known)
+    import difflib  # for messages about errors only
+
     near = difflib.get_close_matches(word.lower(), names, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
 

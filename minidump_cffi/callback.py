@@ -8,13 +8,15 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from . import _bridge, _bridge_replay
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
 from .filters import Filter
-from .recording import Recording
+
+if TYPE_CHECKING:
+    from .recording import Recording
 
 __all__ = ["Callback", "Counters", "Hook", "IoHandler"]
 
@@ -425,6 +427,8 @@ def record_limit(record: bool | int) -> int | None:
 
 def recording_of(recorder: _bridge_replay.NativeRecorder, engine: str = "") -> Recording:
     """What a recorder has kept."""
+    from .recording import Recording
+
     packed, extensions, dropped = recorder.read()
     return Recording._of(packed, engine, "", extensions, dropped)
 

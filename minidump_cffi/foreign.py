@@ -6,24 +6,24 @@ that they know the extensions of our engine.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _bridge, _bridge_foreign
 from .callback import Callback
 from .enums import PLAIN, CallbackType, Extensions
 from .filters import Filter
-from .views import Input, Output
+
+if TYPE_CHECKING:
+    from .views import Input, Output
 
 __all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "Watch", "resolve"]
 
-_FUNCTION: Any = type(ctypes.pythonapi.Py_IncRef).__mro__[1]  # what all functions of ctypes are
 _CDECL = 1  # FUNCFLAG_CDECL in _flags_ of a function type
-AnswerFunction: TypeAlias = Callable[[Input, Output], bool]
+AnswerFunction: TypeAlias = "Callable[[Input, Output], bool]"
 """Answers a callback: returns TRUE or FALSE, and writes the members of the type in the `Output`."""
 
 AnyCallback: TypeAlias = Any
@@ -123,17 +123,28 @@ def check_extensions(extensions: Any) -> Extensions:
     return Extensions(extensions)
 
 
+def _ctypes() -> Any:
+    """The module, if it was imported: nothing is of its types before."""
+    return sys.modules.get("ctypes")
+
+
+def _is_function(ctypes: Any, routine: Any) -> bool:
+    """Whether ctypes made it; all its functions have one base."""
+    return ctypes is not None and isinstance(routine, type(ctypes.pythonapi.Py_IncRef).__mro__[1])
+
+
 def _routine_address(routine: Any) -> int:
     found = _bridge_foreign.foreign_function(routine)
     if found is not None:
         return found
-    if isinstance(routine, _FUNCTION):
+    ctypes = _ctypes()
+    if _is_function(ctypes, routine):
         types = routine.argtypes
         if types is not None and len(types) not in (0, 3):
             raise ValueError(f"a callback routine takes three arguments, and {routine!r} does not")
-        if _is_32_bit_windows() and routine._flags_ & _CDECL:
+        if _is_32_bit_windows(ctypes) and routine._flags_ & _CDECL:
             raise ValueError(f"{routine!r} is cdecl, and a callback routine is stdcall: make it with WINFUNCTYPE")
-        return ctypes.cast(routine, ctypes.c_void_p).value or 0
+        return int(ctypes.cast(routine, ctypes.c_void_p).value or 0)
     if isinstance(routine, int) and not isinstance(routine, bool):
         return routine
     hint = ""
@@ -144,9 +155,9 @@ def _routine_address(routine: Any) -> int:
     raise TypeError(f"a routine is an address, a ctypes function or a cffi function pointer, not {routine!r}{hint}")
 
 
-def _is_32_bit_windows() -> bool:
+def _is_32_bit_windows(ctypes: Any) -> bool:
     """Where the caller and the callee of a function have to agree on who cleans the stack."""
-    return sys.platform == "win32" and ctypes.sizeof(ctypes.c_void_p) == 4
+    return sys.platform == "win32" and bool(ctypes.sizeof(ctypes.c_void_p) == 4)
 
 
 def _param_address(param: Any) -> int:
@@ -156,8 +167,11 @@ def _param_address(param: Any) -> int:
         return param
     if _bridge_foreign.is_pointer(param):
         return _bridge.address(param)
-    if isinstance(param, ctypes.c_void_p | ctypes._Pointer | ctypes.Array | _FUNCTION):
-        return ctypes.cast(param, ctypes.c_void_p).value or 0
+    ctypes = _ctypes()
+    if ctypes is not None and (
+        isinstance(param, ctypes.c_void_p | ctypes._Pointer | ctypes.Array) or _is_function(ctypes, param)
+    ):
+        return int(ctypes.cast(param, ctypes.c_void_p).value or 0)
     raise TypeError(f"a param is a number, or a ctypes or cffi pointer, not {param!r}")
 
 
@@ -237,6 +251,8 @@ _ANSWERABLE = tuple(CallbackType(number) for number in range(21))
 
 
 def _hook(function: AnswerFunction, facts: bool) -> Callable[[Any, Any], bool]:
+    from .views import Input, Output
+
     def answer(raw_input: Any, raw_output: Any) -> bool:
         question = Input(raw_input, facts=facts)
         output = Output(raw_output, raw_input.CallbackType)

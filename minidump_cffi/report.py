@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .enums import (
     CallbackType,
@@ -30,7 +30,9 @@ from .enums import (
     ThreadFlags,
 )
 from .errors import errno_of
-from .recording import Recording
+
+if TYPE_CHECKING:
+    from .recording import Recording
 
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 

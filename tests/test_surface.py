@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import live
 import pytest
 
 import minidump_cffi as md
@@ -46,3 +47,21 @@ def test_importing_it_imports_little() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_command_line_says_its_version() -> None:
+    done = live.run_cli("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"minidump-cffi {md.__version__}\n", "")
+
+
+def test_a_subcommand_imports_no_other() -> None:
+    script = (
+        "import sys\nfrom minidump_cffi import cli\n"
+        "assert cli.main(['dump', '--help']) == 0\n"
+        "print(*(name for name in sys.modules if name.startswith('minidump_cffi.')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    imported = done.stderr.split()
+    assert "minidump_cffi.cli.dump" in imported
+    dear = ("cli.show", "cli.demo", "cli.dumpfile", "plugins", "recording", "replay", "views")
+    assert [name for name in dear if f"minidump_cffi.{name}" in imported] == []

@@ -1,6 +1,7 @@
 """The command line: ``minidump-cffi`` and ``python -m minidump_cffi``.
 
-One module per subcommand, each with ``add_parser`` and ``run``; `main` maps what they raise to exit statuses.
+One module per subcommand, imported when it is chosen, each with ``DESCRIPTION``, ``add_arguments`` and ``run``; `main`
+maps what they raise to exit statuses.
 Data goes to stdout only where it was asked for, everything else to stderr.
 """
 
@@ -13,9 +14,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
+from .. import __version__
 from ..errors import DumpError, FilterError, FilterWarning
-from . import demo, dump, plan, show
 from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
 
 __all__ = ["main"]
@@ -26,15 +29,55 @@ exit status: 0 complete, 1 error, 2 wrong usage, 3 written, not complete (memory
 """
 
 
+_COMMANDS = {
+    "dump": "write a minidump of a live process",
+    "plan": "print what a dump would hold, without reading that memory",
+    "show": "print what a minidump holds",
+    "demo": "dump a small process with a filter and show the result",
+}
+
+
+class _Help(argparse.HelpFormatter):
+    """As wide as the terminal; argparse imports all of shutil to find out."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:  # no terminal
+        return 80
+
+
+class _Command(argparse.ArgumentParser):
+    """The arguments of a subcommand, which its module adds when they are needed."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Import the module first."""
+        module = import_module(f"{__name__}.{self.prog.rpartition(' ')[2]}")
+        self.description = module.DESCRIPTION
+        module.add_arguments(self)
+        self.set_defaults(run=module.run)
+        return super().parse_known_args(args, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Take minidumps of live processes, decided by a compiled filter.",
         epilog=_STATUSES,
+        formatter_class=_Help,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (dump, plan, show, demo):
-        command.add_parser(commands)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Command)
+    for name, purpose in _COMMANDS.items():
+        commands.add_parser(name, help=purpose, formatter_class=_Help)
     return parser
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -108,6 +107,8 @@ def say(message: str) -> None:
 
 def put_json(value: Any) -> None:
     """Write one JSON object and a newline to stdout; its members may be iterators, written as lists piece by piece."""
+    import json
+
     encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
     if not isinstance(value, dict):
         sys.stdout.write(encode(value) + "\n")

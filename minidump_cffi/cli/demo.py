@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..dumping import write_dump
 from ..enums import DumpType
@@ -20,6 +20,8 @@ from . import text
 from .console import Exit, put_json, say
 from .dump import say_warnings, summary
 from .regions import put_regions, put_rules
+
+DESCRIPTION = "Start a small process, dump it with a filter, and print the region table and what was left out."
 
 #: The process of the demo: a document and a secret in private memory, a big file map, two more threads. The patterns
 #: are written byte by byte, so that no second copy of them lies anywhere in the process.
@@ -51,16 +53,10 @@ _AREA: Final = 64 << 10
 _DOCUMENT, _SECRET = 3, 5
 
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "demo",
-        help="dump a small process with a filter and show the result",
-        description="Start a small process, dump it with a filter, and print the region table and what was left out.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's own."""
     parser.add_argument("-o", "--output", metavar="FILE", help="keep the dump (default: it is removed)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object on stdout")
-    parser.set_defaults(run=run)
 
 
 @contextlib.contextmanager

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from ..dumping import write_dump
 from ..errors import DumpError
-from ..plugins import Plugin
+from ..foreign import AnyCallback
 from ..report import DumpReport
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
 from .options import add_target, load_filter
 from .progress import ProgressLine
 
+DESCRIPTION = "Write a minidump of a live process. The file stands complete under its name or not at all."
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "dump",
-        help="write a minidump of a live process",
-        description="Write a minidump of a live process. The file stands complete under its name or not at all.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's own."""
     add_target(parser)
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump; - for stdout")
     parser.add_argument(
@@ -37,7 +33,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--snapshot", action="store_true", help="dbghelp: dump a snapshot of the process")
     parser.add_argument("--dbghelp", metavar="DLL", help="dbghelp: another dbghelp.dll than the system's")
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
     rules = load_filter(args.filter)
-    plugin = None if args.plugin is None else Plugin(args.plugin)
+    plugin = None if args.plugin is None else _plugin(args.plugin)
     with ProgressLine(sys.stderr) as line:
         try:
             report = write_dump(
@@ -85,6 +80,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         put_json(report.to_dict())
     return Exit.OK if report.complete else Exit.GAPS
+
+
+def _plugin(path: str) -> AnyCallback:
+    from ..plugins import Plugin
+
+    return Plugin(path)
 
 
 def summary(report: DumpReport, name: str) -> str:

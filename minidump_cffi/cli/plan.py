@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from ..dumping import plan_dump
 from ..errors import DumpError
@@ -13,16 +12,12 @@ from .dump import say_warnings
 from .options import add_target, load_filter
 from .regions import put_regions, put_rules, totals
 
+DESCRIPTION = "Print the region table and the bytes by rule. The process stops for its registers only."
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "plan",
-        help="print what a dump would hold, without reading that memory",
-        description="Print the region table and the bytes by rule. The process stops for its registers only.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's own."""
     add_target(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,17 +12,13 @@ from . import names, text
 from .console import Exit, put_json, say
 from .dumpfile import DumpFile, read_dump
 
+DESCRIPTION = "Print header, streams, threads, modules, regions and bytes of a minidump of any platform."
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand."""
-    parser = commands.add_parser(
-        "show",
-        help="print what a minidump holds",
-        description="Print header, streams, threads, modules, regions and bytes of a minidump of any platform.",
-    )
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's own."""
     parser.add_argument("file", metavar="FILE", help="the minidump")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
