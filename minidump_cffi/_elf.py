@@ -30,14 +30,14 @@ def fault(path: str) -> str | None:
     with open(path, "rb") as file:
         head = file.read(_HEADER.size)
     if len(head) < _HEADER.size or not head.startswith(_ELF):
-        return "is no shared library: it does not begin as an ELF file"
+        return "is not a shared library: it does not start as an ELF file"
     kind, machine = _kind(head)
     with open("/proc/self/exe", "rb") as own:
         wanted = _kind(own.read(_HEADER.size))[1]
     if machine != wanted:
         return f"is for another machine: {_name(machine)}, and this Python is {_name(wanted)}"
     if kind != _ET_DYN:
-        return "is no shared library: link it with -shared"
+        return "is not a shared library: link it with -shared"
     return None
 
 

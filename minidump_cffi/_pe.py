@@ -59,13 +59,13 @@ def fault(path: str) -> str | None:
     """
     found = _header(path)
     if found is None:
-        return "is no DLL: it does not begin as a PE file"
+        return "is not a DLL: it does not start as a PE file"
     machine, flags = found
     own = _header(sys.executable)
     if own is not None and own[0] != machine:
         return f"is for another machine: {_name(machine)}, and this Python is {_name(own[0])}"
     if not flags & _FILE_DLL:
-        return "is no DLL: link it with -shared or /DLL"
+        return "is not a DLL: link it with -shared or /DLL"
     return None
 
 

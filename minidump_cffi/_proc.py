@@ -37,16 +37,16 @@ def pid_of_fd(fd: int) -> int:
         text = _text(f"/proc/self/fdinfo/{fd}")
     except OSError as error:
         if error.errno in _SHORTAGES:
-            raise _bridge.short(error.errno, f"PidFd({fd}) cannot be looked at") from error
+            raise _bridge.short(error.errno, f"cannot inspect PidFd({fd})") from error
         if isinstance(error, FileNotFoundError) and _is_open(fd):
             raise TargetError(f"PidFd({fd}): /proc is not mounted, or is that of another pid namespace") from None
         raise TargetError(f"PidFd({fd}): this descriptor is not open") from None
     match = re.search(r"^Pid:\s*(-?\d+)$", text, re.MULTILINE)
     if match is None:
-        raise TargetError(f"PidFd({fd}): this descriptor is no pidfd")
+        raise TargetError(f"PidFd({fd}): this descriptor is not a pidfd")
     pid = int(match[1])
     if pid == 0:
-        raise TargetError(f"PidFd({fd}): the process lives in a pid namespace that cannot be seen from here")
+        raise TargetError(f"PidFd({fd}): the process is in a pid namespace that is not visible from here")
     if pid < 0:
         raise TargetGone(f"PidFd({fd}): the process has ended", errno=errno.ESRCH)
     return pid
@@ -78,7 +78,7 @@ def start_time(pid: int) -> int | None:
         text = _bytes(f"/proc/{pid}/stat")
     except OSError as error:
         if error.errno in _SHORTAGES:
-            raise _bridge.short(error.errno, f"process {pid} cannot be looked at") from error
+            raise _bridge.short(error.errno, f"cannot inspect process {pid}") from error
         return None
     # The name in parentheses may hold spaces and parentheses itself.
     return int(text.rpartition(b")")[2].split()[19])
@@ -123,7 +123,7 @@ def check_consumer(pid: int, fd: int) -> None:
         return
     if found:
         raise TargetError(
-            f"process {pid} {what} the dump would go to, and could not read while it is stopped: "
+            f"process {pid} {what} of the output, and cannot read it while stopped: "
             "write to a file, or through another process",
             pid=pid,
             hint="write to a file, or through another process",

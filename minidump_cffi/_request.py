@@ -111,9 +111,9 @@ class Request:
             self.callback = resolve(self.callback)
         if self.filter is not None and isinstance(self.callback, Callee):
             name = self.callback.name
-            raise ValueError(f"give filter or callback: the engine knows no filter, so {name} would decide alone")
+            raise ValueError(f"give filter or callback: only {name} would be used")
         if self.filter is not None and self.callback is not None:
-            raise ValueError("give filter or callback: a Callback has a filter of its own")
+            raise ValueError("give filter or callback, not both: a Callback has its own filter")
         if isinstance(self.callback, Callee) and self.max_stop is None:
             self.max_stop = self.callback.max_stop
         if isinstance(self.type, bool) or not isinstance(self.type, int):
@@ -166,12 +166,12 @@ class Request:
         """Pair an output that is written by callbacks with the callback."""
         self.io = sink.io
         if self.io is not None and self.callback is not None:
-            raise ValueError("spool=False needs the Io callbacks of its own: give filter instead of callback")
+            raise ValueError("spool=False uses the Io callbacks itself: give filter instead of callback")
         takes = isinstance(self.callback, Callee) or (
             self.callback is not None and CallbackType.IO_START in self.callback.hook_types
         )
         if file is None and not takes:
-            raise ValueError("file is None, and no callback takes the bytes")
+            raise ValueError("file is None, and no callback handles the output")
 
     def engine_options(self, filter: Filter | None) -> dict[str, Any]:
         """Members of mdc_engine_options."""

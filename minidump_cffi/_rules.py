@@ -112,7 +112,7 @@ class RangeRules:
             raise FilterError(f"action: {self.action!r} is not known for ranges{hint}")
         check_label(self.label)
         if len(self.packed) % 16:
-            raise FilterError("ranges: the block does not hold pairs of 64-bit numbers")
+            raise FilterError("ranges: the block does not contain pairs of 64-bit numbers")
 
     def __len__(self) -> int:
         return len(self.packed) // 16
@@ -152,7 +152,7 @@ def check_label(label: object) -> None:
     try:
         label.encode()
     except UnicodeEncodeError:
-        raise FilterError(f"label: {label!r} holds half a surrogate pair") from None
+        raise FilterError(f"label: {label!r} contains an unpaired surrogate") from None
 
 
 def make_rule(
@@ -207,8 +207,8 @@ def include(
     Parameters
     ----------
     range
-        Addresses (first, end); `end` is the first address behind it and may be ``2**64``. The only condition, with
-        `module`, that can hold for a part of a mapping.
+        Addresses (first, end); `end` is the first address after the range and may be ``2**64``. With `module`, the only
+        condition that can match a part of a mapping.
     state, type, kind
         Flags or their names ("commit", "mapped", "stack", ...); any of them. A mapping can be of several kinds.
     protect
@@ -374,7 +374,7 @@ def pack(ranges: Ranges) -> builtins.bytes:
         pass
     else:
         if view.itemsize != 8 or view.format.lstrip("@=") not in ("Q", "q", "L", "l"):
-            raise FilterError(f"ranges: a buffer of 64-bit integers is needed, not one of format {view.format!r}")
+            raise FilterError(f"ranges: expected a buffer of 64-bit integers, not of format {view.format!r}")
         if view.nbytes % 16 or (view.ndim == 2 and view.shape is not None and view.shape[1] != 2) or view.ndim > 2:
             raise FilterError(f"ranges: the buffer's shape {view.shape} is neither (2 * n,) nor (n, 2)")
         return view.tobytes()
@@ -411,7 +411,7 @@ def thread(id: int, write: ThreadWrite | str | Iterable[str]) -> ThreadRule:
     <ThreadWrite.THREAD|CONTEXT: 5>
     """
     if isinstance(id, bool) or not isinstance(id, int) or not 0 < id < 1 << 32:
-        raise FilterError(f"thread id: {id!r} is no number between 1 and 2**32 - 1")
+        raise FilterError(f"thread id: expected a number from 1 to 2**32 - 1, not {id!r}")
     return ThreadRule(id=id, write=_values.flags(ThreadWrite, write, "write"))
 
 

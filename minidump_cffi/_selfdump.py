@@ -122,10 +122,10 @@ def _run(
 
     callback = request.callback
     if isinstance(callback, Callee) and callback.python is None:
-        raise TargetError("our own process is dumped by another one, where the address of a Routine means nothing")
+        raise TargetError("our own process is dumped by another one, where the address of a Routine is not valid")
     if request.io is not None or isinstance(callback, Callee) or (callback is not None and callback.hook_types):
         raise TargetError(
-            "our own process is dumped by another one while all our threads stand: no Python hook can run; "
+            "our own process is dumped by another one while all our threads are stopped: no Python hook can run; "
             "give on_cancel to the function, and an output that is a path, a descriptor or spooled"
         )
     if not sys.executable:
@@ -155,7 +155,7 @@ def _run(
                     raise TargetError(
                         f"our own process is dumped by another Python, which does not start: {error}"
                     ) from error
-                raise _bridge.start_refused(error.errno or 0, "cannot start the process that is to dump us") from error
+                raise _bridge.start_refused(error.errno or 0, "cannot start the process that dumps us") from error
         assert process.stdin is not None and process.stdout is not None
         try:
             with _ptracer(process.pid):
@@ -178,7 +178,7 @@ def _run(
                         _end(process, GRACE)
                         said = errors.read().decode(errors="replace").strip().splitlines()
                         raise TargetError(
-                            f"the process that was to dump us ended with status {process.returncode}"
+                            f"the process that dumps us ended with status {process.returncode}"
                             + (f": {said[-1]}" if said else "")
                         )
                     if late is None and timer.wants_cancel():

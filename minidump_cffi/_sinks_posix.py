@@ -49,9 +49,9 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
         try:
             place = stack.enter_context(_paths_posix.resolve(path))
         except ValueError as error:  # an embedded zero byte
-            raise SinkError(f"{path!r} is no path: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
+            raise SinkError(f"invalid path {path!r}: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
         except OSError as error:
-            action = "create" if isinstance(error, FileNotFoundError) else "look at"
+            action = "create" if isinstance(error, FileNotFoundError) else "inspect"
             raise sink_error(error, action, path) from error
         about = place.about
         if about is None or (stat.S_ISREG(about.st_mode) and not place.magic):
@@ -184,7 +184,7 @@ class ReplacingSink(Sink):
         self._temporary: str | None = None
         self._directory: int | None = None
         if os.fsdecode(given).endswith("/"):
-            raise SinkError(f"{os.fsdecode(given)} names no file", phase=Phase.OPEN, errno=errno.EISDIR)
+            raise SinkError(f"{os.fsdecode(given)} is not the name of a file", phase=Phase.OPEN, errno=errno.EISDIR)
         try:
             self._directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
             self.fd, self._temporary = _create(self._directory)
@@ -213,7 +213,7 @@ class ReplacingSink(Sink):
             self.discard()
             failed = sink_error(error, "flush the folder of", self._given, Phase.FINISH)
             if not gone:
-                failed.message += "; the dump stands under its name, but a crash of the system may undo that"
+                failed.message += "; the dump has its final name, but a crash of the system may undo that"
             raise failed from error
         self._close()
 

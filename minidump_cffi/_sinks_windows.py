@@ -107,9 +107,9 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
     except FileNotFoundError:
         return ReplacingSink(os.path.realpath(path), path, fsync)
     except ValueError as error:  # an embedded zero byte
-        raise SinkError(f"{path!r} is no path: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
+        raise SinkError(f"invalid path {path!r}: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
     except OSError as error:
-        raise sink_error(error, "look at", path) from error
+        raise sink_error(error, "inspect", path) from error
     if stat.S_ISREG(about.st_mode):
         real = os.path.realpath(path)
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ class StreamSink(Sink):
                 self.fd = _open(os.fsdecode(path), _GENERIC_WRITE, _OPEN_EXISTING, share=_SHARE_READ_WRITE)
                 return
             except ValueError as error:  # an embedded zero byte
-                raise SinkError(f"{path!r} is no path: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
+                raise SinkError(f"invalid path {path!r}: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
             except OSError as error:
                 if error.winerror != _PIPE_BUSY:
                     raise sink_error(error, "open", path) from error
@@ -242,13 +242,13 @@ def _check_name(real: str, name: str, given: str | bytes) -> None:
     """Refuse names that Windows would take for something else than a file in this folder."""
     why = None
     if not name:
-        raise SinkError(f"{os.fsdecode(given)} names no file", phase=Phase.OPEN, errno=errno.EISDIR)
+        raise SinkError(f"{os.fsdecode(given)} is not the name of a file", phase=Phase.OPEN, errno=errno.EISDIR)
     if ":" in name:
-        why = "what stands behind ':' would be a stream of another file"
+        why = "the part after ':' would be a stream of another file"
     elif not real.startswith("\\\\?\\") and _RESERVED.fullmatch(name):
         why = "Windows reserves this name for a device"
     elif name[-1] in ". ":
-        why = "Windows takes dots and spaces away from the end of a name"
+        why = "Windows removes dots and spaces from the end of a name"
     if why is not None:
         raise SinkError(f"cannot create {os.fsdecode(given)}: {why}", phase=Phase.OPEN, errno=errno.EINVAL)
 

@@ -291,7 +291,7 @@ def _glob(value: object, key: str) -> str | bytes:
         try:
             return bytes.fromhex(value["hex"])
         except (KeyError, TypeError, ValueError):
-            raise FilterError(f"{key}: {value!r} is no glob; write text or {{ hex = '2f746d70ff' }}") from None
+            raise FilterError(f"{key}: {value!r} is not a glob; write text or {{ hex = '2f746d70ff' }}") from None
     if not isinstance(value, str):
         raise FilterError(f"{key}: expected a glob as text, not {value!r}")
     return value
@@ -434,4 +434,4 @@ def _value(value: object) -> str:
         return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, Iterable):
         return "[" + ", ".join(map(_value, value)) + "]"
-    raise TypeError(f"no TOML for {value!r}")
+    raise TypeError(f"{value!r} cannot be written as TOML")

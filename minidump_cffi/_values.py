@@ -44,11 +44,13 @@ def size(value: int | str, what: str) -> int:
         match = _SIZE.fullmatch(value)
         unit = _UNITS.get(match[2].lower()) if match else None
         if match is None or unit is None:
-            raise FilterError(f"{what}: {value!r} is no size; write a number of bytes, or '64 KiB', '10 MB', '1.5 GiB'")
+            raise FilterError(
+                f"{what}: {value!r} is not a size; write a number of bytes, or '64 KiB', '10 MB', '1.5 GiB'"
+            )
         whole, _, part = match[1].partition(".")
         scaled, divisor = int(whole + part) * unit, int("1" + "0" * len(part))
         if scaled % divisor:
-            raise FilterError(f"{what}: {value!r} is no whole number of bytes")
+            raise FilterError(f"{what}: {value!r} is not a whole number of bytes")
         value = scaled // divisor
     if not 0 <= value < TOP:
         raise FilterError(f"{what}: {value} bytes are not between 0 and 2**64 - 1")
@@ -70,7 +72,7 @@ def number(value: int | str, what: str) -> int:
         try:
             return int(value, 0)
         except ValueError:
-            raise FilterError(f"{what}: {value!r} is no number; write 4096 or '0x1000'") from None
+            raise FilterError(f"{what}: {value!r} is not a number; write 4096 or '0x1000'") from None
     if isinstance(value, bool) or not isinstance(value, int):
         raise FilterError(f"{what}: expected a number, not {value!r}")
     return value
@@ -80,7 +82,7 @@ def address_range(value: object, what: str) -> tuple[int, int]:
     """Addresses [first, end): a pair of numbers (or their texts), or a Python `range` with step 1."""
     if isinstance(value, range):
         if value.step != 1:
-            raise FilterError(f"{what}: a range with step {value.step} is no range of addresses")
+            raise FilterError(f"{what}: an address range cannot have step {value.step}")
         first, end = value.start, value.stop
     else:
         if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
@@ -90,10 +92,10 @@ def address_range(value: object, what: str) -> tuple[int, int]:
             raise FilterError(f"{what}: expected a pair (first, end), not {len(pair)} values")
         first, end = number(pair[0], what), number(pair[1], what)
     if not (0 <= first < TOP and 0 <= end <= TOP):
-        raise FilterError(f"{what}: {first:#x} to {end:#x} does not lie between 0 and 2**64")
+        raise FilterError(f"{what}: {first:#x} to {end:#x} is not between 0 and 2**64")
     if first >= end:
         reason = "is empty" if first == end else "ends before it begins"
-        raise FilterError(f"{what}: {first:#x} to {end:#x} {reason}; `end` is the first address behind it")
+        raise FilterError(f"{what}: {first:#x} to {end:#x} {reason}; `end` is the first address after the range")
     return first, end
 
 
@@ -113,7 +115,7 @@ def flags(kind: type[Flags], value: object, what: str) -> Flags:
         raise FilterError(f"{what}: expected {kind.__name__} or names of it, not {value!r}")
     unknown = int(result) & ~every(kind)
     if unknown or int(result) < 0:
-        raise FilterError(f"{what}: bits {unknown:#x} are not known to {kind.__name__}")
+        raise FilterError(f"{what}: bits {unknown:#x} are not in {kind.__name__}")
     return result
 
 
@@ -206,7 +208,7 @@ def glob(value: object, what: str) -> bytes:
     if not isinstance(value, bytes):
         raise FilterError(f"{what}: expected a glob as str or bytes, not {value!r}")
     if b"\0" in value:
-        raise FilterError(f"{what}: {value!r} holds a zero byte, which no name has")
+        raise FilterError(f"{what}: {value!r} contains a zero byte, which no name can")
     return value
 
 

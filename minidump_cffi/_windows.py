@@ -89,7 +89,7 @@ def open_handle(handle: int) -> tuple[int, int]:
         if error.winerror != _ACCESS_DENIED:
             text = str(error.strerror).rstrip(".")  # the number follows
             raise TargetError(
-                f"Handle({handle}) is no handle of a process: {text} (error {error.winerror})",
+                f"Handle({handle}) is not the handle of a process: {text} (error {error.winerror})",
                 winerror=error.winerror,
             )
     if _wait(handle, 0) == _WAIT_OBJECT_0:

@@ -71,7 +71,7 @@ def _awaitable(function: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _
         try:
             threading.Thread(target=context.run, args=(work,), name=function.__name__, daemon=True).start()
         except RuntimeError as error:
-            raise _bridge.start_refused(errno.EAGAIN, "cannot start the thread of the dump") from error
+            raise _bridge.start_refused(errno.EAGAIN, "cannot start the dump thread") from error
         try:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:

@@ -258,7 +258,7 @@ def plan_dump(
     Of memory it reads the loader's list of modules, when the process runs again, and nothing else.
 
     The target is stopped for the registers of its threads only. Parameters and exceptions are those of `write_dump`.
-    The plan is that of the native engine, on Windows too: dbghelp cannot say beforehand what it would write, and
+    The plan is that of the native engine, on Windows too: dbghelp cannot plan a dump, and
     ``engine="dbghelp"`` is an error.
 
     Returns
@@ -309,7 +309,7 @@ def _has_output(report: DumpReport, file: object, sink: sinks.Sink) -> bool:
     taken = report.callbacks.get(CallbackType.IO_WRITE_ALL, 0) > 0
     if file is None and not taken:
         raise CallbackError(
-            "file is None, and the callback did not take the bytes", callback_type=CallbackType.IO_START
+            "file is None, and the callback did not handle the output", callback_type=CallbackType.IO_START
         )
     if not taken or sink.fd is None:
         return True
@@ -514,11 +514,11 @@ def _left_behind(
     what, number = doing.text, doing.callback_type
     if callee is not None and (inside := job.callee().type) >= 0:
         number = inside
-        what = f"{callee.name} does not come back from {_type_name(inside)}: it"
-    where = f"{what} hangs; the target runs on, and the dump was left behind"
+        what = f"{callee.name} does not return from {_type_name(inside)}: it"
+    where = f"{what} hangs; the target runs on, and the dump was abandoned"
     if not backend.own:  # it alone can resume the threads that it suspended
         what = f"{backend.title} or {what}" if number >= 0 else backend.title
-        where = f"{what} hangs; the dump was left behind, and the target may stand until it comes back"
+        where = f"{what} hangs; the dump was abandoned, and the target may stay stopped until it returns"
     details: dict[str, Any] = {
         "phase": phase,
         "callback_type": CallbackType(number) if number in CallbackType.__members__.values() else None,

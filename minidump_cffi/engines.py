@@ -171,7 +171,7 @@ class Backend:
         """
         if filter is not None and (filter.environ_keep or filter.environ_drop) and sys.platform == "win32":
             raise DumpError(
-                "environ_keep and environ_drop are for Linux processes: the values would stand in the dump; "
+                "environ_keep and environ_drop are for Linux processes: the values would be in the dump; "
                 "exclude the memory, or give patterns",
                 hint="exclude the memory, or give patterns",
             )
@@ -194,7 +194,7 @@ class Backend:
         unknown = self.unknown(type)
         if unknown:
             names = ", ".join(member.name or "" for member in unknown)
-            found.append(f"not known to {self.title}, without effect: {names}")
+            found.append(f"unknown to {self.title}, no effect: {names}")
         if sys.platform == "win32":
             if dontdump:
                 found.append("dontdump has no effect: Windows has no such mark")
@@ -211,7 +211,9 @@ class Backend:
         if stop_timeout:
             found.append("stop_timeout has no effect: dbghelp suspends the threads by itself")
         if options:
-            found.append("options have no effect but answers_max and gaps_max: they are limits of the native engine")
+            found.append(
+                "options have no effect except answers_max and gaps_max: the others are limits of the native engine"
+            )
         # The other streams come from /proc and are not in its dumps.
         kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
         if kept:
@@ -239,7 +241,7 @@ def choose(
     if engine == "dbghelp":
         if plan_only:
             raise DumpError(
-                'dbghelp cannot say beforehand what it would write: plan with engine="native"',
+                'dbghelp cannot plan a dump: plan with engine="native"',
                 hint='engine="native"',
             )
         if not windows:

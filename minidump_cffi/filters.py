@@ -204,7 +204,7 @@ class Filter:
         ):
             if isinstance(ids, (str, bytes)):
                 shown = "" if what in _SECRET else f" {ids!r}"
-                raise FilterError(f"{what}: expected a list, not the text{shown}")
+                raise FilterError(f"{what}: expected a list, not the string{shown}")
         state = {
             "rules": rules,
             "default": default,
@@ -440,7 +440,7 @@ def _all(values: Iterable[Any], kind: type) -> tuple[Any, ...]:
     items = tuple(values)
     for number, item in enumerate(items):
         if not isinstance(item, kind):
-            raise FilterError(f"expected a {kind.__name__} as number {number}, not {item!r}")
+            raise FilterError(f"item {number}: expected a {kind.__name__}, not {item!r}")
     return items
 
 

@@ -152,7 +152,9 @@ def _routine_address(routine: Any) -> int:
         hint = (
             "; a Python function goes into a PythonCallback, a function of a cffi lib through ffi.addressof(lib, name)"
         )
-    raise TypeError(f"a routine is an address, a ctypes function or a cffi function pointer, not {routine!r}{hint}")
+    raise TypeError(
+        f"a routine must be an address, a ctypes function or a cffi function pointer, not {routine!r}{hint}"
+    )
 
 
 def _is_32_bit_windows(ctypes: Any) -> bool:
@@ -172,7 +174,7 @@ def _param_address(param: Any) -> int:
         isinstance(param, ctypes.c_void_p | ctypes._Pointer | ctypes.Array) or _is_function(ctypes, param)
     ):
         return int(ctypes.cast(param, ctypes.c_void_p).value or 0)
-    raise TypeError(f"a param is a number, or a ctypes or cffi pointer, not {param!r}")
+    raise TypeError(f"a param must be a number, or a ctypes or cffi pointer, not {param!r}")
 
 
 class PythonCallback(Callback):
@@ -262,7 +264,7 @@ def _hook(function: AnswerFunction, facts: bool) -> Callable[[Any, Any], bool]:
             question._end()
             output._end()
         if result is not True and result is not False:
-            raise TypeError(f"a callback answers True or False, and {function!r} returned {result!r}")
+            raise TypeError(f"a callback must return True or False, and {function!r} returned {result!r}")
         return result
 
     return answer
@@ -286,10 +288,10 @@ def resolve(callback: AnyCallback) -> Callback | Callee:
         return callback
     if isinstance(callback, tuple):
         if len(callback) != 2:
-            raise TypeError(f"a pair is (routine, param), not {callback!r}")
+            raise TypeError(f"a pair must be (routine, param), not {callback!r}")
         return Routine(routine=callback[0], param=callback[1])._callee()
     if isinstance(callback, int):
-        raise TypeError("a bare number is no callback: give Routine(routine=address, param=...)")
+        raise TypeError("a bare number is not a callback: give Routine(routine=address, param=...)")
     return Routine(routine=callback)._callee()
 
 

@@ -91,7 +91,9 @@ class Plugin:
             ) from None
         self.routine = ctypes.cast(function, ctypes.c_void_p).value or 0
         if not _libraries.is_code(self.routine):
-            raise PluginError(f"the plug-in {self.path}: {SYMBOL} is no function", phase=Phase.OPEN, filename=self.path)
+            raise PluginError(
+                f"the plug-in {self.path}: {SYMBOL} is not a function", phase=Phase.OPEN, filename=self.path
+            )
 
     def _callee(self) -> Callee:
         return Callee(
@@ -120,10 +122,10 @@ def _check_header(path: str) -> None:
         # Not a FIFO: opening one would hang.
         if not Path(path).is_file():
             Path(path).stat()
-            raise refuse("is no regular file", errno.EINVAL)
+            raise refuse("is not a regular file", errno.EINVAL)
         why = _libraries.fault(path)
     except ValueError as error:  # an embedded zero byte
-        raise refuse(f"is no file: {error}", errno.EINVAL) from None
+        raise refuse(f"is not a file: {error}", errno.EINVAL) from None
     except PluginError:
         raise
     except OSError as error:

@@ -100,7 +100,7 @@ class Call:
             values["returned"] = result - (result >> 31 << 32)
         if self.digests is not None:
             if type not in _calls.BUFFERED:
-                raise ValueError(f"{_calls.label(type)} has no buffer to have digests of")
+                raise ValueError(f"{_calls.label(type)} has no buffer, so it cannot have digests")
             first, second = self.digests
             values["digests"] = _calls.number("digests", first, 64), _calls.number("digests", second, 64)
         if self.gcc and type not in _calls.THREADS:
@@ -397,7 +397,7 @@ class Recording(Sequence[Call]):
         try:
             text = Path(path).read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
-            raise FormatError(f"{path}: no UTF-8 text: {error}", filename=path) from error
+            raise FormatError(f"{path}: not UTF-8: {error}", filename=path) from error
         return cls._parse(text, path)
 
     @classmethod
@@ -412,13 +412,13 @@ class Recording(Sequence[Call]):
                     continue
                 plain = json.loads(line, object_pairs_hook=_no_twins)
                 if not isinstance(plain, dict):
-                    raise ValueError(f"an object is expected, not {plain!r}")
+                    raise ValueError(f"expected an object, not {plain!r}")
                 if about is None:
                     about = _check_about(plain)
                     continue
                 packed.append(Call._from_plain(plain)._pack())
             if about is None:
-                raise ValueError("the line about the recording is missing")
+                raise ValueError("the header line of the recording is missing")
         except (ValueError, TypeError, RecursionError) as error:
             where = f"line {at}" if path is None else f"{path}, line {at}"
             message = f"JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
@@ -453,7 +453,7 @@ def _check_about(about: dict[str, Any]) -> dict[str, Any]:
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return found
 
 

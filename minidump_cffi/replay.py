@@ -34,8 +34,8 @@ class ReplayFault(enum.IntFlag):
 
 _WORDS = {
     ReplayFault.BEYOND_MEMBER: "to the output beyond the member of the type",
-    ReplayFault.BEYOND_OUTPUT: "behind the 52 bytes of the output",
-    ReplayFault.BEYOND_BUFFER: "behind the end of the buffer",
+    ReplayFault.BEYOND_OUTPUT: "after the 52 bytes of the output",
+    ReplayFault.BEYOND_BUFFER: "after the end of the buffer",
     ReplayFault.READ_ONLY: "into the buffer of IoWriteAll",
 }
 
@@ -79,7 +79,7 @@ class Answers(Sequence[Answer]):
     calls : int
         Calls that were made, all repetitions together.
     violations : int
-        How many of them wrote where they must not.
+        How many of them wrote outside their members.
     elapsed : float
         Seconds the replay took.
     """
@@ -95,7 +95,7 @@ class Answers(Sequence[Answer]):
 
     @property
     def wrong(self) -> tuple[Answer, ...]:
-        """The answers that wrote where they must not, of the last repetition."""
+        """The answers that wrote outside their members, of the last repetition."""
         size = _bridge_replay.ANSWER_SIZE
         found = (at for at in range(len(self)) if self._data[size * at + 4] & _WRONG)
         return tuple(map(self.__getitem__, found))
@@ -135,7 +135,7 @@ class Answers(Sequence[Answer]):
         return hash(self._data)
 
     def __repr__(self) -> str:
-        wrong = f", {self.violations} wrote where they must not" if self.violations else ""
+        wrong = f", {self.violations} wrote outside their members" if self.violations else ""
         return f"<Answers: {self.calls} calls in {self.elapsed:.6f} s{wrong}>"
 
 

@@ -546,11 +546,11 @@ class DumpReport:
             # What is known beforehand stands in the notes.
             lost = (str(member.name) for member in self.type & ~self.honoured)
             names = ", ".join(name for name in lost if not any(name in note for note in self._notes))
-            texts += (f"not to be had of this process, and not in the dump: {names}",) if names else ()
+            texts += (f"not available from this process, and not in the dump: {names}",) if names else ()
         if warnings & DumpWarning.SLOW_FILES:
             texts += (self._slow_files(),)
         if self.redaction is not None and self.redaction.uncovered:
-            texts += (f"patterns were not looked for across {self.redaction.uncovered} borders between reads",)
+            texts += (f"patterns were not searched for across {self.redaction.uncovered} boundaries between reads",)
         if self.recording is not None and self.recording.dropped:
             texts += (f"the recording ends early: {self.recording.dropped} calls did not fit into its limit",)
         return texts
@@ -644,31 +644,31 @@ _WARNINGS = {
     DumpWarning.MANY_THREADS: "more than 4,096 threads: Breakpad's readers drop the list",
     DumpWarning.MANY_MODULES: "more than 2,048 modules: Breakpad's readers drop the list",
     DumpWarning.MANY_RANGES: "more than 4,096 ranges of memory: Breakpad's readers drop the list",
-    DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List; no thread points at them",
+    DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List; no thread refers to them",
     DumpWarning.NO_SPARSE: "memory never written was left out: with holes the file would be longer than sparse_max",
-    DumpWarning.NO_RESIDENCY: "this kernel does not tell which pages were touched: everything was read",
-    DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last one stands for the rest",
-    DumpWarning.NO_REGION_CALLBACKS: "this engine asked about no region: rules were applied to the finished file",
+    DumpWarning.NO_RESIDENCY: "this kernel does not report which pages were touched: everything was read",
+    DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last entry covers the rest",
+    DumpWarning.NO_REGION_CALLBACKS: "this engine did not ask about regions: rules were applied to the finished file",
     DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask for memory to add: it is not in the dump",
-    DumpWarning.NO_VM_CALLBACKS: "this engine showed nothing it read: redaction was applied to the finished file",
+    DumpWarning.NO_VM_CALLBACKS: "this engine did not show what it read: redaction was applied to the finished file",
     DumpWarning.NO_THREAD_REGISTERS: (
         "threads did not stop (uninterruptible sleep): their registers are not in the dump; dump again, or wait longer "
         "with stop_timeout"
     ),
-    DumpWarning.NO_THREAD_STACK: "threads did not stop, and where their stacks are is not known: they are not there",
-    DumpWarning.FILLED: "what rules exclude stands in the file as fill bytes: the engine could not leave it out",
+    DumpWarning.NO_THREAD_STACK: "threads did not stop, and their stacks could not be found: they are not in the dump",
+    DumpWarning.FILLED: "what rules exclude was overwritten with fill bytes: the engine could not leave it out",
     DumpWarning.UNKNOWN_MEMORY: (
-        "shared memory that the process has no page of is not in the dump, as its file was not opened: that takes "
+        "shared memory of which the process has no page is not in the dump because its file was not opened: that needs "
         "CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and is not done while the caller has a POSIX lock on the file or if "
         "the target listens to fanotify"
     ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
-    DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran on while they were dumped",
+    DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran while they were dumped",
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }
 # The same where a callback that is not ours decided.
 _FOREIGN_WARNINGS = {
-    DumpWarning.NO_REGION_CALLBACKS: "this engine asked the callback about no region",
+    DumpWarning.NO_REGION_CALLBACKS: "this engine did not ask the callback about regions",
     DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask the callback for memory to add",
-    DumpWarning.NO_VM_CALLBACKS: "this engine showed the callback nothing it read",
+    DumpWarning.NO_VM_CALLBACKS: "this engine did not show the callback what it read",
 }

@@ -202,7 +202,7 @@ class ForwardIo:
             seek = getattr(self._file, "seek", None)
             if seek is None:
                 raise SinkError(
-                    f"the engine goes to offset {offset} after {self._position}, and {self._file!r} cannot seek",
+                    f"the engine writes at offset {offset} after {self._position}, and {self._file!r} cannot seek",
                     phase=Phase.WRITE,
                     errno=errno.ESPIPE,
                 )
@@ -228,8 +228,8 @@ def put(file: Any, data: memoryview) -> None:
         count = file.write(data)
         if count is None:
             raise SinkError(
-                f"{file!r} is not ready and does not block: give one that does", phase=Phase.FINISH, errno=errno.EAGAIN
+                f"{file!r} is non-blocking and not ready: give a blocking one", phase=Phase.FINISH, errno=errno.EAGAIN
             )
         if count <= 0:
-            raise SinkError(f"{file!r} takes no more bytes", phase=Phase.FINISH, errno=errno.EIO)
+            raise SinkError(f"{file!r} accepts no more bytes", phase=Phase.FINISH, errno=errno.EIO)
         data = data[count:]

@@ -118,7 +118,7 @@ def _checked(pid: object) -> int:
     if isinstance(pid, bool) or not isinstance(pid, int):
         raise TypeError(f"a pid is an int, not {pid!r}")
     if not 0 < pid < 1 << 31:
-        raise TargetGone(f"there is no process {pid}: a pid is a positive number", errno=errno.ESRCH)
+        raise TargetGone(f"invalid pid {pid}: a pid is positive", errno=errno.ESRCH)
     return pid
 
 

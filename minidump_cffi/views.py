@@ -248,7 +248,7 @@ def _status(value: Any) -> int:
     """An HRESULT, given signed or unsigned, as C wants it."""
     number = int(value)
     if not -(1 << 31) <= number < 1 << 32:
-        raise ValueError(f"{value!r} is no HRESULT")
+        raise ValueError(f"{value!r} is not an HRESULT")
     number &= 0xFFFFFFFF
     return number - (1 << 32) if number >> 31 else number
 

@@ -72,10 +72,10 @@ def test_the_engine_of_each_system(monkeypatch: pytest.MonkeyPatch, system: str,
 def test_plans_are_native(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "win32")
     assert engines.choose("auto", plan_only=True).name == "native"
-    with pytest.raises(md.DumpError, match="cannot say beforehand") as caught:
+    with pytest.raises(md.DumpError, match="cannot plan a dump") as caught:
         engines.choose("dbghelp", plan_only=True)
     assert caught.value.hint == 'engine="native"'
-    with pytest.raises(md.DumpError, match="cannot say beforehand"):
+    with pytest.raises(md.DumpError, match="cannot plan a dump"):
         md.plan_dump(os.getpid(), engine="dbghelp")
 
 
@@ -189,7 +189,7 @@ def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: str)
 def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "win32")
     for hides in (md.Filter(environ_drop=["*"]), md.Filter(environ_keep=["PATH"])):
-        with pytest.raises(md.DumpError, match="would stand in the dump"):
+        with pytest.raises(md.DumpError, match="would be in the dump"):
             engines.Backend().check_filter(hides)
     engines.Backend().check_filter(md.Filter(streams_exclude=["environ"]))
     on(monkeypatch, "linux")

@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_be_flushed(
         fake.write(TARGET, path, FULL, fsync=True)
     assert caught.value.errno == errno.EIO and caught.value.phase is md.Phase.FINISH
     assert fake.names(folder) == (["a.dmp"] if taken else [])
-    assert ("the dump stands under its name" in str(caught.value)) is taken
+    assert ("the dump has its final name" in str(caught.value)) is taken
     if taken:
         assert path.read_bytes()[:4] == b"MDMP"
 

@@ -163,7 +163,7 @@ def test_what_names_no_process(process: Any) -> None:
 
 
 def test_descriptors_that_are_no_pidfds() -> None:
-    with Path(os.devnull).open("rb") as file, pytest.raises(md.TargetError, match="no pidfd"):
+    with Path(os.devnull).open("rb") as file, pytest.raises(md.TargetError, match="not a pidfd"):
         md.write_dump(md.PidFd(file.fileno()), "/dev/null")
     with pytest.raises(md.TargetError, match="not open"):
         md.write_dump(md.PidFd(9999), "/dev/null")

@@ -159,7 +159,7 @@ def test_popen_pidfd_and_psutil_name_a_process(start_pattern: Start, tmp_path: P
 
 
 def test_a_descriptor_that_is_no_pidfd(tmp_path: Path) -> None:
-    with open(tmp_path / "x", "wb") as file, pytest.raises(md.TargetError, match="no pidfd"):
+    with open(tmp_path / "x", "wb") as file, pytest.raises(md.TargetError, match="not a pidfd"):
         md.write_dump(md.PidFd(file.fileno()), tmp_path / "d.dmp")
 
 

@@ -163,9 +163,9 @@ def test_io() -> None:
 
 
 def test_io_needs_no_file_but_something_must_take_the_bytes() -> None:
-    with md.Callback() as callback, pytest.raises(ValueError, match="no callback takes the bytes"):
+    with md.Callback() as callback, pytest.raises(ValueError, match="no callback handles the output"):
         fake.write(TARGET, None, callback=callback)
-    with pytest.raises(ValueError, match="no callback takes the bytes"):
+    with pytest.raises(ValueError, match="no callback handles the output"):
         fake.write(TARGET, None)
     with md.Callback() as callback, pytest.raises(ValueError, match="spool=False"):
         fake.write(TARGET, io.BytesIO(), callback=callback, spool=False)

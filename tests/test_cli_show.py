@@ -155,7 +155,7 @@ def test_a_dump_that_was_cut_off_says_so(tmp_path: Path) -> None:
     ranges = struct.pack("<I", 2) + struct.pack("<QII", 0x1000, 16, 76) + struct.pack("<QII", 0x2000, 4096, 92)
     dump = read(tmp_path, build([(5, ranges)], behind=bytes(16 + 100 - 4)))
     assert dump.memory_bytes == 16 + 100
-    assert len(dump.problems) == 1 and "cut off" in dump.problems[0]
+    assert len(dump.problems) == 1 and "truncated" in dump.problems[0]
 
 
 def test_overlapping_regions_and_ranges_end_soon(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_an_exception_of_one_that_took_over(kind: md.CallbackType, target: live.
 
 @pytest.mark.parametrize("result", [None, 1, "yes"])
 def test_an_answer_is_true_or_false(result: Any) -> None:
-    with pytest.raises(TypeError, match="answers True or False"):
+    with pytest.raises(TypeError, match="must return True or False"):
         fake.write(TARGET, "/dev/null", callback=md.PythonCallback({C.MODULE: lambda *_: result}))
 
 
@@ -162,7 +162,7 @@ def test_values_that_do_not_fit() -> None:
         answer.status = 1 << 32
         return True
 
-    with pytest.raises(ValueError, match="no HRESULT"):
+    with pytest.raises(ValueError, match="not an HRESULT"):
         fake.write(TARGET, "/dev/null", callback=md.PythonCallback({C.VM_START: start}))
 
 
@@ -191,7 +191,7 @@ def test_a_python_function_that_hangs_is_left_behind(
 
     callback = md.PythonCallback({C.INCLUDE_MODULE: hang})
     try:
-        with pytest.raises(md.DeadlineExceeded, match="the Python callback does not come back from INCLUDE_MODULE"):
+        with pytest.raises(md.DeadlineExceeded, match="the Python callback does not return from INCLUDE_MODULE"):
             md.write_dump(target.pid, tmp_path / "a.dmp", callback=callback, max_stop=0.4)
         target.assert_runs_on()
         with pytest.raises(md.CallbackError, match="in use"):

@@ -363,7 +363,7 @@ def test_writing_beside_the_member_is_caught(foreign: Any, size: int) -> None:
 
 def test_the_first_of_them_is_named(foreign: Any) -> None:
     replay = Replay(Call(call.type, call.input, call.before) for call in load(VERSIONS[0], "failure"))
-    with pytest.raises(md.ReplayMismatch, match="behind the 52 bytes") as caught:
+    with pytest.raises(md.ReplayMismatch, match="after the 52 bytes") as caught:
         replay.check(foreign.mingw)
     kinds = [call.type for call in replay.recording]
     assert caught.value.index == kinds.index(T.READ_MEMORY_FAILURE)

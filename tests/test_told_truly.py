@@ -159,8 +159,8 @@ def test_show_tells_of_streams_outside_the_file(
     damaged(path, stream, rva, size)
     done = live.run_cli("show", path)
     assert done.returncode == 1
-    assert f"{size} bytes at {rva:#x} lie beyond the end of the file" in done.stderr
-    assert done.stderr.count("lie beyond the end of the file") == 1
+    assert f"{size} bytes at {rva:#x} are beyond the end of the file" in done.stderr
+    assert done.stderr.count("are beyond the end of the file") == 1
 
 
 def test_show_tells_of_a_second_list_outside_the_file(tmp_path: Path) -> None:
@@ -172,4 +172,4 @@ def test_show_tells_of_a_second_list_outside_the_file(tmp_path: Path) -> None:
     struct.pack_into("<I", data, 8, count + 1)
     path.write_bytes(data)
     done = live.run_cli("show", path)
-    assert done.returncode == 1 and "lie beyond the end of the file" in done.stderr
+    assert done.returncode == 1 and "are beyond the end of the file" in done.stderr

@@ -128,8 +128,8 @@ def test_a_file_in_use_stays(tmp_path: Path) -> None:
         ("lpt1.dmp", "reserves this name", errno.EINVAL),
         ("x.dmp:hidden", "stream of another file", errno.EINVAL),
         ("dot.", "dots and spaces", errno.EINVAL),
-        ("a\0b", "is no path", errno.EINVAL),
-        ("a?b", r"cannot look at .*[^.] \(error 123\)$", errno.EINVAL),
+        ("a\0b", "invalid path", errno.EINVAL),
+        ("a?b", r"cannot inspect .*[^.] \(error 123\)$", errno.EINVAL),
         (".", "is a directory", errno.EISDIR),
         (r"\\.\pipe\minidump-nobody", "cannot open", errno.ENOENT),
     ],
@@ -480,13 +480,13 @@ def test_files_that_are_no_plugins(tmp_path: Path) -> None:
     at = int.from_bytes(head[60:64], "little") + 4
     other.write_bytes(head[:at] + b"\x64\xaa" + head[at + 2 :])
     for path, text in (
-        (broken, "does not begin as a PE file"),
-        (elf, "does not begin as a PE file"),
+        (broken, "does not start as a PE file"),
+        (elf, "does not start as a PE file"),
         (other, "for another machine: ARM64"),
-        (Path(sys.executable), "is no DLL"),
+        (Path(sys.executable), "is not a DLL"),
         (Path(sys.executable).with_name("python3.dll"), "has no function MiniDumpCallbackRoutine"),
         (tmp_path / "nothing.dll", "cannot be read"),
-        (tmp_path, "no regular file"),
+        (tmp_path, "not a regular file"),
     ):
         with pytest.raises(md.PluginError, match=text):
             plugins.Plugin(path)

@@ -49,7 +49,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     wine.python()
     for name in ("agrees", "narrows", "no_routine", "routine_is_data"):
         wine.compile_c(PLUGINS / f"{name}.c", folder / f"{name}.dll", "-O1", "-shared", "-I", md.get_include())
-    (folder / "text.dll").write_text("no DLL")
+    (folder / "text.dll").write_text("not a DLL")
     done = wine.run_python(folder / "driver.py", wine.windows_path(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -72,8 +72,8 @@ def test_a_plugin_that_narrows(found: dict[str, Any]) -> None:
     ("name", "text"),
     [
         ("no_routine", "has no function MiniDumpCallbackRoutine"),
-        ("routine_is_data", "is no function"),
-        ("text", "does not begin as a PE file"),
+        ("routine_is_data", "is not a function"),
+        ("text", "does not start as a PE file"),
     ],
 )
 def test_dlls_that_are_no_plugins(found: dict[str, Any], name: str, text: str) -> None:

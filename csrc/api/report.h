@@ -148,7 +148,7 @@ enum {
     MDC_WARN_RANGES_ABOVE_4G = 0x08, /* no thread descriptor reaches the stacks beyond 32-bit offsets */
     MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the file is too long for holes */
     MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not there: everything was read */
-    MDC_WARN_GAP_TABLE_FULL = 0x40,  /* more gaps than the table holds: the last one stands for the rest */
+    MDC_WARN_GAP_TABLE_FULL = 0x40,  /* more gaps than the table holds: the last entry covers the rest */
     /* dbghelp, and engines like it, which ask less than the protocol has: */
     MDC_WARN_NO_REGION_CALLBACKS = 0x80,  /* a full dump, and nothing asked about regions */
     MDC_WARN_NO_MEMORY_CALLBACKS = 0x100, /* another dump, and nothing asked about memory to add */

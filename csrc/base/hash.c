@@ -38,7 +38,8 @@ static void place(mdc_hash *table, uint32_t number) {
 mdc_status mdc_hash_reserve(mdc_hash *table, size_t count, mdc_error *err) {
     if (count <= table->capacity) return MDC_OK;
     if (count > COUNT_MAX)
-        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, 0, "more than %d different things in one table", COUNT_MAX);
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, 0, "more than %d different entries in one table",
+                        COUNT_MAX);
     mdc_hash larger = *table;
     uint32_t slots = SLOTS_MIN;
     while (slots / 3 * 2 < count) slots *= 2;

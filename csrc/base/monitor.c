@@ -62,7 +62,7 @@ mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
         return mdc_fail(err, MDC_ERR_DEADLINE, phase, 0, "the deadline passed before the dump was complete");
     case MDC_ABORT_MAX_STOP:
         return mdc_fail(err, MDC_ERR_DEADLINE, phase, 0,
-                        "the target was let go because it had stood for max_stop before the dump was complete");
+                        "max_stop exceeded: the target was resumed before the dump was complete");
     case MDC_ABORT_STALL:
         return fail_stalled(monitor, phase, err);
     case MDC_ABORT_MUTUAL:
@@ -70,8 +70,9 @@ mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
                         "the target was resumed early because it, or a process that dumps it, dumps this process: "
                         "processes cannot dump each other at the same time, try again");
     case MDC_ABORT_TRACER:
-        return mdc_fail(err, MDC_ERR_TARGET, phase, 0,
-                        "the target was resumed early: the kernel does not let the process that holds it wait (futex)");
+        return mdc_fail(
+            err, MDC_ERR_TARGET, phase, 0,
+            "the target was resumed early: the kernel does not let the process that stopped it wait (futex)");
     default:
         return mdc_fail(err, MDC_ERR_TARGET_GONE, phase, 0,
                         "the target ended, or became another program, during the dump");
@@ -167,7 +168,7 @@ void mdc_activity_describe(const mdc_activity *activity, char *text, size_t size
         snprintf(text, size, "the file of the mapping at 0x%" PRIx64 " (%s)", activity->address, of);
         return;
     case MDC_DOING_LIST:
-        snprintf(text, size, "a look at the mappings and pages of the target");
+        snprintf(text, size, "the query of the target's mappings and pages");
         return;
     case MDC_DOING_STOP:
         snprintf(text, size, "the stop of the target's threads");

@@ -82,9 +82,9 @@ void mdc_task_limit(const char *cgroups, const char *mounted, char *text, size_t
     unsigned long long most;
     struct rlimit limit;
     if (find_full_cgroup(cgroups, mounted, folder, sizeof folder, &most))
-        snprintf(text, size, "the cgroup may have %llu tasks and has them: raise pids.max in %.200s", most, folder);
+        snprintf(text, size, "the cgroup has reached its limit of %llu tasks: raise pids.max in %.200s", most, folder);
     else if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && geteuid() != 0)
-        snprintf(text, size, "this user may have %llu threads and processes: raise RLIMIT_NPROC (ulimit -u)",
+        snprintf(text, size, "this user may have at most %llu threads and processes: raise RLIMIT_NPROC (ulimit -u)",
                  (unsigned long long)limit.rlim_cur);
     else
         snprintf(text, size,
@@ -95,8 +95,7 @@ void mdc_task_limit(const char *cgroups, const char *mounted, char *text, size_t
 static mdc_status refused(mdc_error *err, int32_t phase, int32_t os_errno, const char *what) {
     if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) > 0)
         return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno,
-                        "%s: a seccomp filter, that of a container or a service, forbids it: allow the call there",
-                        what);
+                        "%s: a seccomp filter (of a container or a service) forbids it: allow the call there", what);
     return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno, "%s: a security module forbids it", what);
 }
 
@@ -106,11 +105,11 @@ mdc_status mdc_fail_short(mdc_error *err, int32_t phase, int32_t os_errno, const
     case EMFILE:
         getrlimit(RLIMIT_NOFILE, &limit);
         return mdc_fail(err, MDC_ERR_LIMIT, phase, os_errno,
-                        "%s: this process may have %llu files open and has them: raise RLIMIT_NOFILE (ulimit -n)", what,
-                        (unsigned long long)limit.rlim_cur);
+                        "%s: this process has reached its limit of %llu open files: raise RLIMIT_NOFILE (ulimit -n)",
+                        what, (unsigned long long)limit.rlim_cur);
     case ENFILE:
         return mdc_fail(err, MDC_ERR_LIMIT, phase, os_errno,
-                        "%s: the system has as many files open as it may have: raise fs.file-max", what);
+                        "%s: the system has reached its limit of open files: raise fs.file-max", what);
     case EAGAIN:
         return mdc_fail(err, MDC_ERR_LIMIT, phase, os_errno, "%s", what);
     case EPERM:

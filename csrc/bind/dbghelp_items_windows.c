@@ -130,7 +130,7 @@ static mdc_status edit_all(mdc_dbghelp_items *items, uint8_t *buffer, mdc_monito
         const mdc_file_location *context = &mdc_vec_at(&file->contexts, const mdc_file_location, i);
         if (context->data_size > CONTEXT_MAX)
             return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
-                            "dbghelp wrote registers of %u bytes, which are too many to look for patterns in them",
+                            "dbghelp wrote registers of %u bytes, too many to search for patterns",
                             (unsigned)context->data_size);
         if (edit(items, context->rva, context->data_size, buffer, err) != MDC_OK) return err->code;
     }
@@ -162,7 +162,7 @@ mdc_status mdc_dbghelp_items_hide(mdc_dbghelp_items *items, mdc_monitor *monitor
     if (!items->redacts) return MDC_OK;
     if (file->odd_texts)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
-                        "dbghelp wrote a name that does not fit the file: nobody can look whether it holds a pattern");
+                        "dbghelp wrote a name outside the file: it cannot be searched for patterns");
     /* Two texts or contexts, and twice the UTF-8 of the longer kind. */
     uint8_t *buffer = mdc_alloc(6, CONTEXT_MAX, err);
     if (buffer == NULL) return err->code;

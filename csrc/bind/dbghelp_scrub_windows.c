@@ -87,7 +87,8 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
         uint64_t base = output.Region.VmRegion.BaseAddress, size = output.Region.VmRegion.RegionSize;
         if (size == 0) return fill(s, piece, first, last, err);
         if (base < first || base > last || size - 1 > last - base) /* it answered something else than it was asked */
-            return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, first, "the callback kept more than there was");
+            return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, first,
+                                     "the callback kept more than the region has");
         if (base > first && fill(s, piece, first, base - 1, err) != MDC_OK) return err->code;
         if (base + (size - 1) == last) return MDC_OK;
         first = base + size;
@@ -307,11 +308,11 @@ mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callbac
     bool redacts = mdc_filter_redactor(filter) != NULL;
     if (file->compressed)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
-                        "dbghelp compressed the target's memory, so that nobody can look whether it holds what the "
+                        "dbghelp compressed the target's memory, so it cannot be searched for what the "
                         "filter excludes: leave out MiniDumpWithMemoryCompressed");
     if (adapter->map.regions.count == 0 && mdc_filter_rule_count(filter) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_FINISH, 0,
-                        "Windows does not tell what memory the target has, so that nobody can look whether the dump "
+                        "the memory map of the target is not available, so it cannot be checked whether the dump "
                         "holds what the filter excludes");
     if (mdc_callback_set_host(callback, redacts ? EVERYTHING | REDACTING : EVERYTHING, err) != MDC_OK) return err->code;
     scrubber *s = mdc_alloc(1, sizeof *s, err);

@@ -14,7 +14,7 @@ uint32_t mdc_system_engine_extensions(void) { return 0; }
 mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
                                  mdc_monitor *monitor, mdc_callback_counters *counters, mdc_error *err) {
     (void)engine, (void)spec, (void)fd, (void)sink, (void)monitor, (void)counters;
-    return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no engine of the system");
+    return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "this system has no engine of its own");
 }
 
 const mdc_report *mdc_system_engine_report(const mdc_system_engine *engine) {

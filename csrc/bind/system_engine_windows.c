@@ -192,7 +192,7 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
         adapter->gaps.count != 0) { /* dbghelp goes on without a region that is gone when it comes to write it */
         const mdc_gap *gap = &mdc_vec_at(&adapter->gaps, const mdc_gap, 0);
         mdc_fail(err, MDC_ERR_READ, MDC_PHASE_FINISH, gap->os_errno,
-                 "%llu bytes of the target at 0x%llX could not be read, and the filter does not tolerate it",
+                 "%llu bytes of the target at 0x%llX could not be read, and the filter does not tolerate read failures",
                  (unsigned long long)gap->size, (unsigned long long)gap->address);
         err->address = gap->address;
         return err->code;

@@ -12,9 +12,9 @@
 
 mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
     if (spec->process != 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "a process handle is a thing of Windows");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "process handles exist on Windows only");
     if (spec->pid <= 0 && spec->pidfd < 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "%d is no pid", (int)spec->pid);
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "invalid pid %d", (int)spec->pid);
     return MDC_OK;
 }
 

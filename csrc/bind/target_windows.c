@@ -8,7 +8,7 @@
 
 mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
     if (spec->pid == 0 && spec->process == 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is neither a pid nor a handle of the target");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "neither a pid nor a handle of the target was given");
     return MDC_OK;
 }
 

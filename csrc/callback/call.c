@@ -17,7 +17,7 @@
 #include "../base/thread_layout.h"
 #include "path16.h"
 
-_Static_assert(sizeof(mdc_call_header) == 32, "records begin with 32 bytes");
+_Static_assert(sizeof(mdc_call_header) == 32, "a record begins with 32 bytes");
 
 typedef struct writer {
     uint8_t *at;

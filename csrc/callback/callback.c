@@ -56,7 +56,7 @@ void mdc_callback_rewind(mdc_callback *callback) {
 
 static mdc_status check_options(const mdc_filter *filter, const mdc_callback_options *o, mdc_error *err) {
     if (o->hook_types != 0 && o->hook == NULL)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "hook_types is given without a hook");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "hook_types was given without a hook");
     if (o->memory_piece > UINT32_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "memory_piece does not fit in MemorySize (32 bits)");
     if (mdc_filter_redactor(filter) != NULL && (o->hook_types & READ_TYPES) != 0)
@@ -190,7 +190,7 @@ const MINIDUMP_CALLBACK_INFORMATION *mdc_callback_information(const mdc_callback
 static mdc_status enter(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
     if (!mdc_gate_enter_slow(&callback->gate))
-        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "a dump is inside the callback right now");
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "a dump is using the callback now");
     return MDC_OK;
 }
 
@@ -283,14 +283,14 @@ mdc_status mdc_callback_check(mdc_callback *callback, mdc_error *err) {
         return check_holes(callback, err);
     case MDC_FAULT_SECOND_USER:
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0,
-                        "a second engine called the callback while a dump was inside; it serves one dump at a time");
+                        "a second engine called the callback during a dump; a callback serves one dump at a time");
     case MDC_FAULT_MODULES_FULL:
         return mdc_fail_callback(err, MDC_CB_MODULE, 0, "more modules than the callback has room for (%u)",
                                  callback->modules.capacity);
     case MDC_FAULT_POINTEES_FULL:
         return mdc_fail_callback(err, MDC_CB_THREAD, 0,
                                  "more modules or stacks than the callback has room for: pointers into them would be "
-                                 "taken for other words (module_capacity, stack_capacity)");
+                                 "treated as other data (module_capacity, stack_capacity)");
     case MDC_FAULT_PATH_TOO_LONG:
         return mdc_fail_callback(err, MDC_CB_MODULE, 0, "the path of a module is longer than %zu UTF-16 units",
                                  MDC_PATH_UNITS_MAX);
@@ -298,6 +298,6 @@ mdc_status mdc_callback_check(mdc_callback *callback, mdc_error *err) {
         return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, 0, "the name of a mapping is too long to be matched");
     default:
         return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, 0,
-                                 "the engine said it sends region facts, but the structure is not one known here");
+                                 "the engine announced region facts, but sent an unknown structure");
     }
 }

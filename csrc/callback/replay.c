@@ -152,7 +152,7 @@ mdc_status mdc_replay_run(const uint8_t *records, size_t size, MINIDUMP_CALLBACK
     mdc_error_clear(err);
     if (routine == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "there is no routine to call");
     if ((uintptr_t)records % 8 != 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "records have to be 8-aligned");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "records must be 8-aligned");
     size_t count;
     replay self = {.routine = routine, .param = param, .random = o->garbage, .fill = (uint8_t)o->fill};
     uint64_t buffer_max = o->buffer_max != 0 ? o->buffer_max : BUFFER_MAX_DEFAULT;

@@ -18,7 +18,7 @@
 /* mdc_replay_answer.flags */
 enum {
     MDC_REPLAY_BEYOND_MEMBER = 0x01, /* wrote to the output beyond the member of the type */
-    MDC_REPLAY_BEYOND_OUTPUT = 0x02, /* wrote behind the 52 bytes of the output */
+    MDC_REPLAY_BEYOND_OUTPUT = 0x02, /* wrote after the 52 bytes of the output */
     MDC_REPLAY_BEYOND_BUFFER = 0x04, /* wrote behind the buffer */
     MDC_REPLAY_READ_ONLY = 0x08,     /* wrote into the buffer of IoWriteAll, which is the engine's */
     MDC_REPLAY_WRONG = 0x0F,

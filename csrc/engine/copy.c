@@ -78,7 +78,7 @@ static mdc_status show(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t
     *valid = mdc_calls_vm_post_read(&dump->calls, address, buffer, (uint32_t)size, (uint32_t)completed);
     if (*valid >= passed) return MDC_OK;
     return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,
-                             "the callback answered VmPostRead by taking back bytes it had let pass before");
+                             "the callback's answer to VmPostRead withdrew bytes it had accepted before");
 }
 
 /* Reads [address, address + size) behind `head` bytes that stand before it in the target and in the buffer, as 19 and

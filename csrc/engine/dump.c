@@ -20,7 +20,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE || own->coredump_filter > 1 ||
         own->file_pages > MDC_FILE_PAGES_RESIDENT || own->late_files > 1 || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
         own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of its range");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_streams_user_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
     if (own->plan_only) own->edit = NULL; /* nothing is stored */

@@ -7,7 +7,8 @@
 
 static mdc_status add_copy(mdc_dump *dump, const uint8_t *data, uint64_t size, mdc_error *err) {
     size_t at = dump->edited.count;
-    if (size > SIZE_MAX / 2) return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_PLAN, 0, "a text is too long to be edited");
+    if (size > SIZE_MAX / 2)
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_PLAN, 0, "a string is too long to be edited");
     if (data != NULL && mdc_vec_push(&dump->edited, data, (size_t)size, NULL, err) != MDC_OK) return err->code;
     return mdc_vec_push(&dump->edited_at, &at, 1, NULL, err);
 }

@@ -99,8 +99,7 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
                 dump->warnings |=
                     (report->flags & MDC_REGION_SLOW_FILE) != 0 ? MDC_WARN_SLOW_FILES : MDC_WARN_UNKNOWN_MEMORY;
                 if (mdc_gaps_ask(dump, first, stop, MDC_GAP_UNKNOWN, 0,
-                                 "is not resident, and the file it is mapped from cannot be read safely",
-                                 err) != MDC_OK)
+                                 "is not resident, and the mapped file cannot be read safely", err) != MDC_OK)
                     return err->code;
             } else if (what == MDC_CONTENT_IN_FILE && may_leave(dump, region)) {
                 mdc_gaps_add(dump, first, size, MDC_GAP_LEFT_TO_FILE, 0);

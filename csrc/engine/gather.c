@@ -24,7 +24,7 @@ mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
         dump->sink = dump->io_sink;
     }
     if (dump->sink == NULL && !dump->options.plan_only)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0, "there is nowhere to write the dump to");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0, "no output was given for the dump");
     dump->secondary = mdc_calls_secondary_flags(&dump->calls);
     return mdc_calls_poll(&dump->calls, err);
 }
@@ -71,7 +71,7 @@ static mdc_status query_regions(mdc_dump *dump, mdc_error *err) {
         if (info.RegionSize == 0 || ((info.BaseAddress | info.RegionSize) & (MDC_PAGE_SIZE - 1)) != 0 ||
             info.BaseAddress > address || !mdc_add_u64(info.BaseAddress, info.RegionSize - 1, &last) || last < address)
             return mdc_fail_callback(err, MDC_CB_VM_QUERY, address,
-                                     "the callback answered VmQuery with a region that does not hold the address");
+                                     "the callback answered VmQuery with a region that does not contain the address");
         if (last == UINT64_MAX && info.State == MDC_MEM_FREE) return MDC_OK; /* the rest of the address space */
         if (last == UINT64_MAX)
             return mdc_fail_callback(err, MDC_CB_VM_QUERY, address,

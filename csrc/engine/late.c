@@ -66,7 +66,7 @@ static mdc_status give_up(mdc_dump *dump, late_group *group, size_t last, uint64
             patch_zeros(dump, extent->file_offset + (first - extent->address), stored - first, err) != MDC_OK)
             return err->code;
         if (mdc_gaps_ask(dump, first, end, MDC_GAP_READ_FAILED, os_errno,
-                         "is of a file that changed before it was read", err) != MDC_OK)
+                         "belongs to a file that changed before it was read", err) != MDC_OK)
             return err->code;
         count_zeros(dump, group, end - first);
         atomic_fetch_add_explicit(&dump->monitor->bytes_done, end - stored, memory_order_relaxed);

@@ -17,7 +17,7 @@ const uint8_t *mdc_dump_name(const mdc_dump *dump, mdc_name name) {
 mdc_status mdc_layout_put(mdc_dump *dump, const void *data, size_t size, size_t *offset, mdc_error *err) {
     if (dump->small.count + (uint64_t)size >= dump->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
-                        "threads, modules and texts do not fit below the 32-bit offsets of a minidump");
+                        "threads, modules and strings exceed the 32-bit offsets of a minidump");
     return mdc_vec_push(&dump->small, data, size, offset, err);
 }
 
@@ -31,8 +31,8 @@ mdc_status mdc_layout_stream(mdc_dump *dump, uint32_t type, uint64_t offset, uin
     uint64_t end;
     if (dump->stream_count >= dump->directory_room || !mdc_add_u64(offset, size, &end) || end >= dump->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
-                        "stream 0x%" PRIx32 " of %" PRIu64 " bytes does not fit below the 32-bit offsets of a minidump",
-                        type, size);
+                        "stream 0x%" PRIx32 " of %" PRIu64 " bytes exceeds the 32-bit offsets of a minidump", type,
+                        size);
     if (directory != NULL) *directory = dump->stream_count;
     dump->directory[dump->stream_count++] = (mdc_file_directory){type, (uint32_t)size, (uint32_t)offset};
     return MDC_OK;

@@ -22,7 +22,7 @@ static bool name_fits(const mdc_lists *lists, mdc_name name) {
 static mdc_status check_windows(const mdc_lists *lists, mdc_error *err) {
     for (size_t i = 0; i < lists->section_count; i++)
         if (lists->sections[i].module >= lists->module_count)
-            return wrong(err, "a section of no module:", i, lists->sections[i].address);
+            return wrong(err, "a section without a module:", i, lists->sections[i].address);
     for (size_t i = 0; i < lists->unloaded_count; i++)
         if (!name_fits(lists, lists->unloaded[i].name))
             return wrong(err, "an unloaded module with a name outside the pool:", i, lists->unloaded[i].base);
@@ -60,7 +60,7 @@ mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
         const mdc_thread *thread = &lists->threads[i];
         if (thread->context == NULL || thread->context_size == 0 || thread->context_size > CONTEXT_MAX ||
             thread->interrupted_count > MDC_INTERRUPTED_MAX || !name_fits(lists, thread->name))
-            return wrong(err, "a thread without a sound context or name:", i, thread->tid);
+            return wrong(err, "a thread with an invalid context or name:", i, thread->tid);
     }
     for (size_t i = 0; i < lists->module_count; i++) {
         const mdc_module *module = &lists->modules[i];
@@ -74,7 +74,7 @@ mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
         const mdc_text *text = &lists->texts[i];
         uint64_t end;
         if (text->data == NULL && !mdc_add_u64(text->address, text->size, &end))
-            return wrong(err, "a text that overflows:", i, text->address);
+            return wrong(err, "a string that overflows:", i, text->address);
     }
     if (!name_fits(lists, lists->system->version)) return wrong(err, "a version outside the pool:", 0, 0);
     return check_windows(lists, err);

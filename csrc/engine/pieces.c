@@ -6,7 +6,7 @@
 #include "../base/os_error.h"
 #include "dump_state.h"
 
-static const char not_there[] = "was to be added to the dump and is not mapped";
+static const char not_there[] = "should be added to the dump, but is not mapped";
 
 enum { WINDOW = 256 }; /* bytes around an instruction pointer, as Breakpad stores them */
 

@@ -137,7 +137,7 @@ mdc_status mdc_calls_memory(mdc_calls *calls, uint32_t type, uint64_t *base, uin
     if (!call(calls, &output) || output.Memory.MemorySize == 0) return MDC_OK;
     if (output.Memory.MemorySize - UINT64_C(1) > UINT64_MAX - output.Memory.MemoryBase)
         return mdc_fail_callback(err, (int32_t)type, output.Memory.MemoryBase,
-                                 "the callback answered %s with a range that passes the end of the address space",
+                                 "the callback answered %s with a range beyond the end of the address space",
                                  type == MDC_CB_MEMORY ? "Memory" : "RemoveMemory");
     /* A range may end at 2**64. No region holds the last byte of the address space (source.h): it is left away. */
     *base = mdc_min_u64(output.Memory.MemoryBase, UINT64_MAX - 1);
@@ -168,8 +168,8 @@ mdc_status mdc_calls_include_region(mdc_calls *calls, const MINIDUMP_MEMORY_INFO
     bool whole_pages = ((base | size) & (MDC_PAGE_SIZE - 1)) == 0;
     if (base < *first || !mdc_add_u64(base, size, &stop) || stop > *end || (!exact && !whole_pages))
         return mdc_fail_callback(err, MDC_CB_INCLUDE_VM_REGION, *first,
-                                 "the callback answered IncludeVmRegion with what is no page-aligned part of the "
-                                 "region it was asked about");
+                                 "the callback answered IncludeVmRegion with a range that is not a page-aligned "
+                                 "part of the region");
     *first = base;
     *end = stop;
     return MDC_OK;

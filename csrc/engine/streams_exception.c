@@ -27,7 +27,7 @@ mdc_status mdc_streams_exception_check(mdc_dump *dump, mdc_error *err) {
     if (info->thread_id == 0) return MDC_OK;
     if (dump->lists->system->platform != MDC_PLATFORM_WINDOWS)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0,
-                        "exception is for Windows processes: no other has EXCEPTION_POINTERS");
+                        "exception is for Windows processes only: no others have EXCEPTION_POINTERS");
     if (info->pointers == 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0, "exception: the address of EXCEPTION_POINTERS is 0");
     return MDC_OK;

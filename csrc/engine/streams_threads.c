@@ -135,7 +135,7 @@ static mdc_status put_context(mdc_dump *dump, const mdc_part *part, size_t entry
     uint64_t part_end = part->offset + part->size;
     if (part_end >= dump->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
-                        "the registers of the threads do not fit below the 32-bit offsets of a minidump");
+                        "the registers of the threads exceed the 32-bit offsets of a minidump");
     mdc_file_location location = {(uint32_t)part->size, part->size != 0 ? (uint32_t)part->offset : 0};
     memcpy((uint8_t *)dump->small.data + entry_at + offsetof(mdc_file_thread, context), &location, sizeof location);
     if (part->offset != dump->end || part->size == 0) return MDC_OK;

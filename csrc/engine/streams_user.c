@@ -26,12 +26,13 @@ mdc_status mdc_streams_user_check(const mdc_engine_options *options, mdc_error *
                         (int)MDC_USER_STREAMS_MAX);
     for (size_t i = 0; i < count; i++) {
         uint32_t type = streams[i].type;
-        if (type <= RESERVED_TYPES) return wrong(err, i, type, "numbers up to 0xFFFF are Microsoft's");
-        if (is_ours(type)) return wrong(err, i, type, "this engine writes a stream of that number itself");
-        if (streams[i].size > UINT32_MAX) return wrong(err, i, type, "a stream is shorter than 4 GiB");
-        if (streams[i].size > 0 && streams[i].data == NULL) return wrong(err, i, type, "there are no bytes");
+        if (type <= RESERVED_TYPES) return wrong(err, i, type, "numbers up to 0xFFFF are reserved by Microsoft");
+        if (is_ours(type)) return wrong(err, i, type, "this engine writes a stream with this number itself");
+        if (streams[i].size > UINT32_MAX) return wrong(err, i, type, "a stream must be shorter than 4 GiB");
+        if (streams[i].size > 0 && streams[i].data == NULL) return wrong(err, i, type, "the data is missing");
         for (size_t j = 0; j < i; j++)
-            if (streams[j].type == type) return wrong(err, i, type, "given twice: readers use one of each number");
+            if (streams[j].type == type)
+                return wrong(err, i, type, "given twice: readers use one stream of each number");
     }
     return MDC_OK;
 }

@@ -63,7 +63,7 @@ const char *mdc_glob_check(const uint8_t *pattern, size_t size) {
         element e;
         size_t next = take(pattern, size, at, &e);
         if (e.kind == '[') {
-            if (e.end >= size) return "a `[` without its `]` (write `[[]` for the character itself)";
+            if (e.end >= size) return "a `[` without `]` (write `[[]` for the character itself)";
             uint8_t first, last;
             for (size_t i = e.begin; i < e.end;) {
                 i = take_member(pattern, e.end, i, &first, &last);

@@ -66,7 +66,8 @@ static mdc_status check(const mdc_filter_spec *spec, mdc_error *err) {
     for (size_t i = 0; i < spec->pattern_count; i++) {
         const mdc_bytes *pattern = &spec->patterns[i];
         if (pattern->data == NULL) return bad(err, "pattern", i, "the bytes are missing");
-        if (pattern->size < PATTERN_MIN) return bad(err, "pattern", i, "fewer than 4 bytes are found everywhere");
+        if (pattern->size < PATTERN_MIN)
+            return bad(err, "pattern", i, "it is shorter than 4 bytes, which would match everywhere");
         if (pattern->size > PATTERN_MAX) return bad(err, "pattern", i, "it is longer than 4096 bytes");
     }
     if (check_globs(spec->environ_keep, spec->environ_keep_count, "variable to keep", err) != MDC_OK) return err->code;

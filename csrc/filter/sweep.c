@@ -146,7 +146,8 @@ static mdc_status make_entry(sweep *s, uint32_t *entry, mdc_error *err) {
         if (status != MDC_OK) return status;
         if (++s->visited > MDC_SWEEP_ITEMS_PER_INTERVAL * s->event_count + MDC_SWEEP_ITEMS_FREE)
             return mdc_fail_at(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, range->rule,
-                               "too many ranges with different further conditions overlap (at rule %u)", range->rule);
+                               "too many overlapping ranges with different further conditions (at rule %u)",
+                               range->rule);
         if (range->signature == MDC_SIGNATURE_ALWAYS) break;
     }
     if (s->scratch.count == 0) {

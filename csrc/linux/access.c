@@ -31,14 +31,14 @@ int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t 
 
     if (cap && other_ns)
         return say(MDC_ACCESS_NAMESPACE, message, size,
-                   "it is in another user namespace, where our CAP_SYS_PTRACE does not count: run in its namespace "
+                   "it is in another user namespace, where our CAP_SYS_PTRACE has no effect: run in its namespace "
                    "(nsenter --user --target PID) or in the parent of it");
     if (facts->same_ids == 0 && !powerful) {
         const bool same_user = facts->target_uid == facts->our_uid;
         if (!other_ns && facts->set_id == 1)
             return say(MDC_ACCESS_UID, message, size,
-                       same_user ? "it runs a set-user-ID or set-group-ID program, which its own user may not look "
-                                   "into: run as root or with CAP_SYS_PTRACE"
+                       same_user ? "it runs a set-user-ID or set-group-ID program, which even its own user may "
+                                   "not inspect: run as root or with CAP_SYS_PTRACE"
                                  : "it runs a set-user-ID or set-group-ID program of another user: run as root or with "
                                    "CAP_SYS_PTRACE");
         if (!other_ns && same_user)
@@ -242,7 +242,7 @@ mdc_status mdc_access_refuse_call(int32_t os_errno, int32_t phase, const char *n
     bool filtered = slurp("/proc/thread-self/status", status, sizeof status) && number(status, "\nSeccomp:") > 0;
     if (filtered)
         return mdc_fail(err, MDC_ERR_ACCESS, phase, os_errno,
-                        "%s is not allowed here: a seccomp filter, that of a container or a service, forbids it: allow "
+                        "%s is not allowed here: a seccomp filter (of a container or a service) forbids it: allow "
                         "the call there (docker run --security-opt seccomp=PROFILE)",
                         name);
     if (os_errno == ENOSYS)

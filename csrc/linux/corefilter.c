@@ -35,13 +35,13 @@ mdc_status mdc_corefilter_read(int proc, int64_t *bits, mdc_error *err) {
     }
     if (os_errno == ESRCH) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH, "the target has exited");
     if (mdc_is_shortage_number(os_errno))
-        return mdc_fail_short(err, MDC_PHASE_OPEN, os_errno, "cannot open coredump_filter of the target");
+        return mdc_fail_short(err, MDC_PHASE_OPEN, os_errno, "cannot open /proc/PID/coredump_filter");
     if (got == 0) /* the kernel looks for the memory of the first thread */
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
-                        "coredump_filter of the target is empty: its first thread has ended; dump without "
+                        "/proc/PID/coredump_filter is empty: its first thread has ended; dump without "
                         "coredump_filter to keep everything");
     return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_OPEN, os_errno,
-                    "cannot read coredump_filter of the target, so what it leaves out is not known; dump without "
+                    "cannot read /proc/PID/coredump_filter, so the memory it leaves out is unknown; dump without "
                     "coredump_filter to keep everything");
 }
 

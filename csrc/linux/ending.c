@@ -45,7 +45,7 @@ mdc_status mdc_ending_check_core(const mdc_identity *identity, int32_t phase, md
     if (mdc_process_read_stat(identity->directory, &stat, &ignored) == MDC_OK && (stat.exit_code & SIGNAL_MASK) != 0)
         signal_name(stat.exit_code & SIGNAL_MASK, name);
     return mdc_fail(err, MDC_ERR_TARGET, phase, 0,
-                    "process %d is dumping core after %s: its threads have no registers any more, and stopping them "
+                    "process %d is dumping core after %s: its threads no longer have registers, and stopping them "
                     "would damage the core; use the core (see kernel.core_pattern)",
                     (int)identity->pid, name);
 }

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-_Static_assert(sizeof(_Atomic uint32_t) == 4, "a futex is a plain word of 32 bits");
+_Static_assert(sizeof(_Atomic uint32_t) == 4, "a futex is a 32-bit word");
 
 static int wait(const _Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
     if (syscall(SYS_futex, word, operation, value, timeout, NULL, 0) == 0) return 0;

@@ -323,7 +323,7 @@ static void end_hung_stop(mdc_holder *holder, uint64_t begun, uint64_t *aborted)
 
 mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
     if (atomic_load(&holder->stage) != STAGE_NEW)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder can stop its target only once");
     atomic_store(&holder->stage, STAGE_STOPPING);
     pid_t pid = (pid_t)holder->tracees.pid;
     mdc_own_files_open(&holder->own);
@@ -335,7 +335,7 @@ mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err) {
     int rc = spawn(holder);
     if (rc != 0) {
         enter(holder, STAGE_FAILED);
-        return mdc_fail_start(err, MDC_PHASE_STOP, rc, "cannot start the thread that holds the target");
+        return mdc_fail_start(err, MDC_PHASE_STOP, rc, "cannot start the thread that stops the target");
     }
     holder->running = true;
     uint64_t begun = mdc_clock_ns(), aborted = 0;

@@ -29,21 +29,20 @@ static mdc_status pid_of_pidfd(int pidfd, int32_t *pid, mdc_error *err) {
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && mdc_is_shortage_number(errno))
-        return mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot look at a pidfd");
-    if (fd < 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "descriptor %d cannot be looked at", pidfd);
+        return mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot inspect a pidfd");
+    if (fd < 0) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, errno, "cannot inspect descriptor %d", pidfd);
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
     const char *at = strstr(text, "\nPid:");
-    if (at == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "descriptor %d is no pidfd", pidfd);
+    if (at == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "descriptor %d is not a pidfd", pidfd);
     *pid = (int32_t)strtol(at + 5, NULL, 10);
     if (*pid < 0)
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH, "the process behind pidfd %d has ended",
-                        pidfd);
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH, "the process of pidfd %d has ended", pidfd);
     if (*pid == 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
-                        "the process behind pidfd %d is not in our pid namespace: run in it (nsenter --pid)", pidfd);
+                        "the process of pidfd %d is not in our pid namespace: run in its namespace (nsenter --pid)",
+                        pidfd);
     return MDC_OK;
 }
 
@@ -55,7 +54,7 @@ static mdc_status open_directory(mdc_identity *identity, mdc_error *err) {
     if (identity->directory < 0) {
         int saved = errno;
         if (saved == EACCES || saved == EPERM)
-            return mdc_access_refuse(identity->pid, saved, MDC_PHASE_OPEN, "look at", err);
+            return mdc_access_refuse(identity->pid, saved, MDC_PHASE_OPEN, "inspect", err);
         if (mdc_is_shortage_number(saved)) return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open /proc/PID");
         /* That a call is refused (EPERM, ENOSYS) does not mean that nobody is there. */
         if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) == 0 || errno != ESRCH)
@@ -93,8 +92,8 @@ static mdc_status open_pidfd(mdc_identity *identity, int given, mdc_error *err) 
                         "%d is a thread of this process, which cannot dump itself: dump it from another process",
                         (int)identity->pid);
     if (leader > 0 && leader != identity->pid)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved, "%d is a thread of process %ld: give that number",
-                        (int)identity->pid, leader);
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved,
+                        "%d is a thread of process %ld: give the pid of the process", (int)identity->pid, leader);
     if (mdc_is_shortage_number(saved)) return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open a pidfd");
     if (saved != ESRCH && saved != EINVAL && saved != ENOENT)
         return mdc_access_refuse_call(saved, MDC_PHASE_OPEN, "pidfd_open", "Linux 5.3", err);
@@ -170,7 +169,7 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
     if (status == MDC_OK && identity->task >= 0) open_by_number(identity);
     if (status == MDC_OK && identity->task < 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, ESRCH,
-                        "process %d is a zombie: it has ended and only waits for its parent (pid %d)",
+                        "process %d is a zombie: it has ended and waits to be reaped by its parent (pid %d)",
                         (int)identity->pid, (int)identity->stat.ppid);
     return status;
 }
@@ -234,11 +233,11 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
         status = pid_of_pidfd(options->pidfd, &identity->pid, err);
         if (status != MDC_OK) return status;
         if (options->pid != 0 && options->pid != identity->pid)
-            return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "pidfd %d is of process %d, not of %d",
+            return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "pidfd %d refers to process %d, not %d",
                             (int)options->pidfd, (int)identity->pid, (int)options->pid);
     }
     if (identity->pid <= 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "%d is no process number", (int)identity->pid);
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "invalid pid %d", (int)identity->pid);
     if (identity->pid == (int32_t)getpid())
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "process %d is this process, which cannot dump itself: dump it from another process",
@@ -252,7 +251,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
     identity->start_time = identity->stat.start_time;
     if (options->start_time != 0 && options->start_time != identity->start_time)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH,
-                        "process %d is another one than was meant: its number has been used again", (int)identity->pid);
+                        "process %d is not the intended one: its pid was reused", (int)identity->pid);
     /* The directory was opened by number after the pidfd: if the pidfd's process is alive now, both are of it. */
     status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     if (status != MDC_OK) return status;

@@ -184,7 +184,7 @@ mdc_status mdc_memory_read(mdc_memory *memory, const mdc_mappings *mappings, con
             got = read_mem(memory, part.address, part.size, buffer + *done, &error);
             if (got == 0 && error == 0)
                 return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH,
-                                "the memory of the target is gone: it has exited or was replaced by exec");
+                                "the memory of the target no longer exists: the target exited or called exec");
         }
         if (got == 0) {
             *os_errno = error;

@@ -13,7 +13,7 @@ typedef struct page_block {
 } page_block;
 
 enum { HEAD_BYTES = 64 };
-_Static_assert(sizeof(page_block) <= HEAD_BYTES, "the head of a block has room");
+_Static_assert(sizeof(page_block) <= HEAD_BYTES, "the head of a block fits");
 
 void mdc_pages_init(mdc_pages *pages) { atomic_init(&pages->blocks, NULL); }
 

@@ -125,8 +125,7 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
     }
     int os_errno = mdc_process_parse_stat(file, stat);
     close(file);
-    if (os_errno == EBADMSG)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "stat of the target cannot be understood");
+    if (os_errno == EBADMSG) return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "malformed /proc/PID/stat");
     return os_errno == 0 ? MDC_OK : mdc_map_fail(err, os_errno, "stat", "read");
 }
 

@@ -46,9 +46,10 @@ mdc_status mdc_procfs_check(mdc_error *err) {
         if (statfs("/proc", &about) != 0 || about.f_type != PROC_MAGIC)
             return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, saved,
                             "/proc is not mounted here: mount it (mount -t proc proc /proc)");
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
-                        "/proc is that of another pid namespace, in which this process does not exist: mount that of "
-                        "this one (mount -t proc proc /proc)");
+        return mdc_fail(
+            err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+            "/proc is that of another pid namespace, in which this process does not exist: mount the one of "
+            "this one (mount -t proc proc /proc)");
     }
     long shown = 0;
     size_t count = 0;
@@ -62,8 +63,9 @@ mdc_status mdc_procfs_check(mdc_error *err) {
         count = shown == (long)getpid() ? 1 : 2;
     }
     if (count == 1) return MDC_OK;
-    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
-                    "/proc is that of another pid namespace (this process is %ld there and %ld here): one number means "
-                    "two processes; mount that of this one (mount -t proc proc /proc), or run in the other one",
-                    shown, (long)getpid());
+    return mdc_fail(
+        err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+        "/proc is that of another pid namespace (this process is %ld there and %ld here): one number means "
+        "two processes; mount the one of this namespace (mount -t proc proc /proc), or run in the other one",
+        shown, (long)getpid());
 }

@@ -524,7 +524,7 @@ mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err) {
                         (int)tracees->pid);
     case MDC_FAULT_KILLED:
         return mdc_fail(err, MDC_ERR_CANCELLED, MDC_PHASE_STOP, 0,
-                        "the process that was to stop process %d (mdc-holder) was killed", (int)tracees->pid);
+                        "the process that stopped process %d (mdc-holder) was killed", (int)tracees->pid);
     default:
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH,
                         "process %d ended, or became another program, while it was being stopped", (int)tracees->pid);

@@ -27,7 +27,8 @@ mdc_sink *mdc_sink_fd_new(intptr_t number, mdc_monitor *monitor, mdc_error *err)
     }
     if ((flags & O_DIRECT) != 0 && S_ISREG(about.st_mode)) {
         mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, EINVAL,
-                 "descriptor %d was opened with O_DIRECT, which takes aligned blocks only: open it without", fd);
+                 "descriptor %d was opened with O_DIRECT, which takes aligned blocks only: open it without this flag",
+                 fd);
         return NULL;
     }
     if (S_ISREG(about.st_mode) && (flags & O_APPEND) == 0) {

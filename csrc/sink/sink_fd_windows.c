@@ -78,7 +78,8 @@ mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err) {
     }
     if (type == FILE_TYPE_DISK && is_unbuffered(handle)) {
         mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, ERROR_INVALID_PARAMETER,
-                 "the handle was opened with FILE_FLAG_NO_BUFFERING, which takes aligned blocks only: open it without");
+                 "the handle was opened with FILE_FLAG_NO_BUFFERING, which takes aligned blocks only: open it without "
+                 "this flag");
         return NULL;
     }
     mdc_sink *sink = NULL;

@@ -97,7 +97,7 @@ static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written,
         mdc_quiet_leave(&quiet, os_errno);
         if (os_errno == ENOSPC || os_errno == EDQUOT || os_errno == EFBIG) {
             mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, os_errno,
-                     "there is no room for a dump of %" PRIu64 " bytes", planned);
+                     "not enough space for a dump of %" PRIu64 " bytes", planned);
             /* What was reserved up to there is given back; the error that counts is the one above. */
             if (ftruncate(file->fd, (off_t)file->origin) != 0) errno = 0;
         }

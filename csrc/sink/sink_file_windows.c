@@ -52,7 +52,7 @@ static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written,
         DWORD os_errno = reserved ? 0 : GetLastError();
         if (is_full(os_errno))
             mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, (int32_t)os_errno,
-                     "there is no room for a dump of %" PRIu64 " bytes", planned);
+                     "not enough space for a dump of %" PRIu64 " bytes", planned);
         /* Anything else: this file system does not reserve; the writes will tell. */
     }
     return mdc_sink_status(&file->base, err);

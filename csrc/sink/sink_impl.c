@@ -26,10 +26,10 @@ bool mdc_sink_accepts(mdc_sink_base *base, uint64_t size) {
     if (base->fault.code != MDC_OK) return false;
     uint64_t end;
     if (base->finished)
-        mdc_fail(&base->fault, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0, "the output is finished and takes no more bytes");
+        mdc_fail(&base->fault, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0, "the output is finished and accepts no more bytes");
     else if (!mdc_add_u64(base->sink.position, size, &end) || end > INT64_MAX) /* off_t */
         mdc_fail(&base->fault, MDC_ERR_SINK, MDC_PHASE_WRITE, MDC_OS_TOO_LARGE,
-                 "the output would become longer than any file: %" PRIu64 " bytes behind offset %" PRIu64, size,
+                 "the output would become longer than any file: %" PRIu64 " bytes after offset %" PRIu64, size,
                  base->sink.position);
     return base->fault.code == MDC_OK;
 }
@@ -42,7 +42,7 @@ bool mdc_sink_accepts_patch(mdc_sink_base *base, uint64_t offset, uint64_t size)
                  "%" PRIu64 " bytes at offset %" PRIu64 " of the output cannot be written again: %s", size, offset,
                  !base->sink.patchable ? "it is a stream"
                  : base->finished      ? "it is finished"
-                                       : "they are not there yet");
+                                       : "they have not been written yet");
     return base->fault.code == MDC_OK;
 }
 
@@ -55,6 +55,6 @@ bool mdc_sink_finishes(mdc_sink_base *base) {
 bool mdc_sink_passed(mdc_sink_base *base, int os_errno) {
     if (os_errno == 0) return true;
     mdc_fail(&base->fault, MDC_ERR_SINK, base->finished ? MDC_PHASE_FINISH : MDC_PHASE_WRITE, os_errno,
-             "the output failed at offset %" PRIu64, base->sink.position);
+             "writing the output failed at offset %" PRIu64, base->sink.position);
     return false;
 }

@@ -105,7 +105,7 @@ static mdc_status fake_read(mdc_source *source, const mdc_span *spans, size_t sp
     *done = 0;
     *os_errno = 0;
     if (fake->stopped_ns == 0)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_WRITE, 0, "the fake target was read while it runs");
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_WRITE, 0, "the fake target was read while running");
     for (size_t i = 0; i < span_count; i++) {
         uint64_t address = spans[i].address, end;
         if (!mdc_add_u64(address, spans[i].size, &end)) {

@@ -94,7 +94,7 @@ static mdc_status find_variables(mdc_veil *veil, mdc_error *err) {
         if (text->stream != MDC_STREAM_ENVIRON || text->data != NULL || text->size == 0) continue;
         if (!mdc_add_u64(text->address, text->size, &end) || text->size > BLOCK_MAX)
             return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_GATHER, 0,
-                            "the environment of the target is too long to hide variables of it");
+                            "the target's environment is too long to hide variables in it");
         uint8_t *bytes = mdc_alloc((size_t)text->size, 1, err);
         if (bytes == NULL) return err->code;
         mdc_status status = judge_block(veil, text->address, bytes, (size_t)text->size, err);

@@ -120,7 +120,7 @@ def _main(argv: Sequence[str] | None) -> int:
         say(str(error))
         return Exit.USAGE
     except KeyboardInterrupt:
-        say("interrupted; nothing was left behind and the process runs on")
+        say("interrupted; no file was left and the process runs on")
         return Exit.INTERRUPTED
     except (DumpError, OSError) as error:
         give_up(sys.stdout, 1)

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     say(summary(report, args.output or f"process {pid}"))
     say_warnings(report)
     if not document or secret:
-        say("the dump does not hold what it should; please report this")
+        say("the dump does not contain what it should; please report this")
         return Exit.ERROR
     if args.output:
         say(f"open it with: lldb -c {args.output}, or look at it with: minidump-cffi show {args.output}")

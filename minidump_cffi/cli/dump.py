@@ -14,7 +14,7 @@ from .console import PROGRAM, Exit, UsageError, put_json, say
 from .options import add_target, load_filter
 from .progress import ProgressLine
 
-DESCRIPTION = "Write a minidump of a live process. The file stands complete under its name or not at all."
+DESCRIPTION = "Write a minidump of a live process. The file appears complete under its name, or not at all."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("auto", "native", "dbghelp"),
         default="auto",
-        help="who writes it: this package, or Windows' dbghelp; auto is dbghelp on Windows (default: %(default)s)",
+        help="the engine: this package's, or Windows' dbghelp; auto is dbghelp on Windows (default: %(default)s)",
     )
     parser.add_argument("--snapshot", action="store_true", help="dbghelp: dump a snapshot of the process")
-    parser.add_argument("--dbghelp", metavar="DLL", help="dbghelp: another dbghelp.dll than the system's")
+    parser.add_argument(
+        "--dbghelp", metavar="DLL", help="dbghelp: path of a dbghelp.dll to use instead of the system's"
+    )
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
 
 
@@ -41,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     if to_stdout and args.json:
         raise UsageError("--json and -o - both want stdout; give the dump a file")
     if to_stdout and sys.stdout.isatty():
-        raise UsageError("a dump is not for a terminal; give -o FILE, or send stdout somewhere")
+        raise UsageError("a dump cannot be written to a terminal; give -o FILE, or redirect stdout")
     if args.plugin is not None and args.filter is not None:
-        raise UsageError("--plugin and --filter both want to decide; the engine takes one callback: give one of them")
+        raise UsageError("--plugin and --filter exclude each other: give one of them")
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
     rules = load_filter(args.filter)

@@ -154,7 +154,7 @@ class _Reader:
     def read(self, offset: int, size: int) -> bytes:
         """Exactly these bytes."""
         if offset > self.size or size > self.size - offset:
-            raise _Damage(f"{size} bytes at {offset:#x} lie beyond the end of the file")
+            raise _Damage(f"{size} bytes at {offset:#x} are beyond the end of the file")
         self.stream.seek(offset)
         data = self.stream.read(size)
         if len(data) != size:
@@ -167,7 +167,7 @@ class _Reader:
         """`count` structures, `size` bytes apart; read in pieces, so that memory stays small."""
         size = size or layout.size
         if count > (self.size - min(offset, self.size)) // size:
-            raise _Damage(f"{count} entries at {offset:#x} lie beyond the end of the file")
+            raise _Damage(f"{count} entries at {offset:#x} are beyond the end of the file")
         step = max(1, (1 << 16) // size)
         for first in range(0, count, step):
             data = self.read(offset + first * size, min(step, count - first) * size)
@@ -180,13 +180,13 @@ class _Reader:
             return ""
         (length,) = struct.unpack("<I", self.read(rva, 4))
         if length > self.size - rva - 4:
-            raise _Damage(f"a string of {length} bytes at {rva:#x} lies beyond the end of the file")
+            raise _Damage(f"a string of {length} bytes at {rva:#x} is beyond the end of the file")
         length = min(length & ~1, MAX_STRING_BYTES)
         if self.text_left < 0:
             return ""
         self.text_left -= length
         if self.text_left < 0:
-            raise _Damage(f"the names have more than {self.text_budget()} bytes: the rest is left out")
+            raise _Damage(f"the names are longer than {self.text_budget()} bytes in total: the rest is left out")
         if rva not in self.strings:
             self.strings[rva] = self.read(rva + 4, length).decode("utf-16-le", "replace")
         return self.strings[rva]
@@ -309,7 +309,7 @@ class _Parser:
         name = names.stream_name(stream.type)
         try:
             if stream.rva > self.reader.size or stream.size > self.reader.size - stream.rva:
-                raise _Damage(f"{stream.size} bytes at {stream.rva:#x} lie beyond the end of the file")
+                raise _Damage(f"{stream.size} bytes at {stream.rva:#x} are beyond the end of the file")
             step(stream)
         except _Damage as damage:
             self._problem(f"{name}: {damage}")
@@ -406,13 +406,13 @@ class _Parser:
         cut = 0
         for base, size, offset in rows:
             if size > (1 << 64) - base:
-                raise _Damage(f"the range at {base:#x} passes the end of the address space")
+                raise _Damage(f"the range at {base:#x} extends beyond the end of the address space")
             there = max(0, min(size, self.reader.size - offset))
             cut += there < size
             self.ranges.first.append(base)
             self.ranges.end.append(min(base + there, (1 << 64) - 1))
         if cut:
-            raise _Damage(f"{cut} ranges lie beyond the end of the file: it is cut off")
+            raise _Damage(f"{cut} ranges are beyond the end of the file: it is truncated")
 
     def _memory(self, stream: Stream) -> None:
         count, offset = _counted(self.reader, stream, _MEMORY.size)
@@ -450,12 +450,12 @@ class _Parser:
                 try:
                     place = int(first, 16), int(end, 16)
                 except ValueError:
-                    raise _Damage("a line is not one of /proc/PID/maps") from None
+                    raise _Damage("malformed line of /proc/PID/maps") from None
                 name = fields[5]
                 if name not in names:
                     left -= len(name)
                     if left < 0:
-                        raise _Damage(f"the names have more than {self.reader.text_budget()} bytes")
+                        raise _Damage(f"the names are longer than {self.reader.text_budget()} bytes in total")
                     names[name] = name.decode("utf-8", "replace")
                 self.mappings.append((*place, names[name]))
         self.mappings.sort()
@@ -485,7 +485,7 @@ class _Parser:
             return ""
         self.names_left -= len(name)
         if self.names_left < 0:
-            self._problem("LinuxMaps: the regions have names of too many bytes: the rest is left out")
+            self._problem("LinuxMaps: the names of the regions are too long in total: the rest is left out")
             return ""
         return name
 

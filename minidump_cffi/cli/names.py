@@ -85,9 +85,9 @@ PLATFORMS: Final[dict[int, str]] = {
 
 GAP_REASONS: Final[dict[int, str]] = {
     GapReason.READ_FAILED: "the read failed",
-    GapReason.BEYOND_EOF: "behind the end of the mapped file",
+    GapReason.BEYOND_EOF: "beyond the end of the mapped file",
     GapReason.TRUNCATED: "not reached",
-    GapReason.UNKNOWN: "not resident, and its file may not be opened, or may not answer",
+    GapReason.UNKNOWN: "not resident, and its file may not be opened or may not respond",
     GapReason.LEFT_TO_FILE: "left to the module's file",
 }
 

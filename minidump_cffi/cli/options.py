@@ -37,7 +37,9 @@ def dump_type(word: str) -> DumpType:
         flag = _TYPES.get(_plain(part.strip()))
         if flag is None:
             known = ", ".join(sorted(str(bit.name).lower() for bit in DumpType))
-            raise argparse.ArgumentTypeError(f"{part!r} is no dump type; known are normal, full, {known}, or a number")
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is not a dump type; known are normal, full, {known}, or a number"
+            )
         result |= flag
     return result
 
@@ -45,7 +47,7 @@ def dump_type(word: str) -> DumpType:
 def process_id(word: str) -> int:
     """Read a process id."""
     if not word.isdecimal() or not 0 < int(word) < 1 << 31:
-        raise argparse.ArgumentTypeError(f"{word!r} is no process id; give a positive number")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a process id; give a positive number")
     return int(word)
 
 
@@ -56,7 +58,7 @@ def seconds(word: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{word!r} is no time; give seconds above 0, such as 0.5")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a time; give seconds above 0, such as 0.5")
     return value
 
 
@@ -67,7 +69,7 @@ def seconds_or_none(word: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{word!r} is no time; give seconds, such as 0.5, or 0")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a time; give seconds, such as 0.5, or 0")
     return value
 
 
@@ -87,7 +89,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--dontdump",
         choices=("honour", "ask", "ignore"),
         default="honour",
-        help="memory marked MADV_DONTDUMP: leave it out, ask the filter, or take no notice (default: %(default)s)",
+        help="memory marked MADV_DONTDUMP: leave it out, ask the filter, or ignore the mark (default: %(default)s)",
     )
     parser.add_argument(
         "--coredump-filter",

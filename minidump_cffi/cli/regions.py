@@ -51,5 +51,5 @@ def totals(report: DumpReport) -> str:
     ranges = text.plural(report.memory64_ranges or report.memory_ranges, "range")
     return (
         f"{text.size(report.memory_bytes)} of memory in {ranges}, "
-        f"{text.size(report.zero_bytes)} of it zeros without room in the file; file {text.size(report.file_bytes)}"
+        f"{text.size(report.zero_bytes)} of it zeros not stored in the file; file {text.size(report.file_bytes)}"
     )

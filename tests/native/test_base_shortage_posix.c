@@ -48,14 +48,14 @@ static void test_version_2(void) {
     put("/system.slice/app/inner", "pids.current", "3\n");
     put("/system.slice/other", "pids.max", "20\n");
     put("/system.slice/other", "pids.current", "19\n");
-    CHECK(says("0::/system.slice/app\n", "may have 20 tasks and has them: raise pids.max in "));
+    CHECK(says("0::/system.slice/app\n", "has reached its limit of 20 tasks: raise pids.max in "));
     CHECK(says("0::/system.slice/app/inner\n", "/system.slice/app"));
-    CHECK(!says("0::/system.slice/other\n", "tasks and has them"));
-    CHECK(!says("0::/", "tasks and has them") && !says("", "tasks and has them") && !says("x", "tasks and has them"));
+    CHECK(!says("0::/system.slice/other\n", "tasks: raise"));
+    CHECK(!says("0::/", "tasks: raise") && !says("", "tasks: raise") && !says("x", "tasks: raise"));
     put("", "pids.max", "7\n"); /* what a container sees that has no namespace for cgroups */
     put("", "pids.current", "7\n");
-    CHECK(says("0::/docker/0123\n", "may have 7 tasks"));
-    CHECK(says("0::/system.slice/other\n", "may have 7 tasks"));
+    CHECK(says("0::/docker/0123\n", "limit of 7 tasks"));
+    CHECK(says("0::/system.slice/other\n", "limit of 7 tasks"));
 }
 
 static void test_version_1_and_both(void) {
@@ -64,23 +64,23 @@ static void test_version_1_and_both(void) {
     put("/pids/a/b", "pids.current", "4");
     put("/pids/a", "pids.max", "9");
     put("/pids/a", "pids.current", "9");
-    CHECK(says(both, "may have 9 tasks"));
+    CHECK(says(both, "limit of 9 tasks"));
     put("/pids/a", "pids.current", "8");
     put("/unified/c", "pids.max", "6");
     put("/unified/c", "pids.current", "6");
     put("", "pids.current", "0");
-    CHECK(says(both, "may have 6 tasks"));
+    CHECK(says(both, "limit of 6 tasks"));
 }
 
 /* A path that is longer than any room, and texts without an end. */
 static void test_hostile(void) {
     char line[4096] = "0::";
     memset(line + 3, '/', sizeof line - 4);
-    CHECK(!says(line, "tasks and has them"));
+    CHECK(!says(line, "tasks: raise"));
     put("/odd", "pids.max", "");
     put("/odd", "pids.current", "99999999999999999999999");
-    CHECK(!says("0::/odd\n", "tasks and has them") && !says("0::", "tasks and has them"));
-    CHECK(!says("0:pids\n::\n:::\n4:pids:\n", "tasks and has them"));
+    CHECK(!says("0::/odd\n", "tasks: raise") && !says("0::", "tasks: raise"));
+    CHECK(!says("0:pids\n::\n:::\n4:pids:\n", "tasks: raise"));
 }
 
 int main(void) {

@@ -48,7 +48,7 @@ static void test_facts(void) {
     facts.same_user_ns = 0;
     CHECK(explain(facts) == MDC_ACCESS_NAMESPACE && says("nsenter"));
     facts.has_cap_ptrace = 1;
-    CHECK(explain(facts) == MDC_ACCESS_NAMESPACE && says("does not count"));
+    CHECK(explain(facts) == MDC_ACCESS_NAMESPACE && says("has no effect"));
     facts.same_user_ns = 1;
     CHECK(explain(facts) == MDC_ACCESS_UNKNOWN); /* the capability passes ids and Yama's 1 */
 

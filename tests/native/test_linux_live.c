@@ -199,9 +199,9 @@ static void test_refusals(void) {
     close(pidfd);
 
     live_open(&live, 0);
-    refuse(&live, MDC_ERR_INVALID, "no process number");
+    refuse(&live, MDC_ERR_INVALID, "invalid pid");
     live_open(&live, -5);
-    refuse(&live, MDC_ERR_INVALID, "no process number");
+    refuse(&live, MDC_ERR_INVALID, "invalid pid");
     live_open(&live, 0);
     live.options.pidfd = 0; /* standard input is open, but no pidfd */
     refuse(&live, MDC_ERR_INVALID, "descriptor 0");
@@ -221,10 +221,10 @@ static void test_refusals(void) {
     refuse(&live, MDC_ERR_TARGET, text);
     live_open(&live, pid);
     live.options.start_time = 1;
-    refuse(&live, MDC_ERR_TARGET_GONE, "used again");
+    refuse(&live, MDC_ERR_TARGET_GONE, "was reused");
     live_open(&live, pid + 1);
     live.options.pidfd = pidfd_of(pid);
-    refuse(&live, MDC_ERR_INVALID, "not of");
+    refuse(&live, MDC_ERR_INVALID, "refers to process");
     close(live.options.pidfd);
     target_end(pid);
 

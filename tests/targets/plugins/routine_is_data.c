@@ -1,2 +1,2 @@
-/* The name is there, and it is no function. */
+/* The name is there, and it is not a function. */
 int MiniDumpCallbackRoutine[64] = {1};
