@@ -97,4 +97,4 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info["cpus_allowed"] = len(os.sched_getaffinity(0))
     machine_info["memory_mib"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    machine_info["governor"] = governor.read_text().strip() if governor.exists() else "not told"
+    machine_info["governor"] = governor.read_text().strip() if governor.exists() else "unknown"

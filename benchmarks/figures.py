@@ -40,7 +40,7 @@ CHAPTERS = {
     "callback-busy": (
         "One region callback while four Python threads work",
         "With 50 or 500 us of engine work between two callbacks, as when a region is copied. This is what a target "
-        "would stand still for.",
+        "would be stopped for.",
     ),
     "callback-share": ("Callbacks in a whole dump", "Full memory of a process with 60,000 regions, 64 rules."),
     "filter-match": (

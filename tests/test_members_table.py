@@ -44,8 +44,8 @@ TABLE = {cells[0]: cells for cells in rows(TEXT, 7)}
 
 
 def types_of(cell: str) -> set[int]:
-    """The numbers in a cell."""
-    return {int(number) for number in re.findall(r"\b\d+\b", cell)}
+    """The callback types that a cell names."""
+    return {md.CallbackType[snake(name)] for name in re.findall(r"[A-Z]\w+", cell)}
 
 
 def test_every_member_has_a_row() -> None:
@@ -106,7 +106,7 @@ def test_the_defaults_are_those_the_engine_sets(start_pattern: Callable[..., liv
             value = re.match(r"\s*(0x[0-9A-F]+|\d+)", part)
             if value is None:
                 continue
-            given = re.search(r" in (\d.*)", part)
+            given = re.search(r" in ([A-Z].*)", part)
             for number in types_of(given[1] if given else types) - {md.CallbackType.THREAD_EX}:
                 found = struct.unpack_from("<I", entries[number], offset)[0]
                 assert found == int(value[1], 0), (name, number)

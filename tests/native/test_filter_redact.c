@@ -205,7 +205,7 @@ static void test_refusals(void) {
     mdc_filter_spec spec = plain_spec();
     spec.pattern_count = 1;
     spec.patterns = &shorter;
-    refused(spec, "pattern 0: fewer than 4");
+    refused(spec, "pattern 0: it is shorter than 4 bytes");
     spec.patterns = &longer;
     refused(spec, "longer than 4096");
     spec.patterns = &missing;

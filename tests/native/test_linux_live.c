@@ -217,7 +217,7 @@ static void test_refusals(void) {
     pid = target_start(with_thread, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 3);
     live_open(&live, (int32_t)shared->words[0]);
-    snprintf(text, sizeof text, "is a thread of process %d: give that number", (int)pid);
+    snprintf(text, sizeof text, "is a thread of process %d: give the pid of the process", (int)pid);
     refuse(&live, MDC_ERR_TARGET, text);
     live_open(&live, pid);
     live.options.start_time = 1;
