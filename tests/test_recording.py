@@ -309,7 +309,7 @@ def test_files(tmp_path: Path) -> None:
         ('{"recording": 1, "colour": 5}\n', 1, "colour"),
         ('{"recording": 1, "extensions": ["wings"]}\n', 1, "extensions"),
         ('{"recording": 1, "dropped": -1}\n', 1, "dropped"),
-        ('{"recording": 1, "recording": 1}\n', 1, "twice"),
+        ('{"recording": 1, "recording": 1}\n', 1, "duplicate key"),
         (ABOUT + "\n{}\n", 3, "type is missing"),
         (ABOUT + '{"type": "wings"}\n', 2, "no callback type 'wings'"),
         (ABOUT + '{"type": 1.5}\n', 2, "number"),

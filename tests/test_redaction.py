@@ -268,7 +268,7 @@ def test_too_many_stacks_are_an_error(target: dict[str, int], tmp_path: Path) ->
         ({"patterns": [b"abc"]}, "pattern 0: a pattern has 4 to 4,096 bytes, not 3"),
         ({"patterns": [b"abcd", "x" * 4097]}, "pattern 1: .* not 4097"),
         ({"patterns": [5]}, "pattern 0: expected bytes or str, not int"),
-        ({"patterns": "secret"}, "patterns: expected a list, not the text$"),
+        ({"patterns": "secret"}, "patterns: expected a list, not the string$"),
         ({"patterns": [f"{number:04}" for number in range(4097)]}, "4097 patterns"),
         ({"scrub": [(8, 8)]}, "scrub: .* is empty"),
         ({"environ_drop": "A"}, "environ_drop: expected a list"),
