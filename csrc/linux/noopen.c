@@ -2,18 +2,20 @@
 #include "noopen.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/fail.h"
 #include "../base/shortage.h"
-#include "maptext.h"
 
 enum {
-    LOCKS_MAX = 64 * 1024,     /* lines of /proc/locks, which tells those of the whole system */
+    OWN_MAX = 64 * 1024,       /* of our own descriptors; less than a microsecond each */
     DESCRIPTORS_MAX = 4 * 1024 /* of the target; a listener opens its own early */
 };
 
@@ -24,34 +26,60 @@ void mdc_noopen_init(mdc_noopen *noopen) {
 
 void mdc_noopen_fini(mdc_noopen *noopen) { mdc_vec_fini(&noopen->locked); }
 
-/* 1: POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF (fs/locks.c, lock_get_status). One that waits has "->" first. */
-bool mdc_noopen_parse(const uint8_t *line, size_t size, int32_t pid, mdc_locked_file *file) {
-    char text[160];
-    int owner;
-    if (size >= sizeof text) return false;
-    memcpy(text, line, size);
-    text[size] = '\0';
-    return sscanf(text, "%*[0-9]: POSIX %*s %*s %d %" SCNx32 ":%" SCNx32 ":%" SCNu64, &owner, &file->dev_major,
-                  &file->dev_minor, &file->inode) == 4 &&
-           owner == pid;
+bool mdc_noopen_parse(const char *line, mdc_locked_file *file) {
+    return sscanf(line, "lock:\t%*[0-9]: POSIX %*s %*s %*d %" SCNx32 ":%" SCNx32 ":%" SCNu64, &file->dev_major,
+                  &file->dev_minor, &file->inode) == 3;
 }
 
-static mdc_status read_locks(mdc_noopen *noopen, mdc_error *err) {
-    mdc_error why;
-    mdc_error_clear(&why);
-    mdc_map_reader *reader = mdc_map_reader_new(AT_FDCWD, "/proc/locks", &why);
-    mdc_status status = MDC_OK;
-    for (size_t i = 0; reader != NULL && status == MDC_OK && i < LOCKS_MAX; i++) {
-        uint8_t *line;
-        size_t size;
+/* Whether a POSIX lock was taken through a descriptor of ours: the first one is enough, they are of one file. */
+static bool is_locked(int fdinfo, const char *fd, mdc_locked_file *file, int *os_errno) {
+    char text[4096];
+    int info = openat(fdinfo, fd, O_RDONLY | O_CLOEXEC);
+    *os_errno = info < 0 ? errno : 0; /* ENOENT: closed meanwhile, and its locks are gone */
+    ssize_t size = info >= 0 ? read(info, text, sizeof text - 1) : -1;
+    if (info >= 0) close(info);
+    if (size <= 0) return false;
+    text[size] = '\0';
+    for (const char *line = strstr(text, "\nlock:"); line != NULL; line = strstr(line + 1, "\nlock:"))
+        if (mdc_noopen_parse(line + 1, file)) return true;
+    return false;
+}
+
+static mdc_status read_descriptors(mdc_noopen *noopen, DIR *fds, int fdinfo, mdc_error *err) {
+    const struct dirent *entry;
+    for (int i = 0; i < OWN_MAX && (entry = readdir(fds)) != NULL; i++) {
+        struct stat facts;
         mdc_locked_file file;
-        if (mdc_map_reader_line(reader, &line, &size, &why) != MDC_OK || line == NULL) break;
-        if (mdc_noopen_parse(line, size, getpid(), &file)) status = mdc_vec_push(&noopen->locked, &file, 1, NULL, err);
+        int os_errno;
+        if (entry->d_name[0] == '.' || fstat(atoi(entry->d_name), &facts) != 0 || !S_ISREG(facts.st_mode)) continue;
+        if (is_locked(fdinfo, entry->d_name, &file, &os_errno) &&
+            mdc_vec_push(&noopen->locked, &file, 1, NULL, err) != MDC_OK)
+            return err->code;
+        if (mdc_is_shortage_number(os_errno))
+            return mdc_fail_short(err, MDC_PHASE_OPEN, os_errno, "cannot look for locks of this process");
     }
-    mdc_map_reader_free(reader);
-    if (!mdc_is_shortage(why.code) || status != MDC_OK) return status;
-    *err = why;
-    return why.code;
+    return MDC_OK;
+}
+
+/* The descriptor that a POSIX lock was taken through is open as long as the lock is held, so our own descriptors tell
+ * of all. So does /proc/locks, but reading it keeps the whole system from locking files for milliseconds
+ * (percpu_down_write in locks_start, fs/locks.c). */
+static mdc_status read_locks(mdc_noopen *noopen, mdc_error *err) {
+    int fds = open("/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fdinfo = fds >= 0 ? open("/proc/thread-self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    DIR *list = fdinfo >= 0 ? fdopendir(fds) : NULL;
+    int os_errno = list == NULL ? errno : 0;
+    mdc_status status = MDC_OK;
+    if (list != NULL)
+        status = read_descriptors(noopen, list, fdinfo, err);
+    else if (mdc_is_shortage_number(os_errno))
+        status = mdc_fail_short(err, MDC_PHASE_OPEN, os_errno, "cannot look for locks of this process");
+    if (list != NULL)
+        closedir(list);
+    else if (fds >= 0)
+        close(fds);
+    if (fdinfo >= 0) close(fdinfo);
+    return status;
 }
 
 static bool listens(int proc) {

@@ -11,7 +11,7 @@
 
 #include "../base/vec.h"
 
-/* A file with a POSIX lock, as /proc/locks names it. */
+/* A file with a POSIX lock, as /proc/PID/fdinfo names it. */
 typedef struct mdc_locked_file {
     uint64_t inode;
     uint32_t dev_major;
@@ -25,11 +25,12 @@ typedef struct mdc_noopen {
 
 void mdc_noopen_init(mdc_noopen *noopen);
 void mdc_noopen_fini(mdc_noopen *noopen);
-/* Before the stop. proc: /proc/PID. Fails only for lack of memory or descriptors: without /proc/locks no file counts as
- * locked. */
+/* Before the stop. proc: /proc/PID. Fails only for lack of memory or descriptors: without a /proc of ours no file
+ * counts as locked. */
 mdc_status mdc_noopen_read(mdc_noopen *noopen, int proc, mdc_error *err);
-/* Takes a line of /proc/locks; false if it is no POSIX lock that this process holds. */
-bool mdc_noopen_parse(const uint8_t *line, size_t size, int32_t pid, mdc_locked_file *file);
+/* Takes a line of fdinfo, "lock: 1: POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF" (lock_get_status in fs/locks.c);
+ * false if it is no POSIX lock. */
+bool mdc_noopen_parse(const char *line, mdc_locked_file *file);
 /* Whether the file must not be opened. any_device: of a lock on an anonymous device only the inode is compared. */
 bool mdc_noopen_has(const mdc_noopen *noopen, uint32_t dev_major, uint32_t dev_minor, uint64_t inode, bool any_device);
 

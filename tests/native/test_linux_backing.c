@@ -315,8 +315,10 @@ static void test_crowded(void) {
     munmap(shared, sizeof *shared);
 }
 
-static bool parse(const char *line, mdc_locked_file *file) {
-    return mdc_noopen_parse((const uint8_t *)line, strlen(line), 1234, file);
+static bool parse(const char *lock, mdc_locked_file *file) {
+    char line[500];
+    snprintf(line, sizeof line, "lock:\t%s\nmore", lock);
+    return mdc_noopen_parse(line, file);
 }
 
 static void test_lines_of_locks(void) {
@@ -329,7 +331,6 @@ static void test_lines_of_locks(void) {
                                          "1:",
                                          "1: POSIX  ADVISORY  WRITE 1234",
                                          "1: POSIX  ADVISORY  WRITE 1234 <none>:0 0 EOF",
-                                         "1: POSIX  ADVISORY  WRITE 12345 08:01:393 0 EOF",
                                          "1: -> POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF",
                                          "1: OFDLCK ADVISORY  WRITE -1 08:01:393 0 EOF",
                                          "1: FLOCK  ADVISORY  WRITE 1234 08:01:393 0 EOF"};
