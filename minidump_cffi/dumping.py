@@ -408,7 +408,7 @@ def _run(
                 error.message = f"{callee.name}: {error.message}"
             raise error
         report = report_of(job, filter, request, recorder)
-        if report.warnings & (_UNASKED_MEMORY if callee is None else _UNASKED):
+        if report.warnings & (DumpWarning.TYPE | (_UNASKED_MEMORY if callee is None else _UNASKED)):
             request.check_strict(report.messages)
         if progress is not None:
             progress(_progress(job))
