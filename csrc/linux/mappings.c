@@ -94,8 +94,7 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
         return status;
     }
     if (mappings->flags.count == 0)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0,
-                        "the target has no memory: it has exited, or is a kernel thread");
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, 0, "the target has no memory left: it is exiting");
     mdc_vec_trim(&mappings->flags);
     mappings->flags_known = true;
     return MDC_OK;
