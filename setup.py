@@ -1,4 +1,4 @@
-"""Build of the extension. All metadata stands in pyproject.toml; the C side is described in csrc/ffi_build.py.
+"""Build of the extension. All metadata is in pyproject.toml; the C side is described in csrc/ffi_build.py.
 
 Two variables of the environment turn a build on another system into one for Windows (see docs/windows.md):
 MDC_TARGET=win_amd64, and MDC_WINDOWS_PYTHON, the folder of a Windows CPython, of which include/ and libs/ are read.
@@ -35,7 +35,7 @@ class NativeBuild(build_ext):
     """What only the compiler that was found can tell."""
 
     def build_extensions(self) -> None:
-        """MSVC has C11's atomics only behind a switch."""
+        """MSVC has C11's atomics only with a switch."""
         if self.compiler.compiler_type == "msvc":
             for extension in self.extensions:
                 extension.extra_compile_args += ["/std:c11", "/experimental:c11atomics"]

@@ -170,7 +170,7 @@ def check(status: int, error: Any) -> None:
 
 
 def new_filter(intervals: int, attribute_rules: int = 1) -> Any:
-    """Compile a filter of this many disjoint exclude intervals behind `attribute_rules` rules on type and size."""
+    """Compile a filter of this many disjoint exclude intervals after `attribute_rules` rules on type and size."""
     rules = ffi.new("mdc_rule[]", intervals + attribute_rules)
     for number in range(attribute_rules):
         rule = rules[number]

@@ -3,7 +3,7 @@
 Times on one machine move by a factor of two between runs, the ratio inside a run does not. So all competitors run in
 the same rounds, in random order, and what is reported is the ratio of the medians to the baseline's, beside the
 median of the ratios round by round. pytest-benchmark then replays each competitor's times as a benchmark of its own,
-so that they stand in one group of its table.
+so that they are in one group of its table.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def hold(
 
 
 class ReplayClock:
-    """A timer for pytest-benchmark that shows recorded times: it stands still but for :meth:`advance`."""
+    """A timer for pytest-benchmark that shows recorded times: it moves only by :meth:`advance`."""
 
     def __init__(self) -> None:
         self._times = [0.0]

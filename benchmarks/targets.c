@@ -7,7 +7,7 @@
  *   targets threads N             N threads that wait, and 16 MiB of random memory
  *   targets forked BYTES          a parent touches BYTES and forks a worker; the worker is the target
  *   targets warm BYTES            touches BYTES and ends: a virtual machine hands freed pages back to its host, and
- *                                 whoever needs them next pays; this pays before the clock runs
+ *                                 the next user pays for them; this pays before the clock runs
  *
  * A target prints the pid to dump and the address of its memory, and lives until its standard input ends. */
 #include <errno.h>

@@ -1,7 +1,7 @@
 """The region callback: our trampoline against ctypes and cffi's extern "Python".
 
 Read these beside test_dump.py: a region's answer is nanoseconds, its copy is not. What the trampoline buys is that
-no Python runs while a target stands, and with it the tail: how long a callback waits when other Python threads work.
+no Python while a target is stopped, and with it the tail: how long a callback waits when other Python threads work.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def test_four_busy_threads(
 ) -> None:
     """One region callback while four Python threads work, with engine work between the callbacks; mean, p50, p99, max.
 
-    Without work between the callbacks nobody takes the GIL away and nothing of this can be seen.
+    Without work between the callbacks no thread takes the GIL away and nothing of this can be seen.
     """
     benchmark.group = f"callback-busy-{gap_us}us"
     name = f"busy-{gap_us}"

@@ -1,7 +1,7 @@
 """A whole dump against the bare copy of the same process and against gcore; and a small dump in process.
 
 What a debugger's user waits for. The bare loop (baselines/bare_copy.c) is the bound: it leaves out everything but the
-bytes. gcore includes the start of gdb, because nobody can have one without the other.
+bytes. gcore includes the start of gdb, because it cannot run without it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ REGION = {"BaseAddress": 0x7F0000000000, "RegionSize": 0x10000, "State": 0x1000,
 
 
 def sequence(number: CallbackType) -> md.Replay:
-    """One call of a type. A module comes behind the call that begins a dump: its table would fill up."""
+    """One call of a type. A module comes after the call that begins a dump: its table would fill up."""
     before = {"before": REGION} if number == CallbackType.INCLUDE_VM_REGION else {}
     first = [Call(CallbackType.IS_PROCESS_SNAPSHOT)] if number == CallbackType.MODULE else []
     return md.Replay([*first, *[Call(number, INPUTS.get(number, {}), **before)] * (1000 if first else 1)])

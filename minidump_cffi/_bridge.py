@@ -150,7 +150,7 @@ def _owned(pointer: Any, release: Callable[[Any], object]) -> Any:
 class Hooks:
     """Python functions that answer callback types. C reaches them through `mdc_py_hook`.
 
-    The first exception of any of them is kept, ends the dump, and is raised again by whoever waits for the dump.
+    The first exception of any of them is kept, ends the dump, and is raised again by the waiting thread.
     """
 
     __slots__ = ("callback", "error", "handle", "table")
@@ -249,7 +249,7 @@ class NativeCallback:
 
     def close(self) -> None:
         error = new_error()
-        ffi.gc(self.pointer, None)  # from here on nobody else frees it
+        ffi.gc(self.pointer, None)  # from here on nothing else frees it
         free = lib.mdc_callback_retire if self._shown[0] else lib.mdc_callback_free
         if free(self.pointer, error) != lib.MDC_OK:
             self.pointer = _owned(self.pointer, self._release())
@@ -370,7 +370,7 @@ class RawProgress(NamedTuple):
 
 
 class RawReport(NamedTuple):
-    """Copies of what a report points at: bytes of the C arrays, unpacked only when somebody looks (report.py)."""
+    """Copies of the data of a report: bytes of the C arrays, unpacked only on access (report.py)."""
 
     numbers: dict[str, int]
     calls: tuple[int, ...]
@@ -433,7 +433,7 @@ def keep_for_good(value: object) -> None:
 
 
 def _end_all() -> None:
-    """End what runs at the exit of the interpreter (in daemon threads, or left behind) while Python still exists.
+    """End what runs at the exit of the interpreter (in daemon threads, or abandoned) while Python still exists.
 
     A worker that went on would use objects that Python frees, and a hook would wait for a GIL that is gone.
     """
@@ -494,7 +494,7 @@ class Job:
             spec.fake = fake
         self._keep = (callback, keep, recorder, fake, [part(spec) for part in fill])
         self._spec = spec
-        self._begun = False  # its thread has come back from starting it: others may look at it
+        self._begun = False  # the thread that started it has finished that: others may use it
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
         self._slot = ffi.gc(ffi.new("mdc_job **"), lib.mdc_job_drop)
 

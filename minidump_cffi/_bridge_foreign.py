@@ -9,7 +9,7 @@ from ._native import ffi
 
 
 def utf16(pointer: Any) -> str:
-    """A NUL-terminated UTF-16 text of C; bytes that are no UTF-8 are in it as os.fsdecode shows them."""
+    """A NUL-terminated UTF-16 text of C; bytes that are not UTF-8 appear as from os.fsdecode."""
     if pointer == ffi.NULL:
         return ""
     units = 0

@@ -15,14 +15,14 @@ ANSWER_SIZE = 60
 
 
 class NativeRecorder:
-    """A routine in front of another one that keeps calls and answers. It holds the callback it stands in front of."""
+    """A routine in front of another one that keeps calls and answers. It holds a reference to that callback."""
 
     __slots__ = ("_callback", "_maker", "pointer")
 
     def __init__(self, limit: int = 0, callback: NativeCallback | None = None) -> None:
         options = ffi.new("mdc_recorder_options *")
         options.limit = limit
-        # The key of the digests is known to nobody, and gone with the recorder.
+        # The key of the digests is secret, and destroyed with the recorder.
         key0, key1 = (int.from_bytes(os.urandom(8), "little") for _ in range(2))
         options.key0, options.key1 = key0, key1 | 1
         error = new_error()
@@ -45,7 +45,7 @@ class NativeRecorder:
         return lib.mdc_recorder_information(self.pointer)
 
     def show(self) -> None:
-        """Somebody learns the addresses: it stays for good, and the callback behind it leaves its gate behind."""
+        """The addresses are given out: it is never freed, nor is the gate of its callback."""
         keep_for_good(self)
         self._callback = None
 

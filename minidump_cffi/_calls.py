@@ -207,7 +207,7 @@ def complete_input(type: int, given: Fields) -> dict[str, Any]:
 
 
 def entry(type: int, input: Fields) -> Fields:
-    """What stands in the output on entry unless somebody says otherwise."""
+    """The output on entry, by default."""
     return {"SecondaryFlags": input["SecondaryFlags"]} if type == _T.SECONDARY_FLAGS else _ENTRY.get(type, {})
 
 

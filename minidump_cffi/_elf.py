@@ -52,7 +52,7 @@ def function(library: ctypes.CDLL, name: str) -> Any:
     Raises
     ------
     AttributeError
-        There is none of this name.
+        The name does not exist.
     """
     return library[name]
 

@@ -36,7 +36,7 @@ class _MemoryInformation(ctypes.Structure):
 
 
 def _header(path: str) -> tuple[int, int] | None:
-    """Machine and characteristics of a PE file; None if it is none."""
+    """Machine and characteristics of a PE file; None if it is not one."""
     with open(path, "rb") as file:
         head = file.read(64)
         if len(head) < 64 or not head.startswith(b"MZ"):
@@ -84,7 +84,7 @@ def function(library: ctypes.CDLL, name: str) -> Any:
     Raises
     ------
     AttributeError
-        There is none of this name.
+        The name does not exist.
     """
     try:
         return library[name]

@@ -69,7 +69,7 @@ def is_closed(fd: int) -> bool:
 
 
 def write_if_room(fd: int, data: bytes) -> None:
-    """Write to a pipe whose reader may stand, or drop the data; it is shorter than PIPE_BUF: all of it or nothing."""
+    """Write to a pipe whose reader may be stopped, or drop the data: all or nothing, as it is shorter than PIPE_BUF."""
     os.set_blocking(fd, False)
     try:
         with contextlib.suppress(BlockingIOError):

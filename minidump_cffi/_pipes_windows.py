@@ -95,5 +95,5 @@ def is_closed(fd: int) -> bool:
 
 
 def write_if_room(fd: int, data: bytes) -> None:
-    """Write to a pipe. If its reader stands and there is no room this waits; the dump goes on meanwhile."""
+    """Write to a pipe. If its reader is stopped and there is no room this waits; the dump goes on meanwhile."""
     os.write(fd, data)

@@ -1,6 +1,6 @@
 """What /proc says about processes: start times, pidfds, and whether a target is our own consumer."""
 
-# ruff: noqa: PTH115, PTH116, PTH208 -- thousands of links of /proc are looked at while somebody waits
+# ruff: noqa: PTH115, PTH116, PTH208 -- thousands of links of /proc are read while the caller waits
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _text(path: str) -> str:
 
 
 def pid_of_fd(fd: int) -> int:
-    """The process behind a pidfd."""
+    """The process of a pidfd."""
     try:
         text = _text(f"/proc/self/fdinfo/{fd}")
     except OSError as error:
@@ -68,7 +68,7 @@ def open_handle(handle: int) -> tuple[int, int]:
 
 
 def process_handle(process: object) -> int:
-    """The HANDLE a process object holds; there is none here."""
+    """The HANDLE of a process object; there is none here."""
     return 0
 
 
@@ -100,7 +100,7 @@ def check_consumer(pid: int, fd: int) -> None:
     Raises
     ------
     TargetError
-        The target holds the other end of the pipe, FIFO or socket, or serves the terminal behind it.
+        The target holds the other end of the pipe, FIFO or socket, or serves its terminal.
     """
     import stat
 
@@ -186,7 +186,7 @@ def _serves_terminal(pid: int, number: int) -> bool:
 
 
 def _socket_peers(fd: int, inode: int) -> set[int]:
-    """Inodes of the sockets at the other end, as far as the kernel tells: Unix sockets, and TCP on this machine."""
+    """Inodes of the sockets at the other end, as far as the kernel reports them: Unix, and local TCP."""
     import socket
 
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:

@@ -28,14 +28,14 @@ _ALL_TYPES = 0x07FFFFFF
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
-    """Limits of the engine that hardly anybody changes. 0 stands for the default given in brackets.
+    """Limits of the engine that rarely need a change. 0 means the default given in brackets.
 
     Attributes
     ----------
     spare_slots : int
         Spare descriptors per list for ranges that unreadable pages split [64].
     limit32 : int
-        What 32-bit offsets and sizes reach, bytes [2**32]; tests set it low.
+        The limit of 32-bit offsets and sizes, bytes [2**32]; tests set it low.
     stack_limit : int
         Bytes of a stack the thread descriptor covers at most [8 MiB].
     buffer_bytes : int
@@ -154,7 +154,7 @@ class Request:
         self.check_strict(self.notes)
 
     def rules(self) -> Filter | None:
-        """The filter that decides; None if there is none, or a callback that is not ours decides."""
+        """The filter that decides; None if there is none, or a foreign callback decides."""
         return self.callback.filter if isinstance(self.callback, Callback) else self.filter
 
     def check_strict(self, notes: tuple[str, ...]) -> None:

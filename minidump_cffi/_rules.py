@@ -213,7 +213,7 @@ def include(
         Flags or their names ("commit", "mapped", "stack", ...); any of them. A mapping can be of several kinds.
     protect
         Letters that must all be there ("rw"), "readable", "writable", "executable" or `Access`; or names or values of
-        `MemoryProtect`, of which any will do.
+        `MemoryProtect`; one match is enough.
     min_size, max_size
         Bytes of the whole mapping, inclusive: a number or a text such as "64 MiB".
     module
@@ -230,7 +230,7 @@ def include(
 
     Notes
     -----
-    In a glob ``*`` stands for any bytes, also ``/``; ``?`` for one byte; ``[a-z]`` and ``[!a]`` for one of, or none
+    In a glob ``*`` matches any bytes, also ``/``; ``?`` for one byte; ``[a-z]`` and ``[!a]`` for one of, or none
     of, these bytes. Globs match bytes: text is encoded as file names are (`os.fsencode`).
 
     Examples
@@ -270,7 +270,7 @@ def exclude(
 ) -> Rule:
     """Make a rule that leaves out what matches all of its conditions. Parameters are those of `include`.
 
-    In a full dump whole pages are left out: a page of which any byte is excluded does not go into the file.
+    In a full dump whole pages are left out: a page with any excluded byte does not go into the file.
 
     Examples
     --------
@@ -350,7 +350,7 @@ def include_ranges(ranges: Ranges, *, label: str | None = None) -> RangeRules:
     Raises
     ------
     FilterError
-        The values are no pairs. Empty ranges are found when the filter is compiled.
+        The values are not pairs. Empty ranges are detected when the filter is compiled.
     """
     return RangeRules("include", pack(ranges), label)
 

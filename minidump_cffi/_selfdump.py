@@ -151,7 +151,7 @@ def _run(
                         **options,
                     )
             except OSError as error:
-                if error.filename is not None:  # there is no such program, or it may not be run
+                if error.filename is not None:  # the program does not exist, or may not be run
                     raise TargetError(
                         f"our own process is dumped by another Python, which does not start: {error}"
                     ) from error
@@ -346,7 +346,7 @@ def _dump(question: dict[str, Any]) -> DumpReport:
         return _pipes.is_closed(0)
 
     def progress(state: Progress) -> None:
-        # The reader stands while it is dumped: there may be no room.
+        # The reader is stopped while it is dumped: there may be no room.
         _pipes.write_if_room(1, _message(b"p", state))
 
     target = targets.Target(pid=question["pid"], start_time=question["start_time"])

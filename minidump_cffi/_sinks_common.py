@@ -1,4 +1,4 @@
-"""What outputs of all kinds have in common, on all systems: the interface, and how a refusal is told."""
+"""What outputs of all kinds have in common, on all systems: the interface, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Sink:
     io: Any = None
 
     def commit(self, check: Callable[[], None]) -> None:
-        """The dump is complete: put it in its place. `check` raises if somebody wants to end."""
+        """The dump is complete: put it in its place. `check` raises if the dump was cancelled."""
 
     def discard(self) -> None:
-        """The dump failed: leave nothing behind. Never raises."""
+        """The dump failed: remove everything. Never raises."""
 
 
 def sink_error(error: OSError, action: str, name: object, phase: Phase = Phase.OPEN) -> SinkError:
@@ -44,5 +44,5 @@ def sink_error(error: OSError, action: str, name: object, phase: Phase = Phase.O
 
 
 def temporary_name() -> str:
-    """A name that nobody has, for a file that gets its own later."""
+    """An unused name, for a file that gets its final name later."""
     return f".minidump-{os.urandom(8).hex()}.tmp"

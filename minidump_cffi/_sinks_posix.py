@@ -81,7 +81,7 @@ class StreamSink(Sink):
     """A FIFO, terminal or device by path."""
 
     def __init__(self, place: _paths_posix.Place, path: str | bytes, give_up: Callable[[], None]) -> None:
-        # Without O_NONBLOCK the opening of a FIFO nobody reads hangs, and no signal handler's exception gets out.
+        # Without O_NONBLOCK opening a FIFO without a reader hangs, and no signal handler's exception gets out.
         flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
         fifo = place.about is not None and stat.S_ISFIFO(place.about.st_mode)
         while True:
@@ -136,7 +136,7 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
     Raises
     ------
     OSError
-        It cannot be made, or a link of another user is on the way.
+        It cannot be made, or its path has a link of another user.
     """
     with _paths_posix.resolve(directory) as place:
         if place.about is None:
@@ -152,12 +152,12 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
 
 
 def scratch_file() -> io.FileIO:
-    """A file without a name in the folder for temporary files; in memory where there is none that can be written.
+    """A file without a name in the directory for temporary files; in memory if no such directory is writable.
 
     Raises
     ------
     OSError
-        It cannot be made, or a link of another user is on the way.
+        It cannot be made, or its path has a link of another user.
     """
     try:
         import tempfile  # as long to import as all of this
@@ -173,9 +173,9 @@ def scratch_file() -> io.FileIO:
 class ReplacingSink(Sink):
     """A regular file that takes its name only when it is complete; mode 0600.
 
-    It is made without a name (O_TMPFILE) where the file system can do that, so that nothing stays even if we are
-    killed, and linked at the end. A file that has the name is replaced at once. A symbolic link is followed, if nobody
-    else could have put it there: what it points to is replaced.
+    It is made without a name (O_TMPFILE) where the file system can do that, so that nothing remains even if we are
+    killed, and linked at the end. An existing file of that name is replaced atomically. A symbolic link is followed if
+    no other user could have put it there: its target is replaced.
     """
 
     def __init__(self, place: _paths_posix.Place, given: str | bytes, fsync: bool) -> None:

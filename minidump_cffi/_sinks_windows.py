@@ -36,9 +36,9 @@ _FILE_WRITE_DATA, _FILE_APPEND_DATA = 0x2, 0x4
 _RENAME_INFO, _DISPOSITION_INFO = 3, 4  # FILE_INFO_BY_HANDLE_CLASS
 _PIPE_BUSY = 231
 _INVALID_HANDLE = ctypes.c_void_p(-1).value
-# Full access for the owner, the system and administrators, and for nobody else; nothing is inherited.
+# Full access for the owner, the system and administrators, and for no others; nothing is inherited.
 _OWNER_ONLY = "D:P(A;;FA;;;OW)(A;;FA;;;SY)(A;;FA;;;BA)"
-# Names that stand for a device in every folder.
+# Names of a device in every directory.
 _RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *([.:].*)?", re.IGNORECASE)
 
 
@@ -70,7 +70,7 @@ def native(fd: int) -> int:
 def check_writable(fd: int, owner: object = None) -> bool:
     """Whether the descriptor is open for writing, at its position.
 
-    That a bare descriptor was opened for appending is not known here: it must stand at the end.
+    Whether a bare descriptor was opened for appending is not known here: it must be at the end.
 
     Raises
     ------
@@ -169,9 +169,10 @@ class StreamSink(Sink):
 class ReplacingSink(Sink):
     """A regular file that takes its name only when it is complete, for its owner, the system and administrators.
 
-    It is made beside under another name, with a mark that removes it when its last handle is closed, so that nothing
-    stays even if we are killed. At the end the mark is taken away and the file renamed, through the same handle: nobody
-    else can open it before. A file that has the name is replaced at once. A symbolic link is followed.
+    It is made in the same directory under another name, with a mark that removes it when its last handle is closed, so
+    that nothing remains even if we are killed. At the end the mark is removed and the file renamed, through the same
+    handle: no other process can open it before. An existing file of that name is replaced atomically. A symbolic link
+    is followed.
     """
 
     def __init__(self, real: str | bytes, given: str | bytes, fsync: bool) -> None:

@@ -120,7 +120,7 @@ def flags(kind: type[Flags], value: object, what: str) -> Flags:
 
 
 def flag_names(kind: type[Flags], names: Iterable[object], what: str) -> Flags:
-    """The flags with these names, or'ed together; no names are no flags."""
+    """The flags with these names, or'ed together; no flags without names."""
     result = kind(0)
     for name in names:
         if isinstance(name, kind):
@@ -159,7 +159,7 @@ def protection(value: object, what: str) -> tuple[MemoryProtect | None, Access |
     """`protect=` of a rule: any of these PAGE_* values, all of these accesses.
 
     Letters ("rw") and "readable", "writable", "executable" are accesses, which all must be there; names of
-    `MemoryProtect` are values of which any will do.
+    `MemoryProtect` are alternatives.
     """
     if isinstance(value, Access):
         return None, some(Access, value, what)
@@ -197,7 +197,7 @@ def protection_names(any_of: MemoryProtect | None, all_of: Access | None) -> lis
 
 
 def glob(value: object, what: str) -> bytes:
-    """A glob as bytes. Text is encoded as file names are, so odd bytes may stand in it as surrogates."""
+    """A glob as bytes. Text is encoded like file names, so odd bytes may appear in it as surrogates."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
@@ -213,7 +213,7 @@ def glob(value: object, what: str) -> bytes:
 
 
 def pattern(value: object, what: str) -> bytes:
-    """Bytes to look for in memory; text stands for its UTF-8. They are a secret: no message shows them."""
+    """Bytes to search for in memory; text is encoded as UTF-8. They are secret: no message shows them."""
     if isinstance(value, str):
         try:
             value = value.encode("utf-8")

@@ -34,7 +34,7 @@ _ACCESS_DENIED = 5
 
 
 def declare(library: ctypes.WinDLL, name: str, result: Any, *arguments: Any) -> Any:
-    """A function of a library with its types, of which ctypes would guess 32 bits."""
+    """A function of a library with its types; by default ctypes assumes 32 bits."""
     function = library[name]
     function.restype, function.argtypes = result, arguments
     return function
@@ -81,7 +81,7 @@ def open_handle(handle: int) -> tuple[int, int]:
     TargetGone
         The process has ended.
     TargetError
-        It is no handle of a process.
+        It is not the handle of a process.
     """
     pid = int(_get_process_id(handle))
     if not pid:
@@ -98,7 +98,7 @@ def open_handle(handle: int) -> tuple[int, int]:
 
 
 def process_handle(process: Any) -> int:
-    """The HANDLE that a Popen or a multiprocessing.Process holds, 0 if there is none.
+    """The HANDLE of a Popen or a multiprocessing.Process, 0 if there is none.
 
     While it is open the process id cannot be used again.
     """
@@ -111,7 +111,7 @@ def process_handle(process: Any) -> int:
 
 
 def start_time(pid: int) -> int | None:
-    """FILETIME of the creation of a process; None if there is no such process, 0 if it does not let us ask."""
+    """FILETIME of the creation of a process; None if there is no such process, 0 if access to it is denied."""
     handle = _open_process(_QUERY_LIMITED, False, pid)
     if not handle:
         return 0 if ctypes.get_last_error() == _ACCESS_DENIED else None
@@ -123,7 +123,7 @@ def start_time(pid: int) -> int | None:
 
 
 def check_consumer(pid: int, fd: int) -> None:
-    """Do nothing: Windows does not tell who reads a pipe. A target that reads its own dump hangs until the deadline."""
+    """Do nothing: Windows does not report pipe readers. A target that reads its own dump hangs until the deadline."""
 
 
 def granted_access(handle: int) -> int | None:

@@ -64,7 +64,7 @@ def _awaitable(function: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _
                 outcome = (ended.set_exception, raised)
             except BaseException as error:
                 outcome = (ended.set_exception, error)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing to tell
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing to notify
                 loop.call_soon_threadsafe(settle, *outcome)
 
         context = contextvars.copy_context()
@@ -98,10 +98,10 @@ Parameters, result and exceptions are those of that function. The dump is taken 
 hooks (`on_cancel`, `progress`) are called there, about ten times a second, and reach the loop by
 ``call_soon_threadsafe``.
 
-Cancelling the task ends the dump: within about a tenth of a second the target runs again and the output is removed, and
-only then is `asyncio.CancelledError` raised, so that ``asyncio.timeout`` and ``asyncio.TaskGroup`` do what they should.
-A dump that was complete at that moment stays. An output or a callback that hangs is left behind after five seconds, and
-the target runs again before that.
+Cancelling the task ends the dump: within about a tenth of a second the target is resumed and the output is removed.
+Only then is `asyncio.CancelledError` raised, so that ``asyncio.timeout`` and ``asyncio.TaskGroup`` work as expected.
+A dump that was complete at that moment is kept. An output or a callback that hangs is abandoned after five seconds;
+the target is resumed before that.
 
 Examples
 --------

@@ -12,7 +12,7 @@ __all__ = ["ffibuilder", "get_include"]
 
 
 def get_include() -> str:
-    """Folder of the C headers: what goes behind ``-I``, so that ``#include <minidump_cffi/callback.h>`` works.
+    """Directory of the C headers: the argument of ``-I``, so that ``#include <minidump_cffi/callback.h>`` works.
 
     The headers are C11 and C++. They declare functions too; those are inside the extension of this package and cannot
     be linked with: the routine and its parameter are handed over from Python, `Callback.routine` and `Callback.param`.

@@ -24,7 +24,7 @@ Hook: TypeAlias = Callable[[Any, Any], bool]
 """Answers one callback type in Python: gets MINIDUMP_CALLBACK_INPUT * and MINIDUMP_CALLBACK_OUTPUT * as cffi objects,
 returns TRUE or FALSE."""
 
-# Asked per region or per read while the target stands: a Python answer to these would cost seconds to minutes.
+# Sent per region or per read while the target is stopped: Python answers to these would cost seconds to minutes.
 _NEVER_PYTHON = (
     CallbackType.INCLUDE_VM_REGION,
     CallbackType.VM_QUERY,
@@ -35,13 +35,13 @@ _NEVER_PYTHON = (
 
 @runtime_checkable
 class IoHandler(Protocol):
-    """Takes the bytes of a dump instead of a file (callback types 11, 12 and 13)."""
+    """Takes the bytes of a dump instead of a file (IoStart, IoWriteAll and IoFinish)."""
 
     def write(self, offset: int, data: memoryview, /) -> None:
         """Store all of `data` at this offset, in bytes from the start of the dump.
 
-        The memory behind `data` is valid during the call. The engine of this package writes forwards; others may come
-        back to earlier offsets. What it raises ends the dump.
+        The memory of `data` is valid during the call. The engine of this package writes forwards; others may return
+        to earlier offsets. An exception ends the dump.
         """
 
     def finish(self) -> None:
@@ -50,7 +50,7 @@ class IoHandler(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Counters:
-    """What a callback was asked since its dump began.
+    """Statistics of a callback since its dump began.
 
     Attributes
     ----------
@@ -68,19 +68,19 @@ class Counters:
         HRESULT of the last KernelMinidumpStatus, unsigned.
     scrubbed_bytes, scrubbed_hits : int
         Bytes overwritten by ranges and patterns of the filter, and occurrences of patterns, in what it was shown; what
-        stands in the dump twice counts twice.
+        is in the dump twice counts twice.
     defaced_words : int
-        Words of stacks that were replaced.
+        Stack words that were replaced.
     uncovered_borders : int
-        Reads that went on where another had ended, without its end being shown again: a pattern that lay across them
+        Reads that continued an earlier one without its end being shown again: a pattern across the two
         was not found. 0 with `write_dump`.
     hulls, hole_bytes, filled_bytes : int
-        With an engine that takes one part of a region only: regions that were kept with holes in them, the bytes of
-        these holes, and how many bytes of reads were overwritten because they lie in one; what is read twice counts
+        With an engine that takes only one part of a region: regions that were kept with holes in them, the bytes of
+        these holes, and how many bytes of reads were overwritten because they are in one; what is read twice counts
         twice.
     lost : int
-        Answers that kept the longest part only of what the filter keeps of a region: the engine asked neither again nor
-        for VmStart, or there were more holes than `hole_capacity`.
+        Answers that kept only the longest of several kept parts of a region: the engine neither asks again nor sent
+        VmStart, or there were more holes than `hole_capacity`.
     """
 
     calls: Mapping[CallbackType, int]
@@ -100,7 +100,7 @@ class Counters:
 
 
 class Use:
-    """One dump as the user of a callback. The mark ends with this object where a signal handler took the end away."""
+    """One dump as the user of a callback. The mark ends with this object if a signal handler prevented the end."""
 
     __slots__ = ("__weakref__",)
 
@@ -108,21 +108,21 @@ class Use:
 class Callback:
     """A compiled filter as a MINIDUMP_CALLBACK_ROUTINE: answers every callback type in C, without the GIL.
 
-    Use it with `write_dump`, or hand its addresses to any other engine. It serves one dump at a time: a second one at
-    the same time is refused. It begins anew with each dump. Close it, or use it in a ``with`` statement.
+    Use it with `write_dump`, or pass its addresses to any other engine. It serves one dump at a time: a second one at
+    the same time is refused. Its state is reset for each dump. Close it, or use it in a ``with`` statement.
 
     Parameters
     ----------
     filter
         What goes into the dump; None keeps everything.
     on_cancel
-        Called whenever the engine sends Cancel, on its thread, while the target stands; returns true to cancel. With
-        `write_dump` prefer the parameter `on_cancel` of that function, which costs the target nothing.
+        Called whenever the engine sends Cancel, on its thread, while the target is stopped; returns true to cancel.
+        With `write_dump` prefer the parameter `on_cancel` of that function, which costs the target nothing.
     io
-        Takes the bytes of the dump. Called while the target stands.
+        Takes the bytes of the dump. Called while the target is stopped.
     hooks
         Python functions for single callback types. This is the slow path: each call waits for the GIL while the target
-        stands, microseconds when Python is idle and milliseconds when it is busy. Types that are sent per region or
+        is stopped, microseconds when Python is idle and milliseconds when it is busy. Types that are sent per region or
         per read are refused; a `PythonCallback` takes those too.
     module_capacity, name_capacity
         Modules and distinct mapping names remembered per dump; 0 is 65,536.
@@ -326,13 +326,13 @@ class Callback:
     def in_use(self, *, extensions: Extensions = PLAIN) -> Iterator[Callback]:
         """For an engine that is not `write_dump`: around its whole dump.
 
-        Begins anew, and until the end nobody else can use or close it. Without this, `close` is refused only while a
-        call is inside the routine.
+        Resets its state; until the end it cannot be used elsewhere or closed. Without this, `close` is refused only
+        while a call is inside the routine.
 
         Parameters
         ----------
         extensions
-            What that engine speaks beyond the plain protocol; told to the routine for this dump only.
+            What that engine supports beyond the plain protocol; set for this dump only.
 
         Raises
         ------
@@ -364,7 +364,7 @@ class Callback:
         ------
         CallbackError
             A table overflowed, two engines used the callback at the same time, or bytes that the filter excludes may
-            stand in the dump because the engine did not show them to VmPostRead: discard it.
+            be in the dump because the engine did not show them to VmPostRead: discard it.
         """
         self._open()
         with self._lock:
@@ -415,7 +415,7 @@ class Callback:
 
 
 def record_limit(record: bool | int) -> int | None:
-    """The limit in bytes that `record` asks for: 0 is the default, None is no recording."""
+    """The limit in bytes that `record` asks for: 0 is the default, None means no recording."""
     if record is True:
         return 0
     if not isinstance(record, int):
@@ -440,7 +440,7 @@ _S_OK, _S_FALSE = 0, 1
 
 def _cancel_hook(on_cancel: Callable[[], object]) -> Hook:
     def answer(input: Any, output: Any) -> bool:
-        output.Cancel.CheckCancel = 1  # not sticky: whoever does not say it is never asked again
+        output.Cancel.CheckCancel = 1  # not sticky: without it Cancel is never sent again
         output.Cancel.Cancel = bool(on_cancel())
         return True
 

@@ -30,7 +30,7 @@ __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
 SLICE = 0.1
 """Seconds between two looks at a running dump."""
 GRACE = 5.0
-"""Seconds a dump that has to end may take to do so before it is left behind."""
+"""Seconds a dump that must end may take to do so before it is abandoned."""
 
 # What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
 _UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
@@ -46,9 +46,9 @@ class Progress:
     phase : Phase
         What it does.
     stopped : bool
-        Whether the threads of the target stand.
+        Whether the threads of the target are stopped.
     bytes_done, bytes_total : int
-        Of target memory; the total is 0 until the plan stands.
+        Of target memory; the total is 0 until the plan is made.
     elapsed : float
         Seconds since the start.
     """
@@ -61,7 +61,7 @@ class Progress:
 
     @property
     def fraction(self) -> float | None:
-        """Part that is done, from 0 to 1; None until the plan stands."""
+        """Part that is done, from 0 to 1; None until the plan is made."""
         return min(1.0, self.bytes_done / self.bytes_total) if self.bytes_total else None
 
 
@@ -96,8 +96,8 @@ def write_dump(
 ) -> DumpReport:
     """Write a minidump of a live process.
 
-    The process is stopped for a moment, read, and runs on, whatever happens: success, error, cancel, an exception, a
-    hanging output, or the death of this process. The dump stands complete under its name or not at all.
+    The process is stopped for a moment, read, and always runs on: success, error, cancel, an exception, a
+    hanging output, or the death of this process. The dump appears complete under its name, or not at all.
 
     Parameters
     ----------
@@ -105,9 +105,9 @@ def write_dump(
         A pid (a bare int is always a pid), `PidFd`, `Handle`, a `subprocess.Popen`, a ``psutil.Process``, or anything
         with a ``pid``. Our own process is dumped by a fresh one that is started for it.
     file
-        A path: a new or regular file is written beside and put in place when complete, with mode 0600; a symbolic link
+        A path: a temporary file takes the name when complete, with mode 0600; a symbolic link
         is followed (on Linux not another user's in a directory that others can write); FIFOs and devices are opened.
-        Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` takes the bytes.
+        Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
     type
         What the dump holds. The native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds
         nothing: MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY, on Linux
@@ -117,16 +117,17 @@ def write_dump(
         What goes into it; None keeps everything.
     callback
         Instead of `filter`: a `Callback`, a `Plugin`, a `PythonCallback`, a `Routine`, a pair of addresses (routine,
-        param), a ctypes function or a cffi function pointer. All but the first see the plain protocol.
+        param), a ctypes function or a cffi function pointer. All but the first get the plain protocol.
     on_cancel
         Called on this thread about ten times a second; returns true to cancel.
     progress
         Called on this thread about ten times a second, and at the end, with a `Progress`.
     deadline
-        Seconds for everything. Then the target is let go, the output removed and `DeadlineExceeded` raised.
+        Longest time, in seconds, for everything. After it the target is resumed, the output removed and
+        `DeadlineExceeded` raised.
     max_stop
-        Seconds the target may stand, likewise. With a `Plugin` 30 unless said otherwise. A callback from somewhere else
-        that does not come back for so long is left behind, and named in the exception.
+        Longest time, in seconds, the target may be stopped; same consequences as `deadline`. 30 by default with a
+        `Plugin`. A foreign callback that does not return for that long is abandoned, and named in the exception.
     stop_timeout
         Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers, and
         the dump is not complete.
@@ -134,14 +135,14 @@ def write_dump(
         Seconds to wait while another process traces the target: another dump of it, or a debugger. None or 0: not at
         all, `TargetBusy` is raised. On Linux; Windows lets several processes suspend one.
     stall_timeout
-        Seconds the target may be stopped while nothing comes back: no memory is read, no byte is written, no callback
+        Seconds the target may be stopped without progress: no memory is read, no byte is written, no callback
         returns and, on Linux, no list of its mappings, pages or threads advances. Then it is resumed, and `Stalled`
         names what hung. None or 0: no limit.
     spool
-        For objects with ``write()``. True: through an unlinked temporary file, handed on when the target runs again; a
-        directory says where that file is made. False: written while the target stands, for as long as that takes.
+        For objects with ``write()``. True: through an unlinked temporary file, copied after the target was resumed; a
+        directory: make that file there. False: written while the target is stopped, which prolongs the stop.
     untouched
-        What becomes of pages that were never written: "hole" in the file, "omit", or "auto".
+        How pages that were never written are stored: "hole" in the file, "omit", or "auto".
     dontdump
         MADV_DONTDUMP memory: "honour" (never in the dump), "ask" (only if a rule includes it), "ignore" the mark.
     coredump_filter
@@ -149,16 +150,16 @@ def write_dump(
         dump, with every rule that would keep it; `DumpReport.filtered_bytes` says how much that is.
     file_pages
         Pages of a module that are clean and not in the target's memory: "all", they are read from the file; or
-        "resident", they are left to it, if it still stands under its name and the module is in the dump with its build
-        id. They are listed (`DumpReport.left_to_file`), and no gap.
+        "resident", they are left to it, if it still has its name and the module is in the dump with its build
+        id. They are listed (`DumpReport.left_to_file`), and are not gaps.
     fsync
         Flush file and directory to the disk before the dump counts as written.
     strict
         What the engine cannot honour is an error, before anything is written, instead of a note in the report. What
-        turns out only when dbghelp has not asked is an error too; then the output is taken back.
+        is only known after dbghelp sent no callback is an error too; then the output is removed.
     record
-        Keep what the engine asked and what was answered in `DumpReport.recording`: True, or the most bytes it may take
-        (True is 256 MiB). Each call then takes a lock and may allocate, while the target stands.
+        Keep the callbacks and their answers in `DumpReport.recording`: True, or the largest number of bytes it may take
+        (True is 256 MiB). Each call then takes a lock and may allocate, while the target is stopped.
     options
         Limits of the native engine.
     engine
@@ -171,7 +172,7 @@ def write_dump(
     exception
         Why the dump is taken; for targets that are Windows processes.
     user_streams
-        Streams that go into the dump as they are.
+        Streams that are written to the dump unchanged.
 
     Returns
     -------
@@ -201,18 +202,18 @@ def write_dump(
     FilterError
         The filter cannot be compiled.
     Exception
-        Whatever `on_cancel`, `progress` or a hook raised.
+        Any exception of `on_cancel`, `progress` or a hook.
 
     Notes
     -----
-    What only mapped files hold is read when the process runs again, where it is known to be unchanged; docs/file.md
-    says when that is.
+    Pages that only mapped files hold are read after the process was resumed, where they are known to be unchanged; see
+    docs/file.md.
 
     Blocking, with the GIL released. In asyncio: ``await minidump_cffi.aio.write_dump(pid, "app.dmp")``.
 
     dbghelp is single-threaded: dumps with it wait for each other in this process, and the deadline counts while they
     wait. Cancel and deadline reach it as answers to its Cancel callbacks, so it decides when it asks; a call that has
-    not come back some seconds after the deadline is left behind, and the process it dumps may stand until it does.
+    not returned some seconds after the deadline is abandoned, and the process it dumps may stay stopped until it does.
 
     Examples
     --------
@@ -255,7 +256,7 @@ def plan_dump(
 ) -> DumpPlan:
     """Say what `write_dump` would write, per region and per rule, without writing anything.
 
-    Of memory it reads the loader's list of modules, when the process runs again, and nothing else.
+    The only memory it reads is the loader's list of modules, after the process was resumed.
 
     The target is stopped for the registers of its threads only. Parameters and exceptions are those of `write_dump`.
     The plan is that of the native engine, on Windows too: dbghelp cannot plan a dump, and
@@ -418,7 +419,7 @@ def _run(
             try:
                 ended = job is None or _settle(job)
                 given_up = not ended
-            except BaseException:  # a second Ctrl-C must not leave the output behind
+            except BaseException:  # a second Ctrl-C must still remove the output
                 continue
         raise
     finally:
@@ -429,7 +430,7 @@ def _run(
             if isinstance(callback, Callback):
                 callback._leave(use)
             if ended:
-                using.close()  # a callee that is left behind stays in use
+                using.close()  # an abandoned callee stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:
             callback.close()
 
@@ -472,7 +473,7 @@ def _wait(
     watch: Watch | None = None,
 ) -> bool:
     """True when the job has ended; False if it had to end and did not."""
-    late: float | None = None  # when a dump that was told to end is given up: an output or a hook hangs
+    late: float | None = None  # when a dump that must end is abandoned: an output or a hook hangs
     while not job.wait(SLICE):
         if late is not None:
             if time.monotonic() >= late:

@@ -201,9 +201,9 @@ class Backend:
             if coredump_filter:
                 found.append("coredump_filter has no effect: Windows has no such filter")
             if file_pages:
-                found.append("file_pages has no effect: Windows does not tell which pages are resident")
+                found.append("file_pages has no effect: Windows does not report which pages are resident")
             if untouched:
-                found.append("untouched has no effect: Windows does not tell which pages were touched")
+                found.append("untouched has no effect: Windows does not report which pages were touched")
         if self.own:
             return tuple(found)
         if max_stop:
@@ -230,9 +230,9 @@ def choose(
     Raises
     ------
     DumpError
-        It is not to be had here, or cannot do what was asked for.
+        It is not available here, or cannot do what was requested.
     ValueError
-        There is no such engine.
+        The engine does not exist.
     """
     if engine not in ("auto", "native", "dbghelp"):
         raise ValueError(f"engine must be one of auto, native, dbghelp, not {engine!r}")

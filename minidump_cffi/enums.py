@@ -64,7 +64,7 @@ class DumpType(enum.IntFlag):
 
 
 class CallbackType(enum.IntEnum):
-    """MINIDUMP_CALLBACK_TYPE: what the engine asks or tells."""
+    """MINIDUMP_CALLBACK_TYPE: what the engine asks or reports."""
 
     MODULE = 0
     THREAD = 1
@@ -225,7 +225,7 @@ class ThreadFlags(enum.IntFlag):
 
 
 class ExtentFlags(enum.IntFlag):
-    """How a run of memory stands in the file."""
+    """How a run of memory is stored in the file."""
 
     STACK = 0x01
     HOLE = 0x02
@@ -274,14 +274,14 @@ class Phase(enum.IntEnum):
 
 
 class Extensions(enum.IntFlag):
-    """What our engine adds to the protocol for a callee that knows it. A foreign callee sees the plain protocol: 0."""
+    """What our engine adds to the protocol for a callee that knows it. A foreign callee gets the plain protocol: 0."""
 
     REGION_FACTS = 0x1
     """IncludeVmRegion carries facts about the mapping: name, kinds, original size."""
     RESUBMIT = 0x2
-    """IncludeVmRegion is asked again about what lies behind the answered part."""
+    """IncludeVmRegion is sent again for the rest after the answered part."""
     PIECES = 0x4
-    """IncludeVmRegion is also asked about each piece of a dump without full memory."""
+    """IncludeVmRegion is also sent for each piece of a dump without full memory."""
     HOLD_BACK = 0x8
     """VmPostRead sees the end of a read again as the head of the next one: `EngineOptions.hold` bytes."""
     EDITS_ONLY = 0x10

@@ -9,14 +9,14 @@ carry the Windows error as ``winerror`` too.
     DumpError
     +-- FilterError         (ValueError)          a filter or one of its rules is wrong
     +-- TargetError                               this process cannot be dumped
-    |   +-- TargetGone      (ProcessLookupError)  there is no such process (any more)
+    |   +-- TargetGone      (ProcessLookupError)  the process does not exist (any more)
     |   +-- TargetBusy                            another dump of it is under way, or a debugger has it: try again
     |   +-- AccessDenied    (PermissionError)     we may not look into it
     +-- ReadError           (OSError)             its memory could not be read, and the filter says "abort"
     +-- SinkError           (OSError)             the output could not be written
     +-- FormatError         (ValueError)          the dump cannot be expressed in the file format
     +-- LimitReached        (OSError)             a limit on open files, threads or processes was reached
-    +-- Cancelled                                 somebody asked the dump to end
+    +-- Cancelled                                 the dump was cancelled
     +-- DeadlineExceeded    (TimeoutError)        `deadline` or `max_stop` passed
     |   +-- Stalled                               something hung while the target was stopped
     +-- CallbackError                             the callback broke the protocol, is closed or in use
@@ -187,7 +187,7 @@ class TargetError(DumpError):
 
 
 class TargetGone(TargetError, ProcessLookupError):
-    """There is no such process: it never was, it ended, became another program, or its pid was used again."""
+    """The process does not exist: it never did, it ended, became another program, or its pid was reused."""
 
 
 class TargetBusy(TargetError):
@@ -206,11 +206,11 @@ class ReadError(DumpError, OSError):
 
 
 class SinkError(DumpError, OSError):
-    """The output could not be written; nothing of it is left behind."""
+    """The output could not be written; nothing of it remains."""
 
 
 class FormatError(DumpError, ValueError):
-    """Input that is no dump or no recording, or a dump that cannot be expressed in the file format.
+    """Input that is not a dump or recording, or a dump that cannot be expressed in the file format.
 
     Attributes
     ----------
@@ -243,7 +243,7 @@ class DeadlineExceeded(DumpError, TimeoutError):
 class Stalled(DeadlineExceeded):
     """The target was resumed because the dump made no progress for `stall_timeout`; the message names what hung.
 
-    A read of memory that does not come back has its `address`, a callback its `callback_type`.
+    A read of memory that does not return has its `address`, a callback its `callback_type`.
     """
 
 

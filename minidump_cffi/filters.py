@@ -100,24 +100,24 @@ class Filter:
     memory_add
         Address ranges to add to a dump without full memory, (first, end) pairs.
     memory_remove
-        Address ranges to leave out, in every dump type; like an `exclude` behind all other rules.
+        Address ranges to leave out, in every dump type; like an `exclude` after all other rules.
     streams_exclude
         `Stream` flags or names of streams to leave out ("environ", "cmdline", ...).
     secondary_flags
         MINIDUMP_SECONDARY_FLAGS to set.
     ignore_case
-        Globs ignore ASCII case and read a backslash as ``/``. None: as the system this runs on has it.
+        Globs ignore ASCII case and read a backslash as ``/``. None: as on the current system.
     scrub
         Address ranges whose bytes are overwritten in the dump, (first, end) pairs. Unlike excluded memory they stay in
         it, as `fill`.
     patterns
         Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each.
     deface_stacks
-        Replace the words of stacks that are no pointers into a module or a stack, and no numbers up to 4,096, by
+        Replace stack words that are neither pointers into a module or a stack nor numbers up to 4,096 by
         0x0defaced0defaced.
     environ_keep, environ_drop
-        Globs over names of environment variables. Where `environ_keep` names any, values of all other variables are
-        overwritten; those `environ_drop` names, in any case.
+        Globs over names of environment variables. If `environ_keep` is given, values of all other variables are
+        overwritten; those in `environ_drop` always are.
     fill
         What is written over what is hidden: a byte as a number from 0 to 255.
 
@@ -130,7 +130,7 @@ class Filter:
     -----
     A rule's number, as errors and reports give it, counts from 0; each range of `include_ranges` counts.
 
-    What redaction covers, and what it cannot, stands in docs/redaction.md. `repr` does not show the patterns.
+    What redaction covers, and what it cannot, is in docs/redaction.md. `repr` does not show the patterns.
 
     Examples
     --------
@@ -424,7 +424,7 @@ class Filter:
 
 
 def _caller() -> int:
-    """The stacklevel of whoever called into this package, for warnings."""
+    """The stacklevel of the code that called into this package, for warnings."""
     level, frame = 1, sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
         level, frame = level + 1, frame.f_back  # type: ignore[assignment]

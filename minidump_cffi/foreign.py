@@ -44,9 +44,9 @@ class Callee:
     name : str
         For messages.
     max_stop : float or None
-        Seconds the target may stand if the caller does not say.
+        Seconds the target may be stopped by default.
     keep : object
-        What has to live as long as the engine may call.
+        What must live as long as the engine may call.
     python : PythonCallback or None
         What it is made of.
     """
@@ -62,9 +62,9 @@ class Callee:
 
 @dataclasses.dataclass(frozen=True, slots=True, init=False)
 class Routine:
-    """A callback routine from somewhere else: a C library, ctypes, cffi.
+    """A foreign callback routine: from a C library, ctypes, cffi.
 
-    It is called on a thread of the dump, while the target stands.
+    It is called on a thread of the dump, while the target is stopped.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Routine:
 
     Notes
     -----
-    Function objects are kept alive during the dump; what is behind a bare address is the caller's business. An
+    Function objects are kept alive during the dump; the caller must keep alive what a bare address refers to. An
     exception in a ctypes or cffi function is printed by that library and lost; `PythonCallback` keeps it.
 
     Attributes
@@ -124,7 +124,7 @@ def check_extensions(extensions: Any) -> Extensions:
 
 
 def _ctypes() -> Any:
-    """The module, if it was imported: nothing is of its types before."""
+    """The module, if it was imported: before that no object can have its types."""
     return sys.modules.get("ctypes")
 
 
@@ -184,15 +184,15 @@ class PythonCallback(Callback):
     S_FALSE, then VmQuery, VmPreRead and VmPostRead) or take over the output (IoStart answered S_FALSE, then IoWriteAll
     and IoFinish). Types without a function are answered in C, without Python: keep everything, tolerate read failures.
 
-    Cost: each call of a function waits for the GIL while the target stands. That is some microseconds when Python is
+    Cost: each call of a function waits for the GIL while the target is stopped: some microseconds when Python is
     otherwise idle, and up to the switch interval (5 ms) when another thread computes; a full dump of 10,000 mappings
     then takes seconds instead of a millisecond for the same answers by a `Filter`. Give functions for few types.
 
     Parameters
     ----------
     functions
-        ``{CallbackType: function}``, or one function for all types from 0 to 20. Called with an `Input` and an
-        `Output`, valid during the call; returns True or False.
+        ``{CallbackType: function}``, or one function for all types from MODULE to VM_POST_READ. Called with an `Input`
+        and an `Output`, valid during the call; returns True or False.
     extensions
         What the functions know beyond the plain protocol.
 
@@ -201,7 +201,7 @@ class PythonCallback(Callback):
     ValueError
         A type that no engine sends.
     TypeError
-        A function that is none.
+        A value is not a function.
 
     Notes
     -----
@@ -296,7 +296,7 @@ def resolve(callback: AnyCallback) -> Callback | Callee:
 
 
 class Watch:
-    """Notices that a callback from somewhere else does not come back, also before the target stands."""
+    """Notices that a foreign callback does not return, also before the target is stopped."""
 
     def __init__(self, job: _bridge.Job, seconds: float) -> None:
         self._job, self._seconds = job, seconds
@@ -304,7 +304,7 @@ class Watch:
         self._since = time.monotonic()
 
     def hangs(self) -> bool:
-        """Whether it has been inside one call for as long as the target may stand."""
+        """Whether it has been inside one call for as long as the target may be stopped."""
         state = self._job.callee()
         if state != self._seen or state.type < 0:
             self._seen, self._since = state, time.monotonic()

@@ -24,7 +24,7 @@ else:
 __all__ = ["PLUGIN_MAX_STOP", "Plugin"]
 
 PLUGIN_MAX_STOP = 30.0
-"""Seconds the target may stand while a plug-in answers, unless the caller says otherwise."""
+"""Seconds the target may be stopped while a plug-in answers, by default."""
 
 SYMBOL = "MiniDumpCallbackRoutine"
 
@@ -40,12 +40,12 @@ class Plugin:
     It sees the plain protocol. It runs inside this process: loading it runs its constructors, and one that crashes ends
     the process that takes the dump, never the target. It stays loaded.
 
-    A dump with a plug-in has ``max_stop=30`` unless said otherwise: one that does not come back is left behind then.
+    A dump with a plug-in has ``max_stop=30`` by default: a plug-in that does not return is then abandoned.
 
     Parameters
     ----------
     path
-        The library, or a path relative to the current directory; the search path of the loader is not looked at.
+        The library, or a path relative to the current directory; the search path of the loader is not used.
     param
         CallbackParam: a number or an address.
     extensions
@@ -54,7 +54,7 @@ class Plugin:
     Raises
     ------
     PluginError
-        No such file, no shared library, made for another machine, without the function, or the loader refuses it.
+        No such file, not a shared library, made for another machine, without the function, or refused by the loader.
 
     Attributes
     ----------

@@ -30,8 +30,8 @@ class Call:
     """One callback: what the engine gave, and the answer if it is known.
 
     Fields have Microsoft's names, without the struct's (``{"ThreadId": 7}``); all are unsigned numbers, but for
-    ``FullPath`` (a text or None; U+DC80 + n stands for an odd byte 0x80 + n) and ``VersionInfo`` (13 numbers). What is
-    not given is 0. IncludeVmRegion has no input but for the facts our own engine adds, among them ``Name``.
+    ``FullPath`` (a string or None; U+DC80 + n is an invalid UTF-8 byte 0x80 + n) and ``VersionInfo`` (13 numbers).
+    What is not given is 0. IncludeVmRegion has no input but for the facts our own engine adds, among them ``Name``.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class Call:
         type = plain["type"]
         if isinstance(type, str):
             if type not in _NAMES:
-                raise ValueError(f"there is no callback type {type!r}")
+                raise ValueError(f"unknown callback type {type!r}")
             type = _NAMES[type]
         parts = {name: plain.get(name) for name in ("in", "before", "after")}
         for name, fields in parts.items():

@@ -188,7 +188,7 @@ class Replay:
         fill
             The byte that buffers are filled with.
         garbage
-            Not 0: seed of what stands in all bytes of the input that the type of the call does not use.
+            Not 0: seed of the content of all input bytes that the type of the call does not use.
         buffer_max
             Largest buffer a call may ask for, bytes; 0 is 64 MiB.
 

@@ -90,7 +90,7 @@ class Region:
 
     @property
     def end(self) -> int:
-        """First address behind it."""
+        """First address after it."""
         return self.base + self.size
 
     @property
@@ -212,11 +212,11 @@ class Redaction:
     Attributes
     ----------
     bytes : int
-        Overwritten by ranges and patterns. What stands in the dump twice, as a stack's text does, counts twice.
+        Overwritten by ranges and patterns. What is in the dump twice counts twice.
     hits : int
         Occurrences of patterns.
     words : int
-        Words of stacks that were replaced.
+        Stack words that were replaced.
     variables : int
         Environment variables whose values were hidden.
     uncovered : int
@@ -512,7 +512,7 @@ class DumpReport:
     def complete(self) -> bool:
         """Whether every byte that was asked for was read, and the registers and the stack of every thread.
 
-        Listed as gaps, but no incompleteness: memory behind the end of a mapped file, where there is nothing to read,
+        Listed as gaps, but not incomplete: memory beyond the end of a mapped file, where there is nothing to read,
         and what was left to the file of a module. Threads that the filter leaves out do not count.
         """
         lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK
@@ -539,11 +539,11 @@ class DumpReport:
         """The warnings in words, and what of the request this engine cannot honour."""
         warnings = self.warnings
         if self._numbers.get("windows"):
-            warnings &= ~DumpWarning.NO_RESIDENCY  # Windows never tells: no news
+            warnings &= ~DumpWarning.NO_RESIDENCY  # always so on Windows: not worth a warning
         known = _WARNINGS if self.rules else _WARNINGS | _FOREIGN_WARNINGS
         texts = self._notes + tuple(text for flag, text in known.items() if flag & warnings)
         if warnings & DumpWarning.TYPE:
-            # What is known beforehand stands in the notes.
+            # What is known beforehand is in the notes.
             lost = (str(member.name) for member in self.type & ~self.honoured)
             names = ", ".join(name for name in lost if not any(name in note for note in self._notes))
             texts += (f"not available from this process, and not in the dump: {names}",) if names else ()
@@ -556,7 +556,7 @@ class DumpReport:
         return texts
 
     def _slow_files(self) -> str:
-        """The message about mappings of which only the resident pages are in the dump."""
+        """The message about mappings with only their resident pages in the dump."""
         gaps = [gap.address for gap in self.gaps if gap.reason == GapReason.UNKNOWN]
         slow = [region for region in self.regions if region.flags & RegionFlags.SLOW_FILE]
         starts = [region.base for region in slow]
@@ -614,7 +614,7 @@ class DumpPlan(DumpReport):
     _planned = True
 
 
-# Gaps that are none of the dump's making: there is nothing, or it is elsewhere, and both are told.
+# Gaps that do not make a dump incomplete: there is nothing, or it is elsewhere; both are listed.
 _NO_LOSS = (GapReason.BEYOND_EOF, GapReason.LEFT_TO_FILE)
 
 

@@ -1,7 +1,7 @@
 """Where the bytes of a dump go, seen from Python: paths, descriptors, file objects.
 
-A dump either stands complete under its name or not at all. What a file object gets, it gets whole and after the target
-runs again, unless the caller asks for `spool=False`.
+A dump appears complete under its name, or not at all. A file object gets the whole dump after the target was resumed,
+unless the caller asks for `spool=False`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def open_sink(
     file
         A path, a descriptor, an object with ``write()``, or None for nothing.
     spool
-        For objects with ``write()``: False writes to them while the target stands; a directory says where the
+        For objects with ``write()``: False writes to them while the target is stopped; a directory is where the
         temporary file is made.
     fsync
         Flush the directory, too.
@@ -182,7 +182,7 @@ class SpooledSink(Sink):
 
 
 class HookSink(Sink):
-    """An object with write() that is written while the target stands (`spool=False`)."""
+    """An object with write() that is written while the target is stopped (`spool=False`)."""
 
     def __init__(self, file: Any) -> None:
         self.io = ForwardIo(file)
@@ -197,7 +197,7 @@ class ForwardIo:
         self._start: int | None = None
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Write at this offset, counted from where the object stood at first."""
+        """Write at this offset, counted from the object's initial position."""
         if offset != self._position:
             seek = getattr(self._file, "seek", None)
             if seek is None:

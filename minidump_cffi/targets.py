@@ -110,7 +110,7 @@ def resolve(process: Process) -> Target:
     number = _checked(pid)
     handle = _system.process_handle(process)
     if handle:
-        _system.open_handle(handle)  # it may have ended, and nobody asked yet
+        _system.open_handle(handle)  # it may have ended unnoticed
     return Target(pid=number, start_time=_psutil_start(process, number), handle=handle)
 
 
@@ -127,7 +127,7 @@ def _psutil_start(process: Any, pid: int) -> int:
     if not (callable(getattr(process, "create_time", None)) and callable(getattr(process, "is_running", None))):
         return 0
     start = start_time(pid)
-    # In this order: whoever is running now was the owner of the pid when `start` was read, too.
+    # In this order: a process that is running now also owned the pid when `start` was read.
     if start is None or not process.is_running():
         raise TargetGone(
             f"process {pid} has ended, or its pid belongs to another process now", pid=pid, errno=errno.ESRCH

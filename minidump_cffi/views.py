@@ -38,7 +38,7 @@ class ModuleInput:
     Attributes
     ----------
     full_path : str
-        As `os.fsdecode` shows it: a byte that is no UTF-8 is U+DC80 + byte.
+        As from `os.fsdecode`: an invalid UTF-8 byte is U+DC00 + byte.
     base_of_image, size_of_image : int
         Address, and bytes.
     checksum, time_date_stamp : int
@@ -141,7 +141,7 @@ class VmReadInput:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RegionFacts:
-    """What our engine tells about a mapping with `Extensions.REGION_FACTS`.
+    """Facts about a mapping that our engine sends with `Extensions.REGION_FACTS`.
 
     Attributes
     ----------
@@ -337,27 +337,31 @@ class Input(_View):
 
     @property
     def process_handle(self) -> int:
-        """On Linux the pidfd of the target, on Windows its handle; 0 in 7 and 11."""
+        """On Linux the pidfd of the target, on Windows its handle; 0 in IO_* and the types of a kernel minidump."""
         return _bridge.address(self._raw.ProcessHandle)
 
     @property
     def region_facts(self) -> RegionFacts | None:
-        """10: what our engine knows of the mapping; None without `Extensions.REGION_FACTS`."""
+        """INCLUDE_VM_REGION: what our engine knows of the mapping; None without `Extensions.REGION_FACTS`."""
         if self._type != _C.INCLUDE_VM_REGION:
             raise AttributeError(f"a {self.type.name} callback has no region_facts", name="region_facts", obj=self)
         return _facts(self._raw.u.RegionFacts) if self._facts_known else None
 
-    module = _Member((_C.MODULE,), "u.Module", _module, doc="0: the module, its information already gathered.")
-    thread = _Member((_C.THREAD, _C.THREAD_EX), "u.Thread", _thread, doc="1, 2: the thread with its context.")
-    include_thread = _Member((_C.INCLUDE_THREAD,), "u.IncludeThread.ThreadId", int, doc="3: the thread's id.")
-    include_module = _Member((_C.INCLUDE_MODULE,), "u.IncludeModule.BaseOfImage", int, doc="4: the module's base.")
-    status = _Member((_C.KERNEL_MINIDUMP_STATUS,), "u.Status", _unsigned, doc="8: HRESULT, unsigned.")
-    io = _Member((_C.IO_START, _C.IO_WRITE_ALL, _C.IO_FINISH), "u.Io", _io, doc="11, 12, 13.")
-    read_memory_failure = _Member((_C.READ_MEMORY_FAILURE,), "u.ReadMemoryFailure", _failure, doc="14: what failed.")
-    secondary_flags = _Member((_C.SECONDARY_FLAGS,), "u.SecondaryFlags", SecondaryFlags, doc="15: the flags so far.")
-    vm_query = _Member((_C.VM_QUERY,), "u.VmQuery.Offset", int, doc="18: the address asked about.")
-    vm_pre_read = _Member((_C.VM_PRE_READ,), "u.VmPreRead", _pre_read, doc="19: memory to be supplied.")
-    vm_post_read = _Member((_C.VM_POST_READ,), "u.VmPostRead", _post_read, doc="20: memory that was read.")
+    module = _Member((_C.MODULE,), "u.Module", _module, doc="MODULE: its information.")
+    thread = _Member((_C.THREAD, _C.THREAD_EX), "u.Thread", _thread, doc="THREAD, THREAD_EX: with its context.")
+    include_thread = _Member((_C.INCLUDE_THREAD,), "u.IncludeThread.ThreadId", int, doc="INCLUDE_THREAD: its id.")
+    include_module = _Member((_C.INCLUDE_MODULE,), "u.IncludeModule.BaseOfImage", int, doc="INCLUDE_MODULE: its base.")
+    status = _Member(
+        (_C.KERNEL_MINIDUMP_STATUS,), "u.Status", _unsigned, doc="KERNEL_MINIDUMP_STATUS: HRESULT, unsigned."
+    )
+    io = _Member((_C.IO_START, _C.IO_WRITE_ALL, _C.IO_FINISH), "u.Io", _io, doc="IO_START, IO_WRITE_ALL, IO_FINISH.")
+    read_memory_failure = _Member(
+        (_C.READ_MEMORY_FAILURE,), "u.ReadMemoryFailure", _failure, doc="READ_MEMORY_FAILURE: what failed."
+    )
+    secondary_flags = _Member((_C.SECONDARY_FLAGS,), "u.SecondaryFlags", SecondaryFlags, doc="SECONDARY_FLAGS: so far.")
+    vm_query = _Member((_C.VM_QUERY,), "u.VmQuery.Offset", int, doc="VM_QUERY: the address.")
+    vm_pre_read = _Member((_C.VM_PRE_READ,), "u.VmPreRead", _pre_read, doc="VM_PRE_READ: memory to supply.")
+    vm_post_read = _Member((_C.VM_POST_READ,), "u.VmPostRead", _post_read, doc="VM_POST_READ: memory that was read.")
 
     def __repr__(self) -> str:
         return f"<Input: {self.type.name}>"
@@ -421,59 +425,77 @@ class Output(_View):
         super().__init__(raw, type)
 
     module_write_flags = _Member(
-        (_C.MODULE, _C.INCLUDE_MODULE), "ModuleWriteFlags", ModuleWrite, int, doc="0, 4: what of the module is written."
+        (_C.MODULE, _C.INCLUDE_MODULE),
+        "ModuleWriteFlags",
+        ModuleWrite,
+        int,
+        doc="MODULE, INCLUDE_MODULE: what is written.",
     )
     thread_write_flags = _Member(
         (_C.THREAD, _C.THREAD_EX, _C.INCLUDE_THREAD),
         "ThreadWriteFlags",
         ThreadWrite,
         int,
-        doc="1, 2, 3: what of the thread is written.",
+        doc="THREAD, THREAD_EX, INCLUDE_THREAD: what is written.",
     )
     secondary_flags = _Member(
-        (_C.SECONDARY_FLAGS,), "SecondaryFlags", SecondaryFlags, int, doc="15: the flags in effect."
+        (_C.SECONDARY_FLAGS,), "SecondaryFlags", SecondaryFlags, int, doc="SECONDARY_FLAGS: those in effect."
     )
-    memory_base = _Member(_MEMORY, "Memory.MemoryBase", int, int, doc="5, 9: address of a range.")
-    memory_size = _Member(_MEMORY, "Memory.MemorySize", int, int, doc="5, 9: its bytes, below 4 GiB; 0 ends the list.")
+    memory_base = _Member(_MEMORY, "Memory.MemoryBase", int, int, doc="MEMORY, REMOVE_MEMORY: address of a range.")
+    memory_size = _Member(
+        _MEMORY,
+        "Memory.MemorySize",
+        int,
+        int,
+        doc="MEMORY, REMOVE_MEMORY: bytes of the range, below 4 GiB; 0 ends the list.",
+    )
     check_cancel = _Member(
         (_C.CANCEL,),
         "Cancel.CheckCancel",
         bool,
         int,
-        doc="6: ask again. Always TRUE for a `PythonCallback`: an exception of another function has to end the dump.",
+        doc="CANCEL: ask again. Always TRUE for a `PythonCallback`: an exception of any function must end the dump.",
     )
-    cancel = _Member((_C.CANCEL,), "Cancel.Cancel", bool, int, doc="6: cancel the dump.")
+    cancel = _Member((_C.CANCEL,), "Cancel.Cancel", bool, int, doc="CANCEL: cancel the dump.")
     handle = _Member(
         (_C.WRITE_KERNEL_MINIDUMP,),
         "Handle",
         _bridge.address,
         _bridge_foreign.as_pointer,
-        doc="7: where a kernel minidump shall go; 0 for none.",
+        doc="WRITE_KERNEL_MINIDUMP: output of a kernel minidump; 0 for none.",
     )
     continue_ = _Member(
-        (_C.INCLUDE_VM_REGION,), "Region.Continue", bool, int, doc="10: TRUE, or `vm_region` counts for nothing."
+        (_C.INCLUDE_VM_REGION,), "Region.Continue", bool, int, doc="INCLUDE_VM_REGION: TRUE, or `vm_region` is ignored."
     )
     vm_query_status = _Member(
         (_C.VM_QUERY,),
         "VmQuery.VmQueryStatus",
         _unsigned,
         _status,
-        doc="18: S_OK: see `vm_query_result`; E_NOTIMPL: ask the system; any other: there is no more.",
+        doc="VM_QUERY: S_OK: see `vm_query_result`; E_NOTIMPL: ask the system; any other: no more regions.",
     )
-    vm_read_status = _Member(_VM_READ, "VmRead.VmReadStatus", _unsigned, _status, doc="19, 20: HRESULT of the read.")
+    vm_read_status = _Member(
+        _VM_READ, "VmRead.VmReadStatus", _unsigned, _status, doc="VM_PRE_READ, VM_POST_READ: HRESULT of the read."
+    )
     vm_read_bytes_completed = _Member(
-        _VM_READ, "VmRead.VmReadBytesCompleted", int, int, doc="19, 20: bytes of the buffer that are valid."
+        _VM_READ, "VmRead.VmReadBytesCompleted", int, int, doc="VM_PRE_READ, VM_POST_READ: valid bytes of the buffer."
     )
-    status = _Member(_STATUS, "Status", _unsigned, _status, doc="11 to 14, 16, 17: HRESULT, unsigned; see `HResult`.")
+    status = _Member(
+        _STATUS,
+        "Status",
+        _unsigned,
+        _status,
+        doc="IO_*, READ_MEMORY_FAILURE, IS_PROCESS_SNAPSHOT, VM_START: HRESULT, unsigned; see `HResult`.",
+    )
 
     @property
     def vm_region(self) -> MemoryInfo:
-        """10: the region; base and size may be narrowed to a page-aligned part."""
+        """INCLUDE_VM_REGION: the region; base and size may be narrowed to a page-aligned part."""
         return self._info(_C.INCLUDE_VM_REGION, "vm_region", lambda raw: raw.Region.VmRegion)
 
     @property
     def vm_query_result(self) -> MemoryInfo:
-        """18: the region that holds the address, page-aligned; what lies between regions is one that is MEM_FREE."""
+        """VM_QUERY: the region that contains the address, page-aligned; space between regions is MEM_FREE."""
         return self._info(_C.VM_QUERY, "vm_query_result", lambda raw: raw.VmQuery.VmQueryResult)
 
     def _info(self, kind: CallbackType, name: str, find: Callable[[Any], Any]) -> MemoryInfo:

@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A skip that nobody expected is a failure where that is asked for."""
+    """An unexpected skip is a failure on request."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if exitstatus != 0 or reporter is None or os.environ.get("MDC_STRICT_SKIPS", "") in ("", "0"):
         return
@@ -77,7 +77,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     strange = sorted(reason for reason in reasons if not any(re.search(known, reason) for known in KNOWN_SKIPS))
     if strange:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        reporter.write_line("skipped for reasons that nobody expected: " + "; ".join(strange), red=True)
+        reporter.write_line("skipped for unexpected reasons: " + "; ".join(strange), red=True)
 
 
 def pytest_configure() -> None:

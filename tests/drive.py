@@ -86,7 +86,7 @@ class Engine:
         return int(info.BaseAddress), int(info.RegionSize)
 
     def kept(self, region: Region) -> list[tuple[int, int]]:
-        """Asks about a region until nothing is left behind the answered part; the kept [first, end), joined."""
+        """Asks about a region until nothing is left after the answered part; the kept [first, end), joined."""
         runs: list[tuple[int, int]] = []
         at = region.base
         while at < region.end:

@@ -58,7 +58,7 @@ class Module:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
-    """A process that is none."""
+    """A fake process."""
 
     regions: tuple[Region, ...]
     threads: tuple[Thread, ...] = ()

@@ -258,7 +258,7 @@ def _memory_rules(dump: DumpFile) -> list[str]:
             broken.append(f"Memory64 ranges without a MemoryInfoList entry at their start: {strays[:4]}")
     for item in dump.ranges():
         if item.offset + item.size > dump.size:
-            broken.append(f"memory at {item.address:#x} ends behind the file's end")
+            broken.append(f"memory at {item.address:#x} ends after the file's end")
             break
     if _overlaps([(item.base, item.size) for item in infos]):
         broken.append("MemoryInfoList entries overlap")

@@ -1,4 +1,4 @@
-"""Independent minidump readers, each behind one function with one kind of answer.
+"""Independent minidump readers, each wrapped in one function with one kind of answer.
 
 None of them is ours: lldb, the PyPI packages ``minidump`` and ``udmp-parser``, Breakpad's ``minidump_stackwalk`` and
 ``minidump_dump``, LLVM's ``obj2yaml``. A dump is *accepted* when a reader ends with status 0, prints no error about a

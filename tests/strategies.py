@@ -103,7 +103,7 @@ def window_ranges() -> st.SearchStrategy[tuple[int, int]]:
 
 
 def ranges() -> st.SearchStrategy[tuple[int, int]]:
-    """Non-empty ranges in, before, behind and round the window."""
+    """Non-empty ranges in, before, after and around the window."""
     return st.one_of(
         window_ranges(),
         st.sampled_from([(0, 1 << 64), (1, 2), (WINDOW + 5 * PAGE, 1 << 64), (0, WINDOW + 7 * PAGE)]),

@@ -33,7 +33,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
-    """The writing end of a pipe that is read by nobody."""
+    """The writing end of a pipe without a reader."""
     reader, writer = os.pipe()
     yield writer
     os.close(reader)

@@ -335,7 +335,7 @@ def test_winerror_survives_pickling(cls: type[md.DumpError]) -> None:
 
 
 def test_advice_is_taken_from_refusals_only() -> None:
-    text = "Windows does not let us open process 5: run as its user: Access denied. (error 5)"
+    text = "Windows denies access to process 5: run as its user: Access denied. (error 5)"
     assert _bridge._hint(md.AccessDenied, text) == "run as its user"
     assert _bridge._hint(md.AccessDenied, "who refused: do this: Permission denied (errno 13)") == "do this"
     assert _bridge._hint(md.AccessDenied, "refused: Permission denied (errno 13)") is None

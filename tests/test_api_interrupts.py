@@ -49,7 +49,7 @@ class Meddler:
 
 
 class Io:
-    """Takes a dump, and counts what comes when nobody expects anything any more."""
+    """Takes a dump, and counts what comes after the end."""
 
     def __init__(self) -> None:
         self.over = False
@@ -78,7 +78,7 @@ def test_an_interrupt_right_behind_the_start(tmp_path: Path, monkeypatch: pytest
                 fake.write(LARGE, file.fileno(), FULL, callback=callback)
         use_again(callback)
         assert meddler.raised == 1
-        assert os.fstat(file.fileno()).st_size == file.tell() == 6, "cut back, and nobody writes any more"
+        assert os.fstat(file.fileno()).st_size == file.tell() == 6, "cut back, and no more writes"
     assert not _bridge._started
 
 
@@ -139,7 +139,7 @@ def test_what_a_lost_job_uses_lives_until_it_has_ended(monkeypatch: pytest.Monke
 
 
 def places(function: Any) -> set[int]:
-    """Offsets in its bytecode where a signal handler may raise: the entry, and behind each call."""
+    """Offsets in its bytecode where a signal handler may raise: the entry, and after each call."""
     found, before = set(), "RESUME"
     for instruction in dis.get_instructions(function):
         if before == "RESUME" or (before.startswith("CALL") and "INTRINSIC" not in before):

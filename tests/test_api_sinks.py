@@ -1,4 +1,4 @@
-"""Where a dump can go, and that it stands there complete or not at all."""
+"""Where a dump can go, and that it appears there complete or not at all."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ def test_cancel_and_deadline_of_our_own_dump(tmp_path: Path) -> None:
 
 
 def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
-    """The other side takes seconds above 0, and would blame whoever asked for anything else."""
+    """The other side takes seconds above 0, and would blame the caller for anything else."""
     from minidump_cffi import _request, _selfdump, dumping
 
     request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
@@ -342,7 +342,7 @@ def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
 
 
 def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The output is a pipe nobody empties, so the dump stands until it is cancelled. Somebody else plays our part."""
+    """The output is a pipe without a reader, so the dump hangs until cancelled. Another process plays our part."""
     from minidump_cffi import _request, _selfdump, dumping, sinks
 
     read, write = os.pipe()

@@ -236,7 +236,7 @@ def test_a_callback_serves_one_dump_at_a_time(start_pattern: Start, tmp_path: Pa
 
         thread = threading.Thread(target=run)
         thread.start()
-        live.wait_until(lambda: "t" in live.task_states(target.pid).values(), "the first dump stands in its pipe")
+        live.wait_until(lambda: "t" in live.task_states(target.pid).values(), "the first dump hangs in its pipe")
         with pytest.raises(md.CallbackError):
             md.write_dump(target.pid, tmp_path / "d.dmp", callback=callback)
         os.close(ours)
@@ -368,7 +368,7 @@ def test_ctrl_c_is_status_130(start_pattern: Start, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     try:
-        live.wait_until(lambda: "t" in live.task_states(target.pid).values(), "the target stands")
+        live.wait_until(lambda: "t" in live.task_states(target.pid).values(), "the target is stopped")
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=live.PATIENCE)

@@ -231,7 +231,7 @@ def test_one_traced_thread_of_several(start_pattern: Start, tmp_path: Path) -> N
 
 
 def test_our_own_consumer(tmp_path: Path) -> None:
-    """The target reads the pipe the dump goes to: it could not while it stands."""
+    """The target reads the pipe the dump goes to: it could not while stopped."""
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         assert process.stdin is not None
@@ -264,7 +264,7 @@ def test_a_consumer_behind_a_socket(tmp_path: Path) -> None:
 
 
 def test_the_terminal_the_target_serves(tmp_path: Path) -> None:
-    """A terminal emulator must not be stopped by somebody who writes to its terminal."""
+    """A terminal emulator must not be stopped by a process that writes to its terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=[master]
@@ -423,7 +423,7 @@ def test_a_target_that_forks_meanwhile(start_pattern: Start, take: live.Taker) -
 def as_nobody(code: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python as the user nobody; skips where that cannot be done."""
     if os.getuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     program = (
         "import os, sys\nimport minidump_cffi as md\nimport minidump_cffi.dumping\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n" + code
@@ -453,7 +453,7 @@ def test_another_users_process(start_pattern: Start) -> None:
 def test_a_process_that_is_not_dumpable(pattern_program: Path, tmp_path: Path) -> None:
     """Same user, but prctl(PR_SET_DUMPABLE, 0)."""
     if os.getuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     tmp_path.chmod(0o755)
     program = (
         "import ctypes, os, sys, time\n"

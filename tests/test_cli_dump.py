@@ -23,7 +23,7 @@ from minidump_cffi.cli import dumpfile, main
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
 COMMAND = [sys.executable, "-m", "minidump_cffi"]
-#: Shared memory under userfaultfd: whoever touches a missing page waits for a handler that never comes, and a debugger
+#: Shared memory under userfaultfd: touching a missing page waits for a handler that never comes, and a debugger
 #: is refused. The one way to make memory unreadable that needs no special rights or file systems.
 UNREADABLE = """
 import ctypes, fcntl, mmap, struct, sys
@@ -258,7 +258,7 @@ def test_control_c_is_status_130_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_deadline_that_passes_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stalled reader, and nobody to press Ctrl-C."""
+    """A stalled reader, and no Ctrl-C."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -272,7 +272,7 @@ def test_a_deadline_that_passes_is_status_1(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize(("words", "lines"), [(["dump", "PID", "-o", "-", "--type", "full"], 1), (["plan", "PID"], 0)])
 def test_a_reader_that_has_gone_is_status_1(pid: int, words: list[str], lines: int) -> None:
-    """A dump that got lost is worth a line, a table nobody wants to see is not; never a traceback."""
+    """A dump that got lost is worth a line, an unread table is not; never a traceback."""
     ours, theirs = os.pipe()
     os.close(ours)
     try:

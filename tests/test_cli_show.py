@@ -151,7 +151,7 @@ def test_a_damaged_stream_costs_that_stream(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_dump_that_was_cut_off_says_so(tmp_path: Path) -> None:
-    """What lies behind the end does not count as stored."""
+    """What is beyond the end does not count as stored."""
     ranges = struct.pack("<I", 2) + struct.pack("<QII", 0x1000, 16, 76) + struct.pack("<QII", 0x2000, 4096, 92)
     dump = read(tmp_path, build([(5, ranges)], behind=bytes(16 + 100 - 4)))
     assert dump.memory_bytes == 16 + 100
@@ -210,7 +210,7 @@ def test_names_beyond_the_encoding_of_stdout_are_escaped(tmp_path: Path) -> None
 def test_what_cannot_be_a_dump_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None]
 ) -> None:
-    """A folder; and a FIFO, which nobody can seek in."""
+    """A directory; and a FIFO, which is not seekable."""
     path = tmp_path / "odd"
     make(path)
     keep = os.open(path, os.O_RDWR) if path.is_fifo() else None

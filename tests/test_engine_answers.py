@@ -77,7 +77,7 @@ def answer_region(base: int, size: int, at: int = HEAP.base) -> Answer:
     ("base", "size"),
     [
         (HEAP.base - PAGE, HEAP.size),  # begins before it
-        (HEAP.base, HEAP.size + PAGE),  # ends behind it
+        (HEAP.base, HEAP.size + PAGE),  # ends after it
         (HEAP.base - PAGE, HEAP.size + 2 * PAGE),
         (0, 1 << 63),
         (HEAP.base + 1, PAGE),  # not aligned
@@ -269,7 +269,7 @@ def test_queries_without_an_end() -> None:
 
 @pytest.mark.parametrize("number", [TYPE.VM_PRE_READ, TYPE.VM_POST_READ])
 def test_more_bytes_than_asked_are_all_that_were_asked(number: TYPE) -> None:
-    """VmReadBytesCompleted is cut to Size: nothing behind the buffer is believed."""
+    """VmReadBytesCompleted is cut to Size: nothing after the buffer is used."""
 
     def too_many(input: Any, output: Any) -> int:
         if input.u.VmPreRead.Offset != HEAP.base:

@@ -97,7 +97,7 @@ IMPLIED = [
 
 @pytest.mark.parametrize(("type", "module", "thread"), IMPLIED, ids=lambda value: f"{int(value):#x}")
 def test_the_output_on_entry(type: md.DumpType, module: int, thread: int, target: live.Target) -> None:
-    """The default of the type, and zeros behind it."""
+    """The default of the type, and zeros after it."""
     callee = curious()
     dump(target, callee, type)
     first = {0: module, 4: module, 1: thread, 3: thread, 11: E_NOTIMPL, 16: E_NOTIMPL, 17: E_NOTIMPL}
@@ -141,10 +141,10 @@ def test_thread_ex_and_compressed_are_never_sent(type: int, target: live.Target)
 
 @pytest.mark.parametrize("number", [2, 18, 19, 20, 21, 22, 23, 1000, 0xFFFFFFFF])
 def test_our_callback_refuses_them(number: int) -> None:
-    """FALSE, and nothing written, whoever sends them all the same; ThreadEx is answered as Thread."""
+    """FALSE, and nothing written, for any engine that sends them; ThreadEx is answered as Thread."""
     with md.Callback(md.Filter(threads_exclude=[7])) as callback:
         engine = Engine(callback, 0)
-        for _ in range(2):  # the first call of a thread takes another way than those behind it
+        for _ in range(2):  # the first call of a thread takes another path than those after it
             ffi.memmove(engine.output, b"\x5a" * 52, 52)
             engine.input.u.ThreadEx.ThreadId = 8
             assert engine.send(number) == (number == TYPE.THREAD_EX)

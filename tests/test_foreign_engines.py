@@ -348,7 +348,7 @@ def test_a_source_tree_that_was_not_built(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_routine_has_one_address_and_no_name(tiny: Any) -> None:
-    """It is hidden in the extension: nobody links with it, and all callbacks share it."""
+    """It is hidden in the extension: nothing links with it, and all callbacks share it."""
     with md.Callback() as one, md.Callback() as two:
         assert one.routine == two.routine and one.param != two.param
     assert not hasattr(ctypes.CDLL(None), "mdc_callback_routine")

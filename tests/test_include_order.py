@@ -57,7 +57,7 @@ def wrong_includes(path: Path, text: str) -> list[str]:
 
 
 def test_every_file_is_in_a_room() -> None:
-    """There is something to check, and nothing stands outside."""
+    """There is something to check, and nothing is outside."""
     assert len(SOURCES) > 5
     assert {path.relative_to(CSRC).parts[0] for path in FILES} <= MAY_INCLUDE.keys()
     assert all(len(path.relative_to(CSRC).parts) == 2 for path in FILES)

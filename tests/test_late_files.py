@@ -199,7 +199,7 @@ def test_through_a_spool(target: live.Target, tmp_path: Path) -> None:
 
 
 def test_redaction(target: live.Target, tmp_path: Path) -> None:
-    """A callback that edits what is read sees it in the order of memory, with what stands around it."""
+    """A callback that edits what is read sees it in the order of memory, with what is around it."""
     path = tmp_path / "app.dmp"
     assert md.write_dump(target.pid, path, FULL).late_bytes > 0
     assert live.file_holds(path, SECRET) != [-1]

@@ -1,7 +1,7 @@
-"""Memory that a file or the kernel stands behind: all of it is in the dump, and the dump gives the target none of it.
+"""Memory backed by a file or the kernel: all of it is in the dump, and the dump gives the target none of it.
 
 Reading such memory through the target's addresses would be a page fault: it fills page tables, and allocates what
-nobody had touched, down to the last huge page of the machine or the last block of a small tmpfs.
+was never touched, down to the last huge page of the machine or the last block of a small tmpfs.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def meminfo(name: str) -> int:
 
 
 def blocks(target: live.Target) -> int:
-    """Blocks of the file behind the mapping."""
+    """Blocks of the file of the mapping."""
     fd = target.info["fd"]
     return Path(f"/proc/{target.pid}/fd/{fd}").stat().st_blocks if fd >= 0 else 0
 
@@ -130,7 +130,7 @@ def assert_content(target: live.Target, path: Path) -> None:
 
 
 def assert_nothing_else(target: live.Target, path: Path) -> None:
-    """What nobody touched is zeros, or not in the file."""
+    """What was never touched is zeros, or not in the file."""
     with file_rules.DumpFile(path) as dump:
         base, size = target.info["views"][0], target.info["size"]
         filled = {offset for offset, _ in target.info["pieces"]}

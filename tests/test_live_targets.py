@@ -90,7 +90,7 @@ def test_a_file_that_shrank(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     report, path = take(target, FULL)
     base, size, _ = target.region("shrunk")
-    assert report.complete, "what lies behind the end of a file is known when the dump is planned"
+    assert report.complete, "what is beyond the end of a file is known when the dump is planned"
     with file_rules.DumpFile(path) as dump:
         assert dump.read(base, live.PAGE) == target.content("shrunk", 0, live.PAGE)
         assert not dump.holds(base + live.PAGE, size - live.PAGE)
@@ -186,7 +186,7 @@ def test_path_of_the_dump_may_be_bytes_like_a_path(start_pattern: Start, tmp_pat
 
 
 def test_a_file_that_grows_while_the_dump_begins(tmp_path: Path) -> None:
-    """Databases map more than their file has, and let it grow: what is there when the target stands is dumped."""
+    """Databases map more than their file has, and let it grow: what exists at the stop is dumped."""
     program = live.compile_c(live.HERE / "targets" / "moving.c", tmp_path / "moving", "-O0")
     path = tmp_path / "moving.dmp"
     with live.Target([str(program), "grows", str(tmp_path / "file")]) as target:

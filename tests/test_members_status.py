@@ -120,7 +120,7 @@ def test_io_start_that_says_no(status: int, target: live.Target, take: live.Take
 
 
 def shrinking(target: live.Target) -> Callable[..., int]:
-    """Cuts a mapped file while the target stands: behind its first page the mapping cannot be read any more."""
+    """Cuts a mapped file while the target is stopped: after its first page the mapping cannot be read any more."""
     base, _, _ = target.region("odd_name")
     folder = Path(f"/proc/{target.pid}/map_files")
     name = next(entry for entry in folder.iterdir() if int(entry.name.partition("-")[0], 16) == base)
@@ -177,13 +177,13 @@ def test_a_read_failure_tolerated(way: str, target: live.Target, take: live.Take
     first, whole = target.content("odd_name", 0, PAGE), target.content("heap")
     found = contents(path, (base, PAGE), (base + PAGE, 8), (base + size - 8, 8), (heap, heap_size))
     assert found == (first, None, None, whole)
-    # This one reads on behind the end of a range, wherever the region is longer: asked for what is there only.
+    # This one reads on after the end of a range, wherever the region is longer: asked for what is there only.
     assert readers.read_udmp(path, [(base, PAGE), (heap, heap_size)]).contents == (first, whole)
 
 
 @pytest.mark.parametrize("way", FAILURE_WAYS)
 def test_a_read_failure_not_tolerated(way: str, target: live.Target, folder: Path) -> None:
-    """TRUE alone is not enough: whoever does not write S_OK ends the dump."""
+    """TRUE alone is not enough: a callback that does not write S_OK ends the dump."""
     base, _, _ = target.region("odd_name")
     with pytest.raises(md.ReadError) as caught:
         md.write_dump(target.pid, folder / "none.dmp", FULL, **failure_way(way, False, target))

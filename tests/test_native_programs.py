@@ -1,7 +1,7 @@
 """Compiles and runs every program of tests/native: plain, under ASan and UBSan, those of several threads under TSan.
 
 Each is linked with the C rooms alone: no Python, no build system. Exit status 77 means that the machine lacks
-something; the reason stands on its standard output. What needs no POSIX is cross-compiled for Windows too, with all
+something; the reason is on its standard output. What needs no POSIX is cross-compiled for Windows too, with all
 warnings on, and run under Wine; for 32-bit Windows it is linked, and run where Wine takes 32-bit programs.
 """
 

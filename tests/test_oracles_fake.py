@@ -119,7 +119,7 @@ def test_lists_longer_than_breakpad_reads(tmp_path: Path) -> None:
 
 
 def test_a_normal_dump_with_more_ranges_than_breakpad_reads(tmp_path: Path) -> None:
-    """All of them stand in MemoryList."""
+    """All of them are in MemoryList."""
     heap = Region(base=0x10000000, size=10000 * PAGE)
     target = with_threads(1, heap)
     path = tmp_path / "d.dmp"

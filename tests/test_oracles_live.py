@@ -128,7 +128,7 @@ def test_registers_are_those_of_the_threads(start_pattern: Start, take: live.Tak
 
 
 def test_extended_state_holds_the_upper_halves(start_pattern: Start, take: live.Taker) -> None:
-    """CONTEXT_XSTATE: a CONTEXT_EX behind the CONTEXT says where the AVX part is."""
+    """CONTEXT_XSTATE: a CONTEXT_EX after the CONTEXT says where the AVX part is."""
     target = start_pattern("--threads", 2)
     if not target.info["avx"]:
         pytest.skip("this processor has no AVX")

@@ -193,7 +193,7 @@ def test_what_stands_in_the_output_on_entry(target: live.Target, plugin: Compile
 
 
 def test_a_plain_protocol_unless_asked_for(target: live.Target, plugin: Compile, tmp_path: Path) -> None:
-    """A Normal dump asks 10 of those who know pieces, and of nobody else."""
+    """A Normal dump sends IncludeVmRegion only to callbacks that know pieces."""
     for extensions, asked in ((md.Extensions(0), False), (md.Extensions.PIECES, True)):
         seen = Witness()
         callback = md.Plugin(plugin("witness"), param=ctypes.addressof(seen), extensions=extensions)
@@ -292,7 +292,7 @@ def test_one_that_cancels_at_once(target: live.Target, plugin: Compile, folder: 
 @pytest.mark.parametrize(
     "at",
     [
-        md.CallbackType.IS_PROCESS_SNAPSHOT,  # before the target stands
+        md.CallbackType.IS_PROCESS_SNAPSHOT,  # before the target is stopped
         md.CallbackType.INCLUDE_THREAD,
         md.CallbackType.INCLUDE_VM_REGION,
         md.CallbackType.VM_PRE_READ,

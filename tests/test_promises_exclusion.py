@@ -178,7 +178,7 @@ def secret_target(start_pattern: Start, *words: str) -> live.Target:
 
 
 def pages_with(pid: int, *needles: bytes) -> list[tuple[int, int]]:
-    """Pages of a process's stack that hold one of these: its arguments, and copies the dynamic linker left behind."""
+    """Pages of a process's stack that hold one of these: its arguments, and copies left by the dynamic linker."""
     maps = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
     first, end = (int(word, 16) for word in next(line for line in maps if b"[stack]" in line).split()[0].split(b"-"))
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:

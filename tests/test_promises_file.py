@@ -1,4 +1,4 @@
-"""Promise: a dump either stands complete under its name or not at all. And: complete means that all was read."""
+"""Promise: a dump appears complete under its name, or not at all. And: complete means that all was read."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_full_disk(full: bool, start_pattern: Start, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_with_a_file_size_limit(start_pattern: Start, place: Path) -> None:
-    """RLIMIT_FSIZE: EFBIG, and the SIGXFSZ that comes with it kills nobody."""
+    """RLIMIT_FSIZE: EFBIG, and the SIGXFSZ that comes with it kills no process."""
     target = start_pattern("--heap", 32)
     program = (
         "import sys, os, resource, minidump_cffi as md\n"
@@ -267,7 +267,7 @@ def test_a_closed_pipe(start_pattern: Start) -> None:
 
 @pytest.mark.parametrize("limit", ["deadline", "max_stop"])
 def test_a_stalled_pipe(limit: str, start_pattern: Start) -> None:
-    """Nobody reads: the target is let go when the limit passes, and the call ends."""
+    """No reader: the target is resumed when the limit passes, and the call ends."""
     target = start_pattern("--heap", 8)
     ours, theirs = os.pipe()
     try:
@@ -340,7 +340,7 @@ def test_a_sink_that_raises(spool: bool, start_pattern: Start) -> None:
 
 
 def test_complete_means_that_all_was_read(start_pattern: Start, take: live.Taker) -> None:
-    """Every byte asked for is in an extent of the file, but for what lies behind the end of a mapped file."""
+    """Every byte asked for is in an extent of the file, except what is beyond the end of a mapped file."""
     target = start_pattern()
     report, _path = take(target, FULL)
     assert report.complete
@@ -368,7 +368,7 @@ sys.stdin.read()
 
 
 def half_missing_memory() -> tuple[subprocess.Popen[bytes], int] | None:
-    """A process with a shared mapping of 8 pages whose pages but the first nobody has yet supplied (userfaultfd)."""
+    """A process with a shared mapping of 8 pages with only its first page supplied (userfaultfd)."""
     process = subprocess.Popen([sys.executable, "-c", MISSING], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     answer = json.loads(process.stdout.readline() or b"null")
@@ -389,7 +389,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.linux
 def test_memory_that_cannot_be_read_is_a_gap(place: Path) -> None:
-    """The first page is kept, the others are one gap; reading them neither hangs nor wakes anybody."""
+    """The first page is kept, the others are one gap; reading them neither hangs nor wakes the handler."""
     made = half_missing_memory()
     if made is None:
         pytest.skip("no userfaultfd here")
@@ -420,7 +420,7 @@ def test_memory_that_cannot_be_read_is_a_gap(place: Path) -> None:
 
 @pytest.mark.linux
 def test_secret_memory_is_never_read(place: Path) -> None:
-    """memfd_secret: nobody but its process can read it, so it is not asked for; it stands in MemoryInfoList."""
+    """memfd_secret: only its process can read it, so it is not read; it is in MemoryInfoList."""
     program = (
         "import ctypes, json, mmap, os, sys\n"
         "fd = ctypes.CDLL(None).syscall(447, 0)\n"
@@ -455,7 +455,7 @@ def test_the_plan_says_what_the_dump_will_be(start_pattern: Start, place: Path) 
     assert not report.planned
     for name in ("memory_bytes", "memory64_ranges", "memory_ranges", "memory_info_count"):
         assert getattr(plan, name) == getattr(report, name), name
-    # Streams made of target memory (link map, environment) are not read for a plan, and what comes behind them moves.
+    # Streams made of target memory (link map, environment) are not read for a plan, and what follows them moves.
     assert abs(plan.file_bytes - report.file_bytes) < 65536
     rule = report.rules[0]
     assert (rule.label, rule.kept, rule.excluded) == ("plain", 0, size)
@@ -463,7 +463,7 @@ def test_the_plan_says_what_the_dump_will_be(start_pattern: Start, place: Path) 
 
 
 def test_the_limits_of_this_process_are_unharmed(start_pattern: Start, place: Path) -> None:
-    """No descriptor, thread or child stays behind, after success and after failure."""
+    """No descriptor, thread or child remains after success and after failure."""
     target = start_pattern("--heap", 8)
 
     def figures() -> tuple[int, int]:
@@ -475,5 +475,5 @@ def test_the_limits_of_this_process_are_unharmed(start_pattern: Start, place: Pa
         md.write_dump(target.pid, place / f"{number}.dmp", FULL)
         with pytest.raises(md.Cancelled):
             md.write_dump(target.pid, place / "no.dmp", FULL, on_cancel=lambda: True)
-    # Fewer is possible: a thread that an earlier test left behind may have come back meanwhile.
+    # Fewer is possible: a thread that an earlier test abandoned may have returned meanwhile.
     live.wait_until(lambda: all(map(operator.le, figures(), before)), f"{before} descriptors and threads", patience=5)

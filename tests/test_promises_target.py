@@ -55,7 +55,7 @@ def is_held(pid: int) -> bool:
 
 @pytest.mark.parametrize("threads", [0, 8, 200])
 def test_a_dumper_that_is_killed_while_the_target_stands(threads: int, start_pattern: Start, tmp_path: Path) -> None:
-    """The output is a FIFO nobody reads on: the dumper hangs in write, the target stands, then SIGKILL."""
+    """The output is a FIFO that is no longer read: the dumper hangs in write, the target is stopped, then SIGKILL."""
     target = start_pattern("--threads", threads, "--heap", 4)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -118,7 +118,7 @@ def test_a_sink_that_hangs_with_max_stop(start_pattern: Start) -> None:
     thread.start()
     try:
         assert sink.entered.wait(live.PATIENCE)
-        live.wait_until(lambda: not is_held(target.pid), "the target is let go")
+        live.wait_until(lambda: not is_held(target.pid), "the target is resumed")
         target.assert_runs_on()
     finally:
         sink.go_on.set()
@@ -272,7 +272,7 @@ def test_a_child_that_ends_after_its_dump_keeps_its_exit_status(
 
 
 def test_a_child_killed_during_its_dump_keeps_its_exit_status(start_pattern: Start, tmp_path: Path) -> None:
-    """It dies by SIGKILL while it is held; whoever waits for it learns exactly that."""
+    """It dies by SIGKILL while it is held; the waiting process sees exactly that."""
     target = start_pattern("--heap", 16, "--threads", 3)
     ours, theirs = os.pipe()
     seen: list[BaseException] = []
@@ -286,7 +286,7 @@ def test_a_child_killed_during_its_dump_keeps_its_exit_status(start_pattern: Sta
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        live.wait_until(lambda: "t" in live.task_states(target.pid).values(), "it stands")
+        live.wait_until(lambda: "t" in live.task_states(target.pid).values(), "it is stopped")
         os.kill(target.pid, signal.SIGKILL)
         assert target.process.wait(live.PATIENCE) == -signal.SIGKILL
         os.set_blocking(ours, False)

@@ -131,13 +131,13 @@ class Machine(RuleBasedStateMachine):
         return bool(returned), before, self.slab.answer()
 
     def expect(self, number: int, sent: tuple[bool, bytes, bytes], returned: bool, member: bytes | None) -> None:
-        """The answer, or what a hook has made of it; behind the member nothing has changed."""
+        """The answer, or what a hook has made of it; after the member nothing has changed."""
         if number in self.hooked:
             returned, member = self.by_hook(number)
         got, before, after = sent
         assert got == returned
         size = 0 if member is None else len(member)
-        assert after[size:] == before[size:], "no byte behind the member"
+        assert after[size:] == before[size:], "no byte after the member"
         assert member is None or after[:size] == member
 
     def by_hook(self, number: int) -> tuple[bool, bytes | None]:
@@ -295,7 +295,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seed=seeds, number=st.one_of(st.sampled_from([4, 7, 11, 12, 13, *range(18, 23)]), st.integers(23, WORD)))
     def others(self, seed: int, number: int) -> None:
-        """What is not taken, and what nobody knows: FALSE and untouched; 12 and 13 fail, 4 agrees, 20 echoes or not."""
+        """Unhandled and unknown types: FALSE, untouched; Io types fail, IncludeModule agrees, VmPostRead may echo."""
         self.model = self.model.begin(number)
         member = struct.pack("<I", E_FAIL) if number in (TYPE.IO_WRITE_ALL, TYPE.IO_FINISH) else None
         sent = self.send(number, seed)
@@ -362,7 +362,7 @@ class Machine(RuleBasedStateMachine):
             self.dump_of_another_engine(seed, md.Extensions(int(ours)))
 
     def dump_of_another_engine(self, seed: int, extensions: md.Extensions) -> None:
-        """While it lasts nobody else can use or free it; behind it the next engine is a stranger again."""
+        """While it lasts it cannot be used elsewhere or freed; after it the next engine has no extensions."""
         with self.native.in_use(extensions=extensions):
             self.model, self.cancel, self.error = Model(), NO, None
             with pytest.raises(md.CallbackError):
@@ -427,7 +427,7 @@ def test_an_exception_that_nobody_fetched_ends_the_next_dump_too() -> None:
 
 
 def test_16_and_17_begin_one_dump() -> None:
-    """17 right behind 16 belongs to it; anywhere else it begins a dump of an engine that does not know 16."""
+    """VmStart right after IsProcessSnapshot belongs to it; elsewhere it begins a dump of another engine."""
     machine = Machine()
     machine.make(kind="lists", hooked=set(), facts="none")
     for number in (TYPE.IS_PROCESS_SNAPSHOT, TYPE.VM_START, TYPE.MEMORY, TYPE.VM_START, TYPE.MEMORY):

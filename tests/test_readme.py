@@ -165,7 +165,7 @@ def test_exit_statuses_are_those_of_the_code() -> None:
 
 
 def test_figures_are_those_of_a_whole_run() -> None:
-    """The page is generated; a quick run would be marked, and nothing of the machine but its kind may stand in it."""
+    """The page is generated; a quick run would be marked, and nothing of the machine but its kind may be in it."""
     text = (ROOT / "docs" / "figures.md").read_text("utf-8")
     assert "mean nothing" not in text
     for group in ("callback", "filter", "Whole dump: 1 GiB", "500 threads", "Memory of the target"):

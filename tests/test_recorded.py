@@ -360,7 +360,7 @@ def test_the_newer_one_reads_more() -> None:
 
 @EVERY
 def test_what_is_where_is_asked_in_full_dumps_of_who_said_so(version: str, name: str) -> None:
-    """VmQuery needs no snapshot, only S_FALSE in VmStart; it comes behind the last Thread, among the regions."""
+    """VmQuery needs no snapshot, only S_FALSE in VmStart; it comes after the last Thread, among the regions."""
     calls = RECORDED[version, name]
     start = of_type(calls, T.VM_START)[0]
     shown = start.after is not None and start.after["Status"] == S_FALSE
@@ -369,7 +369,7 @@ def test_what_is_where_is_asked_in_full_dumps_of_who_said_so(version: str, name:
     assert (T.VM_QUERY in kinds) is (shown and bool(SCENARIOS[name].kind & FULL))
     if T.VM_QUERY in kinds:
         assert kinds.index(T.VM_QUERY) > len(kinds) - kinds[::-1].index(T.THREAD) - 1
-        assert not any(call.returned for call in of_type(calls, T.VM_QUERY)), "its own list stands in"
+        assert not any(call.returned for call in of_type(calls, T.VM_QUERY)), "its own list is used"
 
 
 @some("failure")

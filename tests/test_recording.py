@@ -131,7 +131,7 @@ def test_a_callback_that_records() -> None:
         callback.reset()
         assert len(callback.recording) == 0
         assert callback.information.CallbackRoutine != lib.mdc_callback_routine
-        # The engine that comes next is a stranger: what stands where facts would be is not looked at.
+        # The next engine has no extensions: the bytes in place of the facts are not read.
         routine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", callback.routine)
         given = ffi.new("MINIDUMP_CALLBACK_INPUT *", {"CallbackType": 10})
         given.u.RegionFacts.Size, given.u.RegionFacts.Version = 4096, 1
@@ -311,7 +311,7 @@ def test_files(tmp_path: Path) -> None:
         ('{"recording": 1, "dropped": -1}\n', 1, "dropped"),
         ('{"recording": 1, "recording": 1}\n', 1, "duplicate key"),
         (ABOUT + "\n{}\n", 3, "type is missing"),
-        (ABOUT + '{"type": "wings"}\n', 2, "no callback type 'wings'"),
+        (ABOUT + '{"type": "wings"}\n', 2, "unknown callback type 'wings'"),
         (ABOUT + '{"type": 1.5}\n', 2, "number"),
         (ABOUT + '{"type": null}\n', 2, "number"),
         (ABOUT + '{"type": 6, "more": 1}\n', 2, "no more"),

@@ -69,7 +69,7 @@ def hole_free(path: Path) -> int:
 def test_the_search_finds_the_secrets(target: dict[str, int], take: live.Taker) -> None:
     """Without redaction: heap 8, pair 1, sparse 1, stack 1, environment 2 and its stream 2, a file's name in maps.
 
-    And one across the pages of a stack that stand apart in the file.
+    And one across the pages of a stack that are apart in the file.
     """
     report, path = take(target["pid"], FULL)
     assert report.redaction is None
@@ -153,7 +153,7 @@ def live_bytes(pid: int, address: int, size: int) -> bytes:
 @pytest.mark.parametrize("dump_type", [NORMAL, FULL], ids=["normal", "full"])
 def test_stacks_hold_pointers_only(dump_type: md.DumpType, target: dict[str, int], take: live.Taker) -> None:
     """Every word of a stack in the file is small, the marker, or points into a module or a stack."""
-    os.kill(target["pid"], signal.SIGSTOP)  # what stands on the stacks now is what is dumped
+    os.kill(target["pid"], signal.SIGSTOP)  # the stacks as they are now are dumped
     live.wait_until(lambda: set(live.task_states(target["pid"]).values()) == {"T"}, "it is stopped")
     report, path = take(target["pid"], dump_type, filter=md.Filter(deface_stacks=True))
     stacks = [(thread.stack_base, thread.stack_base + thread.stack_size) for thread in report.threads]
@@ -253,7 +253,7 @@ def test_a_plan_redacts_nothing(target: dict[str, int]) -> None:
 
 
 def test_too_many_stacks_are_an_error(target: dict[str, int], tmp_path: Path) -> None:
-    """A table that is full means pointers that nobody knows: no dump, rather than one that claims too much."""
+    """A full table means unknown pointers: no dump, rather than one that claims too much."""
     with (
         md.Callback(md.Filter(deface_stacks=True), stack_capacity=1) as callback,
         pytest.raises(md.CallbackError, match="room"),

@@ -16,7 +16,7 @@ PAGE = fake.PAGE
 FULL = md.DumpType.WITH_FULL_MEMORY
 HEAP = 0x50_0000
 FILL = ord("X")
-# Mappings that touch, one that stands alone, a stack whose parts stand apart in the file.
+# Mappings that touch, a separate one, a stack whose parts are apart in the file.
 TARGET = fake.small(
     regions=(
         fake.Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE,

@@ -372,7 +372,7 @@ def test_the_first_of_them_is_named(foreign: Any) -> None:
 
 
 def test_a_stack_is_where_the_engine_has_it() -> None:
-    """Engines built with GCC have the fields behind Context 4 bytes lower on x64; on others the flag says nothing."""
+    """Engines built with GCC have the fields after Context 4 bytes lower on x64; on others the flag says nothing."""
     stack = {"ThreadId": 7, "SizeOfContext": CONTEXT, "StackBase": 0x9000, "StackEnd": 0x8000}
     inside, beside = ({"Offset": at, "Size": 64, "Completed": 64} for at in (0x8800, 0x9000))
     for kind in (T.THREAD, T.THREAD_EX):

@@ -35,7 +35,7 @@ def runs(pid: int) -> bool:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not end is left behind at once."""
+    """What does not end is abandoned at once."""
     monkeypatch.setattr(dumping, "GRACE", 0.3)
 
 

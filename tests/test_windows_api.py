@@ -33,7 +33,7 @@ from minidump_cffi.cli import main
 FULL = md.DumpType.WITH_FULL_MEMORY
 ENGINES: Final = ("native", "dbghelp")
 AREA = 65536
-#: A region of its own, whose bytes stand nowhere else in the process.
+#: A region of its own, whose bytes are nowhere else in the process.
 PROGRAM: Final = """
 import ctypes, sys
 allocate = ctypes.WinDLL("kernel32").VirtualAlloc
@@ -77,7 +77,7 @@ def test_a_file_takes_its_name_when_it_is_complete(tmp_path: Path) -> None:
     put(sink, b"whole")
     (temporary,) = fake.names(tmp_path)
     assert temporary != "x.dmp"
-    with pytest.raises(OSError, match=temporary):  # nobody else sees half a dump
+    with pytest.raises(OSError, match=temporary):  # no other process sees half a dump
         (tmp_path / temporary).open("rb")
     sink.commit(done)
     assert fake.names(tmp_path) == ["x.dmp"] and path.read_bytes() == b"whole"
@@ -235,7 +235,7 @@ def test_processes_by_handle(child: tuple[subprocess.Popen[bytes], int]) -> None
 
 
 def test_handles_that_are_none() -> None:
-    with pytest.raises(md.TargetError, match="no handle of a process") as caught:
+    with pytest.raises(md.TargetError, match="not the handle of a process") as caught:
         targets.resolve(md.Handle(0x7FFF_0000))
     assert caught.value.winerror == 6
     for wrong in (True, "5"):
@@ -250,7 +250,7 @@ def test_processes_that_have_ended() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     handle = int(process._handle)  # type: ignore[attr-defined]
     _winapi.WaitForSingleObject(handle, 60_000)
-    assert process.returncode is None, "nobody has asked yet"
+    assert process.returncode is None, "its status was not read yet"
     for target in (process, md.Handle(handle)):
         with pytest.raises(md.TargetGone, match="has ended") as caught:
             md.write_dump(target, "NUL")
@@ -376,7 +376,7 @@ def test_limits_and_cancelling(child: tuple[subprocess.Popen[bytes], int], tmp_p
 
     with pytest.raises(LookupError, match="mine"):
         md.write_dump(process, tmp_path / "x.dmp", FULL, engine=engine, on_cancel=fail)
-    # A call of dbghelp that was left behind holds its file until it comes back. The file has no other end than that.
+    # An abandoned call of dbghelp holds its file until it returns. The file has no other end than that.
     until = time.monotonic() + 60
     while fake.names(tmp_path) and time.monotonic() < until:
         time.sleep(0.1)

@@ -216,7 +216,7 @@ def test_what_is_excluded_is_nowhere_in_the_file(engine: str, pattern: Pattern, 
 
 
 def test_stacks_of_threads_left_out_are_nowhere_in_the_file(pattern: Pattern, dump: Callable[..., Any]) -> None:
-    """The marker stands on the main thread's stack."""
+    """The marker is on the main thread's stack."""
     for engine in ENGINES:
         _, path = dump(pattern.pid, engine)
         with file_rules.DumpFile(path) as file:

@@ -48,7 +48,7 @@ def told(command: list[str], rules: Path, dump: Path, dump_type: int) -> dict[st
 @pytest.mark.parametrize("rules", list(RULES))
 def test_same_regions_on_both_systems(rules: str, dump_type: md.DumpType, tmp_path: Path) -> None:
     filter_file = tmp_path / "rules.toml"
-    # Upper and lower case are one on Windows if nobody says otherwise.
+    # Upper and lower case are equal on Windows by default.
     filter_file.write_text("ignore_case = true\n" + RULES[rules])
     runner = wine.python()
     here = told([sys.executable], filter_file, tmp_path / "linux.dmp", int(dump_type))

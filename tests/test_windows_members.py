@@ -549,7 +549,7 @@ def test_every_kind_of_rule(child: Child, engine: str, rule: str, tmp_path: Path
 
 
 def test_scrubbed_ranges(child: Child, engine: str, tmp_path: Path) -> None:
-    """To the byte; what stands beside it stays."""
+    """To the byte; what is beside it is kept."""
     path = tmp_path / "x.dmp"
     rules = md.Filter(scrub=[(child.page(3) + 9, child.page(3) + 16)], fill=0x2A)
     report = take(child, path, FULL, engine, filter=rules)

@@ -128,7 +128,7 @@ def test_an_answer_that_is_no_part_of_the_region(child: Child, base: int, size: 
             answer.vm_region.region_size = size
         return True
 
-    with pytest.raises(md.DumpError, match="no part of it in whole pages") as caught:
+    with pytest.raises(md.DumpError, match="not a page-aligned part of it") as caught:
         take(child, tmp_path / "x.dmp", FULL, callback=md.PythonCallback({C.INCLUDE_VM_REGION: region}))
     assert caught.value.address == child.area and fake.names(tmp_path) == []
 

@@ -1,4 +1,4 @@
-"""Pages of zeros take no room in a file, whoever made them, and everything that may change them sees them first."""
+"""Pages of zeros take no space in a file, of any origin, and everything that may change them sees them first."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Child:
         return md.Filter(*(md.exclude(range=(self.page(low), self.page(high))) for low, high in pages), **options)
 
     def release(self) -> None:
-        """Take the area away, while the process stands."""
+        """Unmap the area while the process is stopped."""
         free = ctypes.WinDLL("kernel32", use_last_error=True).VirtualFreeEx
         free.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_ulong]
         assert free(self.handle, self.area, 0, 0x8000), ctypes.get_last_error()

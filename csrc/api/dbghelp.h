@@ -1,5 +1,4 @@
-/* Options of the dump that Windows' own engine writes: MiniDumpWriteDump of dbghelp.dll, with our routine as its
- * callback. */
+/* Options of dumps by Windows' own engine: MiniDumpWriteDump of dbghelp.dll, with our routine as its callback. */
 #ifndef MDC_API_DBGHELP_H
 #define MDC_API_DBGHELP_H
 

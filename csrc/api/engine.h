@@ -1,4 +1,4 @@
-/* Options of the engine that drives the protocol. The engine knows no filter; the callee knows no engine. */
+/* Options of the engine that drives the protocol. The engine does not know the filter, nor the callee the engine. */
 #ifndef MDC_API_ENGINE_H
 #define MDC_API_ENGINE_H
 
@@ -13,23 +13,23 @@
 extern "C" {
 #endif
 /* cdef: begin */
-/* mdc_engine_options.untouched: what becomes of pages that were never written. */
+/* mdc_engine_options.untouched: how pages that were never written are stored. */
 enum { MDC_UNTOUCHED_AUTO = 0, MDC_UNTOUCHED_HOLE = 1, MDC_UNTOUCHED_OMIT = 2 };
-/* mdc_engine_options.dontdump: what becomes of MADV_DONTDUMP memory. */
+/* mdc_engine_options.dontdump: how MADV_DONTDUMP memory is treated. */
 enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
-/* mdc_engine_options.file_pages: what becomes of pages of mapped files that the target has not in memory. */
+/* mdc_engine_options.file_pages: how non-resident pages of mapped files are treated. */
 enum { MDC_FILE_PAGES_ALL = 0, MDC_FILE_PAGES_RESIDENT = 1 };
 
 /* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as
- * the kernel told them. address: where they also stand in the target, 0 if nowhere. The size stays. */
+ * reported by the kernel. address: their address in the target, 0 if they are not there. The size does not change. */
 typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size);
 
-/* Tells a callee that edits words of stacks of one that no Thread callback tells: a signal handler interrupted it. */
+/* Reports to a callee that edits stack words a stack without a Thread callback: a signal handler interrupted it. */
 typedef void (*mdc_note_stack)(void *context, uint64_t first, uint64_t end);
 
-/* A stream that goes into the dump as it is: MINIDUMP_USER_STREAM. */
+/* A stream that is written to the dump unchanged: MINIDUMP_USER_STREAM. */
 typedef struct mdc_user_stream {
-    uint32_t type; /* above 0xFFFF: the numbers below are Microsoft's */
+    uint32_t type; /* above 0xFFFF: lower numbers are reserved by Microsoft */
     uint32_t reserved;
     const void *data;
     uint64_t size; /* bytes, below 4 GiB */
@@ -42,7 +42,7 @@ typedef struct mdc_exception_info {
     uint64_t pointers;  /* EXCEPTION_POINTERS */
 } mdc_exception_info;
 
-/* All zero is a good default: a number that is 0 takes the value in brackets. */
+/* All zero is a good default: 0 stands for the value in brackets. */
 typedef struct mdc_engine_options {
     uint64_t dump_type;                     /* MDC_TYPE_*; goes to the header's Flags */
     MINIDUMP_CALLBACK_INFORMATION callback; /* CallbackRoutine NULL: no callbacks */
@@ -54,21 +54,21 @@ typedef struct mdc_engine_options {
     uint32_t file_pages;                    /* MDC_FILE_PAGES_* */
     uint32_t plan_only;                     /* 1: end after the plan; no memory is read, nothing written */
     uint32_t spare_slots;                   /* spare descriptors per list for ranges split by gaps [64] */
-    uint64_t limit32;                       /* what 32-bit offsets and sizes reach, bytes [2**32]; tests set it low */
+    uint64_t limit32;                       /* limit of 32-bit offsets and sizes, bytes [2**32]; tests set it low */
     uint64_t stack_limit;                   /* bytes of a stack the thread descriptor covers at most [8 MiB] */
     uint64_t buffer_bytes;                  /* the one copy buffer [1 MiB]; a multiple of 4096 */
-    uint64_t hole_min;         /* unwritten runs of at least this become holes or are left out, bytes [64 KiB] */
+    uint64_t hole_min;         /* unwritten runs of at least this size become holes or are left out, bytes [64 KiB] */
     uint64_t sparse_max;       /* files with holes stay below this, bytes [64 GiB] */
     uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
     uint32_t answers_max;      /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
     uint32_t gaps_max;         /* gaps remembered [65,536] */
-    uint32_t late_files;       /* 1: what only mapped files hold may be read when the target runs again, if the output
-                                  can be gone back into, the callee does not see reads, and nobody writes to the file */
+    uint32_t late_files;       /* 1: pages that only mapped files hold may be read after the target was resumed, if
+                                  the output is seekable, the callee does not see reads, and the file has no writer */
     uint32_t fsync;            /* 1: the sink flushes to the disk before the dump counts as written */
-    mdc_edit edit;             /* NULL: they are stored as they are */
+    mdc_edit edit;             /* NULL: they are stored unchanged */
     mdc_note_stack note_stack; /* NULL: not reported */
     void *edit_context;        /* for both */
-    const mdc_user_stream *user_streams; /* with what they point at, they outlive the dump */
+    const mdc_user_stream *user_streams; /* with their data; must outlive the dump */
     size_t user_stream_count;
     mdc_exception_info exception; /* targets that are Windows processes */
 } mdc_engine_options;
@@ -77,22 +77,22 @@ typedef struct mdc_progress {
     int32_t phase;        /* MDC_PHASE_* */
     int32_t stopped;      /* 1 while the target's threads are stopped */
     uint64_t bytes_done;  /* of target memory, holes included */
-    uint64_t bytes_total; /* 0 until the plan stands */
+    uint64_t bytes_total; /* 0 until the plan is made */
     uint64_t elapsed_ns;
-    int32_t aborted; /* not 0 once the dump has to end: cancelled, a limit passed, the target is gone */
-    int32_t stalled; /* 1: that is for lack of progress */
+    int32_t aborted; /* not 0 once the dump must end: cancelled, a limit passed, the target exited */
+    int32_t stalled; /* 1: because there was no progress */
 } mdc_progress;
 
-/* mdc_activity.kind: what the thread that dumps does; all of these may hang. */
+/* mdc_activity.kind: what the dumping thread is doing; all of these may hang. */
 enum {
     MDC_DOING_OTHER = 0,  /* nothing of the following */
     MDC_DOING_READ = 1,   /* reads memory at `address`, of the mapping `name` */
     MDC_DOING_WRITE = 2,  /* writes the output */
-    MDC_DOING_CALL = 3,   /* is inside of the callback */
+    MDC_DOING_CALL = 3,   /* is inside the callback */
     MDC_DOING_OPEN = 4,   /* opens or reads the file `name`, mapped at `address` */
     MDC_DOING_LIST = 5,   /* asks the system for mappings, pages, modules */
-    MDC_DOING_STOP = 6,   /* has the threads of the target stopped */
-    MDC_DOING_STOPPED = 7 /* does not run: a debugger or a signal has stopped us. address: who traces us, 0: none */
+    MDC_DOING_STOP = 6,   /* stops the threads of the target */
+    MDC_DOING_STOPPED = 7 /* does not run: a debugger or a signal has stopped us. address: our tracer's pid, 0: none */
 };
 
 enum { MDC_ACTIVITY_NAME = 128 };
@@ -101,7 +101,7 @@ typedef struct mdc_activity {
     int32_t kind;          /* MDC_DOING_* */
     int32_t callback_type; /* MDC_CB_*, or -1 */
     uint64_t address;
-    char name[MDC_ACTIVITY_NAME]; /* any bytes, NUL-terminated; the end of a long one */
+    char name[MDC_ACTIVITY_NAME]; /* any bytes, NUL-terminated; only the end of a long name */
 } mdc_activity;
 /* cdef: end */
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /* The one error struct. A function that can fail returns mdc_status and takes `mdc_error *err` last, never NULL; the
- * error is filled where the fault is (base/error.h) and passed on untouched. */
+ * error is filled where the fault is detected (base/error.h) and passed on unchanged. */
 #ifndef MDC_API_ERROR_H
 #define MDC_API_ERROR_H
 
@@ -17,13 +17,13 @@ enum {
     MDC_ERR_FILTER = 3,       /* a rule cannot be compiled */
     MDC_ERR_TARGET = 4,       /* the target cannot be dumped: zombie, kernel thread, 32 bit, dumping core */
     MDC_ERR_TARGET_GONE = 5,  /* no such process, it exited, was replaced by exec or its pid was reused */
-    MDC_ERR_ACCESS = 6,       /* no permission; the message says who refused and what would allow it */
+    MDC_ERR_ACCESS = 6,       /* no permission; the message says what refused and what would allow it */
     MDC_ERR_READ = 7,         /* a read failed and the callee did not tolerate it */
     MDC_ERR_SINK = 8,         /* the output failed */
-    MDC_ERR_FORMAT = 9,       /* input that is no dump or core, or the dump cannot be expressed in the format */
-    MDC_ERR_CANCELLED = 10,   /* Cancel (6), or mdc_job_cancel */
+    MDC_ERR_FORMAT = 9,       /* input that is not a dump or core, or the dump cannot be expressed in the format */
+    MDC_ERR_CANCELLED = 10,   /* the Cancel callback, or mdc_job_cancel */
     MDC_ERR_DEADLINE = 11,    /* deadline or max_stop passed */
-    MDC_ERR_CALLBACK = 12,    /* the callee answered what the protocol forbids */
+    MDC_ERR_CALLBACK = 12,    /* the callee gave an answer that the protocol forbids */
     MDC_ERR_BUSY = 14,        /* the callback is in use by another dump, or closed */
     MDC_ERR_TARGET_BUSY = 15, /* another process traces the target, or dumps it: try again later */
     MDC_ERR_LIMIT = 16,       /* a limit of the system on open files, threads or processes */
@@ -47,7 +47,7 @@ typedef int32_t mdc_status;
 typedef struct mdc_error {
     mdc_status code;
     int32_t phase;         /* MDC_PHASE_* */
-    int32_t os_errno;      /* errno (or the Windows error), 0 if the system did not refuse anything */
+    int32_t os_errno;      /* errno (or the Windows error), 0 if no system call failed */
     uint32_t hresult;      /* as a foreign caller would see it; 0 if none fits */
     int32_t pid;           /* of the target; 0 if there is none */
     int32_t callback_type; /* -1, or the MDC_CB_* whose answer was wrong */

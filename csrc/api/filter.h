@@ -25,7 +25,7 @@ enum { MDC_EXCLUDE = 0, MDC_INCLUDE = 1, MDC_HEAD = 2 };
 /* mdc_rule.protect_all: all of these accesses must be there. */
 enum { MDC_ACCESS_READ = 1, MDC_ACCESS_WRITE = 2, MDC_ACCESS_EXECUTE = 4 };
 
-/* A range of addresses [first, end). end 0 stands for 2**64 when first is not 0 or MDC_RULE_RANGE says so. */
+/* A range of addresses [first, end). end 0 means 2**64 if first is not 0 or MDC_RULE_RANGE is set. */
 typedef struct mdc_range {
     uint64_t first;
     uint64_t end;
@@ -90,18 +90,18 @@ typedef struct mdc_filter_spec {
     size_t thread_count;
     const mdc_module_rule *modules;
     size_t module_count;
-    const mdc_range *memory_add; /* answered to Memory (5), in this order */
+    const mdc_range *memory_add; /* answered to Memory, in this order */
     size_t memory_add_count;
-    const mdc_range *memory_remove; /* answered to RemoveMemory (9), and an exclude rule behind all others */
+    const mdc_range *memory_remove; /* answered to RemoveMemory, and an exclude rule after all others */
     size_t memory_remove_count;
     uint32_t default_action;         /* MDC_INCLUDE or MDC_EXCLUDE */
     uint32_t threads_default_keep;   /* for threads no rule names; 0xFFFFFFFF keeps everything */
     uint32_t modules_default_keep;   /* for modules no rule names */
-    uint32_t tolerate_read_failures; /* ReadMemoryFailure (14): 1 skip the block, 0 let the dump fail */
-    uint32_t secondary_flags;        /* bits added to SecondaryFlags (15) */
+    uint32_t tolerate_read_failures; /* ReadMemoryFailure: 1 skip the block, 0 let the dump fail */
+    uint32_t secondary_flags;        /* bits added to SecondaryFlags */
     uint32_t nocase;                 /* 1: globs ignore ASCII case and read `\` as `/` (Windows) */
 
-    /* Redaction: what is read is overwritten before it is stored (VmPostRead, 20); sizes never change. */
+    /* Redaction: what is read is overwritten before it is stored (VmPostRead); sizes never change. */
     const mdc_range *scrub; /* addresses whose bytes are overwritten with `fill` */
     size_t scrub_count;
     const mdc_bytes *patterns; /* every occurrence is overwritten, overlapping ones too */
@@ -110,7 +110,7 @@ typedef struct mdc_filter_spec {
     size_t environ_keep_count;
     const mdc_bytes *environ_drop; /* globs over names of variables whose values are hidden, also from environ_keep */
     size_t environ_drop_count;
-    uint32_t deface_stacks; /* 1: words of stacks that are no pointers into modules or stacks, and no small numbers */
+    uint32_t deface_stacks; /* 1: overwrite stack words except pointers into modules or stacks and small numbers */
     uint32_t fill;          /* 0: 'X'; else MDC_FILL_GIVEN | byte */
 } mdc_filter_spec;
 
@@ -128,29 +128,29 @@ void mdc_filter_release(mdc_filter *filter); /* NULL is allowed */
 uint64_t mdc_filter_bytes(const mdc_filter *filter);
 uint64_t mdc_filter_intervals(const mdc_filter *filter);
 
-/* How many bytes of a run an engine has to hold back so that no pattern is lost between two reads: the longest pattern
- * less one (at least 7 with deface_stacks); 0 if the filter edits no memory. */
+/* How many bytes of a run an engine must hold back so that no pattern is missed between two reads: the longest pattern
+ * minus one (at least 7 with deface_stacks); 0 if the filter edits no memory. */
 uint64_t mdc_filter_hold(const mdc_filter *filter);
 
-/* What an engine has to speak or do for all of the filter to be honoured; MDC_NEED_*. Bits that are missing need
- * nothing. Size and head rules look at what the engine calls the region where it sends no facts. Rules about the text
- * streams are no part of a filter: they are the engine's options. */
+/* What an engine must support for the whole filter to be honoured; MDC_NEED_*. Parts of a filter without a bit need
+ * no support. If the engine sends no facts, size and head rules apply to what it calls the region. Rules about the text
+ * streams are not part of a filter: they are options of the engine. */
 enum {
-    /* Rules ask for names, or for kinds that the Type of a region does not tell (heap, stack, shared, vdso):
-     * MDC_EXT_REGION_FACTS. Without it no region has a name, and none of these kinds. */
+    /* Rules have conditions on names, or on kinds that the Type of a region does not determine (heap, stack, shared,
+     * vdso): MDC_EXT_REGION_FACTS. Without it no region has a name, and none of these kinds. */
     MDC_NEED_REGION_FACTS = 0x01,
-    /* Kept bytes may lie on both sides of excluded ones: MDC_EXT_RESUBMIT, or VmStart, VmPostRead (17, 20) and room in
+    /* Kept bytes may lie on both sides of excluded ones: MDC_EXT_RESUBMIT, or VmStart, VmPostRead and room in
      * hole_capacity: then the excluded bytes stand in the dump as `fill`. With neither, only the longest kept part of
      * such a region is stored. */
     MDC_NEED_HOLES = 0x02,
     /* Rules exclude memory, or the default does: in dumps without full memory only an engine with MDC_EXT_PIECES asks.
      * Ranges to remove (memory_remove) need nothing: RemoveMemory (9) tells them. */
     MDC_NEED_PIECES = 0x04,
-    /* Memory is edited (ranges to scrub, patterns, stacks): VmStart and VmPostRead (17, 20). */
+    /* Memory is edited (ranges to scrub, patterns, stacks): VmStart and VmPostRead. */
     MDC_NEED_READS = 0x08,
-    /* Patterns and words of stacks may lie across two reads: MDC_EXT_HOLD_BACK, and `hold` of the engine. */
+    /* Patterns and stack words may span two reads: MDC_EXT_HOLD_BACK, and `hold` of the engine. */
     MDC_NEED_HOLD_BACK = 0x10,
-    /* Values of variables are hidden: only the engine of this package knows where the environment is. */
+    /* Values of variables are hidden: only the engine of this package locates the environment. */
     MDC_NEED_ENVIRON = 0x20
 };
 uint32_t mdc_filter_needs(const mdc_filter *filter);

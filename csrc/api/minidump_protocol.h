@@ -1,10 +1,10 @@
-/* The MiniDumpWriteDump callback ABI, declared by ourselves.
+/* The MiniDumpWriteDump callback ABI, declared here.
  *
  * Never replace this by a dbghelp.h: mingw-w64's MINIDUMP_CALLBACK_OUTPUT is 68 bytes long instead of 52, and every
  * GCC build of a Windows header puts CONTEXT at 12 instead of 16 (pack(4) wins over align(16) there).
  * Sources: Microsoft's minidumpapiset.h (sizes and offsets confirmed from public PDB type dumps) and its public
- * documentation pages. Sizes and offsets are asserted in base/protocol_asserts.h. "Seen" is what dbghelp 6.3.9600
- * (Windows 8.1) and dbgcore 10.0.22621 (Windows 11) both did where they were recorded (docs/callbacks.md).
+ * documentation pages. Sizes and offsets are asserted in base/protocol_asserts.h. "Seen" means recorded with both
+ * dbghelp 6.3.9600 (Windows 8.1) and dbgcore 10.0.22621 (Windows 11) (docs/callbacks.md).
  *
  * The target CPU of the *build* decides sizeof(CONTEXT), as with dbghelp: an engine sends its own CONTEXT.
  * Between the cdef markers the text is also read by cffi, so it stays plain C there.
@@ -45,8 +45,8 @@ extern "C" {
 #pragma pack(push, 4)
 
 /* cdef: begin */
-/* MINIDUMP_CALLBACK_TYPE; the two of compressed memory only in the newest SDK, never seen, as ThreadEx.
- * The order that was seen: IsProcessSnapshot, VmStart, IoStart, SecondaryFlags, Cancel (from here on again and again),
+/* MINIDUMP_CALLBACK_TYPE; the two of compressed memory are only in the newest SDK; they and ThreadEx were never seen.
+ * The order seen: IsProcessSnapshot, VmStart, IoStart, SecondaryFlags, Cancel (repeated from here on),
  * all IncludeThread, all IncludeModule, all Module, all Thread; all Memory, then all RemoveMemory, or with full memory
  * IncludeVmRegion twice for each region, with VmQuery among them; IoWriteAll, IoFinish, WriteKernelMinidump,
  * KernelMinidumpStatus. VmPreRead and VmPostRead come with every read, from before the first IncludeThread. */
@@ -222,7 +222,7 @@ typedef struct MINIDUMP_INCLUDE_MODULE_CALLBACK {
     uint64_t BaseOfImage;
 } MINIDUMP_INCLUDE_MODULE_CALLBACK;
 
-/* Offsets go back and forth: seen were the header first and the directory last. */
+/* Offsets go back and forth: the header was seen first and the directory last. */
 typedef struct MINIDUMP_IO_CALLBACK {
     void *Handle;
     uint64_t Offset;
@@ -244,14 +244,14 @@ typedef struct MINIDUMP_VM_QUERY_CALLBACK {
 typedef struct MINIDUMP_VM_PRE_READ_CALLBACK {
     uint64_t Offset;
     void *Buffer;
-    uint32_t Size; /* all that is left to read, seen up to 64 KiB */
+    uint32_t Size; /* all that remains to be read, seen up to 64 KiB */
 } MINIDUMP_VM_PRE_READ_CALLBACK;
 
 typedef struct MINIDUMP_VM_POST_READ_CALLBACK {
     uint64_t Offset;
     void *Buffer;
     uint32_t Size;
-    uint32_t Completed; /* seen were a page at most: the rest is the next read */
+    uint32_t Completed; /* a page at most was seen: the rest is the next read */
     int32_t Status;
 } MINIDUMP_VM_POST_READ_CALLBACK;
 
@@ -269,7 +269,7 @@ typedef struct MINIDUMP_COMPRESSED_MEMORY_STREAM_FINISH_CALLBACK {
 } MINIDUMP_COMPRESSED_MEMORY_STREAM_FINISH_CALLBACK;
 
 /* What an engine of this package adds to IncludeVmRegion, whose input union Windows leaves unused. A callee may
- * look at it only when whoever pairs the two for one dump said so out of band (mdc_callback_set_host); nothing is
+ * read it only if that was agreed out of band when the two were paired for a dump (mdc_callback_set_host); nothing is
  * guessed from memory content. Pointers are valid during the call. */
 typedef struct mdc_region_facts {
     uint32_t Size;        /* sizeof(mdc_region_facts) of the engine */
@@ -289,24 +289,24 @@ typedef struct mdc_region_facts {
 } mdc_region_facts;
 
 typedef union MDC_CALLBACK_INPUT_UNION {
-    int32_t Status;                                                                 /* 8 */
-    MINIDUMP_THREAD_CALLBACK Thread;                                                /* 1 */
-    MINIDUMP_THREAD_EX_CALLBACK ThreadEx;                                           /* 2 */
-    MINIDUMP_MODULE_CALLBACK Module;                                                /* 0 */
-    MINIDUMP_INCLUDE_THREAD_CALLBACK IncludeThread;                                 /* 3 */
-    MINIDUMP_INCLUDE_MODULE_CALLBACK IncludeModule;                                 /* 4 */
-    MINIDUMP_IO_CALLBACK Io;                                                        /* 11, 12, 13 */
-    MINIDUMP_READ_MEMORY_FAILURE_CALLBACK ReadMemoryFailure;                        /* 14 */
-    uint32_t SecondaryFlags;                                                        /* 15 */
-    MINIDUMP_VM_QUERY_CALLBACK VmQuery;                                             /* 18 */
-    MINIDUMP_VM_PRE_READ_CALLBACK VmPreRead;                                        /* 19 */
-    MINIDUMP_VM_POST_READ_CALLBACK VmPostRead;                                      /* 20 */
-    MINIDUMP_COMPRESSED_MEMORY_STREAM_FINISH_CALLBACK CompressedMemoryStreamFinish; /* 22 */
-    mdc_region_facts RegionFacts; /* 10, only by the extension above */
+    int32_t Status; /* KernelMinidumpStatus */
+    MINIDUMP_THREAD_CALLBACK Thread;
+    MINIDUMP_THREAD_EX_CALLBACK ThreadEx;
+    MINIDUMP_MODULE_CALLBACK Module;
+    MINIDUMP_INCLUDE_THREAD_CALLBACK IncludeThread;
+    MINIDUMP_INCLUDE_MODULE_CALLBACK IncludeModule;
+    MINIDUMP_IO_CALLBACK Io; /* IoStart, IoWriteAll, IoFinish */
+    MINIDUMP_READ_MEMORY_FAILURE_CALLBACK ReadMemoryFailure;
+    uint32_t SecondaryFlags;
+    MINIDUMP_VM_QUERY_CALLBACK VmQuery;
+    MINIDUMP_VM_PRE_READ_CALLBACK VmPreRead;
+    MINIDUMP_VM_POST_READ_CALLBACK VmPostRead;
+    MINIDUMP_COMPRESSED_MEMORY_STREAM_FINISH_CALLBACK CompressedMemoryStreamFinish;
+    mdc_region_facts RegionFacts; /* IncludeVmRegion, only with the extension above */
 } MDC_CALLBACK_INPUT_UNION;
 
 /* Seen as 0 and NULL in IoStart, IoWriteAll, IoFinish, WriteKernelMinidump and KernelMinidumpStatus; as 0 and the
- * handle in IsProcessSnapshot and the Vm types; in all others both are given. */
+ * handle in IsProcessSnapshot and the Vm types; in all others both are set. */
 typedef struct MINIDUMP_CALLBACK_INPUT {
     uint32_t ProcessId;
     void *ProcessHandle;
@@ -339,22 +339,22 @@ typedef struct MDC_OUTPUT_VM_READ {
     uint32_t VmReadBytesCompleted;
 } MDC_OUTPUT_VM_READ;
 
-/* One union, 52 bytes, the same on every CPU. Everything lies at offset 0: a callee writes only the member of the
- * callback's type, and all of it if it returns TRUE: on entry, VmQueryResult, VmReadBytesCompleted and what is behind a
- * member were seen to hold garbage. Members that Microsoft groups in anonymous structs are grouped here under a short
- * name. */
+/* One union, 52 bytes, the same on every CPU. Everything is at offset 0: a callee writes only the member of the
+ * callback's type, and all of it if it returns TRUE: on entry, VmQueryResult, VmReadBytesCompleted and the bytes after
+ * a member were seen to contain garbage. Members that Microsoft groups in anonymous structs are grouped here under a
+ * short name. */
 typedef union MINIDUMP_CALLBACK_OUTPUT {
-    uint32_t ModuleWriteFlags;                                                    /* 0, 4 */
-    uint32_t ThreadWriteFlags;                                                    /* 1, 2, 3 */
-    uint32_t SecondaryFlags;                                                      /* 15 */
-    MDC_OUTPUT_MEMORY Memory;                                                     /* 5, 9 */
-    MDC_OUTPUT_CANCEL Cancel;                                                     /* 6 */
-    void *Handle;                                                                 /* 7 */
-    MDC_OUTPUT_VM_REGION Region;                                                  /* 10 */
-    MDC_OUTPUT_VM_QUERY VmQuery;                                                  /* 18 */
-    MDC_OUTPUT_VM_READ VmRead;                                                    /* 19, 20 */
-    MINIDUMP_COMPRESSED_MEMORY_STREAM_START_CALLBACK CompressedMemoryStreamStart; /* 21 */
-    int32_t Status;                                                               /* 11-14, 16, 17 */
+    uint32_t ModuleWriteFlags; /* Module, IncludeModule */
+    uint32_t ThreadWriteFlags; /* Thread, ThreadEx, IncludeThread */
+    uint32_t SecondaryFlags;
+    MDC_OUTPUT_MEMORY Memory; /* Memory, RemoveMemory */
+    MDC_OUTPUT_CANCEL Cancel;
+    void *Handle;                /* WriteKernelMinidump */
+    MDC_OUTPUT_VM_REGION Region; /* IncludeVmRegion */
+    MDC_OUTPUT_VM_QUERY VmQuery;
+    MDC_OUTPUT_VM_READ VmRead; /* VmPreRead, VmPostRead */
+    MINIDUMP_COMPRESSED_MEMORY_STREAM_START_CALLBACK CompressedMemoryStreamStart;
+    int32_t Status; /* IoStart, IoWriteAll, IoFinish, ReadMemoryFailure, IsProcessSnapshot, VmStart */
 } MINIDUMP_CALLBACK_OUTPUT;
 
 /* BOOL: non-zero is TRUE. */
@@ -383,8 +383,8 @@ typedef struct MINIDUMP_USER_STREAM_INFORMATION {
     MINIDUMP_USER_STREAM *UserStreamArray;
 } MINIDUMP_USER_STREAM_INFORMATION;
 
-/* Bits of mdc_region_facts.Kinds. A mapping can be several things: one that holds a stack pointer is a stack,
- * whatever else it is. */
+/* Bits of mdc_region_facts.Kinds. A mapping can be several things: one that a stack pointer points into is always
+ * a stack. */
 enum {
     MDC_KIND_IMAGE = 0x01,     /* an ELF (or PE) image is mapped here */
     MDC_KIND_FILE = 0x02,      /* backed by a file that is not an image */
@@ -399,18 +399,18 @@ enum {
 enum {
     MDC_FACT_DELETED = 0x01, /* the mapped file has been removed (Linux' " (deleted)") */
     MDC_FACT_PIECE = 0x02,   /* a piece of a Normal dump: the answer may be byte-exact */
-    MDC_FACT_ADDED = 0x04,   /* the piece was added by Memory (5): kept unless a rule excludes it by name */
-    MDC_FACT_DONTDUMP = 0x08 /* MADV_DONTDUMP, and the engine was told to ask: kept only if a rule includes it */
+    MDC_FACT_ADDED = 0x04,   /* the piece was added by Memory: kept unless a rule excludes it by name */
+    MDC_FACT_DONTDUMP = 0x08 /* MADV_DONTDUMP with MDC_DONTDUMP_ASK: kept only if a rule includes it */
 };
 
-/* Extensions of the protocol, switched on out of band by whoever pairs an engine and a callee for one dump. */
+/* Extensions of the protocol, switched on out of band when an engine and a callee are paired for one dump. */
 enum {
-    MDC_EXT_REGION_FACTS = 0x01, /* 10 carries mdc_region_facts */
-    MDC_EXT_RESUBMIT = 0x02,     /* the engine asks 10 again about what lies behind the answered part */
-    MDC_EXT_PIECES = 0x04,       /* 10 is also asked about each piece of a Normal dump */
-    MDC_EXT_HOLD_BACK = 0x08,    /* 20 sees the last `hold` bytes of a run again as the head of the next read */
-    MDC_EXT_EDITS_ONLY = 0x10    /* a callee that answered 17 with S_FALSE only edits what was read (20): it has no
-                                    memory of its own, so that 18 and 19 are not sent and untouched pages not read */
+    MDC_EXT_REGION_FACTS = 0x01, /* IncludeVmRegion carries mdc_region_facts */
+    MDC_EXT_RESUBMIT = 0x02,     /* IncludeVmRegion is sent again for the rest after the answered part */
+    MDC_EXT_PIECES = 0x04,       /* IncludeVmRegion is also sent for each piece of a Normal dump */
+    MDC_EXT_HOLD_BACK = 0x08,    /* VmPostRead sees the last `hold` bytes of a run again as the head of the next read */
+    MDC_EXT_EDITS_ONLY = 0x10    /* a callee that answered VmStart with S_FALSE only edits in VmPostRead: it serves no
+                                    memory, so VmQuery and VmPreRead are not sent, untouched pages not read */
 };
 /* cdef: end */
 

@@ -1,4 +1,4 @@
-/* What a dump was, or would be. Filled by the engine; what only the callee knows (rules) is joined in bind/. */
+/* What a dump was, or would be. Filled by the engine; what only the callee knows (rules) is added in bind/. */
 #ifndef MDC_API_REPORT_H
 #define MDC_API_REPORT_H
 
@@ -13,10 +13,10 @@ extern "C" {
 /* cdef: begin */
 /* mdc_gap.reason */
 enum {
-    MDC_GAP_READ_FAILED = 1, /* asked for, and the read failed: the dump is not complete */
-    MDC_GAP_BEYOND_EOF = 2,  /* mapped, but behind the end of its file: nothing there to read */
-    MDC_GAP_TRUNCATED = 3,   /* planned, but the deadline or a full table let it go */
-    MDC_GAP_UNKNOWN = 4,     /* not resident, and its file cannot be read, or might never answer: not read */
+    MDC_GAP_READ_FAILED = 1, /* requested, and the read failed: the dump is not complete */
+    MDC_GAP_BEYOND_EOF = 2,  /* mapped, but beyond the end of its file: nothing to read */
+    MDC_GAP_TRUNCATED = 3,   /* planned, but dropped because of the deadline or a full table */
+    MDC_GAP_UNKNOWN = 4,     /* not resident, and its file cannot be read or may never respond: not read */
     MDC_GAP_LEFT_TO_FILE = 5 /* clean pages of a module that are in its file: left out on request, not missing */
 };
 
@@ -36,19 +36,19 @@ enum {
     MDC_REGION_VIA_MEM = 0x08,    /* read through /proc/PID/mem: shared by copy on write, userfaultfd, no access */
     MDC_REGION_EXCLUDED = 0x10,   /* the callee kept nothing of it */
     MDC_REGION_NARROWED = 0x20,   /* the callee kept a part of it */
-    MDC_REGION_FILE = 0x40,       /* mapped from a file: pages are there although no page table entry says so */
+    MDC_REGION_FILE = 0x40,       /* mapped from a file: pages exist even without a page table entry */
     MDC_REGION_CHANGED = 0x80,    /* appeared or changed between the listing before the stop and the stop */
-    MDC_REGION_SHARED = 0x100,    /* what is written to it others see: MAP_SHARED */
-    MDC_REGION_USERFAULT = 0x200, /* a userfaultfd handler supplies the pages that are missing */
-    MDC_REGION_SLOW_FILE = 0x800  /* of a file system that may never answer (FUSE, NFS): only resident pages are read */
+    MDC_REGION_SHARED = 0x100,    /* other processes see writes to it: MAP_SHARED */
+    MDC_REGION_USERFAULT = 0x200, /* a userfaultfd handler supplies missing pages */
+    MDC_REGION_SLOW_FILE = 0x800 /* on a file system that may never respond (FUSE, NFS): only resident pages are read */
 };
 
 /* One mapping of the target. */
 typedef struct mdc_report_region {
     uint64_t base;
     uint64_t size;         /* bytes */
-    uint64_t kept;         /* bytes the dump answers for: stored, holes and gaps */
-    uint64_t stored;       /* bytes that take room in the file */
+    uint64_t kept;         /* bytes the dump covers: stored, holes and gaps */
+    uint64_t stored;       /* bytes that take space in the file */
     uint64_t untouched;    /* bytes kept that were never written: holes in the file, or left out of it */
     uint64_t left_to_file; /* bytes that were not kept because the module's file has them */
     uint64_t filtered;     /* bytes at the end that the target's coredump_filter leaves out */
@@ -73,7 +73,7 @@ enum {
 typedef struct mdc_report_thread {
     uint32_t tid;
     uint32_t flags;
-    uint64_t stack_base; /* low end of what the thread descriptor points at, 0 if none */
+    uint64_t stack_base; /* low end of the stack in the thread descriptor, 0 if none */
     uint64_t stack_size;
 } mdc_report_thread;
 
@@ -96,25 +96,25 @@ typedef struct mdc_extent {
 } mdc_extent;
 
 enum {
-    MDC_EXTENT_STACK = 0x01,   /* of a stack: thread descriptors point at these */
+    MDC_EXTENT_STACK = 0x01,   /* of a stack: thread descriptors point here */
     MDC_EXTENT_HOLE = 0x02,    /* never written: not read, a hole in the file */
     MDC_EXTENT_ZERO = 0x04,    /* never written: not read, zeros among the bytes (shorter than hole_min) */
     MDC_EXTENT_OMITTED = 0x08, /* never written: not read, left out of the file */
-    MDC_EXTENT_BLOCK = 0x10,   /* Normal dump: added by Memory (5), or an instruction window */
+    MDC_EXTENT_BLOCK = 0x10,   /* Normal dump: added by Memory, or an instruction window */
     MDC_EXTENT_JOINED = 0x20,  /* continues the range of the extent before it: one descriptor */
-    MDC_EXTENT_LATE = 0x40     /* a mapped file's: read when the target's threads ran again */
+    MDC_EXTENT_LATE = 0x40     /* of a mapped file: read after the target's threads were resumed */
 };
 
 typedef struct mdc_report {
-    uint64_t dump_type;         /* MDC_TYPE_*, as asked for */
-    uint64_t honoured_type;     /* of it, bits that are honoured */
+    uint64_t dump_type;         /* MDC_TYPE_*, as requested */
+    uint64_t honoured_type;     /* the bits of it that are honoured */
     uint64_t file_bytes;        /* length of the dump */
-    uint64_t memory_bytes;      /* bytes of target memory the dump answers for */
-    uint64_t stored_bytes;      /* of it, bytes that take room in the file */
-    uint64_t zero_bytes;        /* of it, bytes that read as zero and take no room in the file */
-    uint64_t left_to_file;      /* bytes not in it because the files of modules have them */
+    uint64_t memory_bytes;      /* bytes of target memory the dump covers */
+    uint64_t stored_bytes;      /* of it, bytes that take space in the file */
+    uint64_t zero_bytes;        /* of it, bytes that read as zero and take no space in the file */
+    uint64_t left_to_file;      /* bytes not in it because they are in the files of modules */
     uint64_t filtered_bytes;    /* bytes of committed memory that the target's coredump_filter leaves out */
-    uint64_t late_bytes;        /* of memory_bytes, what was planned to be read when the target's threads ran again */
+    uint64_t late_bytes;        /* of memory_bytes, planned to be read after the target's threads were resumed */
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */
@@ -145,24 +145,24 @@ enum {
     MDC_WARN_MANY_THREADS = 0x01,    /* more than 4,096: Breakpad drops the list */
     MDC_WARN_MANY_MODULES = 0x02,    /* more than 2,048: Breakpad drops the list */
     MDC_WARN_MANY_RANGES = 0x04,     /* more than 4,096 in MemoryList: Breakpad drops the list */
-    MDC_WARN_RANGES_ABOVE_4G = 0x08, /* no thread descriptor reaches the stacks beyond 32-bit offsets */
-    MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: the file is too long for holes */
-    MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not there: everything was read */
+    MDC_WARN_RANGES_ABOVE_4G = 0x08, /* no thread descriptor can refer to stacks beyond 32-bit offsets */
+    MDC_WARN_NO_SPARSE = 0x10,       /* untouched memory was left out: with holes the file would be too long */
+    MDC_WARN_NO_RESIDENCY = 0x20,    /* PAGEMAP_SCAN is not supported: everything was read */
     MDC_WARN_GAP_TABLE_FULL = 0x40,  /* more gaps than the table holds: the last entry covers the rest */
-    /* dbghelp, and engines like it, which ask less than the protocol has: */
-    MDC_WARN_NO_REGION_CALLBACKS = 0x80,  /* a full dump, and nothing asked about regions */
-    MDC_WARN_NO_MEMORY_CALLBACKS = 0x100, /* another dump, and nothing asked about memory to add */
-    MDC_WARN_NO_VM_CALLBACKS = 0x200,     /* nothing asked about what is read */
-    MDC_WARN_FILLED = 0x400,              /* what rules exclude had to be overwritten in the finished file */
-    /* The dump is not complete: a thread that is in it did not stop, and */
-    MDC_WARN_NO_THREAD_REGISTERS = 0x4000, /* its registers were asked for */
-    MDC_WARN_NO_THREAD_STACK = 0x8000,     /* its stack was asked for, and the system does not say where it is */
-    MDC_WARN_UNKNOWN_MEMORY = 0x800,       /* what shared memory holds that the target has no page of is not known */
-    MDC_WARN_SLOW_FILES = 0x10000,         /* pages of a MDC_REGION_SLOW_FILE that are not resident were not read */
+    /* dbghelp and similar engines, which do not send all callbacks of the protocol: */
+    MDC_WARN_NO_REGION_CALLBACKS = 0x80,  /* a full dump, and no callbacks about regions */
+    MDC_WARN_NO_MEMORY_CALLBACKS = 0x100, /* another dump, and no callbacks about memory to add */
+    MDC_WARN_NO_VM_CALLBACKS = 0x200,     /* no callbacks about reads */
+    MDC_WARN_FILLED = 0x400,              /* excluded bytes were overwritten in the finished file */
+    /* The dump is not complete: a thread in it did not stop, and */
+    MDC_WARN_NO_THREAD_REGISTERS = 0x4000, /* its registers were requested */
+    MDC_WARN_NO_THREAD_STACK = 0x8000,     /* its stack was requested, and the system does not report its address */
+    MDC_WARN_UNKNOWN_MEMORY = 0x800,       /* content of shared memory of which the target has no page is unknown */
+    MDC_WARN_SLOW_FILES = 0x10000,         /* non-resident pages of a MDC_REGION_SLOW_FILE were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
-    MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp says of a thread that it could not be stopped */
+    MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp reported that a thread could not be stopped */
     MDC_WARN_TYPE = 0x200000,              /* bits of the dump type have no effect: honoured_type has the others */
-    MDC_WARN_NO_THREADS = 0x80000          /* none is left: an entry with id 0xFFFFFFFF stands in ThreadList */
+    MDC_WARN_NO_THREADS = 0x80000          /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */

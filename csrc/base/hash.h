@@ -30,7 +30,7 @@ typedef struct mdc_hash {
     uint64_t seed;
 } mdc_hash;
 
-/* Whether the thing with this number is the one that is looked for. */
+/* Whether the entry with this number is the one searched for. */
 typedef bool (*mdc_hash_same)(const void *context, uint32_t number, const void *key);
 
 void mdc_hash_init(mdc_hash *table);
@@ -43,7 +43,7 @@ void mdc_hash_clear(mdc_hash *table);
 uint32_t mdc_hash_of(const mdc_hash *table, const void *bytes, size_t size);
 /* The number of the thing with this hash for which `same` is true, or MDC_HASH_NONE. */
 uint32_t mdc_hash_find(const mdc_hash *table, uint32_t hash, mdc_hash_same same, const void *context, const void *key);
-/* Adds a thing that is not in it; its number is the count before. MDC_HASH_NONE if there is no room. */
+/* Adds an entry that is not in the table; its number is the previous count. MDC_HASH_NONE if the table is full. */
 uint32_t mdc_hash_add(mdc_hash *table, uint32_t hash);
 
 #endif

@@ -1,5 +1,5 @@
-/* The flags and figures that the threads of one dump share. All fields are lock-free atomics; whoever creates the
- * monitor keeps it alive until every thread of the dump has left it. */
+/* The flags and figures that the threads of one dump share. All fields are lock-free atomics; the creator
+ * of the monitor keeps it alive until no thread of the dump uses it. */
 #ifndef MDC_BASE_MONITOR_H
 #define MDC_BASE_MONITOR_H
 

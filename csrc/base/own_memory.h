@@ -1,4 +1,5 @@
-/* Copying from this process's own memory at an address somebody gave us: a wrong one fails, and does not crash. */
+/* Copying from this process's own memory at an address given by the caller: an invalid one fails instead of crashing.
+ */
 #ifndef MDC_BASE_OWN_MEMORY_H
 #define MDC_BASE_OWN_MEMORY_H
 

@@ -1,4 +1,4 @@
-/* A secret number, so that who chooses the keys of a hash table cannot know which of them collide. */
+/* A secret number, so that the source of the keys of a hash table cannot choose keys that collide. */
 #ifndef MDC_BASE_SEED_H
 #define MDC_BASE_SEED_H
 

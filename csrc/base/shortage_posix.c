@@ -30,7 +30,7 @@ static bool slurp(const char *path, char *text, size_t size) {
     return got > 0;
 }
 
-/* A number in a file of a cgroup; "max" is none. */
+/* A number in a file of a cgroup; "max" is not one. */
 static bool number_in(const char *folder, const char *name, unsigned long long *number) {
     char path[PATH_BYTES + 32], text[32], *end;
     snprintf(path, sizeof path, "%s/%s", folder, name);

@@ -1,4 +1,4 @@
-/* Windows has no limits of these kinds: what cannot be had is memory (see shortage.h). */
+/* Windows has no such limits: only memory can run out (see shortage.h). */
 #include "fail.h"
 #include "shortage.h"
 

@@ -52,7 +52,7 @@ typedef struct mdc_thread_start {
     void *argument;
 } mdc_thread_start;
 
-/* Starts a thread nobody joins, with a stack of so many bytes and, on POSIX, all signals blocked: no signal handler of
+/* Starts a detached thread with the given stack size in bytes and, on POSIX, all signals blocked: no signal handler of
  * the program ever runs on a thread of ours. Returns 0 or the system's error number. */
 int32_t mdc_thread_run(mdc_thread_start *start, size_t stack_bytes);
 

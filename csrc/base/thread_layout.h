@@ -1,9 +1,9 @@
-/* Where the fields behind Context stand in the input of Thread (1) and ThreadEx (2).
+/* The position of the fields after Context in the input of Thread and ThreadEx.
  *
  * Microsoft's CONTEXT is 16-aligned and keeps that in a pack(4) struct; under GCC pack(4) wins. So an engine that was
  * built with GCC for x64 against a Windows header (Wine, mingw-w64) places Context at 12 instead of 16 in the member,
- * and all behind it 4 bytes lower. SizeOfContext tells: it is where the engine has it, and a stack bound, which stands
- * in its place in the other layout, is page-aligned. Nothing is read here but SizeOfContext in both places, which also
+ * and everything after it 4 bytes lower. SizeOfContext shows the layout: in the other layout its place holds a stack
+ * bound, which is page-aligned. Nothing is read here but SizeOfContext in both places, which also
  * lies within the 1296 bytes that a GCC engine's MINIDUMP_CALLBACK_INPUT has. Other processors have one layout. */
 #ifndef MDC_BASE_THREAD_LAYOUT_H
 #define MDC_BASE_THREAD_LAYOUT_H
@@ -21,7 +21,7 @@
 #define MDC_GCC_SHIFT 0u
 #endif
 
-/* How many bytes lower than declared the fields behind Context stand: 0 or MDC_GCC_SHIFT. */
+/* How many bytes lower than declared the fields after Context are: 0 or MDC_GCC_SHIFT. */
 static inline uint32_t mdc_thread_shift(const void *thread) {
     const uint8_t *at = (const uint8_t *)thread + offsetof(MINIDUMP_THREAD_CALLBACK, SizeOfContext);
     uint32_t size, lower;
@@ -39,7 +39,7 @@ static inline bool mdc_thread_layout_known(const void *thread) {
     return size == MDC_CONTEXT_SIZE;
 }
 
-/* StackBase and StackEnd, of ThreadEx as well: they stand in the same place. */
+/* StackBase and StackEnd, of ThreadEx as well: they have the same offsets. */
 static inline void mdc_thread_stack(const void *thread, uint64_t bounds[2]) {
     const uint8_t *at = (const uint8_t *)thread - mdc_thread_shift(thread);
     memcpy(bounds, at + offsetof(MINIDUMP_THREAD_CALLBACK, StackBase), 2 * sizeof bounds[0]);

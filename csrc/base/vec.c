@@ -1,4 +1,4 @@
-/* Growing arrays and the allocator behind them (see vec.h). */
+/* Growing arrays and their allocator (see vec.h). */
 #include "vec.h"
 
 #include <stdlib.h>

@@ -27,7 +27,7 @@ void mdc_vec_trim(mdc_vec *vec);
 
 #define mdc_vec_at(vec, type, index) (((type *)(vec)->data)[index])
 
-/* The allocator behind everything that allocates here: fails by name ("alloc:n") when a test asks for it. */
+/* The allocator used everywhere: fails by name ("alloc:n") when a test asks for it. */
 void *mdc_alloc(size_t count, size_t size, mdc_error *err);
 void mdc_dealloc(void *block);
 

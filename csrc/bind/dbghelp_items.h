@@ -1,5 +1,5 @@
-/* What stands in a finished dump by dbghelp and is no memory: registers, names, the exception. dbghelp does not ask
- * about most of it, and shows none of it; so what the filter leaves out or hides goes from the file. */
+/* Content of a finished dump by dbghelp that is not memory: registers, names, the exception. dbghelp does not ask
+ * about most of it, and shows none of it; so what the filter leaves out or hides is overwritten in the file. */
 #ifndef MDC_BIND_DBGHELP_ITEMS_H
 #define MDC_BIND_DBGHELP_ITEMS_H
 
@@ -12,7 +12,7 @@ typedef struct mdc_dbghelp_items {
     const mdc_adapter *adapter;
     const mdc_dump_file *file;
     mdc_dump_store *store;
-    bool redacts;          /* patterns are to be hidden in what stays */
+    bool redacts;          /* hide patterns in what stays */
     bool exception_hidden; /* memory that describes the exception is left out */
     uint64_t edited_bytes; /* out: that differ now */
     bool left_out;         /* out: registers, or an exception, went from the file */

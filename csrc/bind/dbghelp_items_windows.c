@@ -94,7 +94,7 @@ static mdc_status edit(mdc_dbghelp_items *items, uint64_t offset, size_t size, u
     return changed == 0 ? MDC_OK : mdc_dump_store_overwrite(items->store, offset, buffer, size, err);
 }
 
-/* UTF-16: patterns stand for their UTF-8. A character of which a byte is hidden becomes `fill`. */
+/* UTF-16: patterns are compared as UTF-8. A character with a hidden byte becomes `fill`. */
 static void edit_units(mdc_dbghelp_items *items, uint16_t *units, size_t count, uint8_t *utf8, uint8_t *before) {
     size_t size = mdc_wtf8_from_utf16(units, count, utf8, count * MDC_WTF8_PER_UNIT), at = 0;
     uint8_t fill = mdc_filter_fill(mdc_callback_filter(items->callback));

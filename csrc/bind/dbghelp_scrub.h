@@ -2,8 +2,8 @@
  * hides is overwritten in it.
  *
  * dbghelp stores stacks without asking about them, an old one (or Wine's) asks about no memory at all, and a region
- * with a hole in the middle cannot be answered. So the filter is asked once more, over the same protocol, about every
- * piece of target memory that stands in the file, as the engine of this package would ask. */
+ * with a hole in the middle cannot be answered. So the filter is asked again, over the same protocol, about every
+ * piece of target memory in the file, as the engine of this package would ask. */
 #ifndef MDC_BIND_DBGHELP_SCRUB_H
 #define MDC_BIND_DBGHELP_SCRUB_H
 
@@ -20,8 +20,8 @@ typedef struct mdc_dbghelp_scrub {
 
 void mdc_dbghelp_scrub_init(mdc_dbghelp_scrub *scrub);
 void mdc_dbghelp_scrub_fini(mdc_dbghelp_scrub *scrub);
-/* On the thread that drove the dump, behind it. The callback knows the dump's modules and stacks still; its counters
- * count on, and it is told that its host speaks every extension. full: of a dump WithFullMemory, whose rules go by
+/* On the thread that drove the dump, after it. The callback still knows the dump's modules and stacks; its counters
+ * continue, and its host is set to support every extension. full: a dump WithFullMemory, whose rules apply to
  * whole pages. */
 mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,
                                  const mdc_dump_file *file, mdc_dump_store *store, bool full, mdc_monitor *monitor,

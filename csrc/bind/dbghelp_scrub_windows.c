@@ -26,7 +26,7 @@ typedef struct scrubber {
     const mdc_dump_file *file;
     bool full;
     size_t hold;     /* bytes of a read that are shown again with the next */
-    uint8_t *buffer; /* CHUNK bytes behind `hold` ones */
+    uint8_t *buffer; /* CHUNK bytes after `hold` bytes */
     uint8_t *before; /* as many */
     uint8_t fill;
     bool left_out; /* judge without a piece: not all of it is kept */
@@ -95,8 +95,8 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
     }
 }
 
-/* Whether a stack stands at the address of which no part was to be written; *last is moved down to where the same is
- * true of all from there on. There are engines that store stacks whatever the flags of their threads say. */
+/* Whether the address is in a stack of which no part was to be written; *last is moved down to the end of the range
+ * for which that is the same. Some engines store stacks regardless of the flags of their threads. */
 static bool stack_left_out(const scrubber *s, uint64_t first, uint64_t *last) {
     const mdc_vec *threads = &s->adapter->threads;
     bool found = false;
@@ -137,7 +137,7 @@ static int by_address(const void *a, const void *b) {
     return one->address < other->address ? -1 : one->address > other->address;
 }
 
-/* The same memory can stand in the file twice: each copy was overwritten, and it is told once. */
+/* The same memory can be in the file twice: each copy was overwritten, and it is reported once. */
 static void merge_hidden(mdc_dbghelp_scrub *scrub) {
     size_t count = 0;
     mdc_span *spans = scrub->hidden.data;
@@ -233,7 +233,7 @@ static int by_place(const void *a, const void *b) {
     return one->offset < other->offset ? -1 : one->offset > other->offset;
 }
 
-/* In the order of their addresses, whatever that of the lists is: what a pattern begins in may stand anywhere. */
+/* In order of address, regardless of the order of the lists: the start of a pattern may be anywhere. */
 static mdc_status edit_sorted(scrubber *s, const mdc_file_piece *pieces, size_t count, mdc_error *err) {
     const mdc_file_piece *before = NULL; /* of those that came, the one that goes furthest */
     for (size_t i = 0; i < count; i++) {
@@ -265,7 +265,7 @@ static mdc_status edit_pieces(scrubber *s, mdc_error *err) {
 
 /* -- all of it ----------------------------------------------------------------------------------------------------- */
 
-/* Registers, names, and the exception, which is copied from memory that nobody was asked about. */
+/* Registers, names, and the exception, which is copied from memory without a callback. */
 static mdc_status hide_items(scrubber *s, bool redacts, mdc_error *err) {
     s->left_out = false;
     for (size_t i = 0; i < s->adapter->exception_spans; i++) {

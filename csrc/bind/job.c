@@ -1,8 +1,8 @@
 /* One dump as Python runs it (see job.h).
  *
- * Two references hang on a job: the caller's handle and the worker. Whoever lets go last frees it, so a handle that is
- * freed while the worker hangs in a sink or a plug-in leaves the job behind instead of pulling memory from under it.
- * What the caller may look at (report, memory, rule bytes) is complete before `ended` is set, and rests then.
+ * A job has two references: the caller's handle and the worker. The last one to release it frees it, so freeing the
+ * handle while the worker hangs in a sink or a plug-in abandons the job instead of freeing memory in use.
+ * What the caller may read (report, memory, rule bytes) is complete before `ended` is set, and does not change then.
  *
  * In a forked child there is no worker, and the locks may be held by threads that do not exist: every call there
  * refuses, and nothing is freed. */
@@ -51,7 +51,7 @@ struct mdc_job {
     bool veiled;               /* source hides variables of the environment */
     uint64_t hidden_variables; /* how many */
     mdc_rule_bytes rules;
-    MINIDUMP_CALLBACK_INFORMATION foreign; /* somebody else's callee; the engine calls it through call_foreign */
+    MINIDUMP_CALLBACK_INFORMATION foreign; /* a foreign callee; the engine calls it through call_foreign */
     _Atomic uint64_t inside;               /* calls of it << 8 | (type it is inside of + 1, or 0) */
 
     mdc_thread_start worker;
@@ -95,7 +95,7 @@ static void let_go(mdc_job *job) {
     if (atomic_fetch_sub_explicit(&job->references, 1, memory_order_acq_rel) == 1) destroy(job);
 }
 
-/* -- somebody else's callee ---------------------------------------------------------------------------------------- */
+/* -- foreign callees ----------------------------------------------------------------------------------------------- */
 
 /* Stands between the engine and the callee so that a callee that does not come back can be named. */
 static int32_t MDC_CALL call_foreign(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
@@ -216,7 +216,7 @@ static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size) {
 /* Makes engine and callback one pair for this dump; here only is known what both of them speak. */
 static mdc_status pair(mdc_job *job, mdc_error *err) {
     mdc_callback *callback = job->spec.callback;
-    if (callback == NULL) { /* somebody else's: engine.extensions as given */
+    if (callback == NULL) { /* foreign: engine.extensions as given */
         if (job->spec.engine.callback.CallbackRoutine == NULL) return MDC_OK;
         job->foreign = job->spec.engine.callback;
         job->spec.engine.callback = (MINIDUMP_CALLBACK_INFORMATION){call_foreign, job};
@@ -324,7 +324,7 @@ int32_t mdc_job_wait(mdc_job *job, uint64_t timeout_ns) {
 void mdc_job_cancel(mdc_job *job, int32_t code) {
     if (job == NULL || !is_ours(job)) return;
     mdc_monitor_abort(&job->monitor, code == MDC_ERR_DEADLINE ? MDC_ABORT_DEADLINE : MDC_ABORT_CANCEL);
-    /* Only while it serves this dump: behind it, it may serve another. */
+    /* Only while it serves this dump: after that it may serve another. */
     mdc_lock_enter(&job->lock);
     if (job->acquired) mdc_callback_cancel(job->spec.callback);
     mdc_lock_leave(&job->lock);
@@ -343,7 +343,7 @@ mdc_activity mdc_job_doing(const mdc_job *job, char *text, size_t size) {
 /* Ended, and in this process. Taking the lock also makes visible what the worker left. */
 static bool is_over(const mdc_job *job) {
     if (!is_ours(job)) return false;
-    mdc_job *locked = (mdc_job *)(uintptr_t)job; /* the lock is no part of what const protects */
+    mdc_job *locked = (mdc_job *)(uintptr_t)job; /* const does not cover the lock */
     mdc_lock_enter(&locked->lock);
     bool ended = locked->ended;
     mdc_lock_leave(&locked->lock);

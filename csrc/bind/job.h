@@ -1,9 +1,9 @@
 /* One dump as Python runs it: pairs callback and engine, owns the worker thread, joins the reports.
  *
- * A job has its worker thread with all signals blocked and no Python in it (but for hooks). The caller waits in
- * slices. A job that is freed while its worker hangs (a stalled sink, a plug-in) is left behind: the worker frees it
- * when it comes back, and the target has long been let go by the holder.
- * In a forked child every call refuses with MDC_ERR_BUSY (or answers nothing), and mdc_job_free does nothing.
+ * A job has its worker thread with all signals blocked and no Python in it (except hooks). The caller waits in
+ * slices. A job that is freed while its worker hangs (a stalled sink, a plug-in) is abandoned: the worker frees it
+ * when it returns; the holder has resumed the target long before.
+ * In a forked child every call fails with MDC_ERR_BUSY (or answers nothing), and mdc_job_free does nothing.
  *
  * Who owns what, and which thread may touch it:
  * - The job is counted: one reference is the caller's (until mdc_job_free), one is the worker's. Any thread may wait
@@ -46,7 +46,7 @@ typedef struct mdc_job_spec {
     int32_t reserved;
     int64_t fd;             /* MDC_SINK_FD: a descriptor, on Windows a HANDLE; duplicated by the job */
     uint64_t memory_limit;  /* MDC_SINK_MEMORY: bytes */
-    mdc_recorder *recorder; /* NULL, or what stands between engine and callee; must outlive the job */
+    mdc_recorder *recorder; /* NULL, or between engine and callee; must outlive the job */
 } mdc_job_spec;
 
 typedef struct mdc_job mdc_job;
@@ -61,8 +61,8 @@ void mdc_job_cancel(mdc_job *job, int32_t code);
 mdc_progress mdc_job_progress(const mdc_job *job);
 /* What the worker does now, or what hung where the target was resumed for that, and the words for it. */
 mdc_activity mdc_job_doing(const mdc_job *job, char *text, size_t size);
-/* Where somebody else's callee is: engine.callback of the spec. Whoever sees the same call again and again knows that
- * it hangs. */
+/* The current call of a foreign callee (engine.callback of the spec). If repeated reads give the same call, it
+ * hangs. */
 typedef struct mdc_callee_state {
     uint64_t call; /* number of the last call, from 1 */
     int32_t type;  /* MDC_CB_* it is inside of, or -1 */

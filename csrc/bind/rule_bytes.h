@@ -1,7 +1,7 @@
 /* Bytes by the rule that decided about them: the engine's finished plan, judged once more by the callee's table.
  *
  * No rule number crosses the protocol, so this is done here, where both sides are known: each byte goes to one rule or
- * to the default. What the engine itself never reads is nobody's. */
+ * to the default. What the engine itself never reads belongs to no rule. */
 #ifndef MDC_BIND_RULE_BYTES_H
 #define MDC_BIND_RULE_BYTES_H
 
@@ -17,7 +17,7 @@ typedef struct mdc_rule_bytes {
 
 void mdc_rule_bytes_init(mdc_rule_bytes *bytes);
 void mdc_rule_bytes_fini(mdc_rule_bytes *bytes);
-/* Room for the rules of this callback: before the dump, so that nothing can fail for want of memory behind it. */
+/* Room for the rules of this callback: before the dump, so that nothing can fail for lack of memory after it. */
 mdc_status mdc_rule_bytes_reserve(mdc_rule_bytes *bytes, const mdc_callback *callback, mdc_error *err);
 /* While the callback still holds the module table of the dump. A full dump is judged mapping by mapping. In a Normal
  * dump `kept` is what is in the plan, and `excluded` what its rules forbid in all mappings, whether or not a dump of

@@ -11,9 +11,9 @@ typedef struct mdc_system_engine mdc_system_engine;
 
 /* Copies the options with what they point at. On the caller's thread; the target is not touched. */
 mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc_error *err);
-/* MDC_EXT_* that a callee of ours may count on. */
+/* MDC_EXT_* that our callee may rely on. */
 uint32_t mdc_system_engine_extensions(void);
-/* On the worker, once. `spec` is the job's own: engine.callback is whoever answers, `process` a handle of the job or 0.
+/* On the worker, once. `spec` is the job's own: engine.callback is the callee, `process` a handle of the job or 0.
  * `fd` is what `sink` writes to, -1 for the other kinds of sink. *counters: of spec->callback if that is given, as they
  * were when the engine was done with it; also after a failure. */
 mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,

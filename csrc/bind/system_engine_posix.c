@@ -1,4 +1,4 @@
-/* There is no engine of the system here (see system_engine.h). */
+/* This system has no engine of its own (see system_engine.h). */
 #include "system_engine.h"
 
 #include "../base/fail.h"

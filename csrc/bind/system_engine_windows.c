@@ -180,7 +180,7 @@ static uint32_t relevant(const mdc_job_spec *spec, uint32_t warnings) {
 static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *spec, mdc_monitor *monitor,
                                mdc_callback_counters *counters, mdc_error *err) {
     mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
-    if (adapter->callee_io) /* somebody else's callee has the bytes */
+    if (adapter->callee_io) /* a foreign callee has the bytes */
         return mdc_dbghelp_report_fill(&engine->report, adapter, NULL, &engine->scrub.hidden, &spec->engine, err);
     if (mdc_dump_file_read(&engine->file, &engine->store, &adapter->map.names, err) != MDC_OK ||
         mdc_dump_file_fit_lists(&engine->file, &engine->store, err) != MDC_OK ||
@@ -206,8 +206,8 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
     return MDC_OK;
 }
 
-/* What went wrong in the callee is why dbghelp failed, unless it was told to end. Holes that it had not come to are no
- * reason: of this dump nothing is handed out. A dump that is finished is looked through first. */
+/* An error in the callee is the reason why dbghelp failed, unless it was cancelled. Holes that it had not reached are
+ * not a reason: nothing of this dump is handed out. A finished dump is searched first. */
 static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *err) {
     mdc_error fault;
     mdc_error_clear(&fault);

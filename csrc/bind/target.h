@@ -1,4 +1,4 @@
-/* What a job has to do differently on each system: its target and its output. */
+/* The system-dependent parts of a job: its target and its output. */
 #ifndef MDC_BIND_TARGET_H
 #define MDC_BIND_TARGET_H
 

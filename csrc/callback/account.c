@@ -31,7 +31,7 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
             names = fresh;
         }
     }
-    mdc_modmap sealed = callback->modules; /* shares the arrays; the flag of the copy is nobody's */
+    mdc_modmap sealed = callback->modules; /* shares the arrays; the flag of the copy is not shared */
     mdc_modmap_seal(&sealed);
     mdc_module_map map = {
         .start = sealed.start, .row = sealed.row, .rows = callback->rows.data, .count = sealed.segments};

@@ -117,7 +117,7 @@ uint32_t mdc_call_output_bytes(uint32_t type) {
         return sizeof(MDC_OUTPUT_VM_READ);
     case MDC_CB_COMPRESSED_MEMORY_STREAM_START:
         return sizeof(MINIDUMP_COMPRESSED_MEMORY_STREAM_START_CALLBACK);
-    default: /* 8 and 22 tell something; of what is yet to come nothing is known */
+    default: /* KernelMinidumpStatus and CompressedMemoryStreamFinish only report; future types are unknown */
         return 0;
     }
 }

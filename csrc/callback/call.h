@@ -1,7 +1,7 @@
 /* One callback as a record: what recordings are made of and what a replay reads.
  *
  * A record holds what belongs to its type and nothing else: never the contents of target memory, of registers or of
- * debug records, only their sizes and, in recordings, a keyed digest. Packed one behind the other, each
+ * debug records, only their sizes and, in recordings, a keyed digest. Packed one after the other, each
  *
  *     header                  32 bytes, mdc_call_header
  *     digests                 16 bytes, if MDC_CALL_DIGEST: the buffer before the call and after it
@@ -77,7 +77,7 @@ typedef struct mdc_call_taken {
 } mdc_call_taken;
 
 /* Writes all but result, digests and the output after the call to `to` (MDC_CALL_FIXED_MAX bytes, zeroed by this
- * function). facts: 10 carries mdc_region_facts. false if the path or name is too long to be kept. */
+ * function). facts: IncludeVmRegion carries mdc_region_facts. false if the path or name is too long to be kept. */
 bool mdc_call_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBACK_OUTPUT *output, bool facts,
                    uint8_t *to, mdc_call_taken *taken);
 

@@ -157,7 +157,7 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
     return callback;
 }
 
-/* Takes the owner mark and the place of a call, for good: nobody is inside, and nobody gets in any more. */
+/* Takes the owner mark and the place of a call, permanently: no call is inside, and no further call can enter. */
 static mdc_status shut(mdc_callback *callback, mdc_error *err) {
     int free_mark = 0;
     if (atomic_compare_exchange_strong(&callback->acquired, &free_mark, 1)) {
@@ -204,7 +204,7 @@ mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, md
     mdc_status status = enter(callback, err);
     if (status != MDC_OK) return status;
     atomic_store_explicit(&callback->extensions, extensions, memory_order_relaxed);
-    callback->hot_type = MDC_NO_TYPE; /* the shape of facts is to be looked at */
+    callback->hot_type = MDC_NO_TYPE; /* the layout of facts must be checked */
     leave(callback);
     return MDC_OK;
 }

@@ -39,13 +39,13 @@ static bool any_flag(const mdc_gate *gate) {
 bool mdc_gate_enter_slow(mdc_gate *gate) {
     if (atomic_exchange_explicit(&gate->lock, 1, memory_order_acquire) != 0) return false;
     bool alone = true;
-    /* Acquire: whoever shut the gate from inside raised its flag before. */
+    /* Acquire: a thread that shut the gate from inside raised its flag before. */
     if (atomic_load_explicit(&gate->favour, memory_order_acquire) != MDC_GATE_NOBODY) {
         atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_seq_cst);
         alone = barrier_all(); /* refused after all: nothing can be known about the favoured thread */
         if (!alone) gate->barrier = false;
     }
-    /* Also without a favour to withdraw: whoever had it last may still be inside. */
+    /* Also without a favour to withdraw: the last favoured thread may still be inside. */
     if (alone && !any_flag(gate)) return true;
     atomic_store_explicit(&gate->lock, 0, memory_order_release);
     return false;

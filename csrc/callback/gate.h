@@ -5,7 +5,7 @@
  * other thread takes the lock, withdraws the favour, has the kernel put a memory barrier into every running thread
  * of the process (membarrier(2), FlushProcessWriteBuffers on Windows), and only then looks at the flag: either it sees
  * the flag, or the favoured thread sees that the favour is gone. When it leaves, the favour is its own. An engine
- * calls from one thread, so this happens about once per dump. Where there is no such barrier nobody is favoured and
+ * calls from one thread, so this happens about once per dump. Without such a barrier no thread is favoured and
  * each call takes the lock. Never waits: a second call inside is refused. */
 #ifndef MDC_CALLBACK_GATE_H
 #define MDC_CALLBACK_GATE_H
@@ -28,12 +28,12 @@ typedef struct mdc_gate {
     _Atomic uint64_t favour; /* thread mark << 4 | number of its flag, or MDC_GATE_NOBODY */
     atomic_uint lock;
     atomic_uint flag[MDC_GATE_FLAGS];
-    uint32_t next_flag; /* only behind the lock */
+    uint32_t next_flag; /* only under the lock */
     bool barrier;       /* there is one */
 } mdc_gate;
 
 void mdc_gate_init(mdc_gate *gate);
-/* false: somebody is inside, or about to be. */
+/* false: a call is inside, or about to enter. */
 bool mdc_gate_enter_slow(mdc_gate *gate);
 /* favour: the calling thread is likely to come again. */
 void mdc_gate_leave_slow(mdc_gate *gate, bool favour);
@@ -60,7 +60,7 @@ static inline uint64_t mdc_gate_self(void) {
 #elif defined(_MSC_VER) && defined(_M_X64) && !defined(__clang__)
     return __readgsqword(0x30); /* the thread's own TEB */
 #else
-    return 0; /* nobody is favoured */
+    return 0; /* no thread is favoured */
 #endif
 }
 
@@ -76,7 +76,7 @@ static inline atomic_uint *mdc_gate_enter_favoured(mdc_gate *gate) {
     return NULL;
 }
 
-/* To be called by who is inside, before it calls what might come back here: the favour would let it in. */
+/* Called by the thread inside, before it calls something that may call back: the favour would let it in. */
 static inline void mdc_gate_shut(mdc_gate *gate) {
     atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_release);
 }

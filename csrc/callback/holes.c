@@ -33,7 +33,7 @@ void mdc_holes_rewind(mdc_holes *h) {
 
 /* ---- the table ---- */
 
-/* The first hole that ends at or behind the address; count if there is none. */
+/* The first hole that ends at or after the address; count if there is none. */
 static uint32_t find(const mdc_holes *h, uint64_t address) {
     size_t at;
     if (h->count == 0 || h->holes[h->count - 1].last < address) return h->count;
@@ -75,7 +75,7 @@ typedef struct hull {
     bool holes;     /* there are any */
 } hull;
 
-/* Walks over the kept parts; enters what lies between them if told to. false: nothing is kept. */
+/* Walks over the kept parts; enters the gaps between them on request. false: nothing is kept. */
 static bool walk(const mdc_matcher *m, const mdc_holes *look, mdc_holes *into, mdc_cursor *cursor, hull *found) {
     uint64_t first, last, from = m->question->base;
     bool any = false;
@@ -125,8 +125,8 @@ bool mdc_holes_cover(const mdc_holes *h, const mdc_matcher *matcher) {
 
 /* ---- reads ---- */
 
-/* [from, to) of the hole, counted from its beginning, has been shown. A third run that stands alone is not noted: it
- * will count as hidden, which is said loudly. */
+/* [from, to) of the hole, counted from its beginning, has been shown. A third separate run is not noted: it
+ * will count as not shown, which is an error. */
 static void pass(mdc_hole *hole, uint64_t from, uint64_t to) {
     if (from <= hole->passed)
         hole->passed = mdc_max_u64(hole->passed, to);

@@ -1,12 +1,12 @@
-/* Holes: what the rules exclude inside a region of which a host that does not ask again stores one part only.
+/* Holes: what the rules exclude inside a region, for a host that does not ask again and stores only one part of it.
  *
- * The answer to such a host is the hull, from the first kept byte to the last, and what lies between kept parts is
- * entered here and overwritten in every read that VmPostRead (20) shows, before it is stored. That only works with an
- * engine that shows its reads. So for each hole it is noted how far reads have passed: what was not shown by the end of
- * the dump may stand in it as it was, and mdc_callback_check says so.
+ * The answer to such a host is the hull, from the first kept byte to the last, and what is between kept parts is
+ * entered here and overwritten in every read that VmPostRead shows, before it is stored. That only works with an
+ * engine that shows its reads. So for each hole it is recorded how much of it was shown: what was not shown by the end
+ * of the dump may be in it unchanged, and mdc_callback_check reports that.
  *
- * All is reserved at the start; nothing here allocates, locks or calls the system. Touched only by the call inside the
- * gate, but for the counters. */
+ * All is reserved at the start; nothing here allocates, locks or calls the system. Accessed only by the call inside the
+ * gate, except the counters. */
 #ifndef MDC_CALLBACK_HOLES_H
 #define MDC_CALLBACK_HOLES_H
 
@@ -31,7 +31,7 @@ typedef struct mdc_holes {
     mdc_hole *holes; /* sorted, disjoint */
     uint32_t count;
     uint32_t capacity; /* 0: the filter leaves no holes, or others answer for its reads */
-    bool open;         /* reads are shown: 17 was answered S_FALSE to a host that does not ask again */
+    bool open;         /* reads are shown: VmStart was answered S_FALSE to a host that does not ask again */
     uint8_t fill;
     _Atomic uint64_t hulls, hole_bytes, filled_bytes, lost;
 } mdc_holes;
@@ -48,16 +48,16 @@ int mdc_holes_answer(mdc_holes *holes, const mdc_filter *filter, mdc_cursor *cur
 /* Whether all that lies between kept parts of the question is entered: its answer was, or would be, the hull. */
 bool mdc_holes_cover(const mdc_holes *holes, const mdc_matcher *matcher);
 
-/* A read that was shown: overwrites what lies in holes. Nothing of it counts as stored behind `completed`, but it is
- * overwritten there too: `bytes` is `size` long whatever became of the read. */
+/* A read that was shown: overwrites what is in holes. Bytes after `completed` do not count as stored, but are
+ * overwritten too: `bytes` is `size` long whatever the result of the read. */
 void mdc_holes_fill(mdc_holes *holes, uint64_t address, uint8_t *bytes, size_t size, size_t completed);
 /* [address, address + size) could not be read and is left out. */
 void mdc_holes_pass(mdc_holes *holes, uint64_t address, uint64_t size);
 
-/* What was not shown is not in the dump, which somebody else has made sure of. */
+/* What was not shown is not in the dump; the caller has made sure of that. */
 void mdc_holes_settle(mdc_holes *holes);
 
-/* Bytes in holes that were not shown, and where the first of them stands. */
+/* Bytes in holes that were not shown, and the address of the first. */
 uint64_t mdc_holes_hidden(const mdc_holes *holes, uint64_t *address);
 
 #endif

@@ -34,8 +34,8 @@ void mdc_modmap_clear(mdc_modmap *map);
 bool mdc_modmap_enter(mdc_modmap *map, uint64_t base, uint64_t size, uint32_t row);
 
 /* Makes the segments if anything was entered since; never allocates. Where modules overlap, an address belongs to the
- * one that begins last, of equal beginnings to the shorter one, of equal ranges to the one entered last. Row 0 stands
- * for no module. */
+ * one that begins last, of equal beginnings to the shorter one, of equal ranges to the one entered last. Row 0 means
+ * no module. */
 void mdc_modmap_seal(mdc_modmap *map);
 
 #endif

@@ -11,8 +11,8 @@
 #define MDC_PATH_BYTES_MAX (MDC_PATH_UNITS_MAX * 3)
 
 /* Writes the path as UTF-8 to `out` (MDC_PATH_BYTES_MAX bytes) and returns its length; SIZE_MAX if it is too long.
- * U+DC80..U+DCFF that stand alone are the bytes 0x80..0xFF of a Linux path that is no UTF-8; any other surrogate that
- * stands alone becomes three bytes as if it were a character. NULL is the empty path. */
+ * Lone U+DC80..U+DCFF are the bytes 0x80..0xFF of a Linux path that is not UTF-8; any other lone surrogate
+ * becomes three bytes as if it were a character. NULL is the empty path. */
 size_t mdc_path_bytes(const uint16_t *path, uint8_t *out);
 
 #endif

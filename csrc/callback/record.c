@@ -31,7 +31,7 @@ struct mdc_recorder {
     bool digests;
     uint64_t key[2];
     uint64_t limit;
-    /* behind the lock */
+    /* under the lock */
     chunk *first;
     chunk *last;
     uint64_t reserved; /* bytes of all chunks */

@@ -1,12 +1,12 @@
-/* A recorder: a routine in front of another one that keeps what was asked and what was answered (records of call.h).
+/* A recorder: a routine in front of another one that keeps calls and answers (records of call.h).
  *
- * It reads of an input what belongs to the type, and of the engine's buffers (12, 19, 20) it keeps a keyed digest,
- * never the bytes. Region facts are read only if the engine is known to send them: for a callback of this package that
- * is mdc_callback_set_host's business, for others it is said in mdc_recorder_attach.
+ * It reads of an input what belongs to the type, and of the engine's buffers (IoWriteAll, VmPreRead, VmPostRead) it
+ * keeps a keyed digest, never the bytes. Region facts are read only if the engine is known to send them: for a callback
+ * of this package mdc_callback_set_host says so, for others mdc_recorder_attach.
  *
  * Recording may allocate (in chunks that grow) and takes a lock to append, so that engines may call from several
  * threads; the order is then that in which the calls ended. A call that does not fit, or for which there is no memory,
- * is counted and passed on all the same: a recorder never changes what is answered. */
+ * is counted and still passed on: a recorder never changes an answer. */
 #ifndef MDC_CALLBACK_RECORD_H
 #define MDC_CALLBACK_RECORD_H
 
@@ -38,7 +38,7 @@ mdc_recorder *mdc_recorder_new(const mdc_recorder_options *options, mdc_error *e
 void mdc_recorder_free(mdc_recorder *recorder);
 
 /* Stands in front of *callee from now on: *callee becomes the recorder's own routine and parameter. A callee without a
- * routine is left as it is. extensions: what the engine speaks with a callee that is not ours. Not while a dump runs.
+ * routine is left as it is. extensions: those that the engine uses with a foreign callee. Not while a dump runs.
  */
 void mdc_recorder_attach(mdc_recorder *recorder, uint32_t extensions, MINIDUMP_CALLBACK_INFORMATION *callee);
 int32_t MDC_CALL mdc_recorder_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);

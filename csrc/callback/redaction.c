@@ -89,7 +89,7 @@ static bool on_stack(const mdc_modmap *map, uint64_t address) {
 /* Bytes to the next beginning of a word. */
 static size_t to_word(uint64_t address) { return (size_t)((0 - address) & (WORD - 1)); }
 
-/* Judges the whole words of [address, address + size). Returns how many that end behind `fresh` bytes were replaced. */
+/* Judges the whole words of [address, address + size). Returns how many that end after `fresh` bytes were replaced. */
 static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, size_t fresh) {
     size_t at = to_word(address);
     uint64_t words = 0;
@@ -112,7 +112,7 @@ static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *b
     return words;
 }
 
-/* Parts of words at the edges of a stack: nobody can say what they belong to. Not at the front if what lies before was
+/* Parts of words at the edges of a stack: their words are unknown. Not at the front if the bytes before were
  * presented earlier. */
 static void deface_edges(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, bool front) {
     size_t head = to_word(address), tail = (size_t)((address + size) & (WORD - 1));
@@ -128,7 +128,7 @@ static void count(_Atomic uint64_t *counter, uint64_t more) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
 }
 
-/* Where the end of the last read stands again in this one. */
+/* Where the end of the last read is repeated in this one. */
 typedef struct mdc_again {
     size_t at;   /* in this read */
     size_t skip; /* in the tail */

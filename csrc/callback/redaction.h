@@ -1,10 +1,10 @@
-/* VmPostRead (20): overwrites in what an engine has read what the filter hides, before it is stored.
+/* VmPostRead: overwrites what the filter hides in what an engine has read, before it is stored.
  *
- * An engine that speaks MDC_EXT_HOLD_BACK presents the end of a run again as the head of the next read, as this callee
- * left it. Patterns that overlap across the border have to be looked for in the bytes as they were read, so those are
- * kept here as well, in three versions: as read, as edited, as let go.
+ * An engine with MDC_EXT_HOLD_BACK presents the end of a run again as the head of the next read, as this callee
+ * left it. Patterns that overlap across the border must be searched for in the bytes as they were read, so those are
+ * kept here as well, in three versions: as read, as edited, as returned.
  *
- * Words of stacks: modules are known from Module (0), stacks from Thread (1). */
+ * Stack words: modules are known from Module, stacks from Thread. */
 #ifndef MDC_CALLBACK_REDACTION_H
 #define MDC_CALLBACK_REDACTION_H
 
@@ -17,8 +17,8 @@
 /* The last bytes of a read, at most `hold`. */
 typedef struct mdc_tail {
     uint8_t *raw;   /* as read */
-    uint8_t *seen;  /* as edited, but for what could not be judged to the end */
-    uint8_t *shown; /* as let go: what is presented again if it is presented again */
+    uint8_t *seen;  /* as edited, except what could not be decided yet */
+    uint8_t *shown; /* as returned: what the engine presents again */
     uint64_t address;
     size_t size;
 } mdc_tail;
@@ -29,7 +29,7 @@ typedef struct mdc_redaction {
     mdc_tail tails[2];            /* of the last read, and of the one being answered */
     uint32_t current;
     bool any_read;
-    uint64_t last_end;   /* address behind the last read */
+    uint64_t last_end;   /* address after the last read */
     uint8_t *block;      /* the tails' bytes */
     mdc_modmap pointees; /* rows MDC_POINTEE_* */
     uint32_t stacks, stack_capacity;
@@ -43,7 +43,7 @@ mdc_status mdc_redaction_init(mdc_redaction *redaction, const mdc_filter *filter
 void mdc_redaction_fini(mdc_redaction *redaction);
 void mdc_redaction_rewind(mdc_redaction *redaction);
 
-/* Whether 0 and 1 have to be told at all; false from the others: the table is full. */
+/* Whether Module and Thread must be noted at all; false from the others: the table is full. */
 static inline bool mdc_redaction_listens(const mdc_redaction *redaction) {
     return redaction->redactor != NULL && mdc_redact_defaces(redaction->redactor);
 }
@@ -53,13 +53,13 @@ bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t ot
 /* Edits what 20 shows; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
 void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back);
 
-/* For bind/: patterns, and ranges if the bytes also stand in the target (address not 0), in what never passes 20:
- * names and texts that the kernel makes. On the thread that drives the dump. */
+/* For bind/: patterns, and ranges if the bytes are also in the target (address not 0), in what never
+ * passes VmPostRead: names and texts made by the kernel. On the thread that drives the dump. */
 void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size);
-/* For bind/: a stack that no Thread callback tells of. */
+/* For bind/: a stack that no Thread callback reports. */
 void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t end);
-/* For bind/, behind the dump: the finished file was looked through, and nothing that the filter excludes is in it. What
- * the engine did not show of holes is no fault then. */
+/* For bind/, after the dump: the finished file was searched, and nothing that the filter excludes is in it. Parts of
+ * holes that the engine did not show are then not an error. */
 void mdc_callback_settle(mdc_callback *callback);
 /* For bind/: lives as long as the callback. */
 const mdc_filter *mdc_callback_filter(const mdc_callback *callback);

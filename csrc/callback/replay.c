@@ -10,8 +10,8 @@
 #include "call.h"
 
 #define BUFFER_MAX_DEFAULT (UINT64_C(64) << 20)
-#define GUARD 64u /* bytes of poison behind a buffer */
-/* An output and the poison behind it. mingw-w64's header makes callees write up to byte 68. */
+#define GUARD 64u /* bytes of poison after a buffer */
+/* An output and the poison after it. mingw-w64's header makes callees write up to byte 68. */
 #define OUTPUT_ROOM 128u
 
 _Static_assert(sizeof(mdc_replay_answer) == 60, "read by Python");
@@ -62,7 +62,7 @@ static mdc_status check(const uint8_t *records, size_t size, uint64_t buffer_max
 
 /* -- one call ------------------------------------------------------------------------------------------------------ */
 
-/* xorshift64*: what stands in the bytes nobody may look at. */
+/* xorshift64*: the content of the bytes that must not be read. */
 static uint64_t next(uint64_t *state) {
     *state ^= *state >> 12;
     *state ^= *state << 25;

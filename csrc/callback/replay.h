@@ -1,9 +1,9 @@
 /* A replay: drives any callback routine with a sequence of records (call.h), as an engine would, and collects what it
- * answers. The sequence may be a recording of an engine that is not here, or made up.
+ * answers. The sequence may be a recording of an engine that is not available, or made up.
  *
  * Each call gets real MINIDUMP_CALLBACK_INPUT and _OUTPUT: the type's member as recorded, everything else poisoned, and
- * a real buffer where the type has one, filled with a pattern (recordings hold no bytes). Behind the 52 bytes of the
- * output, and behind each buffer, lies more poison: whatever the callee writes there it would have written into
+ * a real buffer where the type has one, filled with a pattern (recordings hold no bytes). After the 52 bytes of the
+ * output, and after each buffer, there is more poison: what the callee writes there it would have written into
  * the engine's own memory. */
 #ifndef MDC_CALLBACK_REPLAY_H
 #define MDC_CALLBACK_REPLAY_H
@@ -19,7 +19,7 @@
 enum {
     MDC_REPLAY_BEYOND_MEMBER = 0x01, /* wrote to the output beyond the member of the type */
     MDC_REPLAY_BEYOND_OUTPUT = 0x02, /* wrote after the 52 bytes of the output */
-    MDC_REPLAY_BEYOND_BUFFER = 0x04, /* wrote behind the buffer */
+    MDC_REPLAY_BEYOND_BUFFER = 0x04, /* wrote after the buffer */
     MDC_REPLAY_READ_ONLY = 0x08,     /* wrote into the buffer of IoWriteAll, which is the engine's */
     MDC_REPLAY_WRONG = 0x0F,
     MDC_REPLAY_CHANGED = 0x10 /* 19, 20: wrote into the buffer, as it may */
@@ -34,7 +34,7 @@ typedef struct mdc_replay_answer {
 typedef struct mdc_replay_options {
     uint64_t repeat;     /* how often the whole sequence is sent; 0: once */
     uint64_t buffer_max; /* largest buffer a record may ask for, bytes; 0: 64 MiB */
-    uint64_t garbage;    /* not 0: seed of what stands in all bytes of the input that the type does not use */
+    uint64_t garbage;    /* not 0: seed of the content of all input bytes that the type does not use */
     uint32_t fill;       /* the byte buffers are filled with */
     uint32_t reserved;
 } mdc_replay_options;

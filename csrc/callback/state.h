@@ -61,7 +61,7 @@ struct mdc_callback {
     uint32_t hook_types;
     bool has_names;
     bool has_modules;
-    bool snapshot_asked; /* 16 was the last call: a 17 right behind it belongs to the same dump */
+    bool snapshot_asked; /* IsProcessSnapshot was the last call: VmStart right after it belongs to the same dump */
     mdc_module_map map;  /* of `modules`, once sealed */
     mdc_modmap modules;
     mdc_rows rows;      /* row 0: base of modules; names' rows among them */
@@ -80,7 +80,7 @@ struct mdc_callback {
     atomic_int cancel;   /* MDC_CANCEL_* */
     atomic_int fault;    /* MDC_FAULT_* */
     atomic_int acquired; /* the owner mark */
-    uint32_t told;       /* extensions of the dump that was released last, for the accounting */
+    uint32_t told;       /* extensions of the last released dump, for the accounting */
     MINIDUMP_CALLBACK_INFORMATION information;
 };
 

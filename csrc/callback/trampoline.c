@@ -1,16 +1,16 @@
 /* The routine: one answer per callback type, from the compiled filter. Never allocates, locks, prints or enters
- * Python; a hook, where one was given for a type, may do as it likes.
+ * Python; a hook given for a type may do anything.
  *
- * Each type writes its own member of the output union and no other: everything lies at offset 0 there, so a Status
+ * Each type writes its own member of the output union and no other: everything is at offset 0 there, so a Status
  * written for a Thread callback would clear all of that thread's flags. Meaning of return values and members: the
  * public documentation of MINIDUMP_CALLBACK_TYPE, MINIDUMP_CALLBACK_OUTPUT and what shipping engines do.
  *
- * Regions on a host that does not ask again (no MDC_EXT_RESUBMIT): the answer can be one contiguous part only. Where
- * VmStart (17) was asked it is the hull, from the first kept byte to the last, and VmPostRead (20) overwrites what is
- * excluded in it (holes.h), before anything else looks at the bytes. 19 and 20 come for every read of the target, also
- * for those an engine needs itself (PEB, TEB, lists of the loader): what is not in a hull is left alone. An engine that
- * never asks 17 could not be stopped from storing what lies in a hull: it is given the longest kept run, the rest of
- * what the rules keep is lost, and `lost` counts it. */
+ * Regions on a host that does not ask again (no MDC_EXT_RESUBMIT): the answer can be one contiguous part only. If
+ * VmStart was sent it is the hull, from the first kept byte to the last, and VmPostRead overwrites what is
+ * excluded in it (holes.h), before anything else sees the bytes. VmPreRead and VmPostRead come for every read of the
+ * target, also for those an engine needs itself (PEB, TEB, lists of the loader): what is not in a hull is not changed.
+ * An engine that never sends VmStart cannot be kept from storing what is in a hull: it gets the longest kept run; the
+ * other kept bytes are lost, and `lost` counts them. */
 #include "../base/protocol_asserts.h"
 #include "../base/thread_layout.h"
 #include "state.h"
@@ -48,7 +48,7 @@ static int32_t answer_failure(mdc_callback *callback, const MINIDUMP_READ_MEMORY
     return 1;
 }
 
-/* 16 and 17 come first in a dump, 16 before 17 where both come. */
+/* IsProcessSnapshot and VmStart come first in a dump, in this order. */
 static void begin_dump(mdc_callback *callback, uint32_t type) {
     if (type != MDC_CB_VM_START || !callback->snapshot_asked) mdc_callback_rewind(callback);
 }
@@ -58,7 +58,7 @@ void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t en
         mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
 }
 
-/* Stacks are noted whoever answers. */
+/* Stacks are noted even if a hook answers. */
 static void note_stack(mdc_callback *callback, const MINIDUMP_THREAD_CALLBACK *thread) {
     uint64_t bounds[2];
     if (!mdc_redaction_listens(&callback->redaction)) return;
@@ -85,7 +85,7 @@ static int32_t answer_vm_start(mdc_callback *callback, MINIDUMP_CALLBACK_OUTPUT 
     return 1;
 }
 
-/* Whoever takes the output is not told that it is complete when it may hold what a rule excludes. */
+/* The receiver of the output must not get success when it may contain what a rule excludes. */
 static bool may_finish(const mdc_callback *callback) {
     uint64_t address;
     return mdc_holes_hidden(&callback->holes, &address) == 0;
@@ -132,7 +132,7 @@ static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_I
         return answer_vm_start(callback, output);
     case MDC_CB_VM_POST_READ:
         return answer_post_read(callback, &input->u.VmPostRead, output);
-    default: /* 7: no kernel minidump; 11: no Io; 18, 19, 21, 22 and what is yet to come: not taken */
+    default: /* no kernel minidump, no Io; VmQuery, VmPreRead, compressed memory and future types: not handled */
         return 0;
     }
 }
@@ -145,7 +145,7 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
     if (type == MDC_CB_THREAD || type == MDC_CB_THREAD_EX) note_stack(callback, &input->u.Thread);
     if (type == MDC_CB_CANCEL) return answer_cancel(callback, input, output);
     if (type < 32 && (callback->hook_types >> type & 1) != 0 && (type != MDC_CB_IO_FINISH || may_finish(callback))) {
-        if (type == MDC_CB_MODULE) { /* the table by address is filled whoever answers */
+        if (type == MDC_CB_MODULE) { /* the table by address is filled even if a hook answers */
             MINIDUMP_CALLBACK_OUTPUT unused = *output;
             mdc_answer_module(callback, &input->u.Module, &unused);
         }
@@ -233,7 +233,7 @@ static MDC_COLD int32_t answer_closely(mdc_callback *callback, MINIDUMP_CALLBACK
     return tell_region(callback, output, part, flag);
 }
 
-/* Which sets of conditions a region meets, as far as tables tell (sizes by powers of two); false: not for a glance. */
+/* Which sets of conditions a region meets, from tables alone (sizes by powers of two); false: use the full match. */
 MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
                     const MINIDUMP_MEMORY_INFO *region, uint64_t *hits) {
     const mdc_hot *hot = &callback->hot;

@@ -81,8 +81,9 @@ static mdc_status show(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t
                              "the callback's answer to VmPostRead withdrew bytes it had accepted before");
 }
 
-/* Reads [address, address + size) behind `head` bytes that stand before it in the target and in the buffer, as 19 and
- * 20 want it; the first `lent` of them were not let pass yet. *done: new bytes from the start that are valid. */
+/* Reads [address, address + size) after `head` bytes that precede it in the target and in the buffer, through
+ * VmPreRead and VmPostRead; the first `lent` of them were not released yet. *done: new bytes from the start that are
+ * valid. */
 static mdc_status careful_read(mdc_dump *dump, uint64_t address, uint8_t *buffer, size_t head, size_t lent, size_t size,
                                size_t *done, int32_t *os_errno, mdc_error *err) {
     bool closed;
@@ -158,7 +159,7 @@ static mdc_status write_zeros(mdc_dump *dump, uint64_t size, mdc_error *err) {
 }
 
 /* A page that cannot be read. Tolerated, it is cut out of its range where the lists can be patched; elsewhere, and
- * where it is not memory of the lists, zeros stand for it. */
+ * where it is not memory of the lists, it is written as zeros. */
 static mdc_status miss_page(mdc_dump *dump, size_t extent, uint64_t address, uint64_t size, int32_t os_errno,
                             mdc_error *err) {
     bool tolerated = dump->full && (dump->options.dump_type & MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY) != 0;
@@ -189,7 +190,7 @@ static mdc_status miss_page(mdc_dump *dump, size_t extent, uint64_t address, uin
     return write_zeros(dump, size, err);
 }
 
-/* Takes over `size` new bytes behind the held-back ones: all but the last `hold` are written. */
+/* Takes `size` new bytes after the held-back ones: all but the last `hold` are written. */
 static mdc_status accept(mdc_dump *dump, uint64_t end, size_t size, mdc_error *err) {
     mdc_copier *copier = &dump->copier;
     size_t ready = copier->held + size;

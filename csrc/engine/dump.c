@@ -162,7 +162,7 @@ mdc_status mdc_dump_run(mdc_dump *dump, mdc_error *err) {
     mdc_error ignored; /* after a failure, the first fault is the one that counts */
     mdc_error_clear(&ignored);
     mdc_status resumed = mdc_dump_resume(dump, &ignored);
-    /* That the target is gone is often seen here first; what became of it, only the source can tell. */
+    /* That the target is gone is often noticed here first; only the source knows why. */
     if (status == MDC_ERR_TARGET_GONE && err->os_errno == 0 &&
         (resumed == MDC_ERR_TARGET || (resumed == MDC_ERR_TARGET_GONE && ignored.os_errno != 0))) {
         ignored.phase = err->phase;

@@ -49,7 +49,7 @@ typedef struct mdc_module_plan {
     uint32_t size;  /* bytes, made to fit: below 4 GiB and not into the next module */
 } mdc_module_plan;
 
-/* Bytes that stand between the small streams and the lists, in file order. */
+/* Bytes between the small streams and the lists, in file order. */
 typedef struct mdc_part {
     uint64_t offset;     /* in the dump */
     uint64_t size;       /* bytes */
@@ -72,7 +72,7 @@ typedef struct mdc_list_place {
     size_t directory; /* index of its directory entry */
 } mdc_list_place;
 
-/* One entry of the link map; its name stands in dso_names. */
+/* One entry of the link map; its name is in dso_names. */
 typedef struct mdc_dso_object {
     uint64_t addr;
     uint64_t ld;
@@ -84,21 +84,21 @@ typedef struct mdc_dso_object {
 typedef struct mdc_copier {
     uint8_t *block;  /* as allocated */
     uint8_t *buffer; /* page-aligned in it */
-    size_t room;     /* bytes; `hold` more stand behind for the held-back head */
+    size_t room;     /* bytes; followed by `hold` more for the held-back head */
     size_t hold;
     /* The batch: memory still to be read, and the zeros between. */
     mdc_span *spans;
-    uint64_t *zeros; /* bytes of zeros behind span i */
+    uint64_t *zeros; /* bytes of zeros after span i */
     size_t *extent;  /* of span i; SIZE_MAX: none, a gap stays as zeros */
     size_t count;
     uint64_t lead; /* zeros before the first span */
     uint64_t memory_bytes, total_bytes;
     /* The window of callees that see each read: bytes read and not yet written. */
-    uint64_t window_end; /* address behind them */
+    uint64_t window_end; /* address after them */
     size_t held;
     size_t lent; /* of them, from the front: neighbours the callee is only shown, never written from here */
     /* Pages of zeros that were left out (store.c). */
-    uint64_t cut_bytes; /* cut out so far: what follows stands so far before its planned offset */
+    uint64_t cut_bytes; /* cut out so far: what follows is that far before its planned offset */
     size_t zero_extent; /* extent of the last of them */
     bool page_blank;    /* the page of the file that is being filled holds only zeros so far */
 } mdc_copier;
@@ -123,12 +123,12 @@ struct mdc_dump {
     const mdc_lists *lists;
     const mdc_region *regions; /* the source's, or those of queried */
     size_t region_count;
-    mdc_vec queried;         /* mdc_region: what VmQuery (18) told, if it told anything */
+    mdc_vec queried;         /* mdc_region: the answers to VmQuery, if any */
     mdc_vec thread_plans;    /* mdc_thread_plan, by thread */
     mdc_vec module_plans;    /* mdc_module_plan, by module */
     mdc_vec interrupted;     /* mdc_interrupted, by thread */
     mdc_vec stacks;          /* mdc_stack of threads whose stack is kept */
-    size_t stack_cursor;     /* first of stacks that may lie behind the address being planned */
+    size_t stack_cursor;     /* first of stacks that may be after the address being planned */
     uint64_t kept_by_callee; /* bytes of the region being asked about */
     mdc_vec added;           /* mdc_set_range: Memory (5), Normal only */
     mdc_vec removed;         /* mdc_set_range: RemoveMemory (9), Normal only */
@@ -150,7 +150,7 @@ struct mdc_dump {
     size_t cut_count;
     size_t spare; /* gaps that can be cut out: 0 on a stream */
 
-    /* Layout: the small streams stand at offset 0, so an index into them is an offset in the dump. */
+    /* Layout: the small streams are at offset 0, so an index into them is an offset in the dump. */
     mdc_vec small;                 /* uint8_t */
     mdc_vec parts;                 /* mdc_part */
     mdc_file_directory *directory; /* directory_room of them */
@@ -237,7 +237,7 @@ void mdc_gaps_add(mdc_dump *dump, uint64_t address, uint64_t size, uint32_t reas
 mdc_status mdc_gaps_ask(mdc_dump *dump, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
                         const char *why, mdc_error *err);
 
-/* file_ranges.c: ranges of memory as they stand in the file, gaps cut out. */
+/* file_ranges.c: ranges of memory as they are in the file, gaps cut out. */
 typedef struct mdc_file_range {
     uint64_t address;
     uint64_t size;
@@ -249,7 +249,7 @@ typedef struct mdc_range_walk {
     size_t extent, end; /* next extent, and where to stop */
     size_t cut;
     uint64_t offset;
-    uint64_t skip; /* bytes of `extent` already told */
+    uint64_t skip; /* bytes of `extent` already returned */
 } mdc_range_walk;
 mdc_range_walk mdc_ranges_begin(const mdc_dump *dump, size_t extent, size_t end);
 bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range);
@@ -315,7 +315,8 @@ mdc_status mdc_look_behind(mdc_dump *dump, uint64_t first, size_t want, uint8_t 
 /* copy.c */
 mdc_status mdc_copy_init(mdc_dump *dump, mdc_error *err);
 void mdc_copy_fini(mdc_dump *dump);
-/* Reads target memory before the plan stands; *done bytes from the start are valid. Through 19 and 20 like all reads.
+/* Reads target memory before the plan is made; *done bytes from the start are valid. Through VmPreRead and VmPostRead
+ * like all reads.
  */
 mdc_status mdc_copy_peek(mdc_dump *dump, uint64_t address, void *out, size_t size, size_t *done, mdc_error *err);
 /* A read without 20. *closed: the callee served it all or made it fail, and wants no 20. */
@@ -329,7 +330,7 @@ mdc_status mdc_copy_text(mdc_dump *dump, uint64_t address, uint64_t size, mdc_er
 mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error *err);
 mdc_status mdc_store_hole(mdc_dump *dump, uint64_t size, mdc_error *err); /* of the plan */
 void mdc_store_cut(mdc_dump *dump, uint64_t size);                        /* that many bytes of the plan do not come */
-/* Whole pages, to where a hole stands in the file; *zeros grows by those that stay a hole. */
+/* Whole pages, written over a hole in the file; *zeros grows by those that remain a hole. */
 mdc_status mdc_store_late(mdc_dump *dump, uint64_t offset, const uint8_t *data, size_t size, uint64_t *zeros,
                           mdc_error *err);
 

@@ -1,5 +1,5 @@
-/* What goes into the file and never was a read: texts, registers and names as the kernel told them. Where an edit is
- * asked for, it is made in copies: the callee is asked with the originals, the file gets the copies. */
+/* What goes into the file without a read: texts, registers and names from the kernel. If they are edited, this is done
+ * in copies: callbacks get the originals, the file gets the copies. */
 #include <string.h>
 
 #include "../base/fail.h"

@@ -53,8 +53,8 @@ static bool may_leave(const mdc_dump *dump, size_t region) {
     return false;
 }
 
-/* [first, end), which is of one content and stands in the file: what may be read later apart from the rest. Like holes,
- * shorter runs are not worth a write of their own. */
+/* [first, end), which has one kind of content and is in the file: what may be read later apart from the rest. As with
+ * holes, shorter runs are not worth a separate write. */
 static mdc_status add_stored(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t what, uint32_t flags,
                              mdc_error *err) {
     const mdc_source *source = dump->source;

@@ -1,4 +1,4 @@
-/* Memory as the lists tell it: extents joined to ranges, what is left out and what was cut out as a gap taken away. */
+/* Memory as the lists contain it: extents joined to ranges, without what was left out or cut out as a gap. */
 #include "../base/bound.h"
 #include "dump_state.h"
 
@@ -41,7 +41,7 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
 bool mdc_ranges_find_stack(const mdc_dump *dump, uint64_t address, mdc_file_range *range) {
     const mdc_extent *extents = dump->extents.data;
     size_t end = dump->stack_extents < dump->offset32_end ? dump->stack_extents : dump->offset32_end;
-    size_t at; /* the first extent that ends behind the address */
+    size_t at; /* the first extent that ends after the address */
     mdc_lower_bound(at, 0, end, extents[at].address + extents[at].size <= address);
     if (at == end || extents[at].address > address) return false;
     while (at > 0 && (extents[at].flags & MDC_EXTENT_JOINED) != 0) at--;

@@ -1,4 +1,4 @@
-/* The gaps of a dump: a table of fixed size, whose last entry stands for the rest when it is full. */
+/* The gaps of a dump: a table of fixed size, whose last entry covers the rest when it is full. */
 #include <inttypes.h>
 
 #include "../base/arith.h"

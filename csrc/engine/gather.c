@@ -1,7 +1,7 @@
 /* Gathering: what the target is and what the callee wants of it, in the order of dbghelp (docs/callbacks.md):
  * IsProcessSnapshot, VmStart, IoStart, SecondaryFlags and the first Cancel before the stop, then IncludeThread and
  * IncludeModule, Module and Thread, and in a Normal dump Memory and RemoveMemory. VmQuery is sent ahead of all items,
- * since what is mapped has to be known before stacks are looked for. */
+ * since the mappings must be known before stacks are located. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
     return mdc_calls_poll(&dump->calls, err);
 }
 
-/* A region VmQuery told of. What the source knows of the same place stays known: above all what must not be read. */
+/* A region from VmQuery. Facts of the source about the same addresses are kept: above all what must not be read. */
 static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, mdc_error *err) {
     mdc_region region = {.base = info->BaseAddress,
                          .size = info->RegionSize,
@@ -40,7 +40,7 @@ static mdc_status add_queried(mdc_dump *dump, const MINIDUMP_MEMORY_INFO *info, 
                          .alloc_protect = info->AllocationProtect,
                          .valid_size = info->RegionSize,
                          .kinds = MDC_KIND_ANONYMOUS};
-    size_t at; /* the first that ends behind its start */
+    size_t at; /* the first that ends after its start */
     mdc_lower_bound(at, 0, dump->lists->region_count,
                     dump->lists->regions[at].base + dump->lists->regions[at].size <= region.base);
     for (; at < dump->lists->region_count; at++) {
@@ -77,7 +77,7 @@ static mdc_status query_regions(mdc_dump *dump, mdc_error *err) {
             return mdc_fail_callback(err, MDC_CB_VM_QUERY, address,
                                      "the callback answered VmQuery with memory that ends at 2**64");
         uint64_t end = last + 1;
-        if (info.BaseAddress < address) { /* told already, but for what follows */
+        if (info.BaseAddress < address) { /* returned already, except what follows */
             info.RegionSize = end - address;
             info.BaseAddress = address;
         }
@@ -158,7 +158,7 @@ static mdc_status size_modules(mdc_dump *dump, mdc_error *err) {
     qsort(bases, count, sizeof *bases, by_address);
     for (size_t i = 0; i < count; i++) {
         const mdc_module *module = &dump->lists->modules[i];
-        size_t at; /* the first base behind this one */
+        size_t at; /* the first base after this one */
         mdc_lower_bound(at, 0, count, bases[at] <= module->base);
         uint64_t room = at < count ? bases[at] - module->base : UINT64_MAX;
         uint64_t size = mdc_min_u64(mdc_min_u64(module->size, room), MODULE_SIZE_MAX);

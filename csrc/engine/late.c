@@ -1,8 +1,8 @@
-/* What the target's mapped files hold, read when its threads run again: they are stopped for so much less. In the file
- * a hole is left for it while they stand (copy.c), which is filled in here.
+/* Content of mapped files, read after the target's threads were resumed, which shortens the stop. While they are
+ * stopped a hole is left for it in the file (copy.c), which is filled in here.
  *
- * What was read counts when the source has said that its file is still that of the stop. If it is not, what was read of
- * the mapping since the last such word is a gap, and zeros stand in its place, as in a dump whose lists cannot be
+ * What was read is valid once the source confirms that the file is unchanged since the stop. If it changed, what was
+ * read of the mapping since the last confirmation is a gap and replaced by zeros, as in a dump whose lists cannot be
  * patched. */
 #include <string.h>
 
@@ -12,10 +12,10 @@
 /* The late extents of one mapping. */
 typedef struct late_group {
     size_t region;
-    size_t end;       /* behind its last extent */
+    size_t end;       /* after its last extent */
     size_t sure;      /* all before this extent, and of it */
     uint64_t sure_to; /* all below this address, counts */
-    uint64_t zeros;   /* bytes behind that turned out to be pages of zeros */
+    uint64_t zeros;   /* bytes after that which turned out to be pages of zeros */
 } late_group;
 
 bool mdc_late_allowed(const mdc_dump *dump) {

@@ -145,7 +145,7 @@ static void put_header(mdc_dump *dump) {
            dump->stream_count * sizeof dump->directory[0]);
 }
 
-/* What the lists really have; the directory names only that, spare slots lie behind. */
+/* The real length of the lists; the directory contains only that, spare slots follow. */
 void mdc_layout_count(mdc_dump *dump) {
     mdc_lists_count(dump);
     uint32_t header = dump->has_memory64 ? sizeof(mdc_file_memory64_list) : sizeof(uint32_t);

@@ -17,7 +17,7 @@ void mdc_calls_init(mdc_calls *calls, const mdc_engine_options *options, uint32_
     calls->pid = pid;
     calls->process = process;
     calls->monitor = monitor;
-    /* Without a routine (a NULL routine occurs in the wild) there is nobody to ask. */
+    /* Without a routine (a NULL routine occurs in the wild) there is no callee. */
     calls->ask_regions = calls->check_cancel = calls->callback.CallbackRoutine != NULL;
 }
 
@@ -215,7 +215,7 @@ uint32_t mdc_calls_vm_post_read(mdc_calls *calls, uint64_t address, uint8_t *buf
     calls->input.u.VmPostRead = (MINIDUMP_VM_POST_READ_CALLBACK){
         address, buffer, size, completed, completed == size ? MDC_S_OK : (int32_t)MDC_E_PARTIAL_COPY};
     output.VmRead.VmReadStatus = (int32_t)MDC_E_NOTIMPL;
-    if (!call(calls, &output)) return completed; /* FALSE: the result stands */
+    if (!call(calls, &output)) return completed; /* FALSE: the result is unchanged */
     /* TRUE replaces the result, also untouched (E_NOTIMPL, 0). A failed status may vouch for a head, not for all. */
     if (output.VmRead.VmReadBytesCompleted < size) return output.VmRead.VmReadBytesCompleted;
     return output.VmRead.VmReadStatus >= 0 ? size : 0;
@@ -225,7 +225,7 @@ void mdc_calls_kernel_minidump(mdc_calls *calls) {
     MINIDUMP_CALLBACK_OUTPUT output;
     prepare(calls, MDC_CB_WRITE_KERNEL_MINIDUMP, 0, NULL, &output);
     if (!call(calls, &output) || output.Handle == NULL) return;
-    /* There is no kernel minidump here. The handle stays the callee's. */
+    /* There is no kernel minidump here. The handle still belongs to the callee. */
     prepare(calls, MDC_CB_KERNEL_MINIDUMP_STATUS, 0, NULL, &output);
     calls->input.u.Status = (int32_t)MDC_E_NOTIMPL;
     (void)call(calls, &output);

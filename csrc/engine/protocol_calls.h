@@ -21,16 +21,16 @@ typedef struct mdc_calls {
     mdc_monitor *monitor;
     uint64_t count[32];
     bool check_cancel; /* the callee wants to be asked for Cancel */
-    bool own_reads;    /* 17 was answered S_FALSE: 20 is sent */
-    bool own_memory;   /* and the callee may have memory of its own: 18 and 19 are sent, untouched pages asked for */
-    bool ask_regions;  /* false once 10 was answered FALSE or without Continue */
+    bool own_reads;    /* VmStart was answered S_FALSE: VmPostRead is sent */
+    bool own_memory;   /* and the callee may serve memory: VmQuery and VmPreRead are sent, also for untouched pages */
+    bool ask_regions;  /* false once IncludeVmRegion was answered FALSE or without Continue */
     alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } mdc_calls;
 
 void mdc_calls_init(mdc_calls *calls, const mdc_engine_options *options, uint32_t pid, void *process,
                     mdc_monitor *monitor);
 
-/* 16 and 17. */
+/* IsProcessSnapshot and VmStart. */
 void mdc_calls_begin(mdc_calls *calls);
 /* 11: true if the callee does the writing. `handle` is Io.Handle: what it would be written to otherwise. */
 bool mdc_calls_io_start(mdc_calls *calls, void *handle);
@@ -49,7 +49,7 @@ uint32_t mdc_calls_include_module(mdc_calls *calls, uint64_t base, uint32_t flag
 uint32_t mdc_calls_thread(mdc_calls *calls, const mdc_thread *told, uint64_t low, uint64_t high, uint32_t flags);
 uint32_t mdc_calls_module(mdc_calls *calls, const MINIDUMP_MODULE_CALLBACK *module, uint32_t flags);
 
-/* 5 and 9 (`type`): one more range; *size 0 when there are no more. */
+/* Memory and RemoveMemory (`type`): one more range; *size 0 when there are no more. */
 mdc_status mdc_calls_memory(mdc_calls *calls, uint32_t type, uint64_t *base, uint64_t *size, mdc_error *err);
 
 /* 10 about [*first, *end) of the region `info` describes. The kept part comes back in *first and *end, empty if nothing
@@ -65,8 +65,8 @@ bool mdc_calls_read_failure(mdc_calls *calls, uint64_t address, uint32_t size);
 /* 18 */
 enum { MDC_VM_ANSWER = 1, MDC_VM_OWN_QUERY = 2, MDC_VM_END = 3 };
 int mdc_calls_vm_query(mdc_calls *calls, uint64_t address, MINIDUMP_MEMORY_INFO *result);
-/* 19: bytes the callee served (at most size); *failed: the read fails there, and neither the engine reads nor 20 is
- * sent. */
+/* VmPreRead: bytes the callee served (at most size); *failed: the read fails there, the engine does not read and
+ * VmPostRead is not sent. */
 uint32_t mdc_calls_vm_pre_read(mdc_calls *calls, uint64_t address, uint8_t *buffer, uint32_t size, bool *failed);
 /* 20: bytes valid from the start of the buffer (at most size). */
 uint32_t mdc_calls_vm_post_read(mdc_calls *calls, uint64_t address, uint8_t *buffer, uint32_t size, uint32_t completed);

@@ -54,7 +54,7 @@ mdc_status mdc_regions_ask(mdc_dump *dump, size_t region, uint64_t first, uint64
     return MDC_OK;
 }
 
-/* A kept part of a full dump, cut where stacks begin and end: their bytes stand elsewhere in the file. */
+/* A kept part of a full dump, cut where stacks begin and end: their bytes are elsewhere in the file. */
 static mdc_status keep_full(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t extent_flags,
                             mdc_error *err) {
     const mdc_stack *stacks = dump->stacks.data;

@@ -24,7 +24,7 @@ static int by_address(const void *left, const void *right) {
     return *a < *b ? -1 : *a > *b;
 }
 
-/* The first of the sorted starts behind `address`. */
+/* The first of the sorted starts after `address`. */
 static uint64_t next_start(const mdc_vec *starts, uint64_t address) {
     const uint64_t *all = starts->data;
     size_t at;
@@ -108,7 +108,7 @@ mdc_status mdc_stacks_keep(mdc_dump *dump, mdc_error *err) {
             mdc_vec_push(&dump->stacks, &plan->stack, 1, NULL, err) != MDC_OK)
             return err->code;
     }
-    /* The callee was told of one stack of each thread, at Thread (1), and has to know these as well. */
+    /* Thread reported one stack of each thread to the callee, which must know these as well. */
     for (size_t i = 0; i < dump->interrupted.count; i++) {
         const mdc_interrupted *other = &mdc_vec_at(&dump->interrupted, const mdc_interrupted, i);
         uint32_t write = mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, other->thread).write;

@@ -1,7 +1,7 @@
 /* Breakpad's DSO_DEBUG stream: the dynamic linker's list of loaded objects, read from the target's memory: AT_PHDR ->
  * PT_DYNAMIC -> DT_DEBUG -> r_debug -> link_map (System V ABI, glibc's link.h). All of it is hostile: every count is
- * bounded, the list has to be doubly linked (a loop breaks that), and what the callee does not keep is not read. If
- * something is not there the stream is left out; the dump stands. */
+ * bounded, the list must be doubly linked (a loop breaks that), and what the callee does not keep is not read. If
+ * something is missing, the stream is left out; the dump is still valid. */
 #include <string.h>
 
 #include "../base/arith.h"

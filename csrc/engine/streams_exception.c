@@ -1,6 +1,6 @@
 /* The Exception stream of a Windows process: EXCEPTION_POINTERS lead to a record and to the registers at that time.
- * In the target they are memory like any other: read by address, through 19 and 20, and left out where the callee does
- * not keep them, as they are when it does not keep their thread. In our own process they are copied with a check. */
+ * In the target they are memory like any other: read by address, through VmPreRead and VmPostRead, and left out if the
+ * callee does not keep them or their thread. In our own process they are copied with a check. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@
 
 enum { CONTEXT_MAX = 1232, RECORD32_BYTES = 80, PARAMETERS_MAX = 15 };
 
-/* EXCEPTION_RECORD32, which stands in a 32-bit process. */
+/* EXCEPTION_RECORD32, as in a 32-bit process. */
 typedef struct record32 {
     uint32_t code;
     uint32_t flags;
@@ -69,7 +69,7 @@ static mdc_status get_record(mdc_dump *dump, uint64_t address, bool wide, bool *
     return MDC_OK;
 }
 
-/* Whether the callee lets the thread's registers into the dump; one that is in no list is nobody's. */
+/* Whether the callee lets the thread's registers into the dump; a thread in no list is left out. */
 static bool thread_kept(const mdc_dump *dump) {
     for (size_t i = 0; i < dump->thread_plans.count; i++)
         if (dump->lists->threads[i].tid == dump->options.exception.thread_id)
@@ -102,7 +102,7 @@ mdc_status mdc_streams_exception_read(mdc_dump *dump, mdc_error *err) {
     if (dump->options.exception.thread_id == 0 || (dump->options.omit_streams & MDC_STREAM_EXCEPTION) != 0)
         return MDC_OK;
     bool kept = thread_kept(dump);
-    if (context_size > CONTEXT_MAX) context_size = CONTEXT_MAX; /* an extended state does not stand there */
+    if (context_size > CONTEXT_MAX) context_size = CONTEXT_MAX; /* an extended state is not there */
     if (kept && read_all(dump, wide, context_size, &kept, err) != MDC_OK) return err->code;
     if (!kept) {
         dump->omitted_streams |= MDC_STREAM_EXCEPTION;

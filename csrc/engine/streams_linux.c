@@ -1,4 +1,4 @@
-/* Breakpad's Linux streams, but for the link map: texts the kernel made, and target memory shown as text. */
+/* Breakpad's Linux streams except the link map: texts made by the kernel, and target memory shown as text. */
 #include "dump_state.h"
 
 enum { TARGET_TEXT_MAX = 16 << 20 }; /* bytes of target memory in one text: environ and cmdline are limited to 6 MiB */
@@ -31,7 +31,7 @@ mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err) {
         uint32_t type = stream_type(text->stream);
         if (type == 0 || (seen & text->stream) != 0 || (dump->options.omit_streams & text->stream) != 0) continue;
         seen |= text->stream;
-        /* Bytes that also stand in target memory go with it: excluded there, they are not written here. */
+        /* Bytes that are also in target memory follow it: excluded there, they are not written here. */
         uint64_t end = text->address + text->size;
         bool kept = text->data != NULL || text->size <= TARGET_TEXT_MAX;
         if (kept && text->size > 0 && text->address != 0) {

@@ -3,7 +3,7 @@
 
 #include "dump_state.h"
 
-/* What stands before the path: signature, GUID, age of 'RSDS'; signature, offset, time, age of 'NB10'. */
+/* The fields before the path: signature, GUID, age of 'RSDS'; signature, offset, time, age of 'NB10'. */
 enum { RSDS_FIXED = 24, NB10_FIXED = 16, NB10_SIGNATURE = 0x3031424E };
 
 const uint8_t *mdc_modules_record(const mdc_dump *dump, const mdc_module *module, uint8_t *elf, size_t *size) {
@@ -17,7 +17,7 @@ const uint8_t *mdc_modules_record(const mdc_dump *dump, const mdc_module *module
     return elf;
 }
 
-/* The path behind the fixed part of a PE image's record is text, and edited like all texts. */
+/* The path after the fixed part of a PE image's record is text, and edited like all texts. */
 static mdc_status put_record(mdc_dump *dump, const mdc_module *module, mdc_file_location *location, mdc_error *err) {
     uint8_t elf[4 + sizeof module->build_id];
     size_t size, at;

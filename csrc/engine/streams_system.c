@@ -33,7 +33,7 @@ mdc_status mdc_streams_system(mdc_dump *dump, mdc_error *err) {
     return mdc_layout_stream(dump, MDC_STREAM_TYPE_SYSTEM_INFO, at, sizeof info, NULL, err);
 }
 
-/* The number behind "cpu MHz" in the text of /proc/cpuinfo, 0 if there is none. */
+/* The number after "cpu MHz" in the text of /proc/cpuinfo, 0 if there is none. */
 static uint32_t clock_mhz(const mdc_lists *lists) {
     static const char key[] = "cpu MHz";
     for (size_t i = 0; i < lists->text_count; i++) {
@@ -65,7 +65,7 @@ static void fill_xstate(const mdc_dump *dump, mdc_file_misc_info *info) {
     }
 }
 
-/* What the source tells of a Windows process. */
+/* What the source reports of a Windows process. */
 static void fill_told(const mdc_misc *told, bool power, mdc_file_misc_info *info) {
     info->flags1 |= power ? told->flags : told->flags & ~(uint32_t)MDC_MISC_POWER_INFO;
     if (power && (told->flags & MDC_MISC_POWER_INFO) != 0) {

@@ -5,8 +5,8 @@
 #include "../format/mdc_streams.h"
 #include "dump_state.h"
 
-/* Contexts that say they hold nothing, for threads whose registers are left out: readers insist on a context of full
- * size. ContextFlags stand at 48 in AMD64's and at 0 in x86's. */
+/* Contexts that declare no content, for threads whose registers are left out: readers require a context of full
+ * size. ContextFlags are at offset 48 in AMD64's and at 0 in x86's. */
 static const uint8_t no_context_amd64[1232] = {[50] = MDC_FILE_CONTEXT_AMD64 >> 16};
 static const uint8_t no_context_x86[716] = {[2] = MDC_FILE_CONTEXT_X86 >> 16};
 

@@ -1,7 +1,7 @@
-/* Memory around what is about to be written, for the callee's eyes only: a pattern may lie across the border between a
- * stack's part and the rest of its mapping, or two mappings that touch, whose bytes stand apart in the file. Looked at
- * is what the plan keeps, the rest of a page that is read anyway, and in a Normal dump, which keeps little, what the
- * callee would keep if it were asked for it; nothing else is read for it. Pages never touched are zeros, and stay
+/* Memory around what is about to be written, shown to the callee only: a pattern may span the border between a
+ * stack's part and the rest of its mapping, or two adjacent mappings, whose bytes are apart in the file. Used
+ * are: what the plan keeps, the rest of a page that is read anyway, and in a Normal dump, which keeps little, what the
+ * callee would keep if asked; nothing else is read for it. Pages never touched are zeros, and stay
  * untouched. */
 #include <string.h>
 
@@ -26,7 +26,7 @@ static bool is_zero(const mdc_extent *extent) {
     return (extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_ZERO | MDC_EXTENT_OMITTED)) != 0;
 }
 
-/* Whether a page that is not in the plan of a Normal dump may be looked at. */
+/* Whether a page that is not in the plan of a Normal dump may be read. */
 static mdc_status ask_page(mdc_dump *dump, uint64_t page, bool *may, bool *zero, mdc_error *err) {
     int64_t found = dump->full ? MDC_NO_REGION : mdc_regions_find(dump, page);
     *may = *zero = false;
@@ -42,7 +42,7 @@ static mdc_status ask_page(mdc_dump *dump, uint64_t page, bool *may, bool *zero,
     return mdc_pieces_kept(dump, page, page + MDC_PAGE_SIZE, may, err);
 }
 
-/* Fills out with what stands from `first` on, up to `end` or to what may not be looked at. zero: that the page of
+/* Fills out with the bytes from `first` on, up to `end` or to memory that may not be read. zero: whether the page of
  * `first` was never touched, if it is not in the plan. */
 static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, bool zero, uint8_t *out, size_t *got,
                        mdc_error *err) {
@@ -99,7 +99,7 @@ mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *o
         }
         first = mdc_max_u64(start, floor);
     }
-    /* Down to the last place that can be read: what lies below a bad page is no neighbour. */
+    /* Down to the last readable address: memory below a bad page is not adjacent. */
     while (first < end) {
         size_t done;
         if (look(dump, first, end, zero, out, &done, err) != MDC_OK) return err->code;

@@ -1,7 +1,7 @@
 /* What the bits of the dump type ask for: which of them are honoured, and the memory they add to a Normal dump.
  *
- * How much, follows dbghelp 6.3.9600: of modules whole sections, a TEB of 0x2000 bytes, and around what a word of a
- * stack points at 0x400 bytes, of which 0x100 lie before it. */
+ * How much, follows dbghelp 6.3.9600: of modules whole sections, a TEB of 0x2000 bytes, and around the target of a
+ * stack word 0x400 bytes, 0x100 of them before it. */
 #include <string.h>
 
 #include "../base/arith.h"
@@ -11,7 +11,7 @@ enum {
     TEB_BYTES = 0x2000, /* of 64-bit Windows; that of 32-bit takes half of it */
     REFERENCED_BEFORE = 0x100,
     REFERENCED_BEHIND = 0x300,
-    LOOK = 4096,       /* bytes of a stack looked at in one go */
+    LOOK = 4096,       /* bytes of a stack examined at a time */
     RUNS_MAX = 1 << 16 /* before they are merged */
 };
 
@@ -99,7 +99,7 @@ static mdc_status look_at_words(mdc_dump *dump, mdc_vec *runs, uint64_t first, u
         uint64_t stop = mdc_min_u64(end, first + LOOK);
         size_t done;
         bool kept;
-        /* What the callee leaves out is not looked at either. */
+        /* What the callee leaves out is not examined either. */
         if (mdc_calls_poll(&dump->calls, err) != MDC_OK || mdc_pieces_kept(dump, first, stop, &kept, err) != MDC_OK)
             return err->code;
         if (kept) {

@@ -1,6 +1,6 @@
-/* One forward write: small streams, the source's bytes, lists, memory, tail. Then, where the sink can be gone back
- * into, what was left open for when the target runs again, the lists that gaps have changed and, last of all, the
- * signature: a dump that was not finished is none. */
+/* One forward write: small streams, the source's bytes, lists, memory, tail. Then, if the sink is seekable,
+ * what was left open until the target was resumed, the lists that gaps have changed and, last of all, the
+ * signature: an unfinished dump is not a valid one. */
 #include <string.h>
 
 #include "../base/arith.h"
@@ -98,7 +98,7 @@ static mdc_status put_tail(mdc_dump *dump, mdc_error *err) {
     return mdc_out_flush(&out, err);
 }
 
-/* What lies behind a cut has moved down. */
+/* What follows a cut has moved down. */
 static void move_extents(mdc_dump *dump) {
     uint64_t offset = dump->memory_offset;
     size_t cut = 0;

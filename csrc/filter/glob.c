@@ -5,10 +5,10 @@
 
 #include "bits.h"
 
-/* One element of a pattern, taken apart where it stands. */
+/* One element of a pattern, parsed in place. */
 typedef struct element {
-    size_t begin; /* of a set: behind the `[` or `[!` */
-    size_t end;   /* of a set: its `]`; behind it the next element begins */
+    size_t begin; /* of a set: after the `[` or `[!` */
+    size_t end;   /* of a set: its `]`; the next element begins after it */
     uint8_t kind; /* '*', '?', '[', or 0 for a literal */
     uint8_t literal;
     bool negated;
@@ -110,7 +110,7 @@ static bool piece_matches(const matcher *m, size_t from, size_t to, size_t at) {
     return true;
 }
 
-/* table[c]: which of the next (at most 64) elements accept the byte c as it stands in the text. Returns where the next
+/* table[c]: which of the next (at most 64) elements accept the byte c of the text. Returns where the next
  * block begins; *count is how many elements were taken. */
 static size_t block_table(const matcher *m, size_t from, size_t to, uint64_t table[256], uint32_t *count) {
     memset(table, 0, 256 * sizeof table[0]);
@@ -162,7 +162,7 @@ static size_t search_long(const matcher *m, size_t from, size_t to, size_t at, u
     return NOT_FOUND;
 }
 
-/* Where the leftmost match of pattern[from, to) (no star in it) at or behind text[at] ends. */
+/* Where the leftmost match of pattern[from, to) (no star in it) at or after text[at] ends. */
 static size_t search(const matcher *m, size_t from, size_t to, size_t elements, size_t at) {
     uint64_t table[256];
     if (elements > m->text_size - at) return NOT_FOUND;
@@ -180,7 +180,7 @@ static size_t search(const matcher *m, size_t from, size_t to, size_t elements, 
 bool mdc_glob_match(const uint8_t *pattern, size_t pattern_size, bool nocase, const uint8_t *text, size_t text_size) {
     if (text_size > MDC_GLOB_TEXT_MAX) return false;
     matcher m = {.pattern = pattern, .text = text, .text_size = text_size, .nocase = nocase};
-    /* The piece in front of the first star and the one behind the last stand at the ends of the text. */
+    /* The piece before the first star and the one after the last must match at the ends of the text. */
     size_t first_star = pattern_size, tail = 0, head_elements = 0, tail_elements = 0;
     for (size_t at = 0; at < pattern_size;) {
         element e;

@@ -1,6 +1,6 @@
 /* Glob patterns over bytes: `*` any run of bytes (also of `/`), `?` one byte, `[a-z]` one byte of a set, `[!a-z]` one
- * byte outside it, everything else itself. In a set a `]` that comes first and a `-` at either end stand for
- * themselves. There is no escape character: `[*]` is a star, `[[]` a bracket.
+ * byte outside it, everything else itself. In a set a `]` that comes first and a `-` at either end are
+ * literal. There is no escape character: `[*]` is a star, `[[]` a bracket.
  *
  * nocase: ASCII letters compare without case and `\` is read as `/`, in pattern and text (Windows paths).
  *
@@ -19,7 +19,7 @@
 /* Longest text that can match, bytes: Windows' longest path (32,767 units) as UTF-8. */
 #define MDC_GLOB_TEXT_MAX ((size_t)98304)
 
-/* NULL if the pattern is well formed, else what is wrong with it, as words for an error message. */
+/* NULL if the pattern is well formed, else the text of an error message. */
 const char *mdc_glob_check(const uint8_t *pattern, size_t size);
 
 /* The pattern must have passed mdc_glob_check. A text longer than MDC_GLOB_TEXT_MAX matches nothing. */

@@ -93,10 +93,10 @@ MDC_HOT mdc_verdict step(const mdc_matcher *m, mdc_cursor *cursor, uint64_t addr
     }
     uint32_t code = decide(m, filter->entry[interval], module_row);
     uint32_t action = code & MDC_CODE_ACTION;
-    v.rule = (code >> 2) - 1; /* the default (number -1) is put right by whoever counts */
+    v.rule = (code >> 2) - 1; /* the default (number -1) is corrected by the counting code */
     v.keep = action == MDC_INCLUDE;
     if (action == MDC_HEAD) {
-        uint64_t cut; /* first byte behind the head */
+        uint64_t cut; /* first byte after the head */
         if (!mdc_add_u64(q->mapping_base, filter->head_bytes[v.rule], &cut)) {
             v.keep = true; /* the head reaches beyond the end of the address space */
         } else if (address < cut) {
@@ -113,7 +113,7 @@ mdc_verdict mdc_match_step(const mdc_matcher *matcher, mdc_cursor *cursor, uint6
     return v;
 }
 
-/* Cuts [*first, *last] to whole pages, but for edges that are the piece's own. */
+/* Cuts [*first, *last] to whole pages, except for edges of the piece itself. */
 static bool cut_to_pages(const mdc_question *q, uint64_t *first, uint64_t *last) {
     uint64_t mask = MDC_PAGE_SIZE - 1;
     if (*first != q->base && (*first & mask) != 0) {

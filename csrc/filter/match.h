@@ -4,12 +4,12 @@
  * always. The cursor only remembers where the last answer was found; a stale or zeroed one costs time, nothing else.
  * Nothing here allocates, locks or calls the system.
  *
- * What a question's values mean: 0 meets no condition. Of other protections the modifiers and the base (low byte)
+ * Meaning of the values of a question: 0 meets no condition. Of other protections the modifiers and the base (low byte)
  * count, of states and types the known constants. A value without exactly one base or known constant is in doubt, and
- * so are the kinds that such a type stands for: it meets the conditions of exclude and head rules, so that what may be
- * secret stays out, and none of an include rule, but for a protect_any that names a modifier it has.
+ * so are the kinds derived from such a type: it meets the conditions of exclude and head rules, so that what may be
+ * secret is left out, and none of an include rule, except a protect_any that names a modifier it has.
  *
- * Addresses here are [base, last], both inclusive, so that the last byte of the address space can be said. */
+ * Addresses here are [base, last], both inclusive, so that the last byte of the address space can be expressed. */
 #ifndef MDC_FILTER_MATCH_H
 #define MDC_FILTER_MATCH_H
 
@@ -19,7 +19,7 @@
 
 #include "../api/filter.h"
 
-/* Modules by address: segment i is [start[i], start[i + 1]), start[0] is 0, start[count] is 0 and stands for 2**64;
+/* Modules by address: segment i is [start[i], start[i + 1]), start[0] is 0, start[count] is 0 and means 2**64;
  * rows[row[i] * words] are the signatures whose module condition holds there (row 0: no module). */
 typedef struct mdc_module_map {
     const uint64_t *start;
@@ -30,7 +30,7 @@ typedef struct mdc_module_map {
 
 enum {
     MDC_KINDS_KNOWN = 0x7F,
-    MDC_KIND_DOUBT = 0x80 /* nothing tells the kinds, and the type is in doubt */
+    MDC_KIND_DOUBT = 0x80 /* the kinds are unknown, and the type is in doubt */
 };
 
 typedef struct mdc_question {
@@ -64,7 +64,7 @@ typedef struct mdc_matcher {
     bool whole_pages;
 } mdc_matcher;
 
-/* A stretch [.., last] of one deciding rule. rule is its number; mdc_filter_rule_count stands for both the default and
+/* A stretch [.., last] of one deciding rule. rule is its number; mdc_filter_rule_count means both the default and
  * the RemoveMemory ranges. */
 typedef struct mdc_verdict {
     uint64_t last;
@@ -78,7 +78,7 @@ void mdc_match_begin(mdc_matcher *matcher, const mdc_filter *filter, const mdc_q
  * exact, whatever the page rule. */
 mdc_verdict mdc_match_step(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t address);
 
-/* The first run of kept bytes at or behind `from`, as long as it goes, whatever rules keep it. Without MDC_FACT_PIECE
+/* The first run of kept bytes at or after `from`, in full length, whatever rules keep it. Without MDC_FACT_PIECE
  * a run is cut to whole pages (the edges of the piece itself stay as they are), and a run that holds no whole page is
  * passed over. false: nothing is kept from there on. */
 bool mdc_match_next(const mdc_matcher *matcher, mdc_cursor *cursor, uint64_t from, uint64_t *first, uint64_t *last);

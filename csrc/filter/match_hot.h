@@ -54,7 +54,7 @@ MDC_HOT uint32_t mdc_type_part(uint32_t type) {
 }
 MDC_HOT uint32_t mdc_state_row(uint32_t state, uint32_t type) { return mdc_state_part(state) + mdc_type_part(type); }
 
-/* Kinds as a type tells them when nothing else is known. */
+/* Kinds derived from a type when nothing else is known. */
 MDC_HOT uint32_t mdc_kinds_of_type(uint32_t type) {
     enum { DOUBT = MDC_KIND_DOUBT };
     static const uint8_t kinds[16] = {[8] = DOUBT,           [9] = MDC_KIND_ANONYMOUS,
@@ -80,7 +80,7 @@ MDC_HOT uint32_t mdc_floor_code(const mdc_filter *filter, uint32_t flags) {
     return code;
 }
 
-/* Size rows are by powers of two: the exact size of a hit is looked at here. */
+/* Size rows are by powers of two: the exact size of a hit is checked here. */
 MDC_HOT bool mdc_size_fits(const mdc_bounds *bounds, uint64_t size, uint32_t bit) {
     return bounds == NULL || (size >= bounds[bit].min && size <= bounds[bit].max);
 }

@@ -1,4 +1,4 @@
-/* What a filter asks of an engine (see api/filter.h): looked up in the compiled table. Cold. */
+/* What a filter requires of an engine (see api/filter.h), from the compiled table. Cold. */
 #include "../api/minidump_protocol.h"
 #include "match.h"
 #include "redact.h"
@@ -6,8 +6,8 @@
 
 enum { KEEPS = 1, EXCLUDES = 2 };
 
-/* What the rule behind a code can do to a region by itself. The default may be overruled by a fact (a mapping that is
- * not to be dumped, a block that was added), so that it can do both; a head keeps first and excludes then. */
+/* What the rule of a code can do to a region by itself. The default may be overruled by a fact (a do-not-dump
+ * mapping, a block that was added), so that it can do both; a head keeps first and then excludes. */
 static unsigned does(uint32_t code) {
     if (code <= MDC_CODE_ACTION) return KEEPS | EXCLUDES;
     if ((code & MDC_CODE_ACTION) == MDC_EXCLUDE) return EXCLUDES;
@@ -50,7 +50,7 @@ static scope scope_of(const mdc_filter *filter, uint32_t entry) {
 }
 
 bool mdc_filter_leaves_holes(const mdc_filter *filter) {
-    bool kept = false, cut = false; /* so far: something may be kept, and something excluded behind that */
+    bool kept = false, cut = false; /* so far: something may be kept, and something excluded after it */
     for (uint32_t i = 0; i < filter->interval_count; i++) {
         scope s = scope_of(filter, filter->entry[i]);
         /* Modules change from address to address within an interval. */

@@ -42,7 +42,7 @@ void mdc_rankset_remove(mdc_rankset *set, uint32_t x) {
 
 uint32_t mdc_rankset_floor(const mdc_rankset *set, uint32_t x) {
     for (uint32_t k = 0; k < set->levels; k++) {
-        /* Bits up to and including x; on the levels above, the words in front of the one just looked at. */
+        /* Bits up to and including x; on the levels above, the words before the current one. */
         uint64_t word = set->level[k][x >> 6] & (UINT64_MAX >> (63 - (x & 63)));
         if (word != 0) {
             x = (x & ~UINT32_C(63)) | mdc_highest_bit(word);

@@ -11,7 +11,7 @@
 #include "table.h"
 
 /* What was found and is not overwritten yet: [first, end). Later occurrences may begin in it, so it waits until one
- * begins behind it. */
+ * begins after it. */
 typedef struct pending {
     size_t first;
     size_t end;

@@ -2,7 +2,7 @@
  * the environment to hide; made once with the filter, then only read. The hot functions work in place, are pure, and
  * never allocate or change sizes.
  *
- * Patterns: every occurrence is overwritten, overlapping ones too: all are looked for in the bytes as they were given.
+ * Patterns: every occurrence is overwritten, overlapping ones too: all are searched for in the bytes as given.
  * The search looks at one window of 3 or 4 bytes in every `stride` bytes. An occurrence of any pattern holds exactly
  * one such window in its first `stride` places, and those windows of all patterns are marked in a bitmap of hashes
  * that fits into the processor's inner caches: a buffer without hits costs one look at the bitmap per stride. */
@@ -13,7 +13,7 @@
 
 #include "../api/filter.h"
 
-/* What stands in place of a word of a stack that is no pointer, as in Breakpad's and Crashpad's sanitized stacks. */
+/* The replacement of a stack word that is not a pointer, as in Breakpad's and Crashpad's sanitized stacks. */
 #define MDC_DEFACED_WORD UINT64_C(0x0defaced0defaced)
 /* Words of at most this amount, positive or negative, stay: counts, indices, errors. */
 #define MDC_SMALL_WORD 4096
@@ -39,7 +39,7 @@ bool mdc_redact_defaces(const mdc_redactor *redactor);
  * wholly in them is not counted again. */
 void mdc_redact_patterns(const mdc_redactor *redactor, uint8_t *bytes, size_t size, size_t fresh,
                          mdc_redact_counts *counts);
-/* Overwrites what lies in the ranges to scrub; bytes[0] stands at `address` in the target. */
+/* Overwrites what is in the ranges to scrub; bytes[0] is at `address` in the target. */
 void mdc_redact_ranges(const mdc_redactor *redactor, uint64_t address, uint8_t *bytes, size_t size, size_t fresh,
                        mdc_redact_counts *counts);
 

@@ -14,7 +14,7 @@ enum {
     PATTERN_MAX = MDC_PATTERN_MAX,
     PATTERNS_MAX = MDC_PATTERNS_MAX,
     GLOBS_MAX = 4096,
-    LONG_WINDOW = 8,    /* patterns of at least this many bytes are looked for by windows of 4 bytes, not 3 */
+    LONG_WINDOW = 8,    /* patterns of at least this many bytes are searched by windows of 4 bytes, not 3 */
     STRIDE_MAX = 64,    /* a longer one gains nothing: a cache line is fetched anyway */
     WINDOWS_MAX = 32768 /* marked in the bitmap: more would need one that no inner cache holds */
 };

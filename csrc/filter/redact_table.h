@@ -32,7 +32,7 @@ struct mdc_redactor {
     uint64_t *bitmap; /* by the upper bits of the hash */
     uint32_t *bucket; /* 2**bucket_bits + 1, into windows */
     mdc_window *windows;
-    uint8_t *pool; /* the patterns, one behind the other */
+    uint8_t *pool; /* the patterns, concatenated */
     size_t *start; /* pattern_count + 1, into pool */
     size_t pattern_count;
     size_t shortest; /* bytes */

@@ -223,7 +223,7 @@ static int state_row_meets(const mdc_signature *s, uint32_t row) {
            (s->type == 0 || (s->type & types[type]) != 0 || (s->cautious && type == MDC_STATE_DOUBT));
 }
 
-/* Whether any size of `row` + 1 binary digits (or 0 in row 0) lies within the bounds; the exact size is looked at when
+/* Whether any size of `row` + 1 binary digits (or 0 in row 0) is within the bounds; the exact size is checked when
  * the bit is hit. */
 static int size_row_meets(const mdc_signature *s, uint32_t row) {
     uint64_t first = UINT64_C(1) << row, last = first + (first - 1);

@@ -5,7 +5,7 @@
 #include "../base/vec.h"
 #include "table.h"
 
-/* The conditions of a rule but for its range; 0 where none is stated. No padding: compared as bytes. */
+/* The conditions of a rule except its range; 0 where none is stated. No padding: compared as bytes. */
 typedef struct mdc_signature {
     uint64_t min_size;
     uint64_t max_size;
@@ -40,7 +40,7 @@ mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *fil
 
 /* Whether a protection (PAGE_* base and modifiers) meets the two conditions; 0 is no condition. */
 int mdc_protect_meets(uint32_t protect, uint32_t any, uint32_t all);
-/* The PAGE_* value a row of protect_rows stands for. */
+/* The PAGE_* value of a row of protect_rows. */
 uint32_t mdc_protect_of_row(uint32_t row);
 
 #endif

@@ -207,7 +207,7 @@ mdc_status mdc_sweep(mdc_filter *filter, const mdc_sweep_range *ranges, size_t c
     if (status == MDC_OK) status = mdc_rankset_init(&s.live, s.count, err);
     if (status == MDC_OK) status = mdc_rankset_init(&s.tops, s.count, err);
     if (status == MDC_OK) status = run(&s, err);
-    uint64_t end = 0; /* stands for 2**64 */
+    uint64_t end = 0; /* means 2**64 */
     filter->interval_count = (uint32_t)s.entry.count;
     if (status == MDC_OK) status = mdc_vec_push(&s.start, &end, 1, NULL, err);
     mdc_vec_trim(&s.start);

@@ -1,7 +1,7 @@
 /* Cuts the address space into the elementary intervals of all rules that have a range (see table.h). Cold.
  *
  * Room: 12 bytes per interval (start 8, entry 4), at most 2 * ranges + 1 intervals. Where ranges state further
- * conditions, lists of 8-byte items stand behind them, equal lists once; a list ends at the first rule without
+ * conditions, lists of 8-byte items follow them, equal lists once; a list ends at the first rule without
  * conditions and holds only the highest rule of each set of conditions. Rules whose lists would grow beyond
  * MDC_SWEEP_ITEMS_PER_INTERVAL items per interval and MDC_SWEEP_ITEMS_FREE in all are refused. */
 #ifndef MDC_FILTER_SWEEP_H

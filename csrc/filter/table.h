@@ -56,7 +56,7 @@ struct mdc_redactor;
 
 struct mdc_filter {
     /* What a question touches. */
-    uint64_t *start; /* interval_count + 1; [0] is 0, the last one is 0 too and stands for 2**64 */
+    uint64_t *start; /* interval_count + 1; [0] is 0, the last one is 0 too and means 2**64 */
     uint32_t *entry;
     mdc_item *items;
     uint64_t *protect_rows; /* rows of `words` words each */
@@ -68,7 +68,7 @@ struct mdc_filter {
     mdc_bounds *bounds;       /* by bit; NULL if no rule asks for a size */
     uint64_t *head_bytes;     /* by rule; NULL if there is no head rule */
     uint64_t global_bits;     /* the first 64 bits of which are rules without a range */
-    uint64_t inexact_bits;    /* those of the first 64 whose bounds are not what size_rows tell */
+    uint64_t inexact_bits;    /* those of the first 64 whose bounds size_rows do not express exactly */
     uint32_t interval_count;
     uint32_t floor_code; /* of the highest rule without range and conditions, else the default action */
     uint32_t words;

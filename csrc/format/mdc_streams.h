@@ -1,11 +1,11 @@
-/* The streams of our own. Gaps: what was asked for and is not in the dump.
+/* Our own streams. Gaps: what was requested and is not in the dump.
  *
- * Number 0x4D444301 ('M' 'D' 'C' 1), little endian. The stream's body stands among the small streams, below 4 GiB:
+ * Number 0x4D444301 ('M' 'D' 'C' 1), little endian. The stream's body is among the small streams, below 4 GiB:
  *
  *     mdc_gap_stream                       40 bytes
- *     mdc_gap x planned_count              known before a byte was read (memory behind the end of a mapped file)
+ *     mdc_gap x planned_count              known before a byte was read (memory beyond the end of a mapped file)
  *
- * and at tail_offset, a 64-bit offset from the start of the dump, behind all memory data:
+ * and at tail_offset, a 64-bit offset from the start of the dump, after all memory data:
  *
  *     uint64_t count
  *     mdc_gap x count                      found while memory was read, in that order
@@ -13,7 +13,7 @@
  * The tail exists because a dump may go to a pipe, where nothing can be filled in later: its place is known before the
  * data, its content only after it. Readers that skip unknown streams lose nothing else. Where the dump could be
  * patched, a gap is also missing in the memory lists; elsewhere the bytes of a gap with reason MDC_GAP_READ_FAILED
- * stand as zeros, and only this stream tells them from real ones.
+ * are zeros, and only this stream distinguishes them from real ones.
  *
  * Thread pointers, number 0x4D444302: a mdc_thread_pointer_stream and `count` mdc_thread_pointer, the FS base of each
  * thread of a Linux process. MINIDUMP_THREAD.Teb is 0 there. */

@@ -1,4 +1,4 @@
-/* The minidump file format: what stands in the file, little endian, packed to 4 unless noted. Only this room knows
+/* The minidump file format: the content of the file, little endian, packed to 4 unless noted. Only this room knows
  * packing; others fill one of these structs and copy it out with memcpy, since offsets in a dump are not aligned.
  *
  * Sizes and offsets: Microsoft's minidumpapiset.h, Breakpad's minidump_format.h; numbers not public there are noted.
@@ -26,8 +26,8 @@ enum {
     MDC_FILE_STRING_UNITS = 1024 /* longest string written, UTF-16 units */
 };
 
-/* Id of the entry that stands for the threads where none is left: debugger engines do not start without a thread. No
- * system gives it to one. */
+/* Id of the entry in a thread list without threads: debugger engines do not start without a thread. No
+ * system gives a thread this id. */
 #define MDC_FILE_NO_THREAD UINT32_MAX
 
 /* MINIDUMP_STREAM_TYPE, and Breakpad's numbers for Linux. */

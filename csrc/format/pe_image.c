@@ -76,7 +76,7 @@ static void read_debug(const pe_reader *pe, mdc_pe_image *image, uint32_t rva, u
     for (uint32_t i = 0; i < count && i < DEBUG_MAX && image->codeview_size == 0; i++) {
         uint8_t entry[DEBUG_BYTES];
         if (!get(pe, (uint64_t)rva + i * DEBUG_BYTES, entry, sizeof entry)) return;
-        /* An address of 0: the record stands in the file only. */
+        /* An address of 0: the record is in the file only. */
         if (get_u32(entry + 12) == DEBUG_CODEVIEW && get_u32(entry + 20) != 0)
             read_codeview(pe, image, get_u32(entry + 20), get_u32(entry + 16));
     }

@@ -1,4 +1,4 @@
-/* What the headers of a PE image say, read through a function, so that it does not matter whether the image stands in a
+/* The headers of a PE image, read through a function, so that it does not matter whether the image is in a
  * target's memory or in a test's array. Everything read is hostile: each offset is checked against the image's size,
  * each count is bounded, nothing is followed twice. Source: Microsoft's "PE Format". */
 #ifndef MDC_FORMAT_PE_IMAGE_H
@@ -39,8 +39,8 @@ enum {
 };
 #define MDC_PE_SECTION_WRITE 0x80000000u
 
-/* limit: bytes of the image that may be looked at (what is mapped). False, and all zero, if it is no PE image; what is
- * wrong further in is left out. */
+/* limit: bytes of the image that may be read (what is mapped). False, and all zero, if it is not a PE image; what is
+ * invalid further in is left out. */
 bool mdc_pe_image_read(mdc_pe_image *image, mdc_pe_read read, void *context, uint64_t limit);
 /* The sections of an image that mdc_pe_image_read has taken for one; how many there are, MDC_PE_SECTIONS_MAX at most.
  * What lies outside of the image is cut off. */

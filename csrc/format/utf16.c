@@ -5,7 +5,7 @@
 
 enum { ODD_BYTE = -1 };
 
-/* The character at bytes[0], and how many bytes it has. ODD_BYTE and 1 for what is no UTF-8: overlong forms,
+/* The character at bytes[0], and how many bytes it has. ODD_BYTE and 1 for invalid UTF-8: overlong forms,
  * surrogates, beyond U+10FFFF, cut sequences (Unicode, table 3-7). */
 static int32_t decode(const uint8_t *bytes, size_t size, size_t *length) {
     uint8_t lead = bytes[0];

@@ -1,5 +1,5 @@
-/* UTF-16 of Windows to the bytes names are kept as: UTF-8, where a lone surrogate stands as the three bytes its number
- * would have (WTF-8), so that two names that differ stay different. */
+/* UTF-16 of Windows to the bytes names are kept as: UTF-8, where a lone surrogate becomes the three bytes of its number
+ * (WTF-8), so that different names stay different. */
 #ifndef MDC_FORMAT_WTF8_H
 #define MDC_FORMAT_WTF8_H
 

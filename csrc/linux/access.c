@@ -106,8 +106,8 @@ static bool slurp(const char *path, char *text, size_t size) {
     return used > 0;
 }
 
-/* What stands behind "\nField:" in the text of a status file; NULL if it is not there. The name of the process comes
- * first in that file and cannot hold a newline: the kernel escapes it. */
+/* The text after "\nField:" in a status file; NULL if it is not there. The name of the process comes
+ * first in that file and cannot contain a newline: the kernel escapes it. */
 static const char *field(const char *status, const char *name) {
     const char *at = strstr(status, name);
     return at == NULL ? NULL : at + strlen(name);
@@ -139,8 +139,8 @@ static int32_t descends_from(int32_t pid, int32_t ancestor) {
     return pid == ancestor;
 }
 
-/* has_cap: CAP_SYS_PTRACE in our own namespace. A target we may not even ask although we have it lies outside of our
- * namespace, unless ours is the initial one, outside of which there is nothing. */
+/* has_cap: CAP_SYS_PTRACE in our own namespace. If we may not even query a target although we have it, the target is
+ * outside of our namespace, unless ours is the initial one, which contains everything. */
 static int32_t same_namespace(int32_t pid, bool has_cap) {
     char path[64];
     struct stat ours, theirs;

@@ -47,7 +47,7 @@ int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t 
 void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts);
 
 /* gather and explain as an error: MDC_ERR_ACCESS. `what` is what was refused ("read the memory of", "trace"). A tracer
- * is no reason to refuse anything but PTRACE_SEIZE, and has an error of its own. */
+ * is a reason to refuse PTRACE_SEIZE only, and has its own error. */
 mdc_status mdc_access_refuse(int32_t pid, int32_t os_errno, int32_t phase, const char *what, mdc_error *err);
 /* MDC_ERR_TARGET_BUSY with the tracer's name. tracer: a thread's number, 0 if it is in a pid namespace not ours. */
 mdc_status mdc_access_traced(int32_t pid, int32_t tracer, int32_t phase, mdc_error *err);

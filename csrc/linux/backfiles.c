@@ -1,4 +1,4 @@
-/* Opening the files behind mappings, and asking what they hold (see backfiles.h). */
+/* Opening the files of mappings, and finding their data (see backfiles.h). */
 #include "backfiles.h"
 
 #include <errno.h>
@@ -66,8 +66,8 @@ static bool coherent(const struct statfs *facts) {
 }
 
 /* A file of overlayfs that is written to becomes another one, and old mappings still show the lower one
- * (Documentation/filesystems/overlayfs.rst, "Non-standard behavior"). No time tells which is older: mappings are
- * inherited by fork. Only one that was opened to be written to is certain to be of the upper file. */
+ * (Documentation/filesystems/overlayfs.rst, "Non-standard behavior"). Times do not show which is older: mappings are
+ * inherited by fork. Only a mapping of a file opened for writing certainly belongs to the upper file. */
 static bool replaceable(const mdc_region *region) {
     return (region->flags & MDC_REGION_SHARED) == 0 ||
            (region->protect != MDC_PAGE_READWRITE && region->protect != MDC_PAGE_EXECUTE_READWRITE);
@@ -80,7 +80,8 @@ static bool holds_nothing(int fd, const struct statfs *system, const struct stat
     return (uint32_t)system->f_type == HUGETLBFS || (lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO);
 }
 
-/* Opens the file of a region; file->fd is -1 if it is not to be had, or no file that may be read instead of memory. */
+/* Opens the file of a region; file->fd is -1 if it is not available, or not a file that may be read instead of memory.
+ */
 static void open_file(mdc_backfiles *self, const mdc_region *region, mdc_backing_file *file) {
     struct stat facts;
     struct statfs system;
@@ -95,7 +96,7 @@ static void open_file(mdc_backfiles *self, const mdc_region *region, mdc_backing
         file->fd = -1;
         return;
     }
-    /* Looking at a file is no use of it that its owner should see. Refused where it is not ours, then it is seen. */
+    /* O_NOATIME: reading the file here should not show in its access time. Refused for files of others. */
     (void)fcntl(file->fd, F_SETFL, O_NOATIME);
     file->size = (uint64_t)facts.st_size;
     if ((uint32_t)system.f_type == OVERLAYFS) file->flags |= FILE_OVERLAY;
@@ -135,7 +136,7 @@ void mdc_backfile_next(const mdc_backing_file *file, uint64_t at, uint64_t end, 
     if ((file->flags & FILE_EMPTY) != 0) *first = end;
     if ((file->flags & (FILE_EMPTY | FILE_DENSE)) != 0) return;
     off_t data = lseek(file->fd, (off_t)at, SEEK_DATA);
-    if (data < 0) { /* ENXIO: only holes follow. Anything else: this file system cannot tell */
+    if (data < 0) { /* ENXIO: only holes follow. Anything else: not supported by this file system */
         if (errno == ENXIO) *first = end;
         return;
     }

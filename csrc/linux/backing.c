@@ -1,4 +1,4 @@
-/* Asking the files behind mappings (see backing.h). */
+/* Using the files of mappings (see backing.h). */
 #include "backing.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@
 
 /* How many runs of all regions are kept: the target decides how many there are. */
 enum {
-    RUNS_STEP = 256 * 1024, /* from so many on, and from twice, three and four times as many, larger holes are read */
+    RUNS_STEP = 256 * 1024, /* from this many on, and from twice, three and four times as many, larger holes are read */
     RUNS_STEPS = 4          /* that many steps, and no more */
 };
 static const uint64_t glance_size = UINT64_C(256) << 10; /* bytes */
@@ -27,7 +27,7 @@ typedef enum view_kind {
     VIEW_NEW = 0,
     VIEW_MEMORY, /* no file that is asked: as the residency says */
     VIEW_KNOWN,  /* as its runs say: what the file holds, and what the process has */
-    VIEW_CROWDED /* too many runs to keep: to be read, and where from is looked up when it is */
+    VIEW_CROWDED /* too many runs to keep: the source is determined again at each read */
 } view_kind;
 
 typedef struct view {
@@ -101,8 +101,8 @@ static mdc_status take_owned(void *context, uint64_t first, uint64_t end, uint64
     return push_owned(backing, first, end, what, err);
 }
 
-/* Pages that the process has, present or swapped, but for those that are of a kind in `none`. *known is false if the
- * kernel does not tell. */
+/* Pages that the process has, present or swapped, except those of a kind in `none`. *known is false if the
+ * kernel does not report them. */
 static mdc_status find_pages(mdc_backing *backing, const mdc_region *region, uint64_t none, bool *known,
                              mdc_error *err) {
     const uint64_t end = region->base + region->size;
@@ -130,7 +130,7 @@ static mdc_status find_pages(mdc_backing *backing, const mdc_region *region, uin
     return status;
 }
 
-/* A shared mapping owns nothing; what was found of its guard pages is told all the same. */
+/* A shared mapping owns nothing; its guard pages are still reported. */
 static mdc_status find_guards(mdc_backing *backing, const mdc_region *region, mdc_error *err) {
     uint64_t at = region->base;
     const uint64_t end = region->base + region->size;
@@ -168,7 +168,7 @@ static mdc_status lay(mdc_backing *backing, const mdc_region *region, const mdc_
             data_end = more_end;
         }
         if (data >= file_end) break;
-        /* Of the mapping. What the file has lost since the listing is told as its own: reading it will fail. */
+        /* Of the mapping. What the file has lost since the listing is reported as its own: reading it will fail. */
         uint64_t from = mdc_max_u64(covered, region->base + (data - region->file_offset));
         uint64_t to = region->base + (data_end - region->file_offset);
         for (; next < backing->owned.count && owned[next].first < to; next++) {
@@ -195,7 +195,7 @@ static bool has_file(const mdc_region *region) {
            region->file_offset % MDC_PAGE_SIZE == 0 && region->base <= (uint64_t)INT64_MAX;
 }
 
-/* Is it a file of which even a read of a hole would take memory? */
+/* Is it a file where even a read of a hole would allocate memory? */
 static bool is_memory(const mdc_backing *backing, const mdc_region *region) {
     const mdc_mappings *mappings = backing->mappings;
     int64_t found = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
@@ -218,7 +218,7 @@ static mdc_status look_at_file(mdc_backing *backing, const mdc_region *region, c
 }
 
 /* It is not, and a read of the memory could take some: only what the process has is read. Private huge pages have
- * nothing but that; of others nobody but the file knows what else there is. */
+ * nothing else; for others only the file knows what else exists. */
 static mdc_status look_at_pages(mdc_backing *backing, const mdc_region *region, view *out, mdc_error *err) {
     bool known;
     out->kind = VIEW_KNOWN;
@@ -313,7 +313,7 @@ size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, 
     if (seen != NULL && seen->kind == VIEW_CROWDED)
         return mdc_content_tell(NULL, 0, MDC_CONTENT_DATA, mdc_max_u64(first, it->base),
                                 mdc_min_u64(end, it->base + it->size), runs, room, next);
-    /* The vdso is no file. */
+    /* The vdso is not a file. */
     if (seen == NULL || is_vdso(it)) return mdc_residency_content(backing->residency, it, first, end, runs, room, next);
     return mdc_content_tell(runs_of(backing, seen), seen->count, seen->between, mdc_max_u64(first, it->base),
                             mdc_min_u64(end, it->base + it->size), runs, room, next);

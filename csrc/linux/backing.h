@@ -1,11 +1,11 @@
-/* What lies behind the mappings of files and of shared memory, found and read without giving the target a page.
+/* The backing of mappings of files and of shared memory, found and read without giving the target a page.
  *
  * A read through the target's addresses (process_vm_readv, /proc/PID/mem) is a page fault: it fills page tables, and in
- * memory of tmpfs, memfd, SysV, shared anonymous or huge pages it even allocates what nobody had touched. So the file
- * is asked: SEEK_DATA tells what it holds, pread gives it. Only pages that the process owns (a private mapping that was
+ * memory of tmpfs, memfd, SysV, shared anonymous or huge pages it even allocates what was never touched. So the file
+ * is used: SEEK_DATA finds its data, pread reads it. Only pages that the process owns (a private mapping that was
  * written to) are read as memory.
  *
- * A region is looked at when it is first asked about, so that a dump that wants little looks at little. */
+ * A region is examined when it is first needed, so that a small dump examines little. */
 #ifndef MDC_LINUX_BACKING_H
 #define MDC_LINUX_BACKING_H
 
@@ -18,14 +18,14 @@ typedef struct mdc_backing {
     int proc;                       /* borrowed */
     int pagemap;                    /* -1: cannot be asked */
     const mdc_mappings *mappings;   /* borrowed, as it is after the listing */
-    const mdc_residency *residency; /* borrowed: guard pages, and all that is no file */
+    const mdc_residency *residency; /* borrowed: guard pages, and all that is not a file */
     mdc_vec views;                  /* what is known of each region */
-    mdc_vec runs;                   /* mdc_content: those of one region stand together */
-    mdc_vec owned;                  /* mdc_content of the region being looked at: pages of the process' own */
+    mdc_vec runs;                   /* mdc_content: those of one region are adjacent */
+    mdc_vec owned;                  /* mdc_content of the current region: pages that the process owns */
     mdc_backfiles files;
     mdc_latefiles late;
     size_t owned_most;   /* runs that owned may have */
-    bool crowded;        /* the region being looked at has more runs than are kept */
+    bool crowded;        /* the current region has more runs than are kept */
     bool wide;           /* the target is known to be a 64-bit process */
     const uint8_t *vdso; /* our own, where it is the same as the target's */
 } mdc_backing;
@@ -47,7 +47,7 @@ size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, 
                            size_t room, uint64_t *next);
 /* As mdc_late_ops.end. */
 uint64_t mdc_backing_late_end(mdc_backing *backing, size_t region);
-/* How the region is to be read from the address on; *end is where that changes. */
+/* How to read the region from the address on; *end is where that changes. */
 mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint64_t address, uint64_t *end);
 /* Reads from the file. Bytes read; 0: the file has nothing there any more, or *os_errno. */
 uint64_t mdc_backing_read(mdc_backing *backing, size_t region, uint64_t address, uint64_t size, uint8_t *to,

@@ -56,7 +56,7 @@ uint64_t mdc_corefilter_size(uint32_t bits, const mdc_region *region, const mdc_
         bool named = (region->kinds & MDC_KIND_FILE) != 0 && (region->facts & MDC_FACT_DELETED) == 0;
         return (bits & (named ? MDC_CORE_MAPPED_SHARED : MDC_CORE_ANON_SHARED)) != 0 ? region->size : 0;
     }
-    /* Was it written to? Of a file mapping smaps tells; what is not known counts as written. */
+    /* Was it written to? Known from smaps for a file mapping; unknown counts as written. */
     bool written = !file || !facts->smaps_exact || (facts->smaps_flags & MDC_SMAPS_OWN) != 0;
     if (written && (bits & MDC_CORE_ANON_PRIVATE) != 0) return region->size;
     if (!file) return 0;

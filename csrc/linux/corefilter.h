@@ -19,7 +19,7 @@ enum {
 /* proc is a descriptor of /proc/PID. A kernel without the file is an error: what it would say is not known. */
 mdc_status mdc_corefilter_read(int proc, int64_t *bits, mdc_error *err);
 /* Bytes from the start of a classified mapping that the kernel would dump, as vma_dump_size in fs/coredump.c decides:
- * none, all, or the first page (*head) if it is an image's. DAX is not told by /proc: such files count as files. */
+ * none, all, or the first page (*head) if it is an image's. /proc does not show DAX: such files count as files. */
 uint64_t mdc_corefilter_size(uint32_t bits, const mdc_region *region, const mdc_map_facts *facts, bool *head);
 /* When the images are known: first pages that are kept for an ELF header stay only where there is one. */
 void mdc_corefilter_heads(mdc_mappings *mappings);

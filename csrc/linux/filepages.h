@@ -5,8 +5,8 @@
 
 #include "mappings.h"
 
-/* Lists them, as sorted runs of MDC_CONTENT_IN_FILE. modules: mdc_module. A kernel without PAGEMAP_SCAN tells of none;
- * neither does a module without a build id, or whose path leads to another file (device, inode) or none by now. */
+/* Lists them, as sorted runs of MDC_CONTENT_IN_FILE. modules: mdc_module. With a kernel without PAGEMAP_SCAN there are
+ * none, nor for a module without a build id, or whose path now leads to another file (device, inode) or to none. */
 mdc_status mdc_filepages_find(mdc_vec *runs, int proc, const mdc_mappings *mappings, const mdc_vec *modules,
                               mdc_error *err);
 /* Shortens a run of content() to what is alike in this respect, and says so. */

@@ -27,7 +27,7 @@
 #include "twin.h"
 
 #define STOP_TIMEOUT_NS UINT64_C(250000000)
-#define TICK_NS UINT64_C(10000000)                   /* how often a stopped target and the monitor are looked at */
+#define TICK_NS UINT64_C(10000000)                   /* how often a stopped target and the monitor are checked */
 #define REAP_AFTER_NS UINT64_C(20000000)             /* a seize takes this long: perhaps an exec waits for us */
 #define ABORT_NS UINT64_C(1000000000)                /* how long a stop may take to end by itself */
 #define MUTUAL_AFTER_NS UINT64_C(100000000)          /* as long without progress: perhaps the target dumps us */
@@ -183,7 +183,7 @@ static void hold(mdc_holder *holder) {
     bool by_thread = atomic_load(&holder->by_thread), stopped = mdc_tracees_seize(tracees);
     if (!stopped && !by_thread && mdc_tracees_refused(tracees)) {
         atomic_store(&holder->tracer, 0);
-        holder->refused = true; /* at once: as Yama does, who lets an ancestor trace, which our thread may be */
+        holder->refused = true; /* at once: as by Yama, which allows an ancestor to trace, and our thread may be one */
         return;
     }
     if (stopped && look(holder, &own)) {

@@ -1,23 +1,23 @@
-/* The holder: one thread that seizes a process, stops all its threads, reads their registers and lets them go.
+/* The holder: one thread that seizes a process, stops all its threads, reads their registers and resumes them.
  *
  * ptrace works only from the thread that seized, and the kernel detaches everything when that thread ends: so the
- * target runs on whatever becomes of the rest of us. Correctness never rests on wait events: "stopped" means that
- * PTRACE_GETREGSET succeeds.
+ * target runs on whatever happens to the rest of this process. Correctness never rests on wait events: "stopped" means
+ * that PTRACE_GETREGSET succeeds.
  *
- * The kernel tells the stops of a tracee to every thread of the tracer's process. So that a target's parent, when that
- * is us, hears of nothing but its end (Popen.wait in another thread, SIGCHLD), the tracer is a process of its own,
- * called mdc-holder, that shares our memory: twin.h. It dies with us, waitpid without __WALL does not show it, and
- * a dump whose tracer is killed ends with MDC_ERR_CANCELLED. It can be killed at any instruction, so what both sides
- * share is atomics, futexes and pages (tracees.h): no lock, no allocator. Our own thread traces instead where there can
- * be no such process (process limit, seccomp, ThreadSanitizer, Valgrind) or where it is refused: Yama with ptrace_scope
- * 1 lets only ancestors trace and those with CAP_SYS_PTRACE. Then, and only then, a thread of ours that waits for the
- * child while it is dumped may be told that it "stopped" by SIGTRAP; its exit status is not taken.
+ * The kernel reports the stops of a tracee to every thread of the tracer's process. If this process is the target's
+ * parent, it must see only the target's end (Popen.wait in another thread, SIGCHLD): so the tracer is a separate
+ * process, called mdc-holder, that shares our memory: twin.h. It dies with us, waitpid without __WALL does not show it,
+ * and a dump whose tracer is killed ends with MDC_ERR_CANCELLED. It can be killed at any instruction, so what both
+ * sides share is atomics, futexes and pages (tracees.h): no lock, no allocator. Our own thread traces instead where
+ * such a process is not possible (process limit, seccomp, ThreadSanitizer, Valgrind) or is refused: Yama with
+ * ptrace_scope 1 allows only ancestors and processes with CAP_SYS_PTRACE to trace. Then, and only then, a thread of
+ * ours that waits for the child while it is dumped may see it "stopped" by SIGTRAP; its exit status is not consumed.
  *
- * The tracer has all signals blocked and knows no Python. While the target is stopped it waits for mdc_holder_resume,
+ * The tracer has all signals blocked and runs no Python. While the target is stopped it waits for mdc_holder_resume,
  * and resumes the target by itself when max_stop or the monitor's deadline passes, when the monitor is aborted, when
  * nothing is read or written for the monitor's stall_ns, when the target dumps us (mutual.h) or is killed; the
- * monitor's abort reason is set BEFORE the first thread is resumed, so whoever reads memory and then finds no reason
- * has read it while the target was stopped (but for a tracer that was killed: then resume says it). */
+ * monitor's abort reason is set BEFORE the first thread is resumed, so if there is no reason after a read of memory,
+ * the target was stopped during the read (unless the tracer was killed: then resume fails). */
 #ifndef MDC_LINUX_HOLDER_H
 #define MDC_LINUX_HOLDER_H
 
@@ -43,8 +43,8 @@ mdc_holder *mdc_holder_new(const mdc_live_options *options, int32_t pid, int pid
 mdc_status mdc_holder_stop(mdc_holder *holder, mdc_error *err);
 const mdc_held *mdc_holder_threads(const mdc_holder *holder, size_t *count); /* the main thread first */
 const mdc_registers_layout *mdc_holder_layout(const mdc_holder *holder);
-/* Lets all go; idempotent, always the same answer. Fails with MDC_ERR_DEADLINE, MDC_ERR_CANCELLED or
- * MDC_ERR_TARGET_GONE if they had been let go, or died, before. */
+/* Resumes all threads; idempotent, always the same result. Fails with MDC_ERR_DEADLINE, MDC_ERR_CANCELLED or
+ * MDC_ERR_TARGET_GONE if they were resumed, or died, before. */
 mdc_status mdc_holder_resume(mdc_holder *holder, uint64_t *frozen_ns, mdc_error *err);
 /* Whether a stop that failed may be tried again at once, since the target, which dumps us, gives up. */
 bool mdc_holder_goes_first(const mdc_holder *holder);

@@ -23,7 +23,7 @@ static mdc_status gone(int32_t pid, int32_t phase, int os_errno, mdc_error *err)
     return mdc_fail(err, MDC_ERR_TARGET_GONE, phase, os_errno, "process %d has ended", (int)pid);
 }
 
-/* The pid a pidfd stands for, from its fdinfo. */
+/* The pid of a pidfd, from its fdinfo. */
 static mdc_status pid_of_pidfd(int pidfd, int32_t *pid, mdc_error *err) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
@@ -46,7 +46,7 @@ static mdc_status pid_of_pidfd(int pidfd, int32_t *pid, mdc_error *err) {
     return MDC_OK;
 }
 
-/* /proc/PID; says what is wrong if the number is none of a process. */
+/* /proc/PID; the error explains why the number is not that of a process. */
 static mdc_status open_directory(mdc_identity *identity, mdc_error *err) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d", (int)identity->pid);
@@ -56,7 +56,7 @@ static mdc_status open_directory(mdc_identity *identity, mdc_error *err) {
         if (saved == EACCES || saved == EPERM)
             return mdc_access_refuse(identity->pid, saved, MDC_PHASE_OPEN, "inspect", err);
         if (mdc_is_shortage_number(saved)) return mdc_fail_short(err, MDC_PHASE_OPEN, saved, "cannot open /proc/PID");
-        /* That a call is refused (EPERM, ENOSYS) does not mean that nobody is there. */
+        /* A refused call (EPERM, ENOSYS) does not mean that the process does not exist. */
         if (syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) == 0 || errno != ESRCH)
             return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_OPEN, saved,
                             "process %d is hidden from us (/proc is mounted with hidepid): run as its user or as root",
@@ -190,7 +190,7 @@ static mdc_status is_32_bit(int task, bool *yes, mdc_error *err) {
         *yes = first.a_un.a_val != 0;
     }
     mdc_vec_fini(&bytes);
-    if (!mdc_is_shortage(status)) return MDC_OK; /* the registers will tell */
+    if (!mdc_is_shortage(status)) return MDC_OK; /* shown by the registers */
     *err = why;
     return status;
 }

@@ -13,7 +13,7 @@ typedef struct mdc_identity {
     int pidfd;
     int directory;         /* /proc/PID: its threads are listed here */
     int task;              /* /proc/PID, or /proc/TID if the leader is dead: its memory is seen here */
-    mdc_process_stat stat; /* of the thread behind `task` */
+    mdc_process_stat stat; /* of the thread of `task` */
     uint64_t start_time;   /* of the process: clock ticks since boot */
 } mdc_identity;
 

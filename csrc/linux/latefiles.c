@@ -31,7 +31,7 @@ void mdc_latefiles_fini(mdc_latefiles *late) {
     mdc_vec_fini(&late->files);
 }
 
-/* Of the kinds of which latefiles.h speaks; include/uapi/linux/magic.h. */
+/* Those listed in latefiles.h; include/uapi/linux/magic.h. */
 static bool tells_changes(int fd) {
     static const uint32_t types[] = {
         0x0000EF53, /* ext2, ext3, ext4 */
@@ -46,9 +46,9 @@ static bool tells_changes(int fd) {
     return false;
 }
 
-/* Has nobody the file open for writing? Refused where it is not ours (EACCES), and where the file system has no leases.
- * The signal for one who opens it in between goes to this thread alone, and is one that is ignored unless the caller's
- * process wants it; by default it would be SIGIO, which kills. */
+/* Is the file not open for writing anywhere? Refused where it is not ours (EACCES), and where the file system has no
+ * leases. The signal for an open in between goes to this thread alone, and is one that is ignored unless the
+ * process handles it; the default would be SIGIO, which kills. */
 static bool has_no_writer(int fd) {
     struct f_owner_ex owner = {F_OWNER_TID, (pid_t)syscall(SYS_gettid)};
     if (MDC_FAILPOINT("late:lease") != 0) return false;

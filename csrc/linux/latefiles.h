@@ -1,8 +1,8 @@
-/* Mapped files that are read when the target runs again, and the proof that they are then what they were at the stop.
+/* Mapped files that are read after the target was resumed, and the proof that they are then as they were at the stop.
  *
- * At the stop, in this order: (1) nobody has the file open for writing; (2) its times and size are T; (3) T is older
- * than `racy`, and not in the future. Later: (4) bytes are read; (5) nobody has it open for writing; (6) times and size
- * are still T. Then the bytes are those of moment (2), whatever happened meanwhile, because
+ * At the stop, in this order: (1) the file is not open for writing anywhere; (2) its times and size are T; (3) T is
+ * older than `racy`, and not in the future. Later: (4) bytes are read; (5) it is not open for writing anywhere; (6)
+ * times and size are still T. Then the bytes are those of moment (2), whatever happened meanwhile, because
  * - only an open for writing can change a file: write(2), fallocate, FICLONE, ftruncate, and a shared mapping, which
  *   holds its open file; truncate(2) counts as one while it runs. The kernel counts them (i_writecount:
  * get_write_access in do_dentry_open and vfs_truncate). (5) says that none of those that began before it is still under
@@ -13,7 +13,7 @@
  * - the present, at which a change after (2) is marked, cannot be the old T: by (3) it lies further from it than any
  *   clock of the file systems below is coarse (ext3's inodes: a second).
  * (1) and (5) ask for a read lease (fcntl(2), F_SETLEASE), which is given only if i_writecount is not above zero
- * (check_conflicting_open in fs/locks.c), and is given back at once. Who opens the file for writing between the two
+ * (check_conflicting_open in fs/locks.c), and is given back at once. An open for writing between the two
  * calls waits for the second one.
  *
  * It is not so on tmpfs, whose mappings are written to without a change of times (shmem_vm_ops has no page_mkwrite),
@@ -29,7 +29,7 @@
 enum { MDC_LATE_FILES = 128 /* held open at once: the descriptors are those of our caller's process */ };
 
 typedef struct mdc_late_file {
-    uint64_t inode; /* with what follows: as maps tells them */
+    uint64_t inode; /* with what follows: as in maps */
     uint32_t dev_major;
     uint32_t dev_minor;
     uint32_t name_id;

@@ -24,7 +24,7 @@
 #include "sigframe.h"
 #include "threadinfo.h"
 
-/* What a second look into smaps may cost a target of which little is copied: in any case, and where the memory of a
+/* The longest time a second read of smaps may take for a small dump: in general, and where the memory of a
  * thread would be left out without it. */
 static const uint64_t again_any_ns = 1000000;
 static const uint64_t again_needed_ns = 50000000;
@@ -47,7 +47,7 @@ typedef struct mdc_live {
     mdc_vec infos;   /* mdc_threadinfo, from before the stop */
     mdc_vec threads; /* mdc_thread */
     mdc_vec modules; /* mdc_module */
-    mdc_vec in_file; /* mdc_content: pages that only files of modules have, if they are to be told */
+    mdc_vec in_file; /* mdc_content: pages that only files of modules have, if requested */
     mdc_system system;
     mdc_lists lists;
     mdc_holder *holder;
@@ -115,7 +115,7 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
         mdc_error_clear(&smaps);
         status = mdc_mappings_prepare(&live->mappings, live->identity.task, &smaps);
         if (status != MDC_OK && live->options.dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(smaps.code))
-            status = MDC_OK; /* then nobody needs to know which mappings must not be dumped */
+            status = MDC_OK; /* then the do-not-dump marks are not needed */
         if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
     }
     if (status == MDC_OK) status = new_holder(live, err);
@@ -145,7 +145,7 @@ static void mark_stack(mdc_live *live, uint64_t address) {
     if (region >= 0) mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
 }
 
-/* Of a thread that did not stop, as far as /proc tells. */
+/* Of a thread that did not stop, as far as /proc shows them. */
 static bool where(const mdc_live *live, const mdc_held *held, uint64_t *stack_pointer, uint64_t *instruction_pointer) {
     return (held->flags & MDC_THREAD_NO_REGISTERS) != 0 &&
            mdc_threadinfo_where(live->identity.directory, (int32_t)held->tid, stack_pointer, instruction_pointer);
@@ -173,7 +173,7 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
                                                  .instruction_pointer = thread.instruction_pointer};
             mdc_registers_where(held[i].context, &known);
         }
-        /* Thread-local storage stands at the top of a stack that a library made. */
+        /* Thread-local storage is at the top of a stack that a library made. */
         uint64_t own_stack = (int32_t)thread.tid == live->identity.pid ? 0 : thread.thread_pointer;
         status = mdc_sigframes_find(&frames, own_stack, &thread, err);
         if (status == MDC_OK)
@@ -264,7 +264,7 @@ static void publish(mdc_live *live) {
                               .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};
 }
 
-/* Why a step under the stop failed, where it may have been because the target was let go or killed meanwhile. */
+/* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
 static mdc_status blame(mdc_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);
@@ -400,7 +400,7 @@ static uint64_t live_late_end(mdc_source *source, size_t region) {
     return end;
 }
 
-/* Of files alone: it is all the same whether the target still lives. */
+/* Files only: it does not matter whether the target still exists. */
 static void live_late_read(mdc_source *source, size_t region, uint64_t address, size_t size, uint8_t *buffer,
                            size_t *done, int32_t *os_errno) {
     mdc_live *live = live_of(source);

@@ -13,12 +13,12 @@ typedef struct mdc_live_options {
     int32_t pidfd;            /* -1, or a descriptor that stays the caller's; then pid may be 0 */
     uint64_t start_time;      /* 0, or field 22 of /proc/PID/stat the target must have (clock ticks since boot) */
     uint64_t stop_timeout_ns; /* how long one thread may take to stop; 0: 250 ms */
-    uint64_t max_stop_ns;     /* how long the target may stand; 0: no limit but the monitor's deadline */
+    uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the monitor's deadline */
     uint64_t busy_timeout_ns; /* how long to wait until nothing else traces it; 0: MDC_ERR_TARGET_BUSY at once */
     uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
-    uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE nothing is looked up */
-    uint32_t coredump_filter; /* 1: what the target's coredump_filter leaves out is told (mdc_region.filtered) */
-    uint32_t in_file;         /* 1: clean pages of modules that only their files have are told (MDC_CONTENT_IN_FILE) */
+    uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE the marks are not read */
+    uint32_t coredump_filter; /* 1: what the target's coredump_filter leaves out is reported (mdc_region.filtered) */
+    uint32_t in_file; /* 1: clean pages of modules that only their files have are reported (MDC_CONTENT_IN_FILE) */
     /* 1: little of the target's memory is copied, so nothing is done under the stop that takes time in proportion to
      * all of it. Which pages are there is asked about what is copied. What the target asked not to dump is looked up
      * again only where that costs 1 ms at most by estimate, or 50 ms if a thread runs, or has its stack, in memory of

@@ -18,7 +18,7 @@ static bool begins(const mdc_map_facts *facts, const char *prefix) {
     return facts->name_size >= length && memcmp(facts->name, prefix, length) == 0;
 }
 
-/* Linux protections as Windows tells them; x86 has no write-only pages. */
+/* Linux protections in Windows' values; x86 has no write-only pages. */
 static uint32_t protection(uint32_t perms) {
     static const uint32_t table[8] = {
         MDC_PAGE_NOACCESS, MDC_PAGE_READONLY,     MDC_PAGE_READWRITE,         MDC_PAGE_READWRITE,
@@ -33,8 +33,8 @@ static bool private_zero(const mdc_region *region, const mdc_map_facts *facts) {
            (region->facts & MDC_FACT_DELETED) == 0;
 }
 
-/* May pages of it that have no page table entry be taken for zeros? Only where nothing but a page table entry can hold
- * content: private, and no file, driver or huge page pool behind it. */
+/* Can its pages without a page table entry be taken for zeros? Only where content is always in page table entries:
+ * private, and not backed by a file, driver or huge page pool. */
 static bool hole_candidate(const mdc_region *region, const mdc_map_facts *facts) {
     const uint32_t drivers = MDC_SMAPS_DEVICE | MDC_SMAPS_MIXED | MDC_SMAPS_HUGETLB;
     if ((facts->perms & MDC_PERM_SHARED) != 0 || (facts->smaps_flags & drivers) != 0) return false;
@@ -46,7 +46,7 @@ static bool hole_candidate(const mdc_region *region, const mdc_map_facts *facts)
 static bool never_read(const mdc_region *region, const mdc_map_facts *facts) {
     if ((facts->smaps_flags & MDC_SMAPS_DEVICE) != 0) return true;
     /* [vvar] and [vvar_vclock]: pages of the kernel's clock, some of which fault. [vsyscall] lies outside of the
-     * process. Memory of memfd_secret cannot be read by anybody else. */
+     * process. Memory of memfd_secret cannot be read by other processes. */
     if (region->inode == 0 && (begins(facts, "[vvar") || named(facts, "[vsyscall]"))) return true;
     if (named(facts, "/secretmem") && (region->facts & MDC_FACT_DELETED) != 0) return true;
     return (facts->file_flags & MDC_MAPPED_CHAR) != 0 && (facts->file_flags & MDC_MAPPED_ZERO) == 0;
@@ -74,19 +74,19 @@ static uint32_t kinds_of(const mdc_region *region, const mdc_map_facts *facts) {
     return kinds;
 }
 
-/* How much of the mapping lies before the end of its file; pages behind it fault. */
+/* How much of the mapping is before the end of its file; pages after it fault. */
 static uint64_t valid_size(const mdc_region *region, const mdc_map_facts *facts) {
     if ((facts->file_flags & MDC_MAPPED_REGULAR) == 0 || (facts->smaps_flags & MDC_SMAPS_HUGETLB) != 0)
         return region->size;
     uint64_t file_end = mdc_page_up(facts->file_size);
     uint64_t valid = 0;
     if (file_end > region->file_offset) valid = mdc_min_u64(region->size, file_end - region->file_offset);
-    /* Some file systems (sysfs, proc) tell sizes that mean nothing: what is resident is there. */
+    /* Some file systems (sysfs, proc) report meaningless sizes: what is resident exists. */
     return facts->smaps_exact && facts->resident > valid ? region->size : valid;
 }
 
-/* Memory without access is a reservation if nothing is in it. Content behind it that no page table shows can only be
- * in shared memory (collectors do that); an untouched private file mapping holds what its file holds. */
+/* Memory without access is a reservation if nothing is in it. Content that no page table shows can only be
+ * in shared memory (used by garbage collectors); an untouched private file mapping holds what its file holds. */
 static bool reservation(const mdc_region *region, const mdc_map_facts *facts) {
     if ((facts->perms & (MDC_PERM_ACCESS | MDC_PERM_SHARED)) != 0) return false;
     if (!facts->smaps_exact || (facts->smaps_flags & (MDC_SMAPS_CONTENT | MDC_SMAPS_HUGETLB)) != 0) return false;

@@ -116,7 +116,7 @@ static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_ma
     struct statx named;
     char path[64];
     map_files_path(path, sizeof path, record->first, record->end);
-    /* Through the link it is this very file, whatever its device is called (btrfs tells another one in maps). */
+    /* Through the link it is this very file, whatever its device is called (btrfs shows another one in maps). */
     bool linked = kind != MDC_FS_SLOW_STAT && facts_of(proc, path, 0, &facts) && facts.stx_ino == record->inode;
     bool suffixed = has_suffix(record);
     bool by_path = false;
@@ -143,7 +143,7 @@ static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_ma
         file->flags |= MDC_MAPPED_ZERO; /* Documentation/admin-guide/devices.txt: 1:5 */
 }
 
-/* Has the file the same name as when it was looked at? */
+/* Does the file have the same name as when it was examined? */
 static bool same_name(const mdc_mappings *mappings, const mdc_mapped_file *file, const mdc_map_record *record) {
     size_t size = record->name_size;
     if ((file->flags & MDC_MAPPED_DELETED) != 0) {
@@ -197,7 +197,7 @@ void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file,
     if (found && S_ISREG(facts.stx_mode)) file->size = facts.stx_size;
 }
 
-/* The file behind a region that is about to be opened. maps can tell another device and inode than /proc/locks: that of
+/* The file of a region that is about to be opened. maps can show another device and inode than /proc/locks: that of
  * the lower file of overlayfs, before Linux 6.8. */
 static bool must_not_open(const mdc_mappings *mappings, const mdc_region *region, const struct statx *facts) {
     const mdc_noopen *noopen = &mappings->noopen;

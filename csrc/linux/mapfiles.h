@@ -1,4 +1,4 @@
-/* The files behind mappings, each looked at once per (device, inode): size, kind, name, and whether it was removed. */
+/* The files of mappings, each examined once per (device, inode): size, kind, name, and whether it was removed. */
 #ifndef MDC_LINUX_MAPFILES_H
 #define MDC_LINUX_MAPFILES_H
 
@@ -10,7 +10,7 @@ enum {
     MDC_MAPPED_REGULAR = 0x01,    /* size is known */
     MDC_MAPPED_CHAR = 0x02,       /* a character device */
     MDC_MAPPED_ZERO = 0x04,       /* it is /dev/zero */
-    MDC_MAPPED_DELETED = 0x08,    /* the name was given with " (deleted)" and is no file's name */
+    MDC_MAPPED_DELETED = 0x08,    /* the name was given with " (deleted)" and is not the name of a file */
     MDC_MAPPED_AGAIN = 0x10,      /* its size was asked for once more while the target is stopped */
     MDC_MAPPED_SLOW = 0x20,       /* on a file system that may never answer (slow_fs.h): it is not opened */
     MDC_MAPPED_MEMORY = 0x80,     /* on a file system that is nothing but memory */
@@ -29,7 +29,7 @@ typedef struct mdc_mapped_file {
 
 /* The file's number, or -1 if it has not been seen. */
 int64_t mdc_mapped_file_find(const mdc_mappings *mappings, uint32_t dev_major, uint32_t dev_minor, uint64_t inode);
-/* The file of a mapping with an inode and a name; looked at if it is new or has another name than before. */
+/* The file of a mapping with an inode and a name; examined if it is new or its name has changed. */
 mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_record *record, size_t *number,
                                mdc_error *err);
 /* Asks once more for the size of a regular file, by one of its mappings. */

@@ -18,7 +18,7 @@
 #include "slow_fs.h"
 #include "smaps.h"
 
-/* What the second look into smaps costs while the target stands: measured on Linux 6.18. */
+/* The cost of the second read of smaps while the target is stopped: measured on Linux 6.18. */
 enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };
 
 void mdc_mappings_init(mdc_mappings *mappings) {
@@ -73,7 +73,7 @@ typedef struct lister {
     int proc;
 } lister;
 
-/* Files are looked at here, before the stop, so that this takes no time of the target's. */
+/* Files are examined here, before the stop, so that this does not stop the target longer. */
 static mdc_status seen_in_smaps(void *context, const mdc_map_record *record, mdc_error *err) {
     const lister *self = context;
     size_t number;
@@ -114,7 +114,7 @@ static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "a mapping of the target is not page-aligned");
     if (mappings->regions.count > 0) {
         const mdc_region *last = &mdc_vec_at(&mappings->regions, mdc_region, mappings->regions.count - 1);
-        /* Seen only where the target was not stopped: the list must stay in order all the same. */
+        /* Seen only where the target was not stopped: the list must still be in order. */
         if (region.base < last->base + last->size) return MDC_OK;
     }
     mdc_status status;
@@ -220,7 +220,7 @@ static bool torn(const mdc_mappings *mappings, size_t index) {
 }
 
 /* Files grow under their mappings (databases map more than they have): those that were too short for a mapping before
- * the stop are looked at once more. */
+ * the stop are examined again. */
 static void refresh_sizes(mdc_mappings *mappings, int proc) {
     const mdc_region *regions = mappings->regions.data;
     for (size_t i = 0; i < mappings->regions.count; i++) {

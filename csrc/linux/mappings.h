@@ -1,5 +1,5 @@
 /* The mappings of a process: smaps before the stop (the only source of VmFlags and of copy-on-write sharing),
- * PROCMAP_QUERY or maps while it stands. */
+ * PROCMAP_QUERY or maps while it is stopped. */
 #ifndef MDC_LINUX_MAPPINGS_H
 #define MDC_LINUX_MAPPINGS_H
 
@@ -30,13 +30,13 @@ typedef struct mdc_mappings {
     mdc_hash file_table;
     mdc_vec mounts;       /* mdc_mount: which file systems are slow */
     mdc_noopen noopen;    /* which files are not opened */
-    mdc_monitor *monitor; /* borrowed; NULL, or told which file is opened, which may hang, and how lists advance */
+    mdc_monitor *monitor; /* borrowed; NULL, or notified which file is opened, which may hang, and how lists advance */
 } mdc_mappings;
 
 void mdc_mappings_init(mdc_mappings *mappings);
 void mdc_mappings_fini(mdc_mappings *mappings);
 /* Before the stop. proc is a descriptor of /proc/PID (or /proc/PID/task/TID for a dead leader). Call it whatever
- * dontdump is: smaps also tells devices, copy-on-write sharing and userfaultfd. A failure leaves the mappings usable:
+ * dontdump is: smaps also shows devices, copy-on-write sharing and userfaultfd. A failure leaves the mappings usable:
  * with MDC_DONTDUMP_IGNORE it may be ignored, then everything is read through /proc/PID/mem. */
 mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err);
 /* When smaps is read again under the stop, which takes time in proportion to the target's memory. */

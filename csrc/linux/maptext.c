@@ -72,7 +72,7 @@ static mdc_status refill(mdc_map_reader *reader, mdc_error *err) {
 mdc_status mdc_map_reader_line(mdc_map_reader *reader, uint8_t **line, size_t *size, mdc_error *err) {
     *line = NULL;
     *size = 0;
-    size_t searched = 0; /* bytes behind first that hold no newline */
+    size_t searched = 0; /* bytes after first without a newline */
     for (;;) {
         uint8_t *from = reader->buffer + reader->first;
         size_t there = reader->used - reader->first;
@@ -172,7 +172,7 @@ bool mdc_map_parse(uint8_t *line, size_t size, mdc_map_record *record) {
         return false;
     record->dev_major = (uint32_t)major;
     record->dev_minor = (uint32_t)minor;
-    /* A line without a name may end right behind the inode. */
+    /* A line without a name may end right after the inode. */
     const uint8_t *blank = memchr(at, ' ', (size_t)(end - at));
     if (blank == NULL) {
         if (end - at > 20) return false;

@@ -11,7 +11,7 @@
 /* mdc_map_record.perms; the same bits as PROCMAP_QUERY_VMA_*. */
 enum { MDC_PERM_READ = 1, MDC_PERM_WRITE = 2, MDC_PERM_EXECUTE = 4, MDC_PERM_SHARED = 8, MDC_PERM_ACCESS = 7 };
 
-/* One mapping as the kernel tells it. */
+/* One mapping as reported by the kernel. */
 typedef struct mdc_map_record {
     uint64_t first;
     uint64_t end;

@@ -21,13 +21,13 @@ typedef enum route {
     ROUTE_MEM,  /* /proc/PID/mem */
     ROUTE_FILE, /* from the file that is mapped there */
     ROUTE_ZERO, /* nothing is there, and it stays so */
-    ROUTE_FAULT /* nothing there, or not to be touched */
+    ROUTE_FAULT /* nothing there, or must not be touched */
 } route;
 
 /* A place in the list of spans. */
 typedef struct cursor {
     size_t span;
-    uint64_t offset; /* bytes of the span that are behind us */
+    uint64_t offset; /* bytes of the span that are done */
 } cursor;
 
 typedef struct piece {
@@ -166,7 +166,7 @@ mdc_status mdc_memory_read(mdc_memory *memory, const mdc_mappings *mappings, con
             got = read_pinned(memory, mappings, spans, span_count, at, buffer + *done, &error);
             /* Refused (seccomp, an old kernel, another user namespace), or the thread is gone while others live. */
             if (got == 0 && (error == EPERM || error == ENOSYS || error == ESRCH)) memory->no_vm_readv = true;
-            /* The first page cannot be pinned; the other way may read it all the same. Only that page: what is behind
+            /* The first page cannot be pinned; the other way may still read it. Only that page: the pages after
              * it can probably be pinned again. */
             if (got == 0 && !memory->no_vm_readv) part.size = to_page_end(&part);
         }

@@ -1,6 +1,6 @@
-/* Reading the memory of a process: from the file behind a mapping what is the file's (backing.h), else by
- * process_vm_readv where it neither unshares pages in the target nor hangs, /proc/PID/mem elsewhere. A failing page
- * costs that page. */
+/* Reading the memory of a process: pages of a mapped file from that file (backing.h), else by
+ * process_vm_readv where it neither unshares pages in the target nor hangs, /proc/PID/mem elsewhere. Only failing
+ * pages are lost. */
 #ifndef MDC_LINUX_MEMORY_H
 #define MDC_LINUX_MEMORY_H
 
@@ -10,7 +10,7 @@ typedef struct mdc_memory {
     int32_t tid;          /* a living thread of the target */
     int mem;              /* /proc/PID/mem */
     size_t hint;          /* region of the last read */
-    mdc_backing *backing; /* borrowed; NULL: files behind mappings are not asked */
+    mdc_backing *backing; /* borrowed; NULL: files of mappings are not used */
     bool no_vm_readv;     /* process_vm_readv is not allowed here, or the thread is gone: everything through mem */
 } mdc_memory;
 

@@ -88,7 +88,7 @@ static mdc_status read_headers(const image_reader *from, elf_image *image, mdc_e
     return MDC_OK;
 }
 
-/* The build id from the note segments; the module's is left alone if there is none. */
+/* The build id from the note segments; the module's is not changed if there is none. */
 static mdc_status read_build_id(const image_reader *from, const elf_image *image, mdc_module *module, mdc_error *err) {
     uint8_t notes[NOTE_BYTES];
     int seen = 0;
@@ -130,9 +130,9 @@ static bool plain(const mdc_mappings *mappings, const mdc_region *region) {
 enum { STEPS_PER_REGION = 16, STEPS_MIN = 4096 };
 
 /* The extent of an image that begins at region `head`: regions of the same file, and plain memory between or directly
- * behind them, as far as the program headers reach (`span`, page end; only the file's own regions without one). */
+ * after them, as far as the program headers reach (`span`, page end; only the file's own regions without one). */
 typedef struct extent {
-    size_t end_region; /* behind the last one */
+    size_t end_region; /* after the last one */
     uint64_t end;
     bool has_code;
 } extent;
@@ -155,12 +155,12 @@ static extent measure(finder *self, size_t head, uint64_t span) {
         }
         if (executable(region)) out.has_code = true;
         out.end_region = i + 1;
-        /* The kernel may have merged .bss with memory behind it; then only the part that the headers name counts. */
+        /* The kernel may have merged .bss with memory after it; then only the part given by the headers counts. */
         out.end = file || region_end <= span ? region_end : span;
         if (file) files = out;
     }
-    /* All of .bss is mapped when an image is loaded. Headers that claim more than there is are no headers to go by:
-     * they could claim whatever memory lies behind. */
+    /* All of .bss is mapped when an image is loaded. Headers that claim more than exists are not trusted:
+     * they could claim any memory after it. */
     return span != 0 && out.end < span ? files : out;
 }
 
@@ -220,7 +220,7 @@ static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, m
     uint64_t span = 0;
     if (image.valid && !mdc_add_u64(region->base, image.end - image.first, &span)) image.valid = false;
     extent what = measure(self, head, image.valid ? span : 0);
-    /* A file that somebody reads through a mapping has an ELF header too, but no code mapped from it. A header that
+    /* A file that is only read through a mapping has an ELF header too, but no code mapped from it. A header that
      * cannot be read does not hide code of the executable itself. */
     bool vdso = (region->kinds & MDC_KIND_VDSO) != 0;
     if (!vdso && !(image.valid && what.has_code) && !(exe && what.has_code)) return MDC_OK;

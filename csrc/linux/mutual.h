@@ -16,7 +16,7 @@
 typedef struct mdc_own_stop {
     bool stopped;   /* our thread is, by a tracer or a signal */
     bool crashed;   /* a core of our process is being written: it does nothing any more, for as long as that takes */
-    bool ring;      /* who traces us is traced by ... our target, or is our target */
+    bool ring;      /* our tracer is traced by ... our target, or is our target */
     bool lowest;    /* of the ring's processes ours has the lowest number */
     int32_t tracer; /* thread that traces us, 0: none */
 } mdc_own_stop;
@@ -27,7 +27,7 @@ typedef struct mdc_own_files {
     int leader;    /* status of our main thread, -1: not known */
 } mdc_own_files;
 
-/* By the thread that reads. What cannot be opened is not looked at. */
+/* By the thread that reads. What cannot be opened is ignored. */
 void mdc_own_files_open(mdc_own_files *files);
 void mdc_own_files_close(mdc_own_files *files);
 /* target: the process we trace. */

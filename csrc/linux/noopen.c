@@ -61,8 +61,8 @@ static mdc_status read_descriptors(mdc_noopen *noopen, DIR *fds, int fdinfo, mdc
     return MDC_OK;
 }
 
-/* The descriptor that a POSIX lock was taken through is open as long as the lock is held, so our own descriptors tell
- * of all. So does /proc/locks, but reading it keeps the whole system from locking files for milliseconds
+/* The descriptor that a POSIX lock was taken through is open as long as the lock is held, so our own descriptors show
+ * all of them. So does /proc/locks, but reading it keeps the whole system from locking files for milliseconds
  * (percpu_down_write in locks_start, fs/locks.c). */
 static mdc_status read_locks(mdc_noopen *noopen, mdc_error *err) {
     int fds = open("/proc/thread-self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -29,7 +29,7 @@ void mdc_noopen_fini(mdc_noopen *noopen);
  * counts as locked. */
 mdc_status mdc_noopen_read(mdc_noopen *noopen, int proc, mdc_error *err);
 /* Takes a line of fdinfo, "lock: 1: POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF" (lock_get_status in fs/locks.c);
- * false if it is no POSIX lock. */
+ * false if it is not a POSIX lock. */
 bool mdc_noopen_parse(const char *line, mdc_locked_file *file);
 /* Whether the file must not be opened. any_device: of a lock on an anonymous device only the inode is compared. */
 bool mdc_noopen_has(const mdc_noopen *noopen, uint32_t dev_major, uint32_t dev_minor, uint64_t inode, bool any_device);

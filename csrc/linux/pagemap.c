@@ -79,7 +79,7 @@ mdc_status mdc_pagemap_scan(int fd, uint64_t first, uint64_t end, const mdc_page
     return MDC_OK;
 }
 
-/* Bits of an entry: Documentation/admin-guide/mm/pagemap.rst. A guard is told as swapped by the scan. */
+/* Bits of an entry: Documentation/admin-guide/mm/pagemap.rst. The scan reports a guard as swapped. */
 static uint64_t categories_of(uint64_t entry) {
     uint64_t is = 0;
     if ((entry & UINT64_C(1) << 63) != 0) is |= MDC_PAGE_IS_PRESENT;

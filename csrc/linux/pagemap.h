@@ -16,13 +16,13 @@ enum {
     MDC_PAGE_IS_GUARD = 1 << 8    /* Linux 6.15 */
 };
 
-/* Pages with any of `anyof`, and none of `none`; of what is found, the categories in `told` are told. */
+/* Pages with any of `anyof`, and none of `none`; of what is found, the categories in `told` are reported. */
 typedef struct mdc_pagemap_query {
     uint64_t anyof;
     uint64_t none;
     uint64_t told;
-    uint64_t pages;       /* a scan ends after so many; 0: no limit */
-    mdc_monitor *monitor; /* NULL, or told of each call that comes back: of dense memory one takes long */
+    uint64_t pages;       /* a scan ends after this many; 0: no limit */
+    mdc_monitor *monitor; /* NULL, or notified after each call: a call takes long in dense memory */
 } mdc_pagemap_query;
 
 /* Called for runs of pages in ascending order. */

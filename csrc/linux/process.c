@@ -133,7 +133,7 @@ mdc_status mdc_process_status_number(int directory, const char *name, long *valu
     mdc_vec text;
     mdc_vec_init(&text, 1);
     *value = -1;
-    bool cut; /* before the groups, of which there may be thousands: what is looked for stands above them */
+    bool cut; /* before the groups, of which there may be thousands: the wanted fields come before them */
     mdc_status status = mdc_process_read_text(directory, "status", STATUS_MAX, &text, &cut, err);
     if (status == MDC_OK) status = mdc_vec_push(&text, "", 1, NULL, err); /* a string */
     if (status == MDC_OK) {

@@ -27,19 +27,19 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
 /* The same of a stat file that is open, without allocating: 0 or an error number, EBADMSG if it makes no sense. Works
  * again and again. */
 int mdc_process_parse_stat(int file, mdc_process_stat *stat);
-/* The number behind "\nField:" in the status file below the directory, or -1 if it is not there. */
+/* The number after "\nField:" in the status file below the directory, or -1 if it is not there. */
 mdc_status mdc_process_status_number(int directory, const char *name, long *value, mdc_error *err);
 /* Reads a whole file below the directory, at most `limit` bytes (more is MDC_ERR_TARGET); appended to bytes (uint8_t).
  */
 mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, mdc_vec *bytes, mdc_error *err);
-/* The same for a text of which the beginning is better than nothing: of a longer one *cut is set and the lines that fit
+/* The same for a text whose beginning is useful: if it is longer, *cut is set and the lines that fit
  * into the limit are kept. */
 mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, mdc_vec *bytes, bool *cut,
                                  mdc_error *err);
 /* tids of all threads, ascending but the leader first. tids: int32_t. directory: /proc/PID. */
 mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err);
 /* System facts (uname, processor, times of the process); the version string goes to pool_owner's pool. The xstate
- * members stay 0: the registers tell them. */
+ * members stay 0: the registers provide them. */
 mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const mdc_process_stat *stat, mdc_error *err);
 
 /* Texts for the streams not in omit (MDC_STREAM_*): cpuinfo, status, lsb-release, maps as bytes; cmdline, environ by

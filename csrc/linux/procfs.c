@@ -14,7 +14,7 @@
 
 enum { STATUS_BYTES = 1 << 20, PROC_MAGIC = 0x9FA0 }; /* PROC_SUPER_MAGIC of linux/magic.h */
 
-/* Our numbers as /proc shows them, from its own namespace down to ours; 0 if it does not tell (before Linux 4.1). */
+/* Our numbers as /proc shows them, from its own namespace down to ours; 0 if it does not (before Linux 4.1). */
 static mdc_status own_numbers(int self, long *first, size_t *count, mdc_error *err) {
     mdc_vec text;
     bool cut;

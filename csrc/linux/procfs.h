@@ -1,6 +1,6 @@
-/* Whether /proc is what it is taken for: that of our own pid namespace. In that of another one the same number is
- * another process, and what /proc tells of it would be mixed with what pidfd_open and ptrace, which use our own
- * namespace, make of it. */
+/* Whether /proc belongs to our own pid namespace. In another namespace the same number is
+ * another process, and data of /proc would be mixed with that of pidfd_open and ptrace, which use our own
+ * namespace. */
 #ifndef MDC_LINUX_PROCFS_H
 #define MDC_LINUX_PROCFS_H
 

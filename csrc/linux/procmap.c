@@ -70,7 +70,7 @@ mdc_procmap_step mdc_procmap_next(mdc_procmap *procmap, mdc_procmap_want want, c
         int error = query(procmap, with_name, &arg);
         if (error == ENOENT) return MDC_PROCMAP_END;
         if (error != 0) {
-            /* A dying process has no mappings to tell; anything else may be a filter of system calls or a security
+            /* A dying process has no mappings to report; anything else may be a filter of system calls or a security
              * module that refuses this ioctl, whatever its number, and the text may still be there. */
             *os_errno = error;
             return error == ESRCH || error == ENOMEM ? MDC_PROCMAP_FAILED : MDC_PROCMAP_UNSUPPORTED;

@@ -21,7 +21,7 @@ typedef struct mdc_procmap {
 typedef enum mdc_procmap_step {
     MDC_PROCMAP_FOUND = 0,
     MDC_PROCMAP_END = 1,
-    MDC_PROCMAP_UNSUPPORTED = 2, /* this kernel has no such ioctl, or a name is longer than it can tell: use the text */
+    MDC_PROCMAP_UNSUPPORTED = 2, /* this kernel has no such ioctl, or a name is too long for it: use the text */
     MDC_PROCMAP_FAILED = 3       /* errno in *os_errno */
 } mdc_procmap_step;
 

@@ -10,7 +10,7 @@
  *     [context, + 48)         the rest is zero
  *     [context + 48, + size)  XSAVE header of 64 bytes {u64 Mask, u64 CompactionMask = 0, 6 x u64 0}, then the
  * components in the standard (not compacted) format: a component that CPUID leaf 0xD puts at offset o of the XSAVE area
- * stands at o - 512 from this header. Mask never holds bits 0 and 1: the x87 and SSE state is in FltSave. A component
+ * is at o - 512 from this header. Mask never holds bits 0 and 1: the x87 and SSE state is in FltSave. A component
  * whose bit is clear is all zero. */
 #ifndef MDC_LINUX_REGISTERS_H
 #define MDC_LINUX_REGISTERS_H
@@ -28,25 +28,26 @@ typedef struct mdc_registers_summary {
 } mdc_registers_summary;
 
 typedef struct mdc_registers_layout {
-    uint32_t context_size; /* bytes per thread: the CONTEXT alone, or with the extended state behind it */
+    uint32_t context_size; /* bytes per thread: the CONTEXT alone, or followed by the extended state */
     uint32_t xstate_size;  /* bytes of the processor's XSAVE area in standard format, 0 without the extended state */
     uint64_t xstate_mask;  /* components that can be in it (XCR0), 0 without */
 } mdc_registers_layout;
 
 /* What contexts will look like on this machine. */
 mdc_registers_layout mdc_registers_describe(bool with_xstate);
-/* Where each of 64 components stands in the XSAVE area: what MiscInfo's XStateData tells a reader. */
+/* The position of each of 64 components in the XSAVE area, for MiscInfo's XStateData. */
 void mdc_registers_xstate(const mdc_registers_layout *layout, mdc_xstate_feature *features);
 enum { MDC_REGISTERS_32_BIT = -1 };
 /* Reads them by PTRACE_GETREGSET; for the tracer only. 0, or an error number (ESRCH: the thread is not stopped), or
  * MDC_REGISTERS_32_BIT: it runs 32-bit code. */
 int mdc_registers_read(int32_t tid, const mdc_registers_layout *layout, uint8_t *context,
                        mdc_registers_summary *summary);
-/* Whether the thread stands and its registers can be read. Cheap: one system call, 8 bytes. Only the tracer may ask. */
+/* Whether the thread is stopped and its registers can be read. Cheap: one system call, 8 bytes. Only the tracer may
+ * ask. */
 bool mdc_registers_readable(int32_t tid);
 /* A context that says it holds nothing: for threads that did not stop. */
 void mdc_registers_none(const mdc_registers_layout *layout, uint8_t *context);
-/* What /proc tells of such a thread, put into that context: enough to unwind from. */
+/* The registers that /proc shows of such a thread, put into that context: enough to unwind from. */
 void mdc_registers_where(uint8_t *context, const mdc_registers_summary *summary);
 
 #endif

@@ -44,7 +44,7 @@ enum {
     XSAVE_MAX = 16384, /* the longest known, with AMX tiles, is 11,008 */
 
     CONTEXT_EX_SIZE = 24,
-    XSTATE_GAP = 48, /* from CONTEXT_EX to the XSAVE header, which then stands at a multiple of 64 */
+    XSTATE_GAP = 48, /* from CONTEXT_EX to the XSAVE header, which then is at a multiple of 64 */
 
     FLAGS_AMD64 = 0x100000,
     FLAGS_CONTROL = 0x01,
@@ -76,7 +76,7 @@ mdc_registers_layout mdc_registers_describe(bool with_xstate) {
     if (!with_xstate || !__get_cpuid(1, &a, &b, &c, &d) || (c & bit_OSXSAVE) == 0) return layout;
     if (!__get_cpuid_count(0xD, 0, &a, &b, &c, &d)) return layout;
     /* EAX, EDX: the components XCR0 can have; Linux enables what it knows of them. EBX: the area's size for those
-     * that are enabled. XGETBV tells which, and needs no library. */
+     * that are enabled. XGETBV shows which, and needs no library. */
     uint32_t low = 0, high = 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     if (b <= XSAVE_MIN || b > XSAVE_MAX) return layout; /* nothing beyond SSE, or nothing we know */
@@ -89,7 +89,7 @@ mdc_registers_layout mdc_registers_describe(bool with_xstate) {
 void mdc_registers_xstate(const mdc_registers_layout *layout, mdc_xstate_feature *features) {
     memset(features, 0, 64 * sizeof *features);
     if (layout->xstate_mask == 0) return;
-    /* x87 and SSE stand in the FXSAVE image (Intel SDM vol. 1, 13.4.1), which CPUID does not describe. */
+    /* x87 and SSE are in the FXSAVE image (Intel SDM vol. 1, 13.4.1), which CPUID does not describe. */
     features[0] = (mdc_xstate_feature){0, 160};
     features[1] = (mdc_xstate_feature){160, 256};
     for (uint32_t i = 2; i < 63; i++) {

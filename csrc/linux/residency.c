@@ -18,7 +18,7 @@ enum {
     ASKED_RUNS = 64
 };
 static const uint64_t fine_gap = UINT64_C(64) << 10;
-/* Regions that are no candidates are looked at for guard pages only, which is worth no long walk. */
+/* Regions that are not candidates are scanned for guard pages only, which is not worth a long walk. */
 static const uint64_t guard_walk_max = UINT64_C(1) << 30;
 /* The old interface costs 0.5 ms per GiB of address space: half a second at most. */
 static const uint64_t pagemap_budget = UINT64_C(1) << 40;
@@ -27,7 +27,7 @@ typedef struct scanner {
     mdc_residency *residency;
     const mdc_region *regions;
     size_t count;
-    size_t region;      /* the first that ends behind the last run */
+    size_t region;      /* the first that ends after the last run */
     size_t last_region; /* of the last run */
 } scanner;
 
@@ -44,7 +44,7 @@ void mdc_residency_fini(mdc_residency *residency) {
     residency->pagemap = -1;
 }
 
-/* The kernel's half of the addresses ([vsyscall]) is no process' own: asking for it would fail the whole scan. */
+/* The kernel's half of the addresses ([vsyscall]) belongs to no process: including it would fail the whole scan. */
 static bool in_user_space(const mdc_region *region) { return region->base <= (uint64_t)INT64_MAX; }
 
 static bool candidate(const mdc_region *region) {
@@ -56,7 +56,7 @@ static bool slow(const mdc_region *region) {
     return (region->flags & MDC_REGION_SLOW_FILE) != 0 && (region->flags & MDC_REGION_NEVER_READ) == 0;
 }
 
-/* Whether it is told which of its pages are there. */
+/* Whether its resident pages are reported. */
 static bool told(const mdc_region *region) { return candidate(region) || slow(region); }
 
 /* Devices and the kernel's own pages are left alone; reservations may turn out to hold something. */
@@ -86,7 +86,7 @@ static mdc_status push(scanner *self, size_t region, uint64_t first, uint64_t en
     return mdc_vec_push(runs, &run, 1, NULL, err);
 }
 
-/* A run as the kernel told it, which can span several regions. Runs come in ascending order. */
+/* A run as reported by the kernel, which can span several regions. Runs come in ascending order. */
 static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {
     scanner *self = context;
     bool guard = (categories & MDC_PAGE_IS_GUARD) != 0;

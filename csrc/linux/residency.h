@@ -14,14 +14,14 @@ typedef struct mdc_residency {
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
     int pagemap;  /* >= 0: nothing is in runs, content asks the kernel; by this method */
     int method;
-    mdc_monitor *monitor; /* borrowed; NULL, or told how the look at the pages advances */
+    mdc_monitor *monitor; /* borrowed; NULL, or notified of the progress of the page scan */
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);
 void mdc_residency_fini(mdc_residency *residency);
 /* Scans the regions that have MDC_REGION_UNTOUCHED set (hole candidates by rule) for content, and the others for guard
  * pages. Corrects what was decided before the stop: memory without access becomes a reservation that is never read if
- * nothing is in it, and is read if something is. A kernel that cannot tell is no error: then known is false. */
+ * nothing is in it, and is read if something is. A kernel without support is not an error: then known is false. */
 mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *regions, size_t count, mdc_error *err);
 /* Instead of the scan: only memory without access is looked at now, and no further than to its first page; content asks
  * about what it is asked, as long as the target lives. */

@@ -92,7 +92,7 @@ static bool is_frame(const mdc_sigframes *frames, const uint8_t *frame, uint64_t
     return can_run(region_at(frames, word(frame, FRAME_RETURN)));
 }
 
-/* A stack pointer in a guard below a stack, where an overflow ends, stands for the lowest page of the stack; 0 if there
+/* A stack pointer in a guard below a stack, where an overflow ends, means the lowest page of the stack; 0 if there
  * is none near it. */
 static uint64_t lift(const mdc_sigframes *frames, uint64_t sp) {
     const mdc_region *region = region_at(frames, sp);

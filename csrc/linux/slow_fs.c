@@ -118,7 +118,7 @@ static bool internal_memory(const uint8_t *name, size_t size) {
     return begins(name, size, "/anon_hugepage") || begins(name, size, "/memfd:") || begins(name, size, "/SYSV");
 }
 
-/* Other files that the kernel makes for itself (mm/secretmem.c, fs/aio.c), and names that are no paths:
+/* Other files that the kernel makes for itself (mm/secretmem.c, fs/aio.c), and names that are not paths:
  * anon_inode:[perf_event], socket:[1]. */
 static bool internal(const uint8_t *name, size_t size) {
     return !begins(name, size, "/") || begins(name, size, "/secretmem") || begins(name, size, "/[aio]");

@@ -1,8 +1,8 @@
-/* File systems whose files are served by a process or another machine, which may never answer. A thread that waits for
- * one hangs where no signal and no cancel reaches it, so such a file is not opened, and no page of it is read that is
+/* File systems whose files are served by a process or another machine, which may never respond. A thread that waits for
+ * one hangs where no signal and no cancel can reach it, so such a file is not opened, and no page of it is read that is
  * not resident.
  *
- * The type is looked up in mountinfo by the device that maps tells: statfs would ask the server. */
+ * The type is found in mountinfo by the device given in maps: statfs would contact the server. */
 #ifndef MDC_LINUX_SLOW_FS_H
 #define MDC_LINUX_SLOW_FS_H
 
@@ -14,7 +14,7 @@
 
 typedef enum mdc_fs_kind {
     MDC_FS_LOCAL = 0,
-    MDC_FS_SLOW = 1,      /* statx with AT_STATX_DONT_SYNC, on a link of /proc, tells what the kernel has cached */
+    MDC_FS_SLOW = 1,      /* statx with AT_STATX_DONT_SYNC, on a link of /proc, returns what the kernel has cached */
     MDC_FS_SLOW_STAT = 2, /* even that may ask the server */
     MDC_FS_MEMORY = 3     /* local, and nothing but memory: touching a page of a hole allocates it */
 } mdc_fs_kind;

@@ -114,13 +114,13 @@ static mdc_status finish(mdc_vec *entries, mdc_smaps_entry *entry, const counts 
     uint64_t pages = resident / MDC_PAGE_SIZE;
     entry->resident_pages = pages > UINT32_MAX ? UINT32_MAX : (uint32_t)pages;
     if ((entry->flags & MDC_PERM_SHARED) == 0) {
-        /* Pages of the file itself are shared too, and harmless; which of the pages are the shared ones is not told,
+        /* Pages of the file itself are shared too, and harmless; which of the pages are the shared ones is not known,
          * so a private file mapping counts as soon as it has anonymous pages at all. */
         bool anonymous = entry->inode == 0 || sum->anonymous > 0;
         if ((anonymous && sum->shared > 0) || sum->merged > 0 || sum->hugetlb_shared > 0)
             entry->flags |= MDC_SMAPS_UNSHARES;
     }
-    /* The target runs while this is read: a mapping merged in the meantime may be told with a start that lies before
+    /* The target runs while this is read: a mapping merged in the meantime may be shown with a start before
      * the end of the last one. */
     if (entries->count > 0) {
         uint64_t last_end = mdc_vec_at(entries, mdc_smaps_entry, entries->count - 1).end;

@@ -1,5 +1,5 @@
-/* /proc/PID/smaps: the only place that tells MADV_DONTDUMP, device memory, userfaultfd and whether pages are shared by
- * copy on write. Read before the stop, and once more while the target stands if the 4 us per mapping and 56 ns per
+/* /proc/PID/smaps: the only source of MADV_DONTDUMP, device memory, userfaultfd and whether pages are shared by
+ * copy on write. Read before the stop, and again while the target is stopped if the 4 us per mapping and 56 ns per
  * resident page are worth it (mappings.h). */
 #ifndef MDC_LINUX_SMAPS_H
 #define MDC_LINUX_SMAPS_H
@@ -23,11 +23,11 @@ enum {
     MDC_SMAPS_HEAP = 0x800,      /* named [heap] */
     MDC_SMAPS_STACK = 0x1000,    /* named [stack] */
     MDC_SMAPS_VSYSCALL = 0x2000, /* named [vsyscall]: PROCMAP_QUERY does not list it */
-    MDC_SMAPS_MISSING = 0x4000,  /* a userfaultfd handler supplies what is missing */
+    MDC_SMAPS_MISSING = 0x4000,  /* a userfaultfd handler supplies missing pages */
     MDC_SMAPS_OWN = 0x8000       /* has pages of its own, written to: anonymous or swapped */
 };
 
-/* One mapping as smaps told it; kept small, there may be 100,000. */
+/* One mapping as in smaps; kept small, there may be 100,000. */
 typedef struct mdc_smaps_entry {
     uint64_t first;
     uint64_t end;

@@ -1,5 +1,6 @@
 /* The text streams of a process, Breakpad's set (see process.h). Texts that the kernel makes are copied; the command
- * line, the environment and the auxiliary vector are target memory and told by address, so that the callee is asked. */
+ * line, the environment and the auxiliary vector are target memory and given by address, so that the callee is asked.
+ */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -57,9 +58,10 @@ static mdc_status add_memory(mdc_texts *texts, uint32_t stream, uint64_t first, 
     return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
 }
 
-/* Where the auxiliary vector stands in the target. The kernel puts it above argc, the arguments' and the environment's
- * addresses, and below their strings (fs/binfmt_elf.c: create_elf_tables); a program may have cut its environment short
- * since, so its terminator says little, and the vector is recognised by its bytes instead. 0: not found. */
+/* The address of the auxiliary vector in the target. The kernel puts it above argc, the arguments' and the
+ * environment's addresses, and below their strings (fs/binfmt_elf.c: create_elf_tables); a program may have cut its
+ * environment short since, so its terminator is not reliable, and the vector is recognised by its bytes instead. 0: not
+ * found. */
 static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t *auxv, size_t size) {
     enum { WINDOW = 32 * 1024 };
     uint8_t window[WINDOW];
@@ -73,7 +75,7 @@ static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t 
     if (mem < 0) return 0;
     uint64_t found = 0;
     while (found == 0 && end - at >= size) {
-        /* Page by page: between the vector and the strings lie pages that nobody has touched. */
+        /* Page by page: between the vector and the strings there may be pages never touched. */
         uint64_t pages = mdc_page_up(at + size) - at;
         size_t want = (size_t)mdc_min_u64(mdc_min_u64(end - at, pages), sizeof window);
         ssize_t got = pread(mem, window, want, (off_t)at);

@@ -156,7 +156,7 @@ static int read_status(mdc_tracees *tracees, int32_t tid, char *status) {
     return mdc_scratch_read(&tracees->scratch, tracees->proc, path, status, MDC_SCRATCH_STATUS);
 }
 
-/* The state letter of a thread: 'Z' also for one that is no longer there, '?' if it cannot be told. */
+/* The state letter of a thread: 'Z' also for one that is no longer there, '?' if it is unknown. */
 static char thread_state(mdc_tracees *tracees, int32_t tid) {
     char status[MDC_SCRATCH_STATUS];
     int os_errno = read_status(tracees, tid, status);
@@ -188,9 +188,9 @@ static bool check_time(mdc_tracees *tracees) {
 
 static bool seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state) {
     mdc_fault fault = {.kind = MDC_FAULT_SEIZE, .os_errno = MDC_FAILPOINT("stop:thread"), .tid = tid};
-    /* EPERM is answered to those who may not trace it, for a zombie (a dead leader, say), and for what is traced
-     * already. One that an exec replaces right then is a zombie when the kernel looks and alive when we do, and a
-     * tracer may be gone when we ask for it: so try again. */
+    /* EPERM means: no permission, a zombie (a dead leader, for example), or traced
+     * already. A thread that an exec replaces right then is a zombie for the kernel and alive when we check, and a
+     * tracer may be gone when we look for it: so try again. */
     uint64_t pause = PAUSE_MIN_NS;
     for (int attempt = 1; fault.os_errno == 0; attempt++) {
         *state = MDC_TRACEE_SEIZED;
@@ -428,9 +428,9 @@ static bool read_registers(mdc_tracees *tracees) {
     return true;
 }
 
-/* Whether the last listing showed every thread. The kernel cuts the listing of task/ short when the thread it stands at
- * dies (next_tid in fs/proc/base.c), so the number of threads has to agree. It counts zombies that nobody has waited
- * for: those we trace, and a dead leader. */
+/* Whether the last listing showed every thread. The kernel cuts the listing of task/ short when the thread it has
+ * reached dies (next_tid in fs/proc/base.c), so the number of threads must agree. It counts zombies not yet waited for:
+ * those we trace, and a dead leader. */
 static bool listing_complete(const mdc_tracees *tracees) {
     mdc_process_stat stat;
     size_t listed = 0, count = count_of(tracees);

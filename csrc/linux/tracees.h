@@ -24,7 +24,7 @@ enum {
     MDC_TRACEE_STOPPED = 2,
     MDC_TRACEE_STUCK = 3,  /* did not stop in time */
     MDC_TRACEE_DEAD = 4,   /* exited, or never traced because it was a zombie */
-    MDC_TRACEE_FOREIGN = 5 /* its number belongs to another process by now: not looked at */
+    MDC_TRACEE_FOREIGN = 5 /* its number now belongs to another process: ignored */
 };
 
 typedef struct mdc_tracee {
@@ -68,7 +68,7 @@ typedef struct mdc_tracees {
     uint64_t stop_timeout_ns;
     mdc_monitor *monitor;
     mdc_registers_layout layout;
-    uint64_t alarm_ns;     /* a seize that takes longer is to be interrupted by SIGALRM, for the reaper; 0: no alarm */
+    uint64_t alarm_ns;     /* a seize that takes longer is interrupted by SIGALRM, for the reaper; 0: no alarm */
     uint64_t max_stop_ns;  /* 0: no limit */
     uint64_t frozen_from;  /* mdc_clock_ns of the first interrupt, 0: not yet */
     uint64_t frozen_until; /* when max_stop passes, UINT64_MAX: never */

@@ -1,16 +1,16 @@
-/* A process of its own that shares our memory and our files: what runs in it is our code on our data, but the kernel
- * takes it for somebody else.
+/* A separate process that shares our memory and our files: it runs our code on our data, but is another process for
+ * the kernel.
  *
- * That is wanted of a tracer. The stops of what it traces are told to every thread of the tracer's process: if that
- * were ours, a thread of ours that waits for a child would hear that the child was "stopped by SIGTRAP" while we dump
- * it, and would lose its exit status if it took that for the end (subprocess.Popen.wait does). */
+ * A tracer needs this. The stops of a tracee are reported to every thread of the tracer's process: if that
+ * were ours, a thread of ours that waits for a child would see the child "stopped by SIGTRAP" while we dump
+ * it, and would lose its exit status if it took that for the end (as subprocess.Popen.wait does). */
 #ifndef MDC_LINUX_TWIN_H
 #define MDC_LINUX_TWIN_H
 
 #include <stdbool.h>
 
 /* Runs body(argument) in such a process and returns when that process is gone, reaped by us: it has no exit signal, so
- * neither SIGCHLD nor waitpid(-1) without __WALL tells of it. It dies by SIGKILL when this thread ends before it, with
+ * neither SIGCHLD nor waitpid(-1) without __WALL reports it. It dies by SIGKILL when this thread ends before it, with
  * the whole process (killed, exit, exec) that is. Returns 0, or why it could not be started; then body has not begun.
  * *finished: body has returned; false if it was killed in it, as it is when a signal stops it.
  *

@@ -25,7 +25,7 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
     return mdc_vec_push(zeros, &run, 1, NULL, err);
 }
 
-/* The runs with the zeros that lie in runs of data told apart. */
+/* The runs, with zeros in runs of data separated from them. */
 static mdc_status split(mdc_vec *runs, const mdc_vec *zeros, mdc_vec *out, mdc_error *err) {
     size_t at = 0;
     for (size_t i = 0; i < runs->count; i++) {

@@ -15,7 +15,7 @@
 typedef struct mdc_sink mdc_sink;
 
 typedef struct mdc_sink_ops {
-    /* Tells the length that is to come, as far as planned, and how many bytes of it will really be written (the rest
+    /* Announces the final length, as far as planned, and how many bytes of it will really be written (the rest
      * are holes): the sink may reserve room (fallocate). Optional advice; a failure such as ENOSPC is final. */
     mdc_status (*begin)(mdc_sink *sink, uint64_t planned, uint64_t written, mdc_error *err);
     mdc_status (*write)(mdc_sink *sink, const void *data, size_t size, mdc_error *err);
@@ -23,7 +23,7 @@ typedef struct mdc_sink_ops {
     mdc_status (*hole)(mdc_sink *sink, uint64_t size, mdc_error *err);
     /* Only if patchable: overwrites [offset, offset + size), all of it already written. */
     mdc_status (*patch)(mdc_sink *sink, uint64_t offset, const void *data, size_t size, mdc_error *err);
-    /* The dump is complete: sets the length (what stood behind it in a reused descriptor goes), flushes if asked. */
+    /* The dump is complete: sets the length (truncating the rest of a reused descriptor), flushes on request. */
     mdc_status (*finish)(mdc_sink *sink, bool flush, mdc_error *err);
     void (*free)(mdc_sink *sink); /* does not close what it did not open */
 } mdc_sink_ops;

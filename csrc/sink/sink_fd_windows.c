@@ -1,7 +1,7 @@
 /* A HANDLE as a sink: looks what it is, and hands it to sink_file_windows.c or sink_stream_windows.c.
  *
- * What the handle may do is asked of ntdll, with calls that Microsoft documents: NtQueryObject (winternl.h), which does
- * not wait for somebody who reads from the same pipe, and for files NtQueryInformationFile (ntifs.h). A handle that may
+ * The rights of the handle are queried with documented calls of ntdll: NtQueryObject (winternl.h), which does
+ * not wait for a reader of the same pipe, and for files NtQueryInformationFile (ntifs.h). A handle that may
  * only append takes every write at the end, whatever the offset says. */
 #include "../base/fail.h"
 #include "sink_windows.h"
@@ -35,7 +35,7 @@ DWORD mdc_handle_write(HANDLE handle, HANDLE event, uint64_t offset, const void 
     memset(operation, 0, sizeof *operation);
     operation->Offset = (DWORD)offset;
     operation->OffsetHigh = (DWORD)(offset >> 32);
-    /* The low bit keeps the end of it away from a completion port, which may be somebody else's. */
+    /* The low bit keeps the end of it away from a completion port, which may belong to other code. */
     operation->hEvent = (HANDLE)((ULONG_PTR)event | 1);
     *done = 0;
     return WriteFile(handle, data, (DWORD)(size < most ? size : most), done, operation) ? 0 : GetLastError();

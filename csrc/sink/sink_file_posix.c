@@ -1,7 +1,7 @@
 /* A regular file that can be written anywhere: holes are left out, patches go back.
  *
- * Offsets count from where the descriptor stood. pwrite, so the descriptor's own offset moves only once, at the end,
- * and a descriptor shared with others is not disturbed half-way. */
+ * Offsets count from the descriptor's initial position. pwrite, so the descriptor's own offset moves only once, at the
+ * end, and a descriptor shared with others is not disturbed half-way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -35,8 +35,8 @@ typedef struct file_sink {
     uint64_t dense;     /* bytes written since the last hole */
 } file_sink;
 
-/* Reserving room skips delayed allocation (1.3 to 1.45 times faster on ext4) and tells of a full disk before the target
- * has been stopped for long. What is reserved is no hole any more, so at the first hole what lies after it is given
+/* Reserving room skips delayed allocation (1.3 to 1.45 times faster on ext4) and detects a full disk before the target
+ * has been stopped for long. Reserved space is no longer a hole, so at the first hole the rest of it is given
  * back; from then on room is reserved in pieces, where enough was written without a hole. */
 static int reserve_to(file_sink *file, uint64_t end) {
     uint64_t from = file->base.sink.position;
@@ -58,15 +58,15 @@ static int reserve_all(file_sink *file, uint64_t planned, bool holes) {
     uint64_t room;
     if (mdc_mul_u64((uint64_t)fs.f_bfree, (uint64_t)fs.f_bsize, &room) && mdc_add_u64(room, file->old_bytes, &room) &&
         room < planned) {
-        /* Trying it would take all that is free, from everybody, before it failed. Elsewhere (network, FUSE) the
-         * figure may mean nothing: there the writes will tell. */
+        /* Trying it would take all free space from other processes before it failed. Elsewhere (network, FUSE) the
+         * figure may mean nothing: there the writes will fail. */
         bool reliable = type == FS_EXT || type == FS_XFS || type == FS_BTRFS || type == FS_F2FS;
         return reliable ? ENOSPC : 0;
     }
     return reserve_to(file, planned);
 }
 
-/* Before `size` bytes are written behind what is reserved. A refusal is no error: the writes will tell. */
+/* Before `size` bytes are written after the reserved space. A refusal is not an error: the writes may fail. */
 static void reserve_more(file_sink *file, uint64_t size) {
     uint64_t end = file->base.sink.position + size; /* fits: the sink accepted it */
     if (file->dense < DENSE_MIN || end <= file->reserved || end > file->planned) return;
@@ -77,10 +77,10 @@ static void reserve_more(file_sink *file, uint64_t size) {
     if (os_errno != 0) file->planned = 0;
 }
 
-/* Nothing was written yet at and behind the position, which becomes a hole: gives back what is reserved there, and cuts
+/* Nothing was written yet at and after the position, which becomes a hole: gives back what is reserved there, and cuts
  * off old bytes of a reused file, which would show through. Returns errno. */
 static int clear_behind(file_sink *file) {
-    uint64_t at = file->origin + file->base.sink.position; /* fits: put() and file_new() looked at both */
+    uint64_t at = file->origin + file->base.sink.position; /* fits: put() and file_new() checked both */
     file->dense = 0;
     if (at >= file->old_size && file->reserved <= file->base.sink.position) return 0;
     file->reserved = file->base.sink.position;
@@ -101,7 +101,7 @@ static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written,
             /* What was reserved up to there is given back; the error that counts is the one above. */
             if (ftruncate(file->fd, (off_t)file->origin) != 0) errno = 0;
         }
-        /* Anything else (EOPNOTSUPP, EINVAL): this file system does not reserve; the writes will tell. */
+        /* Anything else (EOPNOTSUPP, EINVAL): this file system does not reserve; the writes may fail. */
     }
     return mdc_sink_status(&file->base, err);
 }

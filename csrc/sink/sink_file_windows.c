@@ -1,7 +1,7 @@
 /* A file that can be written anywhere: holes are left out, patches go back.
  *
- * Offsets count from where the handle stood. Every write names its offset; on a handle that was not opened for
- * overlapped I/O the file pointer follows all the same, and is set to the end of the dump when that is complete.
+ * Offsets count from the handle's initial position. Every write names its offset; on a handle that was not opened for
+ * overlapped I/O the file pointer follows, and is set to the end of the dump when that is complete.
  * A hole needs a volume with sparse files: elsewhere zeros are written, because what is left out would be filled by the
  * system at once, or (FAT) not be defined. */
 #include <inttypes.h>
@@ -53,7 +53,7 @@ static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written,
         if (is_full(os_errno))
             mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, (int32_t)os_errno,
                      "not enough space for a dump of %" PRIu64 " bytes", planned);
-        /* Anything else: this file system does not reserve; the writes will tell. */
+        /* Anything else: this file system does not reserve; the writes may fail. */
     }
     return mdc_sink_status(&file->base, err);
 }

@@ -1,4 +1,4 @@
-/* A dump in memory: pages of the system (sink_pages.h), so that holes have no memory behind them. */
+/* A dump in memory: pages of the system (sink_pages.h), so that holes take no memory. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -61,7 +61,7 @@ static mdc_status memory_write(mdc_sink *sink, const void *data, size_t size, md
 
 static mdc_status memory_hole(mdc_sink *sink, uint64_t size, mdc_error *err) {
     memory_sink *memory = (memory_sink *)sink;
-    /* Nothing was ever written behind the position, so it still reads as zero. */
+    /* Nothing was ever written after the position, so it still reads as zero. */
     if (mdc_sink_accepts(&memory->base, size) && grow(memory, sink->position + size)) sink->position += size;
     return mdc_sink_status(&memory->base, err);
 }

@@ -1,5 +1,5 @@
-/* Pages from VirtualAlloc (see sink_pages.h). They cannot be moved, so growing copies; the engine tells the length that
- * is to come, and then the block grows once. Holes are promised by the page file, but take no memory. */
+/* Pages from VirtualAlloc (see sink_pages.h). They cannot be moved, so growing copies; the engine announces the final
+ * length, and then the block grows once. Holes are committed against the page file, but take no memory. */
 #include "sink_pages.h"
 
 #include <stdint.h>

@@ -12,7 +12,7 @@ mdc_sink *mdc_sink_file_new(int fd, const struct stat *about, int64_t position, 
 mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_monitor *monitor, mdc_error *err);
 
 /* Around a write: a closed pipe raises SIGPIPE and a file size limit SIGXFSZ, both for the writing thread. Neither may
- * end the process, and neither may stay pending for the caller, who never asked for it. */
+ * end the process, and neither may stay pending for the caller, which did not cause it. */
 typedef struct mdc_quiet {
     sigset_t before;  /* the thread's mask */
     sigset_t pending; /* what was pending already, and stays so */

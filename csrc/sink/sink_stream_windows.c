@@ -1,9 +1,9 @@
 /* Everything that is only written forwards: pipes, sockets, consoles, devices, files that may only be appended to.
  *
  * A reader that stalls must not hold the worker longer than the monitor allows. A handle opened for overlapped I/O is
- * waited for in slices. Any other write stands in the system until the reader has taken it all, and only another
- * thread can call it off (CancelSynchronousIo): a thread of the sink looks at the monitor for it. Switching a pipe to
- * PIPE_NOWAIT instead would change it for everybody who shares it. */
+ * waited for in slices. Any other write blocks until the reader has taken it all, and only another
+ * thread can cancel it (CancelSynchronousIo): a thread of the sink watches the monitor for this. Switching a pipe to
+ * PIPE_NOWAIT instead would change it for all its users. */
 #include <inttypes.h>
 
 #include "../base/fail.h"
@@ -32,7 +32,7 @@ typedef struct stream_sink {
     HANDLE watcher; /* the thread, NULL until the first write */
     HANDLE over;    /* event: the watcher shall end */
     mdc_lock lock;
-    HANDLE writer; /* behind the lock: the thread that is in a write now, else NULL */
+    HANDLE writer; /* under the lock: the thread that is in a write now, else NULL */
 } stream_sink;
 
 static bool has_to_end(mdc_monitor *monitor) {
@@ -63,7 +63,7 @@ static void set_writer(stream_sink *stream, HANDLE writer) {
 /* At most a piece of it; 0 and the bytes taken, or the error. */
 static DWORD attempt(stream_sink *stream, const uint8_t *data, size_t size, DWORD *done) {
     OVERLAPPED operation;
-    /* All ones: the end of the file. What is no file knows no offset but 0. */
+    /* All ones: the end of the file. Other handles only accept offset 0. */
     DWORD os_errno =
         mdc_handle_write(stream->handle, stream->event, stream->durable ? UINT64_MAX : 0, data, size, done, &operation);
     if (os_errno != ERROR_IO_PENDING) return os_errno;

@@ -1,4 +1,4 @@
-/* What a callee is told of a region (see describe.h). */
+/* The description of a region for a callee (see describe.h). */
 #include "describe.h"
 
 MINIDUMP_MEMORY_INFO mdc_describe_info(const mdc_region *region) {

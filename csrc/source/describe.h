@@ -1,5 +1,5 @@
-/* A region as IncludeVmRegion tells it: MINIDUMP_MEMORY_INFO, and the facts of MDC_EXT_REGION_FACTS. One place for the
- * engine's question, for the same question asked again after a dump, and for what is added to dbghelp's. */
+/* A region as IncludeVmRegion describes it: MINIDUMP_MEMORY_INFO, and the facts of MDC_EXT_REGION_FACTS. One place for
+ * the engine's question, for the same question asked again after a dump, and for what is added to dbghelp's. */
 #ifndef MDC_SOURCE_DESCRIBE_H
 #define MDC_SOURCE_DESCRIBE_H
 

@@ -16,7 +16,7 @@ typedef struct mdc_fake_region {
     uint64_t unreadable_first, unreadable_end;   /* addresses in it whose read fails with EIO; equal: none */
     uint64_t valid_size;                         /* 0: size */
     uint32_t zero_every; /* 0: none; n: the first of each n pages is a page of zeros, although it is touched */
-    uint32_t zero_told;  /* 1: and content() tells it, as the kernel does of its own page of zeros */
+    uint32_t zero_told;  /* 1: and content() reports it, as the kernel does for its zero page */
     uint32_t in_file;    /* 0: none; n: of each n pages all but the first are in the module's file only */
     uint64_t filtered;   /* bytes at the end that its coredump_filter leaves out */
 } mdc_fake_region;

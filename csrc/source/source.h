@@ -37,7 +37,7 @@ typedef struct mdc_region {
     uint32_t name_id;       /* 0: no name; else 1.. into names() */
     uint32_t alloc_protect; /* MINIDUMP_MEMORY_INFO.AllocationProtect; 0: as protect */
     uint64_t alloc_base;    /* MINIDUMP_MEMORY_INFO.AllocationBase: the module's base for an image, else base */
-    uint64_t valid_size;    /* bytes from base that can be there at all; less than size behind the end of a file */
+    uint64_t valid_size;    /* bytes from base that can exist at all; less than size beyond the end of a file */
     uint64_t resident;      /* bytes, 0 if not known */
     uint64_t filtered; /* bytes at the end that the target's coredump_filter leaves out, where that was asked for */
 } mdc_region;
@@ -83,7 +83,7 @@ typedef struct mdc_module {
     uint32_t reserved2;
 } mdc_module;
 
-/* Where one component stands in the XSAVE area, standard format; size 0: not known. */
+/* The position of one component in the XSAVE area, standard format; size 0: not known. */
 typedef struct mdc_xstate_feature {
     uint32_t offset; /* bytes from the start of the area */
     uint32_t size;   /* bytes */
@@ -164,17 +164,17 @@ typedef struct mdc_text {
     uint32_t stream; /* MDC_STREAM_CPUINFO .. MDC_STREAM_MAPS */
     uint32_t reserved;
     const uint8_t *data; /* NULL for target memory */
-    uint64_t address;    /* with data: where the same bytes stand in the target, 0 if nowhere */
+    uint64_t address;    /* with data: address of the same bytes in the target, 0 if none */
     uint64_t size;       /* bytes */
 } mdc_text;
 
-/* A run of pages, as content() tells it. */
+/* A run of pages, as reported by content(). */
 enum {
     MDC_CONTENT_DATA = 1,        /* there, or may be: must be read */
     MDC_CONTENT_UNTOUCHED = 2,   /* reads as zero, and reading it would make page tables: not read */
     MDC_CONTENT_UNAVAILABLE = 3, /* guard pages: cannot be read, no gap */
     MDC_CONTENT_ZERO = 4,        /* the kernel's page of zeros: was read and never written; read only for callees */
-    MDC_CONTENT_UNKNOWN = 5,     /* not to be read, whatever is there: a gap */
+    MDC_CONTENT_UNKNOWN = 5,     /* must not be read, whatever is there: a gap */
     MDC_CONTENT_FILE = 6,        /* as DATA, and it is the mapped file's: the target owns no page of it */
     MDC_CONTENT_IN_FILE = 7      /* the same, and the file is a module's and still has its name */
 };
@@ -245,14 +245,14 @@ typedef struct mdc_source_ops {
      * written. Returns how many, and *next where to go on (end when done). */
     size_t (*content)(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
                       uint64_t *next);
-    /* Reads the spans, one behind the other, into buffer. *done: bytes read before the first failure (page
+    /* Reads the spans, one after the other, into buffer. *done: bytes read before the first failure (page
      * granular); less than the sum is not an error of this function: *os_errno says why it stopped (0 if all was read;
      * on Windows the system's error number).
      * Returns an error only when the target is gone. */
     mdc_status (*read)(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
                        int32_t *os_errno, mdc_error *err);
-    /* Lets the threads run again; idempotent; *frozen_ns is how long they stood. Fails only if the target died or was
-     * let go early (deadline): then what was read must not be used. */
+    /* Resumes the threads; idempotent; *frozen_ns is how long they were stopped. Fails only if the target died or was
+     * resumed early (deadline): then what was read must not be used. */
     mdc_status (*resume)(mdc_source *source, uint64_t *frozen_ns, mdc_error *err);
     /* Frees everything; resumes first if that has not happened. */
     void (*free)(mdc_source *source);
@@ -262,7 +262,7 @@ typedef struct mdc_source_ops {
 /* A source of some kind begins with this. */
 struct mdc_source {
     const mdc_source_ops *ops;
-    int32_t pid;  /* for INPUT.ProcessId; 0 if the target is no process */
+    int32_t pid;  /* for INPUT.ProcessId; 0 if the target is not a process */
     void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux, the HANDLE on Windows */
 };
 

@@ -62,7 +62,7 @@ static mdc_status judge_run(mdc_veil *veil, uint64_t address, const uint8_t *byt
     return MDC_OK;
 }
 
-/* Pages that cannot be read now are hidden: nobody knows what is in them. */
+/* Pages that cannot be read now are hidden: their content is unknown. */
 static mdc_status judge_block(mdc_veil *veil, uint64_t address, uint8_t *bytes, size_t size, mdc_error *err) {
     size_t at = 0;
     bool broken = false;
@@ -137,7 +137,7 @@ static size_t veil_content(mdc_source *source, size_t region, uint64_t first, ui
 /* [first, end) was read to `bytes`. */
 static void cover(const mdc_veil *veil, uint64_t first, uint64_t end, uint8_t *bytes) {
     const mdc_span *spans = veil->hidden.data;
-    size_t at; /* the first that ends behind `first` */
+    size_t at; /* the first that ends after `first` */
     mdc_lower_bound(at, 0, veil->hidden.count, spans[at].address + spans[at].size <= first);
     for (; at < veil->hidden.count && spans[at].address < end; at++) {
         uint64_t from = mdc_max_u64(first, spans[at].address);

@@ -1,12 +1,12 @@
-/* A source that stands before another one and hides values of environment variables: whoever reads the bytes of such a
- * value, for whatever part of the dump, gets a fill byte instead. Only the block the kernel knows as the environment is
+/* A source that wraps another one and hides values of environment variables: every read of the bytes of such a
+ * value, for any part of the dump, gets a fill byte instead. Only the block that the kernel knows as the environment is
  * hidden; copies that the program made of it elsewhere are not. */
 #ifndef MDC_SOURCE_VEIL_H
 #define MDC_SOURCE_VEIL_H
 
 #include "source.h"
 
-/* Whether the value of the variable with this name is hidden. What is no NAME=value is asked about as a whole. */
+/* Whether the value of the variable with this name is hidden. A string without `=` is checked as a whole. */
 typedef bool (*mdc_hides)(const void *context, const uint8_t *name, size_t size);
 
 /* Takes `inner` over, and frees it with itself; if it fails (NULL, *err filled), inner stays the caller's. `context`

@@ -40,7 +40,7 @@ void mdc_adapter_gap(mdc_adapter *adapter, uint64_t address, uint64_t size, int3
     if (!mdc_add_u64(last->size, size, &last->size)) last->size = UINT64_MAX - last->address;
 }
 
-/* The error behind HRESULT_FROM_WIN32, 0 if it is another kind of HRESULT. */
+/* The error of HRESULT_FROM_WIN32, 0 if it is another kind of HRESULT. */
 static int32_t win32_error(uint32_t hresult) { return hresult >> 16 == 0x8007 ? (int32_t)(hresult & 0xFFFF) : 0; }
 
 static mdc_adapter_thread *find_thread(const mdc_adapter *adapter, uint32_t tid) {
@@ -63,7 +63,7 @@ static void note_thread(mdc_adapter *adapter, uint32_t tid, uint32_t flags, uint
     if (high != 0) known->stack_high = high;
 }
 
-/* The stack of a Thread callback; 0, 0 if the layout is none that is known. */
+/* The stack of a Thread callback; 0, 0 if the layout is unknown. */
 static void stack_of(const MINIDUMP_THREAD_CALLBACK *thread, uint64_t *low, uint64_t *high) {
     uint64_t ends[2];
     *low = *high = 0;
@@ -83,8 +83,8 @@ static void note_module(mdc_adapter *adapter, const MINIDUMP_MODULE_CALLBACK *mo
 
 /* -- the target's own view ----------------------------------------------------------------------------------------- */
 
-/* At the first callback behind the enumeration: on Windows the threads are suspended from then on, so that what is
- * found stays true for the whole dump. */
+/* At the first callback after the enumeration: on Windows the threads are suspended from then on, so that what is
+ * found is valid for the whole dump. */
 static void look_once(mdc_adapter *adapter) {
     if (adapter->mapped || adapter->process == NULL) return;
     adapter->mapped = true;
@@ -102,7 +102,7 @@ static void look_once(mdc_adapter *adapter) {
 static int32_t pass(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     if (adapter->callee.CallbackRoutine != NULL)
         return adapter->callee.CallbackRoutine(adapter->callee.CallbackParam, input, output);
-    switch (input->CallbackType) { /* nobody has an opinion: protocol.md's safe answers */
+    switch (input->CallbackType) { /* no callee: protocol.md's safe answers */
     case MDC_CB_INCLUDE_VM_REGION:
         output->Region.Continue = 1;
         return 1;
@@ -186,12 +186,13 @@ static int32_t answer_region(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
         answer = pass(adapter, input, output);
     }
     if (answer != 0 && output->Region.Continue != 0 && !is_part(&asked, &output->Region.VmRegion)) {
-        mdc_fail_callback(&adapter->error, MDC_CB_INCLUDE_VM_REGION, asked.BaseAddress,
-                          "the answer to a region is no part of it in whole pages: 0x%llX bytes at 0x%llX of 0x%llX at "
-                          "0x%llX",
-                          (unsigned long long)output->Region.VmRegion.RegionSize,
-                          (unsigned long long)output->Region.VmRegion.BaseAddress, (unsigned long long)asked.RegionSize,
-                          (unsigned long long)asked.BaseAddress);
+        mdc_fail_callback(
+            &adapter->error, MDC_CB_INCLUDE_VM_REGION, asked.BaseAddress,
+            "the answer to a region is not a page-aligned part of it: 0x%llX bytes at 0x%llX of 0x%llX at "
+            "0x%llX",
+            (unsigned long long)output->Region.VmRegion.RegionSize,
+            (unsigned long long)output->Region.VmRegion.BaseAddress, (unsigned long long)asked.RegionSize,
+            (unsigned long long)asked.BaseAddress);
         output->Region.VmRegion.BaseAddress = asked.BaseAddress;
         output->Region.VmRegion.RegionSize = 0;
     }
@@ -223,8 +224,7 @@ static int32_t answer_memory(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *inpu
     if (answer == 0 || output->Memory.MemorySize == 0) return answer;
     if (adapter->calls[input->CallbackType] > adapter->answers_max) { /* dbghelp itself would ask for ever */
         mdc_fail_callback(&adapter->error, (int32_t)input->CallbackType, output->Memory.MemoryBase,
-                          "the callback gave more than %u ranges and never came to an end",
-                          (unsigned)adapter->answers_max);
+                          "the callback gave more than %u ranges without an end", (unsigned)adapter->answers_max);
         output->Memory.MemorySize = 0;
         return 0;
     }
@@ -260,7 +260,7 @@ static int32_t answer_snapshot(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *in
         output->Status = MDC_S_FALSE;
         return 1;
     }
-    if (answer != 0 && output->Status == MDC_S_FALSE) output->Status = MDC_S_OK; /* the handle is no snapshot */
+    if (answer != 0 && output->Status == MDC_S_FALSE) output->Status = MDC_S_OK; /* the handle is not a snapshot */
     return answer;
 }
 
@@ -298,7 +298,7 @@ static int32_t answer_io(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input, M
     }
     if (adapter->callee_io) return pass(adapter, input, output);
     output->Status = (int32_t)MDC_E_FAIL;
-    if (!adapter->store->in_memory) return 0; /* nobody has said that the bytes would be taken */
+    if (!adapter->store->in_memory) return 0; /* IoStart did not take over the output */
     if (type == MDC_CB_IO_WRITE_ALL &&
         mdc_dump_store_put(adapter->store, io->Offset, io->Buffer, io->BufferBytes, &adapter->error) != MDC_OK) {
         output->Status = (int32_t)MDC_E_OUTOFMEMORY;
@@ -355,7 +355,7 @@ static int32_t answer_type(mdc_adapter *adapter, MINIDUMP_CALLBACK_INPUT *input,
     }
 }
 
-/* New versions say 1 of every failure, whatever the reason: this is what they were told. */
+/* New versions return 1 for every failure: this is the error they got. */
 static void note_failure(mdc_adapter *adapter, uint32_t type, const MINIDUMP_CALLBACK_OUTPUT *output, int32_t answer) {
     int32_t status = MDC_S_OK;
     if (type == MDC_CB_IO_WRITE_ALL || type == MDC_CB_IO_FINISH || type == MDC_CB_READ_MEMORY_FAILURE)

@@ -1,15 +1,16 @@
-/* The routine that dbghelp really calls. It stands between dbghelp and the callee of the dump and
+/* The routine that dbghelp really calls. It is between dbghelp and the callee of the dump and
  *
- * - ends the dump through Cancel (6) as soon as the monitor says so, whatever the callee says;
- * - answers IsProcessSnapshot (16) with S_FALSE exactly if a snapshot is dumped;
- * - adds region facts (MDC_EXT_REGION_FACTS) to IncludeVmRegion (10) for a callee that understands them: dbghelp says
- *   only base, size and protection there, the rest is asked of the target itself;
- * - takes the bytes (11, 12, 13) where the dump goes to memory, or keeps these types from a callee that gets the dump
- *   when it is finished;
- * - says FALSE to no Module or Thread (0, 1), which makes dbghelp fail the dump: TRUE, and nothing to write;
- * - lets no answer to 10 pass that is no part of the region: dbghelp would write this region and all behind it in full;
- * - shows the caller's own handle of the process, and not the duplicate that dbghelp was given;
- * - notes for the report what was asked and answered.
+ * - ends the dump through Cancel as soon as the monitor requires it, whatever the callee answers;
+ * - answers IsProcessSnapshot with S_FALSE exactly if a snapshot is dumped;
+ * - adds region facts (MDC_EXT_REGION_FACTS) to IncludeVmRegion for a callee that understands them: dbghelp gives
+ *   only base, size and protection there, the rest is queried from the target itself;
+ * - takes the bytes (IoStart, IoWriteAll, IoFinish) where the dump goes to memory, or hides these types from a callee
+ *   that gets the dump when it is finished;
+ * - never answers FALSE to Module or Thread, which makes dbghelp fail the dump: TRUE, and nothing to write;
+ * - rejects an answer to IncludeVmRegion that is not a part of the region: dbghelp would write this region and all
+ *   later ones in full;
+ * - shows the caller's own handle of the process, and not the duplicate that dbghelp got;
+ * - records for the report what was asked and answered.
  *
  * The other end is a DLL that calls into this process, so nothing is checked against malice here, but counted tables
  * have an end. The target is never this process, so that its threads hold no lock that an allocation here needs. */
@@ -26,10 +27,10 @@
 #include "dbghelp_map.h"
 #include "dbghelp_store.h"
 
-/* mdc_adapter.io: who answers IoStart, and where the bytes go if that is nobody. */
+/* mdc_adapter.io: the answer to IoStart, and where the bytes go without one. */
 enum {
     MDC_ADAPTER_IO_CALLEE = 0,        /* the callee, else dbghelp writes to the file */
-    MDC_ADAPTER_IO_FILE = 1,          /* nobody: dbghelp writes to the file, and the callee is not asked */
+    MDC_ADAPTER_IO_FILE = 1,          /* none: dbghelp writes to the file, and the callee is not asked */
     MDC_ADAPTER_IO_CALLEE_MEMORY = 2, /* the callee, else the store's memory */
     MDC_ADAPTER_IO_MEMORY = 3         /* the store's memory, and the callee is not asked */
 };
@@ -37,7 +38,7 @@ enum {
 typedef struct mdc_adapter_thread {
     uint32_t tid;
     uint32_t flags;     /* THREAD_WRITE_FLAGS as answered; 0: left out */
-    uint64_t stack_low; /* 0, 0 if not told */
+    uint64_t stack_low; /* 0, 0 if unknown */
     uint64_t stack_high;
 } mdc_adapter_thread;
 
@@ -45,7 +46,7 @@ typedef struct mdc_adapter_module {
     uint64_t base;
     uint64_t size;
     uint32_t flags; /* MODULE_WRITE_FLAGS as answered; 0: left out */
-    mdc_name path;  /* in the map's names; size 0 if not told */
+    mdc_name path;  /* in the map's names; size 0 if unknown */
 } mdc_adapter_module;
 
 typedef struct mdc_adapter_region {
@@ -62,7 +63,7 @@ typedef struct mdc_adapter {
     int io;         /* MDC_ADAPTER_IO_* */
     bool facts;     /* the callee understands MDC_EXT_REGION_FACTS */
     bool told_io;   /* it is shown IoStart, whose answer does not count */
-    bool resubmits; /* it counts on being asked 10 again about what lies behind the part that it kept */
+    bool resubmits; /* it relies on a further IncludeVmRegion for the rest after the part that it kept */
     bool asks_once; /* and this engine does not do that */
     bool snapshot;
     bool callee_io;           /* the callee has taken the bytes */
@@ -73,7 +74,7 @@ typedef struct mdc_adapter {
     int32_t pid;
     void *told;           /* what the callee sees as ProcessHandle instead of `passed`; NULL: as dbghelp says */
     void *passed;         /* the handle that dbghelp was given */
-    void *process;        /* to be asked about its memory: the target, or the clone; NULL: nobody */
+    void *process;        /* source of the memory map: the target, or the clone; NULL: none */
     uint64_t io_end;      /* highest end of an IoWriteAll */
     uint64_t asked_up_to; /* end of the highest region asked about */
     uint64_t rest_base;   /* what 10 has to be asked about next, if resubmits */
@@ -89,15 +90,15 @@ typedef struct mdc_adapter {
     mdc_vec regions;              /* mdc_adapter_region, as asked: each one twice on Windows */
     mdc_vec added;                /* mdc_set_range: blocks the callee gave to Memory */
     mdc_vec gaps;                 /* mdc_gap */
-    mdc_exception_info exception; /* of the dump; fill in behind mdc_adapter_init */
+    mdc_exception_info exception; /* of the dump; fill in after mdc_adapter_init */
     mdc_span exception_memory[3]; /* what dbghelp reads for it in the target: pointers, record, registers */
     size_t exception_spans;
     mdc_error error;   /* why the dump has to end */
     mdc_error refused; /* the first failed read that the callee did not tolerate: why dbghelp will end the dump */
-    _Alignas(16) MINIDUMP_CALLBACK_INPUT input; /* of 10 with facts: the engine's may be shorter */
+    _Alignas(16) MINIDUMP_CALLBACK_INPUT input; /* of IncludeVmRegion with facts: the engine's may be shorter */
 } mdc_adapter;
 
-/* `process`, `store` and what the callee points at outlive the adapter. Fill in the flags behind it. */
+/* `process`, `store` and what the callee points at outlive the adapter. Fill in the flags after it. */
 mdc_status mdc_adapter_init(mdc_adapter *adapter, const MINIDUMP_CALLBACK_INFORMATION *callee, mdc_monitor *monitor,
                             mdc_error *err);
 void mdc_adapter_fini(mdc_adapter *adapter); /* also of one that was zeroed only */

@@ -15,7 +15,7 @@
 enum {
     TYPE_WITH_HANDLE_DATA = 0x4,
     TYPES_OF_ALL_VERSIONS = 0x1FFFFF, /* bits that dbghelp 6.3 of Windows 8.1 knows; younger ones have more */
-    ERROR_OF_NEW_VERSIONS = 1         /* what those of Windows 10 and 11 say of every failure */
+    ERROR_OF_NEW_VERSIONS = 1         /* what those of Windows 10 and 11 return for every failure */
 };
 
 struct mdc_dbghelp {
@@ -167,7 +167,7 @@ static const char *advice(mdc_status code) {
     case MDC_ERR_TARGET_GONE:
         return "; the target has ended";
     case MDC_ERR_SINK:
-        return "; look at the disk the dump goes to";
+        return "; check the disk of the output";
     default:
         return "";
     }
@@ -189,14 +189,14 @@ static mdc_status fail_dump(mdc_dbghelp *dbghelp, uint32_t last, mdc_error *err)
     if (last == ERROR_OF_NEW_VERSIONS && adapter->failure != 0) hresult = adapter->failure;
     if (mdc_monitor_check(dbghelp->monitor, err) != MDC_OK || adapter->error.code != MDC_OK) {
         if (err->code == MDC_OK) *err = adapter->error;
-        if (last == ERROR_OF_NEW_VERSIONS) hresult = MDC_E_CANCELLED; /* it was told so */
+        if (last == ERROR_OF_NEW_VERSIONS) hresult = MDC_E_CANCELLED; /* it was cancelled */
     } else if (adapter->refused.code != MDC_OK) {
         *err = adapter->refused;
         if (last == ERROR_OF_NEW_VERSIONS) hresult = adapter->refused.hresult;
     } else if (refused_type(dbghelp, hresult)) {
         hresult = MDC_E_INVALIDARG;
         mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0,
-                 "MiniDumpWriteDump refuses the dump type: its version, %u.%u.%u.%u, does not know some of the bits "
+                 "MiniDumpWriteDump refuses the dump type: its version, %u.%u.%u.%u, does not support some of the bits "
                  "0x%llX, or not together (0x%08X)",
                  version[0], version[1], version[2], version[3],
                  (unsigned long long)(dbghelp->request.engine->dump_type & ~(uint64_t)TYPES_OF_ALL_VERSIONS),
@@ -205,7 +205,7 @@ static mdc_status fail_dump(mdc_dbghelp *dbghelp, uint32_t last, mdc_error *err)
         mdc_status code = meaning(dbghelp, hresult);
         int32_t error = hresult >> 16 == 0x8007 ? (int32_t)(hresult & 0xFFFF) : 0;
         mdc_fail(err, code, MDC_PHASE_WRITE, error, "MiniDumpWriteDump failed with 0x%08X%s", (unsigned)hresult,
-                 hresult == (0x80070000u | ERROR_OF_NEW_VERSIONS) ? ", which this version says of every failure"
+                 hresult == (0x80070000u | ERROR_OF_NEW_VERSIONS) ? ", which this version returns for every failure"
                                                                   : advice(code));
         err->os_errno = error;
     }
@@ -229,7 +229,7 @@ static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
                                                 .UserStreamArray = dbghelp->streams};
     MINIDUMP_CALLBACK_INFORMATION callback = mdc_adapter_information(&dbghelp->adapter);
     void *snapshot = dbghelp->snapshot.handle;
-    /* A snapshot without a clone of the memory tells nothing about regions by itself. */
+    /* A snapshot without a clone of the memory gives no regions by itself. */
     dbghelp->adapter.process = snapshot != NULL ? dbghelp->snapshot.clone : dbghelp->process.handle;
     uint64_t began = mdc_clock_ns();
     atomic_store_explicit(&dbghelp->monitor->stopped, snapshot == NULL, memory_order_relaxed);
@@ -294,7 +294,7 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
     return status;
 }
 
-/* -- behind the call ----------------------------------------------------------------------------------------------- */
+/* -- after the call ------------------------------------------------------------------------------------------------ */
 
 mdc_adapter *mdc_dbghelp_adapter(mdc_dbghelp *dbghelp) { return &dbghelp->adapter; }
 uint64_t mdc_dbghelp_frozen_ns(const mdc_dbghelp *dbghelp) { return dbghelp->frozen_ns; }

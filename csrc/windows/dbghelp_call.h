@@ -1,6 +1,6 @@
 /* One dump by MiniDumpWriteDump: library, target, snapshot, the call itself, and what became of it.
  *
- * What comes out stands in a store and is not handed out yet: whoever pairs engine and callee looks it through first.
+ * The output is in a store and is not handed out yet: the code that pairs engine and callee checks it first.
  */
 #ifndef MDC_WINDOWS_DBGHELP_CALL_H
 #define MDC_WINDOWS_DBGHELP_CALL_H

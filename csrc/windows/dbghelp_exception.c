@@ -33,7 +33,7 @@ size_t mdc_dbghelp_exception_find(const mdc_exception_info *info, void *process,
     return add(spans, count, pointers[1], narrow ? CONTEXT32_BYTES : sizeof(CONTEXT));
 }
 
-/* Each of the three has to be there: an address of 0 is none. */
+/* All three must be there: an address of 0 is not one. */
 static bool readable_there(const mdc_exception_info *info, void *process, uint64_t *address) {
     mdc_span spans[3];
     uint8_t bytes[sizeof(CONTEXT)]; /* the largest of them */

@@ -1,5 +1,5 @@
-/* Where dbghelp reads for the Exception stream: it follows EXCEPTION_POINTERS in the target by itself, and asks nobody
- * about what lies there. */
+/* Where dbghelp reads for the Exception stream: it follows EXCEPTION_POINTERS in the target by itself, without
+ * callbacks about that memory. */
 #ifndef MDC_WINDOWS_DBGHELP_EXCEPTION_H
 #define MDC_WINDOWS_DBGHELP_EXCEPTION_H
 

@@ -86,7 +86,7 @@ static mdc_status take_memory(dump_reader *reader, const uint8_t *entry, mdc_err
     return push_piece(reader, memory.start, memory.memory.data_size, memory.memory.rva, MDC_PIECE_MEMORY, err);
 }
 
-/* Names are not needed to know where memory stands: one that points nowhere is noted, for who has to see them all. */
+/* Names are not needed to locate memory: an invalid one is noted, for code that must see them all. */
 static mdc_status odd_text(dump_reader *reader) {
     reader->file->odd_texts = true;
     return MDC_OK;
@@ -144,7 +144,7 @@ static mdc_status take_thread_ex(dump_reader *reader, const uint8_t *entry, mdc_
     return push_piece(reader, backing.start, backing.memory.data_size, backing.memory.rva, MDC_PIECE_STACK, err);
 }
 
-/* The path in a CodeView record of a known kind; of others all behind the signature. */
+/* The path in a CodeView record of a known kind; of others all after the signature. */
 static mdc_status push_record(dump_reader *reader, const mdc_file_location *record, mdc_error *err) {
     uint32_t signature, fixed;
     if (record->data_size <= sizeof signature) return MDC_OK;
@@ -275,7 +275,7 @@ static mdc_status each_kept(dump_reader *reader, const mdc_file_directory *strea
     return mdc_vec_push(&reader->file->shortened, &list, 1, NULL, err);
 }
 
-/* entry: where the stream stands in the directory. */
+/* entry: index of the stream in the directory. */
 static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *stream, uint64_t entry, mdc_error *err) {
     mdc_dump_file *file = reader->file;
     if (stream->stream_type == 0) return MDC_OK; /* unused: nothing of it means anything */
@@ -314,7 +314,8 @@ static mdc_status read_all(dump_reader *reader, mdc_error *err) {
     mdc_file_header header;
     if (mdc_dump_store_read(reader->store, 0, &header, sizeof header, err) != MDC_OK) return err->code;
     if (header.signature != MDC_FILE_SIGNATURE || (header.version & 0xFFFF) != MDC_FILE_VERSION)
-        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0, "what dbghelp wrote does not begin like a minidump");
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
+                        "the output of dbghelp does not start like a minidump");
     if (header.stream_count > STREAMS_MAX) return broken(err, "directory");
     reader->file->flags = header.flags;
     reader->file->streams = header.stream_count;

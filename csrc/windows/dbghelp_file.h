@@ -1,4 +1,4 @@
-/* The dump that dbghelp wrote, read back: what of the target's memory stands where in it, its threads and modules.
+/* The dump that dbghelp wrote, read back: the position of the target's memory in it, its threads and modules.
  *
  * The file is taken for hostile like any other input: everything is bounded by the length of the stream that holds it
  * and of the file, and an entry that points outside is MDC_ERR_FORMAT. */
@@ -38,7 +38,7 @@ typedef struct mdc_dump_file_module {
     mdc_name path;
 } mdc_dump_file_module;
 
-/* A text that came from the target and is no memory: bytes [offset, offset + size) of the file. */
+/* A text that came from the target and is not memory: bytes [offset, offset + size) of the file. */
 typedef struct mdc_file_text {
     uint64_t offset;
     uint32_t size; /* not 0 */
@@ -65,7 +65,7 @@ typedef struct mdc_dump_file {
     uint64_t memory_ranges;
     uint64_t memory64_ranges;
     bool odd_texts;     /* there are names that point outside of the file */
-    bool compressed;    /* memory stands in a stream whose contents are not documented */
+    bool compressed;    /* memory is in a stream whose contents are not documented */
     mdc_vec pieces;     /* mdc_file_piece */
     mdc_vec threads;    /* mdc_dump_file_thread */
     mdc_vec modules;    /* mdc_dump_file_module */

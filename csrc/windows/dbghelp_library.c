@@ -54,7 +54,7 @@ static HMODULE load_core_beside(const wchar_t *path) {
     return mdc_win_load_dll((const uint16_t *)core);
 }
 
-/* VS_FIXEDFILEINFO stands behind its signature in the version resource. */
+/* VS_FIXEDFILEINFO comes after its signature in the version resource. */
 static void read_version(const void *routine, uint16_t version[4]) {
     static const uint32_t signature = 0xFEEF04BD;
     HMODULE owner;
@@ -83,8 +83,8 @@ mdc_status mdc_dbghelp_library_load(mdc_dbghelp_library *library, const uint16_t
     }
     if (library->dll == NULL)
         return mdc_fail(err, path != NULL ? MDC_ERR_INVALID : MDC_ERR_TARGET, MDC_PHASE_OPEN, (int32_t)GetLastError(),
-                        path != NULL ? "cannot load the given dbghelp library; it has to be named by its full path, "
-                                       "and be built for this processor"
+                        path != NULL ? "cannot load the given dbghelp library; give its full path; it must "
+                                       "be built for this processor"
                                      : "cannot load dbghelp.dll or dbgcore.dll from the system's directory");
     library->write_dump = (mdc_write_dump_routine)mdc_win_find_routine(library->dll, "MiniDumpWriteDump");
     if (library->write_dump == NULL && path != NULL) {
@@ -97,7 +97,7 @@ mdc_status mdc_dbghelp_library_load(mdc_dbghelp_library *library, const uint16_t
         mdc_dbghelp_library_unload(library);
         return mdc_fail(err, path != NULL ? MDC_ERR_INVALID : MDC_ERR_TARGET, MDC_PHASE_OPEN, error,
                         path != NULL
-                            ? "the given library has no MiniDumpWriteDump, and no dbgcore.dll with one is beside "
+                            ? "the given library has no MiniDumpWriteDump, and there is no dbgcore.dll with one beside "
                               "it"
                             : "the system's dbghelp has no MiniDumpWriteDump");
     }

@@ -1,8 +1,8 @@
 /* The DLL that exports MiniDumpWriteDump, loaded by ourselves: dbghelp.h of mingw-w64 declares another callback output
- * than Microsoft's (see api/minidump_protocol.h), and who links the DLL cannot choose it.
+ * than Microsoft's (see api/minidump_protocol.h), and code linked with the DLL cannot choose it.
  *
  * Loaded before the target is touched: MiniDumpWriteDump loads DLLs of its own (psapi was one), and a loader lock held
- * by a thread that is suspended by then would never be let go. */
+ * by a thread that is suspended by then would never be released. */
 #ifndef MDC_WINDOWS_DBGHELP_LIBRARY_H
 #define MDC_WINDOWS_DBGHELP_LIBRARY_H
 
@@ -26,7 +26,7 @@ typedef struct mdc_dbghelp_library {
 } mdc_dbghelp_library;
 
 /* path: UTF-16, a full path; NULL: dbghelp.dll of the system's directory, else dbgcore.dll there. Never by a search
- * path, where anybody may have put a DLL of that name. */
+ * path, where other users may have put a DLL of that name. */
 mdc_status mdc_dbghelp_library_load(mdc_dbghelp_library *library, const uint16_t *path, mdc_error *err);
 /* Of a library that was zeroed and not loaded, too. */
 void mdc_dbghelp_library_unload(mdc_dbghelp_library *library);
@@ -36,7 +36,7 @@ HMODULE mdc_win_load_system_dll(const wchar_t *name);
 /* A DLL by its full path, with what it needs beside it or in the system's directory; NULL with GetLastError. */
 HMODULE mdc_win_load_dll(const uint16_t *path);
 
-/* GetProcAddress as a function of this type: the cast is checked by nobody, so it stands in one place. */
+/* GetProcAddress as a function of this type: the cast is unchecked, so it is in one place. */
 typedef void (*mdc_win_routine)(void);
 mdc_win_routine mdc_win_find_routine(HMODULE dll, const char *name);
 

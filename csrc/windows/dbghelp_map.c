@@ -42,7 +42,7 @@ static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, 
     uint32_t os_errno;
     mdc_win_thread_basics basics;
     HANDLE thread = mdc_win_thread_open(tid, pid, &limited, &os_errno);
-    if (thread == NULL) return; /* it has ended, or is marked when dbghelp tells its stack */
+    if (thread == NULL) return; /* it has ended, or is marked when dbghelp reports its stack */
     if (mdc_win_thread_basics_of(nt, thread, &basics)) {
         uint64_t base = mdc_win_thread_stack_base(process, basics.teb);
         if (base != 0) mdc_vm_map_mark_stack(map, base - 1);
@@ -88,7 +88,7 @@ mdc_region_facts mdc_vm_map_facts_at(const mdc_vm_map *map, size_t index) {
     return facts;
 }
 
-/* Whether a region as dbghelp tells it lies in one of the map, as it was when the map was made. */
+/* Whether a region from dbghelp is in one of the map, as it was when the map was made. */
 static bool agrees(const mdc_region *known, const MINIDUMP_MEMORY_INFO *region) {
     return region->BaseAddress - known->base < known->size &&
            region->RegionSize <= known->size - (region->BaseAddress - known->base) && region->State == known->state &&

@@ -21,8 +21,8 @@ mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, int32_t pid, mdc_erro
 /* All regions of the allocation with this address hold a stack. */
 void mdc_vm_map_mark_stack(mdc_vm_map *map, uint64_t address);
 
-/* Facts about a region. What the map does not know, or knows otherwise, is asked of the process (NULL: of nobody).
- * facts->Name is valid until the map learns another name. */
+/* Facts about a region. What the map does not contain, or contains differently, is queried from the process (NULL: not
+ * at all). facts->Name is valid until the map learns another name. */
 mdc_status mdc_vm_map_facts(mdc_vm_map *map, void *process, const MINIDUMP_MEMORY_INFO *region, mdc_region_facts *facts,
                             mdc_error *err);
 /* Facts about what the map holds at an index. */

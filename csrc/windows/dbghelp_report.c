@@ -51,7 +51,7 @@ static mdc_status add_regions(mdc_dbghelp_report *report, const mdc_adapter *ada
     const mdc_vec *map = &adapter->map.regions;
     for (size_t i = 0; i < map->count; i++)
         if (add_region(report, adapter, &mdc_vec_at(map, const mdc_region, i), err) != MDC_OK) return err->code;
-    /* Where the system told nothing (a snapshot that does not show its clone), MemoryInfoList is what is left. */
+    /* Where the system gives no regions (a snapshot that does not show its clone), MemoryInfoList is what is left. */
     for (size_t i = 0; map->count == 0 && file != NULL && i < file->infos.count; i++) {
         const MINIDUMP_MEMORY_INFO *info = &mdc_vec_at(&file->infos, const MINIDUMP_MEMORY_INFO, i);
         mdc_region region = {.base = info->BaseAddress,
@@ -171,7 +171,7 @@ static mdc_status add_extents(mdc_dbghelp_report *report, const mdc_adapter *ada
     }
     if (report->runs.count == 0) return MDC_OK;
     qsort(report->runs.data, report->runs.count, sizeof(mdc_extent), by_address);
-    uint64_t covered = 0; /* up to here memory has an extent; the same bytes may stand in the file twice */
+    uint64_t covered = 0; /* up to here memory has an extent; the same bytes may be in the file twice */
     bool all = false;
     size_t next = 0;
     for (size_t i = 0; i < report->runs.count && !all; i++) {
@@ -298,7 +298,7 @@ static mdc_status add_modules(mdc_dbghelp_report *report, const mdc_adapter *ada
         if (module->flags != 0 && file != NULL) continue;
         mdc_name path = module->path;
         int64_t region = mdc_win_regions_find(&adapter->map.regions, module->base);
-        if (path.size == 0 && region >= 0) { /* IncludeModule tells the base only */
+        if (path.size == 0 && region >= 0) { /* IncludeModule gives only the base */
             mdc_region_facts facts = mdc_vm_map_facts_at(&adapter->map, (size_t)region);
             if (facts.NameId != 0) path = mdc_vec_at(&adapter->map.names.names, const mdc_name, facts.NameId - 1);
         }

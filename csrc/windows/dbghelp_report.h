@@ -1,4 +1,4 @@
-/* The report of a dump by dbghelp: what was asked and answered, joined with what stands in the file. */
+/* The report of a dump by dbghelp: what was asked and answered, joined with the content of the file. */
 #ifndef MDC_WINDOWS_DBGHELP_REPORT_H
 #define MDC_WINDOWS_DBGHELP_REPORT_H
 

@@ -1,4 +1,4 @@
-/* Where dbghelp's output stands (see dbghelp_store.h). */
+/* The store of dbghelp's output (see dbghelp_store.h). */
 #include "dbghelp_store.h"
 
 #include <string.h>
@@ -109,14 +109,14 @@ mdc_status mdc_dump_store_put(mdc_dump_store *store, uint64_t offset, const void
     return MDC_OK;
 }
 
-/* -- behind the dump ----------------------------------------------------------------------------------------------- */
+/* -- after the dump ------------------------------------------------------------------------------------------------ */
 
 mdc_status mdc_dump_store_measure(mdc_dump_store *store, mdc_error *err) {
     LARGE_INTEGER size;
     if (store->in_memory) return MDC_OK;
     if (!GetFileSizeEx(store->file, &size))
         return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_FINISH, (int32_t)GetLastError(),
-                        "cannot ask for the length of the file that dbghelp wrote");
+                        "cannot get the length of the file that dbghelp wrote");
     store->size = (uint64_t)size.QuadPart;
     return MDC_OK;
 }

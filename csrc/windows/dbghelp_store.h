@@ -1,4 +1,4 @@
-/* Where dbghelp's output stands until it is handed out: a file that is written at any offset and can be read back, or a
+/* The store of dbghelp's output until it is handed out: a file that is written at any offset and can be read back, or a
  * block of memory that the IoWriteAll callbacks fill.
  *
  * The order of offsets is documented nowhere: parts are written twice and gaps are filled in later, so the length is
@@ -29,7 +29,7 @@ bool mdc_dump_store_use(mdc_dump_store *store, HANDLE file);
 mdc_status mdc_dump_store_open(mdc_dump_store *store, mdc_error *err);
 /* Also of one that was zeroed only. The caller's file stays open. */
 void mdc_dump_store_fini(mdc_dump_store *store);
-/* Nothing of a dump stays behind in it. */
+/* Nothing of a dump remains in it. */
 void mdc_dump_store_cut(mdc_dump_store *store);
 
 /* Into memory, at any offset; what was skipped is zero. */
@@ -37,7 +37,7 @@ mdc_status mdc_dump_store_put(mdc_dump_store *store, uint64_t offset, const void
 
 /* When the dump has been written: its length. */
 mdc_status mdc_dump_store_measure(mdc_dump_store *store, mdc_error *err);
-/* The caller's file is handed back with its position behind the dump, and on the disk if asked. false: GetLastError. */
+/* The caller's file is handed back with its position after the dump, and flushed on request. false: GetLastError. */
 bool mdc_dump_store_leave(const mdc_dump_store *store, bool flush);
 /* All of [offset, offset + size), which lies in the dump. */
 mdc_status mdc_dump_store_read(const mdc_dump_store *store, uint64_t offset, void *data, size_t size, mdc_error *err);

@@ -14,14 +14,14 @@ mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_monitor *monitor, mdc_error *
     HANDLE mutex = CreateMutexExW(NULL, name, 0, SYNCHRONIZE | MUTEX_MODIFY_STATE);
     if (mutex == NULL)
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_OPEN, (int32_t)GetLastError(),
-                        "cannot open the mutex that keeps two calls of dbghelp apart");
+                        "cannot open the mutex that serialises calls of dbghelp");
     for (;;) {
         DWORD waited = WaitForSingleObject(mutex, SLICE_MS);
         if (waited == WAIT_OBJECT_0 || waited == WAIT_ABANDONED) break;
         mdc_status status = waited == WAIT_TIMEOUT
                                 ? mdc_monitor_check(monitor, err)
                                 : mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_OPEN, (int32_t)GetLastError(),
-                                           "cannot wait for the mutex that keeps two calls of dbghelp apart");
+                                           "cannot wait for the mutex that serialises calls of dbghelp");
         if (status != MDC_OK) {
             CloseHandle(mutex);
             return status;

@@ -1,7 +1,7 @@
-/* dbghelp is single-threaded, in all of a process: whoever calls it waits for its turn.
+/* dbghelp is single-threaded, in all of a process: calls wait for their turn.
  *
  * A kernel mutex by a name with our pid in it, and not a lock of this library: a process can hold two copies of it
- * (two extension modules, a C program's own), and they would not know of each other. It belongs to the thread that took
+ * (two extension modules, a C program's own), which do not know each other. It belongs to the thread that took
  * it, and one that is abandoned goes to the next. */
 #ifndef MDC_WINDOWS_DBGHELP_TURN_H
 #define MDC_WINDOWS_DBGHELP_TURN_H

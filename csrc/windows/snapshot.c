@@ -39,14 +39,14 @@ mdc_status mdc_snapshot_load(mdc_snapshot *snapshot, const uint16_t *path, mdc_e
     if (path != NULL) dll = snapshot->dll = mdc_win_load_dll(path);
     if (dll == NULL)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, (int32_t)GetLastError(),
-                        "cannot load the given library with PssCaptureSnapshot; it has to be named by its full path");
+                        "cannot load the given library with PssCaptureSnapshot; give its full path");
     snapshot->capture = (mdc_pss_capture)mdc_win_find_routine(dll, "PssCaptureSnapshot");
     snapshot->query = (mdc_pss_query)mdc_win_find_routine(dll, "PssQuerySnapshot");
     snapshot->free = (mdc_pss_free)mdc_win_find_routine(dll, "PssFreeSnapshot");
     if (snapshot->capture != NULL && snapshot->query != NULL && snapshot->free != NULL) return MDC_OK;
     mdc_snapshot_drop(snapshot);
     return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, ERROR_PROC_NOT_FOUND,
-                    "this system has no PssCaptureSnapshot (it came with Windows 8.1; Wine has none): take the dump "
+                    "this system has no PssCaptureSnapshot (it needs Windows 8.1; Wine has none): take the dump "
                     "without a snapshot");
 }
 
@@ -55,7 +55,7 @@ mdc_status mdc_snapshot_take(mdc_snapshot *snapshot, HANDLE process, mdc_error *
     if (error != ERROR_SUCCESS || snapshot->handle == NULL) {
         snapshot->handle = NULL;
         return mdc_fail(err, error == ERROR_ACCESS_DENIED ? MDC_ERR_ACCESS : MDC_ERR_TARGET, MDC_PHASE_STOP,
-                        (int32_t)error, "PssCaptureSnapshot made no snapshot of the target: take the dump without one");
+                        (int32_t)error, "PssCaptureSnapshot failed for the target: take the dump without one");
     }
     HANDLE clone = NULL; /* PSS_VA_CLONE_INFORMATION has this one member */
     if (snapshot->query(snapshot->handle, PSS_QUERY_VA_CLONE, &clone, sizeof clone) != ERROR_SUCCESS || clone == NULL)

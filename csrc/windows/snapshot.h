@@ -17,7 +17,7 @@ typedef struct mdc_snapshot {
     mdc_pss_query query;
     mdc_pss_free free;
     void *handle; /* HPSS; what MiniDumpWriteDump gets as its process */
-    HANDLE clone; /* the process that holds the cloned memory; NULL if the system does not tell */
+    HANDLE clone; /* the process that holds the cloned memory; NULL if the system does not report it */
 } mdc_snapshot;
 
 /* Finds the functions, before the target is touched. path: a DLL by its full path, UTF-16; NULL: kernel32.

@@ -13,7 +13,7 @@ _Static_assert(sizeof(CONTEXT) == MDC_CONTEXT_SIZE, "CONTEXT of the build is the
 
 enum { ASKER_STACK = 64 * 1024, HANG_MS = 3000 };
 
-/* Shared by who asks and the thread that waits for the answer; who goes last frees it. */
+/* Shared by the caller and the thread that waits for the answer; the last one frees it. */
 struct mdc_win_asker {
     CONTEXT context; /* first: it wants an alignment of 16, which is that of a block */
     HANDLE go;       /* there is a question, or `over` */

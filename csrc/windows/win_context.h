@@ -1,6 +1,6 @@
 /* Registers of a suspended thread, without the risk of waiting for ever: GetThreadContext waits until the thread has
- * really come to rest, which one that sits in a driver may never do. So a thread of ours asks, and is left behind with
- * its question when no answer comes in time. */
+ * really come to rest, which one that sits in a driver may never do. So a thread of ours asks, and is abandoned
+ * when no answer comes in time. */
 #ifndef MDC_WINDOWS_WIN_CONTEXT_H
 #define MDC_WINDOWS_WIN_CONTEXT_H
 

@@ -22,7 +22,7 @@ enum {
 typedef int32_t(WINAPI *query_system)(int what, void *out, ULONG size, ULONG *size_out);
 typedef int32_t(WINAPI *query_object)(HANDLE handle, int what, void *out, ULONG size, ULONG *size_out);
 
-/* SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX and what stands before the entries. */
+/* SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX and what precedes the entries. */
 typedef struct table_entry {
     void *object;
     uintptr_t pid;
@@ -51,7 +51,7 @@ typedef struct object_text { /* OBJECT_NAME_INFORMATION, and the start of OBJECT
     const uint16_t *units;
 } object_text;
 
-/* All handles of the system; NULL if it does not tell (err is clear) or for want of memory. */
+/* All handles of the system; NULL if it does not report them (err is clear) or for lack of memory. */
 static void *read_table(size_t *count, mdc_error *err) {
     query_system query = (query_system)mdc_win_function_of("ntdll.dll", "NtQuerySystemInformation");
     for (ULONG size = TABLE_BYTES; query != NULL && size <= TABLE_BYTES_MAX; size *= 2) {

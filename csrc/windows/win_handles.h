@@ -1,4 +1,4 @@
-/* The open handles of a process, with the types and names of what they stand for. */
+/* The open handles of a process, with the types and names of their objects. */
 #ifndef MDC_WINDOWS_WIN_HANDLES_H
 #define MDC_WINDOWS_WIN_HANDLES_H
 

@@ -25,12 +25,12 @@ struct mdc_win_holder {
     HANDLE wake;     /* resume is asked for */
     HANDLE watchdog; /* NULL: not started, or joined */
     bool begun;
-    bool early;         /* let go, or dead, before it was asked for; read after the join, as frozen_ns */
+    bool early;         /* resumed, or dead, before the request; read after the join, as frozen_ns */
     uint64_t frozen_ns; /* from the first suspended thread to the last resumed one */
     SRWLOCK lock;
     mdc_vec held;         /* under lock until all are held: mdc_win_held */
     uint64_t frozen_from; /* under lock; 0: nothing is suspended */
-    bool over;            /* under lock: all were let go, and no more is to be suspended */
+    bool over;            /* under lock: all were resumed, and no more may be suspended */
 };
 
 mdc_win_holder *mdc_win_holder_new(const mdc_win_process *process, uint64_t stop_timeout_ns, uint64_t max_stop_ns,
@@ -159,7 +159,7 @@ static mdc_status hold_all(mdc_win_holder *holder, mdc_error *err) {
     for (int round = 0; status == MDC_OK && fresh; round++) {
         if (round == ROUNDS_MAX)
             status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_STOP, 0,
-                              "process %d gets new threads from outside, faster than they can be suspended",
+                              "process %d gets new threads from outside faster than they can be suspended",
                               (int)holder->process->pid);
         fresh = false;
         ids.count = 0;
@@ -181,7 +181,7 @@ static mdc_status hold_all(mdc_win_holder *holder, mdc_error *err) {
     }
     if (status == MDC_OK && holder->frozen_from == 0) /* a dump of a process that runs on says nothing */
         status = mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_STOP, ERROR_ACCESS_DENIED,
-                          "Windows does not let us suspend any thread of process %d", (int)holder->process->pid);
+                          "Windows denies suspending any thread of process %d", (int)holder->process->pid);
     return status;
 }
 
@@ -202,7 +202,8 @@ static mdc_status read_all(mdc_win_holder *holder, mdc_error *err) {
 }
 
 mdc_status mdc_win_holder_stop(mdc_win_holder *holder, mdc_error *err) {
-    if (holder->begun) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder stops its target once");
+    if (holder->begun)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "a holder can stop its target only once");
     holder->begun = true;
     DWORD error = (DWORD)MDC_FAILPOINT("spawn:holder");
     if (error == 0) {
@@ -211,7 +212,7 @@ mdc_status mdc_win_holder_stop(mdc_win_holder *holder, mdc_error *err) {
     }
     if (holder->watchdog == NULL)
         return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_STOP, (int32_t)error,
-                        "cannot start the thread that holds the target");
+                        "cannot start the thread that stops the target");
     atomic_store(&holder->monitor->stopped, 1);
     mdc_status status = hold_all(holder, err);
     if (status == MDC_OK) status = read_all(holder, err);

@@ -140,7 +140,7 @@ static void executable_first(mdc_win_live *live) {
     }
 }
 
-/* What bits of the dump type ask for; live->types has those that were to be had. */
+/* What bits of the dump type ask for; live->types has those that are available. */
 static mdc_status gather_types(mdc_win_live *live, mdc_error *err) {
     void *process = live->process.handle;
     uint64_t wanted = live->options.types;
@@ -163,7 +163,7 @@ static mdc_status gather(mdc_win_live *live, mdc_error *err) {
     void *process = live->process.handle;
     mdc_status status = mdc_win_regions_list(&live->regions, process, &live->names, &live->paths, err);
     if (status == MDC_OK && live->regions.count == 0)
-        status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "Windows does not tell what memory the target has");
+        status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "the memory map of the target is not available");
     live->peb = mdc_win_peb_address(&live->nt, process);
     bool sections = (live->options.types & (MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS)) != 0;
     if (status == MDC_OK)
@@ -202,7 +202,7 @@ static void publish(mdc_win_live *live) {
                               .warnings = MDC_WARN_NO_RESIDENCY};
 }
 
-/* Why a step under the stop failed, where it may have been because the target was let go or killed meanwhile. */
+/* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
 static mdc_status blame(mdc_win_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);

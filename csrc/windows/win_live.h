@@ -12,7 +12,7 @@ typedef struct mdc_win_live_options {
     uint64_t types;           /* MDC_TYPE_* for which something has to be gathered */
     uint64_t start_time;      /* 0, or the FILETIME of the target's creation */
     uint64_t stop_timeout_ns; /* how long one thread may take until its registers can be read; 0: 250 ms */
-    uint64_t max_stop_ns;     /* how long the target may stand; 0: no limit but the monitor's deadline */
+    uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the monitor's deadline */
 } mdc_win_live_options;
 
 /* Touches nothing yet: prepare opens the target. The monitor is borrowed until the source is freed. pid and handle of

@@ -27,8 +27,8 @@ size_t mdc_win_memory_read(void *process, uint64_t address, void *out, size_t si
     *os_errno = 0;
     if (size == 0 || read_exactly(process, address, to, size, os_errno)) return size;
     /* Where one page cannot be read, how much of the rest was read is not dependable (0 on Windows before 8, and where
-     * the range spans mappings): halves find the border in few calls, whatever the size. What was read twice is right
-     * both times, since the target stands. */
+     * the range spans mappings): halves find the border in few calls, whatever the size. What was read twice is the
+     * same both times, since the target is stopped. */
     size_t low = 0, high = size;
     while (low < high) {
         uint64_t middle = mdc_page_down(address + low + (high - low) / 2);

@@ -9,10 +9,10 @@
 #include "win_regions.h"
 
 /* Bytes of names after which paths are no longer taken from the target's list, where each may have 64 KiB: more than
- * any honest program has. */
+ * any regular program has. */
 enum { NAMES_MAX = 32 << 20 };
 
-/* What the list is made with. Allocated: too large for a stack that somebody else made small. */
+/* What the list is made with. Allocated: too large for a small stack of a caller. */
 typedef struct finder {
     mdc_vec *modules;
     mdc_vec *sections; /* or NULL */
@@ -36,8 +36,8 @@ static bool read_image(void *context, uint64_t offset, void *out, size_t size) {
            mdc_win_memory_read(reader->process, address, out, size, &os_errno) == size;
 }
 
-/* Bytes from `base` to the end of the last region of its allocation that follows without a hole. Where no allocation
- * begins is no image, whatever the target's list says: of that, one region, as thousands of them would be walked. */
+/* Bytes from `base` to the end of the last region of its allocation that follows without a hole. An address where no
+ * allocation begins is not an image, whatever the target's list says: then one region, to avoid walking thousands. */
 static uint64_t mapped_size(const mdc_vec *regions, uint64_t base) {
     int64_t found = mdc_win_regions_find(regions, base);
     if (found < 0) return 0;

@@ -12,7 +12,7 @@ typedef struct mdc_win_names {
     mdc_vec pool;    /* uint8_t */
     mdc_vec names;   /* mdc_name, by name_id - 1 */
     mdc_hash table;  /* names by their bytes */
-    uint16_t *units; /* MDC_WIN_PATH_UNITS of them, to be used by whoever fills in a name */
+    uint16_t *units; /* MDC_WIN_PATH_UNITS of them, used when a name is filled in */
     uint8_t *bytes;  /* three times as many, likewise */
 } mdc_win_names;
 

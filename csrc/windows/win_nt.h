@@ -1,4 +1,4 @@
-/* What is asked of ntdll.dll: the parts of winternl.h that Microsoft documents but tells to look up at run time. No
+/* What is asked of ntdll.dll: the parts of winternl.h that Microsoft documents for lookup at run time. No
  * windows.h here, so that every file can include this: handles are void pointers. */
 #ifndef MDC_WINDOWS_WIN_NT_H
 #define MDC_WINDOWS_WIN_NT_H
@@ -17,14 +17,14 @@ typedef struct mdc_win_nt {
     mdc_nt_version get_version; /* RtlGetVersion */
 } mdc_win_nt;
 
-/* Members are NULL where there is no such function. */
+/* Members are NULL if the function does not exist. */
 mdc_win_nt mdc_win_nt_load(void);
 
 /* Any function of a library that is loaded already, or NULL. Cast to its type by the caller. */
 typedef void (*mdc_win_function)(void);
 mdc_win_function mdc_win_function_of(const char *library, const char *name);
 
-/* PROCESS_BASIC_INFORMATION.PebBaseAddress, 0 if it is not told. Rights: PROCESS_QUERY_INFORMATION. */
+/* PROCESS_BASIC_INFORMATION.PebBaseAddress, 0 if unknown. Rights: PROCESS_QUERY_INFORMATION. */
 uint64_t mdc_win_peb_address(const mdc_win_nt *nt, void *process);
 
 /* THREAD_BASIC_INFORMATION, as far as it is of use. */
@@ -33,7 +33,7 @@ typedef struct mdc_win_thread_basics {
     uint64_t affinity;
 } mdc_win_thread_basics;
 bool mdc_win_thread_basics_of(const mdc_win_nt *nt, void *thread, mdc_win_thread_basics *basics);
-/* The address the thread began at (ThreadQuerySetWin32StartAddress), 0 if it is not told. */
+/* The address the thread began at (ThreadQuerySetWin32StartAddress), 0 if unknown. */
 uint64_t mdc_win_thread_start(const mdc_win_nt *nt, void *thread);
 
 #endif

@@ -8,7 +8,7 @@ void mdc_win_paths_init(mdc_win_paths *paths) {
     for (size_t i = 0; i < MDC_WIN_DRIVES; i++) {
         wchar_t letter[3] = {(wchar_t)(L'A' + i), L':', L'\0'}, target[MDC_WIN_DEVICE_UNITS * 2];
         size_t size = 0;
-        /* The first of the strings is where it points now; those behind it are what it pointed at before. */
+        /* The first of the strings is where it points now; the others are what it pointed at before. */
         if (QueryDosDeviceW(letter, target, sizeof target / sizeof target[0]) != 0)
             while (size < MDC_WIN_DEVICE_UNITS - 1 && target[size] != L'\0') size++;
         paths->size[i] = size;
@@ -35,7 +35,7 @@ static size_t replace(uint16_t *units, size_t count, size_t room, size_t old, co
 
 size_t mdc_win_paths_to_dos(const mdc_win_paths *paths, uint16_t *units, size_t count, size_t room) {
     static const uint16_t mup[] = {'\\', 'D', 'e', 'v', 'i', 'c', 'e', '\\', 'M', 'u', 'p'};
-    static const uint16_t native[] = {'\\', '?', '?'}; /* what Wine tells: a path of its own already */
+    static const uint16_t native[] = {'\\', '?', '?'}; /* Wine returns a usable path already */
     static const uint16_t unc[] = {'\\'};
     for (size_t i = 0; i < MDC_WIN_DRIVES; i++) {
         if (paths->size[i] == 0 || !begins(units, count, paths->device[i], paths->size[i])) continue;

@@ -1,4 +1,4 @@
-/* Device paths, as the kernel tells what is mapped, to the paths people write: \Device\HarddiskVolume3\Windows to
+/* Device paths, as the kernel reports mapped files, to the usual paths: \Device\HarddiskVolume3\Windows to
  * C:\Windows, \Device\Mup\server\share to \\server\share. What has no letter keeps its device path. */
 #ifndef MDC_WINDOWS_WIN_PATHS_H
 #define MDC_WINDOWS_WIN_PATHS_H

@@ -6,14 +6,14 @@
 
 enum {
     HEAPS_MAX = 4096,
-    MODULES_MAX = 16384, /* a list longer than this is none: the target wrote it */
+    MODULES_MAX = 16384, /* a longer list is invalid: the target wrote it */
     AT_PART = 64,        /* heap addresses read at a time */
     IMAGE_BASE = sizeof(void *) == 8 ? 0x10 : 0x08,
     PEB_BYTES = sizeof(void *) == 8 ? 0x388 : 0x250, /* of Windows 8.1 */
     PARAMETERS = sizeof(void *) == 8 ? 0x20 : 0x10,
     ENVIRONMENT = sizeof(void *) == 8 ? 0x80 : 0x48, /* from here on in RTL_USER_PROCESS_PARAMETERS */
     ENVIRONMENT_SIZE = sizeof(void *) == 8 ? 0x3F0 : 0x290,
-    BLOCK_MAX = 16 << 20, /* a longer one is none: the target wrote its size */
+    BLOCK_MAX = 16 << 20, /* a longer one is invalid: the target wrote its size */
     PROCESS_HEAP = sizeof(void *) == 8 ? 0x30 : 0x18,
     HEAP_COUNT = sizeof(void *) == 8 ? 0xE8 : 0x88,
     HEAP_ARRAY = sizeof(void *) == 8 ? 0xF0 : 0x90,

@@ -1,4 +1,4 @@
-/* The process environment block, as it stands in the target's memory: hostile, like all of it. The offsets are those
+/* The process environment block in the target's memory: hostile, like all of it. The offsets are those
  * of 64-bit and of 32-bit Windows, the same since Windows 7. What winternl.h has of them (Ldr, InMemoryOrderModuleList,
  * DllBase, FullDllName, ProcessParameters) is documented; those of the heaps and of the environment are not, and with
  * others heaps would not be called so, and the environment not be found. */

@@ -11,8 +11,8 @@ static uint64_t filetime(FILETIME time) { return (uint64_t)time.dwHighDateTime <
  * decision. */
 mdc_status mdc_win_process_refused(int32_t pid, int32_t phase, uint32_t os_errno, mdc_error *err) {
     return mdc_fail(err, MDC_ERR_ACCESS, phase, (int32_t)os_errno,
-                    "Windows does not let us open process %d: run as its user, or as administrator with "
-                    "SeDebugPrivilege enabled; a protected process (anti-malware, DRM) opens to nobody",
+                    "Windows denies access to process %d: run as its user, or as administrator with "
+                    "SeDebugPrivilege enabled; a protected process (anti-malware, DRM) cannot be opened at all",
                     (int)pid);
 }
 
@@ -21,7 +21,7 @@ static mdc_status gone(int32_t pid, int32_t phase, uint32_t os_errno, mdc_error 
 }
 
 static mdc_status open_pid(mdc_win_process *process, const mdc_win_open *how, DWORD access, mdc_error *err) {
-    /* Idle (0) and System (4) are no programs: their memory is the kernel's. */
+    /* Idle (0) and System (4) are not programs: their memory belongs to the kernel. */
     if (how->pid == 0 || how->pid == 4)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "process %d is a part of the kernel and has no memory of its own", (int)how->pid);
@@ -44,15 +44,15 @@ static mdc_status open_handle(mdc_win_process *process, const mdc_win_open *how,
                             "the handle of the process lacks rights: it needs PROCESS_QUERY_INFORMATION, "
                             "PROCESS_VM_READ and SYNCHRONIZE at least (0x%lx here)",
                             access);
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, (int32_t)error, "%lld is no handle of this process",
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, (int32_t)error, "%lld is not a handle of this process",
                         (long long)how->process);
     }
     process->pid = (int32_t)GetProcessId(process->handle);
     if (process->pid == 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, (int32_t)GetLastError(), "%lld is no handle of a process",
-                        (long long)how->process);
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, (int32_t)GetLastError(),
+                        "%lld is not the handle of a process", (long long)how->process);
     if (how->pid > 0 && how->pid != process->pid)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "the handle is one of process %d, not of %d",
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "the handle refers to process %d, not %d",
                         (int)process->pid, (int)how->pid);
     return MDC_OK;
 }
@@ -61,11 +61,11 @@ static mdc_status check_identity(mdc_win_process *process, const mdc_win_open *h
     FILETIME created, ended, kernel, user;
     if (!GetProcessTimes(process->handle, &created, &ended, &kernel, &user))
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, (int32_t)GetLastError(),
-                        "Windows does not tell when process %d began", (int)process->pid);
+                        "Windows does not report when process %d started", (int)process->pid);
     process->created = filetime(created);
     if (how->start_time != 0 && how->start_time != process->created)
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, 0,
-                        "process %d has ended; another one has its number now", (int)process->pid);
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, 0, "process %d has ended; its pid was reused",
+                        (int)process->pid);
     return mdc_win_process_check(process, MDC_PHASE_OPEN, err);
 }
 
@@ -86,7 +86,7 @@ mdc_status mdc_win_process_open(mdc_win_process *process, const mdc_win_open *ho
         how->process != 0 ? open_handle(process, how, access, err) : open_pid(process, how, access, err);
     if (status == MDC_OK && !how->self && process->pid == (int32_t)GetCurrentProcessId())
         status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
-                          "a process cannot stop itself and go on writing: dump it from another one");
+                          "a process cannot stop itself and continue to write: dump it from another process");
     if (status == MDC_OK) status = check_identity(process, how, err);
     if (status == MDC_OK && !how->any_width) status = check_width(process, err);
     if (status != MDC_OK) mdc_win_process_close(process);

@@ -3,7 +3,7 @@
 #include "win_regions.h"
 
 #include <windows.h>
-/* behind windows.h, whose types it uses */
+/* after windows.h, whose types it uses */
 #include <psapi.h>
 
 #include "../api/minidump_protocol.h"
@@ -27,10 +27,10 @@ uint32_t mdc_win_region_kinds(uint32_t type, bool named) {
     return MDC_KIND_ANONYMOUS;
 }
 
-/* Never read: guard pages (a read would not trip them, but there is nothing behind them), pages without access, and
+/* Never read: guard pages (a read would not trip them, but they have no content), pages without access, and
  * pages that are not cached. Among the latter is what drivers map for a program: registers and frame buffers of
- * devices, where a read may do something or stop the bus. VirtualQueryEx does not tell those from plain memory that was
- * allocated with PAGE_NOCACHE or PAGE_WRITECOMBINE, so neither is touched; both stand in MemoryInfoList. */
+ * devices, where a read may do something or stop the bus. VirtualQueryEx does not distinguish those from plain memory
+ * that was allocated with PAGE_NOCACHE or PAGE_WRITECOMBINE, so neither is touched; both are in MemoryInfoList. */
 uint32_t mdc_win_region_flags(uint32_t state, uint32_t protect, uint32_t type) {
     const uint32_t untouchable = MDC_PAGE_GUARD | MDC_PAGE_NOACCESS | MDC_PAGE_NOCACHE | MDC_PAGE_WRITECOMBINE;
     uint32_t flags = type == MDC_MEM_PRIVATE ? 0 : MDC_REGION_FILE;
@@ -92,7 +92,7 @@ void mdc_win_regions_mark(mdc_vec *regions, uint64_t address, uint32_t kind) {
     if (found < 0) return;
     mdc_region *all = regions->data;
     uint64_t base = all[found].alloc_base;
-    if ((all[found].kinds & kind) == kind) return; /* all of it then: a target may tell one heap thousands of times */
+    if ((all[found].kinds & kind) == kind) return; /* all of it then: a target may list one heap thousands of times */
     size_t at = (size_t)found;
     while (at > 0 && all[at - 1].alloc_base == base) at--;
     for (; at < regions->count && all[at].alloc_base == base; at++) all[at].kinds |= kind;

@@ -10,7 +10,7 @@
  * nothing with a name is. units: MDC_WIN_PATH_UNITS of scratch. Allocates nothing. */
 size_t mdc_win_region_name(void *process, const mdc_win_paths *paths, uint64_t address, uint16_t *units, uint8_t *out,
                            size_t room);
-/* MDC_KIND_* of a region of this MEM_* type, with or without a file behind it. Heaps and stacks are not told here. */
+/* MDC_KIND_* of a region of this MEM_* type, with or without a file. Heaps and stacks are not known here. */
 uint32_t mdc_win_region_kinds(uint32_t type, bool named);
 /* MDC_REGION_* of a region of this state, protection and type. */
 uint32_t mdc_win_region_flags(uint32_t state, uint32_t protect, uint32_t type);

@@ -35,7 +35,7 @@ static void read_processor(mdc_system *system) {
 #endif
 }
 
-/* RtlGetVersion and not GetVersionEx, which tells what the manifest of our program asks for. */
+/* RtlGetVersion and not GetVersionEx, which depends on the manifest of our program. */
 static void read_version(mdc_system *system, const mdc_win_nt *nt) {
     OSVERSIONINFOEXW version;
     memset(&version, 0, sizeof version);

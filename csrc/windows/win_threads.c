@@ -3,7 +3,7 @@
 
 #include <string.h>
 #include <windows.h>
-/* behind windows.h, whose types it uses */
+/* after windows.h, whose types it uses */
 #include <tlhelp32.h>
 
 #include "../base/fail.h"
@@ -47,7 +47,7 @@ void *mdc_win_thread_open(uint32_t tid, int32_t pid, bool *limited, uint32_t *os
         if (thread == NULL) return NULL;
     }
     /* The number may have been given to another thread since it was listed, and an ended thread lasts as long as
-     * anybody has a handle of it. */
+     * there is a handle of it. */
     if (GetProcessIdOfThread(thread) == (DWORD)pid && WaitForSingleObject(thread, 0) != WAIT_OBJECT_0) return thread;
     CloseHandle(thread);
     *os_errno = 0;

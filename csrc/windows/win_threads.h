@@ -13,8 +13,8 @@ mdc_status mdc_win_threads_ids(mdc_vec *ids, int32_t pid, mdc_error *err);
  * (*os_errno 0), is of another process, or is refused altogether. */
 void *mdc_win_thread_open(uint32_t tid, int32_t pid, bool *limited, uint32_t *os_errno);
 
-/* Fills name, times, start address, priorities, affinity and TEB of an open thread; what is not told stays 0. Fails for
- * want of memory only. */
+/* Fills name, times, start address, priorities, affinity and TEB of an open thread; unknown values stay 0. Fails only
+ * for lack of memory. */
 mdc_status mdc_win_thread_describe(mdc_thread *thread, void *handle, const mdc_win_nt *nt, mdc_win_names *names,
                                    mdc_error *err);
 /* NT_TIB.StackBase, the high end of the thread's stack as its TEB in the target's memory has it; 0 if unreadable. */

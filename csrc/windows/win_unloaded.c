@@ -10,7 +10,7 @@
 
 enum { EVENTS_MAX = 1024, EVENT_BYTES_MAX = 4096, NAME_UNITS = 32 };
 
-/* RTL_UNLOAD_EVENT_TRACE; newer systems have more behind it. */
+/* RTL_UNLOAD_EVENT_TRACE; newer systems have more after it. */
 typedef struct unload_event {
     uintptr_t base; /* 0: none yet */
     uintptr_t size;

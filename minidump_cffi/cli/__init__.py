@@ -134,7 +134,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _reader_gone(error: Exception) -> bool:
-    """Whether whoever read our output has gone."""
+    """Whether the reader of our output has gone."""
     if isinstance(error, BrokenPipeError):
         return True
     # What the C library of Windows makes of it.

@@ -74,7 +74,7 @@ def _occupy() -> None:
             closed.append(fd)
     if not closed:
         return
-    ends = os.pipe()  # there is no /dev everywhere
+    ends = os.pipe()  # /dev does not exist everywhere
     try:
         for fd in closed:
             if fd != ends[0]:

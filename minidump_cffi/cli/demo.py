@@ -88,9 +88,9 @@ def run(args: argparse.Namespace) -> int:
         rules = Filter(
             exclude(type="mapped", min_size="4 MiB", label="big file maps"),
             exclude(range=(areas["secret"], areas["secret"] + _AREA), label="the secret"),
-            streams_exclude=[] if sys.platform == "win32" else ["environ"],  # there it is no stream, and in the dump
+            streams_exclude=[] if sys.platform == "win32" else ["environ"],  # not a stream there
         )
-        # Not dbghelp on Windows, of which there are versions that do not ask about memory.
+        # Not dbghelp on Windows: some versions do not ask about memory.
         report = write_dump(pid, path, DumpType.WITH_FULL_MEMORY, filter=rules, engine="native")
         document, secret = _holds(path, _pattern(_DOCUMENT)), _holds(path, _pattern(_SECRET))
     if args.json:

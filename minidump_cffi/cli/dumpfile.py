@@ -96,7 +96,7 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
-    """Bytes that were wanted and could not be had."""
+    """Bytes that were requested and are not available."""
 
     address: int
     size: int
@@ -209,7 +209,7 @@ _REGISTERS: Final = {0: (184, 196, "<I"), 9: (248, 152, "<Q"), 12: (264, 256, "<
 
 
 def _counted(reader: _Reader, stream: Stream, item: int) -> tuple[int, int]:
-    """Count and offset of a list with a 32-bit count; some writers put 4 bytes of padding behind the count."""
+    """Count and offset of a list with a 32-bit count; some writers put 4 bytes of padding after the count."""
     (count,) = struct.unpack("<I", reader.read(stream.rva, 4))
     if 4 + count * item > stream.size:
         raise _Damage(f"{count} entries do not fit into {stream.size} bytes")
@@ -543,7 +543,7 @@ def read_dump(path: str | os.PathLike[str]) -> DumpFile:
     Raises
     ------
     FormatError
-        It is no minidump, or its header or directory cannot be right.
+        It is not a minidump, or its header or directory is invalid.
     OSError
         The file cannot be read.
     """

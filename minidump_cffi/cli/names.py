@@ -129,7 +129,7 @@ def _words(kind: type[IntFlag]) -> tuple[tuple[int, str], ...]:
 
 @lru_cache(4096)
 def protection(value: int) -> str:
-    """Letters for a PAGE_* value, with its modifiers: ``rw-``, ``r--+guard``; c stands for copy on write."""
+    """Letters for a PAGE_* value, with its modifiers: ``rw-``, ``r--+guard``; c means copy on write."""
     base = _ACCESS.get(value & 0xFF, f"0x{value & 0xFF:02x}")
     modifiers = [word for bit, word in _MODIFIER_WORDS if value & bit]
     return "+".join([base, *modifiers])

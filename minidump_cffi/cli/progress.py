@@ -17,7 +17,7 @@ class ProgressLine:
     Parameters
     ----------
     out
-        Usually stderr. Where it is no terminal nothing is ever written.
+        Usually stderr. If it is not a terminal, nothing is ever written.
     """
 
     def __init__(self, out: TextIO) -> None:

@@ -1,4 +1,4 @@
-/* Bytes of a fuzzer as numbers: whatever is asked for behind the end is 0. */
+/* Bytes of a fuzzer as numbers: bytes after the end are 0. */
 #ifndef MDC_FUZZ_BYTES_H
 #define MDC_FUZZ_BYTES_H
 

@@ -1,4 +1,4 @@
-/* An engine that nobody should have written: callbacks of any type, in any order, with any content, to our routine.
+/* An engine that breaks all rules: callbacks of any type, in any order, with any content, to our routine.
  * What it must keep to itself is judged by the meaning of the rules: no answer keeps a byte that a rule excludes (but
  * inside a hull, which the reads then hide), and no read shows what is excluded, scrubbed or a pattern. */
 #ifndef MDC_FUZZ_CALLS_H

@@ -38,7 +38,7 @@ static inline mdc_range take_range(bytes_in *in, bool valid) {
     mdc_range range = {take_address(in), take_address(in)};
     if (valid && range.end != 0 && range.first >= range.end) {
         uint64_t first = range.end;
-        range.end = range.first + 1; /* 0 stands for 2**64 */
+        range.end = range.first + 1; /* 0 means 2**64 */
         range.first = first;
     }
     if (valid && range.end == 0 && range.first == 0) range.end = 1;

@@ -130,7 +130,7 @@ static inline mdc_callback *make_callback(mdc_filter *filter) {
 static inline void free_callback(mdc_callback *callback) {
     mdc_error err;
     mdc_error_clear(&err);
-    /* A job left behind lets go of its callback when its worker comes back. */
+    /* An abandoned job releases its callback when its worker returns. */
     for (int i = 0; i < 2000 && mdc_callback_free(callback, &err) == MDC_ERR_BUSY; i++) {
         sleep_ms(10);
         mdc_error_clear(&err);
@@ -174,7 +174,7 @@ static inline void finish_well(mdc_job *job) {
     }
 }
 
-/* Into a pipe nobody reads. */
+/* Into a pipe without a reader. */
 static inline mdc_job *start_stalled(mdc_callback *callback, int64_t ends[2], uint64_t deadline_ns) {
     output_pipe(ends);
     mdc_job_spec spec = full_spec(callback);

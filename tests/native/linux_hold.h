@@ -71,7 +71,7 @@ static inline int64_t status_of(pid_t pid, const char *field, int base) {
     return value;
 }
 
-/* Who traces it: the number of a thread; 0: nobody. */
+/* Its tracer: the number of a thread; 0: none. */
 static inline pid_t tracer_of(pid_t pid) { return (pid_t)status_of(pid, "TracerPid:", 10); }
 
 /* The process that thread is of. */

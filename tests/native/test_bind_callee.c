@@ -1,5 +1,5 @@
-/* Jobs with somebody else's callee: where it is inside can be seen from another thread while it hangs, its job can be
- * left behind, and the descriptor of the output arrives as Io.Handle. Run this one under a thread sanitizer, too. */
+/* Jobs with a foreign callee: its current call can be seen from another thread while it hangs, its job can be
+ * abandoned, and the descriptor of the output arrives as Io.Handle. Run this one under a thread sanitizer, too. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

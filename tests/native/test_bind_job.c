@@ -1,4 +1,4 @@
-/* Jobs over fake targets: pairing, reports joined, waiting, cancelling, deadlines, jobs left behind, and two at once
+/* Jobs over fake targets: pairing, reports joined, waiting, cancelling, deadlines, abandoned jobs, and two at once
  * over one filter (run this one under a thread sanitizer). */
 #include <stdatomic.h>
 
@@ -10,7 +10,7 @@ static void check_rules(const mdc_job *job, bool full) {
     mdc_error err;
     mdc_error_clear(&err);
     CHECK(mdc_job_rule_bytes(job, kept, excluded, RULES + 1, &err) == MDC_OK);
-    /* do-not-dump memory and [vvar] are nobody's: the engine keeps out of them by itself */
+    /* do-not-dump memory and [vvar] belong to no rule: the engine itself leaves them out */
     CHECK(excluded[0] == MIB(16) && excluded[1] == MIB(1) && excluded[2] == 0 && excluded[3] == 0);
     if (full) {
         CHECK(kept[0] == 0 && kept[1] == 0 && kept[2] == 0x10000 && kept[3] == MIB(3) + 0x21000);
@@ -114,7 +114,7 @@ static void test_deadline_and_cancel(mdc_filter *filter) {
 
     for (int32_t code = MDC_ERR_CANCELLED; code <= MDC_ERR_DEADLINE; code++) {
         job = start_stalled(callback, ends, 0);
-        CHECK(mdc_job_wait(job, SECONDS(1) / 10) == 0); /* nobody reads */
+        CHECK(mdc_job_wait(job, SECONDS(1) / 10) == 0); /* no reader */
         mdc_error_clear(&err);
         CHECK(mdc_job_result(job, &err) == MDC_ERR_BUSY && mdc_job_report(job) == NULL);
         mdc_error_clear(&err);
@@ -136,7 +136,7 @@ static void test_deadline_and_cancel(mdc_filter *filter) {
         finish_well(next);
         mdc_job_free(next);
         output_close(ends[1]);
-        CHECK(output_ends(ends[0])); /* the job has closed what it opened, although nobody has freed it yet */
+        CHECK(output_ends(ends[0])); /* the job has closed what it opened, although it has not been freed yet */
         mdc_job_free(job);
         output_close(ends[0]);
     }
@@ -164,7 +164,7 @@ static void test_reader_closes(mdc_filter *filter) {
     free_callback(callback);
 }
 
-/* -- somebody else's callback -------------------------------------------------------------------------------------- */
+/* -- a foreign callback -------------------------------------------------------------------------------------------- */
 
 typedef struct callee {
     atomic_int calls;

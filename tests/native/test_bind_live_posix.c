@@ -84,7 +84,7 @@ static void *dump_often(void *argument) {
         CHECK_OK(status, err);
         CHECK(kept[0] == 0 && excluded[0] > 0 && excluded[1] == 0 && kept[1] >= report->memory_bytes);
         mdc_job_free(job);
-        WAIT_FOR(state_of(self->pid, self->pid) == 'S'); /* asleep again, no 't' is left behind */
+        WAIT_FOR(state_of(self->pid, self->pid) == 'S'); /* asleep again, no 't' remains */
     }
     CHECK(mdc_callback_free(callback, &err) == MDC_OK);
     return NULL;

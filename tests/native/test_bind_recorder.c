@@ -1,5 +1,5 @@
 /* A recorder in front of a routine that several threads call at once, and that is read meanwhile: nothing is lost or
- * torn, and each thread's calls stand in their order. */
+ * torn, and each thread's calls are in their order. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

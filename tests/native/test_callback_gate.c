@@ -104,7 +104,7 @@ static void favours(void) {
     CHECK((flag != NULL) == (gate.barrier && has_marks));
     if (flag == NULL) return; /* a system without the barrier */
     view v = look_elsewhere(&gate);
-    CHECK(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* somebody is inside */
+    CHECK(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* a call is inside */
     mdc_gate_leave_favoured(flag);
     v = look_elsewhere(&gate);
     CHECK(!v.favoured && v.entered);
@@ -115,7 +115,7 @@ int main(void) {
     favours();
     thread *threads[THREADS];
     scene *s = scene_new();
-    /* One after the other: nobody is refused, also not after a reset from this thread. */
+    /* One after the other: none is refused, also not after a reset from this thread. */
     for (int i = 0; i < THREADS; i++) {
         CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
         thread_end(threads[i]);

@@ -227,7 +227,7 @@ static void test_last_bytes(void) {
         CHECK(start(callback) == MDC_S_FALSE);
         show(callback, 0 - before, bytes, 16);
         CHECK(memcmp(bytes, before == 16 ? "xxXXXXXXxxxxXXXX" : "xxXXXXXXxxxXXXXd", 16) == 0);
-        uint8_t bottom[5] = "next"; /* lies behind 2**64 nowhere */
+        uint8_t bottom[5] = "next"; /* never after 2**64 */
         show(callback, 0, bottom, 4);
         CHECK(mdc_callback_read_counters(callback).uncovered_borders == 0);
         uint8_t edited[17] = "xxsecretxxxxabcd";

@@ -133,7 +133,7 @@ static void holes(void) {
     MINIDUMP_MEMORY_INFO answer = ask(callback, &r, 0);
     CHECK(answer.BaseAddress == 0x13000 && answer.RegionSize == 0x4000);
     CHECK(mdc_callback_read_counters(callback).narrowed == 1);
-    /* The hull where reads are shown; nobody shows them, and somebody makes sure of the file. */
+    /* The hull where reads are shown; here they are not shown, and the file is checked instead. */
     tell_start(callback);
     answer = ask(callback, &r, 0);
     CHECK(answer.BaseAddress == r.info.BaseAddress && answer.RegionSize == r.info.RegionSize);
@@ -185,7 +185,7 @@ static void mappings(void) {
     r.info.RegionSize = 0x1000;
     CHECK(ask(callback, &r, 1).RegionSize == 0);
     r.facts.Kinds = MDC_KIND_FILE | MDC_KIND_SHARED;
-    CHECK(ask(callback, &r, 1).RegionSize == 0); /* behind the head */
+    CHECK(ask(callback, &r, 1).RegionSize == 0); /* after the head */
     r.info.BaseAddress = 0x11000;
     r.info.RegionSize = 0x5000;
     CHECK(ask(callback, &r, 1).BaseAddress == 0x11000 && ask(callback, &r, 1).RegionSize == 0x1000); /* whole pages */
@@ -272,7 +272,7 @@ static void modules(void) {
             CHECK(answer.RegionSize == cases[i][3] && (answer.RegionSize == 0 || answer.BaseAddress == cases[i][2]));
         }
         region heap = region_of(0x10000, 0x8000, MDC_KIND_HEAP, NULL, 0);
-        CHECK(ask(callback, &heap, 1).RegionSize == 0x8000); /* one rule behind the other, all kept */
+        CHECK(ask(callback, &heap, 1).RegionSize == 0x8000); /* one rule after the other, all kept */
         if (round == 0) tell_module(callback, 0x20000, 0x1000, utf16("/late/libapp.so"), NULL);
     }
     region free_place = region_of(0x70000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
@@ -281,7 +281,7 @@ static void modules(void) {
     CHECK(ask(callback, &free_place, 1).RegionSize == 0x1000);
     region late = region_of(0x20000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
     CHECK(ask(callback, &late, 1).RegionSize == 0x1000);
-    /* One late module around others of its kind: fewer stretches than before, and the cursor stood behind them. */
+    /* One late module around others of its kind: fewer stretches than before, and the cursor was after them. */
     for (uint64_t i = 0; i < 20; i++) tell_module(callback, 0x100000 + 0x2000 * i, 0x1000, utf16("/x/libapp.so"), NULL);
     region far = region_of(0x100000 + 0x2000 * 19, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
     CHECK(ask(callback, &far, 1).RegionSize == 0x1000);
@@ -413,7 +413,7 @@ static void account_round(void) {
     finish(callback);
 }
 
-/* A type, state or protection with bits nobody knows today is not what lets an exclude rule miss or an include rule
+/* A type, state or protection with bits unknown today must not let an exclude rule miss or an include rule
  * hit; the same without the facts, where the type alone tells the kinds. Asked twice: the second is the short way. */
 static void doubts(void) {
     static const struct {

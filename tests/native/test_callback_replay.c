@@ -136,7 +136,7 @@ static void fill(MINIDUMP_CALLBACK_INPUT *input, uint32_t type, uint8_t *buffer)
     for (size_t at = 0; at < 64; at += sizeof secret) memcpy(buffer + at, secret, sizeof secret);
 }
 
-/* All types, 23 to 30 among them, which nobody knows. The callee's answer passes through. */
+/* All types, 23 to 30 among them, which are unknown. The callee's answer passes through. */
 static size_t record_all(uint8_t *records, uint32_t extensions, uint32_t write) {
     callee self = {.result = -3, .write = write};
     MINIDUMP_CALLBACK_INFORMATION who;
@@ -166,7 +166,7 @@ static void test_records(uint8_t *records) {
     size_t size = record_all(records, MDC_EXT_REGION_FACTS, 4);
     CHECK(!contains(records, size, secret, 8) && !contains(records, size, secret + 8, 8));
     CHECK(contains(records, size, path, sizeof path) && contains(records, size, "[heap]", 7));
-    CHECK(!contains(records, size, "xyz", 3)); /* the engine's name has no NUL: nothing behind it is read */
+    CHECK(!contains(records, size, "xyz", 3)); /* the engine's name has no NUL: nothing after it is read */
     size_t at = 0;
     for (uint32_t type = 0; type < 31; type++) {
         mdc_call_parts parts;
@@ -180,7 +180,7 @@ static void test_records(uint8_t *records) {
         at += parts.header.size;
     }
     CHECK(at == size);
-    /* Without the extension nobody promised that there are facts. */
+    /* Without the extension there may be no facts. */
     size = record_all(records, 0, 0);
     CHECK(!contains(records, size, "[heap]", 6));
 }
@@ -207,7 +207,7 @@ static void test_digests(void) {
         fill(&input, MDC_CB_VM_POST_READ, buffer);
         self.buffer_write = turn == 1 ? 8 : 0; /* edits the buffer */
         output.VmRead.VmReadBytesCompleted = turn < 2 ? 32 : 64;
-        self.result = turn != 2; /* FALSE: the 32 bytes the engine had read stand; else there are 64 now */
+        self.result = turn != 2; /* FALSE: the 32 bytes the engine had read are kept; else there are 64 now */
         who.CallbackRoutine(who.CallbackParam, &input, &output);
     }
     size_t size = mdc_recorder_copy(recorder, records, ROOM), at = 0;
@@ -232,7 +232,7 @@ static void test_limits(void) {
     MINIDUMP_CALLBACK_OUTPUT output;
     memset(&output, 0, sizeof output);
     uint8_t buffer[64], records[512];
-    /* 40 bytes each: 7 fit, and nothing is taken up again behind a call that did not fit. */
+    /* 40 bytes each: 7 fit, and nothing is recorded after a call that did not fit. */
     for (int i = 0; i < 9; i++) {
         fill(&input, i == 7 ? MDC_CB_MODULE : MDC_CB_IS_PROCESS_SNAPSHOT, buffer);
         CHECK(who.CallbackRoutine(who.CallbackParam, &input, &output) == 1);
@@ -413,7 +413,7 @@ static void test_violations(uint8_t *records) {
     size_t size = record_all(records, MDC_EXT_REGION_FACTS, 0);
     mdc_replay_answer answers[31];
     callee self = {.result = 1};
-    /* 52 bytes: the largest member of all; whoever has a smaller one is caught. */
+    /* 52 bytes: the largest member of all; a smaller one is caught. */
     for (uint32_t write = 1; write <= 68; write++) {
         self.write = write;
         uint32_t wrong = 0;
@@ -491,7 +491,7 @@ static void test_hostile(uint8_t *records) {
             refused += try(copy, size, &self, &bounded, &err) != MDC_OK;
         }
     CHECK(refused > 100);
-    for (size_t at = 0; at < size;) { /* a path or name without an end; a record with more behind its parts */
+    for (size_t at = 0; at < size;) { /* a path or name without an end; a record with more after its parts */
         mdc_call_parts parts;
         CHECK(mdc_call_parse(records + at, size - at, &parts));
         memcpy(copy, records, size);

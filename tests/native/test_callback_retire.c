@@ -1,4 +1,4 @@
-/* The end of a callback whose addresses are known to somebody: refused while a call is inside or a dump holds it, and
+/* The end of a callback whose addresses were given out: refused while a call is inside or a dump holds it, and
  * then every late call is answered FALSE without touching the output. */
 #include <stdatomic.h>
 #include <stdio.h>

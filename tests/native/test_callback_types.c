@@ -13,7 +13,7 @@
         }                                                                                                              \
     } while (0)
 
-/* Counts what the C library is asked for, where nobody else stands in between. */
+/* Counts the calls of the C library, where nothing else intercepts them. */
 static size_t allocations;
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 void *__libc_malloc(size_t size);
@@ -43,7 +43,7 @@ static union {
 enum { POISON = 0xA5 };
 #define POISON32 0xA5A5A5A5u
 
-/* Asks; checks that nothing behind the first `written` bytes of the output was touched. */
+/* Asks; checks that nothing after the first `written` bytes of the output was touched. */
 static int32_t ask(mdc_callback *callback, uint32_t type, size_t written) {
     input.CallbackType = type;
     MINIDUMP_CALLBACK_INPUT before = input;
@@ -191,7 +191,7 @@ static void memory_lists(void) {
         if (round == 1) CHECK(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1);
         if (round == 2) CHECK(ask(callback, MDC_CB_VM_START, 4) == 1); /* of an engine that sends no 16 */
     }
-    /* A 17 right behind a 16 begins nothing: half a list stays half. */
+    /* VmStart right after IsProcessSnapshot begins nothing: half a list stays half. */
     CHECK(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1 && ask(callback, MDC_CB_VM_START, 4) == 1);
     CHECK(mdc_callback_read_counters(callback).calls[MDC_CB_IS_PROCESS_SNAPSHOT] == 1);
     finish(callback);

@@ -24,7 +24,7 @@ static void test_plain(const child *it) {
         CHECK(out.report->thread_count >= 2 && out.report->module_count >= 3);
         CHECK(out.report->region_count > 10 && out.report->extent_count > 0 && out.report->pid == spec.pid);
         CHECK(out.report->calls[MDC_CB_MODULE] >= 3 && out.report->calls[MDC_CB_THREAD] >= 2);
-        CHECK(out.report->warnings == 0); /* nobody was there to be asked */
+        CHECK(out.report->warnings == 0); /* there was no callee */
         unsigned stacks = 0, heaps = 0, named = 0;
         for (size_t i = 0; i < out.report->region_count; i++) {
             stacks += (out.report->regions[i].kinds & MDC_KIND_STACK) != 0;
@@ -139,7 +139,7 @@ static void test_file_and_pipe(const child *it) {
     SetFilePointerEx(file, start, NULL, FILE_BEGIN);
     CHECK(ReadFile(file, head, sizeof head, &done, NULL) && memcmp(head, "MDMP", 4) == 0);
     drop(&out);
-    /* Behind something else: what stands there stays. */
+    /* After other content, which is kept. */
     start.QuadPart = 100;
     SetFilePointerEx(file, start, NULL, FILE_BEGIN);
     out = run_job(&spec);

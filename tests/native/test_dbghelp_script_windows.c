@@ -103,7 +103,7 @@ static void test_items(const child *it) {
         if (out.report != NULL) {
             CHECK(count_of(&out, MDC_STREAM_TYPE_THREAD_LIST) == 1 && out.report->thread_count == 2);
             CHECK(count_of(&out, MDC_STREAM_TYPE_MODULE_LIST) == 2 && out.report->module_count == 3);
-            /* The kept thread's stack is known by its ends, wherever those stand, and a stack is what is excluded:
+            /* The kept thread's stack is known by its ends, wherever those are, and a stack is what is excluded:
              * dbghelp stores it all the same, and it is overwritten. */
             CHECK(!holds_page(&out, 0) && !holds_page(&out, 1));
             CHECK((out.report->warnings & MDC_WARN_FILLED) != 0 && out.report->memory_bytes == 0);
@@ -230,7 +230,7 @@ static bool contains_wide(const outcome *out, const char *text) {
     return false;
 }
 
-/* dbghelp asks nobody about names, and shows none; a pattern is in none of them, wherever it stands. */
+/* dbghelp does not ask about names, and shows none; a pattern is in none of them, at any position. */
 static void test_patterns_in_items(const child *it) {
     static const char *const everywhere[] = {"item-in-register", "item-in-pdb"};
     static const char *const wide[] = {"item-in-thread", "item-in-h\xE4ndle", "item-in-unloaded", "libtwo"};
@@ -396,7 +396,7 @@ static void test_errors(const child *it) {
     }
 }
 
-/* What stood in the caller's file before is gone, and so is what a failed dump had written. */
+/* The old content of the caller's file is gone, and so is what a failed dump had written. */
 static void test_cut(const child *it) {
     WCHAR folder[MAX_PATH], path[MAX_PATH];
     GetTempPathW(MAX_PATH, folder);

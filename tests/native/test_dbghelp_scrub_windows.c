@@ -1,5 +1,5 @@
 /* What is done to the finished dump of a dbghelp that plays by script: patterns across pieces that are listed in any
- * order, stacks that were not to be written, targets nobody knows the memory of. */
+ * order, stacks that were not to be written, targets with unknown memory. */
 #include "dbghelp_child.h"
 
 #include "../targets/dbghelp/script_double.c"
@@ -33,7 +33,7 @@ static double_script plain_script(void) {
 /* Memory (5) adds what it likes in any order, and dbghelp lists it so; a stack is in the lists before all of it. */
 static void test_pattern_across_pieces(const child *it) {
     static const char secret[] = "straddle-secret!";
-    const uint64_t borders[] = {AREA + 4 * PAGE, AREA + 7 * PAGE}; /* behind the stacks, and between two blocks */
+    const uint64_t borders[] = {AREA + 4 * PAGE, AREA + 7 * PAGE}; /* after the stacks, and between two blocks */
     const mdc_range add[] = {
         {AREA + 7 * PAGE, AREA + 8 * PAGE}, {AREA + 6 * PAGE, AREA + 7 * PAGE}, {AREA + 4 * PAGE, AREA + 5 * PAGE}};
     const mdc_bytes pattern = {(const uint8_t *)secret, sizeof secret - 1};
@@ -77,7 +77,7 @@ static void test_unwanted_stack(const child *it) {
     }
 }
 
-/* The target ends while its snapshot is dumped, and nobody knows the clone: rules have nothing to go by then. */
+/* The target ends while its snapshot is dumped, and the clone is unknown: then rules cannot be applied. */
 static void test_unknown_memory(void) {
     for (unsigned rules = 0; rules < 2; rules++) {
         child target = start_child(), clone = start_child();

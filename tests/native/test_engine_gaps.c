@@ -19,7 +19,7 @@ static mdc_fake_target bad_target(void) {
 static void check_gap_stream(const made_dump *made, uint64_t found) {
     uint64_t at = stream_at(made, MDC_STREAM_TYPE_GAPS, NULL);
     CHECK(u32_at(made, at) == 1 && u32_at(made, at + 4) == 40 && u32_at(made, at + 8) == 24);
-    CHECK(u32_at(made, at + 12) == 1 && u64_at(made, at + 40) == FILE_MAP + 0x2000); /* behind the end of the file */
+    CHECK(u32_at(made, at + 12) == 1 && u64_at(made, at + 40) == FILE_MAP + 0x2000); /* beyond the end of the file */
     uint64_t tail = u64_at(made, at + 16);
     CHECK(tail + 8 + 24 * found == made->size && u64_at(made, tail) == found);
     for (uint64_t i = 0; i < found; i++) {

@@ -1,4 +1,4 @@
-/* Where things stand in the file: 32-bit limits moved low, untouched memory, many small mappings. */
+/* Positions in the file: 32-bit limits moved low, untouched memory, many small mappings. */
 #include "engine_check.h"
 
 enum { FULL = MDC_TYPE_WITH_FULL_MEMORY };
@@ -252,7 +252,7 @@ static void test_empty(void) {
         made_dump made;
         make(&made, &target, &options);
         check_rules(&made);
-        /* A debugger engine does not start without a thread: one that is none stands in the list. */
+        /* A debugger engine does not start without a thread: a placeholder is in the list. */
         uint64_t list = stream_at(&made, MDC_STREAM_TYPE_THREAD_LIST, NULL);
         CHECK(u32_at(&made, list) == 1 && u32_at(&made, list + 4) == MDC_FILE_NO_THREAD);
         CHECK((made.report->warnings & MDC_WARN_NO_THREADS) != 0 && made.report->thread_count == 0);

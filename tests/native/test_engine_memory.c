@@ -40,7 +40,7 @@ static void test_narrow(void) {
         CHECK(!holds(&made, EXE) && !holds(&made, HEAP) && right(&made, HEAP + 0x1000) && right(&made, HEAP + 0x2FFF));
         CHECK(!holds(&made, HEAP + 0x3000) && !holds(&made, HEAP + 0x4FFF) && holds(&made, HEAP + 0x5000) == again);
         CHECK(right(&made, STACK_A + 0xC000));
-        /* environ stands in what was left out: so does the stream */
+        /* environ is in what was left out: so is the stream */
         CHECK(stream_at(&made, MDC_STREAM_TYPE_LINUX_ENVIRON, NULL) == 0);
         CHECK(made.report->omitted_streams == MDC_STREAM_ENVIRON);
         CHECK((made.report->regions[0].flags & MDC_REGION_EXCLUDED) != 0 && made.report->regions[0].kept == 0);
@@ -160,7 +160,7 @@ static void test_add_and_remove(void) {
 static int add_missing(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
     if (in->CallbackType == 5 && self->calls[5] == 1) {
         out->Memory.MemoryBase = HEAP + 0x7F00;
-        out->Memory.MemorySize = 0x300; /* 0x200 behind the end of the heap */
+        out->Memory.MemorySize = 0x300; /* 0x200 after the end of the heap */
         return 1;
     }
     if (in->CallbackType == 14 && self->number == 1) {

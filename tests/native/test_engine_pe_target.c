@@ -145,7 +145,7 @@ static void test_exception(void) {
     }
 }
 
-/* Keeps nothing of the heap, where the exception stands. */
+/* Keeps nothing of the heap, where the exception is. */
 static int no_heap(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
     (void)self;
     if (in->CallbackType != MDC_CB_INCLUDE_VM_REGION) return -1;
@@ -188,7 +188,7 @@ static void test_wrong_exception(void) {
         {RECORD, 0, 1, RECORD + 0x40},                      /* no Windows process */
         {0, MDC_PLATFORM_WINDOWS, 1, RECORD + 0x40},        /* no address */
         {0x10, MDC_PLATFORM_WINDOWS, 1, RECORD + 0x40},     /* nothing there */
-        {UINT64_MAX - 3, MDC_PLATFORM_WINDOWS, 1, RECORD},  /* and none behind it */
+        {UINT64_MAX - 3, MDC_PLATFORM_WINDOWS, 1, RECORD},  /* and none after it */
         {RECORD, MDC_PLATFORM_WINDOWS, 1, 0},               /* it leads to nothing */
         {RECORD, MDC_PLATFORM_WINDOWS, 1, UINT64_MAX - 20}, /* or beyond the end */
         {0x10, MDC_PLATFORM_WINDOWS, 0, RECORD},            /* in our own memory, where nothing is */

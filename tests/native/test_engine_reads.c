@@ -118,7 +118,7 @@ static int scrub_key(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
     }
     if (in->CallbackType != 20) return in->CallbackType == 19 || in->CallbackType == 18 ? 0 : -1;
     MINIDUMP_VM_POST_READ_CALLBACK read = in->u.VmPostRead;
-    for (uint32_t i = 0; i < read.Completed; i++) { /* it is what stands at Offset, but for what was scrubbed before */
+    for (uint32_t i = 0; i < read.Completed; i++) { /* the content at Offset, except what was scrubbed before */
         uint8_t byte = ((uint8_t *)read.Buffer)[i];
         CHECK(byte == 0 || byte == mdc_fake_byte(read.Offset + i, SEED));
     }
@@ -145,7 +145,7 @@ static void test_hold_back(void) {
             bool gone = true;
             for (uint64_t i = 0; i < WINDOW_KEY; i++) gone = gone && byte_in(&made, key_at[k] + i) == 0;
             /* Without hold-back only keys inside one page are seen. With it, also the one across the parts of a stack,
-             * which stand in two places of the file. */
+             * which are in two places of the file. */
             CHECK(gone == (k == 4 || hold));
         }
         CHECK(right(&made, HEAP + 0x1000 - 13) && right(&made, HEAP + 0x100C) && right(&made, HEAP + 0x7FE0));

@@ -1,4 +1,4 @@
-/* What a callee that looks for patterns is shown: every stretch of hold + 1 bytes of contiguous kept memory stands in
+/* What a callee that looks for patterns is shown: every stretch of hold + 1 bytes of contiguous kept memory is in
  * one call of VmPostRead, wherever its bytes go in the file; what is kept out of the dump is not shown; and a callee
  * that only edits leaves untouched pages alone. Also the edit of what is never read. */
 #include "engine_check.h"
@@ -27,7 +27,7 @@ static int watch(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OU
         MINIDUMP_MEMORY_INFO *region = &out->Region.VmRegion;
         uint64_t end = region->BaseAddress + region->RegionSize;
         out->Region.Continue = 1;
-        if (region->BaseAddress < w->drop_end && w->drop_first < end) { /* in two answers: before and behind */
+        if (region->BaseAddress < w->drop_end && w->drop_first < end) { /* in two answers: before and after */
             if (region->BaseAddress < w->drop_first) {
                 region->RegionSize = w->drop_first - region->BaseAddress;
             } else if (end > w->drop_end) {
@@ -52,7 +52,7 @@ static int watch(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OU
         uint64_t at = read.Offset + i;
         bool touched = at - SPARSE >= 0x400000 || (at - SPARSE) / 4096 % 256 == 0;
         if (((uint8_t *)read.Buffer)[i] != (touched ? mdc_fake_byte(at, SEED) : 0)) {
-            CHECK(!"it is not shown what stands there");
+            CHECK(!"it is not shown the content there");
             break;
         }
     }
@@ -61,7 +61,7 @@ static int watch(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OU
     return 1;
 }
 
-/* The stretch [first, first + HOLD + 1) stands in one call. */
+/* The stretch [first, first + HOLD + 1) is in one call. */
 static bool is_shown(const watcher *w, uint64_t first) {
     for (size_t i = 0; i < w->count; i++)
         if (w->calls[i].first <= first && first + HOLD + 1 <= w->calls[i].end) return true;

@@ -94,7 +94,7 @@ static void test_sections(void) {
     }
 }
 
-/* A word of a stack that points into memory that is no image brings 0x100 bytes before and 0x300 behind. */
+/* A stack word that points into memory that is not an image adds 0x100 bytes before and 0x300 after. */
 static void test_referenced(void) {
     const struct {
         uint64_t points_at, first, end;

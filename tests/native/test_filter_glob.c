@@ -117,7 +117,7 @@ static void long_pieces(void) {
         }
         pattern[size++] = '*';
         pattern[size++] = text[sizeof text - 1];
-        /* The end of the text is wanted twice if the piece stands there. */
+        /* The end of the text is needed twice if the piece is there. */
         int expected = at + length < sizeof text;
         if (expected) CHECK(mdc_glob_match(pattern, size, false, text, sizeof text));
         pattern[1 + length / 2] = 'c';

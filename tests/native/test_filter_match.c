@@ -305,7 +305,7 @@ static void compare(const world *w, const mdc_filter *filter) {
         if (longest != 0) CHECK(first == longest_first && last == longest_last);
     }
 
-    /* Each byte to one rule: its own, or that of the excluded byte before (else behind) it in its page. */
+    /* Each byte to one rule: its own, or that of the excluded byte before (else after) it in its page. */
     uint64_t kept[RULES + 1] = {0}, excluded[RULES + 1] = {0}, total = 0, all = 0;
     uint64_t expected_kept[RULES + 1] = {0}, expected_excluded[RULES + 1] = {0};
     size_t part = roll((unsigned)size), part_end = part + roll((unsigned)(size - part));

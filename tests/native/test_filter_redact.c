@@ -1,5 +1,5 @@
 /* Scrubbing in place against the plainest way to do it: patterns that overlap, share beginnings, lie at the edges; and
- * ranges. Every buffer stands between guard bytes. */
+ * ranges. Every buffer is between guard bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static mdc_filter_spec plain_spec(void) {
 static uint8_t pool[PATTERNS * 64], text[ROOM], hidden[ROOM];
 static mdc_bytes patterns[PATTERNS];
 
-/* Marks every occurrence; returns how many reach behind `fresh`. */
+/* Marks every occurrence; returns how many extend beyond `fresh`. */
 static uint64_t naive(size_t count, size_t size, size_t fresh) {
     uint64_t hits = 0;
     memset(hidden, 0, size);
@@ -71,7 +71,7 @@ static void one_round(size_t count, uint32_t longest, uint32_t letters, size_t s
     if (filter == NULL) return;
     size_t fresh = draw(3) == 0 ? draw((uint32_t)size + 1) : 0;
     uint64_t hits = naive(count, size, fresh), bytes = 0;
-    uint8_t *block = malloc(size + 2 * GUARD); /* exactly as long as needed: a sanitizer sees a read behind it */
+    uint8_t *block = malloc(size + 2 * GUARD); /* exactly as long as needed: a sanitizer sees a read after it */
     memset(block, 0xA5, GUARD);
     memcpy(block + GUARD, text, size);
     memset(block + GUARD + size, 0xA5, GUARD);

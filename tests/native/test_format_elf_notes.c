@@ -1,4 +1,4 @@
-/* Build ids out of notes: found behind other notes, and nothing read outside hostile ones. */
+/* Build ids from notes: found after other notes, and nothing read outside hostile ones. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +59,7 @@ int main(void) {
     uint32_t huge = 0xFFFFFFFF;
     memcpy(notes, &huge, 4);
     CHECK(ask(notes, sizeof notes, out) == 0);
-    memset(notes, 0, sizeof notes); /* empty notes, one behind the other */
+    memset(notes, 0, sizeof notes); /* empty notes, one after the other */
     CHECK(ask(notes, sizeof notes, out) == 0);
     return failures != 0;
 }

@@ -13,7 +13,7 @@ static int failures;
         }                                                                                                              \
     } while (0)
 
-/* Both forms of `bytes` against what they shall be; `odd` units of `text` that stand for odd bytes. */
+/* Both forms of `bytes` against what they shall be; `odd` units of `text` that represent odd bytes. */
 static void expect(const char *bytes, size_t size, const uint16_t *text, size_t text_units, const uint16_t *path,
                    size_t units) {
     uint16_t out[64];

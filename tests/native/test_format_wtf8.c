@@ -42,7 +42,7 @@ int main(void) {
         CHECK(size > 0 && (surrogate || (units == 1 && back[0] == one)));
     }
 
-    /* Only whole characters, and nothing behind the room. */
+    /* Only whole characters, and nothing beyond the room. */
     uint8_t small[8];
     for (size_t room = 0; room < 5; room++) {
         memset(small, 0xAA, sizeof small);

@@ -1,4 +1,4 @@
-/* What lies behind mappings: the edges of a file, files that change, more of them than are held open, and no way to the
+/* The backing of mappings: the edges of a file, files that change, more of them than are held open, and no way to the
  * file. */
 #include <dirent.h>
 #include <sys/stat.h>
@@ -36,7 +36,7 @@ static uint64_t map(int fd, int flags, size_t pages) {
 static void child(target_shared *shared) {
     shared->words[LONG] = map(long_file, MAP_SHARED, 8);
     shared->words[WRITTEN_TAIL] = map(tail_file, MAP_SHARED, 2);
-    memset((void *)(shared->words[WRITTEN_TAIL] + PAGE), 'w', PAGE); /* up to its end, far behind that of the file */
+    memset((void *)(shared->words[WRITTEN_TAIL] + PAGE), 'w', PAGE); /* up to its end, far beyond that of the file */
     shared->words[PLAIN_TAIL] = map(plain_file, MAP_PRIVATE, 2);
     shared->words[PRIVATE] = map(long_file, MAP_PRIVATE, 8);
     memset((void *)(shared->words[PRIVATE] + 3 * PAGE), 'o', PAGE);

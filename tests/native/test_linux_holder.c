@@ -1,4 +1,4 @@
-/* The holder: every thread stands with its registers, and whatever happens the target runs on. */
+/* The holder: every thread is stopped with its registers, and the target always runs on. */
 #include "linux_hold.h"
 
 /* How the holder traces in this run: as a process of its own, or by a thread where there cannot be one. */
@@ -41,7 +41,7 @@ static void test_stop_and_resume(void) {
     CHECK(beats(shared));
     hold_free(&held);
 
-    /* Freed while it stands: it runs. */
+    /* Freed while it is stopped: it runs. */
     hold_new(&held, pid, 0);
     CHECK_OK(hold_stop(&held), held.err);
     hold_free(&held);
@@ -68,7 +68,7 @@ static void test_stopped_stays_stopped(void) {
     CHECK(hold_once(pid) == 8);
     CHECK(beats(shared));
 
-    /* SIGSTOP and SIGCONT while it stands. */
+    /* SIGSTOP and SIGCONT while it is stopped. */
     held_process held;
     hold_new(&held, pid, 0);
     CHECK_OK(hold_stop(&held), held.err);
@@ -207,7 +207,8 @@ static void test_threads_born_and_dying(void) {
         hold_new(&held, pid, 0);
         CHECK_OK(hold_stop(&held), held.err);
         const mdc_held *threads = mdc_holder_threads(held.holder, &count);
-        /* What /proc lists while it stands is what is held, but for the dying: a thread in its exit does not stop. */
+        /* What /proc lists while it is stopped is what is held, except the dying: a thread in its exit does not stop.
+         */
         for (pid_t tid = pid; tid < pid + 200000 && i == 0; tid++) {
             char state = state_of(pid, tid);
             bool found = false;
@@ -289,7 +290,7 @@ static void test_max_stop_and_deadline(void) {
     hold_new(&held, pid, 0);
     held.options.max_stop_ns = 50000000;
     CHECK_OK(hold_stop(&held), held.err);
-    CHECK(beats(shared)); /* let go although nobody asked */
+    CHECK(beats(shared)); /* resumed without a request */
     CHECK(atomic_load(&held.monitor.abort) == MDC_ABORT_MAX_STOP);
     CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
     CHECK(held.frozen_ns >= 50000000);
@@ -343,7 +344,7 @@ static void test_killed_while_it_stands(void) {
     hold_new(&held, pid, 0);
     CHECK_OK(hold_stop(&held), held.err);
     kill(pid, SIGKILL);
-    /* Its parent - we are - gets the status although nobody resumes. */
+    /* Its parent - we are - gets the status without a resume. */
     CHECK(waitpid(pid, &status, 0) == pid);
     while (mode == by_thread && WIFSTOPPED(status)) CHECK(waitpid(pid, &status, 0) == pid); /* see holder.h */
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -375,7 +376,7 @@ static void exits_at_once(target_shared *shared) {
     _exit(7);
 }
 
-/* Exits at any moment of the stop; its status is for whoever waits. */
+/* Exits at any moment of the stop; its status goes to the waiting process. */
 static void test_exit_meanwhile(void) {
     int gone = 0;
     for (uint64_t i = 0; i < 40; i++) {
@@ -437,7 +438,7 @@ static void test_exec_meanwhile(void) {
     }
 }
 
-/* The dumper is killed while its target stands: the kernel lets the target go. */
+/* The dumper is killed while its target is stopped: the kernel resumes the target. */
 static void test_dumper_killed(void) {
     target_shared *shared = target_share(), *control = target_share();
     pid_t pid = target_start(beating_with_threads, shared);
@@ -575,7 +576,7 @@ int main(int argc, char **argv) {
                  {"dead leader", test_dead_leader},
                  {"max_stop and deadline", test_max_stop_and_deadline},
                  {"max_stop during the stop", test_max_stop_during_the_stop},
-                 {"killed while it stands", test_killed_while_it_stands},
+                 {"killed while it is stopped", test_killed_while_it_stands},
                  {"killed right before resume", test_killed_right_before_resume},
                  {"exit meanwhile", test_exit_meanwhile},
                  {"exec meanwhile", test_exec_meanwhile},

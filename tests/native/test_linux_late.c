@@ -309,7 +309,7 @@ static int32_t MDC_CALL keep_files(void *param, MINIDUMP_CALLBACK_INPUT *in, MIN
     return 1;
 }
 
-/* Where the byte of an address stands in the dump, 0 if it does not. */
+/* The position of the byte of an address in the dump, 0 if none. */
 static uint64_t place_of(const mdc_report *report, uint64_t address, bool *late) {
     for (size_t i = 0; i < report->extent_count; i++) {
         const mdc_extent *extent = &report->extents[i];

@@ -130,7 +130,7 @@ static void test_lists_and_reads(void) {
             }
         }
         CHECK(live.source->ops->content(live.source, lists->region_count, 0, 4096, runs, 8, &(uint64_t){0}) == 0);
-        CHECK(atomic_load(&shared->beat) == beat); /* it stood all the time */
+        CHECK(atomic_load(&shared->beat) == beat); /* it was stopped all the time */
         CHECK_OK(live_resume(&live), live.err);
         CHECK(live.frozen_ns > 0);
         CHECK(beats(shared));
@@ -267,7 +267,7 @@ static void test_dead_leader(void) {
     target_end(pid);
 }
 
-/* What is read after the target was let go or has died must not be used. */
+/* What is read after the target was resumed or has died must not be used. */
 static void test_reads_fail_after_the_stop(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(known_content, shared);

@@ -126,7 +126,7 @@ static void check_child(const mdc_mappings *mappings, const target_shared *share
         char path[256];
         snprintf(path, sizeof path, "%s/%s", folder, odd_names[i]);
         const mdc_region *region = at(mappings, words[i]);
-        /* In the text a newline and the four characters that stand for it look the same. */
+        /* In the text a newline and its four-character escape look the same. */
         if (by_text && strcmp(odd_names[i], "back\\slash\\012") == 0)
             snprintf(path, sizeof path, "%s/back\\slash\n", folder);
         if (!name_is(mappings, region, path)) printf("name %d is not %s\n", i, path);

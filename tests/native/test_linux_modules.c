@@ -68,7 +68,7 @@ static bool path_is(const view *self, const mdc_module *module, const char *path
            memcmp(&mdc_vec_at(&self->mappings.pool, char, module->path.offset), path, module->path.size) == 0;
 }
 
-/* Sorted behind the first, disjoint, and each covers its regions. */
+/* Sorted after the first, disjoint, and each covers its regions. */
 static void check_all(const view *self) {
     CHECK(self->modules.count > 0);
     for (size_t i = 0; i < self->modules.count; i++) {
@@ -87,7 +87,7 @@ static void check_all(const view *self) {
 
 /* --- this program as it is --- */
 
-static int bss_far[1 << 20]; /* a .bss tail behind the last mapped page of the file */
+static int bss_far[1 << 20]; /* a .bss tail after the last mapped page of the file */
 static uint64_t code_address(void) { return (uint64_t)(uintptr_t)&code_address; }
 
 static void plain_child(target_shared *shared) {
@@ -257,7 +257,7 @@ static void evil_child(target_shared *shared) {
     char *fence = mmap(NULL, 8 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *at = mmap(fence + PAGE, 2 * PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0);
     if (at == MAP_FAILED) _exit(6);
-    /* A secret behind it that must not become a part of it, whatever its header says. */
+    /* A secret after it that must not become a part of it, whatever its header says. */
     char *behind = mmap(at + 3 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     memcpy(behind, page, PAGE);
     shared->words[0] = (uint64_t)(uintptr_t)at;
@@ -349,7 +349,7 @@ static void test_evil(void) {
 
 enum { CROWD = 20000 };
 
-/* Parts of the executable that are no image, and a file whose header claims all that lies behind it, over and over. */
+/* Parts of the executable that are not an image, and a file whose header claims all memory after it, repeatedly. */
 static void crowd_child(target_shared *shared) {
     int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     int evil = memfd_create("evil.so", MFD_CLOEXEC);

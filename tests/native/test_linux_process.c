@@ -130,7 +130,7 @@ static void texts_child(target_shared *shared) {
 }
 
 static void broken_child(target_shared *shared) {
-    /* The vector itself overwritten: it lies behind the environment's end. */
+    /* The vector itself overwritten: it is after the environment's end. */
     char **at = environ;
     while (*at != NULL) at++;
     memset(at + 1, 0x77, 64);
@@ -159,7 +159,7 @@ static void test_texts(void) {
     CHECK(cmdline->size == stat.arg_end - stat.arg_start);
     if (stat.env_end > stat.env_start)
         CHECK(environment != NULL && environment->data == NULL && environment->address == stat.env_start);
-    /* The child is a fork: what stands there stands here too. */
+    /* The child is a fork: its content is here too. */
     CHECK(strcmp((const char *)cmdline->address, program_invocation_name) == 0);
     const mdc_text *auxv = text_of(&texts, MDC_STREAM_AUXV);
     CHECK(auxv != NULL && auxv->size >= sizeof(Elf64_auxv_t) && auxv->address > stat.start_stack);

@@ -147,7 +147,7 @@ int main(void) {
     CHECK(get32(context, 48) == 0x10001F);
     check_general(context, &summary, shared);
     check_float(context);
-    for (uint32_t i = 0; i < 64; i++) CHECK(context[1232 + i] == 0xEE); /* nothing behind the CONTEXT */
+    for (uint32_t i = 0; i < 64; i++) CHECK(context[1232 + i] == 0xEE); /* nothing after the CONTEXT */
 
     memset(context, 0xEE, full.context_size + 64);
     CHECK(mdc_registers_read(pid, &full, context, &summary) == 0);

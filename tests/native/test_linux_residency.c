@@ -17,7 +17,7 @@ enum { PAGE = 4096, PAGES = 16, BYTES = PAGES * PAGE, HUGE_BYTES = 2 << 20 };
 #define MADV_GUARD_INSTALL 102
 #endif
 
-/* What a row's pages must be: bit i of a mask stands for page i. */
+/* What a row's pages must be: bit i of a mask is page i. */
 typedef struct row {
     const char *what;
     uint64_t (*make)(void);
@@ -430,7 +430,7 @@ static void check_overlap(view *self, const target_shared *shared) {
     mdc_residency_fini(&again);
 }
 
-/* A mapping in the kernel's half of the addresses costs nobody else the scan. */
+/* A mapping in the kernel's half of the addresses does not make the scan of others fail. */
 static void check_kernel_half(view *self, const target_shared *shared) {
     int at = 0;
     while (rows[at].make != some_touched) at++;

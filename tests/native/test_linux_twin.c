@@ -16,7 +16,7 @@ static pid_t start_beating(target_shared **shared) {
     return pid;
 }
 
-/* A holder whose target stands. */
+/* A holder whose target is stopped. */
 static void hold(held_process *held, pid_t pid) {
     hold_new(held, pid, 0);
     CHECK_OK(hold_stop(held), held->err);
@@ -123,7 +123,7 @@ static void test_a_parent_does_not_notice(void) {
     sigaction(SIGCHLD, &before, NULL);
 }
 
-/* The status goes to whoever waits, once and as it is, whether it comes before or after the release. */
+/* The status goes to the waiting process, once and unchanged, whether it comes before or after the release. */
 static void test_a_child_killed_while_held(void) {
     for (int i = 0; i < 40; i++) {
         target_shared *shared;

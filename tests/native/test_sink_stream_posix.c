@@ -262,7 +262,7 @@ int main(void) {
         makers[i](ends);
         test_closed(ends[0], ends[1], 0);
     }
-    if (terminal_of(ends)) test_stalls(ends[0], ends[1], false); /* the slave: nobody reads at the master */
+    if (terminal_of(ends)) test_stalls(ends[0], ends[1], false); /* the slave: no reader at the master */
     if (terminal_of(ends)) test_stalls(ends[1], ends[0], false); /* and the other way round */
     test_pending_stays();
     test_foreign_pipe();

@@ -182,7 +182,7 @@ static void test_hang(void) {
         without += (dump.report->threads[i].flags & MDC_THREAD_NO_REGISTERS) != 0;
     CHECK(without == 1);
     put_back(&dump);
-    /* All of them, and none may wait so long: the target is let go, and the dump fails in time. */
+    /* All of them, and none may wait so long: the target is resumed, and the dump fails in time. */
     mdc_failpoint_set("regs:hang:0:5");
     live.stop_timeout_ns = UINT64_C(60000000000);
     live.max_stop_ns = 50000000;
@@ -289,7 +289,7 @@ static void test_narrow(void) {
     CHECK(mdc_win_wow64_heaps(&found, process, at, &err) == MDC_OK && found.count == 3);
     CHECK(found.count == 3 && mdc_vec_at(&found, uint64_t, 0) == heaps[0] &&
           mdc_vec_at(&found, uint64_t, 2) == heaps[2]);
-    peb[0x88 / 4] = UINT32_MAX; /* more than there are, and a list that leads nowhere: what was read stands */
+    peb[0x88 / 4] = UINT32_MAX; /* more than there are, and a list that leads nowhere: what was read is kept */
     CHECK(WriteProcessMemory(process, (void *)(uintptr_t)at, peb, sizeof peb, NULL));
     CHECK(mdc_win_wow64_heaps(&found, process, at, &err) == MDC_OK && found.count < 5000);
     CHECK(mdc_win_wow64_heaps(&found, process, 0, &err) == MDC_OK);

@@ -350,7 +350,7 @@ static DWORD WINAPI kill_later(void *argument) {
     return 0;
 }
 
-/* A target that is killed while it stands: an error, and soon. */
+/* A target that is killed while it is stopped: an error, and soon. */
 static void test_killed(void) {
     child target;
     taken dump;

@@ -59,7 +59,7 @@ static inline void thread_end(thread *self) {
     free(self);
 }
 
-/* A lock nobody wakes is a clock. */
+/* A lock that is never woken is a clock. */
 static inline void sleep_ms(uint64_t ms) {
     mdc_error err;
     mdc_lock lock;

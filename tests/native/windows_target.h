@@ -228,7 +228,7 @@ static inline const uint8_t *stream(const taken *dump, uint32_t type, size_t *si
     return NULL;
 }
 
-/* Where a byte of the target stands in the dump, NULL if it does not. */
+/* The position of a byte of the target in the dump, NULL if none. */
 static inline const uint8_t *stored(const taken *dump, uint64_t address) {
     size_t size;
     const uint8_t *list = stream(dump, MDC_STREAM_TYPE_MEMORY64_LIST, &size);
@@ -255,7 +255,7 @@ static inline const uint8_t *stored(const taken *dump, uint64_t address) {
     return NULL;
 }
 
-/* How often a text stands anywhere in the dump. */
+/* How often a text occurs in the dump. */
 static inline size_t occurrences(const taken *dump, const char *text) {
     size_t length = strlen(text), found = 0;
     for (size_t i = 0; i + length <= dump->block.size; i++) found += memcmp(dump->block.data + i, text, length) == 0;

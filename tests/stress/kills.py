@@ -107,7 +107,7 @@ def one(kind: str, target: common.Target, path: Path, span: float, rng: random.R
     if path.exists() and not complete(path):
         return "FAULT: a part of a dump has its name"
     if left := [name for name in os.listdir(path.parent) if name != path.name]:  # noqa: PTH208
-        return f"FAULT: left behind: {left}"
+        return f"FAULT: left: {left}"
     if status == GOOD and not path.exists():
         return "FAULT: success without a file"
     return {GOOD: "dumped", FAILED: "refused"}.get(status, "killed")

@@ -5,7 +5,7 @@
 Eight threads take dumps of thirty targets of several kinds with random types, filters, outputs, cancels and deadlines,
 while targets are killed and replaced. Once a minute all threads pause, and what must be flat is counted: resident
 memory, descriptors, threads and children of this process, threads of targets that are stopped (t, T) or have a tracer,
-files that were left behind. Prints a table; the exit status is 1 if something grew, was left or was no `DumpError`.
+files that were left. Prints a table; the exit status is 1 if something grew, was left or was no `DumpError`.
 """
 
 from __future__ import annotations

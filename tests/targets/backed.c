@@ -1,4 +1,4 @@
-/* A process with one mapping that has a file, or memory of the kernel's, behind it: most of it never touched, some
+/* A process with one mapping that is backed by a file, or by memory of the kernel: most of it never touched, some
  * pages filled through the mapping, some by others, so that no page table entry of the process says that they are
  * there.
  *

@@ -454,7 +454,7 @@ int main(int argc, char **argv) {
         die("execl");
     }
     if (value_of(argc, argv, "--undumpable")) prctl(PR_SET_DUMPABLE, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process stays behind a killed test run */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process outlives a killed test run */
     say("{\"base\":%llu", (unsigned long long)FIXED_BASE);
     if (!value_of(argc, argv, "--no-regions")) make_regions();
     if ((value = value_of(argc, argv, "--maps"))) make_maps(atol(value));

@@ -3,7 +3,7 @@
  *
  *   pattern, pattern_size   private memory: byte i is (i * 7 + i / 256) & 0xFF
  *   secret, secret_size     private memory: the text "TOP-SECRET-" again and again
- *   guard                   a page with PAGE_GUARD, behind a page of plain memory
+ *   guard                   a page with PAGE_GUARD, after a page of plain memory
  *   noaccess, reserved      a page without access; 64 KiB reserved
  *   section, file           a view of nameless shared memory ("section"), and of a temporary file ("mapped file")
  *   counter                 where a thread named "counter" counts

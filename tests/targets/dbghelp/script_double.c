@@ -125,7 +125,7 @@ static BOOL gather_threads(dump *d) {
         thread.SizeOfContext = MDC_CONTEXT_SIZE;
         thread.StackBase = script.low_first ? low : high;
         thread.StackEnd = script.low_first ? high : low;
-        if (script.gcc_layout && sizeof(void *) == 8) { /* no Pad: everything behind ThreadHandle is 4 bytes earlier */
+        if (script.gcc_layout && sizeof(void *) == 8) { /* no Pad: everything after ThreadHandle is 4 bytes earlier */
             uint8_t *bytes = (uint8_t *)&thread;
             memmove(bytes + 12, bytes + 16, sizeof thread - 16);
         }
@@ -207,7 +207,7 @@ static BOOL query(dump *d, uint64_t address) {
     return TRUE;
 }
 
-/* 10 about the area, and again about the rest behind each part that is kept: what is kept. */
+/* IncludeVmRegion about the area, and again about the rest after each kept part: what is kept. */
 static BOOL ask_regions(dump *d, range kept[D_RANGES], uint32_t *count) {
     range rest = {script.area, script.area_size};
     uint64_t end = script.area + script.area_size;

@@ -15,9 +15,9 @@ typedef struct double_script {
     uint32_t failed_reads;    /* how many pages at the end of the area fail to be read (14 without full memory) */
     uint32_t failure;         /* HRESULT of those */
     uint32_t wait_for_cancel; /* milliseconds to go on asking about Cancel (6) before anything is gathered */
-    uint32_t fail_after;      /* callback type behind which the dump fails with `hresult`, if that is not 0 */
+    uint32_t fail_after;      /* callback type after which the dump fails with `hresult`, if that is not 0 */
     uint32_t hresult;
-    uint32_t spoil;      /* 1: the directory of the dump points behind its end; 2: it has no signature */
+    uint32_t spoil;      /* 1: the directory of the dump points beyond its end; 2: it has no signature */
     uint32_t with_items; /* 1: writes names of threads, of a handle and of an unloaded module, CodeView records, and the
                             exception, all of which have a text that tests look for; the exception as it is described in
                             the target; and stacks whatever the flags of their threads say */

@@ -75,7 +75,7 @@ static BOOL fail(dump *d, uint32_t hresult) {
     return FALSE;
 }
 
-/* Asks with what stands in input.u and output; the input's head is filled in as dbghelp does. */
+/* Asks with the content of input.u and output; the input's head is filled in as dbghelp does. */
 static BOOL ask(dump *d, uint32_t type) {
     BOOL target = type <= 6 || type == 9 || type == 10 || type == 14 || type == 15;
     d->input.CallbackType = type;

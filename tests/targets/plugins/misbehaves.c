@@ -8,7 +8,7 @@ enum { NONSENSE = 1, ENDLESS = 2, CANCEL = 3, HANG = 4, CRASH = 5 };
 int32_t MDC_CALL MiniDumpCallbackRoutine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);
 
 static int32_t nonsense(uint32_t type, MINIDUMP_CALLBACK_OUTPUT *output) {
-    memset(output, 0x5A, sizeof *output); /* TRUE in every BOOL, a status that is none, sizes beyond all ends */
+    memset(output, 0x5A, sizeof *output); /* TRUE in every BOOL, an invalid status, sizes beyond all ends */
     if (type == MDC_CB_MEMORY || type == MDC_CB_REMOVE_MEMORY) output->Memory.MemoryBase = UINT64_MAX - 1;
     if (type == MDC_CB_VM_QUERY) output->VmQuery.VmQueryStatus = MDC_S_OK;
     return 1;

@@ -1,5 +1,5 @@
 /* Leaves out of a full dump the regions that begin in [param, param + 1 MiB), and keeps the first page of those that
- * begin in the MiB behind. */
+ * begin in the MiB after it. */
 #include <minidump_cffi/minidump_protocol.h>
 
 int32_t MDC_CALL MiniDumpCallbackRoutine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output);
