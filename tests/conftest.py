@@ -12,11 +12,13 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import corpus
 import hypothesis
 import live
 import pytest
@@ -45,6 +47,8 @@ collect_ignore = list(WINDOWS_MODULES) if LINUX else LINUX_MODULES
 if not LINUX and not os.environ.get("MDC_DBGHELP"):
     collect_ignore.append("test_windows_microsoft.py")  # with Microsoft's dbghelp only
 
+LAST_MODULE = "test_debugger_corpus.py"
+
 # Under MDC_STRICT_SKIPS (the Windows run of CI) a skip for any other reason is a failure.
 KNOWN_SKIPS = (
     r"(no C compiler|clang is not installed)",  # a Windows CPython brings none
@@ -55,7 +59,8 @@ KNOWN_SKIPS = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take out what needs another system."""
+    """Take out what needs another system; what reads the dumps of all others comes last."""
+    items.sort(key=lambda item: item.path.name == LAST_MODULE)
     if LINUX:
         return
     here, elsewhere = [], []
@@ -88,6 +93,16 @@ def pytest_configure() -> None:
     if found is not None and found.origin is not None:
         os.environ["PYTHONPATH"] = str(Path(found.origin).resolve().parent.parent)
         os.environ["PYTHONSAFEPATH"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dumps_for_the_debugger() -> Iterator[None]:
+    """Keeps dumps (corpus.py) where Microsoft's debugger engine can read them at the end of the run."""
+    engine = Path(os.environ.get("MDC_WINE_PYTHON", "-")).parent / "microsoft"
+    with tempfile.TemporaryDirectory(prefix="mdc-dumps-") as folder, pytest.MonkeyPatch.context() as patch:
+        if LINUX and corpus.FOLDER not in os.environ and engine.is_dir():
+            patch.setenv(corpus.FOLDER, folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import corpus
+
 THREAD_LIST, MODULE_LIST, MEMORY_LIST, SYSTEM_INFO = 3, 4, 5, 7
 MEMORY64_LIST, MISC_INFO, MEMORY_INFO_LIST, THREAD_INFO_LIST, THREAD_NAMES = 9, 15, 16, 17, 24
 CPUINFO, STATUS, LSB_RELEASE, CMDLINE, ENVIRON, AUXV, MAPS, DSO_DEBUG = range(0x47670003, 0x4767000B)
@@ -81,6 +83,7 @@ class DumpFile:
         (self.flags,) = struct.unpack_from("<Q", self.data, 24)
         self.directory = [struct.unpack_from("<III", self.data, directory + 12 * index) for index in range(count)]
         self.streams = {kind: (size, offset) for kind, size, offset in self.directory if kind}
+        corpus.keep(self)
 
     def close(self) -> None:
         """Unmap the file."""

@@ -23,6 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import corpus
+import file_rules
+
 HERE = Path(__file__).resolve().parent
 READER_TIMEOUT = 240.0  # seconds; a reader that takes longer hangs
 BREAKPAD_LIMITS = (4096, 2048, 4096)  # threads, modules, MemoryList ranges: Breakpad drops longer lists
@@ -555,8 +558,9 @@ def read_all(path: Path, only: Iterable[str] | None = None) -> list[Reading]:
 def assert_accepted_counts(path: Path, counts: Counts, only: Iterable[str] | None = None) -> list[Reading]:
     """Every reader at hand accepts the dump, with these counts."""
     readings = read_all(path, only)
-    with path.open("rb") as file:
-        full = bool(file.read(32)[24] & 2)
+    with file_rules.DumpFile(path) as dump:
+        full = bool(dump.flags & file_rules.FULL_MEMORY)
+        corpus.keep(dump, counts)
     found = [line for reading in readings for line in complaints(reading, counts, full)]
     assert not found, f"{path.name} is not accepted:\n" + "\n".join(found)
     return readings

@@ -1,16 +1,11 @@
 """Microsoft's debugger engine, two generations, reads our dumps of Linux and of Windows processes.
 
-The DLLs are those that ``.ci/windows microsoft`` has fetched; without them the tests skip, and in CI they fail.
+What it says of all other dumps of a run: test_debugger_corpus.py.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import fake
@@ -18,80 +13,13 @@ import file_rules
 import live
 import pytest
 import wine
+from debugger import VERSIONS, Debugger, Seen
 from fake import Region, Target
 from test_oracles_fake import APP, FULL, IMAGE, NORMAL, with_threads
 
 import minidump_cffi as md
 
 pytestmark = pytest.mark.linux
-
-VERSIONS = ("6.3.9600", "10.0.15063")
-SOURCE = live.HERE / "targets" / "debugger" / "dump_reader.c"
-OVERRIDES = "dbgeng=n;dbghelp=n;dbgmodel=n;symsrv=n;srcsrv=n;msdia120=n;msdia140=n"
-COMPLAINTS = re.compile(r"^(?:ERROR|WARNING)|can't have|corrupt|invalid|truncated|missing", re.IGNORECASE)
-# What it says of dumps of every writer: stream 24 is newer than it, 0xFFF0 is one of Wine's dbghelp, and no file of a
-# module is there to load.
-USUAL = re.compile(
-    r"unknown stream type 0x(18|fff0)$|symbols could not be loaded|verify timestamp|load image|Invalid name"
-)
-
-
-@dataclass
-class Seen:
-    """What one engine says of one dump."""
-
-    opened: bool
-    words: list[str]
-    threads: dict[int, tuple[int, int]] = field(default_factory=dict)  # instruction and stack pointer
-    modules: dict[int, int] = field(default_factory=dict)  # base, size
-    memory: dict[int, bytes] = field(default_factory=dict)
-
-    @property
-    def complaints(self) -> list[str]:
-        """Lines that are no chatter."""
-        return [line for line in self.words if COMPLAINTS.search(line) and not USUAL.search(line)]
-
-
-class Debugger:
-    """The program with the DLLs of one version beside it."""
-
-    def __init__(self, version: str, folder: Path) -> None:
-        self.folder = folder
-        self.version = version
-        found = Path(wine.program()).parent / "microsoft" / version
-        if not found.is_dir():
-            reason = f"the debugger engine {version} was not fetched (.ci/windows microsoft)"
-            if wine.wine_required():
-                pytest.fail(reason)
-            pytest.skip(reason)
-        for library in found.glob("*.dll"):
-            shutil.copy(library, folder)
-        (folder / "symbols").mkdir()
-        self.program = folder / "dump_reader.exe"
-        flags = ("-O1", "-static", "-Wall", "-Wextra", "-Wno-cast-function-type", "-Werror")
-        wine.compile_c(SOURCE, self.program, *flags, "-lole32", "-luuid")
-
-    def read(self, path: Path, *wanted: tuple[int, int]) -> Seen:
-        """Open the dump, and read these ranges in it."""
-        words = [wine.windows_path(path), wine.windows_path(self.folder / "symbols")]
-        words += [f"{address:x}:{size}" for address, size in wanted]
-        done = wine.run(
-            [wine.program(), wine.windows_path(self.program), *words],
-            env={**os.environ, "MDC_WINE_OVERRIDES": OVERRIDES},
-            stderr=subprocess.DEVNULL,
-        )
-        lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
-        seen = Seen(opened=["opened", "0"] in lines, words=[])
-        for line, *rest in lines:
-            if line == "says":
-                seen.words.append(" ".join(rest))
-            elif line == "thread":
-                seen.threads[int(rest[0])] = (int(rest[1], 16), int(rest[2], 16))
-            elif line == "module":
-                seen.modules[int(rest[0], 16)] = int(rest[1], 16)
-            elif line == "bytes":
-                seen.memory[int(rest[0], 16)] = bytes.fromhex(rest[1]) if len(rest) > 1 else b""
-        return seen
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
