@@ -231,18 +231,22 @@ static void find_lost(mdc_dbghelp_report *report, mdc_adapter *adapter, size_t s
     }
 }
 
-/* Of memory that was to be added, what dbghelp could not read, which it leaves out without a word. Where the callee
- * also removes memory, what is not there may be what it removed. */
-static void find_lost_additions(mdc_dbghelp_report *report, mdc_adapter *adapter) {
-    if (adapter->removes) return;
+/* Of memory that was to be added, what dbghelp could not read, which it leaves out without a word, unless it is a gap
+ * already. Where the callee also removes memory, what is not there may be what it removed. */
+static mdc_status find_lost_additions(mdc_dbghelp_report *report, mdc_adapter *adapter, mdc_error *err) {
+    if (adapter->removes || adapter->added.count == 0) return MDC_OK;
+    for (size_t i = 0; i < adapter->gaps.count; i++) {
+        const mdc_gap *gap = &mdc_vec_at(&adapter->gaps, const mdc_gap, i);
+        const mdc_extent known = {.address = gap->address, .size = gap->size};
+        if (gap->size > 0 && mdc_vec_push(&report->runs, &known, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    if (report->runs.count > 0) qsort(report->runs.data, report->runs.count, sizeof(mdc_extent), by_address);
     merge_runs(report);
     for (size_t i = 0; i < adapter->added.count; i++) {
-        const mdc_span *span = &mdc_vec_at(&adapter->added, const mdc_span, i);
-        uint64_t end;
-        if (span->size == 0) continue;
-        if (!mdc_add_u64(span->address, span->size - 1, &end)) end = UINT64_MAX;
-        add_lost(report, adapter, span->address, end);
+        const mdc_set_range *range = &mdc_vec_at(&adapter->added, const mdc_set_range, i);
+        if (range->first < range->end) add_lost(report, adapter, range->first, range->end - 1);
     }
+    return MDC_OK;
 }
 
 /* -- threads and modules ------------------------------------------------------------------------------------------- */
@@ -368,7 +372,7 @@ mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_adapter *adap
     bool silent = adapter->calls[MDC_CB_READ_MEMORY_FAILURE] == 0; /* else it says itself what it could not read */
     if (file != NULL && silent && (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0)
         find_lost(report, adapter, sorted);
-    if (file != NULL) find_lost_additions(report, adapter);
+    if (file != NULL && find_lost_additions(report, adapter, err) != MDC_OK) return err->code;
     if (adapter->error.code != MDC_OK) {
         *err = adapter->error;
         return err->code;
