@@ -6,14 +6,14 @@ first looked at.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
-import os
 import struct
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
+from . import _messages
+from ._report_items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
 from .enums import (
     CallbackType,
     DumpType,
@@ -42,192 +42,6 @@ _THREAD = struct.Struct("=2I2Q")
 _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
 _GAP = struct.Struct("=2QIi")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Region:
-    """One mapping of the target.
-
-    Attributes
-    ----------
-    base, size : int
-        Address and bytes.
-    kept : int
-        Bytes the dump answers for: stored, zeros, or gaps.
-    stored : int
-        Bytes that take room in the file.
-    untouched : int
-        Bytes kept that were never written: they read as zero, are holes in the file or left out of it. On a stream,
-        runs below `EngineOptions.hole_min` are stored.
-    left_to_file : int
-        Bytes that were not kept because the module's file has them.
-    filtered : int
-        Bytes at its end that the target's coredump_filter leaves out, if that was asked for.
-    zeros : int
-        Bytes kept that were read and are pages of zeros: holes in the file. Always 0 on streams, which store them.
-    state, protect, type, kinds
-        What it is.
-    flags : RegionFlags
-        What the engine found out about it.
-    name : bytes
-        As the kernel has it, without escapes; empty if it has none.
-    """
-
-    base: int
-    size: int
-    kept: int
-    stored: int
-    untouched: int
-    left_to_file: int
-    filtered: int
-    zeros: int
-    state: MemoryState
-    protect: MemoryProtect
-    type: MemoryType
-    kinds: Kind
-    flags: RegionFlags
-    name: bytes
-
-    @property
-    def end(self) -> int:
-        """First address after it."""
-        return self.base + self.size
-
-    @property
-    def path(self) -> str:
-        """The name as text, odd bytes as surrogates, as file names are in Python."""
-        try:
-            return os.fsdecode(self.name)
-        except UnicodeDecodeError:  # on Windows: a name that cannot be one there
-            return self.name.decode("utf-8", "surrogateescape")
-
-    @property
-    def verdict(self) -> str:
-        """One word for what became of it.
-
-        "kept", "partly", or why nothing of it is in the dump: "never-read", "dontdump", "coredump-filter" (the
-        target's own), "left-to-file", "excluded" (a rule or callback), "not-stored" (none of these: not part of this
-        type of dump, or guard pages).
-        """
-        if self.flags & RegionFlags.NEVER_READ:
-            return "never-read"
-        if self.kept >= self.size:
-            return "kept"
-        if self.kept:
-            return "partly"
-        if self.filtered >= self.size:
-            return "coredump-filter"
-        if self.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED) and not self.left_to_file:
-            return "excluded"
-        if self.flags & RegionFlags.DONTDUMP:
-            return "dontdump"
-        return "left-to-file" if self.left_to_file else "not-stored"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Thread:
-    """One thread of the target; stack_base (the low end) and stack_size say what of its stack is in the dump."""
-
-    tid: int
-    flags: ThreadFlags
-    stack_base: int
-    stack_size: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Module:
-    """One module of the target. flags: what was written about it, 0 if it was left out."""
-
-    base: int
-    size: int
-    flags: ModuleWrite
-    path: bytes
-
-    @property
-    def included(self) -> bool:
-        """Whether it is in the list of modules."""
-        return bool(self.flags & ModuleWrite.MODULE)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Extent:
-    """A run of memory in the plan: where it is in the target and in the file; region is an index into regions."""
-
-    address: int
-    size: int
-    file_offset: int
-    region: int
-    flags: ExtentFlags
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Gap:
-    """Memory that was asked for and is not in the dump.
-
-    Attributes
-    ----------
-    address, size : int
-        Where it is, and bytes.
-    reason : GapReason
-        Why.
-    errno, winerror : int or None
-        Of the read that failed; a Windows error where Windows refused it.
-    """
-
-    address: int
-    size: int
-    reason: GapReason
-    errno: int | None
-    winerror: int | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class RuleBytes:
-    """What one rule, or block of ranges, decided.
-
-    Attributes
-    ----------
-    index : int or None
-        Position in `Filter.rules`; None for the default.
-    action : str
-        Of the rule, or the default.
-    label : str or None
-        Of the rule.
-    kept, excluded : int
-        Bytes of the target it kept and left out: each byte counts for one rule, the last that matches. What was left
-        to the file of a module counts as kept.
-    """
-
-    index: int | None
-    action: str
-    label: str | None
-    kept: int
-    excluded: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Redaction:
-    """What was overwritten before it was stored.
-
-    Attributes
-    ----------
-    bytes : int
-        Overwritten by ranges and patterns. What is in the dump twice counts twice.
-    hits : int
-        Occurrences of patterns.
-    words : int
-        Stack words that were replaced.
-    variables : int
-        Environment variables whose values were hidden.
-    uncovered : int
-        Places where a pattern that lay across two reads would not have been found; 0 with the engine of this package.
-    """
-
-    bytes: int
-    hits: int
-    words: int
-    variables: int
-    uncovered: int
 
 
 class DumpReport:
@@ -537,38 +351,7 @@ class DumpReport:
     @property
     def messages(self) -> tuple[str, ...]:
         """The warnings in words, and what of the request this engine cannot honour."""
-        warnings = self.warnings
-        if self._numbers.get("windows"):
-            warnings &= ~DumpWarning.NO_RESIDENCY  # always so on Windows: not worth a warning
-        known = _WARNINGS if self.rules else _WARNINGS | _FOREIGN_WARNINGS
-        texts = self._notes + tuple(text for flag, text in known.items() if flag & warnings)
-        if warnings & DumpWarning.TYPE:
-            # What is known beforehand is in the notes.
-            lost = (str(member.name) for member in self.type & ~self.honoured)
-            names = ", ".join(name for name in lost if not any(name in note for note in self._notes))
-            texts += (f"not available from this process, and not in the dump: {names}",) if names else ()
-        if warnings & DumpWarning.SLOW_FILES:
-            texts += (self._slow_files(),)
-        if self.redaction is not None and self.redaction.uncovered:
-            texts += (f"patterns were not searched for across {self.redaction.uncovered} boundaries between reads",)
-        if self.recording is not None and self.recording.dropped:
-            texts += (f"the recording ends early: {self.recording.dropped} calls did not fit into its limit",)
-        return texts
-
-    def _slow_files(self) -> str:
-        """The message about mappings with only their resident pages in the dump."""
-        gaps = [gap.address for gap in self.gaps if gap.reason == GapReason.UNKNOWN]
-        slow = [region for region in self.regions if region.flags & RegionFlags.SLOW_FILE]
-        starts = [region.base for region in slow]
-        hit = {
-            at for address in gaps if (at := bisect.bisect_right(starts, address) - 1) >= 0 and address < slow[at].end
-        }
-        names = sorted({slow[at].path for at in hit})
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "some mappings"
-        return (
-            f"pages that are not resident were not read, because the file system of {shown} may not answer "
-            "(FUSE, network): exclude these mappings, or dump them where the files can be read"
-        )
+        return _messages.of(self, self._notes, windows=bool(self._numbers.get("windows")))
 
     def to_dict(self) -> dict[str, Any]:
         r"""Everything as dicts, lists, texts and numbers, ready for JSON.
@@ -638,37 +421,3 @@ def _plain(item: Any) -> dict[str, Any]:
             value = _flags(value)
         plain[field.name] = value
     return plain
-
-
-_WARNINGS = {
-    DumpWarning.MANY_THREADS: "more than 4,096 threads: Breakpad's readers drop the list",
-    DumpWarning.MANY_MODULES: "more than 2,048 modules: Breakpad's readers drop the list",
-    DumpWarning.MANY_RANGES: "more than 4,096 ranges of memory: Breakpad's readers drop the list",
-    DumpWarning.RANGES_ABOVE_4G: "stacks beyond 4 GiB of the file are in Memory64List; no thread refers to them",
-    DumpWarning.NO_SPARSE: "memory never written was left out: with holes the file would be longer than sparse_max",
-    DumpWarning.NO_RESIDENCY: "this kernel does not report which pages were touched: everything was read",
-    DumpWarning.GAP_TABLE_FULL: "there are more gaps than the table holds: the last entry covers the rest",
-    DumpWarning.NO_REGION_CALLBACKS: "this engine did not ask about regions: rules were applied to the finished file",
-    DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask for memory to add: it is not in the dump",
-    DumpWarning.NO_VM_CALLBACKS: "this engine did not show what it read: redaction was applied to the finished file",
-    DumpWarning.NO_THREAD_REGISTERS: (
-        "threads did not stop (uninterruptible sleep): their registers are not in the dump; dump again, or wait longer "
-        "with stop_timeout"
-    ),
-    DumpWarning.NO_THREAD_STACK: "threads did not stop, and their stacks could not be found: they are not in the dump",
-    DumpWarning.FILLED: "what rules exclude was overwritten with fill bytes: the engine could not leave it out",
-    DumpWarning.UNKNOWN_MEMORY: (
-        "shared memory of which the process has no page is not in the dump because its file was not opened: that needs "
-        "CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and is not done while the caller has a POSIX lock on the file or if "
-        "the target listens to fanotify"
-    ),
-    DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
-    DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran while they were dumped",
-    DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
-}
-# The same where a callback that is not ours decided.
-_FOREIGN_WARNINGS = {
-    DumpWarning.NO_REGION_CALLBACKS: "this engine did not ask the callback about regions",
-    DumpWarning.NO_MEMORY_CALLBACKS: "this engine did not ask the callback for memory to add",
-    DumpWarning.NO_VM_CALLBACKS: "this engine did not show the callback what it read",
-}

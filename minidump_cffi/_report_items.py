@@ -1,0 +1,206 @@
+"""The entries of a report's lists."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from .enums import (
+    ExtentFlags,
+    GapReason,
+    Kind,
+    MemoryProtect,
+    MemoryState,
+    MemoryType,
+    ModuleWrite,
+    RegionFlags,
+    ThreadFlags,
+)
+
+__all__ = ["Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Region:
+    """One mapping of the target.
+
+    Attributes
+    ----------
+    base, size : int
+        Address and bytes.
+    kept : int
+        Bytes the dump answers for: stored, zeros, or gaps.
+    stored : int
+        Bytes that take room in the file.
+    untouched : int
+        Bytes kept that were never written: they read as zero, are holes in the file or left out of it. On a stream,
+        runs below `EngineOptions.hole_min` are stored.
+    left_to_file : int
+        Bytes that were not kept because the module's file has them.
+    filtered : int
+        Bytes at its end that the target's coredump_filter leaves out, if that was asked for.
+    zeros : int
+        Bytes kept that were read and are pages of zeros: holes in the file. Always 0 on streams, which store them.
+    state, protect, type, kinds
+        What it is.
+    flags : RegionFlags
+        What the engine found out about it.
+    name : bytes
+        As the kernel has it, without escapes; empty if it has none.
+    """
+
+    base: int
+    size: int
+    kept: int
+    stored: int
+    untouched: int
+    left_to_file: int
+    filtered: int
+    zeros: int
+    state: MemoryState
+    protect: MemoryProtect
+    type: MemoryType
+    kinds: Kind
+    flags: RegionFlags
+    name: bytes
+
+    @property
+    def end(self) -> int:
+        """First address after it."""
+        return self.base + self.size
+
+    @property
+    def path(self) -> str:
+        """The name as text, odd bytes as surrogates, as file names are in Python."""
+        try:
+            return os.fsdecode(self.name)
+        except UnicodeDecodeError:  # on Windows: a name that cannot be one there
+            return self.name.decode("utf-8", "surrogateescape")
+
+    @property
+    def verdict(self) -> str:
+        """One word for what became of it.
+
+        "kept", "partly", or why nothing of it is in the dump: "never-read", "dontdump", "coredump-filter" (the
+        target's own), "left-to-file", "excluded" (a rule or callback), "not-stored" (none of these: not part of this
+        type of dump, or guard pages).
+        """
+        if self.flags & RegionFlags.NEVER_READ:
+            return "never-read"
+        if self.kept >= self.size:
+            return "kept"
+        if self.kept:
+            return "partly"
+        if self.filtered >= self.size:
+            return "coredump-filter"
+        if self.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED) and not self.left_to_file:
+            return "excluded"
+        if self.flags & RegionFlags.DONTDUMP:
+            return "dontdump"
+        return "left-to-file" if self.left_to_file else "not-stored"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Thread:
+    """One thread of the target; stack_base (the low end) and stack_size say what of its stack is in the dump."""
+
+    tid: int
+    flags: ThreadFlags
+    stack_base: int
+    stack_size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Module:
+    """One module of the target. flags: what was written about it, 0 if it was left out."""
+
+    base: int
+    size: int
+    flags: ModuleWrite
+    path: bytes
+
+    @property
+    def included(self) -> bool:
+        """Whether it is in the list of modules."""
+        return bool(self.flags & ModuleWrite.MODULE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """A run of memory in the plan: where it is in the target and in the file; region is an index into regions."""
+
+    address: int
+    size: int
+    file_offset: int
+    region: int
+    flags: ExtentFlags
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """Memory that was asked for and is not in the dump.
+
+    Attributes
+    ----------
+    address, size : int
+        Where it is, and bytes.
+    reason : GapReason
+        Why.
+    errno, winerror : int or None
+        Of the read that failed; a Windows error where Windows refused it.
+    """
+
+    address: int
+    size: int
+    reason: GapReason
+    errno: int | None
+    winerror: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RuleBytes:
+    """What one rule, or block of ranges, decided.
+
+    Attributes
+    ----------
+    index : int or None
+        Position in `Filter.rules`; None for the default.
+    action : str
+        Of the rule, or the default.
+    label : str or None
+        Of the rule.
+    kept, excluded : int
+        Bytes of the target it kept and left out: each byte counts for one rule, the last that matches. What was left
+        to the file of a module counts as kept.
+    """
+
+    index: int | None
+    action: str
+    label: str | None
+    kept: int
+    excluded: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Redaction:
+    """What was overwritten before it was stored.
+
+    Attributes
+    ----------
+    bytes : int
+        Overwritten by ranges and patterns. What is in the dump twice counts twice.
+    hits : int
+        Occurrences of patterns.
+    words : int
+        Stack words that were replaced.
+    variables : int
+        Environment variables whose values were hidden.
+    uncovered : int
+        Places where a pattern that lay across two reads would not have been found; 0 with the engine of this package.
+    """
+
+    bytes: int
+    hits: int
+    words: int
+    variables: int
+    uncovered: int
