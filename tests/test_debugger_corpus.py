@@ -7,6 +7,7 @@ tests under Windows.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ SAMPLES = 8  # ranges of a dump that are read
 SAMPLE = 1024  # bytes of each
 PATIENCE = 900.0
 LEAST = 20  # kinds that a whole run of the suite makes, on Linux and under Windows
+EXCEPTION = 6  # ExceptionStream
 WINDOWS = 2  # PlatformId VER_PLATFORM_WIN32_NT
 WINE_STREAM = 0xFFF0  # of Wine's dbghelp: the package minidump gives up at it
 
@@ -117,11 +119,33 @@ KNOWN = {
 }
 
 
+NEWER = {"0x15", "0x16"}  # SystemMemoryInfo and ProcessVmCounters, of dbgcore 10.0.22621
+LOST_THREAD = re.compile(
+    r"(Unable to find system thread|.* occurred on unknown thread) (?P<tid>[0-9A-F]+)$"
+    r"|The thread being debugged has either exited or cannot be accessed$"
+    r"|Many commands will not work properly$"
+)
+
+
+def is_known(version: str, complaint: str, expected: Expected) -> bool:
+    """Complaints that are right: streams younger than the engine, and an exception of a thread that is not listed."""
+    streams = expected.facts["kind"]["streams"]
+    unknown = re.search(r"unknown stream type (0x[0-9a-f]+)$", complaint)
+    if unknown:
+        return version == "6.3.9600" and unknown[1] in NEWER & set(streams)
+    lost = LOST_THREAD.match(complaint.partition(": ")[2])
+    if lost is None or hex(EXCEPTION) not in streams:
+        return False
+    with file_rules.DumpFile(expected.path) as dump:
+        tid = int.from_bytes(dump.stream(EXCEPTION)[:4], "little")
+    return tid not in expected.threads and lost["tid"] in (None, f"{tid:X}")
+
+
 def differences(version: str, seen: debugger.Seen, expected: Expected) -> list[str]:
     """What the engine says otherwise."""
     if not seen.opened:
         return ["not opened: " + "; ".join(seen.words[-3:])]
-    found = [f"it complains: {line}" for line in seen.complaints]
+    found = [f"it complains: {line}" for line in seen.complaints if not is_known(version, line, expected)]
     registers = {tid: expected.threads.get(tid) if place is None else place for tid, place in seen.threads.items()}
     pairs: tuple[tuple[str, Mapping[int, object], Mapping[int, object]], ...] = (
         ("thread", expected.threads, registers),
