@@ -6,9 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/fail.h"
@@ -48,10 +46,11 @@ static bool is_locked(int fdinfo, const char *fd, mdc_locked_file *file, int *os
 static mdc_status read_descriptors(mdc_noopen *noopen, DIR *fds, int fdinfo, mdc_error *err) {
     const struct dirent *entry;
     for (int i = 0; i < OWN_MAX && (entry = readdir(fds)) != NULL; i++) {
-        struct stat facts;
+        char first;
         mdc_locked_file file;
         int os_errno;
-        if (entry->d_name[0] == '.' || fstat(atoi(entry->d_name), &facts) != 0 || !S_ISREG(facts.st_mode)) continue;
+        /* Sockets, pipes and the like have no path: "socket:[1]". fstat could wait for a server. */
+        if (readlinkat(dirfd(fds), entry->d_name, &first, 1) != 1 || (first != '/' && first != '(')) continue;
         if (is_locked(fdinfo, entry->d_name, &file, &os_errno) &&
             mdc_vec_push(&noopen->locked, &file, 1, NULL, err) != MDC_OK)
             return err->code;
