@@ -70,12 +70,13 @@ def table(out: TextIO, head: Sequence[str], rows: Iterable[Sequence[str]]) -> No
     The first rows say how wide the columns are, up to a limit: a long cell makes its own row longer and no other.
     """
     right = [name.startswith(">") for name in head]
-    lines = ([printable(cell) for cell in row] for row in rows)
-    first = [[name.removeprefix(">") for name in head], *islice(lines, _SAMPLE)]
+    waiting = iter(rows)
+    names = [name.removeprefix(">") for name in head]
+    first = [names, *(tuple(map(printable, row)) for row in islice(waiting, _SAMPLE))]
     widths = [max(min(len(line[column]), _WIDEST) for line in first) for column in range(len(head))]
-    for line in chain(first, lines):
-        cells = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(line, widths, right, strict=True)
-        ]
-        out.write("  ".join(cells).rstrip() + "\n")
+    layout = "  ".join(f"%{'' if number else '-'}{width}s" for width, number in zip(widths, right, strict=True))
+    for row in chain(first, waiting):
+        line = layout % tuple(row)
+        if not line.isprintable():
+            line = layout % tuple(map(printable, row))
+        out.write(line.rstrip() + "\n")
