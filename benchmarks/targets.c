@@ -80,14 +80,18 @@ static const char *make_threads(size_t count) {
 static void run_forked(size_t size) {
     char *base = map(size);
     randomise(base, size);
+    int ready[2];
+    char byte = 0;
+    if (pipe(ready) != 0) die("pipe");
     pid_t parent = getpid();
     pid_t child = fork();
     if (child < 0) die("fork");
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent) _exit(1);
+        if (getppid() != parent || write(ready[1], &byte, 1) != 1) _exit(1);
         rest(NULL);
     }
+    if (read(ready[0], &byte, 1) != 1) die("read"); /* it has run: what it has of its files does not grow any more */
     wait_for_end(child, base);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
