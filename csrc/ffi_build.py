@@ -50,12 +50,12 @@ failpoints = os.environ.get("MDC_FAILPOINTS") == "1"
 def belongs(source: Path) -> bool:
     """True for a file that is compiled for this system: rooms, and names that end in _posix or _windows."""
     absent, suffix = ("linux", "_posix") if windows else ("windows", "_windows")
-    return source.parent.name != absent and not source.stem.endswith(suffix)
+    return source.relative_to(root / "csrc").parts[0] != absent and not source.stem.endswith(suffix)
 
 
 def sources() -> list[str]:
     """Every C file that belongs to this system."""
-    return sorted(path.relative_to(root).as_posix() for path in root.glob("csrc/*/*.c") if belongs(path))
+    return sorted(path.relative_to(root).as_posix() for path in (root / "csrc").rglob("*.c") if belongs(path))
 
 
 ffibuilder = FFI()
@@ -67,7 +67,7 @@ ffibuilder.set_source(
     "".join(f'#include "{header.removeprefix("csrc/")}"\n' for header in [*HEADERS, "csrc/base/failpoint.h"]),
     sources=sources(),
     include_dirs=["csrc"],
-    depends=sorted(path.relative_to(root).as_posix() for path in root.glob("csrc/*/*.h")),
+    depends=sorted(path.relative_to(root).as_posix() for path in (root / "csrc").rglob("*.h")),
     define_macros=[*(WINDOWS if windows else POSIX), *([("MDC_FAILPOINTS", "1")] if failpoints else [])],
     extra_compile_args=["-std=c11", "-O2"] if mingw else [] if windows else ["-O2", "-fvisibility=hidden"],
     libraries=[] if windows else ["pthread"],

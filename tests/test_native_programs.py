@@ -36,8 +36,11 @@ THREADED = "bind_"  # in the name of a program that is run under TSan too: jobs 
 def room_sources(system: str = "linux") -> list[Path]:
     """The C files of all rooms that belong to a system; see csrc/ffi_build.py for the rule."""
     absent, suffix = ("windows", "_windows") if system == "linux" else ("linux", "_posix")
+    csrc = ROOT / "csrc"
     return sorted(
-        path for path in (ROOT / "csrc").glob("*/*.c") if path.parent.name != absent and not path.stem.endswith(suffix)
+        path
+        for path in csrc.rglob("*.c")
+        if path.relative_to(csrc).parts[0] != absent and not path.stem.endswith(suffix)
     )
 
 

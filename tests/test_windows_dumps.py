@@ -54,7 +54,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Taken:
     """The dumps the native test program leaves."""
     folder = tmp_path_factory.mktemp("windows-dumps")
     sources = [
-        str(path) for room in ROOMS for path in (ROOT / "csrc" / room).glob("*.c") if not path.stem.endswith("_posix")
+        str(path) for room in ROOMS for path in (ROOT / "csrc" / room).rglob("*.c") if not path.stem.endswith("_posix")
     ]
     program = wine.compile_c(
         live.HERE / "native" / "test_windows_live.c",

@@ -1,4 +1,4 @@
-/* A dump from beginning to end: gather, plan, write. The target runs again whatever happens. */
+/* A dump from beginning to end: capture, plan, layout, write. The target runs again whatever happens. */
 #include <time.h>
 
 #include "../base/arith.h"
@@ -101,18 +101,18 @@ void mdc_dump_free(mdc_dump *dump) {
 mdc_status mdc_dump_resume(mdc_dump *dump, mdc_error *err) {
     if (dump->resumed) return MDC_OK;
     dump->resumed = true;
-    mdc_status status = dump->source->ops->resume(dump->source, &dump->frozen_ns, err);
+    mdc_status status = dump->source->ops->resume(dump->source, &dump->stop_time_ns, err);
     atomic_store(&dump->monitor->stopped, 0);
     return status;
 }
 
-static mdc_status gather(mdc_dump *dump, mdc_error *err) {
+static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_OPEN);
     if (dump->source->ops->prepare(dump->source, err) != MDC_OK) return err->code;
     dump->calls.pid = (uint32_t)dump->source->pid; /* a live source knows its pidfd, and a pid to it, from here on */
     dump->calls.process = dump->source->handle;
     mdc_dump_phase(dump, MDC_PHASE_GATHER);
-    if (mdc_gather_before_stop(dump, err) != MDC_OK) return err->code;
+    if (mdc_capture_before_stop(dump, err) != MDC_OK) return err->code;
     dump->gaps = mdc_alloc(dump->options.gaps_max, sizeof *dump->gaps, err);
     if (dump->gaps == NULL || mdc_copy_init(dump, err) != MDC_OK) return err->code;
     mdc_dump_phase(dump, MDC_PHASE_STOP);
@@ -122,20 +122,20 @@ static mdc_status gather(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_GATHER);
     /* The lists stay when the target runs on: a plan alone needs no more than the registers. */
     if (dump->options.plan_only && mdc_dump_resume(dump, err) != MDC_OK) return err->code;
-    if (mdc_gather_lists(dump, err) != MDC_OK || mdc_gather_items(dump, err) != MDC_OK) return err->code;
+    if (mdc_capture_lists(dump, err) != MDC_OK || mdc_capture_items(dump, err) != MDC_OK) return err->code;
     return mdc_report_fill(dump, err);
 }
 
 static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     mdc_dump_phase(dump, MDC_PHASE_PLAN);
     dump->late = mdc_late_allowed(dump);
-    mdc_status status = dump->full ? mdc_regions_plan_full(dump, err) : mdc_pieces_plan_normal(dump, err);
+    mdc_status status = dump->full ? mdc_regions_plan_full(dump, err) : mdc_plan_normal(dump, err);
     if (status != MDC_OK || mdc_extents_finish(dump, err) != MDC_OK) return err->code;
     /* A plan reads the link map too, of a process that runs again: without it, it would be a stream short. */
     if (mdc_streams_dso_read(dump, err) != MDC_OK ||
         (!dump->options.plan_only && mdc_streams_exception_read(dump, err) != MDC_OK))
         return err->code;
-    if (mdc_edits_make(dump, err) != MDC_OK) return err->code;
+    if (mdc_sanitized_make(dump, err) != MDC_OK) return err->code;
     dump->planned_gaps = dump->gap_count;
     dump->spare = dump->sink != NULL && dump->sink->patchable ? dump->options.spare_slots : 0;
     dump->cuts = mdc_alloc(dump->spare, sizeof *dump->cuts, err);
@@ -148,7 +148,7 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
 }
 
 static mdc_status run(mdc_dump *dump, mdc_error *err) {
-    if (gather(dump, err) != MDC_OK || plan(dump, err) != MDC_OK || dump->options.plan_only) return err->code;
+    if (capture(dump, err) != MDC_OK || plan(dump, err) != MDC_OK || dump->options.plan_only) return err->code;
     mdc_dump_phase(dump, MDC_PHASE_WRITE);
     if (mdc_write_file(dump, err) != MDC_OK) return err->code;
     mdc_calls_kernel_minidump(&dump->calls);

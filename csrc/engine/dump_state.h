@@ -1,6 +1,6 @@
-/* All state of one dump, private to the engine: what gather, plan and write hand to each other.
+/* All state of one dump, private to the engine: what capture, plan, layout and writer hand to each other.
  *
- * Gather fills lists, regions, thread and module plans, stacks. Plan fills extents, gaps known beforehand, the small
+ * Capture fills lists, regions, thread and module plans, stacks. Plan fills extents, gaps known beforehand, the small
  * streams and the layout. Write only copies: everything it needs is allocated before it begins. */
 #ifndef MDC_ENGINE_DUMP_STATE_H
 #define MDC_ENGINE_DUMP_STATE_H
@@ -80,7 +80,7 @@ typedef struct mdc_dso_object {
     size_t name_size; /* bytes */
 } mdc_dso_object;
 
-/* Copies target memory to the sink through the one buffer (copy.c). */
+/* Copies target memory to the sink through the one buffer (copier.c). */
 typedef struct mdc_copier {
     uint8_t *block;  /* as allocated */
     uint8_t *buffer; /* page-aligned in it */
@@ -97,7 +97,7 @@ typedef struct mdc_copier {
     uint64_t window_end; /* address after them */
     size_t held;
     size_t lent; /* of them, from the front: neighbours the callee is only shown, never written from here */
-    /* Pages of zeros that were left out (store.c). */
+    /* Pages of zeros that were left out (sparse_output.c). */
     uint64_t cut_bytes; /* cut out so far: what follows is that far before its planned offset */
     size_t zero_extent; /* extent of the last of them */
     bool page_blank;    /* the page of the file that is being filled holds only zeros so far */
@@ -111,13 +111,13 @@ struct mdc_dump {
     mdc_monitor *monitor;
     mdc_calls calls;
     bool full;         /* WithFullMemory */
-    uint64_t type;     /* bits of the dump type that are honoured: from mdc_gather_lists on */
+    uint64_t type;     /* bits of the dump type that are honoured: from mdc_capture_lists on */
     bool has_memory64; /* a Memory64List instead of a MemoryList */
     bool resumed;      /* the target runs */
     bool late;         /* what files hold may be read when it does */
     uint32_t secondary;
     uint32_t warnings;
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
     int64_t now; /* seconds since 1970: the header's time stamp */
 
     const mdc_lists *lists;
@@ -186,18 +186,18 @@ void mdc_dump_phase(mdc_dump *dump, int32_t phase);
 /* Lets the target run, once. What was read counts only if this succeeds. */
 mdc_status mdc_dump_resume(mdc_dump *dump, mdc_error *err);
 
-/* gather.c: 16, 17, 11, 15, 6; the stop; 18; 3, 4, 1, 0; 5 and 9 in a Normal dump. */
-mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err);
-mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err);
-mdc_status mdc_gather_items(mdc_dump *dump, mdc_error *err);
+/* capture.c */
+mdc_status mdc_capture_before_stop(mdc_dump *dump, mdc_error *err);
+mdc_status mdc_capture_lists(mdc_dump *dump, mdc_error *err);
+mdc_status mdc_capture_items(mdc_dump *dump, mdc_error *err);
 /* lists_check.c: the source's lists are hostile. */
 mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err);
 
-/* stacks.c */
+/* thread_stacks.c */
 mdc_status mdc_stacks_find(mdc_dump *dump, mdc_error *err); /* the part of every thread */
 mdc_status mdc_stacks_keep(mdc_dump *dump, mdc_error *err); /* those of threads that keep theirs, into dump->stacks */
 
-/* types.c */
+/* dump_type.c */
 /* The bits of the dump type that this engine honours, of this target. What it does not is not offered to the callee and
  * not claimed by the header. */
 uint64_t mdc_types_honoured(const mdc_dump *dump);
@@ -220,10 +220,10 @@ mdc_status mdc_regions_ask(mdc_dump *dump, size_t region, uint64_t first, uint64
                            uint32_t extent_flags, mdc_keep keep, mdc_error *err);
 mdc_status mdc_regions_plan_full(mdc_dump *dump, mdc_error *err);
 
-/* pieces.c */
-mdc_status mdc_pieces_plan_normal(mdc_dump *dump, mdc_error *err);
+/* plan_normal.c */
+mdc_status mdc_plan_normal(mdc_dump *dump, mdc_error *err);
 /* true if the callee keeps every byte of [first, end): what text streams with target memory need. */
-mdc_status mdc_pieces_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *kept, mdc_error *err);
+mdc_status mdc_memory_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *kept, mdc_error *err);
 
 /* extents.c */
 mdc_status mdc_extents_add(mdc_dump *dump, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err);
@@ -266,7 +266,7 @@ mdc_status mdc_layout_align(mdc_dump *dump, size_t alignment, mdc_error *err);
 mdc_status mdc_layout_string(mdc_dump *dump, const uint8_t *bytes, size_t size, uint32_t *rva, mdc_error *err);
 const uint8_t *mdc_dump_name(const mdc_dump *dump, mdc_name name);
 
-/* streams_*.c: put their streams into the small ones. */
+/* streams/: put their streams into the small ones. */
 mdc_status mdc_streams_system(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_streams_misc(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_streams_threads(mdc_dump *dump, mdc_error *err);
@@ -301,18 +301,18 @@ struct mdc_out {
 mdc_status mdc_out_put(mdc_out *out, const void *data, uint64_t size, mdc_error *err); /* data NULL: zeros */
 mdc_status mdc_out_flush(mdc_out *out, mdc_error *err);
 
-/* edits.c: what options.edit makes of bytes that were not read; without it, the bytes themselves. */
-mdc_status mdc_edits_make(mdc_dump *dump, mdc_error *err);
-const uint8_t *mdc_edits_text(const mdc_dump *dump, size_t text);
-const uint8_t *mdc_edits_context(const mdc_dump *dump, size_t thread);
+/* sanitized_copies.c: what options.edit makes of bytes that were not read; without it, the bytes themselves. */
+mdc_status mdc_sanitized_make(mdc_dump *dump, mdc_error *err);
+const uint8_t *mdc_sanitized_text(const mdc_dump *dump, size_t text);
+const uint8_t *mdc_sanitized_context(const mdc_dump *dump, size_t thread);
 /* *bytes may become a copy that lives until the next call. */
-mdc_status mdc_edits_string(mdc_dump *dump, const uint8_t **bytes, size_t size, mdc_error *err);
+mdc_status mdc_sanitized_string(mdc_dump *dump, const uint8_t **bytes, size_t size, mdc_error *err);
 
-/* surroundings.c: up to `want` bytes right before `end`, or from `first` on, that may be looked at; *got of them. */
+/* read_context.c: up to `want` bytes right before `end`, or from `first` on, that may be looked at; *got of them. */
 mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *out, size_t *got, mdc_error *err);
-mdc_status mdc_look_behind(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err);
+mdc_status mdc_look_after(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err);
 
-/* copy.c */
+/* copier.c */
 mdc_status mdc_copy_init(mdc_dump *dump, mdc_error *err);
 void mdc_copy_fini(mdc_dump *dump);
 /* Reads target memory before the plan is made; *done bytes from the start are valid. Through VmPreRead and VmPostRead
@@ -325,7 +325,7 @@ mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t
 mdc_status mdc_copy_extents(mdc_dump *dump, mdc_error *err);
 mdc_status mdc_copy_text(mdc_dump *dump, uint64_t address, uint64_t size, mdc_error *err);
 
-/* store.c */
+/* sparse_output.c */
 /* Memory goes to the sink as the callee left it; pages of zeros are holes where it has holes. */
 mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error *err);
 mdc_status mdc_store_hole(mdc_dump *dump, uint64_t size, mdc_error *err); /* of the plan */
@@ -334,12 +334,12 @@ void mdc_store_cut(mdc_dump *dump, uint64_t size);                        /* tha
 mdc_status mdc_store_late(mdc_dump *dump, uint64_t offset, const uint8_t *data, size_t size, uint64_t *zeros,
                           mdc_error *err);
 
-/* late.c */
+/* late_copy.c */
 bool mdc_late_allowed(const mdc_dump *dump);
 /* After resume: fills in what was left open for it. */
 mdc_status mdc_late_copy(mdc_dump *dump, mdc_error *err);
 
-/* write.c */
+/* writer.c */
 mdc_status mdc_write_file(mdc_dump *dump, mdc_error *err);
 
 /* report.c */

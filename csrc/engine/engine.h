@@ -1,4 +1,5 @@
-/* Drives the protocol: gather -> plan -> write. Knows sources, sinks and the callback ABI; knows no filter. */
+/* Drives the protocol: capture -> plan -> layout -> write. Knows sources, sinks and the callback ABI; knows no filter.
+ */
 #ifndef MDC_ENGINE_ENGINE_H
 #define MDC_ENGINE_ENGINE_H
 

@@ -40,7 +40,7 @@ static uint32_t run_kind(const mdc_content *run, uint64_t first, uint64_t end, u
  * other reasons must find room in the table. A pattern that lies across its border would be stored in part. */
 static bool may_leave(const mdc_dump *dump, size_t region) {
     const uint32_t wanted = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_CV_RECORD;
-    if (dump->options.file_pages != MDC_FILE_PAGES_RESIDENT || dump->calls.own_memory || dump->options.hold > 0 ||
+    if (dump->options.file_pages != MDC_FILE_PAGES_RESIDENT || dump->calls.serves_memory || dump->options.hold > 0 ||
         dump->gap_count >= dump->options.gaps_max / 2)
         return false;
     uint64_t base = dump->regions[region].base;
@@ -89,12 +89,12 @@ static mdc_status add_content(mdc_dump *dump, size_t region, uint64_t first, uin
             uint64_t size = stop - first;
             /* A callee that serves memory itself may have some where the target has none; one that sees reads may
              * edit what is there. */
-            if ((what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory) ||
-                (what == MDC_CONTENT_ZERO && !dump->calls.own_reads)) {
+            if ((what == MDC_CONTENT_UNTOUCHED && !dump->calls.serves_memory) ||
+                (what == MDC_CONTENT_ZERO && !dump->calls.wants_post_read)) {
                 how |= size >= dump->options.hole_min ? MDC_EXTENT_HOLE : MDC_EXTENT_ZERO;
                 report->untouched += size;
             }
-            if (what == MDC_CONTENT_UNKNOWN && !dump->calls.own_memory) {
+            if (what == MDC_CONTENT_UNKNOWN && !dump->calls.serves_memory) {
                 report->kept += size;
                 dump->warnings |=
                     (report->flags & MDC_REGION_SLOW_FILE) != 0 ? MDC_WARN_SLOW_FILES : MDC_WARN_UNKNOWN_MEMORY;

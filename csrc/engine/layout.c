@@ -40,7 +40,7 @@ mdc_status mdc_layout_stream(mdc_dump *dump, uint32_t type, uint64_t offset, uin
 
 mdc_status mdc_layout_string(mdc_dump *dump, const uint8_t *bytes, size_t size, uint32_t *rva, mdc_error *err) {
     uint16_t text[MDC_FILE_STRING_UNITS + 1];
-    if (mdc_edits_string(dump, &bytes, size, err) != MDC_OK) return err->code;
+    if (mdc_sanitized_string(dump, &bytes, size, err) != MDC_OK) return err->code;
     size_t units = mdc_utf16_text(bytes, size, text, MDC_FILE_STRING_UNITS), at;
     text[units] = 0;
     uint32_t length = (uint32_t)(units * 2);

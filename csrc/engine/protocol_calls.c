@@ -48,8 +48,8 @@ static bool call_for_status(mdc_calls *calls, uint32_t type, uint32_t pid, void 
 void mdc_calls_begin(mdc_calls *calls) {
     /* A snapshot handle means nothing to this engine: the answer to 16 changes nothing, but callees reset on it. */
     (void)call_for_status(calls, MDC_CB_IS_PROCESS_SNAPSHOT, 0, calls->process);
-    calls->own_reads = call_for_status(calls, MDC_CB_VM_START, 0, calls->process);
-    calls->own_memory = calls->own_reads && (calls->extensions & MDC_EXT_EDITS_ONLY) == 0;
+    calls->wants_post_read = call_for_status(calls, MDC_CB_VM_START, 0, calls->process);
+    calls->serves_memory = calls->wants_post_read && (calls->extensions & MDC_EXT_EDITS_ONLY) == 0;
 }
 
 bool mdc_calls_io_start(mdc_calls *calls, void *handle) {

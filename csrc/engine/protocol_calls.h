@@ -20,10 +20,10 @@ typedef struct mdc_calls {
     void *process;
     mdc_monitor *monitor;
     uint64_t count[32];
-    bool check_cancel; /* the callee wants to be asked for Cancel */
-    bool own_reads;    /* VmStart was answered S_FALSE: VmPostRead is sent */
-    bool own_memory;   /* and the callee may serve memory: VmQuery and VmPreRead are sent, also for untouched pages */
-    bool ask_regions;  /* false once IncludeVmRegion was answered FALSE or without Continue */
+    bool check_cancel;    /* the callee wants to be asked for Cancel */
+    bool wants_post_read; /* VmStart was answered S_FALSE: VmPostRead is sent */
+    bool serves_memory; /* and the callee may serve memory: VmQuery and VmPreRead are sent, also for untouched pages */
+    bool ask_regions;   /* false once IncludeVmRegion was answered FALSE or without Continue */
     alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } mdc_calls;
 

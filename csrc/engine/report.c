@@ -62,7 +62,7 @@ void mdc_report_count(mdc_dump *dump) {
     report->honoured_type = dump->options.dump_type & ~(dump->lists != NULL ? mdc_types_lost(dump) : 0);
     report->pid = dump->source->pid;
     report->warnings = dump->warnings;
-    report->frozen_ns = dump->frozen_ns;
+    report->frozen_ns = dump->stop_time_ns;
     report->total_ns = mdc_clock_ns() - dump->monitor->started_ns;
     for (size_t i = 0; i < 32; i++) report->calls[i] = dump->calls.count[i];
     report->omitted_streams = dump->omitted_streams | dump->options.omit_streams;

@@ -41,8 +41,8 @@ def sources() -> list[Path]:
     """The C files of all rooms that belong to Linux; see csrc/ffi_build.py for the rule."""
     return sorted(
         path
-        for path in (ROOT / "csrc").glob("*/*.c")
-        if path.parent.name != "windows" and not path.stem.endswith("_windows")
+        for path in (ROOT / "csrc").rglob("*.c")
+        if path.relative_to(ROOT / "csrc").parts[0] != "windows" and not path.stem.endswith("_windows")
     )
 
 

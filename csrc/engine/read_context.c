@@ -38,8 +38,8 @@ static mdc_status ask_page(mdc_dump *dump, uint64_t page, bool *may, bool *zero,
     if (dump->queried.count == 0)
         (void)dump->source->ops->content(dump->source, (size_t)found, page, page + MDC_PAGE_SIZE, &run, 1, &next);
     if (run.what == MDC_CONTENT_UNAVAILABLE || run.what == MDC_CONTENT_UNKNOWN) return MDC_OK;
-    *zero = run.what == MDC_CONTENT_UNTOUCHED && !dump->calls.own_memory;
-    return mdc_pieces_kept(dump, page, page + MDC_PAGE_SIZE, may, err);
+    *zero = run.what == MDC_CONTENT_UNTOUCHED && !dump->calls.serves_memory;
+    return mdc_memory_kept(dump, page, page + MDC_PAGE_SIZE, may, err);
 }
 
 /* Fills out with the bytes from `first` on, up to `end` or to memory that may not be read. zero: whether the page of
@@ -74,7 +74,7 @@ static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, bool zero, 
     return MDC_OK;
 }
 
-mdc_status mdc_look_behind(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
+mdc_status mdc_look_after(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
     uint64_t end;
     return look(dump, first, mdc_add_u64(first, want, &end) ? end : UINT64_MAX, false, out, got, err);
 }

@@ -1,8 +1,8 @@
 /* SystemInfo and MiscInfo. */
 #include <string.h>
 
-#include "../format/utf16.h"
-#include "dump_state.h"
+#include "../../format/utf16.h"
+#include "../dump_state.h"
 
 enum { BUILD_UNITS = 260, DEBUG_BUILD_UNITS = 40 }; /* of MINIDUMP_MISC_INFO_4 */
 

@@ -19,7 +19,7 @@ enum { NO_EXTENT = -1 };
 
 mdc_status mdc_copy_init(mdc_dump *dump, mdc_error *err) {
     mdc_copier *copier = &dump->copier;
-    bool holds = dump->calls.own_reads && (dump->options.extensions & MDC_EXT_HOLD_BACK) != 0;
+    bool holds = dump->calls.wants_post_read && (dump->options.extensions & MDC_EXT_HOLD_BACK) != 0;
     copier->room = (size_t)dump->options.buffer_bytes;
     copier->hold = holds ? (size_t)mdc_min_u64(dump->options.hold, copier->room) : 0;
     copier->block = mdc_alloc(1, copier->room + 2 * copier->hold + MDC_PAGE_SIZE, err);
@@ -57,7 +57,7 @@ mdc_status mdc_copy_fetch(mdc_dump *dump, uint64_t address, uint8_t *out, size_t
     size_t served = 0;
     bool failed = false;
     *os_errno = MDC_OS_IO;
-    if (dump->calls.own_memory) {
+    if (dump->calls.serves_memory) {
         memset(out, 0, size); /* a callee that claims more than it filled must not pass on what was read before */
         served = mdc_calls_vm_pre_read(&dump->calls, address, out, (uint32_t)size, &failed);
     }
@@ -88,7 +88,7 @@ static mdc_status careful_read(mdc_dump *dump, uint64_t address, uint8_t *buffer
                                size_t *done, int32_t *os_errno, mdc_error *err) {
     bool closed;
     if (mdc_copy_fetch(dump, address, buffer + head, size, done, &closed, os_errno, err) != MDC_OK) return err->code;
-    if (closed || !dump->calls.own_reads) return MDC_OK;
+    if (closed || !dump->calls.wants_post_read) return MDC_OK;
     size_t valid;
     if (show(dump, address - head, buffer, head + size, head + *done, head > lent ? head : 0, &valid, err) != MDC_OK)
         return err->code;
@@ -109,7 +109,7 @@ mdc_status mdc_copy_peek(mdc_dump *dump, uint64_t address, void *out, size_t siz
         mdc_copy_fetch(dump, address, window + front, size, done, &closed, &os_errno, err) != MDC_OK)
         return err->code;
     if (*done == size &&
-        mdc_look_behind(dump, address + size, copier->hold, window + front + size, &behind, err) != MDC_OK)
+        mdc_look_after(dump, address + size, copier->hold, window + front + size, &behind, err) != MDC_OK)
         return err->code;
     size_t all = front + *done + behind;
     if (!closed) {
@@ -126,7 +126,7 @@ static mdc_status flush_window(mdc_dump *dump, mdc_error *err) {
     size_t held = copier->held, lent = copier->lent, behind = 0, valid;
     copier->held = copier->lent = 0;
     if (held == lent) return MDC_OK;
-    if (mdc_look_behind(dump, copier->window_end, copier->hold, copier->buffer + held, &behind, err) != MDC_OK)
+    if (mdc_look_after(dump, copier->window_end, copier->hold, copier->buffer + held, &behind, err) != MDC_OK)
         return err->code;
     if (behind > 0 && show(dump, copier->window_end - held, copier->buffer, held + behind, held + behind, held, &valid,
                            err) != MDC_OK)
@@ -313,7 +313,7 @@ static mdc_status batch_zeros(mdc_dump *dump, uint64_t size, mdc_error *err) {
 
 static mdc_status copy_extent(mdc_dump *dump, size_t index, mdc_error *err) {
     const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, index);
-    bool careful = dump->calls.own_reads;
+    bool careful = dump->calls.wants_post_read;
     if ((extent->flags & MDC_EXTENT_OMITTED) != 0) return MDC_OK;
     if ((extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_LATE)) != 0) {
         if (flush_batch(dump, err) != MDC_OK || flush_window(dump, err) != MDC_OK ||

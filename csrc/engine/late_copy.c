@@ -1,5 +1,5 @@
 /* Content of mapped files, read after the target's threads were resumed, which shortens the stop. While they are
- * stopped a hole is left for it in the file (copy.c), which is filled in here.
+ * stopped a hole is left for it in the file (copier.c), which is filled in here.
  *
  * What was read is valid once the source confirms that the file is unchanged since the stop. If it changed, what was
  * read of the mapping since the last confirmation is a gap and replaced by zeros, as in a dump whose lists cannot be
@@ -20,8 +20,8 @@ typedef struct late_group {
 
 bool mdc_late_allowed(const mdc_dump *dump) {
     /* Callees that see reads see them in the order of the file, with what lies around them in memory. */
-    return dump->options.late_files != 0 && dump->full && !dump->calls.own_reads && dump->source->ops->late != NULL &&
-           dump->sink != NULL && dump->sink->patchable;
+    return dump->options.late_files != 0 && dump->full && !dump->calls.wants_post_read &&
+           dump->source->ops->late != NULL && dump->sink != NULL && dump->sink->patchable;
 }
 
 static const mdc_extent *extent_at(const mdc_dump *dump, size_t index) {

@@ -1,7 +1,7 @@
 /* What only Windows processes have: UnloadedModuleList, HandleData. */
 #include <string.h>
 
-#include "dump_state.h"
+#include "../dump_state.h"
 
 static mdc_status put_name(mdc_dump *dump, mdc_name name, uint32_t *rva, mdc_error *err) {
     if (name.size == 0) return MDC_OK;

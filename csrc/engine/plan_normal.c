@@ -120,7 +120,7 @@ static mdc_status plan_sets(mdc_dump *dump, mdc_vec *sets, mdc_error *err) {
     return add_both(dump, keep_blocks, keep_windows, MDC_EXTENT_BLOCK, err);
 }
 
-mdc_status mdc_pieces_plan_normal(mdc_dump *dump, mdc_error *err) {
+mdc_status mdc_plan_normal(mdc_dump *dump, mdc_error *err) {
     mdc_vec sets[9];
     for (size_t i = 0; i < 9; i++) mdc_range_set_init(&sets[i]);
     mdc_status status = plan_sets(dump, sets, err);
@@ -137,7 +137,7 @@ static mdc_status count_kept(mdc_dump *dump, size_t region, uint64_t first, uint
     return MDC_OK;
 }
 
-mdc_status mdc_pieces_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *kept, mdc_error *err) {
+mdc_status mdc_memory_kept(mdc_dump *dump, uint64_t first, uint64_t end, bool *kept, mdc_error *err) {
     *kept = false;
     if (dump->full) {
         *kept = mdc_extents_cover(dump, first, end);

@@ -4,10 +4,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "../base/arith.h"
-#include "../base/fail.h"
-#include "../base/own_memory.h"
-#include "dump_state.h"
+#include "../../base/arith.h"
+#include "../../base/fail.h"
+#include "../../base/own_memory.h"
+#include "../dump_state.h"
 
 enum { CONTEXT_MAX = 1232, RECORD32_BYTES = 80, PARAMETERS_MAX = 15 };
 
@@ -43,7 +43,7 @@ static mdc_status get(mdc_dump *dump, uint64_t address, void *out, size_t size, 
     } else if (!dump->options.exception.client) {
         done = mdc_own_memory_read(address, out, size) ? size : 0;
     } else if (mdc_regions_find(dump, address) != MDC_NO_REGION) {
-        if (mdc_pieces_kept(dump, address, end, kept, err) != MDC_OK) return err->code;
+        if (mdc_memory_kept(dump, address, end, kept, err) != MDC_OK) return err->code;
         if (!*kept) return MDC_OK;
         if (mdc_copy_peek(dump, address, out, size, &done, err) != MDC_OK) return err->code;
     }

@@ -1,7 +1,7 @@
 /* ModuleList with names and CodeView records: 'RSDS' of PE images, 'BpEL' of ELF build ids. */
 #include <string.h>
 
-#include "dump_state.h"
+#include "../dump_state.h"
 
 /* The fields before the path: signature, GUID, age of 'RSDS'; signature, offset, time, age of 'NB10'. */
 enum { RSDS_FIXED = 24, NB10_FIXED = 16, NB10_SIGNATURE = 0x3031424E };
@@ -29,7 +29,7 @@ static mdc_status put_record(mdc_dump *dump, const mdc_module *module, mdc_file_
     if (module->codeview.size == 0 || fixed > size) fixed = size;
     const uint8_t *path = record + fixed;
     if (mdc_layout_align(dump, 4, err) != MDC_OK || mdc_layout_put(dump, record, fixed, &at, err) != MDC_OK ||
-        mdc_edits_string(dump, &path, size - fixed, err) != MDC_OK ||
+        mdc_sanitized_string(dump, &path, size - fixed, err) != MDC_OK ||
         mdc_layout_put(dump, path, size - fixed, NULL, err) != MDC_OK)
         return err->code;
     *location = (mdc_file_location){(uint32_t)size, (uint32_t)at};

@@ -10,7 +10,7 @@
 enum {
     TEB_BYTES = 0x2000, /* of 64-bit Windows; that of 32-bit takes half of it */
     REFERENCED_BEFORE = 0x100,
-    REFERENCED_BEHIND = 0x300,
+    REFERENCED_AFTER = 0x300,
     LOOK = 4096,       /* bytes of a stack examined at a time */
     RUNS_MAX = 1 << 16 /* before they are merged */
 };
@@ -87,7 +87,7 @@ static mdc_status add_referenced(mdc_dump *dump, mdc_vec *runs, uint64_t address
     if (region->type == MDC_MEM_IMAGE) return MDC_OK;
     uint64_t offset = address - region->base, left = region->size - offset;
     mdc_set_range range = {address - mdc_min_u64(offset, REFERENCED_BEFORE),
-                           address + mdc_min_u64(left, REFERENCED_BEHIND)};
+                           address + mdc_min_u64(left, REFERENCED_AFTER)};
     if (runs->count >= RUNS_MAX) mdc_range_set_normalise(runs);
     return mdc_vec_push(runs, &range, 1, NULL, err);
 }
@@ -100,7 +100,7 @@ static mdc_status look_at_words(mdc_dump *dump, mdc_vec *runs, uint64_t first, u
         size_t done;
         bool kept;
         /* What the callee leaves out is not examined either. */
-        if (mdc_calls_poll(&dump->calls, err) != MDC_OK || mdc_pieces_kept(dump, first, stop, &kept, err) != MDC_OK)
+        if (mdc_calls_poll(&dump->calls, err) != MDC_OK || mdc_memory_kept(dump, first, stop, &kept, err) != MDC_OK)
             return err->code;
         if (kept) {
             if (mdc_copy_peek(dump, first, bytes, (size_t)(stop - first), &done, err) != MDC_OK) return err->code;

@@ -14,7 +14,7 @@
 
 enum { MODULE_SIZE_MAX = 0xFFFFF000 }; /* SizeOfImage is 32 bits */
 
-mdc_status mdc_gather_before_stop(mdc_dump *dump, mdc_error *err) {
+mdc_status mdc_capture_before_stop(mdc_dump *dump, mdc_error *err) {
     mdc_calls_begin(&dump->calls);
     /* The descriptor of the output, where Windows shows hFile; NULL if there is none. */
     void *handle = dump->sink != NULL && dump->sink->fd != -1 ? (void *)dump->sink->fd : NULL;
@@ -113,7 +113,7 @@ static mdc_status init_reports(mdc_dump *dump, mdc_error *err) {
     return MDC_OK;
 }
 
-mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
+mdc_status mdc_capture_lists(mdc_dump *dump, mdc_error *err) {
     dump->lists = dump->source->ops->lists(dump->source);
     if (mdc_lists_check(dump->lists, err) != MDC_OK || mdc_streams_exception_check(dump, err) != MDC_OK)
         return err->code;
@@ -122,7 +122,7 @@ mdc_status mdc_gather_lists(mdc_dump *dump, mdc_error *err) {
     dump->warnings |= dump->lists->warnings;
     dump->type = mdc_types_honoured(dump);
     if (mdc_types_lost(dump) != 0) dump->warnings |= MDC_WARN_TYPE;
-    if (dump->calls.own_memory && query_regions(dump, err) != MDC_OK) return err->code;
+    if (dump->calls.serves_memory && query_regions(dump, err) != MDC_OK) return err->code;
     if (dump->queried.count > 0) {
         dump->regions = dump->queried.data;
         dump->region_count = dump->queried.count;
@@ -241,7 +241,7 @@ static mdc_status ask_memory(mdc_dump *dump, uint32_t type, mdc_vec *runs, mdc_e
     return MDC_OK;
 }
 
-mdc_status mdc_gather_items(mdc_dump *dump, mdc_error *err) {
+mdc_status mdc_capture_items(mdc_dump *dump, mdc_error *err) {
     if (include_threads(dump, err) != MDC_OK || size_modules(dump, err) != MDC_OK ||
         include_modules(dump, err) != MDC_OK || mdc_stacks_find(dump, err) != MDC_OK ||
         call_modules(dump, err) != MDC_OK || call_threads(dump, err) != MDC_OK)

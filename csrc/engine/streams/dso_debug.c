@@ -4,8 +4,8 @@
  * something is missing, the stream is left out; the dump is still valid. */
 #include <string.h>
 
-#include "../base/arith.h"
-#include "dump_state.h"
+#include "../../base/arith.h"
+#include "../dump_state.h"
 
 enum {
     PHDR_SIZE = 56,
@@ -53,7 +53,7 @@ static mdc_status peek(dso_reader *reader, uint64_t address, void *out, size_t s
     *whole = false;
     if (address == 0 || !mdc_add_u64(address, size, &end)) return MDC_OK;
     bool kept;
-    if (mdc_pieces_kept(reader->dump, address, end, &kept, err) != MDC_OK) return err->code;
+    if (mdc_memory_kept(reader->dump, address, end, &kept, err) != MDC_OK) return err->code;
     if (!kept) {
         /* Unmapped is a broken list; mapped and not kept is a rule. */
         reader->excluded = reader->excluded || mapped(reader->dump, address, end);

@@ -1,5 +1,5 @@
 /* Breakpad's Linux streams except the link map: texts made by the kernel, and target memory shown as text. */
-#include "dump_state.h"
+#include "../dump_state.h"
 
 enum { TARGET_TEXT_MAX = 16 << 20 }; /* bytes of target memory in one text: environ and cmdline are limited to 6 MiB */
 
@@ -36,14 +36,14 @@ mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err) {
         bool kept = text->data != NULL || text->size <= TARGET_TEXT_MAX;
         if (kept && text->size > 0 && text->address != 0) {
             kept = end > text->address;
-            if (kept && mdc_pieces_kept(dump, text->address, end, &kept, err) != MDC_OK) return err->code;
+            if (kept && mdc_memory_kept(dump, text->address, end, &kept, err) != MDC_OK) return err->code;
         }
         if (!kept) {
             dump->omitted_streams |= text->stream;
             continue;
         }
         mdc_part part = {
-            .offset = dump->end, .size = text->size, .data = mdc_edits_text(dump, i), .address = text->address};
+            .offset = dump->end, .size = text->size, .data = mdc_sanitized_text(dump, i), .address = text->address};
         if (mdc_layout_stream(dump, type, part.offset, part.size, NULL, err) != MDC_OK ||
             mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK)
             return err->code;

@@ -1,9 +1,9 @@
 /* Streams the caller gives. */
 #include <inttypes.h>
 
-#include "../base/fail.h"
-#include "../format/mdc_streams.h"
-#include "dump_state.h"
+#include "../../base/fail.h"
+#include "../../format/mdc_streams.h"
+#include "../dump_state.h"
 
 enum { RESERVED_TYPES = 0xFFFF }; /* LastReservedStream: user streams begin above */
 

@@ -1,9 +1,9 @@
 /* ThreadList with its contexts, ThreadNames, ThreadInfoList, thread pointers. */
 #include <string.h>
 
-#include "../base/fail.h"
-#include "../format/mdc_streams.h"
-#include "dump_state.h"
+#include "../../base/fail.h"
+#include "../../format/mdc_streams.h"
+#include "../dump_state.h"
 
 /* Contexts that declare no content, for threads whose registers are left out: readers require a context of full
  * size. ContextFlags are at offset 48 in AMD64's and at 0 in x86's. */
@@ -151,7 +151,7 @@ mdc_status mdc_streams_contexts(mdc_dump *dump, mdc_error *err) {
         uint32_t write = write_flags(dump, i);
         if (write == 0) continue;
         const mdc_thread *thread = &dump->lists->threads[i];
-        mdc_part part = {.offset = dump->end, .size = thread->context_size, .data = mdc_edits_context(dump, i)};
+        mdc_part part = {.offset = dump->end, .size = thread->context_size, .data = mdc_sanitized_context(dump, i)};
         if ((write & MDC_THREAD_WRITE_CONTEXT) == 0) part = none = none.size != 0 ? none : no_context(dump);
         if (put_context(dump, &part, entry_at, err) != MDC_OK) return err->code;
         entry_at += sizeof(mdc_file_thread);

@@ -21,7 +21,7 @@ static uint8_t *copy_of(const mdc_dump *dump, size_t item) {
     return (uint8_t *)dump->edited.data + mdc_vec_at(&dump->edited_at, const size_t, item);
 }
 
-mdc_status mdc_edits_make(mdc_dump *dump, mdc_error *err) {
+mdc_status mdc_sanitized_make(mdc_dump *dump, mdc_error *err) {
     const mdc_lists *lists = dump->lists;
     if (dump->options.edit == NULL) return MDC_OK;
     for (size_t i = 0; i < lists->text_count; i++)
@@ -35,17 +35,17 @@ mdc_status mdc_edits_make(mdc_dump *dump, mdc_error *err) {
     return MDC_OK;
 }
 
-const uint8_t *mdc_edits_text(const mdc_dump *dump, size_t text) {
+const uint8_t *mdc_sanitized_text(const mdc_dump *dump, size_t text) {
     const uint8_t *data = dump->lists->texts[text].data;
     return data == NULL || dump->options.edit == NULL ? data : copy_of(dump, text);
 }
 
-const uint8_t *mdc_edits_context(const mdc_dump *dump, size_t thread) {
+const uint8_t *mdc_sanitized_context(const mdc_dump *dump, size_t thread) {
     return dump->options.edit == NULL ? dump->lists->threads[thread].context
                                       : copy_of(dump, dump->lists->text_count + thread);
 }
 
-mdc_status mdc_edits_string(mdc_dump *dump, const uint8_t **bytes, size_t size, mdc_error *err) {
+mdc_status mdc_sanitized_string(mdc_dump *dump, const uint8_t **bytes, size_t size, mdc_error *err) {
     if (dump->options.edit == NULL || size == 0) return MDC_OK;
     dump->edited_string.count = 0;
     if (mdc_vec_push(&dump->edited_string, *bytes, size, NULL, err) != MDC_OK) return err->code;
