@@ -8,7 +8,7 @@ it, and an engine of this package drives that protocol over live Linux processes
 >>> report = md.write_dump(pid, "app.dmp", md.DumpType.WITH_FULL_MEMORY, filter=keep)  # doctest: +SKIP
 """
 
-from __future__ import annotations
+from . import _lazy
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
@@ -72,23 +72,23 @@ if TYPE_CHECKING:
         module,
         thread,
     )
-    from .foreign import PythonCallback, Routine
     from .plugins import Plugin
-    from .recording import Call, Recording
-    from .replay import Answer, Answers, Replay, ReplayFault
-    from .report import DumpPlan, DumpReport, Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
-    from .targets import Handle, PidFd
-    from .views import (
+    from .protocol import (
         Input,
         IoInput,
         MemoryInfo,
         ModuleInput,
         Output,
+        PythonCallback,
         ReadFailureInput,
         RegionFacts,
+        Routine,
         ThreadInput,
         VmReadInput,
     )
+    from .replay import Answer, Answers, Call, Recording, Replay, ReplayFault
+    from .report import DumpPlan, DumpReport, Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
+    from .targets import Handle, PidFd
 
 __version__ = "0.1.0"
 
@@ -261,16 +261,10 @@ _NAMES = {  # of each module; they are imported when they are first used
         "module",
         "thread",
     ),
-    "foreign": (
-        "PythonCallback",
-        "Routine",
-    ),
     "plugins": ("Plugin",),
-    "recording": (
+    "replay": (
         "Call",
         "Recording",
-    ),
-    "replay": (
         "Answer",
         "Answers",
         "Replay",
@@ -291,7 +285,9 @@ _NAMES = {  # of each module; they are imported when they are first used
         "Handle",
         "PidFd",
     ),
-    "views": (
+    "protocol": (
+        "PythonCallback",
+        "Routine",
         "Input",
         "IoInput",
         "MemoryInfo",
@@ -303,21 +299,7 @@ _NAMES = {  # of each module; they are imported when they are first used
         "VmReadInput",
     ),
 }
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+_HOMES = _lazy.homes(_NAMES)
 
-
-def __getattr__(name: str) -> object:
-    """A public name, or a module of the package, imported when it is first used."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    module = import_module(f"{__name__}.{home}")
-    found: object = module if name == home else getattr(module, name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = _lazy.attributes(__name__, _HOMES)

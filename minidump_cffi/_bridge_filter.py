@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ._bridge import _owned, exception, new_error
 from ._native import ffi, lib
-from ._rules import ALL_MODULE, ALL_THREAD, Rule
+from .filters._rules import ALL_MODULE, ALL_THREAD, Rule
 
 if TYPE_CHECKING:
-    from .filters import Filter
+    from .filters._filter import Filter
 
 
 class NativeFilter:

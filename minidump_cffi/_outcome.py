@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from .callback import recording_of
 from .enums import DumpType
-from .filters import Filter, Rule
-from .report import DumpPlan, DumpReport, Redaction, RuleBytes
+from .filters._filter import Filter, Rule
+from .report._report import DumpPlan, DumpReport, Redaction, RuleBytes
 
 if TYPE_CHECKING:
     from . import _bridge, _bridge_replay

@@ -10,8 +10,8 @@ from .callback import Callback, record_limit
 from .engines import Backend, ExceptionInfo, UserStream, check_streams
 from .enums import CallbackType, DumpType, Stream
 from .errors import DumpError
-from .filters import Filter
-from .foreign import AnyCallback, Callee, resolve
+from .filters._filter import Filter
+from .protocol._foreign import AnyCallback, Callee, resolve
 
 __all__ = ["DontDump", "EngineOptions", "FilePages", "Request", "Untouched"]
 

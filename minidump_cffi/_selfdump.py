@@ -26,19 +26,19 @@ from . import _bridge, sinks, targets
 from .callback import Use
 from .enums import Phase
 from .errors import Cancelled, DeadlineExceeded, DumpError, TargetBusy, TargetError
-from .foreign import Callee
+from .protocol._foreign import Callee
 
 if sys.platform == "win32":
-    from . import _pipes_windows as _pipes
+    from ._os import pipes_windows as _pipes
 else:
-    from . import _pipes_posix as _pipes
+    from ._os import pipes_posix as _pipes
 
 if TYPE_CHECKING:
     from ._request import Request
     from .dumping import Progress, _Timer
     from .engines import ExceptionInfo
-    from .filters import Filter
-    from .report import DumpReport
+    from .filters._filter import Filter
+    from .report._report import DumpReport
 
 _HEADER = struct.Struct("=cQ")
 _BUSY_POLL = 0.02

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from . import _bridge, _bridge_replay
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
-from .filters import Filter
+from .filters._filter import Filter
 
 if TYPE_CHECKING:
-    from .recording import Recording
+    from .replay._recording import Recording
 
 __all__ = ["Callback", "Counters", "Hook", "IoHandler"]
 
@@ -427,7 +427,7 @@ def record_limit(record: bool | int) -> int | None:
 
 def recording_of(recorder: _bridge_replay.NativeRecorder, engine: str = "") -> Recording:
     """What a recorder has kept."""
-    from .recording import Recording
+    from .replay._recording import Recording
 
     packed, extensions, dropped = recorder.read()
     return Recording._of(packed, engine, "", extensions, dropped)

@@ -21,9 +21,9 @@ from .callback import Callback, Use, record_limit
 from .engines import Backend, Engine, ExceptionInfo, UserStream, choose
 from .enums import CallbackType, DumpType, DumpWarning, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError, Stalled
-from .filters import Filter
-from .foreign import AnyCallback, Callee, Watch
-from .report import DumpPlan, DumpReport
+from .filters._filter import Filter
+from .protocol._foreign import AnyCallback, Callee, Watch
+from .report._report import DumpPlan, DumpReport
 
 __all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
 

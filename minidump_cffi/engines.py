@@ -16,7 +16,7 @@ from .enums import DumpType, Stream
 from .errors import DumpError
 
 if TYPE_CHECKING:
-    from .filters import Filter
+    from .filters._filter import Filter
 
 __all__ = ["Backend", "Engine", "ExceptionInfo", "UserStream", "check_streams", "choose"]
 

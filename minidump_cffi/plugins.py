@@ -14,12 +14,12 @@ from typing import Any
 
 from .enums import PLAIN, Extensions, Phase
 from .errors import PluginError
-from .foreign import Callee, check_extensions
+from .protocol._foreign import Callee, check_extensions
 
 if sys.platform == "win32":
-    from . import _pe as _libraries
+    from ._os import pe as _libraries
 else:
-    from . import _elf as _libraries
+    from ._os import elf as _libraries
 
 __all__ = ["PLUGIN_MAX_STOP", "Plugin"]
 

@@ -15,14 +15,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from ._sinks_common import Sink, sink_error
+from ._os.sinks_common import Sink, sink_error
 from .enums import Phase
 from .errors import SinkError
 
 if sys.platform == "win32":
-    from . import _sinks_windows as _outputs
+    from ._os import sinks_windows as _outputs
 else:
-    from . import _sinks_posix as _outputs
+    from ._os import sinks_posix as _outputs
 
 __all__ = ["File", "Sink", "Writable", "native", "open_sink", "scratch_file"]
 

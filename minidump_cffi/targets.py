@@ -7,8 +7,8 @@ import errno
 import os
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from . import _system
-from ._system import check_consumer, start_time
+from ._os import system as _system
+from ._os.system import check_consumer, start_time
 from .errors import TargetError, TargetGone
 
 __all__ = ["Handle", "PidFd", "Process", "Target", "check_consumer", "resolve", "start_time"]

@@ -20,7 +20,7 @@ import pytest
 import minidump_cffi as md
 from minidump_cffi import _bridge, _request, engines
 from minidump_cffi.cli import main
-from minidump_cffi.report import _GAP
+from minidump_cffi.report._report import _GAP
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 WAITING = "import sys; print('ready', flush=True); sys.stdin.read()"

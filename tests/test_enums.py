@@ -64,7 +64,7 @@ def test_secondary_flags() -> None:
 
 
 def test_structs_of_the_report_are_unpacked_in_their_true_size() -> None:
-    from minidump_cffi import report
+    from minidump_cffi.report import _report as report
 
     formats = {
         "mdc_report_region": report._REGION,

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi import _bridge_filter, _values
+from minidump_cffi import _bridge_filter
+from minidump_cffi.filters import _values
 
 TOP = 1 << 64
 

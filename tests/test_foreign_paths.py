@@ -21,7 +21,7 @@ import pytest
 import minidump_cffi as md
 
 if sys.platform != "win32":
-    from minidump_cffi import _paths_posix
+    from minidump_cffi._os import paths_posix
 
 pytestmark = [
     pytest.mark.linux,
@@ -205,7 +205,7 @@ def test_a_folder_of_a_group_is_shared_for_other_users_too() -> None:
             def look(link: Path = link, followed: bool = followed) -> None:
                 with contextlib.ExitStack() as stack:
                     try:
-                        stack.enter_context(_paths_posix.resolve(os.fspath(link)))
+                        stack.enter_context(paths_posix.resolve(os.fspath(link)))
                     except PermissionError:
                         assert not followed
                     else:

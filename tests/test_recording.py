@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi import Call, Extensions, Recording, Replay, _calls
+from minidump_cffi import Call, Extensions, Recording, Replay
 from minidump_cffi import CallbackType as T
 from minidump_cffi._native import ffi, lib
+from minidump_cffi.replay import _calls
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 ABOUT = '{"recording": 1, "engine": "x", "extensions": []}\n'

@@ -27,7 +27,8 @@ import msvcrt
 import fake
 
 import minidump_cffi as md
-from minidump_cffi import _pe, plugins, sinks, targets
+from minidump_cffi import plugins, sinks, targets
+from minidump_cffi._os import pe
 from minidump_cffi.cli import main
 
 FULL = md.DumpType.WITH_FULL_MEMORY
@@ -494,8 +495,8 @@ def test_files_that_are_no_plugins(tmp_path: Path) -> None:
 
 def test_what_is_code() -> None:
     function = ctypes.cast(ctypes.windll.kernel32.GetTickCount, ctypes.c_void_p).value
-    assert function is not None and _pe.is_code(function)
-    assert not _pe.is_code(id(None)) and not _pe.is_code(0)
+    assert function is not None and pe.is_code(function)
+    assert not pe.is_code(id(None)) and not pe.is_code(0)
 
 
 # -------------------------------------------------------------------------------------------------------- the rest

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..dumping import write_dump
 from ..enums import DumpType
-from ..filters import Filter, exclude
+from ..filters._filter import Filter, exclude
 from . import text
 from .console import Exit, put_json, say
 from .dump import say_warnings, summary

@@ -7,8 +7,8 @@ import sys
 
 from ..dumping import write_dump
 from ..errors import DumpError
-from ..foreign import AnyCallback
-from ..report import DumpReport
+from ..protocol._foreign import AnyCallback
+from ..report._report import DumpReport
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
 from .options import add_target, load_filter

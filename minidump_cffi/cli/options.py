@@ -7,7 +7,7 @@ import math
 from typing import Final
 
 from ..enums import DumpType
-from ..filters import Filter
+from ..filters._filter import Filter
 
 _SHORT: Final = {"full": DumpType.WITH_FULL_MEMORY}
 

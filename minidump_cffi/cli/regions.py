@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from ..enums import Kind, MemoryType
-from ..report import DumpReport, RuleBytes
+from ..report._report import DumpReport, RuleBytes
 from . import names, text
 
 

@@ -8,7 +8,7 @@ import sys
 from ctypes import wintypes
 from typing import Any
 
-from . import _windows
+from . import windows as _windows
 
 assert sys.platform == "win32"
 

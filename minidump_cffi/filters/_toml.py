@@ -11,6 +11,8 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..enums import ModuleWrite, ThreadWrite
+from ..errors import FilterError
 from . import _values
 from ._rules import (
     ALL_MODULE,
@@ -25,11 +27,9 @@ from ._rules import (
     module,
     thread,
 )
-from .enums import ModuleWrite, ThreadWrite
-from .errors import FilterError
 
 if TYPE_CHECKING:
-    from .filters import Filter
+    from ._filter import Filter
 
 _Made = TypeVar("_Made")
 
@@ -120,7 +120,7 @@ class _Reader:
         self.headers = headers
 
     def filter(self, document: dict[str, Any]) -> Filter:
-        from .filters import Filter
+        from ._filter import Filter
 
         _known(document, _TOP, "")
         rules: list[Rule | RangeRules] = []

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from .enums import CallbackType
+from ..enums import CallbackType
 
 Fields: TypeAlias = Mapping[str, Any]
 

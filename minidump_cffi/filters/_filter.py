@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ..enums import ModuleWrite, SecondaryFlags, Stream, ThreadWrite
+from ..errors import FilterError, FilterWarning
 from . import _values
 from ._rules import (
     ALL_MODULE,
@@ -35,11 +37,9 @@ from ._rules import (
     pack,
     thread,
 )
-from .enums import ModuleWrite, SecondaryFlags, Stream, ThreadWrite
-from .errors import FilterError, FilterWarning
 
 if TYPE_CHECKING:
-    from ._bridge_filter import NativeFilter
+    from .._bridge_filter import NativeFilter
 
 __all__ = [
     "Filter",
@@ -352,7 +352,7 @@ class Filter:
 
     def _compiled(self) -> NativeFilter:
         """The C table, made once per process; threads that come together wait for the first."""
-        from . import _bridge, _bridge_filter
+        from .. import _bridge, _bridge_filter
 
         native = self._native
         if native is not None and native.alive():
@@ -426,7 +426,7 @@ class Filter:
 def _caller() -> int:
     """The stacklevel of the code that called into this package, for warnings."""
     level, frame = 1, sys._getframe(1)
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]:
         level, frame = level + 1, frame.f_back  # type: ignore[assignment]
     return level
 
@@ -458,10 +458,10 @@ def _read_rules(path: str) -> bytes:
     if sys.platform == "win32":
         with open(path, "rb") as file:
             return file.read()
-    from . import _paths_posix
+    from .._os import paths_posix
 
     try:
-        fd, distrust = _paths_posix.open_trusted(path)
+        fd, distrust = paths_posix.open_trusted(path)
         with open(fd, "rb") as file:
             text = file.read()
     except OSError as error:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import overload
 
-from . import _bridge_replay, _calls
-from .callback import Callback
-from .enums import CallbackType
-from .errors import CallbackError, ReplayMismatch
-from .foreign import AnyCallback, resolve
-from .recording import Call, Recording
+from .. import _bridge_replay
+from ..callback import Callback
+from ..enums import CallbackType
+from ..errors import CallbackError, ReplayMismatch
+from ..protocol._foreign import AnyCallback, resolve
+from . import _calls
+from ._recording import Call, Recording
 
 __all__ = ["Answer", "Answers", "Replay", "ReplayFault"]
 

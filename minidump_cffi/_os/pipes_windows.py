@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ctypes import wintypes
 from typing import Any
 
-from . import _windows
+from . import windows as _windows
 
 assert sys.platform == "win32"
 

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import _bridge, _bridge_foreign
-from .callback import Callback
-from .enums import PLAIN, CallbackType, Extensions
-from .filters import Filter
+from .. import _bridge, _bridge_foreign
+from ..callback import Callback
+from ..enums import PLAIN, CallbackType, Extensions
+from ..filters._filter import Filter
 
 if TYPE_CHECKING:
-    from .views import Input, Output
+    from ._views import Input, Output
 
 __all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "Watch", "resolve"]
 
@@ -253,7 +253,7 @@ _ANSWERABLE = tuple(CallbackType(number) for number in range(21))
 
 
 def _hook(function: AnswerFunction, facts: bool) -> Callable[[Any, Any], bool]:
-    from .views import Input, Output
+    from ._views import Input, Output
 
     def answer(raw_input: Any, raw_output: Any) -> bool:
         question = Input(raw_input, facts=facts)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from .enums import Phase
-from .errors import SinkError
+from ..enums import Phase
+from ..errors import SinkError
 
 __all__ = ["Sink", "sink_error", "temporary_name"]
 

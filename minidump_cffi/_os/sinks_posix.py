@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import _paths_posix, _pipes_posix
-from ._sinks_common import Sink, sink_error, temporary_name
-from .enums import Phase
-from .errors import SinkError
+from ..enums import Phase
+from ..errors import SinkError
+from . import paths_posix, pipes_posix
+from .sinks_common import Sink, sink_error, temporary_name
 
 assert sys.platform != "win32"
 
@@ -47,7 +47,7 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
     """The sink of a path that is not empty."""
     with contextlib.ExitStack() as stack:
         try:
-            place = stack.enter_context(_paths_posix.resolve(path))
+            place = stack.enter_context(paths_posix.resolve(path))
         except ValueError as error:  # an embedded zero byte
             raise SinkError(f"invalid path {path!r}: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
         except OSError as error:
@@ -71,7 +71,7 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
         if stat.S_ISREG(about.st_mode):
             # A descriptor by its path; if its file has no name any more, there is nothing to replace.
             with contextlib.suppress(OSError):
-                real = stack.enter_context(_paths_posix.resolve(os.readlink(place.name, dir_fd=place.directory)))
+                real = stack.enter_context(paths_posix.resolve(os.readlink(place.name, dir_fd=place.directory)))
                 if real.about is not None and os.path.samestat(real.about, about) and not real.magic:
                     return ReplacingSink(real, path, fsync)
         return StreamSink(place, path, give_up)
@@ -80,13 +80,13 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
 class StreamSink(Sink):
     """A FIFO, terminal or device by path."""
 
-    def __init__(self, place: _paths_posix.Place, path: str | bytes, give_up: Callable[[], None]) -> None:
+    def __init__(self, place: paths_posix.Place, path: str | bytes, give_up: Callable[[], None]) -> None:
         # Without O_NONBLOCK opening a FIFO without a reader hangs, and no signal handler's exception gets out.
         flags = os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
         fifo = place.about is not None and stat.S_ISFIFO(place.about.st_mode)
         while True:
             try:
-                with _pipes_posix.standard_occupied():
+                with pipes_posix.standard_occupied():
                     fd = place.open(flags)
                 break
             except OSError as error:
@@ -112,7 +112,7 @@ class StreamSink(Sink):
 
 def _create(directory: int) -> tuple[int, str | None]:
     """A new file in the directory, without a name where the file system can do that."""
-    with _pipes_posix.standard_occupied():
+    with pipes_posix.standard_occupied():
         return _create_any(directory)
 
 
@@ -138,7 +138,7 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
     OSError
         It cannot be made, or its path has a link of another user.
     """
-    with _paths_posix.resolve(directory) as place:
+    with paths_posix.resolve(directory) as place:
         if place.about is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         folder = place.open(os.O_RDONLY | os.O_DIRECTORY)
@@ -166,7 +166,7 @@ def scratch_file() -> io.FileIO:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EROFS):
             raise
-    with _pipes_posix.standard_occupied():
+    with pipes_posix.standard_occupied():
         return io.FileIO(os.memfd_create("minidump-cffi"), "r+")
 
 
@@ -178,7 +178,7 @@ class ReplacingSink(Sink):
     no other user could have put it there: its target is replaced.
     """
 
-    def __init__(self, place: _paths_posix.Place, given: str | bytes, fsync: bool) -> None:
+    def __init__(self, place: paths_posix.Place, given: str | bytes, fsync: bool) -> None:
         self._given, self._fsync = given, fsync
         self._name = place.name
         self._temporary: str | None = None

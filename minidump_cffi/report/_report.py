@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from . import _messages
-from ._report_items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
-from .enums import (
+from ..enums import (
     CallbackType,
     DumpType,
     DumpWarning,
@@ -29,10 +27,12 @@ from .enums import (
     Stream,
     ThreadFlags,
 )
-from .errors import errno_of
+from ..errors import errno_of
+from . import _messages
+from ._items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
 
 if TYPE_CHECKING:
-    from .recording import Recording
+    from ..replay._recording import Recording
 
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 

@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
-from . import _bridge, _bridge_foreign
-from .enums import CallbackType, Kind, MemoryProtect, MemoryState, ModuleWrite, SecondaryFlags, ThreadWrite
+from .. import _bridge, _bridge_foreign
+from ..enums import CallbackType, Kind, MemoryProtect, MemoryState, ModuleWrite, SecondaryFlags, ThreadWrite
 
 __all__ = [
     "Input",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bisect
 from typing import TYPE_CHECKING
 
-from .enums import DumpWarning, GapReason, RegionFlags
+from ..enums import DumpWarning, GapReason, RegionFlags
 
 if TYPE_CHECKING:
-    from .report import DumpReport
+    from ._report import DumpReport
 
 _WARNINGS = {
     DumpWarning.MANY_THREADS: "more than 4,096 threads: Breakpad's readers drop the list",

@@ -11,9 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
-from . import _calls, sinks
-from .enums import PLAIN, CallbackType, Extensions
-from .errors import FormatError
+from .. import sinks
+from ..enums import PLAIN, CallbackType, Extensions
+from ..errors import FormatError
+from . import _calls
 
 __all__ = ["Call", "Recording"]
 

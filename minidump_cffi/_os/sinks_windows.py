@@ -19,10 +19,10 @@ from collections.abc import Callable
 from ctypes import wintypes
 from typing import Any, cast
 
-from . import _windows
-from ._sinks_common import Sink, sink_error, temporary_name
-from .enums import Phase
-from .errors import SinkError
+from ..enums import Phase
+from ..errors import SinkError
+from . import windows as _windows
+from .sinks_common import Sink, sink_error, temporary_name
 
 assert sys.platform == "win32"
 

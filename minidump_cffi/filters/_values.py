@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import TypeVar
 
-from .enums import Access, MemoryProtect
-from .errors import FilterError
+from ..enums import Access, MemoryProtect
+from ..errors import FilterError
 
 TOP = 1 << 64
 """One past the last address."""

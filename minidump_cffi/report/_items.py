@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from .enums import (
+from ..enums import (
     ExtentFlags,
     GapReason,
     Kind,

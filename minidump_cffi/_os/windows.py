@@ -8,7 +8,7 @@ import sys
 from ctypes import wintypes
 from typing import Any
 
-from .errors import TargetError, TargetGone
+from ..errors import TargetError, TargetGone
 
 assert sys.platform == "win32"
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Literal, TypeAlias
 
+from ..enums import Access, Kind, MemoryProtect, MemoryState, MemoryType, ModuleWrite, ThreadWrite
+from ..errors import FilterError
 from . import _values
-from .enums import Access, Kind, MemoryProtect, MemoryState, MemoryType, ModuleWrite, ThreadWrite
-from .errors import FilterError
 
 Action: TypeAlias = Literal["include", "exclude", "head"]
 Verdict: TypeAlias = Literal["include", "exclude"]

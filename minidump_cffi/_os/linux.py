@@ -11,8 +11,8 @@ import re
 import sys
 from collections.abc import Iterator
 
-from . import _bridge
-from .errors import TargetError, TargetGone
+from .. import _bridge
+from ..errors import TargetError, TargetGone
 
 assert sys.platform != "win32"
 

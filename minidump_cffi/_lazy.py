@@ -1,0 +1,34 @@
+"""Public names that are imported when they are first used: a dump from the command line needs few of them."""
+
+TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+def homes(names: "Mapping[str, Iterable[str]]") -> dict[str, str]:
+    """The module of each name, from the names of each module."""
+    return {name: module for module, group in names.items() for name in group}
+
+
+def attributes(package: str, where: "Mapping[str, str]") -> "tuple[Callable[[str], object], Callable[[], list[str]]]":
+    """`__getattr__` and `__dir__` of a package: `where` has the module of each public name, seen from the package.
+
+    A name whose module is its own name is that module.
+    """
+    from sys import modules
+
+    def find(name: str) -> object:
+        home = where.get(name)
+        if home is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        module = import_module("." + home, package)
+        found: object = module if name == home else getattr(module, name)
+        setattr(modules[package], name, found)
+        return found
+
+    def names() -> list[str]:
+        return sorted({*vars(modules[package]), *where})
+
+    return find, names

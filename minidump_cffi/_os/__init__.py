@@ -1,0 +1,1 @@
+"""What differs between Linux and Windows: processes, paths, pipes, outputs, shared libraries."""
