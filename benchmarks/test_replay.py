@@ -1,6 +1,6 @@
 """Replays: what a million calls take, and what one callback of each type costs over a bare C function that says TRUE.
 
-Both callees are driven by the same C loop (csrc/callback/replay.h), which also builds the structs and checks what was
+Both callees are driven by the same C loop (csrc/trace/replay.h), which also builds the structs and checks what was
 written: the bare function shows what that alone takes, and the difference is what the callee costs.
 """
 

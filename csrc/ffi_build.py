@@ -25,12 +25,12 @@ HEADERS = [
     "csrc/api/engine.h",
     "csrc/api/dbghelp.h",
     "csrc/callback/drive.h",
-    "csrc/callback/call.h",
-    "csrc/callback/record.h",
-    "csrc/callback/replay.h",
+    "csrc/trace/codec.h",
+    "csrc/trace/recorder.h",
+    "csrc/trace/replay.h",
     "csrc/source/fake.h",
     *([] if windows else ["csrc/linux/access.h"]),
-    "csrc/bind/job.h",
+    "csrc/session/session.h",
 ]
 
 POSIX = [("_GNU_SOURCE", "1")]
@@ -49,8 +49,8 @@ failpoints = os.environ.get("MDC_FAILPOINTS") == "1"
 
 def belongs(source: Path) -> bool:
     """True for a file that is compiled for this system: rooms, and names that end in _posix or _windows."""
-    absent, suffix = ("linux", "_posix") if windows else ("windows", "_windows")
-    return source.relative_to(root / "csrc").parts[0] != absent and not source.stem.endswith(suffix)
+    absent, suffix = ({"linux"}, "_posix") if windows else ({"windows", "dbghelp"}, "_windows")
+    return source.relative_to(root / "csrc").parts[0] not in absent and not source.stem.endswith(suffix)
 
 
 def sources() -> list[str]:

@@ -30,17 +30,17 @@ VARIANTS = {
     "tsan": ("-O1", "-fsanitize=thread", "-fno-omit-frame-pointer"),
 }
 WINDOWS = {"windows-x64": "x64", "windows-x86": "x86"}
-THREADED = "bind_"  # in the name of a program that is run under TSan too: jobs are what runs in several threads
+THREADED = "session"  # in the name of a program that is run under TSan too: jobs are what runs in several threads
 
 
 def room_sources(system: str = "linux") -> list[Path]:
     """The C files of all rooms that belong to a system; see csrc/ffi_build.py for the rule."""
-    absent, suffix = ("windows", "_windows") if system == "linux" else ("linux", "_posix")
+    absent, suffix = ({"windows", "dbghelp"}, "_windows") if system == "linux" else ({"linux"}, "_posix")
     csrc = ROOT / "csrc"
     return sorted(
         path
         for path in csrc.rglob("*.c")
-        if path.relative_to(csrc).parts[0] != absent and not path.stem.endswith(suffix)
+        if path.relative_to(csrc).parts[0] not in absent and not path.stem.endswith(suffix)
     )
 
 

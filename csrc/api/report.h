@@ -1,4 +1,4 @@
-/* What a dump was, or would be. Filled by the engine; what only the callee knows (rules) is added in bind/. */
+/* What a dump was, or would be. Filled by the engine; what only the callee knows (rules) is added in session/. */
 #ifndef MDC_API_REPORT_H
 #define MDC_API_REPORT_H
 
@@ -86,7 +86,7 @@ typedef struct mdc_report_module {
     uint32_t reserved;
 } mdc_report_module;
 
-/* A run of memory in the finished plan. rule is filled in bind/: number of the rule that keeps it, or -1. */
+/* A run of memory in the finished plan. rule is filled in session/: number of the rule that keeps it, or -1. */
 typedef struct mdc_extent {
     uint64_t address;
     uint64_t size;        /* bytes */

@@ -4,7 +4,7 @@
 
 #include "../base/fail.h"
 #include "../base/vec.h"
-#include "path16.h"
+#include "../format/utf16_path.h"
 #include "state.h"
 
 /* More answers than this to Memory or RemoveMemory are a mistake: an engine takes them one call at a time. */

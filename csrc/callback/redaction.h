@@ -12,7 +12,7 @@
 
 #include "../api/callback.h"
 #include "../filter/redact.h"
-#include "modmap.h"
+#include "module_map.h"
 
 /* The last bytes of a read, at most `hold`. */
 typedef struct mdc_tail {
@@ -53,15 +53,15 @@ bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t ot
 /* Edits what 20 shows; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
 void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back);
 
-/* For bind/: patterns, and ranges if the bytes are also in the target (address not 0), in what never
+/* For session/: patterns, and ranges if the bytes are also in the target (address not 0), in what never
  * passes VmPostRead: names and texts made by the kernel. On the thread that drives the dump. */
 void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size);
-/* For bind/: a stack that no Thread callback reports. */
+/* For session/: a stack that no Thread callback reports. */
 void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t end);
-/* For bind/, after the dump: the finished file was searched, and nothing that the filter excludes is in it. Parts of
+/* For session/, after the dump: the finished file was searched, and nothing that the filter excludes is in it. Parts of
  * holes that the engine did not show are then not an error. */
 void mdc_callback_settle(mdc_callback *callback);
-/* For bind/: lives as long as the callback. */
+/* For session/: lives as long as the callback. */
 const mdc_filter *mdc_callback_filter(const mdc_callback *callback);
 
 #endif

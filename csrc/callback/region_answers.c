@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "../filter/glob.h"
-#include "path16.h"
+#include "../format/utf16_path.h"
 #include "state.h"
 
 /* ---- modules ---- */

@@ -10,9 +10,9 @@
 
 #include "../api/callback.h"
 #include "../filter/match_hot.h"
-#include "gate.h"
-#include "holes.h"
-#include "modmap.h"
+#include "biased_lock.h"
+#include "excluded_gaps.h"
+#include "module_map.h"
 #include "redaction.h"
 #include "rows.h"
 

@@ -7,10 +7,10 @@
  *
  * Regions on a host that does not ask again (no MDC_EXT_RESUBMIT): the answer can be one contiguous part only. If
  * VmStart was sent it is the hull, from the first kept byte to the last, and VmPostRead overwrites what is
- * excluded in it (holes.h), before anything else sees the bytes. VmPreRead and VmPostRead come for every read of the
- * target, also for those an engine needs itself (PEB, TEB, lists of the loader): what is not in a hull is not changed.
- * An engine that never sends VmStart cannot be kept from storing what is in a hull: it gets the longest kept run; the
- * other kept bytes are lost, and `lost` counts them. */
+ * excluded in it (excluded_gaps.h), before anything else sees the bytes. VmPreRead and VmPostRead come for every read
+ * of the target, also for those an engine needs itself (PEB, TEB, lists of the loader): what is not in a hull is not
+ * changed. An engine that never sends VmStart cannot be kept from storing what is in a hull: it gets the longest kept
+ * run; the other kept bytes are lost, and `lost` counts them. */
 #include "../base/protocol_asserts.h"
 #include "../base/thread_layout.h"
 #include "state.h"

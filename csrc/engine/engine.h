@@ -4,7 +4,7 @@
 #define MDC_ENGINE_ENGINE_H
 
 #include "../api/engine.h"
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 #include "../sink/sink.h"
 #include "../source/source.h"
 

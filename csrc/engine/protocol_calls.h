@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "../api/engine.h"
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 #include "../source/source.h"
 
 typedef struct mdc_calls {

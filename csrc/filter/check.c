@@ -5,8 +5,8 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/fail.h"
+#include "conditions.h"
 #include "glob.h"
-#include "signature.h"
 
 #define FIELDS_ALL                                                                                                     \
     (MDC_RULE_RANGE | MDC_RULE_STATE | MDC_RULE_TYPE | MDC_RULE_PROTECT_ANY | MDC_RULE_PROTECT_ALL | MDC_RULE_KIND |   \

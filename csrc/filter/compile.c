@@ -9,10 +9,10 @@
 #include "../base/vec.h"
 #include "bits.h"
 #include "check.h"
+#include "conditions.h"
+#include "intervals.h"
 #include "match.h"
 #include "redact_table.h"
-#include "signature.h"
-#include "sweep.h"
 #include "table.h"
 
 typedef struct compiler {

@@ -5,8 +5,8 @@
 
 #include "../api/minidump_protocol.h"
 #include "bits.h"
+#include "gallop.h"
 #include "match.h"
-#include "seek.h"
 #include "table.h"
 
 /* Row of protect_rows. Tables instead of choices, here and below: these differ from region to region, and a branch

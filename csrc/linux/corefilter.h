@@ -2,8 +2,8 @@
 #ifndef MDC_LINUX_COREFILTER_H
 #define MDC_LINUX_COREFILTER_H
 
-#include "mapclass.h"
 #include "mappings.h"
+#include "vma_kind.h"
 
 /* Bits of the file: include/linux/sched/coredump.h, MMF_DUMP_*, counted from the first. */
 enum {

@@ -14,7 +14,6 @@
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
-#include "holder.h"
 #include "identity.h"
 #include "mappings.h"
 #include "memory.h"
@@ -23,6 +22,7 @@
 #include "residency.h"
 #include "sigframe.h"
 #include "threadinfo.h"
+#include "tracer.h"
 
 /* The longest time a second read of smaps may take for a small dump: in general, and where the memory of a
  * thread would be left out without it. */

@@ -1,11 +1,11 @@
 /* The live Linux process as a source: puts together what the other files of this room know.
  *
- * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder's (holder.h), the only one
+ * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder's (tracer.h), the only one
  * that may use ptrace and that says what a parent of the target can notice. */
 #ifndef MDC_LINUX_LIVE_H
 #define MDC_LINUX_LIVE_H
 
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 #include "../source/source.h"
 
 typedef struct mdc_live_options {

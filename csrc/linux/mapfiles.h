@@ -3,7 +3,7 @@
 #define MDC_LINUX_MAPFILES_H
 
 #include "mappings.h"
-#include "maptext.h"
+#include "proc_maps.h"
 
 /* mdc_mapped_file.flags */
 enum {

@@ -11,12 +11,12 @@
 #include "../base/failpoint.h"
 #include "../base/shortage.h"
 #include "corefilter.h"
-#include "mapclass.h"
 #include "mapfiles.h"
-#include "maptext.h"
-#include "procmap.h"
+#include "proc_maps.h"
+#include "procmap_query.h"
 #include "slow_fs.h"
 #include "smaps.h"
+#include "vma_kind.h"
 
 /* The cost of the second read of smaps while the target is stopped: measured on Linux 6.18. */
 enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };

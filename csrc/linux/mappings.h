@@ -3,8 +3,8 @@
 #ifndef MDC_LINUX_MAPPINGS_H
 #define MDC_LINUX_MAPPINGS_H
 
+#include "../base/dump_control.h"
 #include "../base/hash.h"
-#include "../base/monitor.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 #include "noopen.h"

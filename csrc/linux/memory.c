@@ -10,7 +10,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
-#include "maptext.h"
+#include "proc_maps.h"
 
 /* One call takes this many pieces (the kernel's UIO_MAXIOV) and bytes at most: measured best from 256 pieces on. */
 enum { PIECES_MAX = 1024 };

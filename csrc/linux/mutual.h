@@ -5,7 +5,7 @@
  * last sees the ring, so at least one gives up before all are stopped, whatever the moment. The one with the lowest
  * number may try again: the others have given up, or have not seen it and will be done.
  *
- * For the tracer: no lock, no allocation (tracees.h). */
+ * For the tracer: no lock, no allocation (ptrace_threads.h). */
 #ifndef MDC_LINUX_MUTUAL_H
 #define MDC_LINUX_MUTUAL_H
 

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 
 /* include/uapi/linux/fs.h: PAGE_IS_*. FILE needs a look at every page, which makes a scan of dense memory 3.6 times
  * slower: it is named in a query only where it matters. */

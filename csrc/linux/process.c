@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
-#include "maptext.h"
+#include "proc_maps.h"
 
 /* A stat line is shorter: the name has 64 bytes, escaped to four times as many, and 51 numbers at most 20. */
 enum { STAT_BYTES = 4096, STATUS_MAX = 64 * 1024, READ_CHUNK = 16 * 1024 };

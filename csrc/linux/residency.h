@@ -3,7 +3,7 @@
 #ifndef MDC_LINUX_RESIDENCY_H
 #define MDC_LINUX_RESIDENCY_H
 
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 

@@ -1,6 +1,7 @@
-/* Small files of /proc as the tracer reads them (tracees.h): without a lock, without allocating. The descriptor is in
- * `scratch` while it is open, for the owner to close if the tracer is killed. One that is killed while it opens a file
- * leaves that open; never is another's closed. So what is read in every stop is opened by the owner, beforehand. */
+/* Small files of /proc as the tracer reads them (ptrace_threads.h): without a lock, without allocating. The descriptor
+ * is in `scratch` while it is open, for the owner to close if the tracer is killed. One that is killed while it opens a
+ * file leaves that open; never is another's closed. So what is read in every stop is opened by the owner, beforehand.
+ */
 #ifndef MDC_LINUX_SCRATCH_H
 #define MDC_LINUX_SCRATCH_H
 

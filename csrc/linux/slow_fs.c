@@ -11,7 +11,7 @@
 
 #include "../base/fail.h"
 #include "../base/shortage.h"
-#include "maptext.h"
+#include "proc_maps.h"
 
 static bool is(const uint8_t *text, size_t size, const char *word) {
     return strlen(word) == size && memcmp(text, word, size) == 0;

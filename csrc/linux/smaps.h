@@ -8,7 +8,7 @@
 
 #include "../base/vec.h"
 #include "../source/source.h"
-#include "maptext.h"
+#include "proc_maps.h"
 
 /* mdc_smaps_entry.flags; the low four bits are MDC_PERM_*. */
 enum {

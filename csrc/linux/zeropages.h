@@ -2,7 +2,7 @@
 #ifndef MDC_LINUX_ZEROPAGES_H
 #define MDC_LINUX_ZEROPAGES_H
 
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 #include "../base/vec.h"
 #include "../source/source.h"
 

@@ -10,7 +10,7 @@
 
 #include "../api/error.h"
 #include "../api/minidump_protocol.h"
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 
 typedef struct mdc_sink mdc_sink;
 

@@ -2,7 +2,7 @@
 #ifndef MDC_WINDOWS_WIN_LIVE_H
 #define MDC_WINDOWS_WIN_LIVE_H
 
-#include "../base/monitor.h"
+#include "../base/dump_control.h"
 #include "../source/source.h"
 
 typedef struct mdc_win_live_options {

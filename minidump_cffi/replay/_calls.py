@@ -1,4 +1,4 @@
-"""Records of callbacks as bytes (csrc/callback/call.h) and as fields with Microsoft's names.
+"""Records of callbacks as bytes (csrc/trace/codec.h) and as fields with Microsoft's names.
 
 Every field is an unsigned integer of 32 or 64 bits; HRESULTs and BOOLs too. Texts are the path of a module and the name
 of a mapping.

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "../../csrc/api/callback.h"
-#include "../../csrc/callback/call.h"
-#include "../../csrc/callback/record.h"
-#include "../../csrc/callback/replay.h"
+#include "../../csrc/trace/codec.h"
+#include "../../csrc/trace/recorder.h"
+#include "../../csrc/trace/replay.h"
 
 enum { RECORDS = 1 << 16, HEAD = 8 };
 

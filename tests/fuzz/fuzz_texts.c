@@ -12,7 +12,7 @@
 #include "../../csrc/format/pe_image.h"
 #include "../../csrc/format/utf16.h"
 #include "../../csrc/format/wtf8.h"
-#include "../../csrc/linux/maptext.h"
+#include "../../csrc/linux/proc_maps.h"
 #include "../../csrc/linux/process.h"
 #include "bytes.h"
 

@@ -42,7 +42,7 @@ def sources() -> list[Path]:
     return sorted(
         path
         for path in (ROOT / "csrc").rglob("*.c")
-        if path.relative_to(ROOT / "csrc").parts[0] != "windows" and not path.stem.endswith("_windows")
+        if path.relative_to(ROOT / "csrc").parts[0] not in {"windows", "dbghelp"} and not path.stem.endswith("_windows")
     )
 
 

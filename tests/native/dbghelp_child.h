@@ -9,8 +9,8 @@
 #include <windows.h>
 
 #include "../../csrc/base/fail.h"
-#include "../../csrc/bind/job.h"
 #include "../../csrc/format/minidump_file.h"
+#include "../../csrc/session/session.h"
 
 static int failures;
 #define CHECK(condition)                                                                                               \

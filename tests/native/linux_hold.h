@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "base/failpoint.h"
-#include "linux/holder.h"
+#include "linux/tracer.h"
 #include "linux_target.h"
 
 typedef struct held_process {

@@ -6,7 +6,7 @@
 
 #include "../../csrc/api/callback.h"
 #include "../../csrc/base/failpoint.h"
-#include "../../csrc/callback/account.h"
+#include "../../csrc/callback/callback_rule_stats.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/callback/account.h"
+#include "../../csrc/callback/callback_rule_stats.h"
 #include "../../csrc/callback/redaction.h"
 
 #define CHECK(condition)                                                                                               \

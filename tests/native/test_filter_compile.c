@@ -6,8 +6,8 @@
 
 #include "../../csrc/api/filter.h"
 #include "../../csrc/api/minidump_protocol.h"
+#include "../../csrc/filter/intervals.h"
 #include "../../csrc/filter/match.h"
-#include "../../csrc/filter/sweep.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -18,7 +18,7 @@
     } while (0)
 
 enum { MANY = 1000000 };
-/* The promise of filter/sweep.h for ranges without further conditions. */
+/* The promise of filter/intervals.h for ranges without further conditions. */
 enum { BYTES_PER_INTERVAL = 12, BYTES_CONSTANT = 32768 };
 
 static mdc_rule *rules;

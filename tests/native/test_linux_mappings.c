@@ -1,5 +1,5 @@
 /* Mappings of real children: odd names, shrunk and removed files, MADV_DONTDUMP, mappings that change after the first
- * look, and 20,000 of them; by ioctl and by text. The parts without a process are in test_linux_mapclass.c. */
+ * look, and 20,000 of them; by ioctl and by text. The parts without a process are in test_linux_vma_kind.c. */
 #include <sys/resource.h>
 #include <sys/stat.h>
 

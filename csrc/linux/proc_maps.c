@@ -1,0 +1,193 @@
+/* Reading mapping lines (see proc_maps.h). Written by hand instead of with sscanf: names hold spaces, newlines
+ * (escaped) and odd bytes, have no length limit, and 60,000 lines must take little time. */
+#include "proc_maps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/fail.h"
+#include "../base/shortage.h"
+#include "../base/vec.h"
+
+/* A name of PATH_MAX bytes that are all escaped takes four times as many, and the fields before it about 80. */
+enum { READER_BYTES = 32 * 1024 };
+
+struct mdc_map_reader {
+    int fd;
+    bool ended;
+    const char *name;
+    size_t first; /* unread bytes are [first, used) */
+    size_t used;
+    uint8_t buffer[READER_BYTES];
+};
+
+mdc_status mdc_map_fail(mdc_error *err, int os_errno, const char *name, const char *what) {
+    mdc_status code = MDC_ERR_TARGET;
+    if (os_errno == EACCES || os_errno == EPERM) code = MDC_ERR_ACCESS;
+    if (os_errno == ESRCH || os_errno == ENOENT) code = MDC_ERR_TARGET_GONE;
+    if (mdc_is_shortage_number(os_errno)) {
+        char want[96];
+        snprintf(want, sizeof want, "cannot %s /proc/PID/%s", what, name);
+        return mdc_fail_short(err, MDC_PHASE_GATHER, os_errno, want);
+    }
+    return mdc_fail(err, code, MDC_PHASE_GATHER, os_errno, "cannot %s /proc/PID/%s", what, name);
+}
+
+mdc_map_reader *mdc_map_reader_new(int proc, const char *name, mdc_error *err) {
+    mdc_map_reader *reader = mdc_alloc(1, sizeof *reader, err);
+    if (reader == NULL) return NULL;
+    reader->name = name;
+    reader->fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
+    if (reader->fd < 0) {
+        mdc_map_fail(err, errno, name, "open");
+        mdc_dealloc(reader);
+        return NULL;
+    }
+    return reader;
+}
+
+void mdc_map_reader_free(mdc_map_reader *reader) {
+    if (reader == NULL) return;
+    close(reader->fd);
+    mdc_dealloc(reader);
+}
+
+static mdc_status refill(mdc_map_reader *reader, mdc_error *err) {
+    memmove(reader->buffer, reader->buffer + reader->first, reader->used - reader->first);
+    reader->used -= reader->first;
+    reader->first = 0;
+    ssize_t got;
+    do {
+        got = read(reader->fd, reader->buffer + reader->used, sizeof reader->buffer - reader->used);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) return mdc_map_fail(err, errno, reader->name, "read");
+    if (got == 0) reader->ended = true;
+    reader->used += (size_t)got;
+    return MDC_OK;
+}
+
+mdc_status mdc_map_reader_line(mdc_map_reader *reader, uint8_t **line, size_t *size, mdc_error *err) {
+    *line = NULL;
+    *size = 0;
+    size_t searched = 0; /* bytes after first without a newline */
+    for (;;) {
+        uint8_t *from = reader->buffer + reader->first;
+        size_t there = reader->used - reader->first;
+        uint8_t *newline = memchr(from + searched, '\n', there - searched);
+        if (newline != NULL) {
+            *line = from;
+            *size = (size_t)(newline - from);
+            reader->first += *size + 1;
+            return MDC_OK;
+        }
+        if (reader->ended || (reader->first == 0 && reader->used == sizeof reader->buffer)) break;
+        searched = there;
+        mdc_status status = refill(reader, err);
+        if (status != MDC_OK) return status;
+    }
+    if (reader->used == reader->first) return MDC_OK;
+    /* The last line without a newline, or one longer than the buffer: its head is kept at the front of the buffer,
+     * what follows is read into the last bytes again and again until its newline. */
+    size_t head = reader->used - reader->first;
+    if (!reader->ended) head = sizeof reader->buffer / 2;
+    *line = reader->buffer + reader->first;
+    *size = head;
+    while (!reader->ended) {
+        uint8_t *tail = reader->buffer + head;
+        ssize_t got = read(reader->fd, tail, sizeof reader->buffer - head);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return mdc_map_fail(err, errno, reader->name, "read");
+        reader->used = head + (size_t)got;
+        if (got == 0) reader->ended = true;
+        uint8_t *newline = memchr(tail, '\n', (size_t)got);
+        reader->first = newline != NULL ? (size_t)(newline - reader->buffer) + 1 : reader->used;
+        if (newline != NULL) return MDC_OK;
+    }
+    reader->first = reader->used;
+    return MDC_OK;
+}
+
+static int hex_digit(uint8_t c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+}
+
+bool mdc_map_is_header(const uint8_t *line, size_t size) {
+    /* Addresses are lower case hexadecimal; the keys of smaps begin with a capital. */
+    return size > 0 && hex_digit(line[0]) >= 0;
+}
+
+/* A number in this base, ended by `stop`, which is skipped. */
+static bool number(const uint8_t **at, const uint8_t *end, unsigned base, uint8_t stop, uint64_t *value) {
+    const uint8_t *p = *at;
+    uint64_t sum = 0;
+    bool digits = false;
+    for (; p < end && *p != stop; p++) {
+        int digit = hex_digit(*p);
+        if (digit < 0 || (unsigned)digit >= base) return false;
+        if (sum > (UINT64_MAX - (uint64_t)digit) / base) return false;
+        sum = sum * base + (uint64_t)digit;
+        digits = true;
+    }
+    if (!digits || p == end) return false;
+    *at = p + 1;
+    *value = sum;
+    return true;
+}
+
+/* The kernel escapes newlines, and only them, as \012 (fs/proc/task_mmu.c: seq_path(m, path, "\n")). */
+static size_t unescape(uint8_t *name, size_t size) {
+    if (memchr(name, '\\', size) == NULL) return size;
+    size_t to = 0;
+    for (size_t from = 0; from < size;) {
+        if (size - from >= 4 && memcmp(name + from, "\\012", 4) == 0) {
+            name[to++] = '\n';
+            from += 4;
+        } else {
+            name[to++] = name[from++];
+        }
+    }
+    return to;
+}
+
+bool mdc_map_parse(uint8_t *line, size_t size, mdc_map_record *record) {
+    const uint8_t *at = line;
+    const uint8_t *end = line + size;
+    memset(record, 0, sizeof *record);
+    if (!number(&at, end, 16, '-', &record->first) || !number(&at, end, 16, ' ', &record->end)) return false;
+    if (record->first >= record->end) return false;
+    if (end - at < 5 || at[4] != ' ') return false;
+    if (at[0] == 'r') record->perms |= MDC_PERM_READ;
+    if (at[1] == 'w') record->perms |= MDC_PERM_WRITE;
+    if (at[2] == 'x') record->perms |= MDC_PERM_EXECUTE;
+    if (at[3] == 's') record->perms |= MDC_PERM_SHARED;
+    at += 5;
+    uint64_t major, minor;
+    if (!number(&at, end, 16, ' ', &record->file_offset) || !number(&at, end, 16, ':', &major) ||
+        !number(&at, end, 16, ' ', &minor) || major > UINT32_MAX || minor > UINT32_MAX)
+        return false;
+    record->dev_major = (uint32_t)major;
+    record->dev_minor = (uint32_t)minor;
+    /* A line without a name may end right after the inode. */
+    const uint8_t *blank = memchr(at, ' ', (size_t)(end - at));
+    if (blank == NULL) {
+        if (end - at > 20) return false;
+        uint8_t last[24];
+        size_t digits = (size_t)(end - at);
+        memcpy(last, at, digits);
+        last[digits] = ' ';
+        const uint8_t *p = last;
+        if (!number(&p, last + digits + 1, 10, ' ', &record->inode)) return false;
+        at = end;
+    } else if (!number(&at, end, 10, ' ', &record->inode)) {
+        return false;
+    }
+    while (at < end && *at == ' ') at++;
+    record->name = at;
+    record->name_size = unescape(line + (at - line), (size_t)(end - at));
+    return true;
+}

@@ -1,0 +1,140 @@
+/* One call at a time, whatever threads do: a hook never sees a second one inside; a thread that takes over from another
+ * is let in; who was refused is remembered. */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../../csrc/api/callback.h"
+#include "../../csrc/callback/biased_lock.h"
+#include "threads_check.h"
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+enum { THREADS = 3, CALLS = 40000 };
+
+static mdc_error err;
+
+typedef struct scene {
+    mdc_callback *callback;
+    atomic_int inside;
+    atomic_ulong accepted;
+    atomic_ulong refused;
+    uint64_t plain; /* only safe if calls exclude each other: TSan looks here */
+} scene;
+
+static int32_t hook(void *context, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
+    scene *s = context;
+    (void)input;
+    CHECK(atomic_fetch_add(&s->inside, 1) == 0);
+    /* Sometimes long enough for others to try. */
+    if (++s->plain % 64 == 0) give_way();
+    output->Status = MDC_S_FALSE;
+    CHECK(atomic_fetch_sub(&s->inside, 1) == 1);
+    return 1;
+}
+
+static void *hammer(void *context) {
+    scene *s = context;
+    MINIDUMP_CALLBACK_INPUT input = {.CallbackType = MDC_CB_IO_START};
+    MINIDUMP_CALLBACK_OUTPUT output;
+    for (int i = 0; i < CALLS; i++) {
+        if (mdc_callback_routine(s->callback, &input, &output) != 0)
+            atomic_fetch_add(&s->accepted, 1);
+        else
+            atomic_fetch_add(&s->refused, 1);
+    }
+    return NULL;
+}
+
+static scene *scene_new(void) {
+    scene *s = calloc(1, sizeof *s);
+    mdc_filter_spec spec = {.default_action = MDC_INCLUDE};
+    mdc_filter *filter = mdc_filter_new(&spec, &err);
+    mdc_callback_options options = {.hook_types = 1u << MDC_CB_IO_START, .hook = hook, .hook_context = s};
+    s->callback = mdc_callback_new(filter, &options, &err);
+    CHECK(s->callback != NULL);
+    mdc_filter_release(filter);
+    return s;
+}
+
+static void scene_free(scene *s) {
+    CHECK(mdc_callback_free(s->callback, &err) == MDC_OK);
+    free(s);
+}
+
+typedef struct view {
+    mdc_gate *gate;
+    uint64_t self;
+    bool favoured, entered;
+} view;
+
+static void *look(void *context) {
+    view *v = context;
+    v->self = mdc_gate_self();
+    atomic_uint *flag = mdc_gate_enter_favoured(v->gate);
+    v->favoured = flag != NULL;
+    v->entered = mdc_gate_enter_slow(v->gate);
+    if (v->entered) mdc_gate_leave_slow(v->gate, true);
+    return NULL;
+}
+
+static view look_elsewhere(mdc_gate *gate) {
+    view v = {.gate = gate};
+    thread *other = thread_begin(look, &v);
+    CHECK(other != NULL);
+    thread_end(other);
+    return v;
+}
+
+/* The quick way is open to the thread that was inside last, and to no other. */
+static void favours(void) {
+    mdc_gate gate;
+    mdc_gate_init(&gate);
+    CHECK(mdc_gate_enter_favoured(&gate) == NULL && mdc_gate_enter_slow(&gate));
+    mdc_gate_leave_slow(&gate, true);
+    atomic_uint *flag = mdc_gate_enter_favoured(&gate);
+    bool has_marks = mdc_gate_self() != 0;
+    CHECK((flag != NULL) == (gate.barrier && has_marks));
+    if (flag == NULL) return; /* a system without the barrier */
+    view v = look_elsewhere(&gate);
+    CHECK(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* a call is inside */
+    mdc_gate_leave_favoured(flag);
+    v = look_elsewhere(&gate);
+    CHECK(!v.favoured && v.entered);
+    CHECK(mdc_gate_enter_favoured(&gate) == NULL); /* it is the other one's now */
+}
+
+int main(void) {
+    favours();
+    thread *threads[THREADS];
+    scene *s = scene_new();
+    /* One after the other: none is refused, also not after a reset from this thread. */
+    for (int i = 0; i < THREADS; i++) {
+        CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
+        thread_end(threads[i]);
+        hammer(s);
+    }
+    CHECK(s->refused == 0 && s->accepted == 2 * THREADS * CALLS && s->plain == s->accepted);
+    CHECK(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
+    CHECK(mdc_callback_check(s->callback, &err) == MDC_OK);
+    CHECK(mdc_callback_reset(s->callback, &err) == MDC_OK);
+    scene_free(s);
+
+    /* All at once. */
+    s = scene_new();
+    for (int i = 0; i < THREADS; i++) CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
+    for (int i = 0; i < THREADS; i++) thread_end(threads[i]);
+    CHECK(s->accepted + s->refused == THREADS * CALLS && s->accepted > 0 && s->plain == s->accepted);
+    CHECK(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
+    CHECK((mdc_callback_check(s->callback, &err) == MDC_ERR_BUSY) == (s->refused > 0));
+    printf("%lu calls, %lu refused\n", s->accepted, s->refused);
+    scene_free(s);
+    return 0;
+}

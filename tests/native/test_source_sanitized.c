@@ -1,0 +1,196 @@
+/* Hidden variables: whatever part of the environment is read, and however, hidden values are not in it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/base/fail.h"
+#include "../../csrc/source/sanitized_source.h"
+
+static int failures;
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            failures++;                                                                                                \
+        }                                                                                                              \
+    } while (0)
+
+#define BASE UINT64_C(0x7FFC00000F80) /* the block crosses a page: 128 bytes before its end */
+static const char block[] =
+    "PATH=/bin\0API_KEY=first secret\0EMPTY=\0API_EMPTY=\0NOT_AN_ASSIGNMENT\0API_LONG="
+    "0123456789012345678901234567890123456789012345678901234567890123456789\0LAST=x\0API_END=open";
+enum { SIZE = sizeof block - 1 };
+
+/* A source that holds the block alone, whose second page may be unreadable. */
+typedef struct stub {
+    mdc_source source;
+    mdc_lists lists;
+    mdc_text text;
+    const char *data; /* at BASE */
+    uint64_t size;
+    bool stopped, freed, second_unreadable;
+} stub;
+
+static mdc_status stub_prepare(mdc_source *source, mdc_error *err) {
+    (void)err;
+    source->pid = 77;
+    return MDC_OK;
+}
+static mdc_status stub_stop(mdc_source *source, mdc_error *err) {
+    (void)err;
+    ((stub *)source)->stopped = true;
+    return MDC_OK;
+}
+static const mdc_lists *stub_lists(const mdc_source *source) { return &((const stub *)source)->lists; }
+static size_t stub_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
+                           size_t room, uint64_t *next) {
+    (void)source;
+    (void)region;
+    (void)room;
+    runs[0] = (mdc_content){first, end, MDC_CONTENT_UNTOUCHED, 0};
+    *next = end;
+    return 1;
+}
+static mdc_status stub_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
+                            int32_t *os_errno, mdc_error *err) {
+    const stub *self = (const stub *)source;
+    (void)err;
+    *done = 0;
+    *os_errno = 0;
+    for (size_t s = 0; s < span_count; s++)
+        for (uint64_t i = 0; i < spans[s].size; i++) {
+            uint64_t at = spans[s].address + i;
+            if (self->second_unreadable && at >= 0x7FFC00001000 && at < 0x7FFC00002000) {
+                *os_errno = EIO;
+                return MDC_OK;
+            }
+            *buffer++ = at - BASE < self->size ? (uint8_t)self->data[at - BASE] : '.';
+            ++*done;
+        }
+    return MDC_OK;
+}
+static mdc_status stub_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+    (void)err;
+    *frozen_ns = 5;
+    ((stub *)source)->stopped = false;
+    return MDC_OK;
+}
+static void stub_free(mdc_source *source) { ((stub *)source)->freed = true; }
+
+static const mdc_source_ops stub_ops = {stub_prepare, stub_stop,   stub_lists, stub_content,
+                                        stub_read,    stub_resume, stub_free,  NULL};
+
+static bool hides_api(const void *context, const uint8_t *name, size_t size) {
+    return (size >= 4 && memcmp(name, "API_", 4) == 0) ||
+           (context != NULL && size == 17 && memcmp(name, "NOT_AN_ASSIGNMENT", 17) == 0);
+}
+
+static stub make_stub(void) {
+    stub made = {.source = {.ops = &stub_ops}, .data = block, .size = SIZE};
+    made.text = (mdc_text){.stream = MDC_STREAM_ENVIRON, .address = BASE, .size = SIZE};
+    made.lists.text_count = 1;
+    return made;
+}
+
+static char wanted(uint64_t at, bool whole_too) {
+    static const char *const secrets[] = {"first secret", "01234567890123", "open"};
+    if (at - BASE >= SIZE) return '.';
+    const char *p = block + (at - BASE);
+    for (size_t i = 0; i < 3; i++) {
+        const char *value = NULL; /* the whole value this byte is part of */
+        const char *start = p;
+        while (start > block && start[-1] != 0 && start[-1] != '=') start--;
+        value = start;
+        if (start > block && start[-1] == '=' && strncmp(value, secrets[i], strlen(secrets[i])) == 0 && *p != 0)
+            return 'X';
+    }
+    const char *word = strstr(block + 50, "NOT_AN_ASSIGNMENT");
+    if (word == NULL)
+        for (size_t i = 0; i + 17 < SIZE && word == NULL; i++)
+            if (memcmp(block + i, "NOT_AN_ASSIGNMENT", 17) == 0) word = block + i;
+    if (whole_too && p >= word && p < word + 17) return 'X';
+    return *p;
+}
+
+static void test_reads(bool whole_too) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    stub inner = make_stub();
+    inner.lists.texts = &inner.text;
+    mdc_source *veil = mdc_veil_new(&inner.source, hides_api, whole_too ? &inner : NULL, 'X', &err);
+    CHECK(veil != NULL && veil->ops->prepare(veil, &err) == MDC_OK && veil->pid == 77);
+    CHECK(veil->ops->stop(veil, &err) == MDC_OK && inner.stopped);
+    CHECK(mdc_veil_count(veil) == 4 + (uint64_t)whole_too && veil->ops->lists(veil) == &inner.lists);
+    for (uint64_t first = BASE - 5; first < BASE + SIZE + 5; first++)
+        for (uint64_t size = 1; first + size <= BASE + SIZE + 5; size += 1 + size / 7) {
+            uint8_t bytes[512] = {0};
+            mdc_span spans[2] = {{first, size}, {BASE + 20, 8}};
+            size_t done;
+            int32_t os_errno;
+            CHECK(veil->ops->read(veil, spans, 2, bytes, &done, &os_errno, &err) == MDC_OK && done == size + 8);
+            for (uint64_t i = 0; i < size; i++) CHECK(bytes[i] == (uint8_t)wanted(first + i, whole_too));
+            for (uint64_t i = 0; i < 8; i++) CHECK(bytes[size + i] == (uint8_t)wanted(BASE + 20 + i, whole_too));
+        }
+    uint64_t frozen = 0, next;
+    mdc_content run;
+    CHECK(veil->ops->content(veil, 0, 4096, 8192, &run, 1, &next) == 1 && next == 8192);
+    CHECK(veil->ops->resume(veil, &frozen, &err) == MDC_OK && frozen == 5 && !inner.stopped);
+    veil->ops->free(veil);
+    CHECK(inner.freed);
+}
+
+/* What could not be read when names were looked at may be readable later: it is hidden, and so is the end of the string
+ * it breaks. */
+static void test_unreadable(void) {
+    static char data[5000], bytes[sizeof data];
+    mdc_error err;
+    mdc_error_clear(&err);
+    strcpy(data, "PATH=/bin"); /* then NULs, then a value over the whole second page and a part of the third */
+    memset(data + 100, 'z', 4400);
+    memcpy(data + 100, "LONG=", 5);
+    strcpy(data + 4501, "AFTER=1");
+    stub inner = make_stub();
+    inner.lists.texts = &inner.text;
+    inner.data = data;
+    inner.size = inner.text.size = sizeof data;
+    inner.second_unreadable = true;
+    mdc_source *veil = mdc_veil_new(&inner.source, hides_api, NULL, 'X', &err);
+    CHECK(veil != NULL && veil->ops->stop(veil, &err) == MDC_OK);
+    inner.second_unreadable = false;
+    mdc_span span = {BASE, sizeof data};
+    size_t done;
+    int32_t os_errno;
+    CHECK(veil->ops->read(veil, &span, 1, (uint8_t *)bytes, &done, &os_errno, &err) == MDC_OK && done == sizeof data);
+    for (size_t i = 0; i < sizeof data; i++) CHECK(bytes[i] == (i >= 128 && i < 4500 ? 'X' : data[i]));
+    veil->ops->free(veil);
+}
+
+/* A text that cannot be is an error, and nothing stays stopped; without an environment nothing is hidden. */
+static void test_odd_texts(void) {
+    mdc_error err;
+    const struct {
+        uint64_t address, size;
+        bool fine;
+    } rows[] = {{UINT64_MAX - 3, 8, false}, {BASE, UINT64_C(1) << 40, false}, {0, 0, true}};
+    for (size_t i = 0; i < 3; i++) {
+        stub inner = make_stub();
+        inner.lists.texts = &inner.text;
+        inner.text.address = rows[i].address;
+        inner.text.size = rows[i].size;
+        mdc_error_clear(&err);
+        mdc_source *veil = mdc_veil_new(&inner.source, hides_api, NULL, 'X', &err);
+        CHECK(veil != NULL);
+        mdc_status status = veil->ops->stop(veil, &err);
+        CHECK((status == MDC_OK) == rows[i].fine && inner.stopped == rows[i].fine && mdc_veil_count(veil) == 0);
+        veil->ops->free(veil);
+    }
+}
+
+int main(void) {
+    test_reads(false);
+    test_reads(true);
+    test_unreadable();
+    test_odd_texts();
+    return failures != 0;
+}
