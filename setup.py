@@ -14,7 +14,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-# The public headers are part of the package (minidump_cffi.get_include), but have one home: csrc/api.
+# The public headers are part of the package (minidump_cffi.protocol.get_include), but have one home: csrc/api.
 root = Path(__file__).resolve().parent
 installed = root / "minidump_cffi" / "include" / "minidump_cffi"
 installed.mkdir(parents=True, exist_ok=True)

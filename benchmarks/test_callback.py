@@ -156,7 +156,7 @@ def test_share_of_a_dump(benchmark: Any, ways: dict[str, Callee], spawn: Spawn, 
     file.unlink()
     questions = callees.regions(range(sizes.regions))
     each = callees.drive(ways["trampoline-64k"], questions, sizes.regions)
-    calls = report.callbacks[md.CallbackType.INCLUDE_VM_REGION]
+    calls = report.callbacks[md.protocol.CallbackType.INCLUDE_VM_REGION]
     assert calls >= sizes.regions
     benchmark.extra_info.update(
         region_callbacks=calls, ns_per_callback=each, dump_seconds=elapsed, share=calls * each * 1e-9 / elapsed

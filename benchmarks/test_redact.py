@@ -56,10 +56,10 @@ class Reader:
         self.output = ffi.new("MINIDUMP_CALLBACK_OUTPUT *")
         self.param = self.callback.information.CallbackParam
         if keep.deface_stacks:  # all of the buffer is a stack
-            self.input.CallbackType = md.CallbackType.THREAD
+            self.input.CallbackType = md.protocol.CallbackType.THREAD
             self.input.u.Thread.StackEnd, self.input.u.Thread.StackBase = address, address + len(buffer)
             assert lib.mdc_callback_routine(self.param, self.input, self.output) == 1
-        self.input.CallbackType = md.CallbackType.VM_POST_READ
+        self.input.CallbackType = md.protocol.CallbackType.VM_POST_READ
         read = self.input.u.VmPostRead
         read.Offset, read.Buffer, read.Size, read.Completed = address, buffer, len(buffer), len(buffer)
 

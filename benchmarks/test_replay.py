@@ -19,7 +19,8 @@ from contest import CLOCK, Contest, hold, replay
 from setting import QUICK
 
 import minidump_cffi as md
-from minidump_cffi import Call, CallbackType
+from minidump_cffi.protocol import CallbackType
+from minidump_cffi.replay import Call
 
 MILLION = 10_000 if QUICK else 1_000_000
 COUNT = 2_000 if QUICK else 100_000
@@ -28,8 +29,8 @@ WAYS = ("trampoline", "bare-c")
 KEEP = md.Filter(
     md.exclude(type="mapped", min_size="64 KiB"),
     md.exclude(module="*/libsecret*"),
-    threads=[md.thread(7, md.ThreadWrite.THREAD)],
-    secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO,
+    threads=[md.thread(7, md.filters.ThreadWrite.THREAD)],
+    secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
 )
 INPUTS: dict[CallbackType, dict[str, Any]] = {
     CallbackType.MODULE: {"FullPath": "/usr/lib/x86_64-linux-gnu/libc.so.6", "SizeOfImage": 0x200000},
@@ -41,14 +42,14 @@ INPUTS: dict[CallbackType, dict[str, Any]] = {
 REGION = {"BaseAddress": 0x7F0000000000, "RegionSize": 0x10000, "State": 0x1000, "Protect": 4, "Type": 0x20000}
 
 
-def sequence(number: CallbackType) -> md.Replay:
+def sequence(number: CallbackType) -> md.replay.Replay:
     """One call of a type. A module comes after the call that begins a dump: its table would fill up."""
     before = {"before": REGION} if number == CallbackType.INCLUDE_VM_REGION else {}
     first = [Call(CallbackType.IS_PROCESS_SNAPSHOT)] if number == CallbackType.MODULE else []
-    return md.Replay([*first, *[Call(number, INPUTS.get(number, {}), **before)] * (1000 if first else 1)])
+    return md.replay.Replay([*first, *[Call(number, INPUTS.get(number, {}), **before)] * (1000 if first else 1)])
 
 
-def dump() -> md.Replay:
+def dump() -> md.replay.Replay:
     """The calls of a dump of 1,000 regions with full memory, as dbghelp sends them."""
     calls = [Call(number) for number in (16, 17, 11, 15, 6)]
     calls += [Call(CallbackType.INCLUDE_THREAD, {"ThreadId": tid}) for tid in range(20)]
@@ -61,7 +62,7 @@ def dump() -> md.Replay:
     for at in range(1000):
         region = REGION | {"BaseAddress": REGION["BaseAddress"] + (at << 20), "Type": 0x40000 if at % 4 else 0x20000}
         calls += [Call(CallbackType.INCLUDE_VM_REGION, before=region)] * 2
-    return md.Replay([*calls, Call(CallbackType.WRITE_KERNEL_MINIDUMP)])
+    return md.replay.Replay([*calls, Call(CallbackType.WRITE_KERNEL_MINIDUMP)])
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +81,13 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return ctypes.CDLL(str(where / "bare.so")).bare
 
 
-def _run(sequence: md.Replay, callee: Any, repeat: int) -> tuple[float, dict[str, Any]]:
+def _run(sequence: md.replay.Replay, callee: Any, repeat: int) -> tuple[float, dict[str, Any]]:
     answers = sequence.run(callee, repeat=repeat)
     each = answers.elapsed / answers.calls
     return each, {"ns_per_call": each * 1e9, "calls": answers.calls}
 
 
-def _contest(contests: dict[str, Contest], name: str, sequence: md.Replay, calls: int, bare: Any) -> Contest:
+def _contest(contests: dict[str, Contest], name: str, sequence: md.replay.Replay, calls: int, bare: Any) -> Contest:
     if name not in contests:
         with md.Callback(KEEP) as callback:
             callees: dict[str, Any] = {"trampoline": callback, "bare-c": bare}

@@ -12,32 +12,22 @@ from . import _lazy
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
-    from . import aio
-    from ._native import ffi
-    from .building import ffibuilder, get_include
-    from .callback import Callback, Counters, IoHandler
-    from .dumping import EngineOptions, Progress, plan_dump, write_dump
-    from .engines import ExceptionInfo, UserStream
+    from . import aio, filters, protocol, replay, report
+    from .callback import (
+        Callback,
+    )
+    from .dumping import (
+        EngineOptions,
+        Progress,
+        plan_dump,
+        write_dump,
+    )
+    from .engines import (
+        ExceptionInfo,
+        UserStream,
+    )
     from .enums import (
-        Access,
-        CallbackType,
         DumpType,
-        DumpWarning,
-        Extensions,
-        ExtentFlags,
-        GapReason,
-        HResult,
-        Kind,
-        MemoryProtect,
-        MemoryState,
-        MemoryType,
-        ModuleWrite,
-        Phase,
-        RegionFlags,
-        SecondaryFlags,
-        Stream,
-        ThreadFlags,
-        ThreadWrite,
     )
     from .errors import (
         AccessDenied,
@@ -51,7 +41,6 @@ if TYPE_CHECKING:
         LimitReached,
         PluginError,
         ReadError,
-        ReplayMismatch,
         SinkError,
         Stalled,
         TargetBusy,
@@ -60,10 +49,8 @@ if TYPE_CHECKING:
     )
     from .filters import (
         Filter,
-        ModuleRule,
-        RangeRules,
-        Rule,
-        ThreadRule,
+        Glob,
+        Size,
         exclude,
         exclude_ranges,
         head,
@@ -72,234 +59,96 @@ if TYPE_CHECKING:
         module,
         thread,
     )
-    from .plugins import Plugin
-    from .protocol import (
-        Input,
-        IoInput,
-        MemoryInfo,
-        ModuleInput,
-        Output,
-        PythonCallback,
-        ReadFailureInput,
-        RegionFacts,
-        Routine,
-        ThreadInput,
-        VmReadInput,
+    from .plugins import (
+        Plugin,
     )
-    from .replay import Answer, Answers, Call, Recording, Replay, ReplayFault
-    from .report import DumpPlan, DumpReport, Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
-    from .targets import Handle, PidFd
+    from .protocol import (
+        AnyCallback,
+    )
+    from .report import (
+        DumpPlan,
+        DumpReport,
+    )
+    from .sinks import (
+        File,
+    )
+    from .targets import (
+        Handle,
+        PidFd,
+        Process,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Access",
     "AccessDenied",
-    "Answer",
-    "Answers",
-    "Call",
+    "AnyCallback",
     "Callback",
     "CallbackError",
-    "CallbackType",
     "Cancelled",
-    "Counters",
     "DeadlineExceeded",
     "DumpError",
     "DumpPlan",
     "DumpReport",
     "DumpType",
-    "DumpWarning",
     "EngineOptions",
     "ExceptionInfo",
-    "Extensions",
-    "Extent",
-    "ExtentFlags",
+    "File",
     "Filter",
     "FilterError",
     "FilterWarning",
     "FormatError",
-    "Gap",
-    "GapReason",
-    "HResult",
+    "Glob",
     "Handle",
-    "Input",
-    "IoHandler",
-    "IoInput",
-    "Kind",
     "LimitReached",
-    "MemoryInfo",
-    "MemoryProtect",
-    "MemoryState",
-    "MemoryType",
-    "Module",
-    "ModuleInput",
-    "ModuleRule",
-    "ModuleWrite",
-    "Output",
-    "Phase",
     "PidFd",
     "Plugin",
     "PluginError",
+    "Process",
     "Progress",
-    "PythonCallback",
-    "RangeRules",
     "ReadError",
-    "ReadFailureInput",
-    "Recording",
-    "Redaction",
-    "Region",
-    "RegionFacts",
-    "RegionFlags",
-    "Replay",
-    "ReplayFault",
-    "ReplayMismatch",
-    "Routine",
-    "Rule",
-    "RuleBytes",
-    "SecondaryFlags",
     "SinkError",
+    "Size",
     "Stalled",
-    "Stream",
     "TargetBusy",
     "TargetError",
     "TargetGone",
-    "Thread",
-    "ThreadFlags",
-    "ThreadInput",
-    "ThreadRule",
-    "ThreadWrite",
     "UserStream",
-    "VmReadInput",
     "aio",
     "exclude",
     "exclude_ranges",
-    "ffi",
-    "ffibuilder",
-    "get_include",
+    "filters",
     "head",
     "include",
     "include_ranges",
     "module",
     "plan_dump",
+    "protocol",
+    "replay",
+    "report",
     "thread",
     "write_dump",
 ]
 
-_NAMES = {  # of each module; they are imported when they are first used
-    "aio": ("aio",),
-    "_native": ("ffi",),
-    "building": (
-        "ffibuilder",
-        "get_include",
-    ),
-    "callback": (
-        "Callback",
-        "Counters",
-        "IoHandler",
-    ),
-    "dumping": (
-        "EngineOptions",
-        "Progress",
-        "plan_dump",
-        "write_dump",
-    ),
-    "engines": (
-        "ExceptionInfo",
-        "UserStream",
-    ),
-    "enums": (
-        "Access",
-        "CallbackType",
-        "DumpType",
-        "DumpWarning",
-        "Extensions",
-        "ExtentFlags",
-        "GapReason",
-        "HResult",
-        "Kind",
-        "MemoryProtect",
-        "MemoryState",
-        "MemoryType",
-        "ModuleWrite",
-        "Phase",
-        "RegionFlags",
-        "SecondaryFlags",
-        "Stream",
-        "ThreadFlags",
-        "ThreadWrite",
-    ),
-    "errors": (
-        "AccessDenied",
-        "CallbackError",
-        "Cancelled",
-        "DeadlineExceeded",
-        "DumpError",
-        "FilterError",
-        "FilterWarning",
-        "FormatError",
-        "LimitReached",
-        "PluginError",
-        "ReadError",
-        "ReplayMismatch",
-        "SinkError",
-        "Stalled",
-        "TargetBusy",
-        "TargetError",
-        "TargetGone",
-    ),
-    "filters": (
-        "Filter",
-        "ModuleRule",
-        "RangeRules",
-        "Rule",
-        "ThreadRule",
-        "exclude",
-        "exclude_ranges",
-        "head",
-        "include",
-        "include_ranges",
-        "module",
-        "thread",
-    ),
-    "plugins": ("Plugin",),
-    "replay": (
-        "Call",
-        "Recording",
-        "Answer",
-        "Answers",
-        "Replay",
-        "ReplayFault",
-    ),
-    "report": (
-        "DumpPlan",
-        "DumpReport",
-        "Extent",
-        "Gap",
-        "Module",
-        "Redaction",
-        "Region",
-        "RuleBytes",
-        "Thread",
-    ),
-    "targets": (
-        "Handle",
-        "PidFd",
-    ),
-    "protocol": (
-        "PythonCallback",
-        "Routine",
-        "Input",
-        "IoInput",
-        "MemoryInfo",
-        "ModuleInput",
-        "Output",
-        "ReadFailureInput",
-        "RegionFacts",
-        "ThreadInput",
-        "VmReadInput",
-    ),
-}
-_HOMES = _lazy.homes(_NAMES)
-
+_HOMES = _lazy.homes(
+    {
+        "aio": "aio",
+        "filters": "filters Filter Glob Size exclude exclude_ranges head include include_ranges module thread",
+        "protocol": "protocol AnyCallback",
+        "replay": "replay",
+        "report": "report DumpPlan DumpReport",
+        "callback": "Callback",
+        "dumping": "EngineOptions Progress plan_dump write_dump",
+        "engines": "ExceptionInfo UserStream",
+        "enums": "DumpType",
+        "errors": (
+            "AccessDenied CallbackError Cancelled DeadlineExceeded DumpError FilterError FilterWarning "
+            "FormatError LimitReached PluginError ReadError SinkError Stalled TargetBusy TargetError TargetGone"
+        ),
+        "plugins": "Plugin",
+        "sinks": "File",
+        "targets": "Handle PidFd Process",
+    }
+)
 if not TYPE_CHECKING:
     __getattr__, __dir__ = _lazy.attributes(__name__, _HOMES)

@@ -2,12 +2,12 @@
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 
-def homes(names: "Mapping[str, Iterable[str]]") -> dict[str, str]:
-    """The module of each name, from the names of each module."""
-    return {name: module for module, group in names.items() for name in group}
+def homes(names: "Mapping[str, str]") -> dict[str, str]:
+    """The module of each name, from the names of each module (separated by blanks)."""
+    return {name: module for module, group in names.items() for name in group.split()}
 
 
 def attributes(package: str, where: "Mapping[str, str]") -> "tuple[Callable[[str], object], Callable[[], list[str]]]":
@@ -23,7 +23,7 @@ def attributes(package: str, where: "Mapping[str, str]") -> "tuple[Callable[[str
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from importlib import import_module
 
-        module = import_module("." + home, package)
+        module = import_module(home if home.startswith(".") else f".{home}", package)
         found: object = module if name == home else getattr(module, name)
         setattr(modules[package], name, found)
         return found

@@ -48,12 +48,12 @@ def ffibuilder() -> Any:
     ::
 
         ffi = cffi.FFI()
-        ffi.include(minidump_cffi.ffibuilder())
+        ffi.include(minidump_cffi.protocol.ffibuilder())
         ffi.cdef("int drive(MINIDUMP_CALLBACK_INFORMATION *callback);")
         ffi.set_source(
             "engine",
             '#include <minidump_cffi/minidump_protocol.h>\n int drive(...) { ... }',
-            include_dirs=[minidump_cffi.get_include()],
+            include_dirs=[minidump_cffi.protocol.get_include()],
         )
     """
     headers = Path(get_include()) / "minidump_cffi"

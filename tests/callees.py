@@ -56,9 +56,9 @@ class Callee:
         return self.answers.get(number, self.otherwise)(input, output)
 
     @property
-    def routine(self) -> md.Routine:
+    def routine(self) -> md.protocol.Routine:
         """As `write_dump` takes it."""
-        return md.Routine(routine=self.function)
+        return md.protocol.Routine(routine=self.function)
 
     def types(self) -> list[int]:
         """The types in the order in which they came."""
@@ -99,14 +99,14 @@ def handle_of_nobody(_input: Any, output: Any) -> int:
 def curious(*, takes_io: bool = True) -> Callee:
     """Asks for every type there is, and changes nothing."""
     answers: dict[int, Answer] = {
-        md.CallbackType.VM_START: own_memory,
-        md.CallbackType.CANCEL: keep_asking,
-        md.CallbackType.INCLUDE_VM_REGION: keep_asking,
-        md.CallbackType.READ_MEMORY_FAILURE: stored,
-        md.CallbackType.WRITE_KERNEL_MINIDUMP: handle_of_nobody,
-        md.CallbackType.VM_QUERY: refuse,
-        md.CallbackType.VM_PRE_READ: refuse,
-        md.CallbackType.VM_POST_READ: refuse,
+        md.protocol.CallbackType.VM_START: own_memory,
+        md.protocol.CallbackType.CANCEL: keep_asking,
+        md.protocol.CallbackType.INCLUDE_VM_REGION: keep_asking,
+        md.protocol.CallbackType.READ_MEMORY_FAILURE: stored,
+        md.protocol.CallbackType.WRITE_KERNEL_MINIDUMP: handle_of_nobody,
+        md.protocol.CallbackType.VM_QUERY: refuse,
+        md.protocol.CallbackType.VM_PRE_READ: refuse,
+        md.protocol.CallbackType.VM_POST_READ: refuse,
     }
     unmapped = [0x7000_0000_0000]
 
@@ -114,8 +114,8 @@ def curious(*, takes_io: bool = True) -> Callee:
         output.Memory.MemoryBase, output.Memory.MemorySize = (unmapped.pop(), 4096) if unmapped else (0, 0)
         return 1
 
-    answers[md.CallbackType.MEMORY] = add_what_is_not_there
+    answers[md.protocol.CallbackType.MEMORY] = add_what_is_not_there
     if takes_io:
-        answers[md.CallbackType.IO_START] = own_memory
-        answers[md.CallbackType.IO_WRITE_ALL] = answers[md.CallbackType.IO_FINISH] = stored
+        answers[md.protocol.CallbackType.IO_START] = own_memory
+        answers[md.protocol.CallbackType.IO_WRITE_ALL] = answers[md.protocol.CallbackType.IO_FINISH] = stored
     return Callee(answers)

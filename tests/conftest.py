@@ -119,7 +119,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     import minidump_cffi as md
 
     folder = tmp_path_factory.mktemp("plugins")
-    flags = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-I", md.get_include())
+    flags = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-I", md.protocol.get_include())
 
     def compiled(name: str) -> Path:
         library = folder / f"{name}.so"

@@ -10,6 +10,7 @@ import minidump_cffi as md
 from minidump_cffi import dumping
 from minidump_cffi._native import ffi, lib
 from minidump_cffi._request import Request
+from minidump_cffi.filters import Kind, MemoryProtect, MemoryType
 
 PAGE = 4096
 
@@ -21,10 +22,10 @@ class Region:
     base: int
     size: int
     name: bytes = b""
-    state: md.MemoryState = md.MemoryState.COMMIT
-    protect: md.MemoryProtect = md.MemoryProtect.READWRITE
-    type: md.MemoryType = md.MemoryType.PRIVATE
-    kinds: md.Kind = md.Kind.ANONYMOUS
+    state: md.filters.MemoryState = md.filters.MemoryState.COMMIT
+    protect: MemoryProtect = MemoryProtect.READWRITE
+    type: MemoryType = MemoryType.PRIVATE
+    kinds: Kind = Kind.ANONYMOUS
     flags: int = 0
     touch_every: int = 1
     zero_every: int = 0
@@ -117,13 +118,13 @@ def small(**changes: Any) -> Target:
     """Two threads with stacks, a heap, an image, a file map."""
     values = {
         "regions": (
-            Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE,
-                   protect=md.MemoryProtect.EXECUTE_READ),
-            Region(base=0x50_0000, size=64 * PAGE, name=b"[heap]", kinds=md.Kind.HEAP | md.Kind.ANONYMOUS),
-            Region(base=0x70_0000, size=16 * PAGE, name=b"/data/table", type=md.MemoryType.MAPPED, kinds=md.Kind.FILE,
-                   protect=md.MemoryProtect.READONLY),
-            Region(base=0x80_0000, size=8 * PAGE, kinds=md.Kind.STACK | md.Kind.ANONYMOUS),
-            Region(base=0x90_0000, size=8 * PAGE, name=b"[stack]", kinds=md.Kind.STACK | md.Kind.ANONYMOUS),
+            Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=MemoryType.IMAGE, kinds=Kind.IMAGE,
+                   protect=MemoryProtect.EXECUTE_READ),
+            Region(base=0x50_0000, size=64 * PAGE, name=b"[heap]", kinds=Kind.HEAP | Kind.ANONYMOUS),
+            Region(base=0x70_0000, size=16 * PAGE, name=b"/data/table", type=MemoryType.MAPPED, kinds=Kind.FILE,
+                   protect=MemoryProtect.READONLY),
+            Region(base=0x80_0000, size=8 * PAGE, kinds=Kind.STACK | Kind.ANONYMOUS),
+            Region(base=0x90_0000, size=8 * PAGE, name=b"[stack]", kinds=Kind.STACK | Kind.ANONYMOUS),
         ),
         "threads": (
             Thread(tid=100, stack_pointer=0x90_6000, instruction_pointer=0x40_0100, name=b"main"),

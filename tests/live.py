@@ -197,7 +197,7 @@ def python_target(threads: int = 4) -> Target:
 
 def expected_counts(report: Any) -> readers.Counts:
     """What a DumpReport says is in the file, in the readers' terms."""
-    from minidump_cffi import DumpWarning, ThreadFlags
+    from minidump_cffi.report import DumpWarning, ThreadFlags
 
     threads = [thread for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED]
     modules = sum(1 for module in report.modules if module.included)

@@ -8,7 +8,7 @@ import strategies
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
 
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 S_OK, S_FALSE, PARTIAL_COPY = 0, 1, 0x8007012B
 
 

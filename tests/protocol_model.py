@@ -9,7 +9,7 @@ from collections import Counter
 import minidump_cffi as md
 from minidump_cffi._native import ffi
 
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 GUARD = 64
 INPUT_BYTES, OUTPUT_BYTES = ffi.sizeof("MINIDUMP_CALLBACK_INPUT"), ffi.sizeof("MINIDUMP_CALLBACK_OUTPUT")
 PAGE = 4096
@@ -27,7 +27,7 @@ FILTERS = {
         threads=[md.thread(7, ["thread", "context"])],
         threads_exclude=[9],
         read_failure="abort",
-        secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO,
+        secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
     ),
     "names": md.Filter(
         md.exclude(range=HOLE),

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent / "data" / "sequences"
 VERSIONS = ("6.3.9600", "10.0.22621")
 AREA, PAGES, PAGE = 0x7000_0000_0000, 24, 4096  # of targets/win_area.c; the rules of strategies.py are about it too
 FLAGS = ("-O1", "-s", "-Wl,--no-insert-timestamp")  # so that the program is the same each time
-T = md.CallbackType
+T = md.protocol.CallbackType
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 
 
@@ -33,7 +33,7 @@ def pages(first: int, stop: int) -> tuple[int, int]:
 
 
 EVERYTHING = md.Filter()
-NO_EXTENSIONS = md.Extensions(0)
+NO_EXTENSIONS = md.protocol.Extensions(0)
 AREA_WITH_HOLES = md.Filter(
     md.include(range=pages(0, PAGES)),
     *(md.exclude(range=pages(page, page + 1)) for page in (1, 3, 4, 20)),
@@ -53,7 +53,7 @@ class Sink:
 
 def give_handle(_input: Any, output: Any) -> bool:
     """WriteKernelMinidump: a handle, so that the status is told."""
-    output.Handle = md.ffi.cast("void *", 12345)
+    output.Handle = md.protocol.ffi.cast("void *", 12345)
     return True
 
 
@@ -82,7 +82,7 @@ class Scenario:
     what: str
     kind: md.DumpType = NORMAL
     filter: md.Filter = EVERYTHING
-    extensions: md.Extensions = NO_EXTENSIONS  # which dbghelp has, as far as the callback is told
+    extensions: md.protocol.Extensions = NO_EXTENSIONS  # which dbghelp has, as far as the callback is told
     takes_io: bool = False
     gives_handle: bool = False
     cancels_at: int = 0
@@ -108,12 +108,14 @@ SCENARIOS = {
     "ranges": Scenario(
         what="memory added and removed, items trimmed, a handle for a kernel minidump",
         filter=md.Filter(
-            threads_default=md.ThreadWrite.THREAD | md.ThreadWrite.CONTEXT | md.ThreadWrite.STACK,
-            modules=[md.module("*kernel32.dll", md.ModuleWrite.MODULE)],
+            threads_default=md.filters.ThreadWrite.THREAD
+            | md.filters.ThreadWrite.CONTEXT
+            | md.filters.ThreadWrite.STACK,
+            modules=[md.module("*kernel32.dll", md.filters.ModuleWrite.MODULE)],
             modules_exclude=["*ntdll.dll"],
             memory_add=[pages(0, 3), pages(5, 6)],
             memory_remove=[pages(1, 2)],
-            secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO,
+            secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
         ),
         gives_handle=True,
     ),
@@ -124,12 +126,12 @@ SCENARIOS = {
     ),
     "io": Scenario(what="the output taken over", takes_io=True),
     "vm": Scenario(what="edits of reads asked for", filter=md.Filter(patterns=["AAAA"])),
-    "full": Scenario(what="nothing filtered", kind=FULL, extensions=md.Extensions.RESUBMIT),
+    "full": Scenario(what="nothing filtered", kind=FULL, extensions=md.protocol.Extensions.RESUBMIT),
     "full-holes": Scenario(
         what="parts of one region kept, told that the engine asks again",
         kind=FULL,
         filter=AREA_WITH_HOLES,
-        extensions=md.Extensions.RESUBMIT,
+        extensions=md.protocol.Extensions.RESUBMIT,
     ),
     "full-vm": Scenario(
         what="parts of one region kept, not told that the engine asks again, so that reads are edited",
@@ -139,15 +141,15 @@ SCENARIOS = {
     "full-cancelled": Scenario(
         what="cancelled while memory was written",
         kind=FULL,
-        extensions=md.Extensions.RESUBMIT,
+        extensions=md.protocol.Extensions.RESUBMIT,
         cancels_at=100,
     ),
 }
 
 
-def load(version: str, scenario: str) -> md.Recording:
+def load(version: str, scenario: str) -> md.replay.Recording:
     """A recording."""
-    return md.Recording.from_jsonl(FOLDER / f"{name_of(version, scenario)}.jsonl")
+    return md.replay.Recording.from_jsonl(FOLDER / f"{name_of(version, scenario)}.jsonl")
 
 
 def name_of(version: str, scenario: str) -> str:
@@ -199,7 +201,7 @@ def record(version: str, program: str, folder: Path) -> None:
             f"{scenario.what}; {result}."
         )
         file_of = f"{'dbghelp.dll' if version.startswith('6.') else 'dbgcore.dll'} {version}"
-        again = md.Recording(made, engine=file_of, note=note, extensions=made.extensions, dropped=made.dropped)
+        again = md.replay.Recording(made, engine=file_of, note=note, extensions=made.extensions, dropped=made.dropped)
         (folder / f"{name_of(version, name)}.jsonl").write_bytes(again.to_jsonl().encode("ascii"))
         print(f"{version} {name}: {len(made)} calls, {result}", flush=True)
 

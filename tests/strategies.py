@@ -41,8 +41,8 @@ GLOBS = (
     b"*\xff*",
     b"/USR/*",
 )
-STATES = (md.MemoryState.COMMIT, md.MemoryState.RESERVE)
-TYPES = tuple(md.MemoryType)
+STATES = (md.filters.MemoryState.COMMIT, md.filters.MemoryState.RESERVE)
+TYPES = tuple(md.filters.MemoryType)
 PROTECTS = (1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x104, 0x202)
 TEXTS = st.text("aZ0 \t\n\r\x01\x7f\"'\\#=[]{}.*?\u00e9\u2028\U0001f600", max_size=8)
 _READS = 0x02 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
@@ -56,10 +56,10 @@ class Region:
 
     base: int
     size: int
-    state: md.MemoryState
-    type: md.MemoryType
+    state: md.filters.MemoryState
+    type: md.filters.MemoryType
     protect: int
-    kinds: md.Kind
+    kinds: md.filters.Kind
     name: bytes
     flags: int = 0
     """MDC_FACT_*."""
@@ -116,15 +116,15 @@ def optional(values: st.SearchStrategy) -> st.SearchStrategy:
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> md.Rule:
+def rules(draw: st.DrawFn) -> md.filters.Rule:
     """One rule."""
     action = draw(st.sampled_from(["include", "exclude", "exclude", "head"]))
     low, high = sorted(draw(st.tuples(st.integers(0, 8 * PAGE), st.integers(1, 12 * PAGE))))
     values = {
         "range": draw(optional(ranges())),
-        "state": draw(optional(flags_of(md.MemoryState))),
-        "type": draw(optional(flags_of(md.MemoryType))),
-        "kind": draw(optional(flags_of(md.Kind))),
+        "state": draw(optional(flags_of(md.filters.MemoryState))),
+        "type": draw(optional(flags_of(md.filters.MemoryType))),
+        "kind": draw(optional(flags_of(md.filters.Kind))),
         "min_size": draw(optional(st.just(low))),
         "max_size": draw(optional(st.just(max(high, 1)))),
         "name": draw(optional(st.sampled_from(GLOBS))),
@@ -133,7 +133,7 @@ def rules(draw: st.DrawFn) -> md.Rule:
     }
     match draw(st.integers(0, 5)):
         case 0:
-            values["protect"] = draw(flags_of(md.MemoryProtect))
+            values["protect"] = draw(flags_of(md.filters.MemoryProtect))
         case 1:
             values["protect"] = draw(st.sampled_from(["r", "rw", "x", "rx", "writable", "executable"]))
     if action == "head":
@@ -141,7 +141,7 @@ def rules(draw: st.DrawFn) -> md.Rule:
     return (md.include if action == "include" else md.exclude)(**values)
 
 
-def range_blocks() -> st.SearchStrategy[md.RangeRules]:
+def range_blocks() -> st.SearchStrategy[md.filters.RangeRules]:
     """Several ranges in one block."""
     make = st.sampled_from([md.include_ranges, md.exclude_ranges])
     return st.builds(lambda function, some: function(some), make, st.lists(ranges(), max_size=6))
@@ -161,8 +161,10 @@ def filters(draw: st.DrawFn) -> md.Filter:
 @st.composite
 def full_filters(draw: st.DrawFn) -> md.Filter:
     """A filter with everything a filter can have."""
-    writes = st.sampled_from([md.ModuleWrite(0), md.ModuleWrite.MODULE, md.ModuleWrite(0x0D)])
-    thread_writes = st.sampled_from([md.ThreadWrite(0), md.ThreadWrite.THREAD, md.ThreadWrite(0x17)])
+    writes = st.sampled_from([md.filters.ModuleWrite(0), md.filters.ModuleWrite.MODULE, md.filters.ModuleWrite(0x0D)])
+    thread_writes = st.sampled_from(
+        [md.filters.ThreadWrite(0), md.filters.ThreadWrite.THREAD, md.filters.ThreadWrite(0x17)]
+    )
     names = st.one_of(st.sampled_from(NAMES), TEXTS)
     return md.Filter(
         *draw(st.lists(st.one_of(rules(), range_blocks()), max_size=5)),
@@ -177,8 +179,8 @@ def full_filters(draw: st.DrawFn) -> md.Filter:
         modules_default=draw(writes),
         memory_add=draw(st.lists(ranges(), max_size=3)),
         memory_remove=draw(st.lists(ranges(), max_size=3)),
-        streams_exclude=draw(flags_of(md.Stream, least=0)),
-        secondary_flags=draw(st.sampled_from(list(md.SecondaryFlags))),
+        streams_exclude=draw(flags_of(md.filters.Stream, least=0)),
+        secondary_flags=draw(st.sampled_from(list(md.filters.SecondaryFlags))),
         ignore_case=draw(st.booleans()),
     )
 
@@ -198,7 +200,7 @@ def regions(draw: st.DrawFn, flags: int = 0) -> list[Region]:
                 state=draw(st.sampled_from(STATES)),
                 type=draw(st.sampled_from(TYPES)),
                 protect=draw(st.sampled_from(PROTECTS)),
-                kinds=draw(flags_of(md.Kind)),
+                kinds=draw(flags_of(md.filters.Kind)),
                 name=draw(st.sampled_from(NAMES)),
                 flags=flags,
             )
@@ -243,16 +245,20 @@ def glob_matches(glob: bytes, text: bytes, ignore_case: bool) -> bool:
     return re.fullmatch(pattern, text, re.DOTALL) is not None
 
 
-def _accesses(protect: int) -> md.Access:
+def _accesses(protect: int) -> md.filters.Access:
     base = protect & 0xFF
-    access = md.Access(0)
-    for bits, flag in ((_READS, md.Access.READ), (_WRITES, md.Access.WRITE), (_EXECUTES, md.Access.EXECUTE)):
+    access = md.filters.Access(0)
+    for bits, flag in (
+        (_READS, md.filters.Access.READ),
+        (_WRITES, md.filters.Access.WRITE),
+        (_EXECUTES, md.filters.Access.EXECUTE),
+    ):
         if base & bits:
             access |= flag
     return access
 
 
-def rule_matches(rule: md.Rule, region: Region, address: int, module: bytes | None, ignore_case: bool) -> bool:
+def rule_matches(rule: md.filters.Rule, region: Region, address: int, module: bytes | None, ignore_case: bool) -> bool:
     """Whether every condition of a rule holds for one byte."""
     return (
         (rule.range is None or rule.range[0] <= address < rule.range[1])
@@ -275,7 +281,7 @@ def byte_kept(keep: md.Filter, region: Region, address: int, modules: Sequence[M
     module = next((item.path for item in modules if item.base <= address < item.base + item.size), None)
     for index in range(len(keep.rules) - 1, -1, -1):
         rule = keep.rules[index]
-        if isinstance(rule, md.RangeRules):
+        if isinstance(rule, md.filters.RangeRules):
             if any(first <= address < end for first, end in rule):
                 return rule.action == "include", index
         elif rule_matches(rule, region, address, module, keep.ignore_case):
@@ -290,7 +296,7 @@ def borders(keep: md.Filter, region: Region, modules: Sequence[Module]) -> list[
     cuts = {region.base, region.end}
     cuts.update(range(region.base, region.end, PAGE))
     for rule in keep.rules:
-        if isinstance(rule, md.RangeRules):
+        if isinstance(rule, md.filters.RangeRules):
             cuts.update(address for pair in rule for address in pair)
         else:
             cuts.update(rule.range or ())

@@ -127,7 +127,7 @@ def limits(backend: engines.Backend, **asked: Any) -> tuple[str, ...]:
     nothing: dict[str, Any] = dict.fromkeys(
         ("untouched", "dontdump", "coredump_filter", "file_pages", "max_stop", "stop_timeout", "options"), False
     )
-    return backend.limits(**{"type": FULL, "streams": md.Stream(0), **nothing, **asked})
+    return backend.limits(**{"type": FULL, "streams": md.filters.Stream(0), **nothing, **asked})
 
 
 @pytest.mark.parametrize("name", ["max_stop", "stop_timeout", "options"])
@@ -153,8 +153,8 @@ def test_options_that_dbghelp_gets() -> None:
 
 def test_streams_dbghelp_decides_about() -> None:
     backend = engines.Backend(name="dbghelp")
-    assert limits(backend, streams=md.Stream.ENVIRON | md.Stream.CMDLINE) == ()
-    (note,) = limits(backend, streams=md.Stream.ENVIRON | md.Stream.THREAD_NAMES)
+    assert limits(backend, streams=md.filters.Stream.ENVIRON | md.filters.Stream.CMDLINE) == ()
+    (note,) = limits(backend, streams=md.filters.Stream.ENVIRON | md.filters.Stream.THREAD_NAMES)
     assert note.endswith("thread_names")
 
 
@@ -290,7 +290,7 @@ def test_the_report_names_its_engine() -> None:
 
 def test_gaps_tell_the_error_of_their_system() -> None:
     make, (cls, state) = fake.plan(fake.small()).__reduce__()
-    gaps = _GAP.pack(0x1000, 0x2000, md.GapReason.READ_FAILED, 299)
+    gaps = _GAP.pack(0x1000, 0x2000, md.report.GapReason.READ_FAILED, 299)
     linux = make(cls, {**state, "gaps": gaps, "numbers": {**state["numbers"], "windows": 0}})
     assert [(gap.errno, gap.winerror) for gap in linux.gaps] == [(299, None)]
     windows = make(cls, {**state, "gaps": gaps, "numbers": {**state["numbers"], "windows": 1}})

@@ -180,7 +180,7 @@ class Tracer:
 def test_an_interrupt_anywhere(kind: str, tmp_path: Path) -> None:
     target = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 24),))
     own = md.Callback()
-    callback: Any = own if kind == "filter" else md.PythonCallback({})
+    callback: Any = own if kind == "filter" else md.protocol.PythonCallback({})
     number, before = 0, sys.gettrace()
     while True:
         number += 1

@@ -42,9 +42,9 @@ def test_regions(report: md.DumpReport) -> None:
     ]
     heap = report.regions[1]
     assert (heap.name, heap.path, heap.end) == (b"[heap]", "[heap]", 0x54_0000)
-    assert heap.type is md.MemoryType.PRIVATE and md.Kind.HEAP in heap.kinds
-    assert md.RegionFlags.NARROWED in heap.flags
-    assert md.RegionFlags.EXCLUDED in report.regions[2].flags
+    assert heap.type is md.filters.MemoryType.PRIVATE and md.filters.Kind.HEAP in heap.kinds
+    assert md.report.RegionFlags.NARROWED in heap.flags
+    assert md.report.RegionFlags.EXCLUDED in report.regions[2].flags
     assert sum(region.kept for region in report.regions) == report.memory_bytes
 
 
@@ -59,15 +59,15 @@ def test_rules(report: md.DumpReport) -> None:
 
 def test_threads_modules_streams(report: md.DumpReport) -> None:
     assert [(thread.tid, thread.flags) for thread in report.threads] == [
-        (100, md.ThreadFlags(0)),
-        (101, md.ThreadFlags.EXCLUDED | md.ThreadFlags.NO_STACK),
+        (100, md.report.ThreadFlags(0)),
+        (101, md.report.ThreadFlags.EXCLUDED | md.report.ThreadFlags.NO_STACK),
     ]
     assert report.threads[0].stack_base <= 0x90_6000 < report.threads[0].stack_base + report.threads[0].stack_size
     assert [(module.path, module.included) for module in report.modules] == [(b"/bin/app", True)]
-    assert md.Stream.ENVIRON | md.Stream.CMDLINE in report.omitted_streams
-    assert report.callbacks[md.CallbackType.INCLUDE_THREAD] == 2
-    assert report.callbacks[md.CallbackType.THREAD] == 1
-    assert md.CallbackType.IO_FINISH not in report.callbacks
+    assert md.filters.Stream.ENVIRON | md.filters.Stream.CMDLINE in report.omitted_streams
+    assert report.callbacks[md.protocol.CallbackType.INCLUDE_THREAD] == 2
+    assert report.callbacks[md.protocol.CallbackType.THREAD] == 1
+    assert md.protocol.CallbackType.IO_FINISH not in report.callbacks
 
 
 def test_extents_lie_in_the_file(report: md.DumpReport) -> None:
@@ -97,7 +97,7 @@ def test_json(report: md.DumpReport) -> None:
     assert again["regions"][1]["verdict"] == "partly"
     assert again["rules"][0] == {"index": 0, "action": "exclude", "label": "maps", "kept": 0, "excluded": 65536}
     assert again["omitted_streams"] == ["cmdline", "environ"] or "environ" in again["omitted_streams"]
-    assert again["callbacks"]["include_vm_region"] == report.callbacks[md.CallbackType.INCLUDE_VM_REGION]
+    assert again["callbacks"]["include_vm_region"] == report.callbacks[md.protocol.CallbackType.INCLUDE_VM_REGION]
 
 
 def test_gaps() -> None:
@@ -105,7 +105,7 @@ def test_gaps() -> None:
         regions=(
             fake.Region(base=0x10_0000, size=8 * fake.PAGE, unreadable=(0x10_2000, 0x10_3000)),
             fake.Region(base=0x20_0000, size=4 * fake.PAGE, name=b"/odd\xff", valid_size=2 * fake.PAGE,
-                        type=md.MemoryType.MAPPED, kinds=md.Kind.FILE),
+                        type=md.filters.MemoryType.MAPPED, kinds=md.filters.Kind.FILE),
         )
     )  # fmt: skip
     report = fake.write(target, "/dev/null", FULL)
@@ -114,8 +114,8 @@ def test_gaps() -> None:
     assert "1 gaps" in repr(report), "what lies beyond the end of a file is no loss"
     numbers = [gap.winerror if sys.platform == "win32" else gap.errno for gap in report.gaps]
     assert [(gap.address, gap.size, gap.reason, number) for gap, number in zip(report.gaps, numbers, strict=True)] == [
-        (0x10_2000, fake.PAGE, md.GapReason.READ_FAILED, 299 if sys.platform == "win32" else errno.EIO),
-        (0x20_2000, 2 * fake.PAGE, md.GapReason.BEYOND_EOF, None),
+        (0x10_2000, fake.PAGE, md.report.GapReason.READ_FAILED, 299 if sys.platform == "win32" else errno.EIO),
+        (0x20_2000, 2 * fake.PAGE, md.report.GapReason.BEYOND_EOF, None),
     ]
     data = report.to_dict()
     assert data["gaps"][0]["reason"] == "read_failed"
@@ -135,14 +135,14 @@ def test_a_plan_is_what_the_dump_becomes() -> None:
 
 
 def test_threads_without_registers() -> None:
-    lost = fake.Thread(tid=102, flags=md.ThreadFlags.NO_REGISTERS)
+    lost = fake.Thread(tid=102, flags=md.report.ThreadFlags.NO_REGISTERS)
     report = fake.write(fake.small(threads=(*TARGET.threads, lost)), "/dev/null")
     assert report.threads_without_registers == (102,)
 
 
-STUCK = fake.Thread(tid=102, flags=md.ThreadFlags.NO_REGISTERS)
+STUCK = fake.Thread(tid=102, flags=md.report.ThreadFlags.NO_REGISTERS)
 SEEN_STUCK = dataclasses.replace(STUCK, stack_pointer=TARGET.threads[0].stack_pointer + 0x400)
-REGISTERS, STACK = md.DumpWarning.NO_THREAD_REGISTERS, md.DumpWarning.NO_THREAD_STACK
+REGISTERS, STACK = md.report.DumpWarning.NO_THREAD_REGISTERS, md.report.DumpWarning.NO_THREAD_STACK
 
 
 @pytest.mark.parametrize("dump_type", [md.DumpType.NORMAL, FULL], ids=["normal", "full"])
@@ -152,8 +152,12 @@ REGISTERS, STACK = md.DumpWarning.NO_THREAD_REGISTERS, md.DumpWarning.NO_THREAD_
         (STUCK, {}, REGISTERS | STACK),
         (SEEN_STUCK, {}, REGISTERS),
         (STUCK, {"threads_exclude": [102]}, 0),
-        (SEEN_STUCK, {"threads": [md.thread(102, md.ThreadWrite.THREAD | md.ThreadWrite.STACK)]}, 0),
-        (STUCK, {"threads": [md.thread(102, md.ThreadWrite.THREAD | md.ThreadWrite.CONTEXT)]}, REGISTERS),
+        (SEEN_STUCK, {"threads": [md.thread(102, md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.STACK)]}, 0),
+        (
+            STUCK,
+            {"threads": [md.thread(102, md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT)]},
+            REGISTERS,
+        ),
     ],
     ids=["nothing is known", "its stack is known", "left out", "no registers asked for", "no stack asked for"],
 )
@@ -176,6 +180,6 @@ def test_a_thread_that_did_not_stop(
 def test_messages() -> None:
     many = tuple(fake.Thread(tid=at) for at in range(1, 4200))
     report = fake.write(fake.small(threads=many), "/dev/null")
-    assert md.DumpWarning.MANY_THREADS in report.warnings
+    assert md.report.DumpWarning.MANY_THREADS in report.warnings
     assert any("4,096 threads" in message for message in report.messages)
     assert set(report.to_dict()["warnings"]) >= {"many_threads"}

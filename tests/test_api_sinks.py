@@ -167,7 +167,7 @@ def test_a_folder_that_cannot_be_flushed(
         path.write_bytes(b"before")
     with pytest.raises(md.SinkError, match="cannot flush the folder of") as caught:
         fake.write(TARGET, path, FULL, fsync=True)
-    assert caught.value.errno == errno.EIO and caught.value.phase is md.Phase.FINISH
+    assert caught.value.errno == errno.EIO and caught.value.phase is md.report.Phase.FINISH
     assert fake.names(folder) == (["a.dmp"] if taken else [])
     assert ("the dump has its final name" in str(caught.value)) is taken
     if taken:
@@ -182,7 +182,7 @@ def test_a_rename_that_fails_leaves_nothing(folder: Path, monkeypatch: pytest.Mo
     with pytest.raises(md.SinkError, match="put in place") as caught:
         fake.write(TARGET, folder / "a.dmp", FULL)
     assert caught.value.errno == errno.ENOSPC
-    assert caught.value.phase is md.Phase.FINISH
+    assert caught.value.phase is md.report.Phase.FINISH
     assert fake.names(folder) == []
 
 

@@ -300,7 +300,7 @@ def test_hooks_cannot_run_while_we_are_dumped() -> None:
     with pytest.raises(md.TargetError, match="no Python hook"):
         md.write_dump(os.getpid(), io.BytesIO(), spool=False)
     with pytest.raises(md.TargetError, match="address of a Routine"):
-        md.write_dump(os.getpid(), "/dev/null", callback=md.Routine(routine=1))
+        md.write_dump(os.getpid(), "/dev/null", callback=md.protocol.Routine(routine=1))
 
 
 def test_our_own_pipe_is_refused() -> None:

@@ -82,7 +82,7 @@ def test_progress_comes_and_ends_with_the_whole(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         fake.write(HUGE, tmp_path / "b.dmp", FULL, progress=interrupt)
     assert 0 < seen[-1].bytes_done < seen[-1].bytes_total == 1 << 33
-    assert seen[-1].phase is md.Phase.WRITE
+    assert seen[-1].phase is md.report.Phase.WRITE
     assert seen[-1].elapsed > 0
     assert fake.names(tmp_path) == ["a.dmp"]
 
@@ -258,7 +258,7 @@ def test_times_are_seconds_above_zero(name: str, value: Any) -> None:
         {"type": "full"},
         {"filter": "x"},
         {"callback": "x"},
-        {"filter": md.Filter(), "callback": md.Routine(routine=1)},
+        {"filter": md.Filter(), "callback": md.protocol.Routine(routine=1)},
     ],
 )
 def test_wrong_arguments(options: dict[str, Any]) -> None:
@@ -286,4 +286,4 @@ def test_errors_survive_pickling() -> None:
     assert str(again) == str(error)
     assert vars(again) == vars(error)
     assert (again.errno, again.strerror) == (error.errno, error.strerror)
-    assert error.phase is md.Phase.WRITE and error.address == 0x1000
+    assert error.phase is md.report.Phase.WRITE and error.address == 0x1000

@@ -35,7 +35,7 @@ def assert_refused(
     error = caught.value
     target = process if isinstance(process, int) else pid
     assert error.pid == target
-    assert isinstance(error.phase, md.Phase)
+    assert isinstance(error.phase, md.report.Phase)
     if number is not None:
         assert isinstance(error, OSError)
         assert error.errno == number
@@ -289,7 +289,7 @@ def test_own_pid(tmp_path: Path) -> None:
 
 def test_own_pid_with_a_python_hook(tmp_path: Path) -> None:
     with (
-        md.Callback(md.Filter(), hooks={md.CallbackType.CANCEL: lambda *_: True}) as callback,
+        md.Callback(md.Filter(), hooks={md.protocol.CallbackType.CANCEL: lambda *_: True}) as callback,
         pytest.raises((md.DumpError, ValueError), match="own"),
     ):
         md.write_dump(os.getpid(), tmp_path / "d.dmp", callback=callback)
@@ -337,7 +337,7 @@ def test_a_thread_in_uninterruptible_sleep(start_pattern: Start, take: live.Take
         report = md.write_dump(target.pid, path, dump_type, stop_timeout=0.2)
         live.assert_accepted(path, report)
         assert report.threads_without_registers == (sleeping,)
-        assert report.warnings & md.DumpWarning.NO_THREAD_REGISTERS and not report.complete
+        assert report.warnings & md.report.DumpWarning.NO_THREAD_REGISTERS and not report.complete
         with file_rules.DumpFile(path) as dump:
             [thread] = [thread for thread in dump.threads() if thread.tid == sleeping]
             assert thread.register("rsp") == int(stack_pointer, 16)

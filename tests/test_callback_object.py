@@ -57,7 +57,7 @@ def test_it_serves_many_dumps_and_counts_each_anew() -> None:
     with md.Callback(md.Filter(md.exclude(kind="file"))) as callback:
         for _ in range(3):
             report = fake.write(TARGET, "/dev/null", FULL, callback=callback)
-            assert callback.counters.calls[md.CallbackType.INCLUDE_VM_REGION] == 5
+            assert callback.counters.calls[md.protocol.CallbackType.INCLUDE_VM_REGION] == 5
             assert callback.counters.excluded == 1
             assert {number: count for number, count in callback.counters.calls.items() if count} == report.callbacks
         assert report.rules[0].excluded == 16 * fake.PAGE
@@ -153,9 +153,9 @@ def test_io() -> None:
     store = Store()
     with md.Callback(io=store) as callback:
         assert callback.hook_types == {
-            md.CallbackType.IO_START,
-            md.CallbackType.IO_WRITE_ALL,
-            md.CallbackType.IO_FINISH,
+            md.protocol.CallbackType.IO_START,
+            md.protocol.CallbackType.IO_WRITE_ALL,
+            md.protocol.CallbackType.IO_FINISH,
         }
         report = fake.write(TARGET, None, FULL, callback=callback)
     data = store.file.getvalue()
@@ -216,10 +216,10 @@ def test_hooks_for_single_types() -> None:
     def module(input: Any, output: Any) -> bool:
         path = ffi.string(ffi.cast("char16_t *", input.u.Module.FullPath))
         seen.append(path)
-        output.ModuleWriteFlags &= ~int(md.ModuleWrite.MODULE)
+        output.ModuleWriteFlags &= ~int(md.filters.ModuleWrite.MODULE)
         return True
 
-    with md.Callback(hooks={md.CallbackType.MODULE: module}) as callback:
+    with md.Callback(hooks={md.protocol.CallbackType.MODULE: module}) as callback:
         report = fake.write(TARGET, "/dev/null", callback=callback)
     assert seen == ["/bin/app"]
     assert [item.included for item in report.modules] == [False]
@@ -229,12 +229,18 @@ def test_a_hook_that_raises_ends_the_dump() -> None:
     def fail(input: Any, output: Any) -> bool:
         raise Mine
 
-    for number in (md.CallbackType.THREAD, md.CallbackType.INCLUDE_THREAD, md.CallbackType.MEMORY):
+    for number in (
+        md.protocol.CallbackType.THREAD,
+        md.protocol.CallbackType.INCLUDE_THREAD,
+        md.protocol.CallbackType.MEMORY,
+    ):
         file = io.BytesIO()
         with md.Callback(hooks={number: fail}) as callback:
             with pytest.raises(Mine):
                 fake.write(TARGET, file, callback=callback)
-            assert callback.counters.calls[md.CallbackType.WRITE_KERNEL_MINIDUMP] == 0, "it did not go on to the end"
+            assert callback.counters.calls[md.protocol.CallbackType.WRITE_KERNEL_MINIDUMP] == 0, (
+                "it did not go on to the end"
+            )
         assert file.getvalue() == b""
 
 
@@ -255,11 +261,11 @@ def test_a_hook_with_a_foreign_engine() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"hooks": {md.CallbackType.INCLUDE_VM_REGION: lambda *_: True}},
-        {"hooks": {md.CallbackType.VM_POST_READ: lambda *_: True}},
-        {"hooks": {md.CallbackType.CANCEL: lambda *_: True}, "on_cancel": lambda: False},
-        {"hooks": {md.CallbackType.IO_START: lambda *_: True}, "io": Store()},
-        {"hooks": {md.CallbackType.THREAD: 5}},
+        {"hooks": {md.protocol.CallbackType.INCLUDE_VM_REGION: lambda *_: True}},
+        {"hooks": {md.protocol.CallbackType.VM_POST_READ: lambda *_: True}},
+        {"hooks": {md.protocol.CallbackType.CANCEL: lambda *_: True}, "on_cancel": lambda: False},
+        {"hooks": {md.protocol.CallbackType.IO_START: lambda *_: True}, "io": Store()},
+        {"hooks": {md.protocol.CallbackType.THREAD: 5}},
         {"filter": "everything"},
         {"memory_piece": 1 << 33},
         {"hooks": {99: lambda *_: True}},
@@ -301,12 +307,12 @@ def test_a_routine_from_somewhere_else() -> None:
 
     address = ctypes.cast(routine, ctypes.c_void_p).value
     assert address is not None
-    report = fake.write(TARGET, "/dev/null", FULL, callback=md.Routine(routine=address, param=77))
+    report = fake.write(TARGET, "/dev/null", FULL, callback=md.protocol.Routine(routine=address, param=77))
     assert report.rules == ()
     assert [bool(region.kept) for region in report.regions] == [True, True, False, True, True]
     assert {number: seen.count(number) for number in set(seen)} == report.callbacks
     with pytest.raises(ValueError):
-        md.Routine(routine=0)
+        md.protocol.Routine(routine=0)
 
 
 @pytest.mark.linux

@@ -24,7 +24,7 @@ import minidump_cffi as md
 from minidump_cffi._native import ffi
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 PAGE = fake.PAGE
 TARGET = fake.small()
 HEAP = TARGET.regions[1]
@@ -358,7 +358,7 @@ def test_false_everywhere(type: md.DumpType) -> None:
     callee = Callee(otherwise=refuse)
     report = fake.write(TARGET, "/dev/null", type, callback=callee.routine)
     assert not any(item.included for item in report.modules)
-    assert all(thread.flags & md.ThreadFlags.EXCLUDED for thread in report.threads)
+    assert all(thread.flags & md.report.ThreadFlags.EXCLUDED for thread in report.threads)
     assert [bool(region.kept) for region in report.regions] == [bool(type)] * 5
     assert {number: callee.count(number) for number in set(callee.types())} == {
         16: 1, 17: 1, 11: 1, 15: 1, 6: 1, 3: 2, 4: 1, 7: 1, **({10: 1} if type else {5: 1, 9: 1})

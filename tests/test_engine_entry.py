@@ -19,7 +19,7 @@ from drive import Engine
 import minidump_cffi as md
 from minidump_cffi._native import ffi
 
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 E_NOTIMPL, S_FALSE = 0x80004001, 1
 NEVER = {TYPE.THREAD_EX, TYPE.COMPRESSED_MEMORY_STREAM_START, TYPE.COMPRESSED_MEMORY_STREAM_FINISH}

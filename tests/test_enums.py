@@ -11,26 +11,26 @@ from minidump_cffi import _bridge
 from minidump_cffi._native import lib
 
 PAIRS = [
-    (md.CallbackType, "MDC_CB_", {"COUNT"}),
-    (md.ModuleWrite, "MDC_MODULE_WRITE_", set()),
-    (md.ThreadWrite, "MDC_THREAD_WRITE_", set()),
-    (md.MemoryState, "MDC_MEM_", {"PRIVATE", "MAPPED", "IMAGE"}),
-    (md.MemoryType, "MDC_MEM_", {"COMMIT", "RESERVE", "FREE"}),
-    (md.MemoryProtect, "MDC_PAGE_", set()),
+    (md.protocol.CallbackType, "MDC_CB_", {"COUNT"}),
+    (md.filters.ModuleWrite, "MDC_MODULE_WRITE_", set()),
+    (md.filters.ThreadWrite, "MDC_THREAD_WRITE_", set()),
+    (md.filters.MemoryState, "MDC_MEM_", {"PRIVATE", "MAPPED", "IMAGE"}),
+    (md.filters.MemoryType, "MDC_MEM_", {"COMMIT", "RESERVE", "FREE"}),
+    (md.filters.MemoryProtect, "MDC_PAGE_", set()),
     (
-        md.Access,
+        md.filters.Access,
         "MDC_ACCESS_",
         {"YAMA", "NAMESPACE", "UID", "CAPABILITY", "DUMPABLE", "SECCOMP", "LSM", "UNKNOWN"},
     ),
-    (md.Kind, "MDC_KIND_", set()),
-    (md.Stream, "MDC_STREAM_", {"ALL"}),
-    (md.GapReason, "MDC_GAP_", set()),
-    (md.RegionFlags, "MDC_REGION_", set()),
-    (md.ThreadFlags, "MDC_THREAD_", {"WRITE_" + name for name in md.ThreadWrite.__members__}),
-    (md.ExtentFlags, "MDC_EXTENT_", set()),
-    (md.DumpWarning, "MDC_WARN_", set()),
-    (md.Phase, "MDC_PHASE_", set()),
-    (md.Extensions, "MDC_EXT_", set()),
+    (md.filters.Kind, "MDC_KIND_", set()),
+    (md.filters.Stream, "MDC_STREAM_", {"ALL"}),
+    (md.report.GapReason, "MDC_GAP_", set()),
+    (md.report.RegionFlags, "MDC_REGION_", set()),
+    (md.report.ThreadFlags, "MDC_THREAD_", {"WRITE_" + name for name in md.filters.ThreadWrite.__members__}),
+    (md.report.ExtentFlags, "MDC_EXTENT_", set()),
+    (md.report.DumpWarning, "MDC_WARN_", set()),
+    (md.report.Phase, "MDC_PHASE_", set()),
+    (md.protocol.Extensions, "MDC_EXT_", set()),
 ]
 
 
@@ -38,9 +38,9 @@ PAIRS = [
 def test_names_and_values_are_those_of_the_headers(kind: type[enum.Enum], prefix: str, others: set[str]) -> None:
     known = {name.removeprefix(prefix): getattr(lib, name) for name in dir(lib) if name.startswith(prefix)}
     ours = {name: member.value for name, member in kind.__members__.items()}
-    if kind is md.ModuleWrite:
+    if kind is md.filters.ModuleWrite:
         ours.pop("REFERENCED_BY_MEMORY")  # Microsoft calls it ModuleReferencedByMemory
-        assert lib.MDC_MODULE_REFERENCED_BY_MEMORY == md.ModuleWrite.REFERENCED_BY_MEMORY
+        assert lib.MDC_MODULE_REFERENCED_BY_MEMORY == md.filters.ModuleWrite.REFERENCED_BY_MEMORY
     assert ours == {name: value for name, value in known.items() if name not in others}
 
 
@@ -60,7 +60,7 @@ def test_dump_types_are_microsofts() -> None:
 
 
 def test_secondary_flags() -> None:
-    assert md.SecondaryFlags.WITHOUT_POWER_INFO == lib.MDC_SECONDARY_WITHOUT_POWER_INFO
+    assert md.filters.SecondaryFlags.WITHOUT_POWER_INFO == lib.MDC_SECONDARY_WITHOUT_POWER_INFO
 
 
 def test_structs_of_the_report_are_unpacked_in_their_true_size() -> None:
@@ -88,5 +88,5 @@ def test_every_status_has_an_exception() -> None:
 
 
 def test_hresults_are_those_of_the_headers() -> None:
-    for status in md.HResult:
+    for status in md.protocol.HResult:
         assert getattr(lib, f"MDC_{status.name}") == status

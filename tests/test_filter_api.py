@@ -97,7 +97,7 @@ def test_errors_of_the_compiler_name_the_rule() -> None:
     with pytest.raises(md.FilterError, match=r"rule 1: .*\(label 'odd'\)") as caught:
         md.Filter(md.exclude(), md.include(name="[", label="odd")).compile()
     assert (caught.value.index, caught.value.label) == (1, "odd")
-    assert caught.value.phase is md.Phase.COMPILE
+    assert caught.value.phase is md.report.Phase.COMPILE
     assert isinstance(caught.value, ValueError)
     ranges = md.exclude_ranges(array("Q", [1, 2, 5, 5]), label="block")
     with pytest.raises(md.FilterError, match=r"empty.*label 'block'"):
@@ -119,7 +119,7 @@ def test_errors_of_the_compiler_name_the_rule() -> None:
         ({"state": "comit"}, "did you mean 'commit'"),
         ({"state": 0}, "could never match"),
         ({"state": 0x4000}, "bits 0x4000"),
-        ({"state": md.MemoryType.PRIVATE}, "expected MemoryState"),
+        ({"state": md.filters.MemoryType.PRIVATE}, "expected MemoryState"),
         ({"type": []}, "could never match"),
         ({"protect": "rwq"}, "not known"),
         ({"protect": ""}, "not known"),
@@ -148,10 +148,10 @@ def test_wrong_values(values: dict[str, Any], words: str) -> None:
 
 def test_many_ways_to_say_the_same() -> None:
     assert md.include(range=range(4096, 8192)) == md.include(range=("0x1000", "8192"))
-    assert md.include(type="Mapped") == md.include(type=md.MemoryType.MAPPED) == md.include(type=["mapped"])
+    assert md.include(type="Mapped") == md.include(type=md.filters.MemoryType.MAPPED) == md.include(type=["mapped"])
     assert md.include(protect="rw") == md.include(protect=["readable", "writable"])
-    assert md.include(protect="xw") == md.include(protect=md.Access.WRITE | md.Access.EXECUTE)
-    assert md.include(protect="guard") == md.include(protect=md.MemoryProtect.GUARD)
+    assert md.include(protect="xw") == md.include(protect=md.filters.Access.WRITE | md.filters.Access.EXECUTE)
+    assert md.include(protect="guard") == md.include(protect=md.filters.MemoryProtect.GUARD)
     assert md.include(protect=4) == md.include(protect=["readwrite"])
     assert md.include(protect="executable") != md.include(protect="execute")
     assert md.include(name=Path("/tmp/x")) == md.include(name=os.fsencode(Path("/tmp/x")))
@@ -203,11 +203,11 @@ def test_rule_and_filter_arguments() -> None:
         lambda: md.Filter(memory_add=[(1, 1)]),
         lambda: md.Filter(streams_exclude=["x"]),
         lambda: md.Filter(secondary_flags=2),  # type: ignore[arg-type]
-        lambda: md.Rule(action="head"),
-        lambda: md.Rule(action="include", bytes=5),
-        lambda: md.Rule(action="drop"),  # type: ignore[arg-type]
-        lambda: md.RangeRules("head", b""),  # type: ignore[arg-type]
-        lambda: md.RangeRules("include", b"123"),
+        lambda: md.filters.Rule(action="head"),
+        lambda: md.filters.Rule(action="include", bytes=5),
+        lambda: md.filters.Rule(action="drop"),  # type: ignore[arg-type]
+        lambda: md.filters.RangeRules("head", b""),  # type: ignore[arg-type]
+        lambda: md.filters.RangeRules("include", b"123"),
         lambda: md.module("*", "modul"),
     ):
         with pytest.raises(md.FilterError):

@@ -79,9 +79,9 @@ def test_a_host_that_does_not_ask_again(vm: bool, keep: md.Filter, regions: list
 @given(keep=make.filters(), regions=make.regions())
 def test_a_plain_host_knows_no_names(vm: bool, keep: md.Filter, regions: list[Region]) -> None:
     kinds = {
-        md.MemoryType.IMAGE: md.Kind.IMAGE,
-        md.MemoryType.MAPPED: md.Kind.FILE,
-        md.MemoryType.PRIVATE: md.Kind.ANONYMOUS,
+        md.filters.MemoryType.IMAGE: md.filters.Kind.IMAGE,
+        md.filters.MemoryType.MAPPED: md.filters.Kind.FILE,
+        md.filters.MemoryType.PRIVATE: md.filters.Kind.ANONYMOUS,
     }
     with md.Callback(keep) as callback:
         engine = Engine(callback, 0)
@@ -115,10 +115,10 @@ def region(**values: object) -> Region:
         **{
             "base": WINDOW,
             "size": 8 * PAGE,
-            "state": md.MemoryState.COMMIT,
-            "type": md.MemoryType.PRIVATE,
+            "state": md.filters.MemoryState.COMMIT,
+            "type": md.filters.MemoryType.PRIVATE,
             "protect": 4,
-            "kinds": md.Kind.ANONYMOUS,
+            "kinds": md.filters.Kind.ANONYMOUS,
             "name": b"",
             **values,
         }

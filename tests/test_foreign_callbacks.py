@@ -16,7 +16,7 @@ import readers
 import minidump_cffi as md
 
 FULL = md.DumpType.WITH_FULL_MEMORY
-C = md.CallbackType
+C = md.protocol.CallbackType
 TARGET = fake.small()
 Start = Callable[..., live.Target]
 ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -71,8 +71,8 @@ def test_pairs_of_addresses(target: live.Target, take: live.Taker) -> None:
         (address, 0),
         (function, None),
         (address, ctypes.c_void_p(5)),
-        md.Routine(routine=function),
-        md.Routine(routine=address, param=1),
+        md.protocol.Routine(routine=function),
+        md.protocol.Routine(routine=address, param=1),
     ):
         report = md.write_dump(target.pid, take.path(), FULL, callback=callback)
         assert next(region for region in report.regions if region.base == base).kept == 0
@@ -114,7 +114,7 @@ def test_a_cffi_function_of_another_ffi(target: live.Target, take: live.Taker) -
 def test_a_cffi_function_of_the_same_types() -> None:
     kinds = []
 
-    @md.ffi.callback("MINIDUMP_CALLBACK_ROUTINE")
+    @md.protocol.ffi.callback("MINIDUMP_CALLBACK_ROUTINE")
     def routine(param: Any, question: Any, output: Any) -> int:
         kinds.append(question.CallbackType)
         if question.CallbackType == C.INCLUDE_VM_REGION:
@@ -167,12 +167,12 @@ def test_what_is_no_callback(callback: Any, kind: type[Exception], words: str) -
 
 
 def test_a_filter_beside_it_is_an_error_with_the_reason() -> None:
-    for callback in (ROUTINE(lambda *_: 0), md.PythonCallback({}), (1, 2)):
+    for callback in (ROUTINE(lambda *_: 0), md.protocol.PythonCallback({}), (1, 2)):
         with pytest.raises(ValueError, match="give filter or callback: only"):
             md.write_dump(1, "/dev/null", filter=md.Filter(), callback=callback)
 
 
 def test_a_record_of_a_foreign_callback() -> None:
-    report = fake.write(TARGET, "/dev/null", FULL, callback=md.PythonCallback({}), record=True)
+    report = fake.write(TARGET, "/dev/null", FULL, callback=md.protocol.PythonCallback({}), record=True)
     assert report.recording is not None
     assert sum(report.callbacks.values()) == len(report.recording)

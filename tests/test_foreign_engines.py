@@ -22,13 +22,13 @@ from test_sources_sound import clang
 import minidump_cffi as md
 from minidump_cffi._native import ffi
 
-C = md.CallbackType
-MAPPED, PRIVATE = int(md.MemoryType.MAPPED), int(md.MemoryType.PRIVATE)
+C = md.protocol.CallbackType
+MAPPED, PRIVATE = int(md.filters.MemoryType.MAPPED), int(md.filters.MemoryType.PRIVATE)
 MIB = 1 << 20
 KEEP = md.Filter(
     md.exclude(type="mapped", min_size="1 MiB"),
     md.exclude(module="*/libsecret*"),
-    modules=[md.module("*/libsecret*", write=md.ModuleWrite.MODULE)],
+    modules=[md.module("*/libsecret*", write=md.filters.ModuleWrite.MODULE)],
 )
 REGIONS = [
     (0x10_0000, 16 * live.PAGE, PRIVATE),
@@ -48,7 +48,7 @@ def build_extension(folder: Path, name: str, source: Path) -> Any:
         "-std=c11",
         "-Wall",
         "-I",
-        md.get_include(),
+        md.protocol.get_include(),
         "-I",
         sysconfig.get_path("include"),
     ]
@@ -89,7 +89,7 @@ def test_an_engine_in_c(tiny: Any) -> None:
     assert tiny.sizes()["MINIDUMP_CALLBACK_OUTPUT"] == 52
     with md.Callback(KEEP) as callback, callback.in_use():
         for _ in range(2):
-            assert tiny.drive(callback.routine, callback.param, REGIONS) == (KEPT, md.ModuleWrite.MODULE)
+            assert tiny.drive(callback.routine, callback.param, REGIONS) == (KEPT, md.filters.ModuleWrite.MODULE)
         assert callback.counters.calls[C.INCLUDE_VM_REGION] == len(REGIONS)
         assert callback.counters.excluded == 2
         callback.raise_error()
@@ -104,7 +104,7 @@ def test_an_engine_in_another_cffi_module(other: Any) -> None:
     with md.Callback(KEEP) as callback, callback.in_use():
         assert other.lib.drive(callback.information, regions, 2) == 1
     assert (regions[0].RegionSize, regions[1].RegionSize) == (REGIONS[0][1], 0)
-    question = md.ffi.new("MINIDUMP_CALLBACK_INPUT *")
+    question = md.protocol.ffi.new("MINIDUMP_CALLBACK_INPUT *")
     other.lib.fill(question, 5)
     assert question.u.Thread.ThreadId == 5
     assert other.lib.MDC_CB_VM_QUERY == 18, "the constants come with the types"
@@ -154,7 +154,7 @@ def test_an_engine_that_knows_the_extensions() -> None:
             assert information.CallbackRoutine(information.CallbackParam, question, output) == 1
             return int(region.RegionSize)
 
-        with callback.in_use(extensions=md.Extensions.REGION_FACTS):
+        with callback.in_use(extensions=md.protocol.Extensions.REGION_FACTS):
             assert kept() == 0
         with callback.in_use():
             assert kept() == 0x1000
@@ -306,7 +306,7 @@ def test_retired_ones_keep_no_tables() -> None:
 
 def test_the_headers_are_those_of_the_sources() -> None:
     api = live.HERE.parent / "csrc" / "api"
-    installed = Path(md.get_include()) / "minidump_cffi"
+    installed = Path(md.protocol.get_include()) / "minidump_cffi"
     assert {path.name for path in installed.iterdir()} == {path.name for path in api.glob("*.h")}
     for path in api.glob("*.h"):
         assert (installed / path.name).read_bytes() == path.read_bytes(), "built from other sources: build again"
@@ -317,7 +317,7 @@ def test_the_headers_are_those_of_the_sources() -> None:
 def test_each_header_compiles_alone(compiler: str, language: str, tmp_path: Path) -> None:
     found = clang() if compiler == "clang" else live.compiler()
     standard = {"c": "-std=c11", "c++": "-std=c++11"}[language]
-    for header in sorted(Path(md.get_include(), "minidump_cffi").iterdir()):
+    for header in sorted(Path(md.protocol.get_include(), "minidump_cffi").iterdir()):
         source = tmp_path / f"{header.stem}.{'c' if language == 'c' else 'cpp'}"
         source.write_text(f"#include <minidump_cffi/{header.name}>\n#include <minidump_cffi/{header.name}>\n")
         command = [
@@ -332,7 +332,7 @@ def test_each_header_compiles_alone(compiler: str, language: str, tmp_path: Path
             "-fsyntax-only",
         ]
         done = subprocess.run(
-            [*command, "-I", md.get_include(), str(source)], capture_output=True, text=True, check=False
+            [*command, "-I", md.protocol.get_include(), str(source)], capture_output=True, text=True, check=False
         )
         if "not found" in done.stderr and "stdint" not in header.read_text():
             pytest.skip(f"no {language} library for {compiler}")
@@ -344,7 +344,7 @@ def test_a_source_tree_that_was_not_built(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(building, "__file__", str(tmp_path / "building.py"))
     with pytest.raises(FileNotFoundError, match="build the package"):
-        md.get_include()
+        md.protocol.get_include()
 
 
 def test_the_routine_has_one_address_and_no_name(tiny: Any) -> None:
@@ -355,5 +355,5 @@ def test_the_routine_has_one_address_and_no_name(tiny: Any) -> None:
 
 
 def test_types_for_users(tiny: Any) -> None:
-    users: Callable[..., Any] = md.ffibuilder
+    users: Callable[..., Any] = md.protocol.ffibuilder
     assert users() is not users()

@@ -244,7 +244,7 @@ def test_a_recording_is_not_saved_through_a_link_of_another_user(bend: Any, comm
         made.save(bend(common, victim))
     check(caught.value)
     made.save(common / "good.jsonl")
-    assert md.Recording.from_jsonl(common / "good.jsonl") == made
+    assert md.replay.Recording.from_jsonl(common / "good.jsonl") == made
 
 
 # ------------------------------------------------------------------------------------------------- filter files

@@ -63,7 +63,7 @@ def test_the_interrupted_stack_is_in_the_dump(
         for number, at in enumerate(target.info["marks"], 1):
             assert dump.read(at, MARK) == mark(number), f"{kind}: mark {number}"
     regions = [next(r for r in report.regions if r.base <= at < r.end) for at in target.info["marks"]]
-    assert all(md.Kind.STACK in region.kinds for region in regions)
+    assert all(md.filters.Kind.STACK in region.kinds for region in regions)
 
 
 @pytest.mark.linux
@@ -90,7 +90,7 @@ def test_the_back_trace_reaches_main(start: Start, handlers_program: Path, take:
     [
         md.Filter(md.exclude(kind="stack")),
         md.Filter(md.exclude(name="[[]stack]")),
-        md.Filter(threads_default=md.ThreadWrite.THREAD | md.ThreadWrite.CONTEXT),
+        md.Filter(threads_default=md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT),
         md.Filter(md.exclude(range=(0, 1 << 47))),
     ],
     ids=["kind", "name", "no stacks", "range"],

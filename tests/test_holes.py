@@ -18,8 +18,9 @@ from plain_host import PARTIAL_COPY, S_OK, PlainHost
 
 import minidump_cffi as md
 from minidump_cffi._native import lib
+from minidump_cffi.filters import Kind, MemoryType
 
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 PAGE = strategies.PAGE
 BASE = strategies.WINDOW
 E_FAIL = lib.MDC_E_FAIL
@@ -30,8 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 def region_at(first: int, pages: int, **changes: Any) -> strategies.Region:
     """A private region of the window, by page numbers."""
     values = {
-        "base": BASE + first * PAGE, "size": pages * PAGE, "state": md.MemoryState.COMMIT,
-        "type": md.MemoryType.PRIVATE, "protect": 4, "kinds": md.Kind.ANONYMOUS, "name": b"",
+        "base": BASE + first * PAGE, "size": pages * PAGE, "state": md.filters.MemoryState.COMMIT,
+        "type": MemoryType.PRIVATE, "protect": 4, "kinds": Kind.ANONYMOUS, "name": b"",
     }  # fmt: skip
     return strategies.Region(**{**values, **changes})
 
@@ -140,7 +141,7 @@ def test_regions_that_change_between_two_questions() -> None:
     first = md.Filter(md.exclude(range=(at(2), at(7)), type="private"), md.exclude(range=(at(3), at(4))))
     with md.Callback(first) as callback:
         host = PlainHost(callback)
-        mapped = region_at(0, 9, type=md.MemoryType.MAPPED, kinds=md.Kind.FILE)
+        mapped = region_at(0, 9, type=MemoryType.MAPPED, kinds=Kind.FILE)
         host.ask(mapped)
         assert callback.counters.hole_bytes == PAGE
         host.read(at(3), PAGE)
@@ -170,7 +171,7 @@ def test_any_regions_that_change(mapped: list[Any], private: list[Any], asked: l
         for is_mapped, (first, end) in asked:
             out = {page for span in (mapped if is_mapped else private) for page in range(*span)}
             kept = [page for page in range(first, end) if page not in out]
-            kind = (md.MemoryType.MAPPED, md.Kind.FILE) if is_mapped else (md.MemoryType.PRIVATE, md.Kind.ANONYMOUS)
+            kind = (MemoryType.MAPPED, Kind.FILE) if is_mapped else (MemoryType.PRIVATE, Kind.ANONYMOUS)
             host.ask(region_at(first, end - first, type=kind[0], kinds=kind[1]))
             if kept:
                 hidden |= {*range(kept[0], kept[-1])} & out
@@ -387,8 +388,8 @@ def test_what_a_filter_needs_of_an_engine(what: str) -> None:
 
 def plain(region: strategies.Region) -> strategies.Region:
     """As an engine without facts shows it."""
-    kinds = {md.MemoryType.PRIVATE: md.Kind.ANONYMOUS, md.MemoryType.MAPPED: md.Kind.FILE,
-             md.MemoryType.IMAGE: md.Kind.IMAGE}[region.type]  # fmt: skip
+    kinds = {MemoryType.PRIVATE: Kind.ANONYMOUS, MemoryType.MAPPED: Kind.FILE,
+             MemoryType.IMAGE: Kind.IMAGE}[region.type]  # fmt: skip
     return strategies.Region(
         base=region.base, size=region.size, state=region.state, type=region.type, protect=region.protect,
         kinds=kinds, name=b"",

@@ -19,7 +19,7 @@ import minidump_cffi as md
 from minidump_cffi._native import ffi
 
 FULL = md.DumpType.WITH_FULL_MEMORY
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 PAGE = live.PAGE
 HOLE = (0x50_3000, 0x50_5000)
 ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -34,9 +34,9 @@ def target(start_pattern: Start) -> Iterator[live.Target]:
     made.assert_runs_on()
 
 
-def through_the_plain_protocol(callback: md.Callback) -> md.Routine:
+def through_the_plain_protocol(callback: md.Callback) -> md.protocol.Routine:
     """Our engine then knows of no extension."""
-    return md.Routine(routine=callback.routine, param=callback.param)
+    return md.protocol.Routine(routine=callback.routine, param=callback.param)
 
 
 @pytest.mark.parametrize("buffer", [PAGE, 64 << 10, 1 << 20])
@@ -143,11 +143,11 @@ def test_a_recorded_dump_with_holes_is_answered_again(tmp_path: Path) -> None:
     edited = [call for call in recording if call.digests and call.digests[0] != call.digests[1]]
     assert {call.type for call in edited} == {TYPE.VM_POST_READ}
     with md.Callback(keep) as callback:
-        md.Replay(recording).check(callback)
+        md.replay.Replay(recording).check(callback)
         callback.raise_error()
         assert callback.counters == counters
-    shorter = md.Recording([call for call in recording if call not in edited])
+    shorter = md.replay.Recording([call for call in recording if call not in edited])
     with md.Callback(keep) as callback:
-        assert len(md.Replay(shorter).run(callback)) == len(shorter), "nothing is stored by a replay"
+        assert len(md.replay.Replay(shorter).run(callback)) == len(shorter), "nothing is stored by a replay"
         with pytest.raises(md.CallbackError, match="discard the dump"):
             callback.raise_error()

@@ -99,7 +99,7 @@ def late_of(target: live.Target, report: md.DumpReport) -> int:
     return sum(
         extent.size
         for extent in report.extents
-        if extent.flags & md.ExtentFlags.LATE and base <= extent.address < base + PAGES * PAGE
+        if extent.flags & md.report.ExtentFlags.LATE and base <= extent.address < base + PAGES * PAGE
     )
 
 
@@ -165,7 +165,7 @@ def recorded(target: live.Target, path: Path) -> md.DumpReport:
 def to_a_routine(target: live.Target, path: Path) -> md.DumpReport:
     with md.Callback(md.Filter()) as callback:
         return md.write_dump(
-            target.pid, path, FULL, callback=md.Routine(routine=callback.routine, param=callback.param)
+            target.pid, path, FULL, callback=md.protocol.Routine(routine=callback.routine, param=callback.param)
         )
 
 

@@ -23,6 +23,7 @@ from fake import PAGE, Region
 
 import minidump_cffi as md
 from minidump_cffi import _native
+from minidump_cffi.filters import Kind, MemoryType
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 Start = Callable[..., live.Target]
@@ -102,8 +103,8 @@ def test_the_kernel_decides_the_same(bits: int, start_pattern: Start, tmp_path: 
     compared = 0
     for region in report.regions:
         # The kernel leaves these out by themselves; and of private memory that was never written there is nothing.
-        aside = md.RegionFlags.NEVER_READ | md.RegionFlags.DONTDUMP
-        if region.flags & aside or not region.state & md.MemoryState.COMMIT or region.untouched == region.size:
+        aside = md.report.RegionFlags.NEVER_READ | md.report.RegionFlags.DONTDUMP
+        if region.flags & aside or not region.state & md.filters.MemoryState.COMMIT or region.untouched == region.size:
             continue
         assert loads[region.base] == (region.size, region.size - region.filtered), (region.path, hex(bits))
         compared += 1
@@ -115,7 +116,7 @@ def test_the_first_page_of_an_image_and_of_nothing_else(start_pattern: Start, ta
     set_filter(target.pid, 0x10)
     report, _ = take(target, FULL, coredump_filter=True, only=["minidump"])
     heads = {module.base for module in report.modules}
-    kept = {region.base: region.kept for region in report.regions if region.kept and not region.kinds & md.Kind.VDSO}
+    kept = {region.base: region.kept for region in report.regions if region.kept and not region.kinds & Kind.VDSO}
     assert all(size == PAGE for base, size in kept.items() if base in heads)
     assert any(base in heads for base in kept)
     assert kept_of(report, target, "odd_name") == 0, "a file that is no image and may not be executed"
@@ -213,7 +214,7 @@ def test_clean_pages_are_left_to_the_file(loaded: Loaded, tmp_path: Path) -> Non
     assert report.complete and plan.complete
     assert plan.left_to_file == report.left_to_file > 0
     assert plan.file_bytes == report.file_bytes
-    gaps = [gap for gap in report.gaps if gap.reason is md.GapReason.LEFT_TO_FILE]
+    gaps = [gap for gap in report.gaps if gap.reason is md.report.GapReason.LEFT_TO_FILE]
     assert sum(gap.size for gap in gaps) == report.left_to_file
     assert sum(region.left_to_file for region in loaded.regions(report)) > 0
     with file_rules.DumpFile(path) as dump:
@@ -222,13 +223,13 @@ def test_clean_pages_are_left_to_the_file(loaded: Loaded, tmp_path: Path) -> Non
             assert any(module.base <= gap.address < module.base + module.size for module in report.modules)
     done = live.run_cli("show", path, "--json")
     assert done.returncode == 0
-    shown = [gap for gap in json.loads(done.stdout)["gaps"] if gap["reason"] == int(md.GapReason.LEFT_TO_FILE)]
+    shown = [gap for gap in json.loads(done.stdout)["gaps"] if gap["reason"] == int(md.report.GapReason.LEFT_TO_FILE)]
     assert sum(gap["size"] for gap in shown) == report.left_to_file
 
     # A full dump is full: the same addresses with the bytes of the files.
     whole = md.write_dump(loaded.pid, path, FULL)
     assert whole.left_to_file == 0
-    assert not [gap for gap in whole.gaps if gap.reason is md.GapReason.LEFT_TO_FILE]
+    assert not [gap for gap in whole.gaps if gap.reason is md.report.GapReason.LEFT_TO_FILE]
     data = loaded.image.read_bytes()
     maps = [line.split() for line in Path(f"/proc/{loaded.pid}/maps").read_text().splitlines()]
     offsets = {int(words[0].partition("-")[0], 16): int(words[2], 16) for words in maps}
@@ -259,7 +260,7 @@ def test_a_file_that_is_another_one_by_now(how: str, loaded: Loaded, tmp_path: P
 
 def image(**changes: Any) -> Region:
     """An image whose pages are in the file but for each fourth."""
-    return Region(base=0x40_0000, size=16 * PAGE, name=b"/bin/app", type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE,
+    return Region(base=0x40_0000, size=16 * PAGE, name=b"/bin/app", type=MemoryType.IMAGE, kinds=Kind.IMAGE,
                   in_file=4, **changes)  # fmt: skip
 
 
@@ -304,7 +305,7 @@ def test_the_table_of_gaps_keeps_room_for_others(tmp_path: Path) -> None:
         with_image(), tmp_path / "d.dmp", FULL, file_pages="resident", options=md.EngineOptions(gaps_max=4)
     )
     assert report.complete and report.left_to_file == 6 * PAGE
-    assert not report.warnings & md.DumpWarning.GAP_TABLE_FULL
+    assert not report.warnings & md.report.DumpWarning.GAP_TABLE_FULL
 
 
 def test_the_command_line(loaded: Loaded, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_holes_are_told_as_untouched(start_backed: Start, take: live.Taker) -> N
     region = next(region for region in report.regions if region.base == target.info["views"][0])
     assert region.kept == 32 * MIB
     assert region.untouched == 32 * MIB - len(target.info["pieces"]) * live.PAGE
-    assert region.flags & md.RegionFlags.SHARED
+    assert region.flags & md.report.RegionFlags.SHARED
 
 
 WITHOUT_THE_CAPABILITY = """
@@ -373,7 +373,7 @@ def test_locks_of_the_caller_on_shared_memory_are_kept(start_backed: Start, take
             report, path = take(target, FULL, only=["udmp-parser"])
         assert blocks(target) == held
         assert not report.complete
-        assert {gap.reason for gap in report.gaps} == {md.GapReason.UNKNOWN}
+        assert {gap.reason for gap in report.gaps} == {md.report.GapReason.UNKNOWN}
         assert any("POSIX lock" in message for message in report.messages)
         with file_rules.DumpFile(path) as dump:
             for offset, seed in target.info["pieces"]:
@@ -447,10 +447,10 @@ def test_pages_of_a_file_that_was_never_read_are_stored(start_pattern: Any, take
     seen = 0
     with file_rules.DumpFile(path) as dump:
         for region in report.regions:
-            if not region.flags & md.RegionFlags.FILE or b"libc.so" not in region.name:
+            if not region.flags & md.report.RegionFlags.FILE or b"libc.so" not in region.name:
                 continue
             library, offset = Path(os.fsdecode(region.name)), file_offset(target.pid, region.base)
-            if region.protect == md.MemoryProtect.EXECUTE_READ:
+            if region.protect == md.filters.MemoryProtect.EXECUTE_READ:
                 wanted = library.read_bytes()[offset : offset + region.size]
                 assert dump.read_across(region.base, len(wanted)) == wanted
                 seen += 1

@@ -134,4 +134,4 @@ def test_a_normal_dump_of_much_memory_looks_at_what_it_takes(start_pattern: Star
     assert size > kept[base].untouched > size // 2
     base, _ = wanted["dontdump"]
     assert kept[base].kept == 0
-    assert kept[base].flags & md.RegionFlags.DONTDUMP
+    assert kept[base].flags & md.report.RegionFlags.DONTDUMP

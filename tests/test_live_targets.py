@@ -45,7 +45,9 @@ def test_twenty_thousand_mappings(start_pattern: Start, take: live.Taker) -> Non
             at = base + index * live.PAGE
             info = infos[at]
             assert info.size == live.PAGE
-            assert info.protect == (md.MemoryProtect.READONLY if index % 2 else md.MemoryProtect.READWRITE)
+            assert info.protect == (
+                md.filters.MemoryProtect.READONLY if index % 2 else md.filters.MemoryProtect.READWRITE
+            )
             item = offsets[at]
             assert dump.data[item.offset : item.offset + 8] == live.pattern(at, 8, seed)
 
@@ -96,7 +98,7 @@ def test_a_file_that_shrank(start_pattern: Start, take: live.Taker) -> None:
         assert not dump.holds(base + live.PAGE, size - live.PAGE)
     gaps = [gap for gap in report.gaps if base <= gap.address < base + size]
     assert [(gap.address, gap.size) for gap in gaps] == [(base + live.PAGE, size - live.PAGE)]
-    assert gaps[0].reason is md.GapReason.BEYOND_EOF
+    assert gaps[0].reason is md.report.GapReason.BEYOND_EOF
 
 
 def test_threads_that_come_and_go(start_pattern: Start, take: live.Taker) -> None:

@@ -20,7 +20,7 @@ from members import QUICK
 import minidump_cffi as md
 
 FULL = md.DumpType.WITH_FULL_MEMORY
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 CANCELLED = 0x800704C7
 Start = Callable[..., live.Target]
 
@@ -53,7 +53,7 @@ def libc_of(target: live.Target) -> tuple[str, int]:
     raise AssertionError("no C library is mapped")
 
 
-def module_ways(target: live.Target, keep: md.ModuleWrite) -> dict[str, Any]:
+def module_ways(target: live.Target, keep: md.filters.ModuleWrite) -> dict[str, Any]:
     """A filter, a hook and both Python functions that leave these flags to the C library."""
     path, base = libc_of(target)
 
@@ -62,12 +62,12 @@ def module_ways(target: live.Target, keep: md.ModuleWrite) -> dict[str, Any]:
             output.ModuleWriteFlags &= int(keep)
         return True
 
-    def by_path(question: md.Input, answer: md.Output) -> bool:
+    def by_path(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.module.full_path == path:
             answer.module_write_flags &= keep
         return True
 
-    def by_base(question: md.Input, answer: md.Output) -> bool:
+    def by_base(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.include_module == base:
             answer.module_write_flags &= keep
         return True
@@ -75,8 +75,8 @@ def module_ways(target: live.Target, keep: md.ModuleWrite) -> dict[str, Any]:
     return {
         "filter": {"filter": md.Filter(modules=[md.module(path, keep)])},
         "hook": {"callback": md.Callback(hooks={TYPE.MODULE: by_hook})},
-        "Module": {"callback": md.PythonCallback({TYPE.MODULE: by_path})},
-        "IncludeModule": {"callback": md.PythonCallback({TYPE.INCLUDE_MODULE: by_base})},
+        "Module": {"callback": md.protocol.PythonCallback({TYPE.MODULE: by_path})},
+        "IncludeModule": {"callback": md.protocol.PythonCallback({TYPE.INCLUDE_MODULE: by_base})},
     }
 
 
@@ -86,7 +86,7 @@ MODULE_WAYS = ("filter", "hook", "Module", "IncludeModule")
 @pytest.mark.parametrize("way", MODULE_WAYS)
 def test_a_module_without_its_codeview_record(way: str, target: live.Target, take: live.Taker) -> None:
     _, base = libc_of(target)
-    keep = md.ModuleWrite.MODULE | md.ModuleWrite.MISC_RECORD
+    keep = md.filters.ModuleWrite.MODULE | md.filters.ModuleWrite.MISC_RECORD
     _, path = take(target, **module_ways(target, keep)[way], only=QUICK)
     for reader in (readers.read_udmp, readers.read_minidump):
         found = {module.base: module for module in reader(path).modules or ()}
@@ -98,7 +98,7 @@ def test_a_module_without_its_codeview_record(way: str, target: live.Target, tak
 def test_a_module_left_out(way: str, target: live.Target, take: live.Taker) -> None:
     path, base = libc_of(target)
     _, all_there = take(target, only=QUICK)
-    _, without = take(target, **module_ways(target, md.ModuleWrite(0))[way], only=QUICK)
+    _, without = take(target, **module_ways(target, md.filters.ModuleWrite(0))[way], only=QUICK)
     for reader in (readers.read_udmp, readers.read_minidump):
         before = {(module.base, module.path) for module in reader(all_there).modules or ()}
         after = {(module.base, module.path) for module in reader(without).modules or ()}
@@ -108,7 +108,7 @@ def test_a_module_left_out(way: str, target: live.Target, take: live.Taker) -> N
 # ------------------------------------------------------------------------------------------------ ThreadWriteFlags
 
 
-def thread_ways(tid: int, keep: md.ThreadWrite) -> dict[str, Any]:
+def thread_ways(tid: int, keep: md.filters.ThreadWrite) -> dict[str, Any]:
     """The same for a thread."""
 
     def hook(input: Any, output: Any) -> bool:
@@ -116,12 +116,12 @@ def thread_ways(tid: int, keep: md.ThreadWrite) -> dict[str, Any]:
             output.ThreadWriteFlags &= int(keep)
         return True
 
-    def by_thread(question: md.Input, answer: md.Output) -> bool:
+    def by_thread(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.thread.thread_id == tid:
             answer.thread_write_flags &= keep
         return True
 
-    def by_id(question: md.Input, answer: md.Output) -> bool:
+    def by_id(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.include_thread == tid:
             answer.thread_write_flags &= keep
         return True
@@ -129,8 +129,8 @@ def thread_ways(tid: int, keep: md.ThreadWrite) -> dict[str, Any]:
     return {
         "filter": {"filter": md.Filter(threads=[md.thread(tid, keep)])},
         "hook": {"callback": md.Callback(hooks={TYPE.THREAD: hook})},
-        "Thread": {"callback": md.PythonCallback({TYPE.THREAD: by_thread})},
-        "IncludeThread": {"callback": md.PythonCallback({TYPE.INCLUDE_THREAD: by_id})},
+        "Thread": {"callback": md.protocol.PythonCallback({TYPE.THREAD: by_thread})},
+        "IncludeThread": {"callback": md.protocol.PythonCallback({TYPE.INCLUDE_THREAD: by_id})},
     }
 
 
@@ -140,7 +140,7 @@ THREAD_WAYS = ("filter", "hook", "Thread", "IncludeThread")
 @pytest.mark.parametrize("way", THREAD_WAYS)
 def test_a_thread_without_stack(way: str, target: live.Target, take: live.Taker) -> None:
     (tid, marker), (other, other_marker) = target.info["threads"]
-    keep = md.ThreadWrite.THREAD | md.ThreadWrite.CONTEXT | md.ThreadWrite.INSTRUCTION_WINDOW
+    keep = md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT | md.filters.ThreadWrite.INSTRUCTION_WINDOW
     _, path = take(target, **thread_ways(tid, keep)[way], only=QUICK)
     reading = readers.read_minidump(path, [(marker, 64), (other_marker, 64)])
     assert reading.contents == (None, live.pattern(other_marker, 64, 14))
@@ -153,7 +153,7 @@ def test_a_thread_without_stack(way: str, target: live.Target, take: live.Taker)
 @pytest.mark.parametrize("way", THREAD_WAYS)
 def test_a_thread_without_context(way: str, target: live.Target, take: live.Taker) -> None:
     (tid, marker), (other, _) = target.info["threads"]
-    keep = md.ThreadWrite.THREAD | md.ThreadWrite.STACK
+    keep = md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.STACK
     _, path = take(target, **thread_ways(tid, keep)[way], only=QUICK)
     for reading in (readers.read_udmp(path), readers.read_minidump(path)):
         threads = {thread.tid: thread for thread in reading.threads or ()}
@@ -165,7 +165,7 @@ def test_a_thread_without_context(way: str, target: live.Target, take: live.Take
 @pytest.mark.parametrize("way", THREAD_WAYS)
 def test_a_thread_left_out(way: str, target: live.Target, take: live.Taker) -> None:
     tid, marker = target.info["threads"][0]
-    _, path = take(target, **thread_ways(tid, md.ThreadWrite(0))[way], only=QUICK)
+    _, path = take(target, **thread_ways(tid, md.filters.ThreadWrite(0))[way], only=QUICK)
     for reading in (readers.read_udmp(path), readers.read_minidump(path, [(marker, 64)])):
         tids = {thread.tid for thread in reading.threads or ()}
         assert tids == set(live.task_states(target.pid)) - {tid}, reading.reader
@@ -175,8 +175,8 @@ def test_a_thread_left_out(way: str, target: live.Target, take: live.Taker) -> N
 def test_threads_without_instruction_window_and_info(target: live.Target, take: live.Taker) -> None:
     """0x10 and 0x40: the bytes round the instruction pointer, and the entry in ThreadInfoList."""
     (tid, _), (other, _) = target.info["threads"]  # both sleep at the same place
-    some = md.ThreadWrite.THREAD | md.ThreadWrite.STACK | md.ThreadWrite.CONTEXT
-    window, info = md.ThreadWrite.INSTRUCTION_WINDOW, md.ThreadWrite.THREAD_INFO
+    some = md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.STACK | md.filters.ThreadWrite.CONTEXT
+    window, info = md.filters.ThreadWrite.INSTRUCTION_WINDOW, md.filters.ThreadWrite.THREAD_INFO
     keep = md.Filter(
         threads=[md.thread(target.pid, some | window), md.thread(tid, some), md.thread(other, some | info)]
     )
@@ -205,9 +205,9 @@ def test_flags_can_be_taken_away_and_never_added(target: live.Target, take: live
 
     def less(input: Any, output: Any) -> int:
         if input.CallbackType == TYPE.INCLUDE_THREAD and input.u.IncludeThread.ThreadId == tid:
-            output.ThreadWriteFlags = int(md.ThreadWrite.THREAD)
+            output.ThreadWriteFlags = int(md.filters.ThreadWrite.THREAD)
         if input.CallbackType == TYPE.INCLUDE_MODULE and input.u.IncludeModule.BaseOfImage == libc:
-            output.ModuleWriteFlags = int(md.ModuleWrite.MODULE)
+            output.ModuleWriteFlags = int(md.filters.ModuleWrite.MODULE)
         return 1
 
     def everything(_input: Any, output: Any) -> int:
@@ -239,8 +239,8 @@ def power_info(path: Path) -> tuple[int | None, ...]:
         dump.file_handle.close()
 
 
-def _without_power(question: md.Input, answer: md.Output) -> bool:
-    answer.secondary_flags |= md.SecondaryFlags.WITHOUT_POWER_INFO
+def _without_power(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+    answer.secondary_flags |= md.filters.SecondaryFlags.WITHOUT_POWER_INFO
     return True
 
 
@@ -252,9 +252,9 @@ def _without_power_hook(input: Any, output: Any) -> bool:
 @pytest.mark.parametrize("way", ["filter", "hook", "python"])
 def test_processor_power_fields_left_out(way: str, target: live.Target, take: live.Taker) -> None:
     ways: dict[str, Any] = {
-        "filter": {"filter": md.Filter(secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO)},
+        "filter": {"filter": md.Filter(secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO)},
         "hook": {"callback": md.Callback(hooks={TYPE.SECONDARY_FLAGS: _without_power_hook})},
-        "python": {"callback": md.PythonCallback({TYPE.SECONDARY_FLAGS: _without_power})},
+        "python": {"callback": md.protocol.PythonCallback({TYPE.SECONDARY_FLAGS: _without_power})},
     }
     _, path = take(target, **ways[way], only=QUICK)
     assert power_info(path) == (None, None, None)
@@ -278,7 +278,7 @@ class CancelAt:
         self.asked += 1
         return self.asked == self.number
 
-    def answer(self, _question: md.Input, answer: md.Output) -> bool:
+    def answer(self, _question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         """The same for a `PythonCallback`."""
         answer.check_cancel, answer.cancel = True, self()
         return True
@@ -294,7 +294,7 @@ def cancel_way(way: str, cancel: CancelAt) -> Any:
     if way == "on_cancel":
         return md.Callback(on_cancel=cancel)
     if way == "python":
-        return md.PythonCallback({TYPE.CANCEL: cancel.answer})
+        return md.protocol.PythonCallback({TYPE.CANCEL: cancel.answer})
     return Callee({TYPE.CANCEL: cancel.foreign, TYPE.INCLUDE_VM_REGION: keep_asking}).routine
 
 
@@ -311,7 +311,9 @@ def test_a_dump_cancelled(way: str, when: str, target: live.Target, folder: Path
         md.write_dump(target.pid, folder / "none.dmp", FULL, callback=cancel_way(way, cancel))
     assert caught.value.hresult == CANCELLED
     assert caught.value.callback_type == TYPE.CANCEL
-    assert caught.value.phase in ((md.Phase.GATHER,) if when == "first" else (md.Phase.WRITE, md.Phase.FINISH))
+    assert caught.value.phase in (
+        (md.report.Phase.GATHER,) if when == "first" else (md.report.Phase.WRITE, md.report.Phase.FINISH)
+    )
     assert list(folder.iterdir()) == [], "nothing under its name, and nothing beside it"
 
 
@@ -360,14 +362,14 @@ def test_a_kernel_dump_handle_answered(way: str, target: live.Target, take: live
     told: list[int] = []
 
     def give(input: Any, output: Any) -> int:
-        output.Handle = md.ffi.cast("void *", handle)
+        output.Handle = md.protocol.ffi.cast("void *", handle)
         return 1
 
     def hear(input: Any, output: Any) -> int:
         told.append(input.u.Status & 0xFFFFFFFF)
         return 1
 
-    def python(question: md.Input, answer: md.Output) -> bool:
+    def python(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.type == TYPE.WRITE_KERNEL_MINIDUMP:
             answer.handle = handle
         else:
@@ -377,7 +379,7 @@ def test_a_kernel_dump_handle_answered(way: str, target: live.Target, take: live
     both = (TYPE.WRITE_KERNEL_MINIDUMP, TYPE.KERNEL_MINIDUMP_STATUS)
     callbacks: dict[str, Any] = {
         "hook": lambda: md.Callback(hooks=dict(zip(both, (give, hear), strict=True))),
-        "python": lambda: md.PythonCallback(dict.fromkeys(both, python)),
+        "python": lambda: md.protocol.PythonCallback(dict.fromkeys(both, python)),
         "foreign": lambda: Callee(dict(zip(both, (give, hear), strict=True))).routine,
     }
     try:

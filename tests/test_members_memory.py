@@ -19,7 +19,7 @@ from members import QUICK, contents, covered
 import minidump_cffi as md
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 PAGE, MIB = live.PAGE, 1 << 20
 Start = Callable[..., live.Target]
 
@@ -51,14 +51,14 @@ def handing_out(number: TYPE, ranges: list[tuple[int, int]]) -> dict[str, Any]:
         output.Memory.MemoryBase, output.Memory.MemorySize = base, size
         return 1
 
-    def python(_question: md.Input, answer: md.Output) -> bool:
+    def python(_question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.memory_base, answer.memory_size = left.pop(0) if left else (0, 0)
         return True
 
     left = list(ranges)
     return {
         "hook": lambda: md.Callback(hooks={number: raw}),
-        "python": lambda: md.PythonCallback({number: python}),
+        "python": lambda: md.protocol.PythonCallback({number: python}),
         "foreign": lambda: Callee({number: raw}).routine,
     }
 
@@ -165,7 +165,7 @@ def narrowing(base: int, first: int, size: int) -> dict[str, Any]:
         output.Region.Continue = 1
         return 1
 
-    def python(_question: md.Input, answer: md.Output) -> bool:
+    def python(_question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         region = answer.vm_region
         if region.base_address == base:
             region.base_address, region.region_size = first, size
@@ -173,7 +173,7 @@ def narrowing(base: int, first: int, size: int) -> dict[str, Any]:
         return True
 
     return {
-        "python": lambda: md.PythonCallback({TYPE.INCLUDE_VM_REGION: python}),
+        "python": lambda: md.protocol.PythonCallback({TYPE.INCLUDE_VM_REGION: python}),
         "foreign": lambda: Callee({TYPE.INCLUDE_VM_REGION: raw}).routine,
     }
 
@@ -245,10 +245,10 @@ def test_continue_false_ends_the_questions_and_the_rest_is_in_full(
             return int(how != "returned FALSE")
         return 1
 
-    def python(_question: md.Input, answer: md.Output) -> bool:
+    def python(_question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         return bool(raw(_question, answer._raw))
 
-    callback: Any = md.PythonCallback({TYPE.INCLUDE_VM_REGION: python})
+    callback: Any = md.protocol.PythonCallback({TYPE.INCLUDE_VM_REGION: python})
     if way == "foreign":
         callback = Callee({TYPE.INCLUDE_VM_REGION: raw}).routine
     _, path = take(target, FULL, callback=callback, only=QUICK)

@@ -20,7 +20,7 @@ from members import QUICK, contents, covered
 import minidump_cffi as md
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 E_PARTIAL_COPY = 0x8007012B
 PAGE, MIB = live.PAGE, 1 << 20
 Start = Callable[..., live.Target]
@@ -61,24 +61,24 @@ class Store:
         """The end."""
         self.finished = True
 
-    def python(self, question: md.Input, answer: md.Output) -> bool:
+    def python(self, question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         """The same for a `PythonCallback`."""
         if question.type == TYPE.IO_START:
-            answer.status = md.HResult.S_FALSE
+            answer.status = md.protocol.HResult.S_FALSE
             return True
         if question.type == TYPE.IO_WRITE_ALL:
             part = question.io
             self.write(part.offset, part.data)
         else:
             self.finish()
-        answer.status = md.HResult.S_OK
+        answer.status = md.protocol.HResult.S_OK
         return True
 
     def raw(self, input: Any, output: Any) -> int:
         """The same for a callee that is not ours."""
         output.Status = int(input.CallbackType == TYPE.IO_START)
         if input.CallbackType == TYPE.IO_WRITE_ALL:
-            self.write(input.u.Io.Offset, memoryview(md.ffi.buffer(input.u.Io.Buffer, input.u.Io.BufferBytes)))
+            self.write(input.u.Io.Offset, memoryview(md.protocol.ffi.buffer(input.u.Io.Buffer, input.u.Io.BufferBytes)))
         self.finished = input.CallbackType == TYPE.IO_FINISH
         return 1
 
@@ -92,7 +92,7 @@ def test_the_output_taken_over_by_io(way: str, dump_type: md.DumpType, target: l
     store = Store()
     callbacks: dict[str, Any] = {
         "io": lambda: md.Callback(io=store),
-        "python": lambda: md.PythonCallback(dict.fromkeys(IO, store.python)),
+        "python": lambda: md.protocol.PythonCallback(dict.fromkeys(IO, store.python)),
         "foreign": lambda: Callee(dict.fromkeys(IO, store.raw)).routine,
     }
     report = md.write_dump(target.pid, None, dump_type, callback=callbacks[way]())
@@ -154,14 +154,14 @@ def failure_way(way: str, tolerate: bool, target: live.Target) -> dict[str, Any]
     if way == "foreign":
         return {"callback": Callee({TYPE.THREAD: cut, TYPE.READ_MEMORY_FAILURE: failed}).routine}
 
-    def python(_question: md.Input, answer: md.Output) -> bool:
-        answer.status = md.HResult.S_OK if tolerate else md.HResult.S_FALSE
+    def python(_question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+        answer.status = md.protocol.HResult.S_OK if tolerate else md.protocol.HResult.S_FALSE
         return True
 
-    def thread(_question: md.Input, _answer: md.Output) -> bool:
+    def thread(_question: md.protocol.Input, _answer: md.protocol.Output) -> bool:
         return bool(cut(None, None))
 
-    return {"callback": md.PythonCallback({TYPE.THREAD: thread, TYPE.READ_MEMORY_FAILURE: python})}
+    return {"callback": md.protocol.PythonCallback({TYPE.THREAD: thread, TYPE.READ_MEMORY_FAILURE: python})}
 
 
 FAILURE_WAYS = ("filter", "hook", "python", "foreign")

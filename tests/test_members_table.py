@@ -45,7 +45,7 @@ TABLE = {cells[0]: cells for cells in rows(TEXT, 7)}
 
 def types_of(cell: str) -> set[int]:
     """The callback types that a cell names."""
-    return {md.CallbackType[snake(name)] for name in re.findall(r"[A-Z]\w+", cell)}
+    return {md.protocol.CallbackType[snake(name)] for name in re.findall(r"[A-Z]\w+", cell)}
 
 
 def test_every_member_has_a_row() -> None:
@@ -81,8 +81,8 @@ def test_python_has_the_member_for_these_types(name: str) -> None:
     if not attribute:
         return
     answered = set()
-    for number in md.CallbackType:
-        output: Any = md.Output(ffi.new("MINIDUMP_CALLBACK_OUTPUT *"), number)
+    for number in md.protocol.CallbackType:
+        output: Any = md.protocol.Output(ffi.new("MINIDUMP_CALLBACK_OUTPUT *"), number)
         if hasattr(output, attribute.strip("`")):
             answered.add(int(number))
     assert answered == types_of(types)
@@ -107,7 +107,7 @@ def test_the_defaults_are_those_the_engine_sets(start_pattern: Callable[..., liv
             if value is None:
                 continue
             given = re.search(r" in ([A-Z].*)", part)
-            for number in types_of(given[1] if given else types) - {md.CallbackType.THREAD_EX}:
+            for number in types_of(given[1] if given else types) - {md.protocol.CallbackType.THREAD_EX}:
                 found = struct.unpack_from("<I", entries[number], offset)[0]
                 assert found == int(value[1], 0), (name, number)
                 looked_at += 1
@@ -122,7 +122,9 @@ ENTRIES = {cells[0]: cells[2:4] for cells in rows(TEXT, 6) if " in " in cells[0]
 def test_entries_are_as_recorded(row: str) -> None:
     """What the second table says of the two versions of dbghelp is in their recordings, and nothing else is."""
     field = re.match(r"`(\w+)`", row)
-    types = {md.CallbackType[snake(name)] for name in re.findall(r"[A-Z]\w+", row.split(" in ")[1].split(" as ")[0])}
+    types = {
+        md.protocol.CallbackType[snake(name)] for name in re.findall(r"[A-Z]\w+", row.split(" in ")[1].split(" as ")[0])
+    }
     assert field is not None and types
     for version, cell in zip(recorded.VERSIONS, ENTRIES[row], strict=True):
         found = {

@@ -17,12 +17,12 @@ from members import QUICK, contents
 import minidump_cffi as md
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
-TYPE = md.CallbackType
-S_OK, E_NOTIMPL, E_FAIL = md.HResult.S_OK, md.HResult.E_NOTIMPL, md.HResult.E_FAIL
+TYPE = md.protocol.CallbackType
+S_OK, E_NOTIMPL, E_FAIL = md.protocol.HResult.S_OK, md.protocol.HResult.E_NOTIMPL, md.protocol.HResult.E_FAIL
 PAGE = live.PAGE
 MADE_UP = 0x6000_0000_0000
 Start = Callable[..., live.Target]
-Answer = Callable[[md.Input, md.Output], bool]
+Answer = Callable[[md.protocol.Input, md.protocol.Output], bool]
 
 
 @pytest.fixture
@@ -33,28 +33,28 @@ def target(start_pattern: Start) -> Iterator[live.Target]:
     made.assert_runs_on()
 
 
-def serving(**functions: Answer) -> md.PythonCallback:
+def serving(**functions: Answer) -> md.protocol.PythonCallback:
     """A Python callee that takes part in every read: functions for vm_query, vm_pre_read, vm_post_read and others."""
 
-    def start(_question: md.Input, answer: md.Output) -> bool:
-        answer.status = md.HResult.S_FALSE
+    def start(_question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+        answer.status = md.protocol.HResult.S_FALSE
         return True
 
     table: dict[TYPE, Answer] = {TYPE.VM_START: start}
     table.update({TYPE[name.upper()]: function for name, function in functions.items()})
-    return md.PythonCallback(table)
+    return md.protocol.PythonCallback(table)
 
 
-def of_region(question: md.Input, base: int, size: int) -> bool:
+def of_region(question: md.protocol.Input, base: int, size: int) -> bool:
     """Whether a read begins in [base, base + size)."""
     return base <= question.vm_pre_read.offset < base + size
 
 
-def made_up_regions(question: md.Input, answer: md.Output) -> bool:
+def made_up_regions(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
     """Nothing but four pages that no process has."""
     answer.vm_query_status = S_OK
     if question.vm_query < MADE_UP:
-        answer.vm_query_result.set(base_address=0, region_size=MADE_UP, state=md.MemoryState.FREE)
+        answer.vm_query_result.set(base_address=0, region_size=MADE_UP, state=md.filters.MemoryState.FREE)
     elif question.vm_query < MADE_UP + 4 * PAGE:
         answer.vm_query_result.set(base_address=MADE_UP, region_size=4 * PAGE)
     else:
@@ -62,7 +62,7 @@ def made_up_regions(question: md.Input, answer: md.Output) -> bool:
     return True
 
 
-def fill(question: md.Input, answer: md.Output) -> bool:
+def fill(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
     """Supplies memory: the pattern of seed 99."""
     read = question.vm_pre_read
     read.buffer[:] = live.pattern(read.offset, read.size, 99)
@@ -87,11 +87,11 @@ def test_a_query_left_to_the_engine(how: str, target: live.Target, take: live.Ta
     """The regions of the process then, the memory of one of them the callee's."""
     base, size, _ = target.region("plain")
 
-    def query(_question: md.Input, answer: md.Output) -> bool:
+    def query(_question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.vm_query_status = E_NOTIMPL if how == "E_NOTIMPL" else S_OK
         return how == "E_NOTIMPL"
 
-    def pre_read(question: md.Input, answer: md.Output) -> bool:
+    def pre_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         return of_region(question, base, size) and fill(question, answer)
 
     callback = serving(vm_query=query, vm_pre_read=pre_read)
@@ -108,7 +108,7 @@ def test_such_a_callee_is_asked_for_untouched_pages_too(target: live.Target, tak
     base, size, _ = target.region("mostly_untouched")
     asked: list[tuple[int, int]] = []
 
-    def pre_read(question: md.Input, answer: md.Output) -> bool:
+    def pre_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         read = question.vm_pre_read
         if not base <= read.offset < base + size:
             return False
@@ -131,7 +131,7 @@ def test_what_was_read_is_edited(target: live.Target, take: live.Taker) -> None:
     """VmPostRead in Python: the status and the number of bytes as they were, other bytes."""
     base, size, _ = target.region("plain")
 
-    def post_read(question: md.Input, answer: md.Output) -> bool:
+    def post_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         read = question.vm_post_read
         if base <= read.offset < base + size:
             read.buffer[: read.completed] = bytes(byte ^ 0xFF for byte in read.buffer[: read.completed])
@@ -150,7 +150,7 @@ def test_what_was_read_is_edited(target: live.Target, take: live.Taker) -> None:
 def test_a_stack_is_edited_in_all_its_copies(dump_type: md.DumpType, target: live.Target, take: live.Taker) -> None:
     _, marker = target.info["threads"][0]
 
-    def post_read(question: md.Input, answer: md.Output) -> bool:
+    def post_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         read = question.vm_post_read
         if read.offset <= marker < read.offset + read.completed:
             read.buffer[marker - read.offset : marker - read.offset + 64] = bytes(64)
@@ -166,7 +166,7 @@ def test_a_part_is_served_and_the_engine_reads_the_rest(target: live.Target, tak
     """VmReadBytesCompleted less than Size, with S_OK."""
     base, size, _ = target.region("plain")
 
-    def pre_read(question: md.Input, answer: md.Output) -> bool:
+    def pre_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         read = question.vm_pre_read
         if read.offset != base:
             return False
@@ -187,14 +187,14 @@ def test_a_read_the_callee_lets_fail(where: str, tolerate: bool, target: live.Ta
     bad = base + 2 * PAGE
     failures: list[tuple[int, int]] = []
 
-    def answer_read(question: md.Input, answer: md.Output) -> bool:
+    def answer_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         read = getattr(question, where)
         if not read.offset <= bad < read.offset + read.size:
             return False
         answer.vm_read_status, answer.vm_read_bytes_completed = E_FAIL, bad - read.offset
         return True
 
-    def failed(question: md.Input, answer: md.Output) -> bool:
+    def failed(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         failures.append((question.read_memory_failure.offset, question.read_memory_failure.bytes))
         answer.status = S_OK if tolerate else E_FAIL
         return True
@@ -203,7 +203,7 @@ def test_a_read_the_callee_lets_fail(where: str, tolerate: bool, target: live.Ta
     functions: dict[str, Answer] = {"vm_post_read": answer_read, "read_memory_failure": failed}
     if where == "vm_pre_read":
 
-        def pre_read(question: md.Input, answer: md.Output) -> bool:
+        def pre_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
             read = question.vm_pre_read
             inside = answer_read(question, answer)
             if inside and read.offset < bad:

@@ -24,10 +24,10 @@ STACKS = 0x7F0000000000
 IMAGE = Region(
     base=0x400000,
     size=16 * PAGE,
-    protect=md.MemoryProtect.EXECUTE_READ,
-    type=md.MemoryType.IMAGE,
-    kinds=md.Kind.IMAGE,
-    flags=int(md.RegionFlags.FILE),
+    protect=md.filters.MemoryProtect.EXECUTE_READ,
+    type=md.filters.MemoryType.IMAGE,
+    kinds=md.filters.Kind.IMAGE,
+    flags=int(md.report.RegionFlags.FILE),
     name=b"/opt/app",
 )
 APP = Module(base=IMAGE.base, size=IMAGE.size, path=b"/opt/app")
@@ -102,15 +102,15 @@ def test_lists_longer_than_breakpad_reads(tmp_path: Path) -> None:
         Module(base=0x10000000 + number * 2 * PAGE, size=PAGE, path=b"/lib/%d.so" % number) for number in range(2100)
     )
     images = tuple(
-        Region(base=item.base, size=PAGE, type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE, name=item.path)
+        Region(base=item.base, size=PAGE, type=md.filters.MemoryType.IMAGE, kinds=md.filters.Kind.IMAGE, name=item.path)
         for item in modules
     )
     plain = with_threads(4200, *images, stack_pages=1)
     target = Target(regions=plain.regions, threads=plain.threads, modules=(APP, *modules))
     path = tmp_path / "d.dmp"
     report = fake.write(target, path, FULL)
-    assert report.warnings & md.DumpWarning.MANY_THREADS
-    assert report.warnings & md.DumpWarning.MANY_MODULES
+    assert report.warnings & md.report.DumpWarning.MANY_THREADS
+    assert report.warnings & md.report.DumpWarning.MANY_MODULES
     live.assert_accepted(path, report, only=["minidump", "udmp-parser", "obj2yaml"])  # lldb takes a minute
     with file_rules.DumpFile(path) as dump:
         assert len(dump.threads()) == 4200
@@ -125,7 +125,7 @@ def test_a_normal_dump_with_more_ranges_than_breakpad_reads(tmp_path: Path) -> N
     path = tmp_path / "d.dmp"
     keep = md.Filter(memory_add=[(heap.base + 2 * n * PAGE, heap.base + (2 * n + 1) * PAGE) for n in range(5000)])
     report = fake.write(target, path, NORMAL, filter=keep)
-    assert report.warnings & md.DumpWarning.MANY_RANGES
+    assert report.warnings & md.report.DumpWarning.MANY_RANGES
     live.assert_accepted(path, report, only=["lldb", "minidump", "udmp-parser", "obj2yaml"])
     with file_rules.DumpFile(path) as dump:
         assert len(dump.memory()) == report.memory_ranges > 5000
@@ -149,7 +149,7 @@ def test_stacks_beyond_the_32_bit_limit(tmp_path: Path) -> None:
     path = tmp_path / "d.dmp"
     limit = 1 << 20
     report = fake.write(target, path, FULL, options=md.EngineOptions(limit32=limit))
-    assert report.warnings & md.DumpWarning.RANGES_ABOVE_4G
+    assert report.warnings & md.report.DumpWarning.RANGES_ABOVE_4G
     live.assert_accepted(path, report)
     with file_rules.DumpFile(path) as dump:
         for kind, size, offset in dump.directory:
@@ -171,7 +171,7 @@ def test_added_memory_beyond_the_limit_of_a_normal_dump(tmp_path: Path) -> None:
     with file_rules.DumpFile(path) as dump:
         assert dump.read_across(heap.base, heap.size) == content(target, heap.base, heap.size)
         assert dump.memory64() and dump.flags == md.DumpType.WITH_FULL_MEMORY
-    assert report.warnings & md.DumpWarning.MEMORY64
+    assert report.warnings & md.report.DumpWarning.MEMORY64
 
 
 FAULTY = Region(base=0x10000000, size=64 * PAGE, unreadable=(0x10000000 + 5 * PAGE, 0x10000000 + 7 * PAGE))
@@ -257,7 +257,7 @@ def test_a_table_of_gaps_that_is_full(tmp_path: Path) -> None:
     report = fake.write(with_threads(1, *regions), path, FULL, options=md.EngineOptions(gaps_max=10))
     assert not report.complete
     assert len(report.gaps) <= 10
-    assert report.warnings & md.DumpWarning.GAP_TABLE_FULL
+    assert report.warnings & md.report.DumpWarning.GAP_TABLE_FULL
     live.assert_accepted(path, report)
 
 
@@ -282,7 +282,7 @@ def test_odd_names(name: bytes, tmp_path: Path) -> None:
 
 
 def test_untouched_memory_of_every_kind(tmp_path: Path) -> None:
-    sparse = Region(base=0x10000000, size=4096 * PAGE, touch_every=256, flags=int(md.RegionFlags.UNTOUCHED))
+    sparse = Region(base=0x10000000, size=4096 * PAGE, touch_every=256, flags=int(md.report.RegionFlags.UNTOUCHED))
     target = with_threads(1, sparse)
     for untouched in ("auto", "hole", "omit"):
         path = tmp_path / f"{untouched}.dmp"
@@ -299,7 +299,7 @@ def test_untouched_memory_of_every_kind(tmp_path: Path) -> None:
 @pytest.mark.linux
 def test_a_process_of_many_gigabytes(tmp_path: Path) -> None:
     """Nothing of it is touched but a page here and there; the file has holes and offsets beyond 4 GiB."""
-    huge = Region(base=0x100000000, size=12 << 30, touch_every=1 << 18, flags=int(md.RegionFlags.UNTOUCHED))
+    huge = Region(base=0x100000000, size=12 << 30, touch_every=1 << 18, flags=int(md.report.RegionFlags.UNTOUCHED))
     target = with_threads(2, huge)
     path = tmp_path / "d.dmp"
     report = fake.write(target, path, FULL, untouched="hole")
@@ -312,12 +312,12 @@ def test_a_process_of_many_gigabytes(tmp_path: Path) -> None:
 
 
 def test_a_file_that_would_be_too_long_for_holes(tmp_path: Path) -> None:
-    huge = Region(base=0x100000000, size=1 << 30, touch_every=1 << 14, flags=int(md.RegionFlags.UNTOUCHED))
+    huge = Region(base=0x100000000, size=1 << 30, touch_every=1 << 14, flags=int(md.report.RegionFlags.UNTOUCHED))
     target = with_threads(1, huge)
     path = tmp_path / "d.dmp"
     report = fake.write(target, path, FULL, options=md.EngineOptions(sparse_max=1 << 28))
     if sys.platform == "linux":  # where files have holes; Wine's volumes have none
-        assert report.warnings & md.DumpWarning.NO_SPARSE
+        assert report.warnings & md.report.DumpWarning.NO_SPARSE
     assert path.stat().st_size < 64 << 20
     live.assert_accepted(path, report)
 
@@ -341,7 +341,7 @@ def regions() -> st.SearchStrategy[tuple[Region, ...]]:
                     size=size,
                     touch_every=every,
                     unreadable=unreadable,
-                    flags=int(md.RegionFlags.UNTOUCHED) if every > 1 else 0,
+                    flags=int(md.report.RegionFlags.UNTOUCHED) if every > 1 else 0,
                 )
             )
             at += size

@@ -60,7 +60,7 @@ def test_every_reader_accepts(base: md.DumpType, extra: md.DumpType, start_patte
         assert dump.flags == base | (extra & HONOURED)
         lost = extra & ~HONOURED & ~(MEMORY if base else 0)
         assert report.honoured == (base | extra) & ~lost
-        assert bool(report.warnings & md.DumpWarning.TYPE) == bool(lost)
+        assert bool(report.warnings & md.report.DumpWarning.TYPE) == bool(lost)
         assert all(any(str(member.name) in text for text in report.messages) for member in lost)
         assert {thread.tid for thread in dump.threads()} == set(live.task_states(target.pid))
         assert bool(dump.memory64()) == bool(base)

@@ -30,7 +30,7 @@ Start = Callable[..., live.Target]
 Compile = Callable[[str], Path]
 
 
-def behaviour(what: int, at: md.CallbackType) -> int:
+def behaviour(what: int, at: md.protocol.CallbackType) -> int:
     """The parameter of misbehaves.c."""
     return what << 8 | at
 
@@ -134,7 +134,7 @@ def test_values_on_linux(plugin: Compile, pattern_program: Path, tmp_path: Path)
         os.close(pidfd)
         target.ping()
     kinds = {kind for kind in range(32) if seen.calls[kind]}
-    C = md.CallbackType
+    C = md.protocol.CallbackType
     assert kinds == {
         C.MODULE, C.THREAD, C.INCLUDE_THREAD, C.INCLUDE_MODULE, C.CANCEL, C.WRITE_KERNEL_MINIDUMP,
         C.INCLUDE_VM_REGION, C.IO_START, C.SECONDARY_FLAGS, C.IS_PROCESS_SNAPSHOT, C.VM_START,
@@ -165,13 +165,15 @@ def test_values_on_linux(plugin: Compile, pattern_program: Path, tmp_path: Path)
 def test_the_process_handle_is_a_pidfd_of_the_target(target: live.Target, tmp_path: Path) -> None:
     shown: dict[str, str] = {}
 
-    def look(question: md.Input, output: md.Output) -> bool:
+    def look(question: md.protocol.Input, output: md.protocol.Output) -> bool:
         about = Path(f"/proc/self/fdinfo/{question.process_handle}").read_text()
         shown.update(line.split(":\t", 1) for line in about.splitlines())
         shown["descriptor"] = str(Path(f"/proc/self/fd/{question.process_handle}").readlink())
         return True
 
-    md.write_dump(target.pid, tmp_path / "a.dmp", callback=md.PythonCallback({md.CallbackType.VM_START: look}))
+    md.write_dump(
+        target.pid, tmp_path / "a.dmp", callback=md.protocol.PythonCallback({md.protocol.CallbackType.VM_START: look})
+    )
     assert shown["Pid"] == str(target.pid) and "pidfd" in shown["descriptor"]
 
 
@@ -180,11 +182,11 @@ def test_what_stands_in_the_output_on_entry(target: live.Target, plugin: Compile
     md.write_dump(
         target.pid, tmp_path / "a.dmp", FULL, callback=md.Plugin(plugin("witness"), param=ctypes.addressof(seen))
     )
-    C = md.CallbackType
+    C = md.protocol.CallbackType
     first = {kind: struct.unpack_from("<I", bytes(seen.entry[kind]))[0] for kind in range(32) if seen.calls[kind]}
     assert first[C.MODULE] == first[C.INCLUDE_MODULE] == 0x0D
     assert first[C.THREAD] == first[C.INCLUDE_THREAD] == 0x17
-    assert first[C.IO_START] == first[C.VM_START] == first[C.IS_PROCESS_SNAPSHOT] == md.HResult.E_NOTIMPL
+    assert first[C.IO_START] == first[C.VM_START] == first[C.IS_PROCESS_SNAPSHOT] == md.protocol.HResult.E_NOTIMPL
     assert first[C.CANCEL] == first[C.WRITE_KERNEL_MINIDUMP] == first[C.SECONDARY_FLAGS] == 0
     region = bytes(seen.entry[C.INCLUDE_VM_REGION])
     assert struct.unpack_from("<i", region, 48) == (0,), "Continue is FALSE on entry"
@@ -194,11 +196,11 @@ def test_what_stands_in_the_output_on_entry(target: live.Target, plugin: Compile
 
 def test_a_plain_protocol_unless_asked_for(target: live.Target, plugin: Compile, tmp_path: Path) -> None:
     """A Normal dump sends IncludeVmRegion only to callbacks that know pieces."""
-    for extensions, asked in ((md.Extensions(0), False), (md.Extensions.PIECES, True)):
+    for extensions, asked in ((md.protocol.Extensions(0), False), (md.protocol.Extensions.PIECES, True)):
         seen = Witness()
         callback = md.Plugin(plugin("witness"), param=ctypes.addressof(seen), extensions=extensions)
         md.write_dump(target.pid, tmp_path / "a.dmp", callback=callback)
-        assert bool(seen.calls[md.CallbackType.INCLUDE_VM_REGION]) is asked
+        assert bool(seen.calls[md.protocol.CallbackType.INCLUDE_VM_REGION]) is asked
 
 
 # ------------------------------------------------------------------------------------------------ they take the output
@@ -208,7 +210,7 @@ def test_a_plug_in_writes_to_the_descriptor_it_is_shown(
     target: live.Target, plugin: Compile, take: live.Taker, tmp_path: Path
 ) -> None:
     report, path = take(target, FULL, callback=md.Plugin(plugin("writes")))
-    assert report.callbacks[md.CallbackType.IO_WRITE_ALL] > 1
+    assert report.callbacks[md.protocol.CallbackType.IO_WRITE_ALL] > 1
     with file_rules.DumpFile(path) as dump:
         assert dump.read_across(target.region("heap")[0], 4 * MIB) == target.content("heap")
     assert path.stat().st_mode & 0o777 == 0o600
@@ -234,17 +236,17 @@ def test_no_file_and_nobody_who_takes_the_bytes(target: live.Target, plugin: Com
 @pytest.mark.parametrize(
     "at",
     [
-        md.CallbackType.MEMORY,
-        md.CallbackType.REMOVE_MEMORY,
-        md.CallbackType.INCLUDE_VM_REGION,
-        md.CallbackType.VM_QUERY,
+        md.protocol.CallbackType.MEMORY,
+        md.protocol.CallbackType.REMOVE_MEMORY,
+        md.protocol.CallbackType.INCLUDE_VM_REGION,
+        md.protocol.CallbackType.VM_QUERY,
     ],
     ids=lambda kind: kind.name.lower(),
 )
 def test_nonsense_is_an_error_with_the_type(
-    at: md.CallbackType, target: live.Target, plugin: Compile, folder: Path
+    at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path
 ) -> None:
-    dump_type = FULL if at == md.CallbackType.INCLUDE_VM_REGION else md.DumpType.NORMAL
+    dump_type = FULL if at == md.protocol.CallbackType.INCLUDE_VM_REGION else md.DumpType.NORMAL
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(NONSENSE, at))
     with pytest.raises(md.CallbackError, match=r"misbehaves\.so: the callback answered") as caught:
         md.write_dump(target.pid, folder / "a.dmp", dump_type, callback=callback)
@@ -254,11 +256,11 @@ def test_nonsense_is_an_error_with_the_type(
 
 @pytest.mark.parametrize(
     "at",
-    [kind for kind in md.CallbackType if kind <= 20 and kind not in (5, 6, 9, 10, 18)],
+    [kind for kind in md.protocol.CallbackType if kind <= 20 and kind not in (5, 6, 9, 10, 18)],
     ids=lambda kind: kind.name.lower(),
 )
 def test_nonsense_elsewhere_is_taken_for_what_it_says(
-    at: md.CallbackType, target: live.Target, plugin: Compile, folder: Path
+    at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path
 ) -> None:
     """0x5A everywhere: a file that all readers accept, or an error of ours; the target runs on in any case."""
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(NONSENSE, at))
@@ -270,8 +272,10 @@ def test_nonsense_elsewhere_is_taken_for_what_it_says(
         live.assert_accepted(folder / "a.dmp", report, only=["minidump", "udmp-parser"])
 
 
-@pytest.mark.parametrize("at", [md.CallbackType.MEMORY, md.CallbackType.REMOVE_MEMORY], ids=["memory", "remove"])
-def test_memory_for_ever_ends(at: md.CallbackType, target: live.Target, plugin: Compile, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "at", [md.protocol.CallbackType.MEMORY, md.protocol.CallbackType.REMOVE_MEMORY], ids=["memory", "remove"]
+)
+def test_memory_for_ever_ends(at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path) -> None:
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(ENDLESS, at))
     with pytest.raises(md.CallbackError, match="more than 1048576 times") as caught:
         md.write_dump(target.pid, folder / "a.dmp", callback=callback)
@@ -282,26 +286,29 @@ def test_memory_for_ever_ends(at: md.CallbackType, target: live.Target, plugin: 
 
 
 def test_one_that_cancels_at_once(target: live.Target, plugin: Compile, folder: Path) -> None:
-    callback = md.Plugin(plugin("misbehaves"), param=behaviour(CANCEL, md.CallbackType.CANCEL))
+    callback = md.Plugin(plugin("misbehaves"), param=behaviour(CANCEL, md.protocol.CallbackType.CANCEL))
     with pytest.raises(md.Cancelled, match=r"misbehaves\.so: the callback cancelled") as caught:
         md.write_dump(target.pid, folder / "a.dmp", callback=callback)
-    assert caught.value.callback_type == md.CallbackType.CANCEL and caught.value.hresult == md.HResult.E_CANCELLED
+    assert (
+        caught.value.callback_type == md.protocol.CallbackType.CANCEL
+        and caught.value.hresult == md.protocol.HResult.E_CANCELLED
+    )
     assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
     "at",
     [
-        md.CallbackType.IS_PROCESS_SNAPSHOT,  # before the target is stopped
-        md.CallbackType.INCLUDE_THREAD,
-        md.CallbackType.INCLUDE_VM_REGION,
-        md.CallbackType.VM_PRE_READ,
-        md.CallbackType.WRITE_KERNEL_MINIDUMP,  # when it runs again
+        md.protocol.CallbackType.IS_PROCESS_SNAPSHOT,  # before the target is stopped
+        md.protocol.CallbackType.INCLUDE_THREAD,
+        md.protocol.CallbackType.INCLUDE_VM_REGION,
+        md.protocol.CallbackType.VM_PRE_READ,
+        md.protocol.CallbackType.WRITE_KERNEL_MINIDUMP,  # when it runs again
     ],
     ids=lambda kind: kind.name.lower(),
 )
 def test_one_that_hangs_is_left_behind(
-    at: md.CallbackType, target: live.Target, plugin: Compile, folder: Path, monkeypatch: pytest.MonkeyPatch
+    at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dumping, "GRACE", 0.2)
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, at))
@@ -318,7 +325,7 @@ def test_a_plug_in_has_30_seconds_unless_said_otherwise(
     target: live.Target, plugin: Compile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert plugins.PLUGIN_MAX_STOP == 30
-    callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, md.CallbackType.INCLUDE_MODULE))
+    callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, md.protocol.CallbackType.INCLUDE_MODULE))
     monkeypatch.setattr(dumping, "GRACE", 0.2)
     monkeypatch.setattr(plugins, "PLUGIN_MAX_STOP", 0.4)
     with pytest.raises(md.DeadlineExceeded, match="INCLUDE_MODULE"):
@@ -329,10 +336,12 @@ def test_a_plug_in_has_30_seconds_unless_said_otherwise(
 
 
 @pytest.mark.parametrize(
-    "at", [md.CallbackType.VM_START, md.CallbackType.THREAD, md.CallbackType.INCLUDE_VM_REGION], ids=str
+    "at",
+    [md.protocol.CallbackType.VM_START, md.protocol.CallbackType.THREAD, md.protocol.CallbackType.INCLUDE_VM_REGION],
+    ids=str,
 )
 def test_one_that_crashes_takes_the_dumper_and_nothing_else(
-    at: md.CallbackType, target: live.Target, plugin: Compile, folder: Path
+    at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path
 ) -> None:
     (folder / "a.dmp").write_bytes(b"what was there")
     program = (
@@ -422,7 +431,7 @@ def test_one_whose_libraries_are_missing(plugin: Compile, tmp_path: Path) -> Non
     path = tmp_path / "a.so"
     live.compile_c(
         live.HERE / "targets" / "plugins" / "agrees.c",
-        path, "-shared", "-fPIC", "-I", md.get_include(), "-Wl,--no-as-needed", str(other),
+        path, "-shared", "-fPIC", "-I", md.protocol.get_include(), "-Wl,--no-as-needed", str(other),
     )  # fmt: skip
     other.unlink()
     with pytest.raises(md.PluginError, match=r"cannot be loaded: .*libother"):
@@ -486,7 +495,7 @@ def test_a_hanging_plug_in_does_not_keep_the_dumper_alive(target: live.Target, p
         "except md.DeadlineExceeded as error:\n"
         "    print(error.callback_type.name)\n"
     )
-    parameter = behaviour(HANG, md.CallbackType.MODULE)
+    parameter = behaviour(HANG, md.protocol.CallbackType.MODULE)
     done = live.run_python(program, target.pid, plugin("misbehaves"), folder / "a.dmp", parameter)
     assert (done.returncode, done.stdout) == (0, "MODULE\n"), done.stderr
     assert sys.platform == "linux" and not list(folder.iterdir())
@@ -496,12 +505,12 @@ def test_a_plan_asks_it_too(target: live.Target, plugin: Compile) -> None:
     base, _, _ = target.region("heap")
     plan = md.plan_dump(target.pid, FULL, callback=md.Plugin(plugin("narrows"), param=base))
     assert next(region for region in plan.regions if region.base == base).kept == 0
-    assert plan.planned and md.CallbackType.IO_START not in plan.callbacks
+    assert plan.planned and md.protocol.CallbackType.IO_START not in plan.callbacks
 
 
 def test_a_replay_drives_a_plug_in(target: live.Target, plugin: Compile, tmp_path: Path) -> None:
     """What our engine asked of one callback, asked again of another: this one agrees to everything."""
     report = md.write_dump(target.pid, tmp_path / "a.dmp", FULL, record=True)
     assert report.recording is not None
-    answers = md.Replay(report.recording).run(md.Plugin(plugin("agrees")))
+    answers = md.replay.Replay(report.recording).run(md.Plugin(plugin("agrees")))
     assert answers and all(answer.returned for answer in answers)

@@ -81,7 +81,7 @@ def test_an_include_under_an_exclude_keeps_whole_pages_only(start_pattern: Start
     ("rule", "gone"),
     [
         (md.exclude(name="*odd name*"), "odd_name"),
-        (md.exclude(type=md.MemoryType.MAPPED), "odd_name"),
+        (md.exclude(type=md.filters.MemoryType.MAPPED), "odd_name"),
         (md.exclude(name="*gone.bin*"), "deleted"),
         (md.exclude(name="/memfd:*"), "memfd"),
         (md.exclude(kind="shared"), "memfd"),
@@ -91,7 +91,7 @@ def test_an_include_under_an_exclude_keeps_whole_pages_only(start_pattern: Start
     ],
     ids=repr,
 )
-def test_an_attribute(rule: md.Rule, gone: str, start_pattern: Start, take: live.Taker) -> None:
+def test_an_attribute(rule: md.filters.Rule, gone: str, start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     _, path = take(target, FULL, filter=md.Filter(rule))
     assert_absent(path, words_of(target, gone))
@@ -199,7 +199,7 @@ def test_environment_memory_takes_the_text_streams_with_it(
     keep = md.Filter(*(md.exclude(range=pair) for pair in pages_with(target.pid, *secrets)))
     report, path = take(target, dump_type, filter=keep)
     assert_absent(path, secrets)
-    assert md.Stream.ENVIRON in report.omitted_streams
+    assert md.filters.Stream.ENVIRON in report.omitted_streams
 
 
 def test_environment_is_found_when_nothing_excludes_it(start_pattern: Start, take: live.Taker) -> None:
@@ -230,7 +230,7 @@ def test_dontdump(policy: str, start_pattern: Start, take: live.Taker) -> None:
     if policy == "honour":
         assert_absent(path, words_of(target, "dontdump"))
         region = next(item for item in report.regions if item.base == base)
-        assert md.RegionFlags.DONTDUMP in region.flags
+        assert md.report.RegionFlags.DONTDUMP in region.flags
         assert region.stored == 0
     else:
         assert_present(path, words_of(target, "dontdump"))
@@ -249,8 +249,8 @@ def test_dontdump_of_memory_that_was_marked_just_before_the_stop(tmp_path: Path)
             assert report.complete
             assert live.file_holds(path, secret) == [-1]
             regions = [region for region in report.regions if region.base == base and region.size == size]
-            marked += any(md.RegionFlags.DONTDUMP in region.flags for region in regions)
-            plain += any(md.RegionFlags.DONTDUMP not in region.flags for region in regions)
+            marked += any(md.report.RegionFlags.DONTDUMP in region.flags for region in regions)
+            plain += any(md.report.RegionFlags.DONTDUMP not in region.flags for region in regions)
     assert plain, "the program was never met while its memory was not marked"
     assert marked, "the program was never met while its memory was marked"
 

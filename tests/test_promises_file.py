@@ -344,7 +344,7 @@ def test_complete_means_that_all_was_read(start_pattern: Start, take: live.Taker
     target = start_pattern()
     report, _path = take(target, FULL)
     assert report.complete
-    assert not [gap for gap in report.gaps if gap.reason is not md.GapReason.BEYOND_EOF]
+    assert not [gap for gap in report.gaps if gap.reason is not md.report.GapReason.BEYOND_EOF]
     behind = sum(gap.size for gap in report.gaps)
     assert report.memory_bytes == sum(extent.size for extent in report.extents) + behind
 
@@ -400,7 +400,7 @@ def test_memory_that_cannot_be_read_is_a_gap(place: Path) -> None:
         report = md.write_dump(process.pid, path, FULL, deadline=live.PATIENCE)
         live.assert_accepted(path, report)
         assert not report.complete
-        gaps = [gap for gap in report.gaps if gap.reason is md.GapReason.READ_FAILED]
+        gaps = [gap for gap in report.gaps if gap.reason is md.report.GapReason.READ_FAILED]
         assert [(gap.address, gap.size) for gap in gaps] == [missing]
         assert gaps[0].errno in (errno.EFAULT, errno.EIO)
         with file_rules.DumpFile(path) as dump:

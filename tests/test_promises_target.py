@@ -185,7 +185,7 @@ def test_an_exception_out_of_a_python_callback_is_raised_again(start_pattern: St
         raise KeyError("the callback's own")
 
     with (
-        md.Callback(md.Filter(), hooks={md.CallbackType.CANCEL: refuse}) as callback,
+        md.Callback(md.Filter(), hooks={md.protocol.CallbackType.CANCEL: refuse}) as callback,
         pytest.raises(KeyError, match="the callback's own"),
     ):
         md.write_dump(target.pid, tmp_path / "d.dmp", callback=callback)

@@ -20,7 +20,7 @@ from protocol_model import FILTERS, HOLE, PAGE, PIECE, PIECES, REMOVED, SECRET, 
 import minidump_cffi as md
 from minidump_cffi._native import ffi, lib
 
-TYPE = md.CallbackType
+TYPE = md.protocol.CallbackType
 S_OK, E_FAIL, WORD = 0, lib.MDC_E_FAIL, (1 << 32) - 1
 NO, ASKED, ANSWERED = range(3)
 HOOKABLE = (TYPE.THREAD, TYPE.CANCEL, TYPE.IO_START, TYPE.IO_WRITE_ALL)
@@ -359,9 +359,9 @@ class Machine(RuleBasedStateMachine):
             assert (sent[0], sent[2]) == (False, sent[1]), "an engine that calls on is answered FALSE"
             self.make(kind=self.kind, hooked=self.hooked, facts=self.facts)
         else:
-            self.dump_of_another_engine(seed, md.Extensions(int(ours)))
+            self.dump_of_another_engine(seed, md.protocol.Extensions(int(ours)))
 
-    def dump_of_another_engine(self, seed: int, extensions: md.Extensions) -> None:
+    def dump_of_another_engine(self, seed: int, extensions: md.protocol.Extensions) -> None:
         """While it lasts it cannot be used elsewhere or freed; after it the next engine has no extensions."""
         with self.native.in_use(extensions=extensions):
             self.model, self.cancel, self.error = Model(), NO, None

@@ -16,7 +16,7 @@ import minidump_cffi as md
 from minidump_cffi import dumping
 
 FULL = md.DumpType.WITH_FULL_MEMORY
-C = md.CallbackType
+C = md.protocol.CallbackType
 TARGET = fake.small()
 Start = Callable[..., live.Target]
 
@@ -30,55 +30,59 @@ def target(start_pattern: Start) -> Iterator[live.Target]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in C if kind <= 20 and kind not in (2, 8, 12, 13, 14, 18, 19, 20)])
-def test_an_exception_ends_the_dump_and_is_raised(kind: md.CallbackType, target: live.Target, tmp_path: Path) -> None:
-    calls: list[md.CallbackType] = []
+def test_an_exception_ends_the_dump_and_is_raised(
+    kind: md.protocol.CallbackType, target: live.Target, tmp_path: Path
+) -> None:
+    calls: list[md.protocol.CallbackType] = []
 
     class Oops(Exception):
         pass
 
-    def fail(question: md.Input, answer: md.Output) -> bool:
+    def fail(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         calls.append(question.type)
         raise Oops(kind.name)
 
     dump_type = md.DumpType.NORMAL if kind in (C.MEMORY, C.REMOVE_MEMORY) else FULL
     try:
         with pytest.raises(Oops, match=kind.name):
-            md.write_dump(target.pid, tmp_path / "a.dmp", dump_type, callback=md.PythonCallback({kind: fail}))
+            md.write_dump(target.pid, tmp_path / "a.dmp", dump_type, callback=md.protocol.PythonCallback({kind: fail}))
     finally:
         assert not (tmp_path / "a.dmp").exists()
     assert calls == [kind], "a function that failed is not called again"
 
 
 @pytest.mark.parametrize("kind", [C.VM_QUERY, C.VM_PRE_READ, C.VM_POST_READ, C.IO_WRITE_ALL, C.IO_FINISH])
-def test_an_exception_of_one_that_took_over(kind: md.CallbackType, target: live.Target, tmp_path: Path) -> None:
-    def take_over(question: md.Input, answer: md.Output) -> bool:
-        answer.status = md.HResult.S_FALSE
+def test_an_exception_of_one_that_took_over(
+    kind: md.protocol.CallbackType, target: live.Target, tmp_path: Path
+) -> None:
+    def take_over(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+        answer.status = md.protocol.HResult.S_FALSE
         return True
 
-    def store(question: md.Input, answer: md.Output) -> bool:
-        answer.status = md.HResult.S_OK
+    def store(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+        answer.status = md.protocol.HResult.S_OK
         return True
 
-    def fail(question: md.Input, answer: md.Output) -> bool:
+    def fail(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         raise KeyError(kind.name)
 
     start = C.IO_START if kind in (C.IO_WRITE_ALL, C.IO_FINISH) else C.VM_START
     functions = {start: take_over, C.IO_WRITE_ALL: store, C.IO_FINISH: store, kind: fail}
     with pytest.raises(KeyError, match=kind.name):
-        md.write_dump(target.pid, tmp_path / "a.dmp", FULL, callback=md.PythonCallback(functions))
+        md.write_dump(target.pid, tmp_path / "a.dmp", FULL, callback=md.protocol.PythonCallback(functions))
     assert not (tmp_path / "a.dmp").exists()
 
 
 @pytest.mark.parametrize("result", [None, 1, "yes"])
 def test_an_answer_is_true_or_false(result: Any) -> None:
     with pytest.raises(TypeError, match="must return True or False"):
-        fake.write(TARGET, "/dev/null", callback=md.PythonCallback({C.MODULE: lambda *_: result}))
+        fake.write(TARGET, "/dev/null", callback=md.protocol.PythonCallback({C.MODULE: lambda *_: result}))
 
 
 def test_members_of_other_types_are_not_there() -> None:
     problems: list[str] = []
-    members = {name for name in vars(md.Output) if not name.startswith("_")}
-    questions = {name for name in vars(md.Input) if not name.startswith("_")}
+    members = {name for name in vars(md.protocol.Output) if not name.startswith("_")}
+    questions = {name for name in vars(md.protocol.Input) if not name.startswith("_")}
     mine = {
         C.MODULE: {"module_write_flags"}, C.INCLUDE_MODULE: {"module_write_flags"}, C.THREAD: {"thread_write_flags"},
         C.INCLUDE_THREAD: {"thread_write_flags"}, C.CANCEL: {"check_cancel", "cancel"},
@@ -92,7 +96,7 @@ def test_members_of_other_types_are_not_there() -> None:
     }  # fmt: skip
     always = {"type", "process_id", "process_handle"}
 
-    def look(question: md.Input, answer: md.Output) -> bool:
+    def look(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         kind = question.type
         there = {name for name in members if hasattr(answer, name)}
         if there != mine[kind]:
@@ -110,7 +114,7 @@ def test_members_of_other_types_are_not_there() -> None:
             answer.continue_ = True
         return kind not in (C.IO_START, C.VM_START, C.IS_PROCESS_SNAPSHOT)
 
-    report = fake.write(TARGET, "/dev/null", FULL, callback=md.PythonCallback(look))
+    report = fake.write(TARGET, "/dev/null", FULL, callback=md.protocol.PythonCallback(look))
     assert not problems
     assert set(report.callbacks) == set(mine)
 
@@ -118,63 +122,65 @@ def test_members_of_other_types_are_not_there() -> None:
 def test_views_end_with_the_call() -> None:
     kept: list[Any] = []
 
-    def module(question: md.Input, answer: md.Output) -> bool:
+    def module(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         kept.extend((question, answer))
         return True
 
-    def region(question: md.Input, answer: md.Output) -> bool:
+    def region(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         kept.append(answer.vm_region)
         answer.continue_ = True
         return True
 
-    def write(question: md.Input, answer: md.Output) -> bool:
+    def write(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         kept.append(question.io.data)
         answer.status = 0
         return True
 
-    def start(question: md.Input, answer: md.Output) -> bool:
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 1
         return True
 
     functions = {C.MODULE: module, C.INCLUDE_VM_REGION: region, C.IO_START: start, C.IO_WRITE_ALL: write}
     functions[C.IO_FINISH] = lambda question, answer: setattr(answer, "status", 0) is None
-    fake.write(TARGET, None, FULL, callback=md.PythonCallback(functions))
+    fake.write(TARGET, None, FULL, callback=md.protocol.PythonCallback(functions))
     for item in kept:
         if isinstance(item, memoryview):
             with pytest.raises(ValueError, match="released"):
                 bytes(item)
         else:
-            name = {md.Input: "module", md.Output: "module_write_flags"}.get(type(item), "region_size")
+            name = {md.protocol.Input: "module", md.protocol.Output: "module_write_flags"}.get(
+                type(item), "region_size"
+            )
             with pytest.raises(RuntimeError, match="has returned"):
                 getattr(item, name)
-    assert {type(item) for item in kept} == {md.Input, md.Output, md.MemoryInfo, memoryview}
+    assert {type(item) for item in kept} == {md.protocol.Input, md.protocol.Output, md.protocol.MemoryInfo, memoryview}
 
 
 def test_values_that_do_not_fit() -> None:
-    def region(question: md.Input, answer: md.Output) -> bool:
+    def region(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.vm_region.region_size = 1 << 64
         return True
 
     with pytest.raises(OverflowError):
-        fake.write(TARGET, "/dev/null", FULL, callback=md.PythonCallback({C.INCLUDE_VM_REGION: region}))
+        fake.write(TARGET, "/dev/null", FULL, callback=md.protocol.PythonCallback({C.INCLUDE_VM_REGION: region}))
 
-    def start(question: md.Input, answer: md.Output) -> bool:
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 1 << 32
         return True
 
     with pytest.raises(ValueError, match="not an HRESULT"):
-        fake.write(TARGET, "/dev/null", callback=md.PythonCallback({C.VM_START: start}))
+        fake.write(TARGET, "/dev/null", callback=md.protocol.PythonCallback({C.VM_START: start}))
 
 
 def test_functions_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="never sent"):
-        md.PythonCallback({C.COMPRESSED_MEMORY_STREAM_START: lambda *_: True})
+        md.protocol.PythonCallback({C.COMPRESSED_MEMORY_STREAM_START: lambda *_: True})
     with pytest.raises(TypeError, match="not callable"):
-        md.PythonCallback({C.MODULE: 5})
+        md.protocol.PythonCallback({C.MODULE: 5})
     with pytest.raises(TypeError, match="must be Extensions"):
-        md.PythonCallback({}, extensions="all")
+        md.protocol.PythonCallback({}, extensions="all")
     with pytest.raises(md.TargetError, match="no Python hook"):
-        md.write_dump(os.getpid(), "/dev/null", callback=md.PythonCallback({C.MODULE: lambda *_: True}))
+        md.write_dump(os.getpid(), "/dev/null", callback=md.protocol.PythonCallback({C.MODULE: lambda *_: True}))
 
 
 def test_a_python_function_that_hangs_is_left_behind(
@@ -184,12 +190,12 @@ def test_a_python_function_that_hangs_is_left_behind(
     end = threading.Event()
     back = threading.Event()
 
-    def hang(question: md.Input, answer: md.Output) -> bool:
+    def hang(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         end.wait(live.PATIENCE)
         back.set()
         return True
 
-    callback = md.PythonCallback({C.INCLUDE_MODULE: hang})
+    callback = md.protocol.PythonCallback({C.INCLUDE_MODULE: hang})
     try:
         with pytest.raises(md.DeadlineExceeded, match="the Python callback does not return from INCLUDE_MODULE"):
             md.write_dump(target.pid, tmp_path / "a.dmp", callback=callback, max_stop=0.4)
@@ -205,7 +211,7 @@ def test_a_python_function_that_hangs_is_left_behind(
 
 
 def test_two_dumps_do_not_share_one(target: live.Target, tmp_path: Path) -> None:
-    callback = md.PythonCallback({C.VM_START: lambda *_: nested()})
+    callback = md.protocol.PythonCallback({C.VM_START: lambda *_: nested()})
     caught: list[Exception] = []
 
     def nested() -> bool:
@@ -224,9 +230,9 @@ def test_two_dumps_do_not_share_one(target: live.Target, tmp_path: Path) -> None
 
 def test_python_callback_on_a_foreign_engine() -> None:
     seen = []
-    with md.PythonCallback({C.MODULE: lambda question, answer: not seen.append(question.type)}) as callback:
-        question = md.ffi.new("MINIDUMP_CALLBACK_INPUT *")
-        output = md.ffi.new("MINIDUMP_CALLBACK_OUTPUT *")
+    with md.protocol.PythonCallback({C.MODULE: lambda question, answer: not seen.append(question.type)}) as callback:
+        question = md.protocol.ffi.new("MINIDUMP_CALLBACK_INPUT *")
+        output = md.protocol.ffi.new("MINIDUMP_CALLBACK_OUTPUT *")
         information = callback.information
         with callback.in_use():
             assert information.CallbackRoutine(information.CallbackParam, question, output) == 1

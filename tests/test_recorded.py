@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from recorded import AREA, FOLDER, FULL, PAGE, PAGES, SCENARIOS, VERSIONS, Scenario, load, name_of
 
 import minidump_cffi as md
-from minidump_cffi import CallbackType as T
+from minidump_cffi.protocol import CallbackType as T
 
 pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 
@@ -27,7 +27,10 @@ NEVER = {T.THREAD_EX, T.COMPRESSED_MEMORY_STREAM_START, T.COMPRESSED_MEMORY_STRE
 
 
 NOTHING = md.Filter(
-    default="exclude", threads_default=md.ThreadWrite(0), modules_default=md.ModuleWrite(0), scrub=[(0, PAGE)]
+    default="exclude",
+    threads_default=md.filters.ThreadWrite(0),
+    modules_default=md.filters.ModuleWrite(0),
+    scrub=[(0, PAGE)],
 )
 
 
@@ -38,17 +41,17 @@ def some(*names: str) -> pytest.MarkDecorator:
     )
 
 
-def types(calls: Iterable[md.Call], *without: T) -> list[T]:
+def types(calls: Iterable[md.replay.Call], *without: T) -> list[T]:
     """The types in their order."""
     return [T(call.type) for call in calls if call.type not in without]
 
 
-def runs(calls: Iterable[md.Call], *without: T) -> list[T]:
+def runs(calls: Iterable[md.replay.Call], *without: T) -> list[T]:
     """The types in their order, one for each row of the same."""
     return [kind for kind, _ in itertools.groupby(types(calls, *without))]
 
 
-def of_type(calls: Iterable[md.Call], kind: T) -> list[md.Call]:
+def of_type(calls: Iterable[md.replay.Call], kind: T) -> list[md.replay.Call]:
     """The calls of one type."""
     return [call for call in calls if call.type == kind]
 
@@ -58,7 +61,7 @@ def cancelled(name: str) -> bool:
     return SCENARIOS[name].cancels_at > 0
 
 
-def regions(calls: Iterable[md.Call]) -> list[tuple[int, int, int, int]]:
+def regions(calls: Iterable[md.replay.Call]) -> list[tuple[int, int, int, int]]:
     """Each question about a region: base and end, and of what was kept of it."""
     found = []
     for call in of_type(calls, T.INCLUDE_VM_REGION):
@@ -75,14 +78,14 @@ def regions(calls: Iterable[md.Call]) -> list[tuple[int, int, int, int]]:
 @EVERY
 def test_the_same_callback_answers_as_recorded(version: str, name: str) -> None:
     with SCENARIOS[name].callback() as callback:
-        md.Replay(RECORDED[version, name]).check(callback)
+        md.replay.Replay(RECORDED[version, name]).check(callback)
 
 
 @EVERY
 def test_a_call_that_is_answered_otherwise_is_found(version: str, name: str) -> None:
     """So that the test above can fail: a callback with another filter, at the first call whose answer it changes."""
-    with md.Callback(NOTHING) as callback, pytest.raises(md.ReplayMismatch) as caught:
-        md.Replay(RECORDED[version, name]).check(callback)
+    with md.Callback(NOTHING) as callback, pytest.raises(md.replay.ReplayMismatch) as caught:
+        md.replay.Replay(RECORDED[version, name]).check(callback)
     assert caught.value.callback_type in (T.VM_START, T.IO_START, T.CANCEL, *READS, T.INCLUDE_THREAD, T.SECONDARY_FLAGS)
 
 
@@ -93,9 +96,9 @@ def answered(keep: md.Filter, asked: strategies.Region, modules: list[strategies
 
 
 KINDS = {
-    md.MemoryType.IMAGE: md.Kind.IMAGE,
-    md.MemoryType.MAPPED: md.Kind.FILE,
-    md.MemoryType.PRIVATE: md.Kind.ANONYMOUS,
+    md.filters.MemoryType.IMAGE: md.filters.Kind.IMAGE,
+    md.filters.MemoryType.MAPPED: md.filters.Kind.FILE,
+    md.filters.MemoryType.PRIVATE: md.filters.Kind.ANONYMOUS,
 }
 
 
@@ -105,7 +108,7 @@ KINDS = {
 def test_another_filter_answers_what_the_oracle_says(version: str, name: str, keep: md.Filter) -> None:
     """About every region that was asked about, and every rest of one."""
     recording = RECORDED[version, name]
-    again = bool(recording.extensions & md.Extensions.RESUBMIT)
+    again = bool(recording.extensions & md.protocol.Extensions.RESUBMIT)
     modules = [
         strategies.Module(
             base=call.input["BaseOfImage"], size=call.input["SizeOfImage"], path=call.input["FullPath"].encode()
@@ -113,15 +116,15 @@ def test_another_filter_answers_what_the_oracle_says(version: str, name: str, ke
         for call in of_type(recording, T.MODULE)
     ]
     with md.Callback(keep) as callback:
-        answers = md.Replay(recording).run(callback)
+        answers = md.replay.Replay(recording).run(callback)
     for call, answer in zip(recording, answers, strict=True):
         if call.type != T.INCLUDE_VM_REGION:
             continue
-        kind = md.MemoryType(call.before["Type"])
+        kind = md.filters.MemoryType(call.before["Type"])
         asked = strategies.Region(
             base=call.before["BaseAddress"],
             size=call.before["RegionSize"],
-            state=md.MemoryState(call.before["State"]),
+            state=md.filters.MemoryState(call.before["State"]),
             type=kind,
             protect=call.before["Protect"],
             kinds=KINDS[kind],
@@ -136,17 +139,18 @@ def test_flags_are_those_of_the_filter(version: str, name: str) -> None:
     recording = RECORDED[version, name]
     tids = [call.input["ThreadId"] for call in recording if call.type == T.THREAD]
     keep = md.Filter(
-        threads=[md.thread(tids[1], md.ThreadWrite.THREAD)], modules=[md.module("*kernel32*", md.ModuleWrite.MODULE)]
+        threads=[md.thread(tids[1], md.filters.ThreadWrite.THREAD)],
+        modules=[md.module("*kernel32*", md.filters.ModuleWrite.MODULE)],
     )
     with md.Callback(keep) as callback:
-        answers = md.Replay(recording).run(callback)
+        answers = md.replay.Replay(recording).run(callback)
     threads = [answer.after["ThreadWriteFlags"] for answer in answers if answer.type == T.THREAD]
     paths = [call.input["FullPath"] for call in recording if call.type == T.MODULE]
     modules = [answer.after["ModuleWriteFlags"] for answer in answers if answer.type == T.MODULE]
     assert threads == [0x17, 0x01, 0x17] and modules == [0x01 if "kernel32" in path else 0x0D for path in paths]
     assert 0x01 in modules
     with md.Callback(NOTHING) as callback:
-        answers = md.Replay(recording).run(callback)
+        answers = md.replay.Replay(recording).run(callback)
     assert not any(answer.returned for answer in answers if answer.type == T.INCLUDE_THREAD)
     assert not any(answer.after["ModuleWriteFlags"] for answer in answers if answer.type == T.MODULE)
 

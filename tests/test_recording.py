@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi import Call, Extensions, Recording, Replay
-from minidump_cffi import CallbackType as T
 from minidump_cffi._native import ffi, lib
-from minidump_cffi.replay import _calls
+from minidump_cffi.protocol import CallbackType as T
+from minidump_cffi.protocol import Extensions
+from minidump_cffi.replay import Call, Recording, Replay, _calls
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 ABOUT = '{"recording": 1, "engine": "x", "extensions": []}\n'
@@ -113,7 +113,7 @@ def test_a_foreign_routine_is_recorded() -> None:
 
     address = ctypes.cast(routine, ctypes.c_void_p).value
     assert address
-    callback = md.Routine(routine=address, param=77)
+    callback = md.protocol.Routine(routine=address, param=77)
     report = fake.write(fake.small(), "/dev/null", FULL, callback=callback, record=True)
     recording = report.recording
     assert recording is not None and recording.extensions == 0

@@ -130,7 +130,10 @@ def test_sparse_memory_stays_sparse(target: dict[str, int], take: live.Taker) ->
     assert path.stat().st_size > 4000 * MIB and hole_free(path) < 64 * MIB
     after = live.memory_figures(target["pid"])
     assert after["RssAnon"] - before["RssAnon"] < 256 and after["VmPTE"] - before["VmPTE"] < 64
-    assert md.CallbackType.VM_PRE_READ not in report.callbacks and report.callbacks[md.CallbackType.VM_POST_READ] > 0
+    assert (
+        md.protocol.CallbackType.VM_PRE_READ not in report.callbacks
+        and report.callbacks[md.protocol.CallbackType.VM_POST_READ] > 0
+    )
 
 
 def test_ranges(target: dict[str, int], take: live.Taker) -> None:
@@ -141,7 +144,7 @@ def test_ranges(target: dict[str, int], take: live.Taker) -> None:
         assert dump.read(first, MIB) == b"." * MIB
         assert dump.read(first - 8, 8) == live_bytes(target["pid"], first - 8, 8)
         assert dump.read(first + MIB, 8) == live_bytes(target["pid"], first + MIB, 8)
-    assert report.redaction == md.Redaction(bytes=MIB, hits=0, words=0, variables=0, uncovered=0)
+    assert report.redaction == md.report.Redaction(bytes=MIB, hits=0, words=0, variables=0, uncovered=0)
 
 
 def live_bytes(pid: int, address: int, size: int) -> bytes:
@@ -311,5 +314,5 @@ def test_hooks_that_would_undo_it_are_refused() -> None:
         return False
 
     with pytest.raises(ValueError, match="redacts"):
-        md.Callback(md.Filter(patterns=[SECRET]), hooks={md.CallbackType.VM_START: hook})
-    md.Callback(md.Filter(), hooks={md.CallbackType.VM_START: hook}).close()
+        md.Callback(md.Filter(patterns=[SECRET]), hooks={md.protocol.CallbackType.VM_START: hook})
+    md.Callback(md.Filter(), hooks={md.protocol.CallbackType.VM_START: hook}).close()

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minidump_cffi as md
+from minidump_cffi.filters import Kind, MemoryProtect, MemoryType
 
 PAGE = fake.PAGE
 FULL = md.DumpType.WITH_FULL_MEMORY
@@ -19,11 +20,11 @@ FILL = ord("X")
 # Mappings that touch, a separate one, a stack whose parts are apart in the file.
 TARGET = fake.small(
     regions=(
-        fake.Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=md.MemoryType.IMAGE, kinds=md.Kind.IMAGE,
-                    protect=md.MemoryProtect.EXECUTE_READ),
-        fake.Region(base=HEAP, size=4 * PAGE, name=b"[heap]", kinds=md.Kind.HEAP | md.Kind.ANONYMOUS),
-        fake.Region(base=HEAP + 4 * PAGE, size=3 * PAGE, protect=md.MemoryProtect.READONLY),
-        fake.Region(base=0x90_0000, size=4 * PAGE, name=b"[stack]", kinds=md.Kind.STACK | md.Kind.ANONYMOUS),
+        fake.Region(base=0x40_0000, size=4 * PAGE, name=b"/bin/app", type=MemoryType.IMAGE, kinds=Kind.IMAGE,
+                    protect=MemoryProtect.EXECUTE_READ),
+        fake.Region(base=HEAP, size=4 * PAGE, name=b"[heap]", kinds=Kind.HEAP | Kind.ANONYMOUS),
+        fake.Region(base=HEAP + 4 * PAGE, size=3 * PAGE, protect=MemoryProtect.READONLY),
+        fake.Region(base=0x90_0000, size=4 * PAGE, name=b"[stack]", kinds=Kind.STACK | Kind.ANONYMOUS),
     ),
     threads=(fake.Thread(tid=100, stack_pointer=0x90_2100, instruction_pointer=0x40_0100, name=b"main"),),
     environ=(HEAP + 4 * PAGE - 40, 80),

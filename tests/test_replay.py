@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from recorded import VERSIONS, load
 
 import minidump_cffi as md
-from minidump_cffi import Call, Recording, Replay, ReplayFault
-from minidump_cffi import CallbackType as T
 from minidump_cffi._native import ffi, lib
+from minidump_cffi.protocol import CallbackType as T
+from minidump_cffi.replay import Call, Recording, Replay, ReplayFault
 
 pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 
@@ -36,16 +36,21 @@ ANY_FILTER = strategies.full_filters().filter(
 RANGES = [(0x5A_0000_0000, 0x5A_0000_2000), (0x1D0_0000_0000, 0x1D0_0000_0001)]
 FILTERS = {
     "everything": md.Filter(),
-    "nothing": md.Filter(default="exclude", threads_default=md.ThreadWrite(0), modules_default=md.ModuleWrite(0)),
+    "nothing": md.Filter(
+        default="exclude", threads_default=md.filters.ThreadWrite(0), modules_default=md.filters.ModuleWrite(0)
+    ),
     "trimmed": md.Filter(
         md.exclude(type="mapped"),
         md.exclude(module="*ntdll*"),
         md.head("4 KiB", type="private"),
-        threads=[md.thread(4700, md.ThreadWrite.THREAD)],
-        modules=[md.module("*kernel32*", md.ModuleWrite.MODULE), md.module("*libc*", md.ModuleWrite(0))],
+        threads=[md.thread(4700, md.filters.ThreadWrite.THREAD)],
+        modules=[
+            md.module("*kernel32*", md.filters.ModuleWrite.MODULE),
+            md.module("*libc*", md.filters.ModuleWrite(0)),
+        ],
         memory_add=RANGES,
         memory_remove=RANGES[:1],
-        secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO,
+        secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
         read_failure="abort",
     ),
 }
@@ -70,7 +75,7 @@ def reads_are_shown(recording: Recording, keep: md.Filter) -> bool:
     return not again and bool(keep._compiled().needs() & lib.MDC_NEED_HOLES)
 
 
-def check_answer(call: Call, answer: md.Answer, keep: md.Filter, shown: bool) -> None:
+def check_answer(call: Call, answer: md.replay.Answer, keep: md.Filter, shown: bool) -> None:
     """What the protocol demands of a callback that takes no I/O and no kernel minidump, and only edits reads."""
     after, before = answer.after, call.before
     kind = call.type
@@ -84,7 +89,7 @@ def check_answer(call: Call, answer: md.Answer, keep: md.Filter, shown: bool) ->
             assert answer.returned and after["ThreadWriteFlags"] & ~before["ThreadWriteFlags"] == 0
         case T.INCLUDE_THREAD:
             assert after["ThreadWriteFlags"] & ~before["ThreadWriteFlags"] == 0
-            assert not answer.returned or after["ThreadWriteFlags"] & md.ThreadWrite.THREAD
+            assert not answer.returned or after["ThreadWriteFlags"] & md.filters.ThreadWrite.THREAD
         case T.MEMORY | T.REMOVE_MEMORY:
             assert (after["MemorySize"] > 0) if answer.returned else after == before
         case T.CANCEL:
@@ -155,7 +160,7 @@ def test_answers_are_what_the_protocol_demands(name: str, keep: md.Filter) -> No
     assert counters.kernel_status == (statuses[-1] if statuses else 0)
 
 
-def check_lists(recording: Recording, answers: md.Answers, keep: md.Filter) -> None:
+def check_lists(recording: Recording, answers: md.replay.Answers, keep: md.Filter) -> None:
     """Memory and RemoveMemory hand out their lists in order, and then FALSE."""
     for kind, ranges in ((T.MEMORY, keep.memory_add), (T.REMOVE_MEMORY, keep.memory_remove)):
         said = [answer for answer in answers if answer.type == kind]
@@ -168,7 +173,10 @@ def test_our_recordings_hold_what_our_callback_says(name: str) -> None:
     assert all(call.returned is not None and call.after is not None for call in SEQUENCES[name])
     with md.Callback() as callback:
         Replay(SEQUENCES[name]).check(callback)
-    with md.Callback(FILTERS["nothing"]) as callback, pytest.raises(md.ReplayMismatch, match="recorded") as caught:
+    with (
+        md.Callback(FILTERS["nothing"]) as callback,
+        pytest.raises(md.replay.ReplayMismatch, match="recorded") as caught,
+    ):
         Replay(SEQUENCES[name]).check(callback)
     index = caught.value.index
     assert index is not None and caught.value.callback_type == SEQUENCES[name][index].type
@@ -363,7 +371,7 @@ def test_writing_beside_the_member_is_caught(foreign: Any, size: int) -> None:
 
 def test_the_first_of_them_is_named(foreign: Any) -> None:
     replay = Replay(Call(call.type, call.input, call.before) for call in load(VERSIONS[0], "failure"))
-    with pytest.raises(md.ReplayMismatch, match="after the 52 bytes") as caught:
+    with pytest.raises(md.replay.ReplayMismatch, match="after the 52 bytes") as caught:
         replay.check(foreign.mingw)
     kinds = [call.type for call in replay.recording]
     assert caught.value.index == kinds.index(T.READ_MEMORY_FAILURE)
@@ -415,7 +423,7 @@ def test_every_kind_of_callee(foreign: Any) -> None:
         (function, other.cast("void *", param)),
         (function, param),
         (ffi.cast("MINIDUMP_CALLBACK_ROUTINE", address), ffi.cast("void *", param)),
-        md.Routine(routine=address, param=param),
+        md.protocol.Routine(routine=address, param=param),
     ):
         assert replay.run(callee)[:] == expected
     assert count.value == 6 * len(replay)
@@ -447,7 +455,7 @@ def test_python_functions(foreign: Any) -> None:
 
 def test_a_python_callback() -> None:
     """It begins anew with each replay, and what it raises comes out."""
-    seen: list[md.CallbackType] = []
+    seen: list[md.protocol.CallbackType] = []
 
     def answer(question: Any, output: Any) -> bool:
         seen.append(question.type)
@@ -455,7 +463,7 @@ def test_a_python_callback() -> None:
             raise ZeroDivisionError("mine")
         return False
 
-    with md.PythonCallback(answer) as callback:
+    with md.protocol.PythonCallback(answer) as callback:
         replay = Replay(SEQUENCES["dbghelp-start"])
         assert [one.type for one in replay.run(callback) if one.returned] == [T.CANCEL]  # whose flag decides
         assert seen == [16, 17, 11, 15, 6, 3, 4]
@@ -485,6 +493,6 @@ def test_values_are_those_of_c() -> None:
         lib.MDC_REPLAY_BEYOND_BUFFER,
         lib.MDC_REPLAY_READ_ONLY,
     ]
-    assert {flag.name: flag.value for flag in md.Extensions} == {
+    assert {flag.name: flag.value for flag in md.protocol.Extensions} == {
         name.removeprefix("MDC_EXT_"): getattr(lib, name) for name in dir(lib) if name.startswith("MDC_EXT_")
     }

@@ -47,7 +47,9 @@ def target() -> fake.Target:
             fake.Region(base=0xA0_0000, size=64 * fake.PAGE, touch_every=3),
             fake.Region(base=0xB0_0000, size=64 * fake.PAGE, zero_every=4),
             fake.Region(base=0xC0_0000, size=8 * fake.PAGE, unreadable=(0xC0_2000, 0xC0_3000)),
-            fake.Region(base=0xD0_0000, size=fake.PAGE, name=b"/dev/shm/\xff", protect=md.MemoryProtect.NOACCESS),
+            fake.Region(
+                base=0xD0_0000, size=fake.PAGE, name=b"/dev/shm/\xff", protect=md.filters.MemoryProtect.NOACCESS
+            ),
         ),
         modules=(*small.modules, fake.Module(base=0x70_0000, size=2 * fake.PAGE, path="/lib/größe.so".encode())),
         environ=(0x50_0000, 64),

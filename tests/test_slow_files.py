@@ -207,7 +207,7 @@ def test_files_that_answer_are_read_as_ever(serve: Callable[[Path], Silent], tmp
         report = md.write_dump(target.pid, tmp_path / "x.dmp", md.DumpType.WITH_FULL_MEMORY)
         assert report.complete
         region = next(region for region in report.regions if region.path == str(path))
-        assert not region.flags & md.RegionFlags.SLOW_FILE
+        assert not region.flags & md.report.RegionFlags.SLOW_FILE
         with file_rules.DumpFile(tmp_path / "x.dmp") as file:
             assert file.read(region.base, region.size) == path.read_bytes()
 

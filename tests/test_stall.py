@@ -76,13 +76,13 @@ def test_a_write_that_does_not_come_back(start_pattern: Start, impatient: None) 
     target.assert_runs_on()
 
 
-@pytest.mark.parametrize("kind", [md.CallbackType.INCLUDE_VM_REGION, md.CallbackType.MODULE])
-def test_a_hook_that_does_not_come_back(start_pattern: Start, impatient: None, kind: md.CallbackType) -> None:
+@pytest.mark.parametrize("kind", [md.protocol.CallbackType.INCLUDE_VM_REGION, md.protocol.CallbackType.MODULE])
+def test_a_hook_that_does_not_come_back(start_pattern: Start, impatient: None, kind: md.protocol.CallbackType) -> None:
     target = start_pattern()
     over = threading.Event()
     entered = threading.Event()
 
-    def hang(question: md.Input, answer: md.Output) -> bool:
+    def hang(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         assert not runs(target.pid)
         entered.set()
         over.wait(30)
@@ -91,7 +91,9 @@ def test_a_hook_that_does_not_come_back(start_pattern: Start, impatient: None, k
     started = time.monotonic()
     try:
         with pytest.raises(md.Stalled, match=kind.name) as caught:
-            md.write_dump(target.pid, "/dev/null", FULL, callback=md.PythonCallback({kind: hang}), stall_timeout=SHORT)
+            md.write_dump(
+                target.pid, "/dev/null", FULL, callback=md.protocol.PythonCallback({kind: hang}), stall_timeout=SHORT
+            )
         assert caught.value.callback_type is kind
         assert entered.is_set() and runs(target.pid)
         assert SHORT <= time.monotonic() - started < 10
@@ -104,14 +106,14 @@ def test_what_comes_back_late_is_named_too(start_pattern: Start) -> None:
     """The callback comes back after the target was resumed: what it was asked for is worth nothing any more."""
     target = start_pattern()
 
-    def late(question: md.Input, answer: md.Output) -> bool:
+    def late(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         live.wait_until(lambda: runs(target.pid), "the target was resumed", 10)
         return False
 
-    callback = md.PythonCallback({md.CallbackType.INCLUDE_VM_REGION: late})
+    callback = md.protocol.PythonCallback({md.protocol.CallbackType.INCLUDE_VM_REGION: late})
     with pytest.raises(md.Stalled, match=r"what hung: the callback \(IncludeVmRegion\)") as caught:
         md.write_dump(target.pid, "/dev/null", FULL, callback=callback, stall_timeout=SHORT)
-    assert caught.value.callback_type is md.CallbackType.INCLUDE_VM_REGION
+    assert caught.value.callback_type is md.protocol.CallbackType.INCLUDE_VM_REGION
     target.assert_runs_on()
 
 
@@ -179,23 +181,25 @@ def test_a_callback_that_returns_is_progress(start_pattern: Start) -> None:
     target = start_pattern()
     asked: list[float] = []
 
-    def slow(question: md.Input, answer: md.Output) -> bool:
+    def slow(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if len(asked) < 16:
             time.sleep(SHORT / 5)
         asked.append(time.monotonic())
         answer.continue_ = True
         return True
 
-    callback = md.PythonCallback({md.CallbackType.INCLUDE_VM_REGION: slow})
+    callback = md.protocol.PythonCallback({md.protocol.CallbackType.INCLUDE_VM_REGION: slow})
     report = md.write_dump(target.pid, "/dev/null", FULL, callback=callback, stall_timeout=SHORT)
-    assert report.complete and report.callbacks[md.CallbackType.INCLUDE_VM_REGION] == len(asked) >= 16
+    assert report.complete and report.callbacks[md.protocol.CallbackType.INCLUDE_VM_REGION] == len(asked) >= 16
     assert asked[-1] - asked[0] > 2 * SHORT
 
 
 @pytest.mark.parametrize("limit", [None, 0, 30.0])
 def test_without_a_limit(start_pattern: Start, limit: float | None) -> None:
     target = start_pattern()
-    slow = md.PythonCallback({md.CallbackType.MODULE: lambda question, answer: time.sleep(0.05) or True})
+    slow = md.protocol.PythonCallback(
+        {md.protocol.CallbackType.MODULE: lambda question, answer: time.sleep(0.05) or True}
+    )
     assert md.write_dump(target.pid, "/dev/null", callback=slow, stall_timeout=limit).complete
     assert md.plan_dump(target.pid, stall_timeout=limit).pid == target.pid
 

@@ -50,7 +50,7 @@ def test_a_job_outlives_its_close_for_other_threads() -> None:
     assert job.wait(0)
     job.cancel()
     job.close()
-    assert job.progress().phase >= md.Phase.PLAN
+    assert job.progress().phase >= md.report.Phase.PLAN
     del alive
 
 
@@ -110,8 +110,10 @@ def test_a_refused_dump_takes_nothing_from_the_one_in_progress(kind: str) -> Non
             go_on.wait(20)
         return False
 
-    functions = {md.CallbackType.INCLUDE_THREAD: fail}
-    callback: Any = md.Callback(hooks=functions, record=True) if kind == "hooks" else md.PythonCallback(functions)
+    functions = {md.protocol.CallbackType.INCLUDE_THREAD: fail}
+    callback: Any = (
+        md.Callback(hooks=functions, record=True) if kind == "hooks" else md.protocol.PythonCallback(functions)
+    )
     target = fake.small()
     outcome: list[BaseException] = []
 

@@ -78,7 +78,9 @@ def test_excluded_is_said_where_a_rule_excluded(tmp_path: Path) -> None:
     target = fake.small(
         regions=(
             *fake.small().regions,
-            Region(base=0x1000_0000, size=PAGE, protect=md.MemoryProtect.READWRITE | md.MemoryProtect.GUARD),
+            Region(
+                base=0x1000_0000, size=PAGE, protect=md.filters.MemoryProtect.READWRITE | md.filters.MemoryProtect.GUARD
+            ),
         )
     )
     for kind in (NORMAL, FULL):

@@ -57,19 +57,19 @@ def test_round_trip(keep: md.Filter) -> None:
 
 def test_the_example_of_the_documentation() -> None:
     assert md.Filter.from_toml(EXAMPLE) == md.Filter(
-        md.exclude(label="big file maps", type=md.MemoryType.MAPPED, min_size=64 << 20),
+        md.exclude(label="big file maps", type=md.filters.MemoryType.MAPPED, min_size=64 << 20),
         md.exclude(range=(0x7F0000000000, 0x7F0000100000)),
         md.include(
             module=b"*/libapp*.so*",
             name="[[]stack]",
-            kind=md.Kind.STACK,
-            protect=md.Access.READ | md.Access.WRITE,
+            kind=md.filters.Kind.STACK,
+            protect=md.filters.Access.READ | md.filters.Access.WRITE,
             state="commit",
         ),
         threads_exclude=[4242],
         modules_exclude=["*/libsecret*"],
         memory_add=[(0x7FFD00000000, 0x7FFD00010000)],
-        streams_exclude=md.Stream.ENVIRON | md.Stream.CMDLINE,
+        streams_exclude=md.filters.Stream.ENVIRON | md.filters.Stream.CMDLINE,
         ignore_case=md.Filter().ignore_case,
     )
 
@@ -92,14 +92,14 @@ def test_write_flags_and_defaults() -> None:
         write = []
     """)
     assert keep.threads == (
-        md.thread(7, md.ThreadWrite(0x7F)),
-        md.thread(8, md.ThreadWrite.THREAD | md.ThreadWrite.CONTEXT),
+        md.thread(7, md.filters.ThreadWrite(0x7F)),
+        md.thread(8, md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT),
     )
-    assert keep.threads_default == md.ThreadWrite(0)
-    assert keep.modules_default == md.ModuleWrite.MODULE | md.ModuleWrite.CV_RECORD
+    assert keep.threads_default == md.filters.ThreadWrite(0)
+    assert keep.modules_default == md.filters.ModuleWrite.MODULE | md.filters.ModuleWrite.CV_RECORD
     assert keep.modules == (
-        md.module("*/libbig*", md.ModuleWrite.MODULE),
-        md.module(b"*\xff", md.ModuleWrite(0)),
+        md.module("*/libbig*", md.filters.ModuleWrite.MODULE),
+        md.module(b"*\xff", md.filters.ModuleWrite(0)),
     )
 
 

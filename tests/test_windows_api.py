@@ -328,8 +328,8 @@ def test_what_a_rule_excludes_is_not_in_the_file(
     if engine == "native":
         assert report.file_bytes < whole.stat().st_size and not report.messages
     else:
-        assert bool(report.warnings & md.DumpWarning.FILLED) == (
-            md.CallbackType.INCLUDE_VM_REGION not in report.callbacks
+        assert bool(report.warnings & md.report.DumpWarning.FILLED) == (
+            md.protocol.CallbackType.INCLUDE_VM_REGION not in report.callbacks
         )
 
 
@@ -428,7 +428,7 @@ def test_added_memory_that_dbghelp_does_not_ask_for(child: tuple[subprocess.Pope
     report = md.write_dump(process, tmp_path / "x.dmp", filter=rules, engine="native", strict=True)
     assert PATTERN in (tmp_path / "x.dmp").read_bytes()
     report = md.write_dump(process, tmp_path / "y.dmp", filter=rules, engine="dbghelp")
-    asked = md.CallbackType.MEMORY in report.callbacks
+    asked = md.protocol.CallbackType.MEMORY in report.callbacks
     assert (PATTERN in (tmp_path / "y.dmp").read_bytes()) is asked
     assert any("memory to add" in message for message in report.messages) is not asked
     if not asked:  # Wine's does not
@@ -441,7 +441,7 @@ def test_recordings(child: tuple[subprocess.Popen[bytes], int]) -> None:
     for engine, name in (("native", "minidump_cffi"), ("dbghelp", "dbghelp")):
         report = md.write_dump(child[0], "NUL", engine=engine, record=True)  # type: ignore[arg-type]
         assert report.recording is not None and report.recording.engine == name
-        modules = [call for call in report.recording if call.type == md.CallbackType.MODULE]
+        modules = [call for call in report.recording if call.type == md.protocol.CallbackType.MODULE]
         assert any(str(call.input["FullPath"]).lower().endswith("ntdll.dll") for call in modules)
 
 
@@ -459,16 +459,18 @@ def test_routines_of_ctypes_and_python(child: tuple[subprocess.Popen[bytes], int
         calls.append(param)
         return 0 if engine == "native" else 1
 
-    report = md.write_dump(child[0], "NUL", engine=engine, callback=md.Routine(routine=routine, param=7))
+    report = md.write_dump(child[0], "NUL", engine=engine, callback=md.protocol.Routine(routine=routine, param=7))
     assert calls and set(calls) == {7} and not report.rules
-    kinds: set[md.CallbackType] = set()
+    kinds: set[md.protocol.CallbackType] = set()
 
-    def answer(question: md.Input, output: md.Output) -> bool:
+    def answer(question: md.protocol.Input, output: md.protocol.Output) -> bool:
         kinds.add(question.type)
         return True
 
-    report = md.write_dump(child[0], "NUL", engine=engine, callback=md.PythonCallback({md.CallbackType.MODULE: answer}))
-    assert kinds == {md.CallbackType.MODULE} and report.modules
+    report = md.write_dump(
+        child[0], "NUL", engine=engine, callback=md.protocol.PythonCallback({md.protocol.CallbackType.MODULE: answer})
+    )
+    assert kinds == {md.protocol.CallbackType.MODULE} and report.modules
 
 
 def test_files_that_are_no_plugins(tmp_path: Path) -> None:

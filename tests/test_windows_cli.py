@@ -243,7 +243,7 @@ def test_threads_have_their_registers(pattern: Pattern, dump: Callable[..., Any]
 def test_plug_in_of_a_cross_compiler(engine: str, pattern: Pattern, dump: Callable[..., Any], tmp_path: Path) -> None:
     """A DLL that says TRUE to everything and touches nothing."""
     source, library = live.HERE / "targets" / "plugins" / "agrees.c", tmp_path / "agrees.dll"
-    wine.compile_c(source, library, "-shared", "-Wall", "-Werror", "-I", md.get_include())
+    wine.compile_c(source, library, "-shared", "-Wall", "-Werror", "-I", md.protocol.get_include())
     report, path = dump(pattern.pid, engine, "--plugin", wine.windows_path(library))
     assert report["rules"] == []
     for name, reading in readings(path).items():
@@ -253,7 +253,7 @@ def test_plug_in_of_a_cross_compiler(engine: str, pattern: Pattern, dump: Callab
 def test_plug_in_of_another_system(pattern: Pattern, tmp_path: Path) -> None:
     library = tmp_path / "agrees.so"
     source = live.HERE / "targets" / "plugins" / "agrees.c"
-    live.compile_c(source, library, "-shared", "-fPIC", "-I", md.get_include())
+    live.compile_c(source, library, "-shared", "-fPIC", "-I", md.protocol.get_include())
     output = tmp_path / "a.dmp"
     words = ["-o", wine.windows_path(output), "--plugin", wine.windows_path(library)]
     done = wine.run_cli("dump", str(pattern.pid), *words)

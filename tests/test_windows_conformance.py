@@ -114,12 +114,12 @@ def sections(child: Child, folder: Path) -> list[tuple[str, int, int, int]]:
 @pytest.mark.parametrize("type", [NORMAL, FULL], ids=["normal", "full"])
 def test_process_handle(child: Child, engine: str, type: md.DumpType) -> None:
     """The caller's own value, with the rights it has: another one can be taken out of the process with it."""
-    seen: dict[md.CallbackType, set[tuple[int, int]]] = {}
+    seen: dict[md.protocol.CallbackType, set[tuple[int, int]]] = {}
     copied: list[int] = []
     duplicate = ctypes.WinDLL("kernel32").DuplicateHandle
     duplicate.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_ulong, ctypes.c_int, ctypes.c_ulong]
 
-    def look(question: md.Input, answer: md.Output) -> bool:
+    def look(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         seen.setdefault(question.type, set()).add((question.process_id, question.process_handle))
         if question.type == C.MODULE and not copied:
             copy = ctypes.c_void_p()
@@ -135,7 +135,7 @@ def test_process_handle(child: Child, engine: str, type: md.DumpType) -> None:
         return question.type not in (C.MEMORY, C.REMOVE_MEMORY, C.IO_START, C.IS_PROCESS_SNAPSHOT)
 
     kinds = set(C) - NOT_ASKED
-    take(child, "NUL", type, engine, callback=md.PythonCallback(dict.fromkeys(kinds, look)))
+    take(child, "NUL", type, engine, callback=md.protocol.PythonCallback(dict.fromkeys(kinds, look)))
     pid, handle = child.process.pid, child.handle
     expected = {kind: {(pid, handle)} for kind in C}
     expected |= {kind: {(0, 0)} for kind in (C.WRITE_KERNEL_MINIDUMP, C.IO_START)}
@@ -157,17 +157,17 @@ def test_a_bit_is_honoured_or_not_claimed(child: Child, engine: str, bit: int, f
         return
     flags: list[set[int]] = [set(), set()]
 
-    def module(question: md.Input, answer: md.Output) -> bool:
+    def module(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         flags[0].add(int(answer.module_write_flags))
         return True
 
-    def thread(question: md.Input, answer: md.Output) -> bool:
+    def thread(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         flags[1].add(int(answer.thread_write_flags))
         return True
 
     kinds = {C.INCLUDE_MODULE: module, C.MODULE: module, C.INCLUDE_THREAD: thread, C.THREAD: thread}
     path = tmp_path / "x.dmp"
-    report = take(child, path, asked, engine, callback=md.PythonCallback(kinds))
+    report = take(child, path, asked, engine, callback=md.protocol.PythonCallback(kinds))
     full = bool(asked & FULL)
     contained = MEMORY if full else NORMAL
     dropped = contained
@@ -186,7 +186,7 @@ def test_a_bit_is_honoured_or_not_claimed(child: Child, engine: str, bit: int, f
     assert 0x0D | more[0] in flags[0] and flags[0] <= {0x0D, 0x0D | more[0]}
     assert flags[1] == {stack | more[1]}
     lost = asked & ~honoured & ~contained
-    assert bool(report.warnings & md.DumpWarning.TYPE) == bool(lost)
+    assert bool(report.warnings & md.report.DumpWarning.TYPE) == bool(lost)
     assert report.honoured == asked & ~lost
     assert all(any(str(member.name) in text for text in report.messages) for member in lost)
 
@@ -220,14 +220,14 @@ def test_a_module_without_its_sections(child: Child, engine: str, tmp_path: Path
         pytest.skip("not asserted of dbghelp of Wine: knows neither bit")
     every = sections(child, tmp_path)
 
-    def module(question: md.Input, answer: md.Output) -> bool:
+    def module(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.module.full_path.lower().endswith("kernel32.dll"):
             answer.module_write_flags &= ~0x42
         return True
 
     path = tmp_path / "x.dmp"
     kind = T.WITH_DATA_SEGS | T.WITH_CODE_SEGS
-    take(child, path, kind, engine, callback=md.PythonCallback({C.MODULE: module}))
+    take(child, path, kind, engine, callback=md.protocol.PythonCallback({C.MODULE: module}))
     with file_rules.DumpFile(path) as dump:
         ranges = dump.ranges()
     for name, at, size, flags in every:
@@ -374,7 +374,7 @@ def test_without_power_info(child: Child, engine: str, tmp_path: Path) -> None:
     if engine == "dbghelp" and not VERSION:
         pytest.skip("not asserted of dbghelp of Wine: sends Module and Thread only")
     path = tmp_path / "x.dmp"
-    take(child, path, NORMAL, engine, filter=md.Filter(secondary_flags=md.SecondaryFlags.WITHOUT_POWER_INFO))
+    take(child, path, NORMAL, engine, filter=md.Filter(secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO))
     _, members = misc(path)
     assert not members[1] & 4 and members[6:11] == (0, 0, 0, 0, 0)
     assert members[1] & 0x73 == 0x73

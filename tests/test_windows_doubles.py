@@ -59,7 +59,7 @@ def test_a_dump_of_what_was_asked(played: Played) -> None:
 def test_it_asks_in_the_order_of_dbghelp(played: Played, name: str, version: str) -> None:
     """As recorded, but for how often."""
     order = {
-        who: [kind for kind, _ in itertools.groupby(kind for kind in types if kind != md.CallbackType.CANCEL)]
+        who: [kind for kind, _ in itertools.groupby(kind for kind in types if kind != md.protocol.CallbackType.CANCEL)]
         for who, types in (
             ("dbghelp", [call.type for call in recorded.load(version, "full" if name == "full" else "normal")]),
             ("double", played.cases[name]["types"]),

@@ -28,7 +28,7 @@ S_FALSE: Final = 1
 E_FAIL: Final = 0x80004005 - (1 << 32)
 E_NOTIMPL: Final = 0x80004001 - (1 << 32)
 PARTIAL_COPY: Final = 0x8007012B - (1 << 32)
-Answer = Callable[[md.Input, md.Output], bool]
+Answer = Callable[[md.protocol.Input, md.protocol.Output], bool]
 LACKS: Final = {
     (name, WINE): "sends Module and Thread only"
     for name in (
@@ -59,17 +59,17 @@ def engine(request: pytest.FixtureRequest) -> str:
     return one_engine(request, LACKS)
 
 
-def python(kinds: dict[md.CallbackType, Answer]) -> md.PythonCallback:
+def python(kinds: dict[md.protocol.CallbackType, Answer]) -> md.protocol.PythonCallback:
     """A callback that keeps all regions and is asked on; the given types are answered by functions."""
 
-    def region(question: md.Input, answer: md.Output) -> bool:
+    def region(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.continue_ = True
         return True
 
-    return md.PythonCallback({C.INCLUDE_VM_REGION: region, **kinds})
+    return md.protocol.PythonCallback({C.INCLUDE_VM_REGION: region, **kinds})
 
 
-def refuse(question: md.Input, answer: md.Output) -> bool:
+def refuse(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
     """FALSE."""
     return False
 
@@ -77,7 +77,7 @@ def refuse(question: md.Input, answer: md.Output) -> bool:
 def status(value: int) -> Answer:
     """Answers TRUE and this status."""
 
-    def answered(question: md.Input, answer: md.Output) -> bool:
+    def answered(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = value
         return True
 
@@ -96,7 +96,7 @@ def module_records(path: Path) -> dict[str, int]:
 def without(bit: int, base: int | None = None) -> Answer:
     """Clears a bit, of all modules or of the one at this base."""
 
-    def module(question: md.Input, answer: md.Output) -> bool:
+    def module(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         at = question.module.base_of_image if question.type == C.MODULE else question.include_module
         if base in (None, at):
             answer.module_write_flags &= ~bit
@@ -132,7 +132,7 @@ def test_module_write_flags_at_include_module(child: Child, engine: str, tmp_pat
     every = len(take(child, path, NORMAL, engine).modules)
     offered = set()
 
-    def module(question: md.Input, answer: md.Output) -> bool:
+    def module(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         offered.add(int(answer.module_write_flags))
         answer.module_write_flags |= 0x08  # bits cannot be added
         return True
@@ -163,7 +163,7 @@ POINTERS: dict[int, tuple[int, int]] = {}
 def clear(bit: int, tid: int | None) -> Answer:
     """Clears a bit, of all threads or of one."""
 
-    def thread(question: md.Input, answer: md.Output) -> bool:
+    def thread(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if question.type == C.THREAD:
             seen = question.thread.thread_id
         else:
@@ -187,7 +187,7 @@ def remember(child: Child, path: Path, engine: str) -> list[int]:
 @pytest.mark.parametrize(("bit", "column"), [(0x04, 0), (0x02, 1), (0x10, 2), (0x20, 3)], ids=str)
 @pytest.mark.parametrize("kind", [C.INCLUDE_THREAD, C.THREAD], ids=["include", "thread"])
 def test_thread_write_flags(
-    child: Child, engine: str, kind: md.CallbackType, bit: int, column: int, tmp_path: Path
+    child: Child, engine: str, kind: md.protocol.CallbackType, bit: int, column: int, tmp_path: Path
 ) -> None:
     """0x04: registers. 0x02: the stack, which dbghelp stores all the same. 0x10: window. 0x20: TEB."""
     path = tmp_path / "x.dmp"
@@ -205,7 +205,7 @@ def test_thread_write_flags(
 @pytest.mark.parametrize("engine_flags", [0x01, 0xFFFFFFFF], ids=hex)
 @pytest.mark.parametrize("kind", [C.INCLUDE_THREAD, C.THREAD], ids=["include", "thread"])
 def test_thread_write_flags_at_include_thread(
-    child: Child, engine: str, kind: md.CallbackType, engine_flags: int, tmp_path: Path
+    child: Child, engine: str, kind: md.protocol.CallbackType, engine_flags: int, tmp_path: Path
 ) -> None:
     """Without 0x01, and with nothing, the thread is not in the list."""
     path = tmp_path / "x.dmp"
@@ -223,7 +223,7 @@ def test_memory_is_exact(child: Child, engine: str, tmp_path: Path) -> None:
     removed = [(25, 28), (4999, 5001), (8000, 8500)]
     left = {C.MEMORY: list(given), C.REMOVE_MEMORY: list(removed)}
 
-    def memory(question: md.Input, answer: md.Output) -> bool:
+    def memory(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         if not left[question.type]:
             return False
         first, end = left[question.type].pop(0)
@@ -264,11 +264,11 @@ def test_handle(child: Child, engine: str, tmp_path: Path) -> None:
     """Of WriteKernelMinidump: KernelMinidumpStatus follows, with a failure; the dump is what it is without it."""
     told: list[int] = []
 
-    def kernel(question: md.Input, answer: md.Output) -> bool:
+    def kernel(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.handle = handle
         return True
 
-    def failed(question: md.Input, answer: md.Output) -> bool:
+    def failed(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         told.append(int(question.status))
         return True
 
@@ -285,7 +285,7 @@ def test_handle(child: Child, engine: str, tmp_path: Path) -> None:
 def test_vm_region(child: Child, engine: str, first: int, end: int, tmp_path: Path) -> None:
     """A part of the region in whole pages, and nothing of it afterwards."""
 
-    def region(question: md.Input, answer: md.Output) -> bool:
+    def region(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.continue_ = True
         told = answer.vm_region
         if told.base_address == child.area:
@@ -295,7 +295,7 @@ def test_vm_region(child: Child, engine: str, first: int, end: int, tmp_path: Pa
         return True
 
     path = tmp_path / "x.dmp"
-    take(child, path, FULL, engine, callback=md.PythonCallback({C.INCLUDE_VM_REGION: region}))
+    take(child, path, FULL, engine, callback=md.protocol.PythonCallback({C.INCLUDE_VM_REGION: region}))
     assert kept(path, child) == list(range(first, end))
 
 
@@ -304,7 +304,7 @@ def test_continue(child: Child, engine: str, answered: bool, tmp_path: Path) -> 
     """FALSE, as the callback's FALSE, ends the questions: all regions from there on are in the file whole."""
     asked: list[int] = []
 
-    def region(question: md.Input, answer: md.Output) -> bool:
+    def region(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         asked.append(answer.vm_region.base_address)
         answer.continue_ = answer.vm_region.base_address != child.area
         if not answer.continue_:
@@ -312,7 +312,7 @@ def test_continue(child: Child, engine: str, answered: bool, tmp_path: Path) -> 
         return answered or bool(answer.continue_)
 
     path = tmp_path / "x.dmp"
-    take(child, path, FULL, engine, callback=md.PythonCallback({C.INCLUDE_VM_REGION: region}))
+    take(child, path, FULL, engine, callback=md.protocol.PythonCallback({C.INCLUDE_VM_REGION: region}))
     assert kept(path, child) == list(range(PAGES)) and max(asked) == child.area
     with file_rules.DumpFile(path) as dump:
         assert any(item.address > child.area for item in dump.memory64())
@@ -326,7 +326,7 @@ def test_vm_start_that_does_not_count(child: Child, engine: str) -> None:
     for value in (0, E_NOTIMPL, E_FAIL, 2):
         asked: list[int] = []
 
-        def read(question: md.Input, answer: md.Output, asked: list[int] = asked) -> bool:
+        def read(question: md.protocol.Input, answer: md.protocol.Output, asked: list[int] = asked) -> bool:
             asked.append(1)
             return False
 
@@ -337,7 +337,7 @@ def test_vm_start_that_does_not_count(child: Child, engine: str) -> None:
 def test_vm_query(child: Child, engine: str, tmp_path: Path) -> None:
     """VmQueryStatus and VmQueryResult: the regions of a full dump are those that the callback tells."""
 
-    def query(question: md.Input, answer: md.Output) -> bool:
+    def query(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         at = question.vm_query
         ends = (child.area, child.page(PAGES), 1 << 64)
         start, end, state = next(
@@ -361,7 +361,7 @@ def test_vm_query(child: Child, engine: str, tmp_path: Path) -> None:
 def serve(child: Child, page: int, count: int, value: int) -> Answer:
     """Serves the page, so many bytes of it, with this status; the rest is the engine's."""
 
-    def read(question: md.Input, answer: md.Output) -> bool:
+    def read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         first, size = question.vm_pre_read.offset, question.vm_pre_read.size
         answer.vm_read_status, answer.vm_read_bytes_completed = E_NOTIMPL, 0
         if first == child.page(page):
@@ -385,7 +385,7 @@ def test_served_memory(child: Child, engine: str, count: int, tmp_path: Path) ->
     }
     ranges = iter([(child.page(0), PAGE)])
 
-    def memory(question: md.Input, answer: md.Output) -> bool:
+    def memory(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.memory_base, answer.memory_size = next(ranges, (0, 0))
         return True
 
@@ -401,7 +401,7 @@ def test_edited_memory(child: Child, engine: str, answered: bool, tmp_path: Path
     """What VmPostRead has changed in the buffer is in the file; TRUE with VmReadBytesCompleted keeps that many."""
     path = tmp_path / "x.dmp"
 
-    def edit(question: md.Input, answer: md.Output) -> bool:
+    def edit(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         view = question.vm_post_read
         first, size = view.offset, view.completed
         if first <= child.page(5) < first + size:
@@ -421,7 +421,7 @@ def fail_at(address: int, *, later: bool) -> Answer:
     """A read of this address fails; later: not the first one."""
     seen: list[int] = []
 
-    def read(question: md.Input, answer: md.Output) -> bool:
+    def read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         view = question.vm_pre_read
         inside = view.offset <= address < view.offset + view.size
         fails = inside and (bool(seen) or not later)
@@ -439,11 +439,11 @@ def test_read_memory_failure(child: Child, engine: str, tolerated: bool, tmp_pat
     told: list[int] = []
     ranges = iter([(child.page(0), 4 * PAGE)])
 
-    def memory(question: md.Input, answer: md.Output) -> bool:
+    def memory(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.memory_base, answer.memory_size = next(ranges, (0, 0))
         return True
 
-    def failure(question: md.Input, answer: md.Output) -> bool:
+    def failure(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         told.append(question.read_memory_failure.offset)
         answer.status = 0 if tolerated else S_FALSE
         return True
@@ -471,7 +471,7 @@ def test_a_stack_that_cannot_be_read(child: Child, engine: str, tolerated: bool,
     pointer = POINTERS[tids[-1]][1]
     told: list[int] = []
 
-    def failure(question: md.Input, answer: md.Output) -> bool:
+    def failure(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         told.append(question.read_memory_failure.offset)
         answer.status = 0 if tolerated else S_FALSE
         return True
@@ -493,8 +493,8 @@ def test_a_stack_that_cannot_be_read(child: Child, engine: str, tolerated: bool,
 
 # ------------------------------------------------------------------------------------------------- rules of filters
 
-RULES: Final[dict[str, tuple[dict[str, Any], Callable[[md.Region, md.DumpReport], bool]]]] = {
-    "type": ({"type": "mapped"}, lambda region, report: bool(region.type & md.MemoryType.MAPPED)),
+RULES: Final[dict[str, tuple[dict[str, Any], Callable[[md.report.Region, md.DumpReport], bool]]]] = {
+    "type": ({"type": "mapped"}, lambda region, report: bool(region.type & md.filters.MemoryType.MAPPED)),
     "min_size": ({"min_size": 2 << 20}, lambda region, report: region.size >= 2 << 20),
     "max_size": ({"max_size": 16384}, lambda region, report: region.size <= 16384),
     "protect": (
@@ -502,8 +502,8 @@ RULES: Final[dict[str, tuple[dict[str, Any], Callable[[md.Region, md.DumpReport]
         lambda region, report: bool(region.protect & (4 | 8 | 0x40 | 0x80)),
     ),
     "execute": ({"protect": "x"}, lambda region, report: bool(region.protect & 0xF0)),
-    "kind": ({"kind": "stack"}, lambda region, report: bool(region.kinds & md.Kind.STACK)),
-    "heap": ({"kind": "heap"}, lambda region, report: bool(region.kinds & md.Kind.HEAP)),
+    "kind": ({"kind": "stack"}, lambda region, report: bool(region.kinds & md.filters.Kind.STACK)),
+    "heap": ({"kind": "heap"}, lambda region, report: bool(region.kinds & md.filters.Kind.HEAP)),
     "name": ({"name": "*python3*.dll"}, lambda region, report: "python3" in region.path.lower()),
     "module": (
         {"module": "*/kernel32.dll"},
@@ -540,7 +540,7 @@ def test_every_kind_of_rule(child: Child, engine: str, rule: str, tmp_path: Path
                 assert now == whole, (hex(region.base), region.path)
                 outside += 1
             elif now:  # an engine that asks about no region: overwritten
-                assert filtered.warnings & md.DumpWarning.FILLED
+                assert filtered.warnings & md.report.DumpWarning.FILLED
                 for item in left:
                     if region.base <= item.address < region.end:
                         data = after.read(item.address, item.size)
@@ -566,7 +566,7 @@ def test_defaced_stacks(child: Child, engine: str, kind: md.DumpType, tmp_path: 
     assert report.redaction is not None and report.redaction.words > 50
     with file_rules.DumpFile(path) as dump:
         modules = [(base, base + size) for base, size, _, _ in dump.modules()]
-        areas = modules + [(item.base, item.end) for item in report.regions if item.kinds & md.Kind.STACK]
+        areas = modules + [(item.base, item.end) for item in report.regions if item.kinds & md.filters.Kind.STACK]
         for thread in dump.threads():
             low, high = thread.register("rsp"), thread.stack.address + thread.stack.size
             data = dump.read(low, high - low)

@@ -88,7 +88,7 @@ def test_holes_are_holes(child: Child, tmp_path: Path) -> None:
     path = tmp_path / "x.dmp"
     rules = child.rules(*((page, page + 1) for page in range(1, PAGES, 2)))
     report = take(child, path, FULL, filter=rules)
-    assert report.complete and not report.warnings & md.DumpWarning.FILLED
+    assert report.complete and not report.warnings & md.report.DumpWarning.FILLED
     assert report.rules is not None and report.callbacks[C.INCLUDE_VM_REGION] > PAGES
     with file_rules.DumpFile(path) as dump:
         ranges = [item for item in dump.memory64() if child.area <= item.address < child.page(PAGES)]
@@ -96,7 +96,7 @@ def test_holes_are_holes(child: Child, tmp_path: Path) -> None:
     assert kept(path, child) == list(range(0, PAGES, 2))
     assert b"SECRET-0001" not in path.read_bytes() and b"SECRET-0002" in path.read_bytes()
     region = next(item for item in report.regions if item.base == child.area)
-    assert region.flags & md.RegionFlags.NARROWED and region.stored == PAGES // 2 * PAGE
+    assert region.flags & md.report.RegionFlags.NARROWED and region.stored == PAGES // 2 * PAGE
 
 
 @pytest.mark.parametrize("pages", [(0, PAGES), (0, 7), (9, PAGES), (5, 6)], ids=str)
@@ -121,7 +121,7 @@ def test_memory_is_added_and_removed(child: Child, tmp_path: Path) -> None:
 def test_an_answer_that_is_no_part_of_the_region(child: Child, base: int, size: int, tmp_path: Path) -> None:
     """It would write this region and all others in full, and succeed."""
 
-    def region(question: md.Input, answer: md.Output) -> bool:
+    def region(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.continue_ = True
         if answer.vm_region.base_address == child.area:
             answer.vm_region.base_address += base
@@ -129,21 +129,21 @@ def test_an_answer_that_is_no_part_of_the_region(child: Child, base: int, size: 
         return True
 
     with pytest.raises(md.DumpError, match="not a page-aligned part of it") as caught:
-        take(child, tmp_path / "x.dmp", FULL, callback=md.PythonCallback({C.INCLUDE_VM_REGION: region}))
+        take(child, tmp_path / "x.dmp", FULL, callback=md.protocol.PythonCallback({C.INCLUDE_VM_REGION: region}))
     assert caught.value.address == child.area and fake.names(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", [C.MODULE, C.THREAD])
-def test_false_about_an_item_leaves_it_out(child: Child, kind: md.CallbackType, tmp_path: Path) -> None:
+def test_false_about_an_item_leaves_it_out(child: Child, kind: md.protocol.CallbackType, tmp_path: Path) -> None:
     """It alone would fail the dump with E_ABORT."""
     seen: list[int] = []
 
-    def item(question: md.Input, answer: md.Output) -> bool:
+    def item(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         seen.append(question.module.base_of_image if kind == C.MODULE else question.thread.thread_id)
         return len(seen) != 2
 
     path = tmp_path / "x.dmp"
-    take(child, path, callback=md.PythonCallback({kind: item}))
+    take(child, path, callback=md.protocol.PythonCallback({kind: item}))
     with file_rules.DumpFile(path) as dump:
         found = {base for base, *_ in dump.modules()} if kind == C.MODULE else {item.tid for item in dump.threads()}
     assert len(seen) > 2 and found == set(seen) - {seen[1]}
@@ -170,11 +170,11 @@ def lost(report: md.DumpReport, child: Child) -> set[int]:
 def test_a_page_that_cannot_be_read(child: Child, tmp_path: Path) -> None:
     """It leaves out the whole region and says nothing; the report has it as a gap."""
 
-    def start(question: md.Input, answer: md.Output) -> bool:
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 1
         return True
 
-    def read(question: md.Input, answer: md.Output) -> bool:
+    def read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         first, size = question.vm_pre_read.offset, question.vm_pre_read.size
         fails = first < child.page(8) and child.page(7) < first + size
         answer.vm_read_status = 0x8007012B if fails else 0x80004001
@@ -182,7 +182,7 @@ def test_a_page_that_cannot_be_read(child: Child, tmp_path: Path) -> None:
         return True
 
     path = tmp_path / "x.dmp"
-    callback = md.PythonCallback({C.VM_START: start, C.VM_PRE_READ: read})
+    callback = md.protocol.PythonCallback({C.VM_START: start, C.VM_PRE_READ: read})
     report = take(child, path, FULL | md.DumpType.IGNORE_INACCESSIBLE_MEMORY, callback=callback)
     assert not report.complete and 7 in lost(report, child)
     assert sorted(lost(report, child) | set(kept(path, child))) == list(range(PAGES))
@@ -233,15 +233,15 @@ def test_patterns(child: Child, tmp_path: Path) -> None:
 def test_a_failing_write_says_why(child: Child, tmp_path: Path) -> None:
     """New versions say 1 of every failure."""
 
-    def start(question: md.Input, answer: md.Output) -> bool:
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 1
         return True
 
-    def write(question: md.Input, answer: md.Output) -> bool:
+    def write(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 0x80070070 - (1 << 32)
         return True
 
-    callback = md.PythonCallback({C.IO_START: start, C.IO_WRITE_ALL: write})
+    callback = md.protocol.PythonCallback({C.IO_START: start, C.IO_WRITE_ALL: write})
     with pytest.raises(md.DumpError) as caught:
         take(child, None, callback=callback)  # type: ignore[arg-type]
     assert caught.value.hresult == 0x80070070 and caught.value.winerror == 112
@@ -250,22 +250,22 @@ def test_a_failing_write_says_why(child: Child, tmp_path: Path) -> None:
 def test_own_io(child: Child) -> None:
     data = bytearray()
 
-    def start(question: md.Input, answer: md.Output) -> bool:
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 1
         return True
 
-    def write(question: md.Input, answer: md.Output) -> bool:
+    def write(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         part, at = bytes(question.io.data), question.io.offset
         data.extend(bytes(max(0, at + len(part) - len(data))))
         data[at : at + len(part)] = part
         answer.status = 0
         return True
 
-    def finish(question: md.Input, answer: md.Output) -> bool:
+    def finish(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         answer.status = 0
         return True
 
-    callback = md.PythonCallback({C.IO_START: start, C.IO_WRITE_ALL: write, C.IO_FINISH: finish})
+    callback = md.protocol.PythonCallback({C.IO_START: start, C.IO_WRITE_ALL: write, C.IO_FINISH: finish})
     report = take(child, None, callback=callback)  # type: ignore[arg-type]
     assert data.startswith(b"MDMP") and report.callbacks[C.IO_FINISH] == 1
 
@@ -274,37 +274,37 @@ def test_own_io(child: Child) -> None:
 def test_cancel(child: Child, after: int, tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def cancel(question: md.Input, answer: md.Output) -> bool:
+    def cancel(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         asked.append(1)
         answer.check_cancel = True
         answer.cancel = len(asked) > after
         return True
 
     with pytest.raises(md.Cancelled) as caught:
-        take(child, tmp_path / "x.dmp", FULL, callback=md.PythonCallback({C.CANCEL: cancel}))
+        take(child, tmp_path / "x.dmp", FULL, callback=md.protocol.PythonCallback({C.CANCEL: cancel}))
     assert len(asked) == after + 1 and caught.value.hresult == 0x800704C7 and fake.names(tmp_path) == []
 
 
 def test_deadline(child: Child, tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def slow(question: md.Input, answer: md.Output) -> bool:
+    def slow(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         asked.append(1)
         if len(asked) == 1:
             time.sleep(2.5)
         return True
 
     with pytest.raises(md.DeadlineExceeded) as caught:
-        take(child, tmp_path / "x.dmp", FULL, callback=md.PythonCallback({C.MODULE: slow}), deadline=2)
+        take(child, tmp_path / "x.dmp", FULL, callback=md.protocol.PythonCallback({C.MODULE: slow}), deadline=2)
     assert caught.value.hresult == 0x800704C7 and fake.names(tmp_path) == []
 
 
 def test_an_exception_in_a_hook(child: Child, tmp_path: Path) -> None:
-    def module(question: md.Input, answer: md.Output) -> bool:
+    def module(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        take(child, tmp_path / "x.dmp", callback=md.PythonCallback({C.MODULE: module}))
+        take(child, tmp_path / "x.dmp", callback=md.protocol.PythonCallback({C.MODULE: module}))
     assert fake.names(tmp_path) == []
 
 
@@ -321,7 +321,7 @@ def test_threads_that_were_not_stopped_are_said(child: Child, tmp_path: Path) ->
     with file_rules.DumpFile(path) as dump:
         list_at = dump.streams[file_rules.THREAD_LIST][1]
         ran = any(dump.data[list_at + 4 + 48 * n + 4 :][:4] == b"\xff" * 4 for n in range(len(dump.threads())))
-    assert bool(report.warnings & md.DumpWarning.NOT_STOPPED) is ran
+    assert bool(report.warnings & md.report.DumpWarning.NOT_STOPPED) is ran
 
 
 def test_the_dll_of_an_sdk(child: Child, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "driver.py").write_text(DRIVER)
     wine.python()
     for name in ("agrees", "narrows", "no_routine", "routine_is_data"):
-        wine.compile_c(PLUGINS / f"{name}.c", folder / f"{name}.dll", "-O1", "-shared", "-I", md.get_include())
+        wine.compile_c(PLUGINS / f"{name}.c", folder / f"{name}.dll", "-O1", "-shared", "-I", md.protocol.get_include())
     (folder / "text.dll").write_text("not a DLL")
     done = wine.run_python(folder / "driver.py", wine.windows_path(folder))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -93,7 +93,7 @@ def test_pages_of_zeros_are_holes(every: int, buffer_bytes: int, tmp_path: Path)
 
 
 def test_short_untouched_runs_are_holes_of_a_file_and_zeros_of_a_stream(tmp_path: Path) -> None:
-    flags = int(md.RegionFlags.UNTOUCHED)
+    flags = int(md.report.RegionFlags.UNTOUCHED)
     target = target_with(every=0, touch_every=4, flags=flags)
     path, stream = tmp_path / "d.dmp", tmp_path / "s.dmp"
     report = fake.write(target, path, FULL)
@@ -164,11 +164,11 @@ def test_a_callback_sees_every_byte(tmp_path: Path) -> None:
     target = target_with(every=2, told=True, pages=64)
     seen: set[int] = set()
 
-    def start(question: md.Input, answer: md.Output) -> bool:
-        answer.status = md.HResult.S_FALSE
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+        answer.status = md.protocol.HResult.S_FALSE
         return True
 
-    def post_read(question: md.Input, answer: md.Output) -> bool:
+    def post_read(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
         read = question.vm_post_read
         seen.update(range(read.offset & -PAGE, read.offset + read.completed, PAGE))
         if read.offset <= BASE + 8 * PAGE < read.offset + read.completed:
@@ -180,14 +180,14 @@ def test_a_callback_sees_every_byte(tmp_path: Path) -> None:
         return True
 
     functions = {
-        md.CallbackType.VM_START: start,
-        md.CallbackType.VM_QUERY: lambda question, answer: False,
-        md.CallbackType.VM_PRE_READ: lambda question, answer: False,
-        md.CallbackType.VM_POST_READ: post_read,
+        md.protocol.CallbackType.VM_START: start,
+        md.protocol.CallbackType.VM_QUERY: lambda question, answer: False,
+        md.protocol.CallbackType.VM_PRE_READ: lambda question, answer: False,
+        md.protocol.CallbackType.VM_POST_READ: post_read,
     }
     path = tmp_path / "d.dmp"
     report = fake.write(
-        target, path, FULL, callback=md.PythonCallback(functions), options=md.EngineOptions(buffer_bytes=PAGE)
+        target, path, FULL, callback=md.protocol.PythonCallback(functions), options=md.EngineOptions(buffer_bytes=PAGE)
     )
     assert {BASE + number * PAGE for number in range(64)} <= seen
     assert report_of(report).zeros == 32 * PAGE  # page 8 is none any more, page 9 has become one

@@ -21,7 +21,7 @@ import pytest
 
 import minidump_cffi as md
 
-C = md.CallbackType
+C = md.protocol.CallbackType
 FULL = md.DumpType.WITH_FULL_MEMORY
 PAGE: Final = 4096
 PAGES: Final = 256

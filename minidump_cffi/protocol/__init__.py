@@ -1,10 +1,39 @@
-"""The MiniDumpWriteDump callback protocol: what Python functions see of it, and foreign routines."""
+"""The MiniDumpWriteDump callback protocol: what Python functions see of it, foreign routines, and its declarations."""
 
 from .. import _lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._foreign import PythonCallback, Routine
+    from .._native import (
+        ffi,
+    )
+    from ..building import (
+        ffibuilder,
+        get_include,
+    )
+    from ..callback import (
+        Counters,
+        Hook,
+        IoHandler,
+    )
+    from ..enums import (
+        CallbackType,
+        Extensions,
+        HResult,
+        Kind,
+        MemoryProtect,
+        MemoryState,
+        MemoryType,
+        ModuleWrite,
+        SecondaryFlags,
+        ThreadWrite,
+    )
+    from ._foreign import (
+        AnswerFunction,
+        AnyCallback,
+        PythonCallback,
+        Routine,
+    )
     from ._views import (
         Input,
         IoInput,
@@ -18,32 +47,47 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AnswerFunction",
+    "AnyCallback",
+    "CallbackType",
+    "Counters",
+    "Extensions",
+    "HResult",
+    "Hook",
     "Input",
+    "IoHandler",
     "IoInput",
+    "Kind",
     "MemoryInfo",
+    "MemoryProtect",
+    "MemoryState",
+    "MemoryType",
     "ModuleInput",
+    "ModuleWrite",
     "Output",
     "PythonCallback",
     "ReadFailureInput",
     "RegionFacts",
     "Routine",
+    "SecondaryFlags",
     "ThreadInput",
+    "ThreadWrite",
     "VmReadInput",
+    "ffi",
+    "ffibuilder",
+    "get_include",
 ]
 
 _HOMES = _lazy.homes(
     {
-        "_foreign": ("PythonCallback", "Routine"),
-        "_views": (
-            "Input",
-            "IoInput",
-            "MemoryInfo",
-            "ModuleInput",
-            "Output",
-            "ReadFailureInput",
-            "RegionFacts",
-            "ThreadInput",
-            "VmReadInput",
+        "_foreign": "AnswerFunction AnyCallback PythonCallback Routine",
+        "_views": "Input IoInput MemoryInfo ModuleInput Output ReadFailureInput RegionFacts ThreadInput VmReadInput",
+        ".._native": "ffi",
+        "..building": "ffibuilder get_include",
+        "..callback": "Counters Hook IoHandler",
+        "..enums": (
+            "CallbackType Extensions HResult Kind MemoryProtect MemoryState MemoryType ModuleWrite SecondaryFlags "
+            "ThreadWrite"
         ),
     }
 )

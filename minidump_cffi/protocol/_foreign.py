@@ -210,7 +210,7 @@ class PythonCallback(Callback):
 
     Examples
     --------
-    >>> from minidump_cffi import CallbackType
+    >>> from minidump_cffi.protocol import CallbackType
     >>> def no_mapped_files(question, answer):
     ...     if answer.vm_region.type & 0x40000:
     ...         answer.vm_region.region_size = 0

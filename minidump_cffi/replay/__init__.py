@@ -4,8 +4,19 @@ from .. import _lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._recording import Call, Recording
-    from ._replay import Answer, Answers, Replay, ReplayFault
+    from ..errors import (
+        ReplayMismatch,
+    )
+    from ._recording import (
+        Call,
+        Recording,
+    )
+    from ._replay import (
+        Answer,
+        Answers,
+        Replay,
+        ReplayFault,
+    )
 
 __all__ = [
     "Answer",
@@ -14,12 +25,14 @@ __all__ = [
     "Recording",
     "Replay",
     "ReplayFault",
+    "ReplayMismatch",
 ]
 
 _HOMES = _lazy.homes(
     {
-        "_recording": ("Call", "Recording"),
-        "_replay": ("Answer", "Answers", "Replay", "ReplayFault"),
+        "_recording": "Call Recording",
+        "_replay": "Answer Answers Replay ReplayFault",
+        "..errors": "ReplayMismatch",
     }
 )
 if not TYPE_CHECKING:

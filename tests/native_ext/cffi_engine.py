@@ -7,7 +7,7 @@ import cffi
 import minidump_cffi
 
 ffi = cffi.FFI()
-ffi.include(minidump_cffi.ffibuilder())
+ffi.include(minidump_cffi.protocol.ffibuilder())
 ffi.cdef("""
 int drive(const MINIDUMP_CALLBACK_INFORMATION *callback, MINIDUMP_MEMORY_INFO *regions, int count);
 void fill(MINIDUMP_CALLBACK_INPUT *input, uint32_t tid);
@@ -37,7 +37,7 @@ ffi.set_source(
     }
     static void fill(MINIDUMP_CALLBACK_INPUT *input, uint32_t tid) { input->u.Thread.ThreadId = tid; }
     """,
-    include_dirs=[minidump_cffi.get_include()],
+    include_dirs=[minidump_cffi.protocol.get_include()],
 )
 
 if __name__ == "__main__":

@@ -131,9 +131,9 @@ class Trial:
             low, high = wanted.get("range", (0, WORD))
             if not low <= at < high:
                 continue
-            if "kind" in wanted and not region.kinds & md.Kind[wanted["kind"].upper()]:
+            if "kind" in wanted and not region.kinds & md.filters.Kind[wanted["kind"].upper()]:
                 continue
-            if "type" in wanted and region.type != md.MemoryType[wanted["type"].upper()]:
+            if "type" in wanted and region.type != md.filters.MemoryType[wanted["type"].upper()]:
                 continue
             if "name" in wanted and not fnmatch.fnmatchcase(os.fsdecode(region.name), wanted["name"]):
                 continue

@@ -154,7 +154,7 @@ def rules(rng: random.Random) -> md.Filter | None:
     """A random filter."""
     if rng.random() < 0.3:
         return None
-    some: list[md.Rule] = []
+    some: list[md.filters.Rule] = []
     for _ in range(rng.randrange(1, 8)):
         make = rng.choice([md.exclude, md.include, lambda **more: md.head(rng.randrange(1, 1 << 18), **more)])
         condition: dict[str, Any] = rng.choice(

@@ -174,7 +174,7 @@ def python_callback(_: Stress, pid: int, path: Path, dice: random.Random) -> Non
     def keep(question: Any, answer: Any) -> bool:
         return True
 
-    md.write_dump(pid, path, callback=md.PythonCallback({md.CallbackType.INCLUDE_THREAD: keep}))
+    md.write_dump(pid, path, callback=md.protocol.PythonCallback({md.protocol.CallbackType.INCLUDE_THREAD: keep}))
 
 
 KINDS: tuple[Callable[[Stress, int, Path, random.Random], None], ...] = (

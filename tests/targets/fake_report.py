@@ -25,8 +25,10 @@ def target() -> fake.Target:
     regions = (
         *small.regions,
         fake.Region(base=0xA0_0000, size=32 * fake.PAGE, unreadable=(0xA0_2000, 0xA0_3000), name=b"/dev/shm/pool"),
-        fake.Region(base=0x7F00_0000_0000, size=64 * fake.PAGE, type=md.MemoryType.MAPPED, kinds=md.Kind.FILE),
-        fake.Region(base=0x7F10_0000_0000, size=4 * fake.PAGE, protect=md.MemoryProtect.EXECUTE_READWRITE),
+        fake.Region(
+            base=0x7F00_0000_0000, size=64 * fake.PAGE, type=md.filters.MemoryType.MAPPED, kinds=md.filters.Kind.FILE
+        ),
+        fake.Region(base=0x7F10_0000_0000, size=4 * fake.PAGE, protect=md.filters.MemoryProtect.EXECUTE_READWRITE),
     )
     modules = (*small.modules, fake.Module(base=0x7F10_0000_0000, size=4 * fake.PAGE, path=b"/lib/libsecret.so"))
     return fake.small(regions=regions, modules=modules)
