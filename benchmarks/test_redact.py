@@ -40,9 +40,9 @@ def patterns(count: int, length: int = LENGTH) -> list[bytes]:
 
 def filters() -> dict[str, md.Filter]:
     """By way."""
-    made = {f"patterns-{count}": md.Filter(patterns=patterns(count)) for count in (1, 16, 256)}
-    made["patterns-16-of-4-bytes"] = md.Filter(patterns=patterns(16, 4))
-    made["stack-words"] = md.Filter(deface_stacks=True)
+    made = {f"patterns-{count}": md.Filter(redact=md.Redact(patterns=patterns(count))) for count in (1, 16, 256)}
+    made["patterns-16-of-4-bytes"] = md.Filter(redact=md.Redact(patterns=patterns(16, 4)))
+    made["stack-words"] = md.Filter(redact=md.Redact(stacks=True))
     return made
 
 
@@ -55,7 +55,7 @@ class Reader:
         self.input = ffi.new("MINIDUMP_CALLBACK_INPUT *")
         self.output = ffi.new("MINIDUMP_CALLBACK_OUTPUT *")
         self.param = self.callback.information.CallbackParam
-        if keep.deface_stacks:  # all of the buffer is a stack
+        if keep.redact.stacks:  # all of the buffer is a stack
             self.input.CallbackType = md.protocol.CallbackType.THREAD
             self.input.u.Thread.StackEnd, self.input.u.Thread.StackBase = address, address + len(buffer)
             assert lib.mdc_callback_routine(self.param, self.input, self.output) == 1

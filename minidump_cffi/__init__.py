@@ -4,7 +4,7 @@ A `Filter` says once what goes into a dump; a compiled C trampoline answers the 
 it, and an engine of this package drives that protocol over live Linux processes.
 
 >>> import minidump_cffi as md
->>> keep = md.Filter(md.exclude(type="mapped", min_size="64 MiB"), streams_exclude=["environ"])
+>>> keep = md.Filter(md.exclude(type="mapped", min_size="64 MiB"), streams={"exclude": ["environ"]})
 >>> report = md.write_dump(pid, "app.dmp", md.DumpType.WITH_FULL_MEMORY, filter=keep)  # doctest: +SKIP
 """
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .filters import (
         Filter,
         Glob,
+        Redact,
         Size,
         exclude,
         exclude_ranges,
@@ -107,6 +108,7 @@ __all__ = [
     "Process",
     "Progress",
     "ReadError",
+    "Redact",
     "SinkError",
     "Size",
     "Stalled",
@@ -133,7 +135,7 @@ __all__ = [
 _HOMES = _lazy.homes(
     {
         "aio": "aio",
-        "filters": "filters Filter Glob Size exclude exclude_ranges head include include_ranges module thread",
+        "filters": "filters Filter Glob Redact Size exclude exclude_ranges head include include_ranges module thread",
         "protocol": "protocol AnyCallback",
         "replay": "replay",
         "report": "report DumpPlan DumpReport",

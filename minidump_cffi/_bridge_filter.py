@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ._bridge import _owned, exception, new_error
 from ._native import ffi, lib
-from .filters._rules import ALL_MODULE, ALL_THREAD, Rule
+from .filters._rules import Rule
 
 if TYPE_CHECKING:
+    from enum import IntFlag
+
     from .filters._filter import Filter
 
 
@@ -23,33 +25,29 @@ class NativeFilter:
         spec = ffi.new("mdc_filter_spec *")
         spec.rules, spec.rule_count = _rules(made, keep), len(made)
 
-        threads = ffi.new("mdc_thread_rule[]", len(made.threads))
-        for at, rule in enumerate(made.threads):
-            threads[at].tid, threads[at].keep = rule.id, _keep(rule.write, ALL_THREAD)
-        modules = ffi.new("mdc_module_rule[]", len(made.modules))
-        for at, which in enumerate(made.modules):
-            modules[at].keep = _keep(which.write, ALL_MODULE)
-            _bytes(modules[at].glob, which.path, keep)
-        add, remove = _ranges(made.memory_add), _ranges(made.memory_remove)
-        spec.threads, spec.thread_count = threads, len(made.threads)
-        spec.modules, spec.module_count = modules, len(made.modules)
-        spec.memory_add, spec.memory_add_count = add, len(add)
-        spec.memory_remove, spec.memory_remove_count = remove, len(remove)
+        threads, modules = _threads(made), _modules(made, keep)
+        spec.threads, spec.thread_count = threads, len(threads)
+        spec.modules, spec.module_count = modules, len(modules)
+        spec.threads_default_keep = _keep(made.threads.default)
+        spec.modules_default_keep = _keep(made.modules.default)
         spec.default_action = lib.MDC_INCLUDE if made.default == "include" else lib.MDC_EXCLUDE
-        spec.threads_default_keep = _keep(made.threads_default, ALL_THREAD)
-        spec.modules_default_keep = _keep(made.modules_default, ALL_MODULE)
         spec.tolerate_read_failures = made.read_failure == "skip"
         spec.secondary_flags = int(made.secondary_flags)
         spec.nocase = made.ignore_case
-        scrub = _ranges(made.scrub)
-        spec.scrub, spec.scrub_count = scrub, len(scrub)
-        patterns = _byte_strings(made.patterns, keep)
-        spec.patterns, spec.pattern_count = patterns, len(patterns)
-        environ_keep, environ_drop = _byte_strings(made.environ_keep, keep), _byte_strings(made.environ_drop, keep)
-        spec.environ_keep, spec.environ_keep_count = environ_keep, len(environ_keep)
-        spec.environ_drop, spec.environ_drop_count = environ_drop, len(environ_drop)
-        spec.deface_stacks = made.deface_stacks
-        spec.fill = lib.MDC_FILL_GIVEN | made.fill
+        redact = made.redact
+        spec.deface_stacks = redact.stacks
+        spec.fill = lib.MDC_FILL_GIVEN | redact.fill
+        for name, array in (
+            ("memory_add", _ranges(made.memory.add)),
+            ("memory_remove", _ranges(made.memory.remove)),
+            ("scrub", _ranges(redact.ranges)),
+            ("pattern", _byte_strings(redact.patterns, keep)),
+            ("environ_keep", _byte_strings(redact.environ.keep, keep)),
+            ("environ_drop", _byte_strings(redact.environ.drop, keep)),
+        ):
+            keep.append(array)
+            setattr(spec, "patterns" if name == "pattern" else name, array)
+            setattr(spec, f"{name}_count", len(array))
 
         error = new_error()
         pointer = lib.mdc_filter_new(spec, error)
@@ -81,9 +79,24 @@ class NativeFilter:
         return list(numbers)
 
 
-def _keep(flags: int, everything: int) -> int:
+def _keep(flags: IntFlag) -> int:
     """All named flags mean all flags there will ever be."""
-    return 0xFFFFFFFF if flags == everything else int(flags)
+    return 0xFFFFFFFF if flags == ~type(flags)(0) else int(flags)
+
+
+def _threads(made: Filter) -> Any:
+    array = ffi.new("mdc_thread_rule[]", len(made.threads.rules))
+    for entry, rule in zip(array, made.threads.rules, strict=True):
+        entry.tid, entry.keep = rule.id, _keep(rule.write)
+    return array
+
+
+def _modules(made: Filter, keep: list[Any]) -> Any:
+    array = ffi.new("mdc_module_rule[]", len(made.modules.rules))
+    for entry, rule in zip(array, made.modules.rules, strict=True):
+        entry.keep = _keep(rule.write)
+        _bytes(entry.glob, rule.path, keep)
+    return array
 
 
 def _bytes(target: Any, value: bytes, keep: list[Any]) -> None:
@@ -144,24 +157,24 @@ def _rule(target: Any, rule: Rule, keep: list[Any]) -> None:
     if rule.range is not None:
         fields |= lib.MDC_RULE_RANGE
         target.range.first, target.range.end = rule.range[0], rule.range[1] & 0xFFFFFFFFFFFFFFFF
-    for name, value, bit in (
-        ("state", rule.state, lib.MDC_RULE_STATE),
-        ("type", rule.type, lib.MDC_RULE_TYPE),
-        ("protect_any", rule.protect, lib.MDC_RULE_PROTECT_ANY),
-        ("protect_all", rule.access, lib.MDC_RULE_PROTECT_ALL),
-        ("kinds", rule.kind, lib.MDC_RULE_KIND),
+    for name, member, bit in (
+        ("state", "state", lib.MDC_RULE_STATE),
+        ("type", "type", lib.MDC_RULE_TYPE),
+        ("protect", "protect_any", lib.MDC_RULE_PROTECT_ANY),
+        ("access", "protect_all", lib.MDC_RULE_PROTECT_ALL),
+        ("kind", "kinds", lib.MDC_RULE_KIND),
     ):
+        value = getattr(rule, name)
         if value is not None:
             fields |= bit
-            setattr(target, name, int(value))
+            setattr(target, member, int(value))
     if rule.min_size is not None or rule.max_size is not None:
         fields |= lib.MDC_RULE_SIZE
         target.min_size = rule.min_size or 0
         target.max_size = 0xFFFFFFFFFFFFFFFF if rule.max_size is None else rule.max_size
-    if rule.module is not None:
-        fields |= lib.MDC_RULE_MODULE
-        _bytes(target.module, rule.module, keep)
-    if rule.name is not None:
-        fields |= lib.MDC_RULE_NAME
-        _bytes(target.name, rule.name, keep)
+    for name, bit in (("module", lib.MDC_RULE_MODULE), ("name", lib.MDC_RULE_NAME)):
+        value = getattr(rule, name)
+        if value is not None:
+            fields |= bit
+            _bytes(getattr(target, name), value, keep)
     target.fields = fields

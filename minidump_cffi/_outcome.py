@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from .callback import recording_of
 from .enums import DumpType
-from .filters._filter import Filter, Rule
+from .filters._filter import Filter
+from .filters._rules import Rule
 from .report._report import DumpPlan, DumpReport, Redaction, RuleBytes
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def report_of(
     if filter is not None and request.backend.own and not request.type & DumpType.WITH_FULL_MEMORY:
         notes += tuple(
             f"rule {rule.index} (include) keeps nothing: without full memory the rules choose among stacks, "
-            "instruction windows and memory_add"
+            "instruction windows and memory.add"
             for rule in rules
             if rule.index is not None and rule.action == "include" and not rule.kept
         )
     redaction = None
-    if filter is not None and filter.redacts and not request.plan_only:
+    if filter is not None and filter.redact and not request.plan_only:
         counters = job.counters()
         redaction = Redaction(
             bytes=counters["scrubbed_bytes"],

@@ -149,7 +149,7 @@ class Request:
             max_stop=max_stop is not None,
             stop_timeout=self.stop_timeout is not None,
             options=dataclasses.replace(self.options or EngineOptions(), answers_max=0, gaps_max=0) != EngineOptions(),
-            streams=Stream(0) if filter is None else filter.streams_exclude,
+            streams=Stream(0) if filter is None else filter.streams.exclude,
         )
         self.check_strict(self.notes)
 
@@ -184,7 +184,7 @@ class Request:
             file_pages=_FILE_PAGES[self.file_pages],
             plan_only=int(self.plan_only),
             fsync=int(self.fsync),
-            omit_streams=0 if filter is None else int(filter.streams_exclude),
+            omit_streams=0 if filter is None else int(filter.streams.exclude),
         )
         return values
 

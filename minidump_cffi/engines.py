@@ -169,9 +169,13 @@ class Backend:
         DumpError
             The filter hides variables of the environment, which is done for Linux processes only.
         """
-        if filter is not None and (filter.environ_keep or filter.environ_drop) and sys.platform == "win32":
+        if (
+            filter is not None
+            and (filter.redact.environ.keep or filter.redact.environ.drop)
+            and sys.platform == "win32"
+        ):
             raise DumpError(
-                "environ_keep and environ_drop are for Linux processes: the values would be in the dump; "
+                "redact.environ is for Linux processes: the values would be in the dump; "
                 "exclude the memory, or give patterns",
                 hint="exclude the memory, or give patterns",
             )
@@ -218,7 +222,7 @@ class Backend:
         kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
         if kept:
             names = ", ".join((member.name or "").lower() for member in kept)
-            found.append(f"streams_exclude has no effect on what dbghelp decides by itself: {names}")
+            found.append(f"streams.exclude has no effect on what dbghelp decides by itself: {names}")
         return tuple(found)
 
 

@@ -22,12 +22,10 @@ FILTERS = {
     "everything": md.Filter(),
     "lists": md.Filter(
         md.exclude(range=HOLE),
-        memory_add=[(0x1000, 0x9000), (0x20_0000, 0x20_0010)],
-        memory_remove=[REMOVED],
-        threads=[md.thread(7, ["thread", "context"])],
-        threads_exclude=[9],
         read_failure="abort",
         secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
+        memory={"add": [(0x1000, 0x9000), (0x20_0000, 0x20_0010)], "remove": [REMOVED]},
+        threads={"rules": [md.thread(7, ["thread", "context"])], "exclude": [9]},
     ),
     "names": md.Filter(
         md.exclude(range=HOLE),

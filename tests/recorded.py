@@ -108,24 +108,22 @@ SCENARIOS = {
     "ranges": Scenario(
         what="memory added and removed, items trimmed, a handle for a kernel minidump",
         filter=md.Filter(
-            threads_default=md.filters.ThreadWrite.THREAD
-            | md.filters.ThreadWrite.CONTEXT
-            | md.filters.ThreadWrite.STACK,
-            modules=[md.module("*kernel32.dll", md.filters.ModuleWrite.MODULE)],
-            modules_exclude=["*ntdll.dll"],
-            memory_add=[pages(0, 3), pages(5, 6)],
-            memory_remove=[pages(1, 2)],
             secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
+            threads={
+                "default": md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT | md.filters.ThreadWrite.STACK
+            },
+            modules={"rules": [md.module("*kernel32.dll", md.filters.ModuleWrite.MODULE)], "exclude": ["*ntdll.dll"]},
+            memory={"add": [pages(0, 3), pages(5, 6)], "remove": [pages(1, 2)]},
         ),
         gives_handle=True,
     ),
     "failure": Scenario(
         what="memory added, gone before it was read",
-        filter=md.Filter(memory_add=[pages(0, PAGES)]),
+        filter=md.Filter(memory={"add": [pages(0, PAGES)]}),
         loses_area=True,
     ),
     "io": Scenario(what="the output taken over", takes_io=True),
-    "vm": Scenario(what="edits of reads asked for", filter=md.Filter(patterns=["AAAA"])),
+    "vm": Scenario(what="edits of reads asked for", filter=md.Filter(redact=md.Redact(patterns=["AAAA"]))),
     "full": Scenario(what="nothing filtered", kind=FULL, extensions=md.protocol.Extensions.RESUBMIT),
     "full-holes": Scenario(
         what="parts of one region kept, told that the engine asks again",

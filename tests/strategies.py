@@ -154,7 +154,7 @@ def filters(draw: st.DrawFn) -> md.Filter:
         *draw(st.lists(st.one_of(rules(), rules(), range_blocks()), max_size=7)),
         default=draw(st.sampled_from(["include", "exclude"])),
         ignore_case=draw(st.booleans()),
-        memory_remove=draw(st.lists(window_ranges(), max_size=2)),
+        memory={"remove": draw(st.lists(window_ranges(), max_size=2))},
     )
 
 
@@ -170,18 +170,23 @@ def full_filters(draw: st.DrawFn) -> md.Filter:
         *draw(st.lists(st.one_of(rules(), range_blocks()), max_size=5)),
         default=draw(st.sampled_from(["include", "exclude"])),
         read_failure=draw(st.sampled_from(["skip", "abort"])),
-        threads=[md.thread(tid, draw(thread_writes)) for tid in draw(st.lists(st.integers(1, 2**32 - 1), max_size=4))],
-        threads_default=draw(thread_writes),
-        modules=[
-            md.module(path.replace(b"[", b"") if isinstance(path, bytes) else path.replace("[", ""), draw(writes))
-            for path in draw(st.lists(names, max_size=4))
-        ],
-        modules_default=draw(writes),
-        memory_add=draw(st.lists(ranges(), max_size=3)),
-        memory_remove=draw(st.lists(ranges(), max_size=3)),
-        streams_exclude=draw(flags_of(md.filters.Stream, least=0)),
         secondary_flags=draw(st.sampled_from(list(md.filters.SecondaryFlags))),
         ignore_case=draw(st.booleans()),
+        threads={
+            "rules": [
+                md.thread(tid, draw(thread_writes)) for tid in draw(st.lists(st.integers(1, 2**32 - 1), max_size=4))
+            ],
+            "default": draw(thread_writes),
+        },
+        modules={
+            "rules": [
+                md.module(path.replace(b"[", b"") if isinstance(path, bytes) else path.replace("[", ""), draw(writes))
+                for path in draw(st.lists(names, max_size=4))
+            ],
+            "default": draw(writes),
+        },
+        memory={"add": draw(st.lists(ranges(), max_size=3)), "remove": draw(st.lists(ranges(), max_size=3))},
+        streams={"exclude": draw(flags_of(md.filters.Stream, least=0))},
     )
 
 
@@ -275,8 +280,8 @@ def rule_matches(rule: md.filters.Rule, region: Region, address: int, module: by
 
 
 def byte_kept(keep: md.Filter, region: Region, address: int, modules: Sequence[Module]) -> tuple[bool, int | None]:
-    """Whether a byte is kept, and the index in `Filter.rules` of what decides; None is the default or memory_remove."""
-    if any(first <= address < end for first, end in keep.memory_remove):
+    """Whether a byte is kept, and the index in `Filter.rules` of what decides; None: the default, or removed memory."""
+    if any(first <= address < end for first, end in keep.memory.remove):
         return False, None
     module = next((item.path for item in modules if item.base <= address < item.base + item.size), None)
     for index in range(len(keep.rules) - 1, -1, -1):
@@ -301,7 +306,7 @@ def borders(keep: md.Filter, region: Region, modules: Sequence[Module]) -> list[
         else:
             cuts.update(rule.range or ())
             cuts.add(region.base + (rule.bytes or 0))
-    cuts.update(address for pair in keep.memory_remove for address in pair)
+    cuts.update(address for pair in keep.memory.remove for address in pair)
     cuts.update(address for module in modules for address in (module.base, module.base + module.size))
     return sorted(cut for cut in cuts if region.base <= cut <= region.end)
 

@@ -188,12 +188,15 @@ def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: str)
 
 def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "win32")
-    for hides in (md.Filter(environ_drop=["*"]), md.Filter(environ_keep=["PATH"])):
+    for hides in (
+        md.Filter(redact=md.Redact(environ={"drop": ["*"]})),
+        md.Filter(redact=md.Redact(environ={"keep": ["PATH"]})),
+    ):
         with pytest.raises(md.DumpError, match="would be in the dump"):
             engines.Backend().check_filter(hides)
-    engines.Backend().check_filter(md.Filter(streams_exclude=["environ"]))
+    engines.Backend().check_filter(md.Filter(streams={"exclude": ["environ"]}))
     on(monkeypatch, "linux")
-    engines.Backend().check_filter(md.Filter(environ_drop=["*"]))
+    engines.Backend().check_filter(md.Filter(redact=md.Redact(environ={"drop": ["*"]})))
 
 
 def test_strict(child: subprocess.Popen[bytes], tmp_path: Path) -> None:

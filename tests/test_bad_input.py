@@ -85,7 +85,7 @@ def test_a_range_that_is_no_range(pair: tuple[int, int]) -> None:
     with pytest.raises(md.FilterError):
         md.Filter(md.exclude(range=pair)).compile()
     with pytest.raises(md.FilterError):
-        md.Filter(memory_add=[pair]).compile()
+        md.Filter(memory={"add": [pair]}).compile()
 
 
 def test_a_range_up_to_the_top_is_one(start_pattern: Start, take: live.Taker) -> None:

@@ -349,7 +349,9 @@ def test_a_thread_in_uninterruptible_sleep(start_pattern: Start, take: live.Take
                 base, size, _ = target.region("plain")
                 assert dump.read(base, size) == target.content("plain")
     assert not md.plan_dump(target.pid, stop_timeout=0.05).complete
-    assert md.write_dump(target.pid, path, filter=md.Filter(threads_exclude=[sleeping]), stop_timeout=0.05).complete
+    assert md.write_dump(
+        target.pid, path, filter=md.Filter(threads={"exclude": [sleeping]}), stop_timeout=0.05
+    ).complete
     for words in (("dump", "-o", path), ("plan",)):
         done = live.run_cli(*words, str(target.pid), "--stop-timeout", "0.05")
         assert done.returncode == 3 and "did not stop" in done.stderr, done.stderr

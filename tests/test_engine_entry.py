@@ -142,7 +142,7 @@ def test_thread_ex_and_compressed_are_never_sent(type: int, target: live.Target)
 @pytest.mark.parametrize("number", [2, 18, 19, 20, 21, 22, 23, 1000, 0xFFFFFFFF])
 def test_our_callback_refuses_them(number: int) -> None:
     """FALSE, and nothing written, for any engine that sends them; ThreadEx is answered as Thread."""
-    with md.Callback(md.Filter(threads_exclude=[7])) as callback:
+    with md.Callback(md.Filter(threads={"exclude": [7]})) as callback:
         engine = Engine(callback, 0)
         for _ in range(2):  # the first call of a thread takes another path than those after it
             ffi.memmove(engine.output, b"\x5a" * 52, 52)

@@ -195,13 +195,13 @@ def test_rule_and_filter_arguments() -> None:
         lambda: md.Filter(default="maybe"),  # type: ignore[arg-type]
         lambda: md.Filter(read_failure="maybe"),  # type: ignore[arg-type]
         lambda: md.Filter(threads=[5]),  # type: ignore[list-item]
-        lambda: md.Filter(threads_exclude=[0]),
-        lambda: md.Filter(threads_exclude=[True]),
-        lambda: md.Filter(threads_exclude="12"),  # type: ignore[arg-type]
-        lambda: md.Filter(modules_exclude="*.so"),
+        lambda: md.Filter(threads={"exclude": [0]}),
+        lambda: md.Filter(threads={"exclude": [True]}),
+        lambda: md.Filter(threads={"exclude": "12"}),  # type: ignore[arg-type]
+        lambda: md.Filter(modules={"exclude": "*.so"}),
         lambda: md.Filter(modules=[md.thread(1, [])]),  # type: ignore[list-item]
-        lambda: md.Filter(memory_add=[(1, 1)]),
-        lambda: md.Filter(streams_exclude=["x"]),
+        lambda: md.Filter(memory={"add": [(1, 1)]}),
+        lambda: md.Filter(streams={"exclude": ["x"]}),
         lambda: md.Filter(secondary_flags=2),  # type: ignore[arg-type]
         lambda: md.filters.Rule(action="head"),
         lambda: md.filters.Rule(action="include", bytes=5),
@@ -282,3 +282,42 @@ def test_repr_says_what_is_not_the_default() -> None:
 def test_a_million_rules_with_conditions_of_every_size_compile() -> None:
     keep = md.Filter(md.exclude_ranges((at * 8192, at * 8192 + 4096) for at in range(1, 200_000)))
     assert len(keep) == 199_999 and keep.table_intervals == 2 * 199_999 + 1
+
+
+def test_conditions_are_the_same_everywhere() -> None:
+    """What is taken, how it is read, and what a rule holds of it."""
+    from minidump_cffi.filters import _rules
+
+    assert {*_rules.CONDITIONS, "label"} == set(md.filters.Conditions.__annotations__)
+    assert {*_rules.CONDITIONS, "label", "action", "access", "bytes"} == set(md.filters.Rule._fields)
+    for rule in (md.include, md.exclude):
+        with pytest.raises(TypeError, match=r"'min_siz'.*did you mean 'min_size'"):
+            rule(min_siz=5)
+
+
+SECTIONS: list[tuple[str, dict[str, Any], Any]] = [
+    ("threads", {"exclude": [7], "default": ["thread"]}, md.filters.Threads(exclude=[7], default=["thread"])),
+    ("modules", {"include": ["a*"], "default": "exclude"}, md.filters.Modules(include=["a*"], default="exclude")),
+    ("memory", {"add": [(1, 2)], "remove": [(3, 4)]}, md.filters.Memory(add=[(1, 2)], remove=[(3, 4)])),
+    ("streams", {"exclude": ["environ"]}, md.filters.Streams(exclude=md.filters.Stream.ENVIRON)),
+    ("redact", {"stacks": True, "environ": {"drop": ["A"]}}, md.Redact(stacks=True, environ={"drop": ["A"]})),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "section"), SECTIONS, ids=[name for name, _, _ in SECTIONS])
+def test_a_section_is_a_dict_or_an_object(name: str, given: dict[str, Any], section: Any) -> None:
+    keep = md.Filter(**{name: given})
+    assert keep == md.Filter(**{name: section}) and getattr(keep, name) == section
+    assert keep != md.Filter() and repr(section) in repr(keep)
+    assert md.Filter.from_toml(keep.to_toml()) == keep
+    with pytest.raises(md.FilterError, match=f"{name}: unknown key 'excluded'"):
+        md.Filter(**{name: {"excluded": "hunter2"}})
+    with pytest.raises(md.FilterError, match=name) as caught:
+        md.Filter(**{name: "hunter2"})
+    assert name != "redact" or "hunter2" not in str(caught.value)
+
+
+def test_rules_of_threads_and_modules_come_after_what_a_section_leaves_out() -> None:
+    keep = md.filters.Threads([md.thread(7, "thread")], exclude=[7, 8], include=[9])
+    assert [(rule.id, int(rule.write)) for rule in keep.rules] == [(7, 0), (8, 0), (9, 0x7F), (7, 1)]
+    assert md.Filter(threads=[md.thread(7, "thread")]).threads == md.filters.Threads([md.thread(7, "thread")])

@@ -90,7 +90,7 @@ def test_the_back_trace_reaches_main(start: Start, handlers_program: Path, take:
     [
         md.Filter(md.exclude(kind="stack")),
         md.Filter(md.exclude(name="[[]stack]")),
-        md.Filter(threads_default=md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT),
+        md.Filter(threads={"default": md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT}),
         md.Filter(md.exclude(range=(0, 1 << 47))),
     ],
     ids=["kind", "name", "no stacks", "range"],
@@ -105,7 +105,7 @@ def test_rules_for_stacks_hold_for_it(keep: md.Filter, start: Start, take: live.
 def test_a_thread_left_out_takes_it_along(start: Start, take: live.Taker) -> None:
     target = start("thread")
     [tid] = set(live.task_states(target.pid)) - {target.pid}
-    _, path = take(target.pid, only=QUICK, filter=md.Filter(threads_exclude=[tid]))
+    _, path = take(target.pid, only=QUICK, filter=md.Filter(threads={"exclude": [tid]}))
     assert live.file_holds(path, mark(1)) == [-1]
 
 
@@ -113,7 +113,7 @@ def test_a_thread_left_out_takes_it_along(start: Start, take: live.Taker) -> Non
 @pytest.mark.parametrize("dump_type", [NORMAL, FULL], ids=["normal", "full"])
 def test_its_words_are_defaced(dump_type: md.DumpType, start: Start, take: live.Taker) -> None:
     target = start("mapping")
-    _, path = take(target.pid, dump_type, only=QUICK, filter=md.Filter(deface_stacks=True))
+    _, path = take(target.pid, dump_type, only=QUICK, filter=md.Filter(redact=md.Redact(stacks=True)))
     [at] = target.info["marks"]
     with file_rules.DumpFile(path) as dump:
         assert dump.read(at + -at % 8, MARK - 8) == struct.pack("<Q", 0x0DEFACED0DEFACED) * (MARK // 8 - 1)

@@ -42,7 +42,9 @@ def at(page: int) -> int:
     return BASE + page * PAGE
 
 
-TWO_HOLES = md.Filter(md.exclude(range=(at(2) + 16, at(2) + 32)), md.exclude(range=(at(6), at(7))), fill=0x2A)
+TWO_HOLES = md.Filter(
+    md.exclude(range=(at(2) + 16, at(2) + 32)), md.exclude(range=(at(6), at(7))), redact=md.Redact(fill=0x2A)
+)
 REGION = region_at(0, 9)
 HOLES = [(at(2), at(3)), (at(6), at(7))]
 
@@ -346,7 +348,7 @@ def test_redaction_sees_what_is_left() -> None:
     """Holes first: a pattern that is excluded is neither counted nor visible."""
     word = bytes(PlainHost.memory(at(2) + 100, 16))
     kept = bytes(PlainHost.memory(at(4) + 64, 16))
-    keep = md.Filter(md.exclude(range=(at(2), at(3))), scrub=[(at(4) + 64, at(4) + 80)], fill=0x2E)
+    keep = md.Filter(md.exclude(range=(at(2), at(3))), redact=md.Redact(ranges=[(at(4) + 64, at(4) + 80)], fill=0x2E))
     with md.Callback(keep) as callback:
         host = PlainHost(callback)
         host.ask(REGION)
@@ -362,15 +364,27 @@ NEEDS = {
     "kinds": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.include(kind="stack")), md.Filter(md.exclude(type="image"))),
     "a range": (lib.MDC_NEED_HOLES, TWO_HOLES, md.Filter(md.include(range=(at(1), at(2))), default="exclude")),
     "ranges": (lib.MDC_NEED_HOLES, md.Filter(md.include_ranges([(1, 2), (3, 4)]), default="exclude"), md.Filter()),
-    "a module": (lib.MDC_NEED_HOLES, md.Filter(md.exclude(module="*")), md.Filter(modules_exclude=["*"])),
-    "removed": (lib.MDC_NEED_HOLES, md.Filter(memory_remove=[(1, 2)]), md.Filter(memory_add=[(1, 2)])),
+    "a module": (lib.MDC_NEED_HOLES, md.Filter(md.exclude(module="*")), md.Filter(modules={"exclude": ["*"]})),
+    "removed": (lib.MDC_NEED_HOLES, md.Filter(memory={"remove": [(1, 2)]}), md.Filter(memory={"add": [(1, 2)]})),
     "a head": (lib.MDC_NEED_HOLES, md.Filter(md.head(PAGE), md.include(range=(8, 9))), md.Filter(md.head(PAGE))),
-    "pieces": (lib.MDC_NEED_PIECES, md.Filter(md.exclude(type="mapped")), md.Filter(memory_remove=[(1, 2)])),
-    "the default": (lib.MDC_NEED_PIECES, md.Filter(default="exclude"), md.Filter(threads_exclude=[1])),
-    "reads": (lib.MDC_NEED_READS, md.Filter(scrub=[(1, 2)]), TWO_HOLES),
-    "hold": (lib.MDC_NEED_HOLD_BACK, md.Filter(patterns=["secret"]), md.Filter(scrub=[(1, 2)])),
-    "words": (lib.MDC_NEED_HOLD_BACK, md.Filter(deface_stacks=True), md.Filter(environ_drop=["A"])),
-    "environ": (lib.MDC_NEED_ENVIRON, md.Filter(environ_keep=["A"]), md.Filter(deface_stacks=True)),
+    "pieces": (lib.MDC_NEED_PIECES, md.Filter(md.exclude(type="mapped")), md.Filter(memory={"remove": [(1, 2)]})),
+    "the default": (lib.MDC_NEED_PIECES, md.Filter(default="exclude"), md.Filter(threads={"exclude": [1]})),
+    "reads": (lib.MDC_NEED_READS, md.Filter(redact=md.Redact(ranges=[(1, 2)])), TWO_HOLES),
+    "hold": (
+        lib.MDC_NEED_HOLD_BACK,
+        md.Filter(redact=md.Redact(patterns=["secret"])),
+        md.Filter(redact=md.Redact(ranges=[(1, 2)])),
+    ),
+    "words": (
+        lib.MDC_NEED_HOLD_BACK,
+        md.Filter(redact=md.Redact(stacks=True)),
+        md.Filter(redact=md.Redact(environ={"drop": ["A"]})),
+    ),
+    "environ": (
+        lib.MDC_NEED_ENVIRON,
+        md.Filter(redact=md.Redact(environ={"keep": ["A"]})),
+        md.Filter(redact=md.Redact(stacks=True)),
+    ),
 }
 
 

@@ -203,7 +203,7 @@ def test_redaction(target: live.Target, tmp_path: Path) -> None:
     path = tmp_path / "app.dmp"
     assert md.write_dump(target.pid, path, FULL).late_bytes > 0
     assert live.file_holds(path, SECRET) != [-1]
-    report = md.write_dump(target.pid, path, FULL, filter=md.Filter(patterns=[SECRET]))
+    report = md.write_dump(target.pid, path, FULL, filter=md.Filter(redact=md.Redact(patterns=[SECRET])))
     assert report.late_bytes == 0 and report.redaction is not None and report.redaction.hits > 0
     assert live.file_holds(path, SECRET) == [-1]
 

@@ -138,7 +138,7 @@ def test_a_dump_without_full_memory_honours_it_too(start_pattern: Start, take: l
     target = start_pattern()
     set_filter(target.pid, 0)
     plain, _, _ = target.region("plain")
-    keep = md.Filter(memory_add=[(plain, plain + PAGE)])
+    keep = md.Filter(memory={"add": [(plain, plain + PAGE)]})
     report, path = take(target, filter=keep, coredump_filter=True, only=["minidump"])
     assert report.memory_bytes == report.stored_bytes == 0
     with file_rules.DumpFile(path) as dump:
@@ -149,7 +149,7 @@ def test_a_part_of_a_mapping(tmp_path: Path) -> None:
     base = 0x1000_0000
     region = Region(base=base, size=16 * PAGE, filtered=15 * PAGE)
     target = fake.small(regions=(*fake.small().regions, region))
-    for kind, keep in ((FULL, md.Filter()), (NORMAL, md.Filter(memory_add=[(base + 100, base + 3 * PAGE)]))):
+    for kind, keep in ((FULL, md.Filter()), (NORMAL, md.Filter(memory={"add": [(base + 100, base + 3 * PAGE)]}))):
         path = tmp_path / f"{int(kind)}.dmp"
         report = fake.write(target, path, kind, filter=keep)
         assert report.filtered_bytes == 15 * PAGE
@@ -277,7 +277,7 @@ def with_image(build_id: bytes = bytes(range(20))) -> fake.Target:
         (12, bytes(range(20)), {"file_pages": "resident"}),
         (0, bytes(range(20)), {}),
         (0, bytes(20), {"file_pages": "resident"}),
-        (0, bytes(range(20)), {"file_pages": "resident", "filter": md.Filter(modules_exclude=["/bin/app"])}),
+        (0, bytes(range(20)), {"file_pages": "resident", "filter": md.Filter(modules={"exclude": ["/bin/app"]})}),
     ],
     ids=["left", "not asked for", "no build id", "module not in the dump"],
 )

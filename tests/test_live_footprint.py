@@ -121,7 +121,7 @@ def test_a_normal_dump_of_much_memory_looks_at_what_it_takes(start_pattern: Star
     wanted = {name: target.region(name)[:2] for name in ("heap", "mostly_untouched", "dontdump")}
     before = settled_figures(target)
     ranges = [(base, base + size) for base, size in wanted.values()]
-    report, path = take(target, md.DumpType.NORMAL, filter=md.Filter(memory_add=ranges), only=["udmp-parser"])
+    report, path = take(target, md.DumpType.NORMAL, filter=md.Filter(memory={"add": ranges}), only=["udmp-parser"])
     assert report.complete
     assert abs(settled_figures(target)["RssAnon"] - before["RssAnon"]) <= SLACK
     kept = {region.base: region for region in report.regions}

@@ -68,7 +68,7 @@ def test_memory_added(way: str, target: live.Target, take: live.Taker) -> None:
     """Byte-exact: the block need not be aligned."""
     base, _, _ = target.region("heap")
     block, size = base + 5 * PAGE + 24, 3 * PAGE + 40
-    options: dict[str, Any] = {"filter": md.Filter(memory_add=[(block, block + size)])}
+    options: dict[str, Any] = {"filter": md.Filter(memory={"add": [(block, block + size)]})}
     if way != "filter":
         options = {"callback": handing_out(TYPE.MEMORY, [(block, size)])[way]()}
     _, path = take(target, **options, only=QUICK)
@@ -81,7 +81,7 @@ def test_memory_removed(way: str, target: live.Target, take: live.Taker) -> None
     """From a stack, which no list had to add."""
     tid, marker = target.info["threads"][0]
     first = marker & -PAGE
-    options: dict[str, Any] = {"filter": md.Filter(memory_remove=[(first, first + PAGE)])}
+    options: dict[str, Any] = {"filter": md.Filter(memory={"remove": [(first, first + PAGE)]})}
     if way != "filter":
         options = {"callback": handing_out(TYPE.REMOVE_MEMORY, [(first, PAGE)])[way]()}
     _, before = take(target, only=QUICK)
@@ -94,7 +94,7 @@ def test_memory_removed(way: str, target: live.Target, take: live.Taker) -> None
 
 def test_what_is_removed_of_what_was_added(target: live.Target, take: live.Taker) -> None:
     base, _, _ = target.region("heap")
-    keep = md.Filter(memory_add=[(base, base + 64 * PAGE)], memory_remove=[(base + 8 * PAGE, base + 9 * PAGE)])
+    keep = md.Filter(memory={"add": [(base, base + 64 * PAGE)], "remove": [(base + 8 * PAGE, base + 9 * PAGE)]})
     _, path = take(target, filter=keep, only=QUICK)
     after = target.content("heap", 9 * PAGE, 55 * PAGE)
     assert contents(path, (base, 8 * PAGE), (base + 8 * PAGE, PAGE), (base + 9 * PAGE, 55 * PAGE)) == (
@@ -121,7 +121,7 @@ def test_a_large_region_in_pieces_and_beyond_the_32_bit_offsets(target: live.Tar
     A Normal dump that passes the offsets is laid out like a full one, and every reader still accepts the file.
     """
     base, size, _ = target.region("heap")
-    keep = md.Filter(memory_add=[(base, base + size)])
+    keep = md.Filter(memory={"add": [(base, base + size)]})
     options = md.EngineOptions(limit32=2 * MIB)
     with md.Callback(keep, memory_piece=MIB) as callback:
         _, path = take(target, callback=callback, options=options)
@@ -139,7 +139,7 @@ def test_a_region_of_more_than_4_gib(start_pattern: Start, folder: Path) -> None
     """The same with nothing lowered: 5 GiB, of which little was ever touched."""
     target = start_pattern("--sparse", "5G", "--touch", "512K")
     base, size, _ = target.region("sparse")
-    with md.Callback(md.Filter(memory_add=[(base, base + size)])) as callback:
+    with md.Callback(md.Filter(memory={"add": [(base, base + size)]})) as callback:
         report = md.write_dump(target.pid, folder / "large.dmp", callback=callback)
         assert callback.counters.calls[TYPE.MEMORY] == 3
     assert not file_rules.broken_rules(folder / "large.dmp")

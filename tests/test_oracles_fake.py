@@ -123,7 +123,7 @@ def test_a_normal_dump_with_more_ranges_than_breakpad_reads(tmp_path: Path) -> N
     heap = Region(base=0x10000000, size=10000 * PAGE)
     target = with_threads(1, heap)
     path = tmp_path / "d.dmp"
-    keep = md.Filter(memory_add=[(heap.base + 2 * n * PAGE, heap.base + (2 * n + 1) * PAGE) for n in range(5000)])
+    keep = md.Filter(memory={"add": [(heap.base + 2 * n * PAGE, heap.base + (2 * n + 1) * PAGE) for n in range(5000)]})
     report = fake.write(target, path, NORMAL, filter=keep)
     assert report.warnings & md.report.DumpWarning.MANY_RANGES
     live.assert_accepted(path, report, only=["lldb", "minidump", "udmp-parser", "obj2yaml"])
@@ -165,7 +165,7 @@ def test_added_memory_beyond_the_limit_of_a_normal_dump(tmp_path: Path) -> None:
     heap = Region(base=0x10000000, size=512 * PAGE)
     target = with_threads(1, heap)
     path = tmp_path / "d.dmp"
-    keep = md.Filter(memory_add=[(heap.base, heap.base + heap.size)])
+    keep = md.Filter(memory={"add": [(heap.base, heap.base + heap.size)]})
     report = fake.write(target, path, NORMAL, filter=keep, options=md.EngineOptions(limit32=1 << 20))
     live.assert_accepted(path, report)
     with file_rules.DumpFile(path) as dump:

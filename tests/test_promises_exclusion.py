@@ -130,7 +130,7 @@ def test_all_stacks_by_kind(dump_type: md.DumpType, start_pattern: Start, take: 
 def test_a_byte_exact_hole_in_a_normal_dump(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern("--threads", 1)
     _, marker = target.info["threads"][0]
-    keep = md.Filter(memory_remove=[(marker + 16, marker + 24)])
+    keep = md.Filter(memory={"remove": [(marker + 16, marker + 24)]})
     _, path = take(target, NORMAL, filter=keep)
     content = live.pattern(marker, 64, 14)
     with file_rules.DumpFile(path) as dump:
@@ -143,7 +143,7 @@ def test_a_byte_exact_hole_in_a_normal_dump(start_pattern: Start, take: live.Tak
 def test_memory_remove_in_a_full_dump(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     base, size, _ = target.region("plain")
-    keep = md.Filter(memory_remove=[(base, base + size)])
+    keep = md.Filter(memory={"remove": [(base, base + size)]})
     _, path = take(target, FULL, filter=keep)
     assert_absent(path, words_of(target, "plain"))
 
@@ -151,7 +151,7 @@ def test_memory_remove_in_a_full_dump(start_pattern: Start, take: live.Taker) ->
 def test_added_memory_is_there_and_byte_exact(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     base, _, _ = target.region("plain")
-    keep = md.Filter(memory_add=[(base + 100, base + 5000)])
+    keep = md.Filter(memory={"add": [(base + 100, base + 5000)]})
     _, path = take(target, NORMAL, filter=keep)
     content = target.content("plain")
     with file_rules.DumpFile(path) as dump:
@@ -162,7 +162,7 @@ def test_added_memory_is_there_and_byte_exact(start_pattern: Start, take: live.T
 def test_an_exclude_wins_over_added_memory(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     base, _size, _ = target.region("plain")
-    keep = md.Filter(md.exclude(range=(base, base + live.PAGE)), memory_add=[(base, base + 2 * live.PAGE)])
+    keep = md.Filter(md.exclude(range=(base, base + live.PAGE)), memory={"add": [(base, base + 2 * live.PAGE)]})
     _, path = take(target, NORMAL, filter=keep)
     assert_absent(path, words_of(target, "plain", 0, live.PAGE))
     assert_present(path, words_of(target, "plain", live.PAGE, live.PAGE))
@@ -211,7 +211,7 @@ def test_environment_is_found_when_nothing_excludes_it(start_pattern: Start, tak
 def test_streams_that_are_excluded_are_not_there(start_pattern: Start, take: live.Taker) -> None:
     target = secret_target(start_pattern, "--threads", "1")
     keep = md.Filter(
-        md.exclude(kind="stack"), streams_exclude=["environ", "cmdline", "maps", "status", "auxv", "thread_names"]
+        md.exclude(kind="stack"), streams={"exclude": ["environ", "cmdline", "maps", "status", "auxv", "thread_names"]}
     )
     _, path = take(target, NORMAL, filter=keep)
     with file_rules.DumpFile(path) as dump:
@@ -265,7 +265,7 @@ def test_dontdump_that_is_asked_about_can_be_refused(start_pattern: Start, take:
 def test_dontdump_in_added_memory(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern()
     base, size, _ = target.region("dontdump")
-    _, path = take(target, NORMAL, filter=md.Filter(memory_add=[(base, base + size)]))
+    _, path = take(target, NORMAL, filter=md.Filter(memory={"add": [(base, base + size)]}))
     assert_absent(path, words_of(target, "dontdump"))
 
 
@@ -280,7 +280,7 @@ def test_excluded_regions_stay_in_the_memory_info_list(start_pattern: Start, tak
 def test_threads_and_modules_that_are_excluded(start_pattern: Start, take: live.Taker) -> None:
     target = start_pattern("--threads", 2)
     hidden, marker = target.info["threads"][0]
-    keep = md.Filter(threads_exclude=[hidden], modules_exclude=["*libc.so*"])
+    keep = md.Filter(threads={"exclude": [hidden]}, modules={"exclude": ["*libc.so*"]})
     _report, path = take(target, NORMAL, filter=keep)
     with file_rules.DumpFile(path) as dump:
         assert hidden not in {thread.tid for thread in dump.threads()}

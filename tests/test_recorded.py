@@ -28,9 +28,9 @@ NEVER = {T.THREAD_EX, T.COMPRESSED_MEMORY_STREAM_START, T.COMPRESSED_MEMORY_STRE
 
 NOTHING = md.Filter(
     default="exclude",
-    threads_default=md.filters.ThreadWrite(0),
-    modules_default=md.filters.ModuleWrite(0),
-    scrub=[(0, PAGE)],
+    threads={"default": md.filters.ThreadWrite(0)},
+    modules={"default": md.filters.ModuleWrite(0)},
+    redact=md.Redact(ranges=[(0, PAGE)]),
 )
 
 
@@ -289,8 +289,8 @@ def test_nothing_comes_after_a_cancel(version: str, name: str) -> None:
 @some("normal", "ranges", "failure")
 def test_ranges_are_asked_for_until_there_are_no_more(version: str, name: str) -> None:
     for kind, ranges in (
-        (T.MEMORY, SCENARIOS[name].filter.memory_add),
-        (T.REMOVE_MEMORY, SCENARIOS[name].filter.memory_remove),
+        (T.MEMORY, SCENARIOS[name].filter.memory.add),
+        (T.REMOVE_MEMORY, SCENARIOS[name].filter.memory.remove),
     ):
         calls = of_type(RECORDED[version, name], kind)
         assert [bool(call.returned) for call in calls] == [True] * len(ranges) + [False]

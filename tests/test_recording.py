@@ -32,7 +32,7 @@ ABOUT = '{"recording": 1, "engine": "x", "extensions": []}\n'
 
 @pytest.mark.parametrize("kind", [md.DumpType.NORMAL, FULL])
 def test_a_dump_records_every_call_in_order(kind: md.DumpType) -> None:
-    keep = md.Filter(md.exclude(kind="file"), memory_add=[(0x50_0000, 0x50_1000)])
+    keep = md.Filter(md.exclude(kind="file"), memory={"add": [(0x50_0000, 0x50_1000)]})
     report = fake.write(fake.small(), "/dev/null", kind, filter=keep, record=True)
     recording = report.recording
     assert recording is not None and recording.dropped == 0 and recording.engine == "minidump_cffi"

@@ -85,7 +85,7 @@ def test_the_search_finds_the_secrets(target: dict[str, int], take: live.Taker) 
 @pytest.mark.parametrize("dump_type", [NORMAL, FULL], ids=["normal", "full"])
 def test_a_pattern_is_nowhere(dump_type: md.DumpType, target: dict[str, int], take: live.Taker) -> None:
     """Neither in memory, whatever border it crosses, nor in texts, names and registers."""
-    keep = md.Filter(patterns=[SECRET, NAME, WIDE])
+    keep = md.Filter(redact=md.Redact(patterns=[SECRET, NAME, WIDE]))
     report, path = take(target["pid"], dump_type, filter=keep)
     for needle in (SECRET, NAME, WIDE, WIDE[:30], SECRET[-8:]):
         assert count(path, needle) == 0
@@ -108,14 +108,20 @@ def test_small_buffers_and_no_sink_to_patch(target: dict[str, int], tmp_path: Pa
     """The engine's buffer as small as it can be, and a stream as output."""
     options = md.EngineOptions(buffer_bytes=4096)
     report = md.write_dump(
-        target["pid"], tmp_path / "small.dmp", FULL, filter=md.Filter(patterns=[SECRET]), options=options
+        target["pid"],
+        tmp_path / "small.dmp",
+        FULL,
+        filter=md.Filter(redact=md.Redact(patterns=[SECRET])),
+        options=options,
     )
     assert count(tmp_path / "small.dmp", SECRET) == 0
     assert report.redaction is not None and report.redaction.uncovered == 0
     reading, writing = os.pipe()
     with (tmp_path / "piped.dmp").open("wb") as file, subprocess.Popen(["cat"], stdin=reading, stdout=file) as copier:
         os.close(reading)
-        report = md.write_dump(target["pid"], writing, FULL, filter=md.Filter(patterns=[SECRET]), untouched="omit")
+        report = md.write_dump(
+            target["pid"], writing, FULL, filter=md.Filter(redact=md.Redact(patterns=[SECRET])), untouched="omit"
+        )
         os.close(writing)
         assert copier.wait() == 0
     assert count(tmp_path / "piped.dmp", SECRET) == 0
@@ -125,7 +131,7 @@ def test_small_buffers_and_no_sink_to_patch(target: dict[str, int], tmp_path: Pa
 def test_sparse_memory_stays_sparse(target: dict[str, int], take: live.Taker) -> None:
     """4 GiB that were never touched are neither read nor written because of a pattern."""
     before = live.memory_figures(target["pid"])
-    report, path = take(target["pid"], FULL, filter=md.Filter(patterns=[SECRET], deface_stacks=True))
+    report, path = take(target["pid"], FULL, filter=md.Filter(redact=md.Redact(patterns=[SECRET], stacks=True)))
     assert report.zero_bytes > 4000 * MIB
     assert path.stat().st_size > 4000 * MIB and hole_free(path) < 64 * MIB
     after = live.memory_figures(target["pid"])
@@ -138,7 +144,7 @@ def test_sparse_memory_stays_sparse(target: dict[str, int], take: live.Taker) ->
 
 def test_ranges(target: dict[str, int], take: live.Taker) -> None:
     first = target["heap"] + 2 * MIB - 100
-    keep = md.Filter(scrub=[(first, first + 200), (first + 100, first + MIB)], fill=0x2E)
+    keep = md.Filter(redact=md.Redact(ranges=[(first, first + 200), (first + 100, first + MIB)], fill=0x2E))
     report, path = take(target["pid"], FULL, filter=keep)
     with file_rules.DumpFile(path) as dump:
         assert dump.read(first, MIB) == b"." * MIB
@@ -158,7 +164,7 @@ def test_stacks_hold_pointers_only(dump_type: md.DumpType, target: dict[str, int
     """Every word of a stack in the file is small, the marker, or points into a module or a stack."""
     os.kill(target["pid"], signal.SIGSTOP)  # the stacks as they are now are dumped
     live.wait_until(lambda: set(live.task_states(target["pid"]).values()) == {"T"}, "it is stopped")
-    report, path = take(target["pid"], dump_type, filter=md.Filter(deface_stacks=True))
+    report, path = take(target["pid"], dump_type, filter=md.Filter(redact=md.Redact(stacks=True)))
     stacks = [(thread.stack_base, thread.stack_base + thread.stack_size) for thread in report.threads]
     known = [*stacks, *((module.base, module.base + module.size) for module in report.modules)]
     words = replaced = 0
@@ -185,7 +191,7 @@ def test_unwinding_still_works(target: dict[str, int], take: live.Taker) -> None
     if not readers.lldb_program():
         pytest.skip("no lldb")
     frames = []
-    for keep in (md.Filter(), md.Filter(deface_stacks=True)):
+    for keep in (md.Filter(), md.Filter(redact=md.Redact(stacks=True))):
         _, path = take(target["pid"], NORMAL, filter=keep)
         reading = readers.read_lldb(path, frames=True)
         assert not reading.errors
@@ -198,10 +204,10 @@ def test_unwinding_still_works(target: dict[str, int], take: live.Taker) -> None
 @pytest.mark.parametrize(
     ("rules", "hidden"),
     [
-        ({"environ_drop": ["API_*", "LAST"]}, {b"API_TOKEN", b"API_OTHER", b"LAST"}),
-        ({"environ_keep": ["PATH"]}, {b"API_TOKEN", b"API_OTHER", b"LAST"}),
-        ({"environ_keep": ["*"], "environ_drop": ["API_TOKEN"]}, {b"API_TOKEN"}),
-        ({"environ_drop": ["api_*"]}, set()),
+        ({"drop": ["API_*", "LAST"]}, {b"API_TOKEN", b"API_OTHER", b"LAST"}),
+        ({"keep": ["PATH"]}, {b"API_TOKEN", b"API_OTHER", b"LAST"}),
+        ({"keep": ["*"], "drop": ["API_TOKEN"]}, {b"API_TOKEN"}),
+        ({"drop": ["api_*"]}, set()),
     ],
     ids=["drop", "keep", "both", "case"],
 )
@@ -213,7 +219,7 @@ def test_variables(
     take: live.Taker,
 ) -> None:
     """Names stay, values go: in the stream, in the stack's copy, in all memory."""
-    report, path = take(target["pid"], dump_type, filter=md.Filter(**rules, ignore_case=False))
+    report, path = take(target["pid"], dump_type, filter=md.Filter(redact={"environ": rules}, ignore_case=False))
     environ = Path(f"/proc/{target['pid']}/environ").read_bytes()
     assert report.redaction is not None and report.redaction.variables == len(hidden)
     with file_rules.DumpFile(path) as dump:
@@ -235,7 +241,7 @@ def test_everything_from_a_file(target: dict[str, int], tmp_path: Path) -> None:
         ranges = [["{target["heap"]:#x}", "{target["heap"] + 4096:#x}"]]
         patterns = ["{SECRET.decode()}", {{ hex = "{NAME.hex()}" }}]
         stacks = true
-        [environ]
+        [redact.environ]
         drop = ["API_*"]
         """
     )
@@ -250,7 +256,7 @@ def test_everything_from_a_file(target: dict[str, int], tmp_path: Path) -> None:
 
 
 def test_a_plan_redacts_nothing(target: dict[str, int]) -> None:
-    plan = md.plan_dump(target["pid"], FULL, filter=md.Filter(patterns=[SECRET], deface_stacks=True))
+    plan = md.plan_dump(target["pid"], FULL, filter=md.Filter(redact=md.Redact(patterns=[SECRET], stacks=True)))
     assert plan.redaction is None
     assert plan.zero_bytes > 4000 * MIB
 
@@ -258,7 +264,7 @@ def test_a_plan_redacts_nothing(target: dict[str, int]) -> None:
 def test_too_many_stacks_are_an_error(target: dict[str, int], tmp_path: Path) -> None:
     """A full table means unknown pointers: no dump, rather than one that claims too much."""
     with (
-        md.Callback(md.Filter(deface_stacks=True), stack_capacity=1) as callback,
+        md.Callback(md.Filter(redact=md.Redact(stacks=True)), stack_capacity=1) as callback,
         pytest.raises(md.CallbackError, match="room"),
     ):
         md.write_dump(target["pid"], tmp_path / "none.dmp", callback=callback)
@@ -271,17 +277,17 @@ def test_too_many_stacks_are_an_error(target: dict[str, int], tmp_path: Path) ->
         ({"patterns": [b"abc"]}, "pattern 0: a pattern has 4 to 4,096 bytes, not 3"),
         ({"patterns": [b"abcd", "x" * 4097]}, "pattern 1: .* not 4097"),
         ({"patterns": [5]}, "pattern 0: expected bytes or str, not int"),
-        ({"patterns": "secret"}, "patterns: expected a list, not the string$"),
+        ({"patterns": "secret"}, "patterns: expected a list, not a string$"),
         ({"patterns": [f"{number:04}" for number in range(4097)]}, "4097 patterns"),
-        ({"scrub": [(8, 8)]}, "scrub: .* is empty"),
-        ({"environ_drop": "A"}, "environ_drop: expected a list"),
-        ({"environ_keep": ["[a"]}, "variable to keep 0"),
+        ({"ranges": [(8, 8)]}, "redact.ranges: .* is empty"),
+        ({"environ": {"drop": "A"}}, "redact.environ.drop: expected a list"),
+        ({"environ": {"keep": ["[a"]}}, "variable to keep 0"),
         ({"fill": 256}, "fill: expected a number from 0 to 255"),
     ],
 )
 def test_wrong_values(values: dict[str, object], message: str) -> None:
     with pytest.raises(md.FilterError, match=message):
-        md.Filter(**values).compile()  # type: ignore[arg-type]
+        md.Filter(redact=values).compile()
 
 
 @pytest.mark.parametrize(
@@ -293,8 +299,9 @@ def test_wrong_values(values: dict[str, object], message: str) -> None:
         ('[redact]\npatterns = ["abc"]', "redact.patterns: pattern 0"),
         ("[redact]\nstacks = 1", "stacks: expected true or false"),
         ("[redact]\npattern = []", "unknown key 'pattern'; did you mean 'patterns'"),
-        ('[environ]\ndrop = "A"', "environ.drop: expected a list"),
-        ("[environ]\nhide = []", "unknown key 'hide'"),
+        ('[redact.environ]\ndrop = "A"', "redact.environ.drop: expected a list"),
+        ("[redact.environ]\nhide = []", "unknown key 'hide'"),
+        ("[environ]\ndrop = []", "unknown key 'environ'"),
     ],
 )
 def test_wrong_files(text: str, message: str) -> None:
@@ -304,7 +311,7 @@ def test_wrong_files(text: str, message: str) -> None:
 
 def test_patterns_are_not_shown() -> None:
     """What is secret is not printed with the filter that hides it."""
-    made = md.Filter(patterns=[SECRET], environ_drop=["KEY"])
+    made = md.Filter(redact=md.Redact(patterns=[SECRET], environ={"drop": ["KEY"]}))
     assert "Swordfish" not in repr(made) and "patterns=<1>" in repr(made)
     assert "Swordfish" in made.to_toml()
 
@@ -314,5 +321,5 @@ def test_hooks_that_would_undo_it_are_refused() -> None:
         return False
 
     with pytest.raises(ValueError, match="redacts"):
-        md.Callback(md.Filter(patterns=[SECRET]), hooks={md.protocol.CallbackType.VM_START: hook})
+        md.Callback(md.Filter(redact=md.Redact(patterns=[SECRET])), hooks={md.protocol.CallbackType.VM_START: hook})
     md.Callback(md.Filter(), hooks={md.protocol.CallbackType.VM_START: hook}).close()

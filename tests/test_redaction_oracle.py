@@ -79,18 +79,18 @@ def test_the_file_holds_what_it_should(
     taken: list[tuple[int, int]], others: list[bytes], ranges: list[tuple[int, int]], buffer: int
 ) -> None:
     patterns = [content(*place) for place in taken] + others
-    scrub = [(first, first + size) for first, size in ranges]
-    keep = md.Filter(patterns=patterns, scrub=scrub)
+    hidden = [(first, first + size) for first, size in ranges]
+    keep = md.Filter(redact=md.Redact(patterns=patterns, ranges=hidden))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dump.dmp"
         report = fake.write(TARGET, path, FULL, filter=keep, options=md.EngineOptions(buffer_bytes=buffer))
         with file_rules.DumpFile(path) as dump:
-            wanted = expected(patterns, scrub)
+            wanted = expected(patterns, hidden)
             for base, size in RUNS.items():
                 assert dump.read_across(base, size) == wanted[base]
             first, size = TARGET.environ
             assert dump.stream(0x47670007) == wanted[HEAP][first - HEAP : first - HEAP + size]
-    if patterns or scrub:
+    if patterns or hidden:
         assert report.redaction is not None and report.redaction.uncovered == 0
         assert (report.redaction.hits >= len({content(*place) for place in taken})) or not taken
     else:
@@ -98,15 +98,15 @@ def test_the_file_holds_what_it_should(
 
 
 @given(
-    scrub=st.lists(places(), max_size=3),
-    patterns=st.lists(st.one_of(st.binary(min_size=4, max_size=30), st.text(min_size=4, max_size=9)), max_size=4),
     stacks=st.booleans(),
     keep=st.lists(st.sampled_from(["PATH", "LC_*", "[a-c]?", b"odd\xff*"]), max_size=3),
     drop=st.lists(st.sampled_from(["*KEY*", "*"]), max_size=2),
+    ranges=st.lists(places(), max_size=3),
+    patterns=st.lists(st.one_of(st.binary(min_size=4, max_size=30), st.text(min_size=4, max_size=9)), max_size=4),
     fill=st.integers(0, 255),
 )
 def test_filters_survive_their_text(
-    scrub: list[tuple[int, int]],
+    ranges: list[tuple[int, int]],
     patterns: list[bytes | str],
     stacks: bool,
     keep: list[str | bytes],
@@ -117,15 +117,16 @@ def test_filters_survive_their_text(
     import pickle
 
     made = md.Filter(
-        scrub=[(first, first + size) for first, size in scrub],
-        patterns=patterns,
-        deface_stacks=stacks,
-        environ_keep=keep,
-        environ_drop=drop,
-        fill=fill,
+        redact=md.Redact(
+            ranges=[(first, first + size) for first, size in ranges],
+            patterns=patterns,
+            stacks=stacks,
+            fill=fill,
+            environ={"keep": keep, "drop": drop},
+        )
     )
     again = md.Filter.from_toml(made.to_toml())
     assert again == made and hash(again) == hash(made)
     assert pickle.loads(pickle.dumps(made)) == made
-    assert made.redacts == bool(scrub or patterns or stacks or keep or drop)
+    assert bool(made.redact) == bool(ranges or patterns or stacks or keep or drop)
     assert made.compile() is made

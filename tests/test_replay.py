@@ -31,13 +31,15 @@ CONTEXT = ffi.sizeof(dict(ffi.typeof("MINIDUMP_THREAD_CALLBACK").fields)["Contex
 OWN = [name for name in SEQUENCES if name.startswith("own-")]
 # A range as long as the address space would be handed out in millions of answers, which a Callback refuses.
 ANY_FILTER = strategies.full_filters().filter(
-    lambda keep: all(end - first < 1 << 40 for first, end in (*keep.memory_add, *keep.memory_remove))
+    lambda keep: all(end - first < 1 << 40 for first, end in (*keep.memory.add, *keep.memory.remove))
 )
 RANGES = [(0x5A_0000_0000, 0x5A_0000_2000), (0x1D0_0000_0000, 0x1D0_0000_0001)]
 FILTERS = {
     "everything": md.Filter(),
     "nothing": md.Filter(
-        default="exclude", threads_default=md.filters.ThreadWrite(0), modules_default=md.filters.ModuleWrite(0)
+        default="exclude",
+        threads={"default": md.filters.ThreadWrite(0)},
+        modules={"default": md.filters.ModuleWrite(0)},
     ),
     "trimmed": md.Filter(
         md.exclude(type="mapped"),
@@ -48,10 +50,9 @@ FILTERS = {
             md.module("*kernel32*", md.filters.ModuleWrite.MODULE),
             md.module("*libc*", md.filters.ModuleWrite(0)),
         ],
-        memory_add=RANGES,
-        memory_remove=RANGES[:1],
         secondary_flags=md.filters.SecondaryFlags.WITHOUT_POWER_INFO,
         read_failure="abort",
+        memory={"add": RANGES, "remove": RANGES[:1]},
     ),
 }
 
@@ -162,7 +163,7 @@ def test_answers_are_what_the_protocol_demands(name: str, keep: md.Filter) -> No
 
 def check_lists(recording: Recording, answers: md.replay.Answers, keep: md.Filter) -> None:
     """Memory and RemoveMemory hand out their lists in order, and then FALSE."""
-    for kind, ranges in ((T.MEMORY, keep.memory_add), (T.REMOVE_MEMORY, keep.memory_remove)):
+    for kind, ranges in ((T.MEMORY, keep.memory.add), (T.REMOVE_MEMORY, keep.memory.remove)):
         said = [answer for answer in answers if answer.type == kind]
         given = [(one.after["MemoryBase"], one.after["MemorySize"]) for one in said if one.returned]
         assert given == [(first, end - first) for first, end in ranges][: len(said)]
@@ -386,7 +387,7 @@ def test_a_stack_is_where_the_engine_has_it() -> None:
     for kind in (T.THREAD, T.THREAD_EX):
         for gcc in (False, True):
             calls = [Call(T.VM_START), Call(kind, stack, gcc=gcc), Call(T.VM_POST_READ, inside)]
-            with md.Callback(md.Filter(deface_stacks=True), record=True) as callback:
+            with md.Callback(md.Filter(redact=md.Redact(stacks=True)), record=True) as callback:
                 answers = Replay([*calls, Call(T.VM_POST_READ, beside)]).run(callback, fill=0x5A, garbage=1)
                 assert [answer.changed for answer in answers] == [False, False, True, False]
                 assert callback.counters.defaced_words == 8

@@ -59,18 +59,18 @@ def target() -> fake.Target:
 
 def filters(target: fake.Target) -> dict[str, md.Filter | None]:
     """With and without rules, with and without redaction."""
-    hidden: dict[str, Any] = {
-        "scrub": [(0x50_0100, 0x50_0180)],
-        "patterns": [target.bytes(0x50_1000, 12), target.bytes(0x90_6100, 8)],
-        "deface_stacks": True,
-        "environ_keep": ["PATH"],
-    }
-    rules: dict[str, Any] = {"memory_add": [(0xB0_0000, 0xB0_0800)], "modules_exclude": ["/lib/*"]}
+    hidden = md.Redact(
+        ranges=[(0x50_0100, 0x50_0180)],
+        patterns=[target.bytes(0x50_1000, 12), target.bytes(0x90_6100, 8)],
+        stacks=True,
+        environ={"keep": ["PATH"]},
+    )
+    rules: dict[str, Any] = {"memory": {"add": [(0xB0_0000, 0xB0_0800)]}, "modules": {"exclude": ["/lib/*"]}}
     return {
         "all": None,
         "rules": md.Filter(*RULES, **rules),
-        "redacted": md.Filter(**hidden),
-        "both": md.Filter(*RULES, **rules, **hidden),
+        "redacted": md.Filter(redact=hidden),
+        "both": md.Filter(*RULES, **rules, redact=hidden),
     }
 
 

@@ -133,7 +133,7 @@ def test_an_include_that_adds_nothing_is_named(tmp_path: Path) -> None:
     assert message.startswith("rule 0 (include) keeps nothing: without full memory")
     assert fake.plan(fake.small(), NORMAL, filter=keep).messages == report.messages
     assert fake.write(fake.small(), tmp_path / "b.dmp", FULL, filter=keep).messages == ()
-    added = md.Filter(md.include(kind="heap"), memory_add=[(0x50_0000, 0x50_1000)])
+    added = md.Filter(md.include(kind="heap"), memory={"add": [(0x50_0000, 0x50_1000)]})
     assert fake.write(fake.small(), tmp_path / "c.dmp", NORMAL, filter=added).messages == ()
 
 

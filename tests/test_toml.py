@@ -66,11 +66,11 @@ def test_the_example_of_the_documentation() -> None:
             protect=md.filters.Access.READ | md.filters.Access.WRITE,
             state="commit",
         ),
-        threads_exclude=[4242],
-        modules_exclude=["*/libsecret*"],
-        memory_add=[(0x7FFD00000000, 0x7FFD00010000)],
-        streams_exclude=md.filters.Stream.ENVIRON | md.filters.Stream.CMDLINE,
         ignore_case=md.Filter().ignore_case,
+        threads={"exclude": [4242]},
+        modules={"exclude": ["*/libsecret*"]},
+        memory={"add": [(0x7FFD00000000, 0x7FFD00010000)]},
+        streams={"exclude": md.filters.Stream.ENVIRON | md.filters.Stream.CMDLINE},
     )
 
 
@@ -91,13 +91,13 @@ def test_write_flags_and_defaults() -> None:
         path = { hex = "2aff" }
         write = []
     """)
-    assert keep.threads == (
+    assert keep.threads.rules == (
         md.thread(7, md.filters.ThreadWrite(0x7F)),
         md.thread(8, md.filters.ThreadWrite.THREAD | md.filters.ThreadWrite.CONTEXT),
     )
-    assert keep.threads_default == md.filters.ThreadWrite(0)
-    assert keep.modules_default == md.filters.ModuleWrite.MODULE | md.filters.ModuleWrite.CV_RECORD
-    assert keep.modules == (
+    assert keep.threads.default == md.filters.ThreadWrite(0)
+    assert keep.modules.default == md.filters.ModuleWrite.MODULE | md.filters.ModuleWrite.CV_RECORD
+    assert keep.modules.rules == (
         md.module("*/libbig*", md.filters.ModuleWrite.MODULE),
         md.module(b"*\xff", md.filters.ModuleWrite(0)),
     )

@@ -424,7 +424,7 @@ def test_a_library_that_is_none(child: tuple[subprocess.Popen[bytes], int], tmp_
 
 def test_added_memory_that_dbghelp_does_not_ask_for(child: tuple[subprocess.Popen[bytes], int], tmp_path: Path) -> None:
     process, address = child
-    rules = md.Filter(memory_add=[(address, address + 4096)])
+    rules = md.Filter(memory={"add": [(address, address + 4096)]})
     report = md.write_dump(process, tmp_path / "x.dmp", filter=rules, engine="native", strict=True)
     assert PATTERN in (tmp_path / "x.dmp").read_bytes()
     report = md.write_dump(process, tmp_path / "y.dmp", filter=rules, engine="dbghelp")

@@ -383,7 +383,7 @@ def test_without_power_info(child: Child, engine: str, tmp_path: Path) -> None:
 def test_an_unreadable_tail(child: Child, engine: str, tmp_path: Path) -> None:
     """A range that cannot be read to its end keeps its head, and the report names what is missing."""
     path = tmp_path / "x.dmp"
-    rules = md.Filter(memory_add=[(child.tail, child.tail + 24 * PAGE)])
+    rules = md.Filter(memory={"add": [(child.tail, child.tail + 24 * PAGE)]})
     report = take(child, path, NORMAL, engine, filter=rules)
     with file_rules.DumpFile(path) as dump:
         found = {number for number in range(24) if dump.read(child.tail + number * PAGE, 8) == b"TAIL%04d" % number}

@@ -68,14 +68,14 @@ def test_a_dump_without_threads(kind: md.DumpType, debugger: Debugger, tmp_path:
 
 def test_more_ranges_than_breakpad_reads(debugger: Debugger, tmp_path: Path) -> None:
     heap = Region(base=0x10000000, size=40000 * 4096)
-    rules = md.Filter(memory_add=[(heap.base + n * 8192, heap.base + n * 8192 + 4096) for n in range(20000)])
+    rules = md.Filter(memory={"add": [(heap.base + n * 8192, heap.base + n * 8192 + 4096) for n in range(20000)]})
     fake.write(with_threads(1, heap), tmp_path / "x.dmp", NORMAL, filter=rules)
     assert_read(debugger, tmp_path / "x.dmp")
 
 
 def test_a_normal_dump_beyond_the_32_bit_offsets(debugger: Debugger, tmp_path: Path) -> None:
     heap = Region(base=0x10000000, size=512 * 4096)
-    rules = md.Filter(memory_add=[(heap.base, heap.base + heap.size)])
+    rules = md.Filter(memory={"add": [(heap.base, heap.base + heap.size)]})
     options = md.EngineOptions(limit32=1 << 20)
     fake.write(with_threads(1, heap), tmp_path / "x.dmp", NORMAL, filter=rules, options=options)
     assert_read(debugger, tmp_path / "x.dmp")

@@ -80,7 +80,7 @@ def test_addresses_at_which_the_target_has_nothing(child: subprocess.Popen[bytes
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_it_can_be_left_out(child: subprocess.Popen[bytes], tmp_path: Path, engine: Any) -> None:
-    keep = md.Filter(streams_exclude=["exception"])
+    keep = md.Filter(streams={"exclude": ["exception"]})
     info = Described().info()
     md.write_dump(child, tmp_path / "x.dmp", engine=engine, exception=info, filter=keep, strict=True)
     with file_rules.DumpFile(tmp_path / "x.dmp") as file:

@@ -551,7 +551,7 @@ def test_every_kind_of_rule(child: Child, engine: str, rule: str, tmp_path: Path
 def test_scrubbed_ranges(child: Child, engine: str, tmp_path: Path) -> None:
     """To the byte; what is beside it is kept."""
     path = tmp_path / "x.dmp"
-    rules = md.Filter(scrub=[(child.page(3) + 9, child.page(3) + 16)], fill=0x2A)
+    rules = md.Filter(redact=md.Redact(ranges=[(child.page(3) + 9, child.page(3) + 16)], fill=0x2A))
     report = take(child, path, FULL, engine, filter=rules)
     with file_rules.DumpFile(path) as dump:
         assert dump.read(child.page(3), 21) == b"PAGE0003 *******0003!"
@@ -562,7 +562,7 @@ def test_scrubbed_ranges(child: Child, engine: str, tmp_path: Path) -> None:
 def test_defaced_stacks(child: Child, engine: str, kind: md.DumpType, tmp_path: Path) -> None:
     """Words of stacks are pointers into modules and stacks, small numbers, or defaced."""
     path = tmp_path / "x.dmp"
-    report = take(child, path, kind, engine, filter=md.Filter(deface_stacks=True))
+    report = take(child, path, kind, engine, filter=md.Filter(redact=md.Redact(stacks=True)))
     assert report.redaction is not None and report.redaction.words > 50
     with file_rules.DumpFile(path) as dump:
         modules = [(base, base + size) for base, size, _, _ in dump.modules()]

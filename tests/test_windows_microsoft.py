@@ -109,7 +109,7 @@ def test_memory_is_excluded(child: Child, pages: tuple[int, int], tmp_path: Path
 def test_memory_is_added_and_removed(child: Child, tmp_path: Path) -> None:
     path = tmp_path / "x.dmp"
     added = [(child.page(1), child.page(4)), (child.page(9), child.page(10))]
-    rules = md.Filter(memory_add=added, memory_remove=[(child.page(2), child.page(3))])
+    rules = md.Filter(memory={"add": added, "remove": [(child.page(2), child.page(3))]})
     report = take(child, path, filter=rules, strict=True)
     assert report.callbacks[C.MEMORY] and report.callbacks[C.REMOVE_MEMORY]
     assert kept(path, child) == [1, 3, 9]
@@ -153,7 +153,7 @@ def test_threads_and_modules_are_excluded(child: Child, tmp_path: Path) -> None:
     every = take(child, tmp_path / "x.dmp")
     out = every.threads[-1].tid
     path = tmp_path / "y.dmp"
-    rules = md.Filter(threads_exclude=[out], modules_exclude=["*/ntdll.dll"])
+    rules = md.Filter(threads={"exclude": [out]}, modules={"exclude": ["*/ntdll.dll"]})
     take(child, path, filter=rules)
     with file_rules.DumpFile(path) as dump:
         assert {thread.tid for thread in dump.threads()} == {thread.tid for thread in every.threads} - {out}
@@ -224,7 +224,7 @@ def test_every_call_is_recorded(child: Child, type: md.DumpType) -> None:
 def test_patterns(child: Child, tmp_path: Path) -> None:
     """The file is clean, and no message says that it might not be."""
     path = tmp_path / "x.dmp"
-    report = take(child, path, FULL, filter=md.Filter(patterns=["SECRET-"]))
+    report = take(child, path, FULL, filter=md.Filter(redact=md.Redact(patterns=["SECRET-"])))
     assert report.redaction is not None and report.redaction.hits >= PAGES
     assert not any("borders" in message for message in report.messages)
     assert b"SECRET-" not in path.read_bytes() and b"PAGE0001" in path.read_bytes()

@@ -137,7 +137,7 @@ def test_zero_pages_the_kernel_tells_are_left_out_of_a_stream(tmp_path: Path) ->
 def test_redaction_sees_every_page_of_zeros(told: bool, tmp_path: Path) -> None:
     """What it overwrites is stored, the rest of the page with it; what it leaves alone is a hole."""
     target = target_with(every=2, told=told)
-    keep = md.Filter(scrub=[(BASE + 100, BASE + 200), (BASE + 4 * PAGE, BASE + 6 * PAGE)], fill=0x2E)
+    keep = md.Filter(redact=md.Redact(ranges=[(BASE + 100, BASE + 200), (BASE + 4 * PAGE, BASE + 6 * PAGE)], fill=0x2E))
     path = tmp_path / "d.dmp"
     report = fake.write(target, path, FULL, filter=keep)
     assert report_of(report).zeros == 510 * PAGE  # but for the pages 0 and 4
@@ -151,7 +151,7 @@ def test_redaction_sees_every_page_of_zeros(told: bool, tmp_path: Path) -> None:
 def test_pages_that_leave_the_window_in_two_parts(hold: int, tmp_path: Path) -> None:
     """With hold-back a page of the file is written in two parts: it counts as zeros only if both are."""
     target = target_with(every=2)
-    keep = md.Filter(patterns=[b"\x01\x02" * (hold // 2)])
+    keep = md.Filter(redact=md.Redact(patterns=[b"\x01\x02" * (hold // 2)]))
     path = tmp_path / "d.dmp"
     report = fake.write(target, path, FULL, filter=keep, options=md.EngineOptions(buffer_bytes=8192))
     assert (report_of(report).zeros, report_of(report).stored) == (512 * PAGE, 512 * PAGE)
@@ -215,7 +215,7 @@ def test_a_dump_without_full_memory_has_them_too(tmp_path: Path) -> None:
     target = target_with(every=2, pages=64)
     path = tmp_path / "d.dmp"
     start = BASE + 77
-    report = fake.write(target, path, filter=md.Filter(memory_add=[(start, start + 50 * PAGE)]))
+    report = fake.write(target, path, filter=md.Filter(memory={"add": [(start, start + 50 * PAGE)]}))
     region = report_of(report)
     assert region.kept == 50 * PAGE and region.stored + region.zeros == 50 * PAGE
     with file_rules.DumpFile(path) as dump:

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..dumping import write_dump
 from ..enums import DumpType
-from ..filters._filter import Filter, exclude
+from ..filters import Filter, exclude
 from . import text
 from .console import Exit, put_json, say
 from .dump import say_warnings, summary
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         rules = Filter(
             exclude(type="mapped", min_size="4 MiB", label="big file maps"),
             exclude(range=(areas["secret"], areas["secret"] + _AREA), label="the secret"),
-            streams_exclude=[] if sys.platform == "win32" else ["environ"],  # not a stream there
+            streams={"exclude": [] if sys.platform == "win32" else ["environ"]},  # not a stream there
         )
         # Not dbghelp on Windows: some versions do not ask about memory.
         report = write_dump(pid, path, DumpType.WITH_FULL_MEMORY, filter=rules, engine="native")

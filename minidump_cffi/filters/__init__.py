@@ -15,17 +15,20 @@ if TYPE_CHECKING:
         Stream,
         ThreadWrite,
     )
+    from ._conditions import (
+        AddressRange,
+        Conditions,
+        Glob,
+        Ranges,
+        Size,
+    )
     from ._filter import (
         Filter,
     )
     from ._rules import (
-        AddressRange,
-        Glob,
         ModuleRule,
         RangeRules,
-        Ranges,
         Rule,
-        Size,
         ThreadRule,
         exclude,
         exclude_ranges,
@@ -35,26 +38,41 @@ if TYPE_CHECKING:
         module,
         thread,
     )
+    from ._sections import (
+        Environ,
+        Memory,
+        Modules,
+        Redact,
+        Streams,
+        Threads,
+    )
 
 __all__ = [
     "Access",
     "AddressRange",
+    "Conditions",
+    "Environ",
     "Filter",
     "Glob",
     "Kind",
+    "Memory",
     "MemoryProtect",
     "MemoryState",
     "MemoryType",
     "ModuleRule",
     "ModuleWrite",
+    "Modules",
     "RangeRules",
     "Ranges",
+    "Redact",
     "Rule",
     "SecondaryFlags",
     "Size",
     "Stream",
+    "Streams",
     "ThreadRule",
     "ThreadWrite",
+    "Threads",
     "exclude",
     "exclude_ranges",
     "head",
@@ -67,9 +85,10 @@ __all__ = [
 _HOMES = _lazy.homes(
     {
         "_filter": "Filter",
+        "_conditions": "AddressRange Conditions Glob Ranges Size",
+        "_sections": "Environ Memory Modules Redact Streams Threads",
         "_rules": (
-            "AddressRange Glob ModuleRule RangeRules Ranges Rule Size ThreadRule exclude exclude_ranges head "
-            "include include_ranges module thread"
+            "ModuleRule RangeRules Rule ThreadRule exclude exclude_ranges head include include_ranges module thread"
         ),
         "..enums": "Access Kind MemoryProtect MemoryState MemoryType ModuleWrite SecondaryFlags Stream ThreadWrite",
     }

@@ -11,73 +11,32 @@ import bisect
 import os
 import sys
 import warnings
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ..enums import ModuleWrite, SecondaryFlags, Stream, ThreadWrite
+from ..enums import SecondaryFlags
 from ..errors import FilterError, FilterWarning
 from . import _values
-from ._rules import (
-    ALL_MODULE,
-    ALL_THREAD,
-    AddressRange,
-    Glob,
-    ModuleRule,
-    RangeRules,
-    Ranges,
-    Rule,
-    ThreadRule,
-    Verdict,
-    exclude,
-    exclude_ranges,
-    head,
-    include,
-    include_ranges,
-    module,
-    pack,
-    thread,
-)
+from ._rules import RangeRules, Rule, pack
+from ._sections import Memory, Modules, Redact, Streams, Threads, section
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Literal, TypeAlias
+
     from .._bridge_filter import NativeFilter
+    from ._conditions import Ranges
+    from ._rules import ModuleRule, ThreadRule, Verdict
 
-__all__ = [
-    "Filter",
-    "ModuleRule",
-    "RangeRules",
-    "Rule",
-    "ThreadRule",
-    "exclude",
-    "exclude_ranges",
-    "head",
-    "include",
-    "include_ranges",
-    "module",
-    "thread",
-]
+    ReadFailure: TypeAlias = Literal["skip", "abort"]
 
-ReadFailure: TypeAlias = Literal["skip", "abort"]
-_STATE = (
-    "rules",
-    "default",
-    "read_failure",
-    "threads",
-    "threads_default",
-    "modules",
-    "modules_default",
-    "memory_add",
-    "memory_remove",
-    "streams_exclude",
-    "secondary_flags",
-    "ignore_case",
-    "scrub",
-    "patterns",
-    "deface_stacks",
-    "environ_keep",
-    "environ_drop",
-    "fill",
-)
-_SECRET = ("patterns",)  # not in what is printed
+_SECTIONS: dict[str, Any] = {
+    "threads": Threads,
+    "modules": Modules,
+    "memory": Memory,
+    "streams": Streams,
+    "redact": Redact,
+}
+_STATE = ("rules", "default", "read_failure", "ignore_case", "secondary_flags", *_SECTIONS)
 
 
 class Filter:
@@ -92,34 +51,18 @@ class Filter:
     read_failure
         "skip": memory that cannot be read is left out and reported as a gap. "abort": the dump fails (`ReadError`).
     threads, modules
-        Rules made by `thread` and `module`; the last one that matches wins.
-    threads_exclude, modules_exclude
-        Thread ids and globs of modules to leave out; they come before `threads` and `modules`.
-    threads_default, modules_default
-        What is written about threads and modules no rule names: flags or names of them; everything by default.
-    memory_add
-        Address ranges to add to a dump without full memory, (first, end) pairs.
-    memory_remove
-        Address ranges to leave out, in every dump type; like an `exclude` after all other rules.
-    streams_exclude
-        `Stream` flags or names of streams to leave out ("environ", "cmdline", ...).
-    secondary_flags
-        MINIDUMP_SECONDARY_FLAGS to set.
+        What is written about them: rules made by `thread` and `module`, of which the last one that matches wins, or a
+        `filters.Threads` and a `filters.Modules`.
+    memory
+        Address ranges to add and to remove: a `filters.Memory`.
+    streams
+        Streams to leave out: a `filters.Streams`.
+    redact
+        What is overwritten in the dump: a `Redact`.
     ignore_case
         Globs ignore ASCII case and read a backslash as ``/``. None: as on the current system.
-    scrub
-        Address ranges whose bytes are overwritten in the dump, (first, end) pairs. Unlike excluded memory they stay in
-        it, as `fill`.
-    patterns
-        Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each.
-    deface_stacks
-        Replace stack words that are neither pointers into a module or a stack nor numbers up to 4,096 by
-        0x0defaced0defaced.
-    environ_keep, environ_drop
-        Globs over names of environment variables. If `environ_keep` is given, values of all other variables are
-        overwritten; those in `environ_drop` always are.
-    fill
-        What is written over what is hidden: a byte as a number from 0 to 255.
+    secondary_flags
+        MINIDUMP_SECONDARY_FLAGS to set.
 
     Raises
     ------
@@ -128,16 +71,17 @@ class Filter:
 
     Notes
     -----
-    A rule's number, as errors and reports give it, counts from 0; each range of `include_ranges` counts.
+    Parameters and sections have the names that they have in a filter file. A section may also be given as a dict of its
+    parameters: ``streams={"exclude": ["environ"]}``.
 
-    What redaction covers, and what it cannot, is in docs/redaction.md. `repr` does not show the patterns.
+    A rule's number, as errors and reports give it, counts from 0; each range of `include_ranges` counts.
 
     Examples
     --------
     >>> keep = Filter(
     ...     exclude(type="mapped", min_size="64 MiB"),
     ...     include(module="*/libapp*.so*", label="our code"),
-    ...     streams_exclude=["environ"],
+    ...     streams={"exclude": ["environ"]},
     ... )
     >>> keep.rules[1].label
     'our code'
@@ -150,21 +94,13 @@ class Filter:
     rules: tuple[Rule | RangeRules, ...]
     default: Verdict
     read_failure: ReadFailure
-    threads: tuple[ThreadRule, ...]
-    threads_default: ThreadWrite
-    modules: tuple[ModuleRule, ...]
-    modules_default: ModuleWrite
-    memory_add: tuple[tuple[int, int], ...]
-    memory_remove: tuple[tuple[int, int], ...]
-    streams_exclude: Stream
-    secondary_flags: SecondaryFlags
     ignore_case: bool
-    scrub: tuple[tuple[int, int], ...]
-    patterns: tuple[bytes, ...]
-    deface_stacks: bool
-    environ_keep: tuple[bytes, ...]
-    environ_drop: tuple[bytes, ...]
-    fill: int
+    secondary_flags: SecondaryFlags
+    threads: Threads
+    modules: Modules
+    memory: Memory
+    streams: Streams
+    redact: Redact
     _native: NativeFilter | None
 
     def __init__(
@@ -172,60 +108,34 @@ class Filter:
         *rules: Rule | RangeRules,
         default: Verdict = "include",
         read_failure: ReadFailure = "skip",
-        threads: Iterable[ThreadRule] = (),
-        threads_exclude: Iterable[int] = (),
-        threads_default: ThreadWrite | str | Iterable[str] = ALL_THREAD,
-        modules: Iterable[ModuleRule] = (),
-        modules_exclude: Iterable[Glob] = (),
-        modules_default: ModuleWrite | str | Iterable[str] = ALL_MODULE,
-        memory_add: Iterable[AddressRange] = (),
-        memory_remove: Iterable[AddressRange] = (),
-        streams_exclude: Stream | str | Iterable[str] = (),
-        secondary_flags: SecondaryFlags | str | Iterable[str] = SecondaryFlags.NONE,
+        threads: Threads | Iterable[ThreadRule] | Mapping[str, Any] = (),
+        modules: Modules | Iterable[ModuleRule] | Mapping[str, Any] = (),
+        memory: Memory | Mapping[str, Any] | None = None,
+        streams: Streams | Mapping[str, Any] | None = None,
+        redact: Redact | Mapping[str, Any] | None = None,
         ignore_case: bool | None = None,
-        scrub: Iterable[AddressRange] = (),
-        patterns: Iterable[bytes | str] = (),
-        deface_stacks: bool = False,
-        environ_keep: Iterable[Glob] = (),
-        environ_drop: Iterable[Glob] = (),
-        fill: int = ord("X"),
+        secondary_flags: SecondaryFlags | str | Iterable[str] = SecondaryFlags.NONE,
     ) -> None:
         for number, rule in enumerate(rules):
             if not isinstance(rule, (Rule, RangeRules)):
                 raise FilterError(f"rule {number}: expected one made by include(), exclude() or head(), not {rule!r}")
         _choice("default", default, ("include", "exclude"))
         _choice("read_failure", read_failure, ("skip", "abort"))
-        for what, ids in (
-            ("threads_exclude", threads_exclude),
-            ("modules_exclude", modules_exclude),
-            ("patterns", patterns),
-            ("environ_keep", environ_keep),
-            ("environ_drop", environ_drop),
-        ):
-            if isinstance(ids, (str, bytes)):
-                shown = "" if what in _SECRET else f" {ids!r}"
-                raise FilterError(f"{what}: expected a list, not the string{shown}")
-        state = {
-            "rules": rules,
-            "default": default,
-            "read_failure": read_failure,
-            "threads": (*(thread(tid, ThreadWrite(0)) for tid in threads_exclude), *_all(threads, ThreadRule)),
-            "threads_default": _values.flags(ThreadWrite, threads_default, "threads_default"),
-            "modules": (*(module(path, ModuleWrite(0)) for path in modules_exclude), *_all(modules, ModuleRule)),
-            "modules_default": _values.flags(ModuleWrite, modules_default, "modules_default"),
-            "memory_add": tuple(_values.address_range(pair, "memory_add") for pair in memory_add),
-            "memory_remove": tuple(_values.address_range(pair, "memory_remove") for pair in memory_remove),
-            "streams_exclude": _values.flags(Stream, streams_exclude, "streams_exclude"),
-            "secondary_flags": _values.flags(SecondaryFlags, secondary_flags, "secondary_flags"),
-            "ignore_case": os.name == "nt" if ignore_case is None else bool(ignore_case),
-            "scrub": tuple(_values.address_range(pair, "scrub") for pair in scrub),
-            "patterns": tuple(_values.pattern(pattern, f"pattern {at}") for at, pattern in enumerate(patterns)),
-            "deface_stacks": bool(deface_stacks),
-            "environ_keep": tuple(_values.glob(name, "environ_keep") for name in environ_keep),
-            "environ_drop": tuple(_values.glob(name, "environ_drop") for name in environ_drop),
-            "fill": _values.byte(fill, "fill"),
-        }
-        self._fill(state)
+        sections = {"threads": threads, "modules": modules, "memory": memory, "streams": streams, "redact": redact}
+        for name in ("threads", "modules"):
+            given: Any = sections[name]
+            if not isinstance(given, _SECTIONS[name]) and not hasattr(given, "keys"):
+                sections[name] = {"rules": given}
+        self._fill(
+            {
+                "rules": rules,
+                "default": default,
+                "read_failure": read_failure,
+                "ignore_case": os.name == "nt" if ignore_case is None else bool(ignore_case),
+                "secondary_flags": _values.flags(SecondaryFlags, secondary_flags, "secondary_flags"),
+                **{name: section(name, kind, sections[name]) for name, kind in _SECTIONS.items()},
+            }
+        )
 
     def _fill(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
@@ -259,9 +169,7 @@ class Filter:
 
     def __repr__(self) -> str:
         more = [
-            f"{name}=<{len(getattr(self, name))}>" if name in _SECRET else f"{name}={getattr(self, name)!r}"
-            for name in _STATE[1:]
-            if getattr(self, name) != getattr(_EVERYTHING, name)
+            f"{name}={getattr(self, name)!r}" for name in _STATE[1:] if getattr(self, name) != getattr(EVERYTHING, name)
         ]
         return f"Filter({', '.join([*map(repr, self.rules), *more])})"
 
@@ -309,7 +217,7 @@ class Filter:
         """
         from . import _toml
 
-        return _toml.read(text, source)
+        return _toml.read(text, source, cls)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Filter:
@@ -408,11 +316,6 @@ class Filter:
         return f"rule {number}" if label is None else f"rule {number} ({label})"
 
     @property
-    def redacts(self) -> bool:
-        """Whether it overwrites anything that is in the dump."""
-        return bool(self.scrub or self.patterns or self.deface_stacks or self.environ_keep or self.environ_drop)
-
-    @property
     def table_bytes(self) -> int:
         """Bytes of the compiled table."""
         return self._compiled().bytes()
@@ -436,21 +339,13 @@ def _choice(what: str, value: object, known: tuple[str, ...]) -> None:
         raise FilterError(f"{what}: {value!r} is not known{_values.did_you_mean(str(value), known)}")
 
 
-def _all(values: Iterable[Any], kind: type) -> tuple[Any, ...]:
-    items = tuple(values)
-    for number, item in enumerate(items):
-        if not isinstance(item, kind):
-            raise FilterError(f"item {number}: expected a {kind.__name__}, not {item!r}")
-    return items
-
-
 def _restore(state: dict[str, Any]) -> Filter:
     made = Filter.__new__(Filter)
     made._fill(state)
     return made
 
 
-_EVERYTHING = Filter()
+EVERYTHING = Filter()
 """The filter that keeps everything; never changes."""
 
 

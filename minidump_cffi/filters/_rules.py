@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import builtins
-import dataclasses
-import os
-from array import array
-from collections.abc import Iterable, Iterator
-from itertools import chain
-from typing import Any, Literal, TypeAlias
 
+from .._record import Record
 from ..enums import Access, Kind, MemoryProtect, MemoryState, MemoryType, ModuleWrite, ThreadWrite
 from ..errors import FilterError
 from . import _values
 
-Action: TypeAlias = Literal["include", "exclude", "head"]
-Verdict: TypeAlias = Literal["include", "exclude"]
-Size: TypeAlias = int | str
-Glob: TypeAlias = "str | bytes | os.PathLike[str]"
-AddressRange: TypeAlias = "tuple[int | str, int | str] | range"
-Ranges: TypeAlias = "Iterable[tuple[int, int]] | array[int] | memoryview"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Literal, TypeAlias, Unpack
+
+    from ._conditions import Conditions, Glob, Ranges, Size
+
+    Action: TypeAlias = Literal["include", "exclude", "head"]
+    Verdict: TypeAlias = Literal["include", "exclude"]
 
 ALL_THREAD = ThreadWrite(_values.every(ThreadWrite))
 ALL_MODULE = ModuleWrite(_values.every(ModuleWrite))
+CONDITIONS: dict[str, Any] = {
+    "range": "range",
+    "state": MemoryState,
+    "type": MemoryType,
+    "protect": "protect",
+    "min_size": "size",
+    "max_size": "size",
+    "module": "glob",
+    "name": "glob",
+    "kind": Kind,
+}
+"""What each condition is: flags, or how its value is read. `Conditions` has what is taken, `Rule` what comes of it."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Rule:
+class Rule(Record):
     """One rule about memory, as `include`, `exclude` and `head` make it: everything is a number, flags or bytes.
 
     A rule matches a byte when every condition that is not None holds. All conditions but `range` and `module` look at
@@ -71,11 +80,7 @@ class Rule:
     bytes: int | None = None
 
     def __repr__(self) -> str:
-        values = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in dataclasses.fields(self)[1:]
-            if getattr(self, field.name) is not None
-        ]
+        values = [f"{name}={getattr(self, name)!r}" for name in self._fields[1:] if getattr(self, name) is not None]
         return f"<{self.action}: {', '.join(values) or 'everything'}>"
 
     def __post_init__(self) -> None:
@@ -95,8 +100,7 @@ class Rule:
             raise FilterError("max_size: no mapping has 0 bytes, so the rule could never match")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class RangeRules:
+class RangeRules(Record, kw_only=False):
     """Any number of rules that each state one address range and share action and label, in one block of bytes.
 
     Made by `include_ranges` and `exclude_ranges`. Counts as ``len(self)`` rules; iterating gives (first, end) pairs.
@@ -127,16 +131,14 @@ class RangeRules:
         return f"<{self.action}_ranges: {len(self)} ranges{label}>"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ThreadRule:
+class ThreadRule(Record):
     """What is written about one thread; nothing at all without `ThreadWrite.THREAD`."""
 
     id: int
     write: ThreadWrite
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ModuleRule:
+class ModuleRule(Record):
     """What is written about the modules whose path matches; nothing at all without `ModuleWrite.MODULE`."""
 
     path: bytes
@@ -155,73 +157,41 @@ def check_label(label: object) -> None:
         raise FilterError(f"label: {label!r} contains an unpaired surrogate") from None
 
 
-def make_rule(
-    action: Action,
-    *,
-    label: str | None = None,
-    range: AddressRange | None = None,
-    state: object = None,
-    type: object = None,
-    protect: object = None,
-    min_size: Size | None = None,
-    max_size: Size | None = None,
-    module: Glob | None = None,
-    name: Glob | None = None,
-    kind: object = None,
-    bytes: Size | None = None,
-) -> Rule:
-    """A rule from values as people write them."""
-    any_of, all_of = (None, None) if protect is None else _values.protection(protect, "protect")
-    return Rule(
-        action=action,
-        label=label,
-        range=None if range is None else _values.address_range(range, "range"),
-        state=None if state is None else _values.some(MemoryState, state, "state"),
-        type=None if type is None else _values.some(MemoryType, type, "type"),
-        protect=any_of,
-        access=all_of,
-        min_size=None if min_size is None else _values.size(min_size, "min_size"),
-        max_size=None if max_size is None else _values.size(max_size, "max_size"),
-        module=None if module is None else _values.glob(module, "module"),
-        name=None if name is None else _values.glob(name, "name"),
-        kind=None if kind is None else _values.some(Kind, kind, "kind"),
-        bytes=None if bytes is None else _values.size(bytes, "bytes"),
-    )
+def make_rule(action: Action, given: Any, *, bytes: Size | None = None) -> Rule:
+    """A rule from conditions as people write them."""
+    fields: dict[str, Any] = {"action": action, "label": given.get("label")}
+    if bytes is not None:
+        fields["bytes"] = _values.size(bytes, "bytes")
+    for name, value in given.items():
+        what = CONDITIONS.get(name)
+        if what is None and name != "label":
+            raise TypeError(f"unknown condition {name!r}{_values.did_you_mean(name, CONDITIONS)}")
+        if what is None or value is None:
+            continue
+        if what == "protect":
+            fields["protect"], fields["access"] = _values.protection(value, name)
+        elif isinstance(what, str):
+            fields[name] = _READ[what](value, name)
+        else:
+            fields[name] = _values.some(what, value, name)
+    return Rule(**fields)
 
 
-def include(
-    *,
-    range: AddressRange | None = None,
-    state: MemoryState | str | Iterable[str] | None = None,
-    type: MemoryType | str | Iterable[str] | None = None,
-    protect: MemoryProtect | Access | str | Iterable[str] | None = None,
-    min_size: Size | None = None,
-    max_size: Size | None = None,
-    module: Glob | None = None,
-    name: Glob | None = None,
-    kind: Kind | str | Iterable[str] | None = None,
-    label: str | None = None,
-) -> Rule:
+_READ = {"range": _values.address_range, "size": _values.size, "glob": _values.glob}
+
+
+def include(**conditions: Unpack[Conditions]) -> Rule:
     """Make a rule that keeps what matches all of its conditions; without conditions it keeps everything.
 
     Parameters
     ----------
-    range
-        Addresses (first, end); `end` is the first address after the range and may be ``2**64``. With `module`, the only
-        condition that can match a part of a mapping.
-    state, type, kind
-        Flags or their names ("commit", "mapped", "stack", ...); any of them. A mapping can be of several kinds.
-    protect
-        Letters that must all be there ("rw"), "readable", "writable", "executable" or `Access`; or names or values of
-        `MemoryProtect`; one match is enough.
-    min_size, max_size
-        Bytes of the whole mapping, inclusive: a number or a text such as "64 MiB".
-    module
-        Glob over the path of the module that covers the address, which includes its .data and .bss.
-    name
-        Glob over the name of the mapping. A mapping without a name has the empty name.
-    label
-        Name of the rule in reports.
+    **conditions
+        What memory must be: the keys of `filters.Conditions`, which also says what each of them takes.
+
+        ``range``: addresses (first, end); ``state``, ``type``, ``kind``: flags or their names, any of them;
+        ``protect``: letters that must all be there, or PAGE_* flags; ``min_size``, ``max_size``: bytes of the whole
+        mapping, inclusive; ``module``, ``name``: globs over the path of the module that covers the address and over the
+        name of the mapping. ``label`` names the rule in reports.
 
     Raises
     ------
@@ -240,100 +210,43 @@ def include(
     >>> include(range=("0x1000", 0x3000)).range
     (4096, 12288)
     """
-    return make_rule(
-        "include",
-        label=label,
-        range=range,
-        state=state,
-        type=type,
-        protect=protect,
-        min_size=min_size,
-        max_size=max_size,
-        module=module,
-        name=name,
-        kind=kind,
-    )
+    return make_rule("include", conditions)
 
 
-def exclude(
-    *,
-    range: AddressRange | None = None,
-    state: MemoryState | str | Iterable[str] | None = None,
-    type: MemoryType | str | Iterable[str] | None = None,
-    protect: MemoryProtect | Access | str | Iterable[str] | None = None,
-    min_size: Size | None = None,
-    max_size: Size | None = None,
-    module: Glob | None = None,
-    name: Glob | None = None,
-    kind: Kind | str | Iterable[str] | None = None,
-    label: str | None = None,
-) -> Rule:
-    """Make a rule that leaves out what matches all of its conditions. Parameters are those of `include`.
+def exclude(**conditions: Unpack[Conditions]) -> Rule:
+    """Make a rule that leaves out what matches all of its conditions.
 
     In a full dump whole pages are left out: a page with any excluded byte does not go into the file.
+
+    Parameters
+    ----------
+    **conditions
+        As for `include`.
 
     Examples
     --------
     >>> exclude(type="mapped", min_size="64 MiB").min_size
     67108864
     """
-    return make_rule(
-        "exclude",
-        label=label,
-        range=range,
-        state=state,
-        type=type,
-        protect=protect,
-        min_size=min_size,
-        max_size=max_size,
-        module=module,
-        name=name,
-        kind=kind,
-    )
+    return make_rule("exclude", conditions)
 
 
-def head(
-    bytes: Size,
-    *,
-    range: AddressRange | None = None,
-    state: MemoryState | str | Iterable[str] | None = None,
-    type: MemoryType | str | Iterable[str] | None = None,
-    protect: MemoryProtect | Access | str | Iterable[str] | None = None,
-    min_size: Size | None = None,
-    max_size: Size | None = None,
-    module: Glob | None = None,
-    name: Glob | None = None,
-    kind: Kind | str | Iterable[str] | None = None,
-    label: str | None = None,
-) -> Rule:
+def head(bytes: Size, **conditions: Unpack[Conditions]) -> Rule:
     """Make a rule that keeps the first `bytes` of each mapping it matches and leaves out the rest of that mapping.
 
     Parameters
     ----------
     bytes
         How much to keep: a number or a text such as "64 KiB". Not 0.
-
-    The others are those of `include`.
+    **conditions
+        As for `include`.
 
     Examples
     --------
     >>> head("64 KiB", kind="file").bytes
     65536
     """
-    return make_rule(
-        "head",
-        bytes=bytes,
-        label=label,
-        range=range,
-        state=state,
-        type=type,
-        protect=protect,
-        min_size=min_size,
-        max_size=max_size,
-        module=module,
-        name=name,
-        kind=kind,
-    )
+    return make_rule("head", conditions, bytes=bytes)
 
 
 def include_ranges(ranges: Ranges, *, label: str | None = None) -> RangeRules:
@@ -366,10 +279,12 @@ def exclude_ranges(ranges: Ranges, *, label: str | None = None) -> RangeRules:
     return RangeRules("exclude", pack(ranges), label)
 
 
-def pack(ranges: Ranges) -> builtins.bytes:
+def pack(ranges: Any) -> builtins.bytes:
     """Pairs of addresses as native 64-bit integers; an end of 2**64 becomes 0."""
+    from array import array
+
     try:
-        view = memoryview(ranges)  # type: ignore[arg-type]
+        view = memoryview(ranges)
     except TypeError:
         pass
     else:
@@ -378,8 +293,10 @@ def pack(ranges: Ranges) -> builtins.bytes:
         if view.nbytes % 16 or (view.ndim == 2 and view.shape is not None and view.shape[1] != 2) or view.ndim > 2:
             raise FilterError(f"ranges: the buffer's shape {view.shape} is neither (2 * n,) nor (n, 2)")
         return view.tobytes()
-    if isinstance(ranges, (str, bytes)) or not isinstance(ranges, Iterable):
+    if isinstance(ranges, (str, bytes)) or not hasattr(ranges, "__iter__"):
         raise FilterError(f"ranges: expected (first, end) pairs, not {ranges!r}")
+    from itertools import chain
+
     pairs: list[Any] = list(ranges)
     try:
         if set(map(len, pairs)) - {2}:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..enums import ModuleWrite, ThreadWrite
 from ..errors import FilterError
 from . import _values
 from ._rules import (
     ALL_MODULE,
     ALL_THREAD,
+    CONDITIONS,
     ModuleRule,
     RangeRules,
     Rule,
@@ -27,6 +28,7 @@ from ._rules import (
     module,
     thread,
 )
+from ._sections import Environ, Memory, Modules, Redact, Streams, Threads, keys
 
 if TYPE_CHECKING:
     from ._filter import Filter
@@ -46,26 +48,11 @@ _TOP = (
     "memory",
     "streams",
     "redact",
-    "environ",
 )
-_RULE = (
-    "action",
-    "label",
-    "range",
-    "ranges",
-    "state",
-    "type",
-    "protect",
-    "min_size",
-    "max_size",
-    "module",
-    "name",
-    "kind",
-    "bytes",
-)
+_RULE = ("action", "label", "ranges", *CONDITIONS, "bytes")
 
 
-def read(text: str | bytes, source: str | None) -> Filter:
+def read(text: str | bytes, source: str | None, make: type[Filter]) -> Filter:
     """A compiled filter from the text of a filter file."""
     where = "filter" if source is None else source
     if isinstance(text, bytes):
@@ -86,7 +73,7 @@ def read(text: str | bytes, source: str | None) -> Filter:
     except RecursionError:
         raise FilterError(f"{where}: nested too deeply", filename=source) from None
     try:
-        return _Reader(_headers(text, document)).filter(document).compile()
+        return make(*_rules(document, _headers(text, document)), **_sections(document)).compile()
     except FilterError as error:
         if error.index is not None and error.message.startswith("rule ") and error.lineno is None:
             error.lineno = _line_of_rule(_headers(text, document), document, error.index)
@@ -113,117 +100,120 @@ def _line_of_rule(headers: list[int], document: Mapping[str, Any], number: int) 
     return None
 
 
-class _Reader:
-    """Turns the parsed document into a filter; every complaint names the place in the file."""
-
-    def __init__(self, headers: list[int]) -> None:
-        self.headers = headers
-
-    def filter(self, document: dict[str, Any]) -> Filter:
-        from ._filter import Filter
-
-        _known(document, _TOP, "")
-        rules: list[Rule | RangeRules] = []
-        number = 0
-        for position, table in enumerate(_tables(document, "rule")):
-            try:
-                rule = self.rule(table, number)
-            except FilterError as error:
-                error.lineno = self.headers[position] if self.headers else None
-                raise
-            rules.append(rule)
-            number += 1 if isinstance(rule, Rule) else len(rule)
-
-        threads = _table(document, "threads", ("default", "exclude", "include"))
-        modules = _table(document, "modules", ("default", "exclude", "include"))
-        memory = _table(document, "memory", ("add", "remove"))
-        streams = _table(document, "streams", ("exclude",))
-        redact = _table(document, "redact", ("ranges", "patterns", "stacks", "fill"))
-        environ = _table(document, "environ", ("keep", "drop"))
-        values: dict[str, Any] = {key: document[key] for key in ("default", "read_failure") if key in document}
-        if "ignore_case" in document:
-            values["ignore_case"] = _typed(document, "ignore_case", bool, "true or false")
-        if "secondary_flags" in document:
-            values["secondary_flags"] = _names(document["secondary_flags"], "secondary_flags")
-        if "stacks" in redact:
-            values["deface_stacks"] = _typed(redact, "stacks", bool, "true or false")
-        if "fill" in redact:
-            values["fill"] = redact["fill"]
-        return Filter(
-            *rules,
-            threads=[
-                *(_at("threads.exclude", thread, tid, ThreadWrite(0)) for tid in _list(threads, "exclude", "threads")),
-                *(_at("threads.include", thread, tid, ALL_THREAD) for tid in _list(threads, "include", "threads")),
-                *(self.thread(table, at) for at, table in enumerate(_tables(document, "thread"))),
-            ],
-            threads_default=_default(threads, "threads", ALL_THREAD),
-            modules=[
-                *(_at("modules.exclude", _module, at, ModuleWrite(0)) for at in _list(modules, "exclude", "modules")),
-                *(_at("modules.include", _module, at, ALL_MODULE) for at in _list(modules, "include", "modules")),
-                *(self.module(table, at) for at, table in enumerate(_tables(document, "module"))),
-            ],
-            modules_default=_default(modules, "modules", ALL_MODULE),
-            memory_add=[_at("memory.add", _values.address_range, at, "range") for at in _list(memory, "add", "memory")],
-            memory_remove=[
-                _at("memory.remove", _values.address_range, at, "range") for at in _list(memory, "remove", "memory")
-            ],
-            streams_exclude=_names(streams.get("exclude", []), "streams.exclude"),
-            scrub=[
-                _at("redact.ranges", _values.address_range, at, "range") for at in _list(redact, "ranges", "redact")
-            ],
-            patterns=[
-                _at("redact.patterns", _values.pattern, _pattern(item, number), f"pattern {number}")
-                for number, item in enumerate(_secrets(redact, "patterns", "redact"))
-            ],
-            environ_keep=[_glob(item, "environ.keep") for item in _list(environ, "keep", "environ")],
-            environ_drop=[_glob(item, "environ.drop") for item in _list(environ, "drop", "environ")],
-            **values,
-        )
-
-    def rule(self, table: dict[str, Any], number: int) -> Rule | RangeRules:
-        label = table.get("label")
-        where = f"rule {number}" + (f" ({label})" if isinstance(label, str) else "")
+def _rules(document: dict[str, Any], headers: list[int]) -> list[Rule | RangeRules]:
+    """The rules; every complaint names the place in the file."""
+    _known(document, _TOP, "")
+    rules: list[Rule | RangeRules] = []
+    number = 0
+    for position, table in enumerate(_tables(document, "rule")):
         try:
-            _known(table, _RULE, "")
-            if "action" not in table:
-                raise FilterError("action: missing; write include, exclude or head")
-            values = dict(table)
-            if "ranges" in values:
-                return self.ranges(values)
-            for key in ("module", "name"):
-                if key in values:
-                    values[key] = _glob(values[key], key)
-            for key in ("state", "type", "kind", "protect"):
-                if key in values:
-                    values[key] = _names(values[key], key)
-            return make_rule(**values)
+            rule = _rule(table, number)
         except FilterError as error:
-            error.message = f"{where}: {error.message}"
-            error.index, error.label = number, label if isinstance(label, str) else None
+            error.lineno = headers[position] if headers else None
             raise
-
-    def ranges(self, values: dict[str, Any]) -> RangeRules:
-        others = sorted(values.keys() - {"action", "label", "ranges"})
-        if others:
-            raise FilterError(f"{others[0]}: cannot be combined with ranges; write one rule for each range")
-        make = {"include": include_ranges, "exclude": exclude_ranges}.get(values["action"])
-        if make is None:
-            raise FilterError(f"action: {values['action']!r} is not possible with ranges; write include or exclude")
-        return make(_list(values, "ranges", ""), label=values.get("label"))
-
-    def thread(self, table: dict[str, Any], number: int) -> ThreadRule:
-        _known(table, ("id", "write"), f"thread {number}: ")
-        _needs(table, ("id", "write"), f"thread {number}: ")
-        return _at(f"thread {number}", thread, table["id"], _names(table["write"], "write"))
-
-    def module(self, table: dict[str, Any], number: int) -> ModuleRule:
-        _known(table, ("path", "write"), f"module {number}: ")
-        _needs(table, ("path", "write"), f"module {number}: ")
-        return _at(f"module {number}", _module, table["path"], _names(table["write"], "write"))
+        rules.append(rule)
+        number += 1 if isinstance(rule, Rule) else len(rule)
+    return rules
 
 
-def _module(path: object, write: Any) -> ModuleRule:
-    return module(_glob(path, "path"), write)
+def _rule(table: dict[str, Any], number: int) -> Rule | RangeRules:
+    label = table.get("label")
+    where = f"rule {number}" + (f" ({label})" if isinstance(label, str) else "")
+    try:
+        _known(table, _RULE, "")
+        if "action" not in table:
+            raise FilterError("action: missing; write include, exclude or head")
+        if "ranges" in table:
+            return _ranges(table)
+        values = {key: _condition(key, value) for key, value in table.items() if key not in ("action", "bytes")}
+        return make_rule(table["action"], values, bytes=table.get("bytes"))
+    except FilterError as error:
+        error.message = f"{where}: {error.message}"
+        error.index, error.label = number, label if isinstance(label, str) else None
+        raise
+
+
+def _condition(key: str, value: object) -> Any:
+    what = CONDITIONS.get(key)
+    if what == "glob":
+        return _glob(value, key)
+    return _names(value, key) if what == "protect" or isinstance(what, EnumMeta) else value
+
+
+def _ranges(table: Mapping[str, Any]) -> RangeRules:
+    others = sorted(table.keys() - {"action", "label", "ranges"})
+    if others:
+        raise FilterError(f"{others[0]}: cannot be combined with ranges; write one rule for each range")
+    make = {"include": include_ranges, "exclude": exclude_ranges}.get(table["action"])
+    if make is None:
+        raise FilterError(f"action: {table['action']!r} is not possible with ranges; write include or exclude")
+    return make(_list(table, "ranges", ""), label=table.get("label"))
+
+
+def _sections(document: dict[str, Any]) -> dict[str, Any]:
+    """What `Filter` takes besides rules. A file has no numbers for flags, and other ways to write bytes."""
+    values: dict[str, Any] = {key: document[key] for key in ("default", "read_failure") if key in document}
+    if "ignore_case" in document:
+        values["ignore_case"] = _typed(document, "ignore_case", bool, "true or false")
+    if "secondary_flags" in document:
+        values["secondary_flags"] = _names(document["secondary_flags"], "secondary_flags")
+    threads = _table(document, "threads", _without(keys(Threads), "rules"))
+    modules = _table(document, "modules", _without(keys(Modules), "rules"))
+    for key in ("exclude", "include"):
+        if key in modules:
+            modules[key] = [_glob(item, f"modules.{key}") for item in _list(modules, key, "modules")]
+        _list(threads, key, "threads")
+    for name, table in (("threads", threads), ("modules", modules)):
+        if "default" in table:
+            table["default"] = _names(table["default"], f"{name}.default")
+    threads["rules"] = [_thread(table, at) for at, table in enumerate(_tables(document, "thread"))]
+    modules["rules"] = [_module(table, at) for at, table in enumerate(_tables(document, "module"))]
+    memory = _table(document, "memory", keys(Memory))
+    for key in keys(Memory):
+        _list(memory, key, "memory")
+    streams = _table(document, "streams", keys(Streams))
+    if "exclude" in streams:
+        streams["exclude"] = _names(streams["exclude"], "streams.exclude")
+    return values | {
+        "threads": Threads(**threads),
+        "modules": Modules(**modules),
+        "memory": Memory(**memory),
+        "streams": Streams(**streams),
+        "redact": Redact(**_redact(document)),
+    }
+
+
+def _redact(document: Mapping[str, Any]) -> dict[str, Any]:
+    redact = _table(document, "redact", keys(Redact))
+    _list(redact, "ranges", "redact")
+    if "patterns" in redact:
+        if not isinstance(redact["patterns"], list):
+            raise FilterError("redact.patterns: expected a list")  # without the value, which is secret
+        redact["patterns"] = [_pattern(item, number) for number, item in enumerate(redact["patterns"])]
+    if "environ" in redact:
+        environ = _typed(redact, "environ", dict, "a section [redact.environ]")
+        _known(environ, keys(Environ), "[redact.environ]: ")
+        redact["environ"] = {
+            key: [_glob(item, f"redact.environ.{key}") for item in _list(environ, key, "redact.environ")]
+            for key in environ
+        }
+    return redact
+
+
+def _without(names: Iterable[str], left_out: str) -> tuple[str, ...]:
+    return tuple(name for name in names if name != left_out)
+
+
+def _thread(table: dict[str, Any], number: int) -> ThreadRule:
+    _known(table, ("id", "write"), f"thread {number}: ")
+    _needs(table, ("id", "write"), f"thread {number}: ")
+    return _at(f"thread {number}", thread, table["id"], _names(table["write"], "write"))
+
+
+def _module(table: dict[str, Any], number: int) -> ModuleRule:
+    _known(table, ("path", "write"), f"module {number}: ")
+    _needs(table, ("path", "write"), f"module {number}: ")
+    return _at(f"module {number}", module, _glob(table["path"], "path"), _names(table["write"], "write"))
 
 
 def _at(where: str, make: Callable[..., _Made], *values: object) -> _Made:
@@ -297,13 +287,6 @@ def _glob(value: object, key: str) -> str | bytes:
     return value
 
 
-def _secrets(table: Mapping[str, Any], key: str, section: str) -> list[Any]:
-    """`_list` for values that do not belong into messages."""
-    if not isinstance(table.get(key, []), list):
-        raise FilterError(f"{section}.{key}: expected a list")
-    return _list(table, key, section)
-
-
 def _pattern(value: object, number: int) -> str | bytes:
     if isinstance(value, dict):
         try:
@@ -316,28 +299,17 @@ def _pattern(value: object, number: int) -> str | bytes:
     return value
 
 
-def _default(table: Mapping[str, Any], section: str, everything: Any) -> Any:
-    value = table.get("default", "include")
-    if value == "include":
-        return everything
-    if value == "exclude":
-        return type(everything)(0)
-    if isinstance(value, list):
-        return _names(value, f"{section}.default")
-    raise FilterError(f"{section}.default: expected include, exclude or a list of names, not {value!r}")
-
-
 def write(made: Filter) -> str:
     """The text of a filter file."""
     top: dict[str, Any] = {"default": made.default, "read_failure": made.read_failure, "ignore_case": made.ignore_case}
     if made.secondary_flags:
         top["secondary_flags"] = _values.names_of(made.secondary_flags)
     parts = [_body(top)]
-    parts += ["[[rule]]\n" + _body(_rule(rule)) for rule in made.rules]
+    parts += ["[[rule]]\n" + _body(_rule_table(rule)) for rule in made.rules]
 
     for section, items, default, everything in (
-        ("thread", made.threads, made.threads_default, ALL_THREAD),
-        ("module", made.modules, made.modules_default, ALL_MODULE),
+        ("thread", made.threads.rules, made.threads.default, ALL_THREAD),
+        ("module", made.modules.rules, made.modules.default, ALL_MODULE),
     ):
         # A leading run of rules that write nothing is what `exclude` is short for.
         count = 0
@@ -356,27 +328,25 @@ def write(made: Filter) -> str:
             for item in items[count:]
         ]
 
-    if made.memory_add or made.memory_remove:
-        ranges = {"add": made.memory_add, "remove": made.memory_remove}
-        parts.append("[memory]\n" + _body({key: [_pair(pair) for pair in pairs] for key, pairs in ranges.items()}))
-    if made.streams_exclude:
-        parts.append("[streams]\n" + _body({"exclude": _values.names_of(made.streams_exclude)}))
+    memory = {key: [_pair(pair) for pair in getattr(made.memory, key)] for key in keys(Memory)}
+    if any(memory.values()):
+        parts.append("[memory]\n" + _body(memory))
+    if made.streams.exclude:
+        parts.append("[streams]\n" + _body({"exclude": _values.names_of(made.streams.exclude)}))
     redact: dict[str, Any] = {}
-    if made.scrub:
-        redact["ranges"] = [_pair(pair) for pair in made.scrub]
-    if made.patterns:
-        redact["patterns"] = [_glob_value(pattern) for pattern in made.patterns]
-    if made.deface_stacks:
+    if made.redact.ranges:
+        redact["ranges"] = [_pair(pair) for pair in made.redact.ranges]
+    if made.redact.patterns:
+        redact["patterns"] = [_glob_value(pattern) for pattern in made.redact.patterns]
+    if made.redact.stacks:
         redact["stacks"] = True
-    if made.fill != ord("X"):
-        redact["fill"] = made.fill
+    if made.redact.fill != Redact().fill:
+        redact["fill"] = made.redact.fill
     if redact:
         parts.append("[redact]\n" + _body(redact))
-    environ = {"keep": made.environ_keep, "drop": made.environ_drop}
+    environ = {key: list(map(_glob_value, getattr(made.redact.environ, key))) for key in keys(Environ)}
     if any(environ.values()):
-        parts.append(
-            "[environ]\n" + _body({key: list(map(_glob_value, names)) for key, names in environ.items() if names})
-        )
+        parts.append("[redact.environ]\n" + _body({key: names for key, names in environ.items() if names}))
     return "\n".join(parts)
 
 
@@ -384,25 +354,24 @@ def _item_key(item: ThreadRule | ModuleRule) -> object:
     return item.id if isinstance(item, ThreadRule) else _glob_value(item.path)
 
 
-def _rule(rule: Rule | RangeRules) -> dict[str, Any]:
+def _rule_table(rule: Rule | RangeRules) -> dict[str, Any]:
+    table: dict[str, Any] = {"action": rule.action, "label": rule.label}
     if isinstance(rule, RangeRules):
-        values: dict[str, Any] = {"action": rule.action, "label": rule.label, "ranges": [_pair(pair) for pair in rule]}
+        table["ranges"] = [_pair(pair) for pair in rule]
     else:
-        values = {
-            "action": rule.action,
-            "label": rule.label,
-            "range": rule.range and _pair(rule.range),
-            "state": rule.state and _values.names_of(rule.state),
-            "type": rule.type and _values.names_of(rule.type),
-            "protect": _values.protection_names(rule.protect, rule.access) or None,
-            "min_size": None if rule.min_size is None else _values.size_text(rule.min_size),
-            "max_size": None if rule.max_size is None else _values.size_text(rule.max_size),
-            "module": None if rule.module is None else _glob_value(rule.module),
-            "name": None if rule.name is None else _glob_value(rule.name),
-            "kind": rule.kind and _values.names_of(rule.kind),
-            "bytes": None if rule.bytes is None else _values.size_text(rule.bytes),
-        }
-    return {key: value for key, value in values.items() if value is not None}
+        table |= {key: _plain(what, getattr(rule, key)) for key, what in CONDITIONS.items() if what != "protect"}
+        table["protect"] = _values.protection_names(rule.protect, rule.access) or None
+        table["bytes"] = _plain("size", rule.bytes)
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _plain(what: object, value: Any) -> Any:
+    """A condition as a file has it."""
+    if value is None:
+        return None
+    if isinstance(what, str):
+        return _WRITE[what](value)
+    return _values.names_of(value)
 
 
 def _pair(pair: tuple[int, int]) -> list[str]:
@@ -414,6 +383,9 @@ def _glob_value(value: bytes) -> str | dict[str, str]:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return {"hex": value.hex()}
+
+
+_WRITE: dict[str, Callable[[Any], Any]] = {"range": _pair, "size": _values.size_text, "glob": _glob_value}
 
 
 def _body(table: Mapping[str, Any]) -> str:

@@ -156,7 +156,7 @@ class Replay:
     >>> from minidump_cffi import Callback, Filter
     >>> from minidump_cffi.replay import Call
     >>> replay = Replay([Call(CallbackType.INCLUDE_THREAD, {"ThreadId": tid}) for tid in (7, 8)])
-    >>> with Callback(Filter(threads_exclude=[8])) as callback:
+    >>> with Callback(Filter(threads={"exclude": [8]})) as callback:
     ...     [answer.returned for answer in replay.run(callback)]
     [1, 0]
     """

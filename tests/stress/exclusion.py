@@ -4,8 +4,8 @@
 
 The target (marks.c) holds a marker of 16 bytes, a function of its address, in every half page of seven kinds of memory.
 Full dumps go to a path, a pipe and an object with ``write()``. What the last matching rule excludes, what
-`memory_remove` or `scrub` covers and what is a pattern must be nowhere in the file; what is included as a whole page
-must be there.
+`Memory.remove` or `Redact.ranges` covers and what is a pattern must be nowhere in the file; what is included as a whole
+page must be there.
 """
 
 from __future__ import annotations
@@ -81,9 +81,8 @@ class Trial:
         self.filter = md.Filter(
             *(actions[action](**conditions) for action, conditions in self.rules),
             default=self.default,
-            memory_remove=self.removed,
-            scrub=self.scrubbed,
-            patterns=self.patterns,
+            memory={"remove": self.removed},
+            redact=md.Redact(ranges=self.scrubbed, patterns=self.patterns),
         )
 
     def pages(self, region: Any) -> range:

@@ -172,8 +172,8 @@ def rules(rng: random.Random) -> md.Filter | None:
     if rng.random() < 0.3:
         more["patterns"] = [rng.randbytes(rng.randrange(4, 40))]
     if rng.random() < 0.2:
-        more["deface_stacks"] = True
-    return md.Filter(*some, default=rng.choice(["include", "exclude"]), **more)
+        more["stacks"] = True
+    return md.Filter(*some, default=rng.choice(["include", "exclude"]), redact=more)
 
 
 class Soak:

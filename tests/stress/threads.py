@@ -33,7 +33,9 @@ import minidump_cffi as md
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 NORMAL = md.DumpType.NORMAL
-RULES = md.Filter(md.exclude(kind="file"), md.exclude(name="*libc*"), patterns=[b"needle-in-a-haystack"])
+RULES = md.Filter(
+    md.exclude(kind="file"), md.exclude(name="*libc*"), redact=md.Redact(patterns=[b"needle-in-a-haystack"])
+)
 SMALL = md.Filter(md.exclude(kind="file"), md.exclude(min_size="1 MiB"))
 
 

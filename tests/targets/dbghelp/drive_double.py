@@ -112,8 +112,8 @@ def main() -> None:
     case("gaps", target, full, filter=md.Filter())
     case("refused", target, full, filter=md.Filter(read_failure="abort"))
     added = [(AREA + 10 * PAGE, AREA + PAGES * PAGE)]
-    case("range_gone", target, filter=md.Filter(memory_add=added))
-    case("range_refused", target, filter=md.Filter(memory_add=added, read_failure="abort"))
+    case("range_gone", target, filter=md.Filter(memory={"add": added}))
+    case("range_refused", target, filter=md.Filter(read_failure="abort", memory={"add": added}))
     play(asks_once=1)
     case("once", target, full, filter=md.Filter(md.exclude(range=(AREA + 2 * PAGE, AREA + 4 * PAGE))))
     for number in (0x80070005, 0x80070070, 0x8007012B, 0x80004005):

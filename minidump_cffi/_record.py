@@ -1,0 +1,136 @@
+"""Frozen dataclasses that cost next to nothing to import.
+
+`dataclasses` imports `inspect` and compiles source for each class, which was a third of a dump from the command line. A
+`Record` is declared like a frozen, keyword-only dataclass. Type checkers see one (PEP 681), and so do
+`dataclasses.fields`, `replace` and `asdict`; all records share the methods below.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, dataclass_transform
+else:
+
+    def dataclass_transform(**_: object):
+        """Say something to type checkers only."""
+        return lambda made: made
+
+
+_set = object.__setattr__
+
+
+class _Fields:
+    """`__dataclass_fields__`, made when something asks for it."""
+
+    def __get__(self, record: object, owner: type[Record]) -> dict[str, Any]:
+        from dataclasses import field, make_dataclass
+
+        fields = []
+        for name in owner._fields:
+            about = field(repr=False, compare=False) if name.startswith("_") else field()
+            if name in owner._defaults:
+                about = field(default=owner._defaults[name], repr=about.repr, compare=about.compare)
+            fields.append((name, owner.__annotations__.get(name, object), about))
+        made: Any = make_dataclass(owner.__name__, fields, kw_only=True)
+        found: dict[str, Any] = made.__dataclass_fields__
+        return found
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, eq_default=True)
+class _RecordType(type):
+    """Makes slots of the annotations of a class, and takes defaults out of their way."""
+
+    def __new__(
+        meta, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = True
+    ) -> _RecordType:
+        names = tuple(namespace.get("__annotations__", ()))
+        defaults = {name: namespace.pop(name) for name in names if name in namespace}
+        namespace["__slots__"] = names
+        for base in bases:
+            names, defaults = (*getattr(base, "_fields", ()), *names), {**getattr(base, "_defaults", {}), **defaults}
+        shown = tuple(name for name in names if not name.startswith("_"))
+        namespace.update(_fields=names, _shown=shown, _names=frozenset(names), _defaults=defaults)
+        namespace["__match_args__"] = () if kw_only else shown
+        return super().__new__(meta, name, bases, namespace)
+
+
+class Record(metaclass=_RecordType):
+    """Base of the classes that hold values: immutable, compared by value, hashable, picklable.
+
+    A class may check its values in `__post_init__`, and replace them there with `_put`. Fields whose names begin
+    with an underscore are neither shown nor compared.
+    """
+
+    if TYPE_CHECKING:
+        _fields: ClassVar[tuple[str, ...]]
+        _shown: ClassVar[tuple[str, ...]]
+        _names: ClassVar[frozenset[str]]
+        _defaults: ClassVar[dict[str, Any]]
+    else:
+        __dataclass_fields__ = _Fields()
+
+        def __init__(self, *values, **given):
+            cls = self.__class__
+            if values:
+                given = _by_name(cls, values, given)
+            if len(given) != len(cls._fields):
+                given = {**cls._defaults, **given}
+            if given.keys() != cls._names:
+                raise TypeError(_wrong(cls, given))
+            for name, value in given.items():
+                _set(self, name, value)
+            self.__post_init__()
+
+        def __setattr__(self, name, value):
+            raise AttributeError(f"a {self.__class__.__name__} is immutable; {name!r} cannot be set")
+
+        def __delattr__(self, name):
+            raise AttributeError(f"a {self.__class__.__name__} is immutable; {name!r} cannot be deleted")
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+
+    def _put(self, name: str, value: object) -> None:
+        """For `__post_init__`: a value in its final form."""
+        _set(self, name, value)
+
+    def _key(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, name) for name in self._shown])
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if other.__class__ is self.__class__ else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
+        return f"{self.__class__.__qualname__}({values})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.__class__, tuple([getattr(self, name) for name in self._fields]))
+
+
+def _restore(cls: type[Record], values: tuple[Any, ...]) -> Record:
+    made = cls.__new__(cls)
+    for name, value in zip(cls._fields, values, strict=True):
+        _set(made, name, value)
+    return made
+
+
+def _by_name(cls: Any, values: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """Values that were given by position, under their names."""
+    if len(values) > len(cls.__match_args__):
+        raise TypeError(f"{cls.__name__} takes at most {len(cls.__match_args__)} values by position")
+    named = dict(zip(cls.__match_args__, values, strict=False))
+    if named.keys() & given.keys():
+        raise TypeError(f"{cls.__name__} was given two values for {', '.join(sorted(named.keys() & given.keys()))}")
+    return named | given
+
+
+def _wrong(cls: type[Record], given: dict[str, Any]) -> str:
+    unknown = [name for name in given if name not in cls._names]
+    if unknown:
+        return f"{cls.__name__} has no {', '.join(unknown)}"
+    return f"{cls.__name__} needs {', '.join(name for name in cls._fields if name not in given)}"

@@ -1,0 +1,321 @@
+"""The sections of a filter besides its rules: [threads], [modules], [memory], [streams], [redact] of its file."""
+
+from __future__ import annotations
+
+from .._record import Record
+from ..enums import ModuleWrite, Stream, ThreadWrite
+from ..errors import FilterError
+from . import _values
+from ._rules import ALL_MODULE, ALL_THREAD, ModuleRule, ThreadRule, module, thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, TypeVar
+
+    from ._conditions import AddressRange, Glob
+
+    Section = TypeVar("Section", bound=Record)
+    Item = TypeVar("Item", ThreadRule, ModuleRule)
+
+
+class Threads(Record):
+    """What is written about threads.
+
+    Parameters
+    ----------
+    rules
+        Made by `thread`; the last one that matches wins.
+    default
+        "include" (everything), "exclude", or `ThreadWrite` flags or names of them: for threads no rule names.
+    exclude, include
+        Thread ids to leave out, and to write all about; they come before `rules`.
+
+    Attributes
+    ----------
+    rules : tuple of ThreadRule
+        All of them, `exclude` and `include` too.
+    default : ThreadWrite
+        For all other threads.
+
+    Examples
+    --------
+    >>> Threads(exclude=[4711], default=["thread", "stack"])
+    Threads(rules=(ThreadRule(id=4711, write=<ThreadWrite: 0>),), default=<ThreadWrite.THREAD|STACK: 3>)
+    """
+
+    rules: tuple[ThreadRule, ...]
+    default: ThreadWrite
+
+    def __init__(
+        self,
+        rules: Iterable[ThreadRule] = (),
+        *,
+        default: ThreadWrite | str | Iterable[str] = "include",
+        exclude: Iterable[int] = (),
+        include: Iterable[int] = (),
+    ) -> None:
+        none, everything = ThreadWrite(0), ALL_THREAD
+        left_out = [_at("threads.exclude", thread, tid, none) for tid in _list("threads.exclude", exclude)]
+        kept = [_at("threads.include", thread, tid, everything) for tid in _list("threads.include", include)]
+        self._put("rules", (*left_out, *kept, *_all("threads.rules", rules, ThreadRule)))
+        self._put("default", _default("threads.default", default, everything))
+
+
+class Modules(Record):
+    """What is written about modules; their memory is the rules' business.
+
+    Parameters
+    ----------
+    rules
+        Made by `module`; the last one that matches wins.
+    default
+        "include" (everything), "exclude", or `ModuleWrite` flags or names of them: for modules no rule names.
+    exclude, include
+        Globs of modules to leave out, and to write all about; they come before `rules`.
+
+    Attributes
+    ----------
+    rules : tuple of ModuleRule
+        All of them, `exclude` and `include` too.
+    default : ModuleWrite
+        For all other modules.
+
+    Examples
+    --------
+    >>> Modules(exclude=["*/libbig*"]).rules
+    (ModuleRule(path=b'*/libbig*', write=<ModuleWrite: 0>),)
+    """
+
+    rules: tuple[ModuleRule, ...]
+    default: ModuleWrite
+
+    def __init__(
+        self,
+        rules: Iterable[ModuleRule] = (),
+        *,
+        default: ModuleWrite | str | Iterable[str] = "include",
+        exclude: Iterable[Glob] = (),
+        include: Iterable[Glob] = (),
+    ) -> None:
+        none, everything = ModuleWrite(0), ALL_MODULE
+        left_out = [_at("modules.exclude", module, path, none) for path in _list("modules.exclude", exclude)]
+        kept = [_at("modules.include", module, path, everything) for path in _list("modules.include", include)]
+        self._put("rules", (*left_out, *kept, *_all("modules.rules", rules, ModuleRule)))
+        self._put("default", _default("modules.default", default, everything))
+
+
+class Memory(Record):
+    """Memory in addition to what the dump type and the rules say.
+
+    Parameters
+    ----------
+    add
+        Address ranges to add to a dump without full memory, (first, end) pairs.
+    remove
+        Address ranges to leave out, in every dump type; like an `exclude` after all other rules.
+
+    Attributes
+    ----------
+    add, remove : tuple of (int, int)
+        Address ranges [first, end).
+
+    Examples
+    --------
+    >>> Memory(add=[("0x1000", 0x3000)]).add
+    ((4096, 12288),)
+    """
+
+    add: tuple[tuple[int, int], ...]
+    remove: tuple[tuple[int, int], ...]
+
+    def __init__(self, *, add: Iterable[AddressRange] = (), remove: Iterable[AddressRange] = ()) -> None:
+        self._put("add", _ranges("memory.add", add))
+        self._put("remove", _ranges("memory.remove", remove))
+
+
+class Streams(Record):
+    """Streams of the dump.
+
+    Parameters
+    ----------
+    exclude
+        `Stream` flags or names of streams to leave out ("environ", "cmdline", ...).
+
+    Attributes
+    ----------
+    exclude : Stream
+        The streams left out.
+
+    Examples
+    --------
+    >>> Streams(exclude=["environ", "cmdline"]).exclude
+    <Stream.CMDLINE|ENVIRON: 24>
+    """
+
+    exclude: Stream
+
+    def __init__(self, *, exclude: Stream | str | Iterable[str] = ()) -> None:
+        self._put("exclude", _values.flags(Stream, exclude, "streams.exclude"))
+
+
+class Environ(Record):
+    """Whose values of environment variables are overwritten.
+
+    Parameters
+    ----------
+    keep
+        Globs over names; if there are any, values of all other variables are overwritten.
+    drop
+        Globs over names of variables whose values always are.
+
+    Attributes
+    ----------
+    keep, drop : tuple of bytes
+        The globs.
+
+    Examples
+    --------
+    >>> Environ(drop=["*TOKEN*"]).drop
+    (b'*TOKEN*',)
+    """
+
+    keep: tuple[bytes, ...]
+    drop: tuple[bytes, ...]
+
+    def __init__(self, *, keep: Iterable[Glob] = (), drop: Iterable[Glob] = ()) -> None:
+        for name, globs in (("keep", keep), ("drop", drop)):
+            what = f"redact.environ.{name}"
+            self._put(name, tuple(_values.glob(glob, what) for glob in _list(what, globs)))
+
+
+class Redact(Record):
+    """What is overwritten in the dump instead of being left out of it.
+
+    Parameters
+    ----------
+    ranges
+        Address ranges, (first, end) pairs.
+    patterns
+        Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each.
+    stacks
+        Sanitize stacks: words that are neither pointers into a module or a stack nor numbers up to 4,096 become
+        0x0defaced0defaced.
+    environ
+        Values of environment variables: an `Environ`, or a dict of its parameters.
+    fill
+        What is written over what is hidden: a byte as a number from 0 to 255.
+
+    Attributes
+    ----------
+    ranges : tuple of (int, int)
+        Address ranges [first, end).
+    patterns : tuple of bytes
+        The patterns. `repr` does not show them.
+    stacks : bool
+        Whether stacks are sanitized.
+    environ : Environ
+        Variables whose values stay, and those whose values do not.
+    fill : int
+        The byte.
+
+    Notes
+    -----
+    What redaction covers, and what it cannot, is in docs/redaction.md.
+
+    Examples
+    --------
+    >>> Redact(patterns=[b"hunter2"], environ={"drop": ["*TOKEN*"]})
+    Redact(ranges=(), patterns=<1>, stacks=False, environ=Environ(keep=(), drop=(b'*TOKEN*',)), fill=88)
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    patterns: tuple[bytes, ...]
+    stacks: bool
+    environ: Environ
+    fill: int
+
+    def __init__(
+        self,
+        *,
+        ranges: Iterable[AddressRange] = (),
+        patterns: Iterable[bytes | str] = (),
+        stacks: bool = False,
+        environ: Environ | Mapping[str, Any] | None = None,
+        fill: int = ord("X"),
+    ) -> None:
+        if isinstance(patterns, (str, bytes)):
+            raise FilterError("redact.patterns: expected a list, not a string")
+        if not isinstance(stacks, bool):
+            raise FilterError(f"redact.stacks: expected true or false, not {stacks!r}")
+        hidden = tuple(
+            _values.pattern(pattern, f"redact.patterns: pattern {at}") for at, pattern in enumerate(patterns)
+        )
+        self._put("ranges", _ranges("redact.ranges", ranges))
+        self._put("patterns", hidden)
+        self._put("stacks", stacks)
+        self._put("environ", section("redact.environ", Environ, environ))
+        self._put("fill", _values.byte(fill, "redact.fill"))
+
+    def __bool__(self) -> bool:
+        """Whether anything is overwritten."""
+        return bool(self.ranges or self.patterns or self.stacks or self.environ.keep or self.environ.drop)
+
+    def __repr__(self) -> str:
+        shown = {name: repr(getattr(self, name)) for name in self._fields} | {"patterns": f"<{len(self.patterns)}>"}
+        return f"Redact({', '.join(f'{name}={value}' for name, value in shown.items())})"
+
+
+def section(what: str, kind: type[Section], value: Any) -> Section:
+    """A section: itself, nothing, or a dict of its parameters."""
+    if value is None:
+        return kind()
+    if isinstance(value, kind):
+        return value
+    if not hasattr(value, "keys"):
+        raise FilterError(f"{what}: expected {kind.__name__} or a dict, not {type(value).__name__}")
+    known = keys(kind)
+    for key in value:
+        if key not in known:
+            raise FilterError(f"{what}: unknown key {key!r}{_values.did_you_mean(str(key), known)}")
+    return kind(**value)
+
+
+def keys(kind: type[Record]) -> tuple[str, ...]:
+    """What a section takes."""
+    code = kind.__init__.__code__
+    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+
+
+def _at(where: str, make: Any, *values: object) -> Any:
+    """Calls `make`; its complaint gets the place in front."""
+    try:
+        return make(*values)
+    except FilterError as error:
+        error.message = f"{where}: {error.message}"
+        raise
+
+
+def _list(what: str, values: Any) -> Any:
+    """Several values; one text would be taken for its letters."""
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise FilterError(f"{what}: expected a list, not {values!r}")
+    return values
+
+
+def _ranges(what: str, ranges: Any) -> tuple[tuple[int, int], ...]:
+    return tuple(_values.address_range(pair, what) for pair in _list(what, ranges))
+
+
+def _all(what: str, values: Any, kind: type[Item]) -> tuple[Item, ...]:
+    items = tuple(_list(what, values))
+    for number, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise FilterError(f"{what}: item {number}: expected a {kind.__name__}, not {item!r}")
+    return items
+
+
+def _default(what: str, value: Any, everything: Any) -> Any:
+    if isinstance(value, str) and value in ("include", "exclude"):
+        return everything if value == "include" else type(everything)(0)
+    return _values.flags(type(everything), value, what)
