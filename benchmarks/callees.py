@@ -2,7 +2,7 @@
 
 All do the same work as people write it: look at the type of the callback, answer IncludeVmRegion (10), leave out a
 committed mapped region of 32 KiB or more, and, where there are intervals, look the address up. All are driven by the
-same C loop (csrc/callback/drive.h), so only the callee differs.
+same C loop (tests/support/bench_loop.h), so only the callee differs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from cffi import FFI
 from minidump_cffi import _native
 
 ffi, lib = _native.ffi, _native.lib
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+support = importlib.import_module("support.extension").load()
 
 COMMIT, MAPPED, PRIVATE, READWRITE = 0x1000, 0x40000, 0x20000, 0x04
 REGION = 10  # IncludeVmRegion
@@ -222,7 +224,7 @@ def regions(slots: Sequence[int], order: Sequence[int] | None = None) -> Any:
     Private and mapped by turns, 4 KiB to 64 KiB, in the same pattern whatever `order` the slots are asked about in: so
     that the order of addresses is all that differs.
     """
-    result = ffi.new("mdc_drive_region[]", len(slots))
+    result = support.ffi.new("mdc_bench_region[]", len(slots))
     for place, number in enumerate(order or range(len(slots))):
         entry = result[place]
         info, facts = entry.info, entry.facts
@@ -240,7 +242,7 @@ def drive(callee: Callee, questions: Any, count: int, *, gap_ns: int = 0, latenc
     times = ffi.from_buffer("uint64_t[]", latencies) if latencies is not None else ffi.NULL
     routine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", callee.routine)
     param = ffi.cast("void *", callee.param)
-    result = lib.mdc_drive_regions(routine, param, lib.MDC_EXT_REGION_FACTS, count, questions, gap_ns, times)
+    result = support.lib.mdc_bench_loop(routine, param, lib.MDC_EXT_REGION_FACTS, count, questions, gap_ns, times)
     assert result >= 0, "the callee refused a question"
     return float(result)
 

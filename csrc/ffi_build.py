@@ -24,11 +24,10 @@ HEADERS = [
     "csrc/api/report.h",
     "csrc/api/engine.h",
     "csrc/api/dbghelp.h",
-    "csrc/callback/drive.h",
     "csrc/trace/codec.h",
     "csrc/trace/recorder.h",
     "csrc/trace/replay.h",
-    "csrc/source/fake.h",
+    "csrc/source/source.h",
     *([] if windows else ["csrc/linux/access.h"]),
     "csrc/session/session.h",
 ]

@@ -473,7 +473,6 @@ class Job:
         routine: tuple[int, int] | None = None,
         recorder: Any = None,
         keep: object = None,
-        fake: Any = None,
         fill: Sequence[Callable[[Any], object]] = (),
     ) -> None:
         spec = ffi.new("mdc_job_spec *")
@@ -490,9 +489,7 @@ class Job:
             spec.engine.callback.CallbackParam = ffi.cast("void *", routine[1])
         if recorder is not None:
             spec.recorder = recorder.pointer
-        if fake is not None:
-            spec.fake = fake
-        self._keep = (callback, keep, recorder, fake, [part(spec) for part in fill])
+        self._keep = (callback, keep, recorder, [part(spec) for part in fill])
         self._spec = spec
         self._begun = False  # the thread that started it has finished that: others may use it
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.

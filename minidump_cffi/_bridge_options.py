@@ -1,4 +1,4 @@
-"""Parts of a job's specification that point at memory: streams of the user, options of dbghelp.
+"""Parts of a job's specification that point at memory: streams of the user, options of dbghelp, a source.
 
 Each function fills in a part and returns what has to live as long as the job.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .engines import Backend, ExceptionInfo, UserStream
+    from .targets import SourceTarget
 
     Fill = Callable[[Any], object]
 
@@ -62,5 +63,15 @@ def dbghelp(backend: Backend) -> Fill:
             options.dll = ffi.cast("uint16_t *", units)
         spec.dbghelp = options
         return kept
+
+    return fill
+
+
+def source(target: SourceTarget) -> Fill:
+    """`mdc_job_spec.take_source`."""
+
+    def fill(spec: Any) -> object:
+        spec.take_source = ffi.cast("mdc_source **", target.slot)
+        return target.owner
 
     return fill

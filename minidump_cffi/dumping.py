@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import _bridge, _bridge_replay, sinks, targets
+from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
 from ._outcome import report_of
 from ._request import DontDump, EngineOptions, FilePages, Request, Untouched
 from .callback import Callback, Use, record_limit
@@ -280,21 +280,19 @@ def plan_dump(
 
 def _write(
     request: Request,
-    target: targets.Target | None,
+    target: targets.Target | targets.SourceTarget,
     file: sinks.File | None,
     spool: bool | str | os.PathLike[str],
     timer: _Timer,
     progress: Callable[[Progress], object] | None,
-    *,
-    fake: Any = None,
 ) -> DumpReport:
     """Open the output, dump into it, put it in place; on any failure nothing of it stays."""
     sink = sinks.open_sink(file, spool=spool, fsync=request.fsync, give_up=timer.check)
     try:
-        if sink.fd is not None and target is not None:
+        if sink.fd is not None and isinstance(target, targets.Target):
             targets.check_consumer(target.pid, sink.fd)
         request.take_io(sink, file)
-        report = _run(request, target, sink, timer, progress, fake=fake)
+        report = _run(request, target, sink, timer, progress)
         if isinstance(request.callback, Callee) and not _has_output(report, file, sink):
             sink.discard()
             return report._noted("the callback took the output; no file was made")
@@ -344,20 +342,21 @@ class _Timer:
 
 def _run(
     request: Request,
-    target: targets.Target | None,
+    target: targets.Target | targets.SourceTarget,
     sink: sinks.Sink,
     timer: _Timer,
     progress: Callable[[Progress], object] | None,
-    *,
-    fake: Any = None,
 ) -> DumpReport:
     """One dump, from the compiled filter to the report; nothing is put in place here."""
-    if fake is None:
+    parts = request.parts()
+    if isinstance(target, targets.SourceTarget):
+        parts = (*parts, _bridge_options.source(target))
+    else:
         request.backend.check_filter(request.rules())
-    if target is not None and target.own:
-        from . import _selfdump
+        if target.own:
+            from . import _selfdump
 
-        return _selfdump.run(request, sink, timer, progress)
+            return _selfdump.run(request, sink, timer, progress)
     timer.check()
     callback = request.callback
     callee = callback if isinstance(callback, Callee) else None
@@ -383,7 +382,7 @@ def _run(
             if hooks is not None:
                 hooks.take_error()
             recorder = _recorder(request, callback)
-            job = _bridge.Job(native, engine, options, recorder=recorder, fake=fake, fill=request.parts())
+            job = _bridge.Job(native, engine, options, recorder=recorder, fill=parts)
             job.start()
         else:
             recorder = _recorder(request, callback)
@@ -391,9 +390,7 @@ def _run(
                 using.enter_context(callee.python.in_use(extensions=callee.extensions))
             engine["extensions"] = int(callee.extensions)
             routine, keep = (callee.routine, callee.param), (callee.keep, using)
-            job = _bridge.Job(
-                None, engine, options, routine=routine, keep=keep, recorder=recorder, fake=fake, fill=request.parts()
-            )
+            job = _bridge.Job(None, engine, options, routine=routine, keep=keep, recorder=recorder, fill=parts)
             job.start()
         watch = None if callee is None or request.max_stop is None else Watch(job, request.max_stop)
         ended = _wait(job, timer, progress, watch)
@@ -447,7 +444,9 @@ def _recorder(request: Request, callback: Callback | Callee | None) -> _bridge_r
     return None if limit is None else _bridge_replay.NativeRecorder(limit)
 
 
-def _job_options(request: Request, target: targets.Target | None, sink: sinks.Sink, timer: _Timer) -> dict[str, Any]:
+def _job_options(
+    request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: _Timer
+) -> dict[str, Any]:
     """Members of mdc_job_spec."""
     left = timer.left()
     values: dict[str, Any] = {
@@ -459,7 +458,7 @@ def _job_options(request: Request, target: targets.Target | None, sink: sinks.Si
         "busy_timeout_ns": int((request.busy_timeout or 0) * 1e9),
         "stall_timeout_ns": (1 << 64) - 1 if request.stall_timeout is None else int(request.stall_timeout * 1e9),
     }
-    if target is not None:
+    if isinstance(target, targets.Target):
         values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)
     if sink.fd is not None:
         values.update(sink=_bridge.SINK_FD, fd=sinks.native(sink.fd))

@@ -11,7 +11,7 @@ from ._os import system as _system
 from ._os.system import check_consumer, start_time
 from .errors import TargetError, TargetGone
 
-__all__ = ["Handle", "PidFd", "Process", "Target", "check_consumer", "resolve", "start_time"]
+__all__ = ["Handle", "PidFd", "Process", "SourceTarget", "Target", "check_consumer", "resolve", "start_time"]
 
 
 @runtime_checkable
@@ -75,7 +75,23 @@ class Target:
         return self.pid == os.getpid()
 
 
-def resolve(process: Process) -> Target:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SourceTarget:
+    """What is dumped in place of a process: a source that an extension made. For one dump.
+
+    Attributes
+    ----------
+    slot : int
+        Address of an ``mdc_source *`` (csrc/source/source.h). The dump takes the source out of it; NULL remains.
+    owner : object
+        Keeps the slot alive, and frees a source that has stayed in it.
+    """
+
+    slot: int
+    owner: object
+
+
+def resolve(process: Process | SourceTarget) -> Target | SourceTarget:
     """Find out which process is meant, and how to make sure that it is the same later.
 
     Raises
@@ -87,6 +103,8 @@ def resolve(process: Process) -> Target:
     TypeError
         It is nothing that names a process.
     """
+    if isinstance(process, SourceTarget):
+        return process
     if isinstance(process, bool):
         raise TypeError("process must be a pid, PidFd, Popen or psutil.Process, not a bool")
     if isinstance(process, int):

@@ -1,4 +1,4 @@
-"""Targets that are descriptions in memory (csrc/source/fake.h), dumped through the real engine and the real API."""
+"""Targets that are descriptions in memory (tests/support/fake.h), dumped through the real engine and the real API."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import minidump_cffi as md
-from minidump_cffi import dumping
-from minidump_cffi._native import ffi, lib
-from minidump_cffi._request import Request
-from minidump_cffi.filters import Kind, MemoryProtect, MemoryType
+from support import extension
 
+import minidump_cffi as md
+from minidump_cffi import plan_dump, write_dump
+from minidump_cffi.filters import Kind, MemoryProtect, MemoryType
+from minidump_cffi.targets import SourceTarget
+
+_extension = extension.load()
+ffi, lib = _extension.ffi, _extension.lib
 PAGE = 4096
 
 
@@ -74,7 +77,18 @@ class Target:
         """What the target holds, all pages touched."""
         return bytes(lib.mdc_fake_byte(address + at, self.seed) for at in range(size))
 
-    def native(self) -> tuple[Any, list[Any]]:
+    def source(self) -> SourceTarget:
+        """A fresh source, for one dump."""
+        error = ffi.new("mdc_error *")
+        described, alive = self._described()
+        slot = ffi.gc(ffi.new("mdc_source **"), lib.mdc_fake_drop)
+        slot[0] = lib.mdc_fake_new(described, error)
+        del alive
+        if slot[0] == ffi.NULL:
+            raise ValueError(ffi.string(error.message).decode())
+        return SourceTarget(slot=int(ffi.cast("uintptr_t", slot)), owner=slot)
+
+    def _described(self) -> tuple[Any, list[Any]]:
         """The C description, and what has to stay alive with it."""
         alive: list[Any] = []
 
@@ -140,32 +154,11 @@ def names(folder: str | Path) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-def _request(type: int, options: dict[str, Any], plan_only: bool) -> Request:
-    names = ("filter", "callback", "deadline", "max_stop", "stop_timeout", "untouched", "dontdump", "fsync", "strict")
-    defaults = {"untouched": "auto", "dontdump": "honour", "fsync": False, "strict": False}
-    values = [options.pop(name, defaults.get(name)) for name in names]
-    more = {name: options.pop(name) for name in ("record", "file_pages") if name in options}
-    return Request(type, *values, options.pop("options", None), plan_only, **more)
-
-
 def write(target: Target, file: Any, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:
     """`write_dump` of a fake target."""
-    native, alive = target.native()
-    request = _request(type, options, False)
-    timer = dumping._Timer(request.deadline, options.pop("on_cancel", None))
-    spool, progress = options.pop("spool", True), options.pop("progress", None)
-    assert not options, options
-    report = dumping._write(request, None, file, spool, timer, progress, fake=native)
-    del alive
-    return report
+    return write_dump(target.source(), file, type, engine="native", **options)
 
 
-def plan(target: Target, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpReport:
+def plan(target: Target, type: int = md.DumpType.NORMAL, **options: Any) -> md.DumpPlan:
     """`plan_dump` of a fake target."""
-    native, alive = target.native()
-    request = _request(type, options, True)
-    timer = dumping._Timer(request.deadline, options.pop("on_cancel", None))
-    assert not options, options
-    report = dumping._run(request, None, dumping.sinks.Sink(), timer, None, fake=native)
-    del alive
-    return report
+    return plan_dump(target.source(), type, **options)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib.util
 import subprocess
-import sys
-import sysconfig
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +14,11 @@ from typing import Any
 import fake
 import live
 import pytest
+from support import extension
 from test_sources_sound import clang
 
 import minidump_cffi as md
+from minidump_cffi import _native
 from minidump_cffi._native import ffi
 
 C = md.protocol.CallbackType
@@ -39,75 +38,58 @@ REGIONS = [
 KEPT = [REGIONS[0][:2], REGIONS[2][:2]]
 
 
-def build_extension(folder: Path, name: str, source: Path) -> Any:
-    """Compile a C extension against get_include, and import it."""
-    flags = [
-        "-shared",
-        "-fPIC",
-        "-O1",
-        "-std=c11",
-        "-Wall",
-        "-I",
-        md.protocol.get_include(),
-        "-I",
-        sysconfig.get_path("include"),
-    ]
-    library = live.compile_c(source, folder / f"{name}.so", *flags)
-    spec = importlib.util.spec_from_file_location(name, library)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+support = extension.load()
 
 
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The engine in C."""
-    return build_extension(tmp_path_factory.mktemp("ext"), "tiny_engine", live.HERE / "native_ext" / "tiny_engine.c")
+def callee(routine: int, param: int) -> Any:
+    """What an engine is given."""
+    found = support.ffi.new("MINIDUMP_CALLBACK_INFORMATION *")
+    found.CallbackRoutine = support.ffi.cast("MINIDUMP_CALLBACK_ROUTINE", routine)
+    found.CallbackParam = support.ffi.cast("void *", param)
+    return found
 
 
-@pytest.fixture(scope="session")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The engine in a cffi module that includes our declarations."""
-    folder = tmp_path_factory.mktemp("cffi")
-    source = folder / "cffi_engine.c"
-    done = subprocess.run(
-        [sys.executable, str(live.HERE / "native_ext" / "cffi_engine.py"), str(source)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return build_extension(folder, "cffi_engine", source)
+def drive(engine_of: Any, regions: list[tuple[int, int, int]] = REGIONS) -> tuple[list[tuple[int, int]], int]:
+    """One dump by the engine in C: what stays of the regions, and the flags of the secret module."""
+    asked, flags = support.ffi.new("MINIDUMP_MEMORY_INFO[]", len(regions)), support.ffi.new("uint32_t *")
+    for region, (base, size, kind) in zip(asked, regions, strict=True):
+        region.BaseAddress, region.RegionSize, region.Type = base, size, kind
+        region.State, region.Protect = int(md.filters.MemoryState.COMMIT), int(md.filters.MemoryProtect.READWRITE)
+    count = support.lib.mdc_double_drive(engine_of, asked, len(regions), flags)
+    kept = [(region.BaseAddress, region.RegionSize) for region in asked if region.RegionSize]
+    assert len(kept) == count
+    return kept, flags[0]
+
+
+def ask(routine: int, param: int, kind: int) -> int:
+    """One callback of the engine in C, without the GIL: a hook of the callback may run."""
+    return int(support.lib.mdc_double_ask(callee(routine, param), kind))
 
 
 # ------------------------------------------------------------------------------------------------------------- engines
 
 
-def test_an_engine_in_c(tiny: Any) -> None:
-    assert tiny.sizes() == {name: ffi.sizeof(name) for name in tiny.sizes()}
-    assert tiny.sizes()["MINIDUMP_CALLBACK_OUTPUT"] == 52
+def test_an_engine_in_c() -> None:
+    sizes = support.ffi.new("size_t[3]")
+    support.lib.mdc_double_sizes(sizes)
+    names = ("MINIDUMP_CALLBACK_INPUT", "MINIDUMP_CALLBACK_OUTPUT", "mdc_engine_options")
+    assert list(sizes) == [ffi.sizeof(name) for name in names]
+    assert sizes[1] == 52
     with md.Callback(KEEP) as callback, callback.in_use():
         for _ in range(2):
-            assert tiny.drive(callback.routine, callback.param, REGIONS) == (KEPT, md.filters.ModuleWrite.MODULE)
+            assert drive(callee(callback.routine, callback.param)) == (KEPT, md.filters.ModuleWrite.MODULE)
         assert callback.counters.calls[C.INCLUDE_VM_REGION] == len(REGIONS)
         assert callback.counters.excluded == 2
         callback.raise_error()
 
 
-def test_an_engine_in_another_cffi_module(other: Any) -> None:
-    theirs = other.ffi
-    assert theirs.typeof("MINIDUMP_CALLBACK_INFORMATION *") is ffi.typeof("MINIDUMP_CALLBACK_INFORMATION *")
-    regions = theirs.new("MINIDUMP_MEMORY_INFO[]", 2)
-    for region, (base, size, kind) in zip(regions, (REGIONS[0], REGIONS[3]), strict=True):
-        region.BaseAddress, region.RegionSize, region.Type, region.State = base, size, kind, 0x1000
+def test_a_cffi_module_shares_the_types() -> None:
+    """One that includes the declarations takes the objects of this package, and the constants come with the types."""
+    assert support.ffi is not ffi
+    assert support.ffi.typeof("MINIDUMP_CALLBACK_INFORMATION *") is ffi.typeof("MINIDUMP_CALLBACK_INFORMATION *")
     with md.Callback(KEEP) as callback, callback.in_use():
-        assert other.lib.drive(callback.information, regions, 2) == 1
-    assert (regions[0].RegionSize, regions[1].RegionSize) == (REGIONS[0][1], 0)
-    question = md.protocol.ffi.new("MINIDUMP_CALLBACK_INPUT *")
-    other.lib.fill(question, 5)
-    assert question.u.Thread.ThreadId == 5
-    assert other.lib.MDC_CB_VM_QUERY == 18, "the constants come with the types"
+        assert drive(callback.information) == (KEPT, md.filters.ModuleWrite.MODULE)
+    assert support.lib.MDC_CB_VM_QUERY == 18
 
 
 def test_an_engine_in_ctypes() -> None:
@@ -186,7 +168,7 @@ def test_in_use_ends_with_an_exception_too() -> None:
             pass
 
 
-def test_a_call_that_is_inside_keeps_it_open(tiny: Any) -> None:
+def test_a_call_that_is_inside_keeps_it_open() -> None:
     """Without in_use: while an engine of another thread is inside a hook, close is refused."""
     inside, go_on = threading.Event(), threading.Event()
 
@@ -197,13 +179,13 @@ def test_a_call_that_is_inside_keeps_it_open(tiny: Any) -> None:
     callback = md.Callback(hooks={C.SECONDARY_FLAGS: hook})
     routine, param = callback.routine, callback.param
     answers: list[int] = []
-    engine = threading.Thread(target=lambda: answers.append(tiny.call(routine, param, int(C.SECONDARY_FLAGS))))
+    engine = threading.Thread(target=lambda: answers.append(ask(routine, param, int(C.SECONDARY_FLAGS))))
     engine.start()
     try:
         assert inside.wait(live.PATIENCE)
         with pytest.raises(md.CallbackError, match="in use"):
             callback.close()
-        assert tiny.call(routine, param, int(C.SECONDARY_FLAGS)) == 0, "a second engine is answered FALSE"
+        assert ask(routine, param, int(C.SECONDARY_FLAGS)) == 0, "a second engine is answered FALSE"
     finally:
         go_on.set()
         engine.join()
@@ -213,22 +195,22 @@ def test_a_call_that_is_inside_keeps_it_open(tiny: Any) -> None:
 
 @pytest.mark.parametrize("record", [False, True], ids=["plain", "recorded"])
 @pytest.mark.parametrize("end", ["closed", "forgotten"])
-def test_a_late_call_is_answered_false(end: str, record: bool, tiny: Any) -> None:
+def test_a_late_call_is_answered_false(end: str, record: bool) -> None:
     """The engine was shown the addresses, and calls them when the callback is gone."""
     for _ in range(50):
         callback = md.Callback(KEEP, on_cancel=lambda: False, record=record)
         routine, param = callback.routine, callback.param
-        assert tiny.call(routine, param, int(C.CANCEL)) == 1
+        assert ask(routine, param, int(C.CANCEL)) == 1
         if end == "closed":
             callback.close()
         del callback
         gc.collect()
         for kind in range(24):
-            assert tiny.call(routine, param, kind) == 0
-        assert tiny.drive(routine, param, REGIONS) == ([], 0)
+            assert ask(routine, param, kind) == 0
+        assert drive(callee(routine, param)) == ([], 0)
 
 
-def test_closing_races_with_an_engine(tiny: Any) -> None:
+def test_closing_races_with_an_engine() -> None:
     """Another thread calls all the time: each close is refused or final, and no call ever crashes."""
     for _ in range(20):
         callback = md.Callback(KEEP)
@@ -237,7 +219,7 @@ def test_closing_races_with_an_engine(tiny: Any) -> None:
 
         def engine(routine: int = routine, param: int = param, stop: threading.Event = stop) -> None:
             while not stop.is_set():
-                tiny.call(routine, param, int(C.CANCEL))
+                ask(routine, param, int(C.CANCEL))
 
         thread = threading.Thread(target=engine)
         thread.start()
@@ -252,7 +234,7 @@ def test_closing_races_with_an_engine(tiny: Any) -> None:
             stop.set()
             thread.join()
         callback.close()
-        assert tiny.call(routine, param, int(C.CANCEL)) == 0
+        assert ask(routine, param, int(C.CANCEL)) == 0
 
 
 def test_closing_races_with_the_start_of_a_dump() -> None:
@@ -347,13 +329,13 @@ def test_a_source_tree_that_was_not_built(tmp_path: Path, monkeypatch: pytest.Mo
         md.protocol.get_include()
 
 
-def test_the_routine_has_one_address_and_no_name(tiny: Any) -> None:
+def test_the_routine_has_one_address_and_no_name() -> None:
     """It is hidden in the extension: nothing links with it, and all callbacks share it."""
     with md.Callback() as one, md.Callback() as two:
         assert one.routine == two.routine and one.param != two.param
-    assert not hasattr(ctypes.CDLL(None), "mdc_callback_routine")
+    assert not hasattr(ctypes.CDLL(_native.__file__), "mdc_callback_routine")
 
 
-def test_types_for_users(tiny: Any) -> None:
+def test_types_for_users() -> None:
     users: Callable[..., Any] = md.protocol.ffibuilder
     assert users() is not users()

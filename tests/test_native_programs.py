@@ -44,6 +44,9 @@ def room_sources(system: str = "linux") -> list[Path]:
     )
 
 
+FAKE = live.HERE / "support" / "fake.c"  # linked with the rooms: most programs dump it
+
+
 def programs(system: str) -> list[Path]:
     """The programs that are not named after another system: test_linux_*, *_posix; test_windows_*, *_windows."""
     topic, suffix = ("test_windows_", "_windows") if system == "linux" else ("test_linux_", "_posix")
@@ -75,10 +78,13 @@ class Rooms:
         folder.mkdir(exist_ok=True)
         command = compile_command(variant)
         if variant in WINDOWS:
-            sources, archiver = room_sources("windows"), wine.cross_compiler(WINDOWS[variant]).replace("gcc", "ar")
+            sources, archiver = (
+                [*room_sources("windows"), FAKE],
+                wine.cross_compiler(WINDOWS[variant]).replace("gcc", "ar"),
+            )
             command += WARNINGS
         else:
-            sources, archiver = room_sources(), os.environ.get("AR", "ar")
+            sources, archiver = [*room_sources(), FAKE], os.environ.get("AR", "ar")
             _probe(command, folder, variant)
         assert sources, "no C files in csrc"
         done = subprocess.run(

@@ -25,7 +25,7 @@ import pytest
 import readers
 
 import minidump_cffi as md
-from minidump_cffi import _bridge
+from minidump_cffi import _bridge, _bridge_options
 
 ROOT = live.HERE.parent
 STRESS = live.HERE / "stress" / "threads.py"
@@ -38,8 +38,8 @@ TARGET = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 24),))
 
 def test_a_job_outlives_its_close_for_other_threads() -> None:
     """A thread that starts a dump looks at the jobs of others, which these may close at the same time."""
-    native, alive = TARGET.native()
-    job = _bridge.Job(None, {"plan_only": 1, "dump_type": int(FULL)}, {"pidfd": -1}, fake=native)
+    source = _bridge_options.source(TARGET.source())
+    job = _bridge.Job(None, {"plan_only": 1, "dump_type": int(FULL)}, {"pidfd": -1}, fill=[source])
     job.start()
     while not job.wait(0.1):
         pass
@@ -51,7 +51,6 @@ def test_a_job_outlives_its_close_for_other_threads() -> None:
     job.cancel()
     job.close()
     assert job.progress().phase >= md.report.Phase.PLAN
-    del alive
 
 
 @pytest.mark.linux

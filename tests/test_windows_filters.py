@@ -12,6 +12,7 @@ import fake
 import live
 import pytest
 import wine
+from support import extension
 
 import minidump_cffi as md
 
@@ -51,6 +52,7 @@ def test_same_regions_on_both_systems(rules: str, dump_type: md.DumpType, tmp_pa
     # Upper and lower case are equal on Windows by default.
     filter_file.write_text("ignore_case = true\n" + RULES[rules])
     runner = wine.python()
+    extension.cross_built(runner)
     here = told([sys.executable], filter_file, tmp_path / "linux.dmp", int(dump_type))
     there = told([runner, "-P"], filter_file, tmp_path / "windows.dmp", int(dump_type))
     for part, expected in here.items():

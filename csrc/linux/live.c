@@ -445,8 +445,7 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, 
                                        live_read,    live_resume, live_free,  &late};
     mdc_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
-    live->source.ops = &ops;
-    live->source.pid = options->pid;
+    mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
     live->monitor = monitor;
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;

@@ -188,10 +188,24 @@ static void work(void *argument) {
 
 /* -- the start ----------------------------------------------------------------------------------------------------- */
 
+/* Of a source that another extension made nothing is touched before this has passed, not even its table. */
+static mdc_status check_source(const mdc_job_spec *spec, mdc_error *err) {
+    const mdc_source *source = *spec->take_source;
+    if (source == NULL)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "the source has been dumped already: make a new one");
+    if (!mdc_source_fits(source))
+        return mdc_fail(
+            err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
+            "the source was built for another version of this package (%u.%u, this is %u.%u): build it again",
+            source->version, source->layout, (unsigned)MDC_SOURCE_VERSION, MDC_SOURCE_LAYOUT);
+    if (spec->dbghelp == NULL) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp dumps processes only, not a source");
+}
+
 static mdc_status check_spec(const mdc_job_spec *spec, mdc_error *err) {
     if (spec->sink != MDC_SINK_NONE && spec->sink != MDC_SINK_FD && spec->sink != MDC_SINK_MEMORY)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no sink number %d", (int)spec->sink);
-    return spec->fake != NULL ? MDC_OK : mdc_target_check(spec, err);
+    return spec->take_source != NULL ? check_source(spec, err) : mdc_target_check(spec, err);
 }
 
 static mdc_status open_sink(mdc_job *job, mdc_error *err) {
@@ -244,15 +258,21 @@ static mdc_status pair(mdc_job *job, mdc_error *err) {
     return mdc_rule_bytes_reserve(&job->rules, callback, err);
 }
 
-static mdc_status spawn(mdc_job *job, mdc_error *err) {
+/* The job owns the source in the slot from the moment it has a worker. */
+static mdc_status spawn(mdc_job *job, mdc_source **slot, mdc_error *err) {
     int32_t os_errno = MDC_FAILPOINT("spawn:worker");
     if (os_errno == 0) {
         job->worker = (mdc_thread_start){work, job};
+        job->source = slot != NULL ? *slot : NULL;
         atomic_fetch_add_explicit(&job->references, 1, memory_order_relaxed);
         os_errno = mdc_thread_run(&job->worker, WORKER_STACK);
-        if (os_errno != 0) atomic_fetch_sub_explicit(&job->references, 1, memory_order_relaxed);
+        if (os_errno == 0) {
+            if (slot != NULL) *slot = NULL;
+            return MDC_OK;
+        }
+        atomic_fetch_sub_explicit(&job->references, 1, memory_order_relaxed);
+        job->source = NULL;
     }
-    if (os_errno == 0) return MDC_OK;
     return mdc_fail_start(err, MDC_PHASE_OPEN, os_errno, "cannot start the worker thread");
 }
 
@@ -276,7 +296,7 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     atomic_init(&job->inside, 0);
     job->owner = mdc_process_id();
     job->spec = *spec;
-    job->spec.fake = NULL; /* borrowed for this call only */
+    job->spec.take_source = NULL; /* the slot is borrowed for this call only */
     job->spec.dbghelp = NULL;
     job->fd = -1;
     mdc_error_clear(&job->error);
@@ -296,11 +316,7 @@ mdc_status mdc_job_start(const mdc_job_spec *spec, mdc_job **started, mdc_error 
     ready = ready && pair(job, err) == MDC_OK;
     if (ready && spec->recorder != NULL)
         mdc_recorder_attach(spec->recorder, job->spec.engine.extensions, &job->spec.engine.callback);
-    if (ready && spec->fake != NULL) {
-        job->source = mdc_fake_new(spec->fake, err);
-        ready = job->source != NULL;
-    }
-    if (!ready || spawn(job, err) != MDC_OK) {
+    if (!ready || spawn(job, spec->take_source, err) != MDC_OK) {
         destroy(job);
         return err->code;
     }

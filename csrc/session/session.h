@@ -12,6 +12,8 @@
  * - What the specification points at (callback, recorder, user streams, a foreign callee and its parameter) is borrowed
  *   until mdc_job_wait returns 1, also if the job has been closed before. The caller keeps it alive.
  * - Descriptors and handles are duplicated by mdc_job_start, and closed by the worker when it ends.
+ * - A source that the caller made (take_source) is the job's as soon as mdc_job_start has returned MDC_OK: it is taken
+ *   out of the caller's slot, and the worker frees it. Until then it is the caller's.
  * - The callback serves this job alone from mdc_job_start until it has ended (mdc_callback_acquire). */
 #ifndef MDC_SESSION_SESSION_H
 #define MDC_SESSION_SESSION_H
@@ -19,7 +21,7 @@
 #include "../api/callback.h"
 #include "../api/dbghelp.h"
 #include "../api/engine.h"
-#include "../source/fake.h"
+#include "../source/source.h"
 #include "../trace/recorder.h"
 
 /* cdef: begin */
@@ -29,7 +31,8 @@ enum { MDC_SINK_NONE = 0, MDC_SINK_FD = 1, MDC_SINK_MEMORY = 2 };
 typedef struct mdc_job_spec {
     mdc_engine_options engine;          /* callback and extensions are filled in from `callback` if that is given */
     mdc_callback *callback;             /* ours, or NULL: engine.callback as it is */
-    const mdc_fake_target *fake;        /* a fake target instead of a process; copied */
+    mdc_source **take_source;           /* NULL, or what holds a source that is dumped instead of a process: it holds
+                                           NULL once the job has started. Not with `dbghelp` */
     const mdc_dbghelp_options *dbghelp; /* NULL: the engine of this package; copied. Windows only */
     int32_t pid;
     int32_t pidfd;             /* Linux: -1: none; stays the caller's and must outlive the job */

@@ -207,7 +207,7 @@ mdc_source *mdc_veil_new(mdc_source *inner, mdc_hides hides, const void *context
                                                .free = veil_free};
     mdc_veil *veil = mdc_alloc(1, sizeof *veil, err);
     if (veil == NULL) return NULL;
-    veil->source.ops = inner->ops->late != NULL ? &ops : &ops_without;
+    mdc_source_init(&veil->source, inner->ops->late != NULL ? &ops : &ops_without, inner->pid);
     veil->inner = inner;
     veil->hides = hides;
     veil->context = context;

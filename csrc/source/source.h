@@ -1,9 +1,9 @@
-/* What a target is: regions, threads, modules, texts, and a way to read its memory. The live Linux process
- * (linux/live.h) and the fake (source/fake.h) are sources; core files and existing dumps will be.
+/* What a target is: regions, threads, modules, texts, and a way to read its memory. The live process of each system is
+ * a source (linux/live.h, windows/win_live.h). A caller can hand over one of another kind: mdc_job_spec.take_source.
  *
  * Life: new -> prepare -> stop -> (lists, content, read) -> resume -> free. The lists are stable between stop and free.
  * Everything a source delivers comes from a hostile target: the engine checks it again.
- * A source is used by one thread, the engine's. */
+ * A source is used by one thread at a time: by who made it until it is handed over, then by the engine's. */
 #ifndef MDC_SOURCE_SOURCE_H
 #define MDC_SOURCE_SOURCE_H
 
@@ -218,7 +218,9 @@ typedef struct mdc_lists {
     uint32_t warnings; /* MDC_WARN_NO_RESIDENCY */
 } mdc_lists;
 
+/* cdef: begin */
 typedef struct mdc_source mdc_source;
+/* cdef: end */
 
 /* Memory that is a mapped file's, and can be read after resume as well. */
 typedef struct mdc_late_ops {
@@ -259,11 +261,31 @@ typedef struct mdc_source_ops {
     const mdc_late_ops *late; /* NULL: nothing can be read after resume */
 } mdc_source_ops;
 
+enum { MDC_SOURCE_VERSION = 1 };
+
 /* A source of some kind begins with this. */
 struct mdc_source {
+    uint32_t version; /* MDC_SOURCE_VERSION; what the functions of the table promise */
+    uint32_t layout;  /* MDC_SOURCE_LAYOUT */
     const mdc_source_ops *ops;
     int32_t pid;  /* for INPUT.ProcessId; 0 if the target is not a process */
     void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux, the HANDLE on Windows */
 };
+
+/* Bytes of all structs that a source and its user share: differs where one of them was compiled with another layout. */
+#define MDC_SOURCE_LAYOUT                                                                                              \
+    ((uint32_t)(sizeof(mdc_source) + sizeof(mdc_source_ops) + sizeof(mdc_late_ops) + sizeof(mdc_lists) +               \
+                sizeof(mdc_region) + sizeof(mdc_thread) + sizeof(mdc_module) + sizeof(mdc_section) +                   \
+                sizeof(mdc_unloaded) + sizeof(mdc_handle) + sizeof(mdc_system) + sizeof(mdc_text) +                    \
+                sizeof(mdc_content) + sizeof(mdc_span) + sizeof(mdc_error)))
+
+static inline void mdc_source_init(mdc_source *source, const mdc_source_ops *ops, int32_t pid) {
+    *source = (mdc_source){.version = MDC_SOURCE_VERSION, .layout = MDC_SOURCE_LAYOUT, .ops = ops, .pid = pid};
+}
+
+/* Whether its maker knew the same structs as this file. */
+static inline bool mdc_source_fits(const mdc_source *source) {
+    return source->version == MDC_SOURCE_VERSION && source->layout == MDC_SOURCE_LAYOUT;
+}
 
 #endif

@@ -293,8 +293,7 @@ mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *m
                                        live_read,    live_resume, live_free,  NULL};
     mdc_win_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
-    live->source.ops = &ops;
-    live->source.pid = options->pid;
+    mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
     live->monitor = monitor;
     mdc_vec_init(&live->regions, sizeof(mdc_region));

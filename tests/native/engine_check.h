@@ -11,7 +11,7 @@
 #include "../../csrc/engine/engine.h"
 #include "../../csrc/format/mdc_streams.h"
 #include "../../csrc/format/minidump_file.h"
-#include "../../csrc/source/fake.h"
+#include "../support/fake.h"
 
 static int failures;
 #define CHECK(condition)                                                                                               \

@@ -8,6 +8,7 @@
 
 #include "../../csrc/base/fail.h"
 #include "../../csrc/session/session.h"
+#include "../support/fake.h"
 #include "output_check.h"
 #include "threads_check.h"
 
@@ -93,6 +94,9 @@ static const mdc_fake_target TARGET = {.regions = REGIONS,
                                        .cmdline = "app",
                                        .seed = 7};
 
+/* A job takes the source out of it; `begin` puts a new one in. */
+static _Thread_local mdc_source *slot;
+
 static inline mdc_filter *make_filter(void) {
     const char name[] = "/dev/shm/*", module[] = "*/bin/app";
     const mdc_rule rules[RULES] = {
@@ -141,17 +145,26 @@ static inline void free_callback(mdc_callback *callback) {
 static inline mdc_job_spec full_spec(mdc_callback *callback) {
     return (mdc_job_spec){.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
                           .callback = callback,
-                          .fake = &TARGET,
+                          .take_source = &slot,
                           .pidfd = -1,
                           .fd = -1,
                           .sink = MDC_SINK_MEMORY};
+}
+
+/* mdc_job_start, with a new source of TARGET for a specification that has none left. */
+static inline mdc_status begin(const mdc_job_spec *spec, mdc_job **job, mdc_error *err) {
+    if (spec->take_source == &slot && slot == NULL) {
+        slot = mdc_fake_new(&TARGET, err);
+        if (slot == NULL) return err->code;
+    }
+    return mdc_job_start(spec, job, err);
 }
 
 static inline mdc_job *start(const mdc_job_spec *spec) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_job *job = NULL;
-    mdc_job_start(spec, &job, &err);
+    begin(spec, &job, &err);
     if (job == NULL) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);

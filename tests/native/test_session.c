@@ -96,7 +96,7 @@ static void test_descriptor(mdc_filter *filter) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_job *none = job; /* what a failure leaves in the slot is nothing */
-    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_SINK && none == NULL && err.os_errno == OUTPUT_NOT_OPEN);
+    CHECK(begin(&spec, &none, &err) == MDC_ERR_SINK && none == NULL && err.os_errno == OUTPUT_NOT_OPEN);
     free_callback(callback);
 }
 
@@ -125,7 +125,7 @@ static void test_deadline_and_cancel(mdc_filter *filter) {
         mdc_job_spec spec = full_spec(callback);
         mdc_error_clear(&err);
         mdc_job *none = job;
-        CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_BUSY && none == NULL);
+        CHECK(begin(&spec, &none, &err) == MDC_ERR_BUSY && none == NULL);
         mdc_error_clear(&err);
         CHECK(mdc_callback_free(callback, &err) == MDC_ERR_BUSY);
         mdc_job_cancel(job, code);
@@ -264,16 +264,11 @@ static void test_bad_specs(void) {
     mdc_job_spec spec = full_spec(NULL);
     mdc_job *none = NULL;
     spec.sink = 17;
-    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL);
+    CHECK(begin(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL);
     spec = full_spec(NULL);
-    spec.fake = NULL;
+    spec.take_source = NULL;
     mdc_error_clear(&err);
-    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL);
-    const mdc_fake_region wrong[] = {{.base = 0x1001, .size = 0x1000, .state = MDC_MEM_COMMIT, .protect = RW}};
-    const mdc_fake_target target = {.regions = wrong, .region_count = 1};
-    spec.fake = &target;
-    mdc_error_clear(&err);
-    CHECK(mdc_job_start(&spec, &none, &err) != MDC_OK && none == NULL && err.message[0] != '\0');
+    CHECK(begin(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL);
     mdc_job_free(NULL);
     mdc_job_drop(&none);
     mdc_job_cancel(none, MDC_ERR_CANCELLED);
@@ -281,6 +276,41 @@ static void test_bad_specs(void) {
     mdc_job *dropped = start(&(mdc_job_spec){.pidfd = -1, .pid = INT32_MAX});
     mdc_job_drop(&dropped);
     CHECK(dropped == NULL);
+}
+
+/* A source stays the caller's until a job has it, and nothing of one that another version built is called. */
+static void test_sources(void) {
+    mdc_error err;
+    mdc_job_spec spec = full_spec(NULL);
+    mdc_job *none = NULL;
+    mdc_job *job = start(&spec);
+    finish_well(job);
+    mdc_job_free(job);
+    CHECK(slot == NULL);
+    mdc_error_clear(&err);
+    CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL); /* it was for one dump */
+
+    mdc_source other = {.version = MDC_SOURCE_VERSION, .layout = MDC_SOURCE_LAYOUT}, *held = &other;
+    spec.take_source = &held;
+    for (int n = 0; n < 2; n++) {
+        other.version = MDC_SOURCE_VERSION + (n == 0);
+        other.layout = MDC_SOURCE_LAYOUT + 8 * (n == 1);
+        mdc_error_clear(&err);
+        CHECK(mdc_job_start(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL && held == &other);
+        CHECK(strstr(err.message, "another version") != NULL);
+    }
+
+    mdc_dbghelp_options dbghelp = {.dll = NULL};
+    spec = full_spec(NULL);
+    spec.dbghelp = &dbghelp;
+    mdc_error_clear(&err);
+    CHECK(begin(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL && slot != NULL);
+    spec.dbghelp = NULL;
+    spec.sink = MDC_SINK_FD;
+    mdc_error_clear(&err);
+    CHECK(begin(&spec, &none, &err) == MDC_ERR_SINK && none == NULL && slot != NULL);
+    mdc_fake_drop(&slot);
+    CHECK(slot == NULL);
 }
 
 #ifdef MDC_FAILPOINTS
@@ -296,7 +326,7 @@ static void test_fail_points(mdc_filter *filter) {
 #else
     const mdc_status refused = MDC_ERR_LIMIT;
 #endif
-    CHECK(mdc_job_start(&spec, &none, &err) == refused && none == NULL && err.os_errno == 11);
+    CHECK(begin(&spec, &none, &err) == refused && none == NULL && err.os_errno == 11 && slot != NULL);
     static const struct {
         const char *spec;
         mdc_status status;
@@ -315,7 +345,7 @@ static void test_fail_points(mdc_filter *filter) {
         mdc_failpoint_set(text);
         mdc_error_clear(&err);
         mdc_job *job = NULL;
-        mdc_job_start(&spec, &job, &err);
+        begin(&spec, &job, &err);
         mdc_status status = job == NULL ? err.code : end_of(job, &err);
         CHECK(status == MDC_ERR_NOMEM || status == MDC_OK);
         mdc_job_free(job);
@@ -358,6 +388,7 @@ int main(void) {
     test_foreign();
     test_close();
     test_bad_specs();
+    test_sources();
 #ifdef MDC_FAILPOINTS
     test_fail_points(filter);
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../csrc/session/session.h"
+#include "../support/fake.h"
 #include "output_check.h"
 #include "threads_check.h"
 
@@ -69,10 +70,12 @@ static int32_t MDC_CALL routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MIN
 }
 
 static mdc_job *start(callee *self, int64_t fd) {
-    mdc_job_spec spec = {.fake = &TARGET, .pidfd = -1, .sink = fd != -1 ? MDC_SINK_FD : MDC_SINK_MEMORY, .fd = fd};
+    mdc_error err;
+    mdc_source *source = mdc_fake_new(&TARGET, &err);
+    mdc_job_spec spec = {
+        .take_source = &source, .pidfd = -1, .sink = fd != -1 ? MDC_SINK_FD : MDC_SINK_MEMORY, .fd = fd};
     spec.engine.callback.CallbackRoutine = routine;
     spec.engine.callback.CallbackParam = self;
-    mdc_error err;
     mdc_job *job = NULL;
     mdc_job_start(&spec, &job, &err);
     if (job == NULL) {

@@ -1,6 +1,7 @@
 /* Jobs on Windows: over a fake target the dump in memory and the one in a file through a HANDLE are the same bytes; a
  * live target is given by its pid or by a HANDLE, of which the job has a duplicate. */
 #include "../../csrc/session/session.h"
+#include "../support/fake.h"
 #include "output_check.h"
 #include "windows_target.h"
 
@@ -45,10 +46,14 @@ static const mdc_fake_target TARGET = {.regions = REGIONS,
                                        .module_count = 1,
                                        .seed = 7};
 
-static mdc_job_spec spec_of(int32_t sink, int64_t fd) {
+/* The job takes the source out of the slot. */
+static mdc_job_spec spec_of(mdc_source **slot, int32_t sink, int64_t fd) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    *slot = mdc_fake_new(&TARGET, &err);
     /* Holes in both: by itself the engine leaves untouched memory out where the volume has no sparse files. */
     return (mdc_job_spec){.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY, .untouched = MDC_UNTOUCHED_HOLE},
-                          .fake = &TARGET,
+                          .take_source = slot,
                           .pidfd = -1,
                           .sink = sink,
                           .fd = fd};
@@ -77,7 +82,8 @@ static void forget_time(uint8_t *dump, size_t size) {
 }
 
 static void test_memory_and_file(void) {
-    mdc_job_spec spec = spec_of(MDC_SINK_MEMORY, -1);
+    mdc_source *slot;
+    mdc_job_spec spec = spec_of(&slot, MDC_SINK_MEMORY, -1);
     mdc_job *job = start(&spec);
     if (job == NULL) return;
     mdc_error err = end_of(job);
@@ -89,7 +95,7 @@ static void test_memory_and_file(void) {
     CHECK(report != NULL && report->memory_bytes == MIB(20) + 0x10000);
 
     int64_t file = output_file();
-    spec = spec_of(MDC_SINK_FD, file);
+    spec = spec_of(&slot, MDC_SINK_FD, file);
     mdc_job *second = start(&spec);
     if (second != NULL) {
         err = end_of(second);

@@ -1,8 +1,8 @@
 /* A source made of a description in memory: the engine's tests, and sizes no real process can have. */
-#ifndef MDC_SOURCE_FAKE_H
-#define MDC_SOURCE_FAKE_H
+#ifndef MDC_SUPPORT_FAKE_H
+#define MDC_SUPPORT_FAKE_H
 
-#include "source.h"
+#include "../../csrc/source/source.h"
 
 /* cdef: begin */
 /* One mapping of a fake target. Its byte at address a is mdc_fake_byte(a, seed) where the page is touched, 0 where it
@@ -52,9 +52,10 @@ typedef struct mdc_fake_target {
 } mdc_fake_target;
 
 uint8_t mdc_fake_byte(uint64_t address, uint32_t seed);
-/* cdef: end */
-
 /* Copies the description. NULL with *err filled on failure (regions unsorted, overlapping, unaligned). */
 mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err);
+/* Frees what no job has taken out of the slot. */
+void mdc_fake_drop(mdc_source **slot);
+/* cdef: end */
 
 #endif

@@ -6,14 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../api/minidump_protocol.h"
-#include "../base/arith.h"
-#include "../base/bound.h"
-#include "../base/clock.h"
-#include "../base/fail.h"
-#include "../base/failpoint.h"
-#include "../base/os_error.h"
-#include "../base/vec.h"
+#include "../../csrc/api/minidump_protocol.h"
+#include "../../csrc/base/arith.h"
+#include "../../csrc/base/bound.h"
+#include "../../csrc/base/clock.h"
+#include "../../csrc/base/fail.h"
+#include "../../csrc/base/failpoint.h"
+#include "../../csrc/base/os_error.h"
+#include "../../csrc/base/vec.h"
 
 enum { CONTEXT_SIZE = 1232, CONTEXT_NOTHING = 0x100000, CONTEXT_CONTROL_INTEGER = 0x100003 };
 
@@ -373,7 +373,7 @@ static mdc_status add_system(mdc_fake *fake, mdc_error *err) {
 mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err) {
     mdc_fake *fake = mdc_alloc(1, sizeof *fake, err);
     if (fake == NULL) return NULL;
-    fake->source = (mdc_source){.ops = &fake_ops, .pid = 4711, .handle = NULL};
+    mdc_source_init(&fake->source, &fake_ops, 4711);
     fake->seed = target->seed;
     mdc_vec_init(&fake->plain, sizeof(mdc_fake_region));
     mdc_vec_init(&fake->regions, sizeof(mdc_region));
@@ -405,4 +405,9 @@ mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err) {
     fake->lists.pool_size = fake->pool.count;
     fake->lists.system = &fake->system;
     return &fake->source;
+}
+
+void mdc_fake_drop(mdc_source **slot) {
+    if (*slot != NULL) (*slot)->ops->free(*slot);
+    *slot = NULL;
 }

@@ -1,15 +1,15 @@
-/* The engine loop of the benchmarks (see drive.h). */
-#include "drive.h"
+/* The engine loop of the benchmarks (see bench_loop.h). */
+#include "bench_loop.h"
 
 #include <string.h>
 
-#include "../base/clock.h"
+#include "../../csrc/base/clock.h"
 
 /* Regions per look at the clock, when calls are not timed one by one: 16 KiB of table. */
 enum { BLOCK = 128 };
 
 static int32_t ask(MINIDUMP_CALLBACK_ROUTINE routine, void *param, MINIDUMP_CALLBACK_INPUT *input,
-                   MINIDUMP_CALLBACK_OUTPUT *output, const mdc_drive_region *region, uint32_t extensions) {
+                   MINIDUMP_CALLBACK_OUTPUT *output, const mdc_bench_region *region, uint32_t extensions) {
     input->CallbackType = MDC_CB_INCLUDE_VM_REGION;
     if (extensions & MDC_EXT_REGION_FACTS) input->u.RegionFacts = region->facts;
     output->Region.VmRegion = region->info;
@@ -19,15 +19,15 @@ static int32_t ask(MINIDUMP_CALLBACK_ROUTINE routine, void *param, MINIDUMP_CALL
 
 /* An unused sum, so that the table's next block is in the cache when the clock starts: streaming it from memory is
  * part of the benchmark and took longer than the callee. */
-static uint64_t touch(const mdc_drive_region *regions, size_t count) {
+static uint64_t touch(const mdc_bench_region *regions, size_t count) {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++)
         sum += regions[i].info.BaseAddress + regions[i].facts.Size + regions[i].facts.Inode;
     return sum;
 }
 
-double mdc_drive_regions(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
-                         const mdc_drive_region *regions, uint64_t gap_ns, uint64_t *latencies) {
+double mdc_bench_loop(MINIDUMP_CALLBACK_ROUTINE routine, void *param, uint32_t extensions, size_t count,
+                      const mdc_bench_region *regions, uint64_t gap_ns, uint64_t *latencies) {
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
     MINIDUMP_CALLBACK_OUTPUT output;
     memset(&input, 0, sizeof input);
