@@ -1,17 +1,17 @@
-/* Memory as the lists contain it: extents joined to ranges, without what was left out or cut out as a gap. */
-#include "../base/bound.h"
-#include "dump_state.h"
+#include "file_ranges.h"
 
-mdc_range_walk mdc_ranges_begin(const mdc_dump *dump, size_t extent, size_t end) {
-    mdc_range_walk walk = {.dump = dump, .extent = extent, .end = end};
-    if (extent < end) walk.offset = mdc_vec_at(&dump->extents, const mdc_extent, extent).file_offset;
-    while (walk.cut < dump->cut_count && dump->cuts[walk.cut].extent < extent) walk.cut++;
+#include "../base/bound.h"
+
+mdc_range_walk mdc_ranges_begin(const mdc_layout *layout, size_t extent, size_t end) {
+    mdc_range_walk walk = {.layout = layout, .extent = extent, .end = end};
+    if (extent < end) walk.offset = layout->extents[extent].file_offset;
+    while (walk.excised < layout->excised_count && layout->excised[walk.excised].extent < extent) walk.excised++;
     return walk;
 }
 
 bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
-    const mdc_extent *extents = walk->dump->extents.data;
-    const mdc_cut *cuts = walk->dump->cuts;
+    const mdc_extent *extents = walk->layout->extents;
+    const mdc_excised *excised = walk->layout->excised;
     while (walk->extent < walk->end) {
         if ((extents[walk->extent].flags & MDC_EXTENT_OMITTED) != 0) {
             walk->extent++;
@@ -22,31 +22,57 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
         bool more = true;
         while (more) {
             const mdc_extent *extent = &extents[walk->extent];
-            bool is_cut = walk->cut < walk->dump->cut_count && cuts[walk->cut].extent == walk->extent;
-            uint64_t stop = is_cut ? cuts[walk->cut].address - extent->address : extent->size;
+            bool is_excised =
+                walk->excised < walk->layout->excised_count && excised[walk->excised].extent == walk->extent;
+            uint64_t stop = is_excised ? excised[walk->excised].address - extent->address : extent->size;
             range->size += stop - walk->skip;
             walk->offset += stop - walk->skip;
-            walk->skip = is_cut ? stop + cuts[walk->cut++].size : extent->size;
+            walk->skip = is_excised ? stop + excised[walk->excised++].size : extent->size;
             if (walk->skip >= extent->size) {
                 walk->extent++;
                 walk->skip = 0;
             }
-            more = !is_cut && walk->extent < walk->end && (extents[walk->extent].flags & MDC_EXTENT_JOINED) != 0;
+            more = !is_excised && walk->extent < walk->end && (extents[walk->extent].flags & MDC_EXTENT_JOINED) != 0;
         }
         if (range->size > 0) return true;
     }
     return false;
 }
 
-bool mdc_ranges_find_stack(const mdc_dump *dump, uint64_t address, mdc_file_range *range) {
-    const mdc_extent *extents = dump->extents.data;
-    size_t end = dump->stack_extents < dump->offset32_end ? dump->stack_extents : dump->offset32_end;
+mdc_sorted_walk mdc_ranges_sorted(const mdc_layout *layout) {
+    const mdc_extents *extents = &layout->plan->extents;
+    mdc_sorted_walk both = {.walk = {mdc_ranges_begin(layout, 0, extents->stack_count),
+                                     mdc_ranges_begin(layout, extents->stack_count, extents->count)}};
+    for (int i = 0; i < 2; i++) both.there[i] = mdc_ranges_next(&both.walk[i], &both.range[i]);
+    return both;
+}
+
+bool mdc_ranges_next_sorted(mdc_sorted_walk *walk, mdc_file_range *range) {
+    if (!walk->there[0] && !walk->there[1]) return false;
+    int i = !walk->there[0] || (walk->there[1] && walk->range[1].address < walk->range[0].address);
+    *range = walk->range[i];
+    walk->there[i] = mdc_ranges_next(&walk->walk[i], &walk->range[i]);
+    return true;
+}
+
+/* The range of a stack that holds the address. */
+static bool find_stack(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
+    const mdc_extent *extents = layout->extents;
+    size_t stacks = layout->plan->extents.stack_count,
+           end = stacks < layout->offset32_end ? stacks : layout->offset32_end;
     size_t at; /* the first extent that ends after the address */
     mdc_lower_bound(at, 0, end, extents[at].address + extents[at].size <= address);
     if (at == end || extents[at].address > address) return false;
     while (at > 0 && (extents[at].flags & MDC_EXTENT_JOINED) != 0) at--;
-    mdc_range_walk walk = mdc_ranges_begin(dump, at, end);
+    mdc_range_walk walk = mdc_ranges_begin(layout, at, end);
     while (mdc_ranges_next(&walk, range) && range->address <= address)
         if (address - range->address < range->size) return true;
     return false;
+}
+
+bool mdc_ranges_of_thread(const mdc_layout *layout, size_t thread, mdc_file_range *range) {
+    const mdc_thread_choice *choice = &layout->capture->threads[thread];
+    if ((choice->write & MDC_THREAD_WRITE_STACK) == 0 || choice->stack.end <= choice->stack.first) return false;
+    return find_stack(layout, layout->capture->lists->threads[thread].stack_pointer, range) ||
+           find_stack(layout, choice->stack.first, range);
 }

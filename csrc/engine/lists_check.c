@@ -4,7 +4,7 @@
 
 #include "../base/arith.h"
 #include "../base/fail.h"
-#include "dump_state.h"
+#include "capture.h"
 
 enum { CONTEXT_MAX = 1 << 16, ITEMS_MAX = 1 << 26 };
 

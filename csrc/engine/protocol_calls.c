@@ -46,7 +46,8 @@ static bool call_for_status(mdc_calls *calls, uint32_t type, uint32_t pid, void 
 }
 
 void mdc_calls_begin(mdc_calls *calls) {
-    /* A snapshot handle means nothing to this engine: the answer to 16 changes nothing, but callees reset on it. */
+    /* A snapshot handle means nothing to this engine: the answer to IsProcessSnapshot changes nothing, but callees
+     * reset on it. */
     (void)call_for_status(calls, MDC_CB_IS_PROCESS_SNAPSHOT, 0, calls->process);
     calls->wants_post_read = call_for_status(calls, MDC_CB_VM_START, 0, calls->process);
     calls->serves_memory = calls->wants_post_read && (calls->extensions & MDC_EXT_EDITS_ONLY) == 0;
@@ -108,18 +109,18 @@ uint32_t mdc_calls_include_module(mdc_calls *calls, uint64_t base, uint32_t flag
     return flags_answer(calls, &output, flags);
 }
 
-uint32_t mdc_calls_thread(mdc_calls *calls, const mdc_thread *told, uint64_t low, uint64_t high, uint32_t flags) {
+uint32_t mdc_calls_thread(mdc_calls *calls, const mdc_thread *thread, uint64_t low, uint64_t high, uint32_t flags) {
     MINIDUMP_CALLBACK_OUTPUT output;
     prepare(calls, MDC_CB_THREAD, calls->pid, calls->process, &output);
-    MINIDUMP_THREAD_CALLBACK *thread = &calls->input.u.Thread;
-    memset(thread, 0, sizeof *thread);
-    thread->ThreadId = told->tid;
-    thread->ThreadHandle = told->handle;
-    memcpy(thread->Context, told->context,
-           told->context_size < MDC_CONTEXT_SIZE ? told->context_size : MDC_CONTEXT_SIZE);
-    thread->SizeOfContext = MDC_CONTEXT_SIZE;
-    thread->StackBase = high; /* the high end, as observed on Windows */
-    thread->StackEnd = low;
+    MINIDUMP_THREAD_CALLBACK *input = &calls->input.u.Thread;
+    memset(input, 0, sizeof *input);
+    input->ThreadId = thread->tid;
+    input->ThreadHandle = thread->handle;
+    memcpy(input->Context, thread->context,
+           thread->context_size < MDC_CONTEXT_SIZE ? thread->context_size : MDC_CONTEXT_SIZE);
+    input->SizeOfContext = MDC_CONTEXT_SIZE;
+    input->StackBase = high; /* the high end, as observed on Windows */
+    input->StackEnd = low;
     return flags_answer(calls, &output, flags);
 }
 

@@ -6,57 +6,44 @@
 #include <string.h>
 
 #include "../base/arith.h"
-#include "../base/bound.h"
-#include "dump_state.h"
-
-/* The extent of [low, high) that holds the address, or NULL. */
-static const mdc_extent *find_in(const mdc_dump *dump, size_t low, size_t high, uint64_t address) {
-    const mdc_extent *all = dump->extents.data;
-    size_t at; /* the first that ends after the address */
-    mdc_lower_bound(at, low, high, all[at].address + all[at].size <= address);
-    return at < high && all[at].address <= address ? &all[at] : NULL;
-}
-
-static const mdc_extent *extent_at(const mdc_dump *dump, uint64_t address) {
-    const mdc_extent *found = find_in(dump, 0, dump->stack_extents, address);
-    return found != NULL ? found : find_in(dump, dump->stack_extents, dump->extents.count, address);
-}
+#include "reader.h"
 
 static bool is_zero(const mdc_extent *extent) {
     return (extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_ZERO | MDC_EXTENT_OMITTED)) != 0;
 }
 
 /* Whether a page that is not in the plan of a Normal dump may be read. */
-static mdc_status ask_page(mdc_dump *dump, uint64_t page, bool *may, bool *zero, mdc_error *err) {
-    int64_t found = dump->full ? MDC_NO_REGION : mdc_regions_find(dump, page);
+static mdc_status ask_page(const mdc_reader *reader, uint64_t page, bool *may, bool *zero, mdc_error *err) {
+    const mdc_engine *engine = reader->capture->engine;
+    int64_t found = engine->full ? MDC_NO_REGION : mdc_regions_find(reader->capture, page);
     *may = *zero = false;
-    if (found == MDC_NO_REGION || mdc_regions_closed(dump, (size_t)found)) return MDC_OK;
-    const mdc_region *region = &dump->regions[found];
+    if (found == MDC_NO_REGION || mdc_regions_closed(reader->capture, (size_t)found)) return MDC_OK;
+    const mdc_region *region = &reader->capture->regions[found];
     if (page - region->base >= region->valid_size) return MDC_OK;
     mdc_content run = {.what = MDC_CONTENT_DATA};
     uint64_t next;
-    if (dump->queried.count == 0)
-        (void)dump->source->ops->content(dump->source, (size_t)found, page, page + MDC_PAGE_SIZE, &run, 1, &next);
+    if (!reader->capture->queried)
+        (void)engine->source->ops->content(engine->source, (size_t)found, page, page + MDC_PAGE_SIZE, &run, 1, &next);
     if (run.what == MDC_CONTENT_UNAVAILABLE || run.what == MDC_CONTENT_UNKNOWN) return MDC_OK;
-    *zero = run.what == MDC_CONTENT_UNTOUCHED && !dump->calls.serves_memory;
-    return mdc_memory_kept(dump, page, page + MDC_PAGE_SIZE, may, err);
+    *zero = run.what == MDC_CONTENT_UNTOUCHED && !engine->calls.serves_memory;
+    return mdc_reader_kept(reader, page, page + MDC_PAGE_SIZE, may, err);
 }
 
 /* Fills out with the bytes from `first` on, up to `end` or to memory that may not be read. zero: whether the page of
  * `first` was never touched, if it is not in the plan. */
-static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, bool zero, uint8_t *out, size_t *got,
+static mdc_status look(const mdc_reader *reader, uint64_t first, uint64_t end, bool zero, uint8_t *out, size_t *got,
                        mdc_error *err) {
     uint64_t at = first;
     *got = 0;
     while (at < end) {
-        const mdc_extent *extent = extent_at(dump, at);
+        const mdc_extent *extent = mdc_extents_find(reader->extents, at);
         uint64_t stop = mdc_page_up(at);
         if (extent != NULL) {
             stop = extent->address + extent->size;
             zero = is_zero(extent);
         } else if (stop <= at) {
             bool may;
-            if (ask_page(dump, at, &may, &zero, err) != MDC_OK) return err->code;
+            if (ask_page(reader, at, &may, &zero, err) != MDC_OK) return err->code;
             if (!may) break;
             stop = at + MDC_PAGE_SIZE;
         } /* else the rest of a page, which is as what lies before it */
@@ -65,7 +52,7 @@ static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, bool zero, 
         bool closed;
         if (zero)
             memset(out + (at - first), 0, part);
-        else if (mdc_copy_fetch(dump, at, out + (at - first), part, &done, &closed, &os_errno, err) != MDC_OK)
+        else if (mdc_reader_fetch(reader, at, out + (at - first), part, &done, &closed, &os_errno, err) != MDC_OK)
             return err->code;
         *got += done;
         if (done < part) break;
@@ -74,23 +61,25 @@ static mdc_status look(mdc_dump *dump, uint64_t first, uint64_t end, bool zero, 
     return MDC_OK;
 }
 
-mdc_status mdc_look_after(mdc_dump *dump, uint64_t first, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
+mdc_status mdc_context_after(const mdc_reader *reader, uint64_t first, size_t want, uint8_t *out, size_t *got,
+                             mdc_error *err) {
     uint64_t end;
-    return look(dump, first, mdc_add_u64(first, want, &end) ? end : UINT64_MAX, false, out, got, err);
+    return look(reader, first, mdc_add_u64(first, want, &end) ? end : UINT64_MAX, false, out, got, err);
 }
 
-mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *out, size_t *got, mdc_error *err) {
+mdc_status mdc_context_before(const mdc_reader *reader, uint64_t end, size_t want, uint8_t *out, size_t *got,
+                              mdc_error *err) {
     uint64_t floor = end > want ? end - want : 0, first = end;
     bool zero = false;
     *got = 0;
     while (first > floor) {
-        const mdc_extent *extent = extent_at(dump, first - 1);
+        const mdc_extent *extent = mdc_extents_find(reader->extents, first - 1);
         uint64_t start = mdc_page_down(first - 1);
         if (extent != NULL)
             start = extent->address;
         else if ((first & (MDC_PAGE_SIZE - 1)) == 0) {
             bool may;
-            if (ask_page(dump, start, &may, &zero, err) != MDC_OK) return err->code;
+            if (ask_page(reader, start, &may, &zero, err) != MDC_OK) return err->code;
             if (!may) break;
         }
         if (extent != NULL && is_zero(extent) && (start & (MDC_PAGE_SIZE - 1)) != 0) {
@@ -102,7 +91,7 @@ mdc_status mdc_look_before(mdc_dump *dump, uint64_t end, size_t want, uint8_t *o
     /* Down to the last readable address: memory below a bad page is not adjacent. */
     while (first < end) {
         size_t done;
-        if (look(dump, first, end, zero, out, &done, err) != MDC_OK) return err->code;
+        if (look(reader, first, end, zero, out, &done, err) != MDC_OK) return err->code;
         if (done == (size_t)(end - first)) {
             *got = done;
             break;

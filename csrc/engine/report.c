@@ -1,92 +1,150 @@
-/* The report: what the dump is, counted from the plan and the gaps. */
-#include "../base/clock.h"
-#include "dump_state.h"
+#include "report.h"
 
-mdc_status mdc_report_fill(mdc_dump *dump, mdc_error *err) {
-    const mdc_lists *lists = dump->lists;
-    if (mdc_vec_push(&dump->report_threads, NULL, lists->thread_count, NULL, err) != MDC_OK ||
-        mdc_vec_push(&dump->report_modules, NULL, lists->module_count, NULL, err) != MDC_OK)
+#include <string.h>
+
+#include "../base/clock.h"
+#include "file_ranges.h"
+#include "streams/stream.h"
+
+mdc_status mdc_report_reserve(mdc_report_rows *rows, const mdc_capture *capture, mdc_error *err) {
+    const mdc_lists *lists = capture->lists;
+    rows->regions = mdc_alloc(capture->region_count, sizeof *rows->regions, err);
+    rows->threads = mdc_alloc(lists->thread_count, sizeof *rows->threads, err);
+    rows->modules = mdc_alloc(lists->module_count, sizeof *rows->modules, err);
+    rows->names = mdc_alloc(lists->pool_size, 1, err);
+    if (rows->regions == NULL || rows->threads == NULL || rows->modules == NULL || rows->names == NULL)
         return err->code;
-    for (size_t i = 0; i < lists->thread_count; i++) {
-        const mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i);
-        uint32_t flags = lists->threads[i].flags & MDC_THREAD_NO_REGISTERS;
-        if (flags != 0 && (plan->write & MDC_THREAD_WRITE_CONTEXT) != 0) dump->warnings |= MDC_WARN_NO_THREAD_REGISTERS;
-        if (flags != 0 && (plan->write & MDC_THREAD_WRITE_STACK) != 0 && lists->threads[i].stack_pointer == 0)
-            dump->warnings |= MDC_WARN_NO_THREAD_STACK;
-        mdc_vec_at(&dump->report_threads, mdc_report_thread, i) = (mdc_report_thread){
-            .tid = lists->threads[i].tid, .flags = plan->write == 0 ? flags | MDC_THREAD_EXCLUDED : flags};
-    }
-    for (size_t i = 0; i < lists->module_count; i++) {
-        const mdc_module *module = &lists->modules[i];
-        mdc_vec_at(&dump->report_modules, mdc_report_module, i) =
-            (mdc_report_module){.base = module->base,
-                                .size = module->size,
-                                .path = module->path.offset,
-                                .path_size = module->path.size,
-                                .flags = mdc_vec_at(&dump->module_plans, const mdc_module_plan, i).write};
-    }
+    if (lists->pool_size > 0) memcpy(rows->names, lists->pool, lists->pool_size); /* the source may be freed first */
+    rows->report.region_count = capture->region_count;
+    rows->report.names_size = lists->pool_size;
     return MDC_OK;
 }
 
-static void count_memory(mdc_dump *dump) {
-    mdc_report *report = &dump->report;
-    mdc_report_region *regions = dump->report_regions.data;
-    report->memory_bytes = report->stored_bytes = report->zero_bytes = 0;
-    report->left_to_file = report->filtered_bytes = report->late_bytes = 0;
-    for (size_t i = 0; i < dump->report_regions.count; i++) {
-        regions[i].stored = 0;
-        report->memory_bytes += regions[i].kept;
-        report->left_to_file += regions[i].left_to_file;
-        report->filtered_bytes += regions[i].filtered;
-        report->zero_bytes += regions[i].zeros;
-    }
-    for (size_t i = 0; i < dump->extents.count; i++) {
-        const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, i);
-        if ((extent->flags & MDC_EXTENT_LATE) != 0) report->late_bytes += extent->size;
-        if ((extent->flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_HOLE)) == 0)
-            regions[extent->region].stored += extent->size;
-        else
-            report->zero_bytes += extent->size;
-    }
-    for (size_t i = 0; i < dump->cut_count; i++)
-        regions[mdc_vec_at(&dump->extents, const mdc_extent, dump->cuts[i].extent).region].stored -= dump->cuts[i].size;
-    for (size_t i = 0; i < dump->report_regions.count; i++) {
-        regions[i].stored -= regions[i].zeros;
-        report->stored_bytes += regions[i].stored;
+void mdc_report_fini(mdc_report_rows *rows) {
+    mdc_dealloc(rows->regions);
+    mdc_dealloc(rows->threads);
+    mdc_dealloc(rows->modules);
+    mdc_dealloc(rows->names);
+}
+
+static void make_regions(mdc_report_rows *rows, const mdc_layout *layout, const uint64_t *zeros) {
+    const mdc_capture *capture = layout->capture;
+    mdc_report *report = &rows->report;
+    for (size_t i = 0; i < report->region_count; i++) {
+        const mdc_region *region = &capture->regions[i];
+        const mdc_region_outcome none = {0};
+        const mdc_region_outcome *outcome = layout->plan->outcomes != NULL ? &layout->plan->outcomes[i] : &none;
+        bool readable = region->state == MDC_MEM_COMMIT && (region->flags & MDC_REGION_NEVER_READ) == 0;
+        mdc_name name = mdc_region_name(capture, i);
+        rows->regions[i] = (mdc_report_region){.base = region->base,
+                                               .size = region->size,
+                                               .kept = outcome->kept,
+                                               .untouched = outcome->untouched,
+                                               .left_to_file = outcome->left_to_file,
+                                               .filtered = readable ? region->filtered : 0,
+                                               .zeros = zeros != NULL ? zeros[i] : 0,
+                                               .state = region->state,
+                                               .protect = region->protect,
+                                               .type = region->type,
+                                               .kinds = capture->kinds[i],
+                                               .flags = region->flags | outcome->flags,
+                                               .name = name.offset,
+                                               .name_size = name.size};
+        report->memory_bytes += rows->regions[i].kept;
+        report->left_to_file += rows->regions[i].left_to_file;
+        report->filtered_bytes += rows->regions[i].filtered;
+        report->zero_bytes += rows->regions[i].zeros;
     }
 }
 
-void mdc_report_count(mdc_dump *dump) {
-    mdc_report *report = &dump->report;
-    report->dump_type = dump->options.dump_type;
-    report->honoured_type = dump->options.dump_type & ~(dump->lists != NULL ? mdc_types_lost(dump) : 0);
-    report->pid = dump->source->pid;
-    report->warnings = dump->warnings;
-    report->frozen_ns = dump->stop_time_ns;
-    report->total_ns = mdc_clock_ns() - dump->monitor->started_ns;
-    for (size_t i = 0; i < 32; i++) report->calls[i] = dump->calls.count[i];
-    report->omitted_streams = dump->omitted_streams | dump->options.omit_streams;
-    report->streams = (uint32_t)dump->stream_count;
-    report->memory_ranges = dump->has_memory64 ? 0 : dump->memory_list.count;
-    report->memory64_ranges = dump->has_memory64 ? dump->memory_list.count : 0;
-    report->memory_info_count = dump->memory_info_list.count;
-    report->read_failed_gaps = 0;
-    for (size_t i = 0; i < dump->gap_count; i++)
+static void make_threads(mdc_report_rows *rows, const mdc_layout *layout) {
+    const mdc_capture *capture = layout->capture;
+    for (size_t i = 0; i < rows->report.thread_count; i++) {
+        const mdc_thread *thread = &capture->lists->threads[i];
+        uint32_t write = capture->threads[i].write, flags = thread->flags & MDC_THREAD_NO_REGISTERS;
+        if (flags != 0 && (write & MDC_THREAD_WRITE_CONTEXT) != 0)
+            rows->report.warnings |= MDC_WARN_NO_THREAD_REGISTERS;
+        if (flags != 0 && (write & MDC_THREAD_WRITE_STACK) != 0 && thread->stack_pointer == 0)
+            rows->report.warnings |= MDC_WARN_NO_THREAD_STACK;
+        mdc_file_range stack = {0};
+        bool placed = layout->tail_offset != 0;
+        if (placed && !mdc_ranges_of_thread(layout, i, &stack)) flags |= MDC_THREAD_NO_STACK;
+        rows->threads[i] = (mdc_report_thread){.tid = thread->tid,
+                                               .flags = write == 0 ? flags | MDC_THREAD_EXCLUDED : flags,
+                                               .stack_base = stack.address,
+                                               .stack_size = stack.size};
+    }
+}
+
+static void make_modules(mdc_report_rows *rows, const mdc_capture *capture) {
+    for (size_t i = 0; i < rows->report.module_count; i++) {
+        const mdc_module *module = &capture->lists->modules[i];
+        rows->modules[i] = (mdc_report_module){.base = module->base,
+                                               .size = module->size,
+                                               .path = module->path.offset,
+                                               .path_size = module->path.size,
+                                               .flags = capture->modules[i].write};
+    }
+}
+
+static void count_extents(mdc_report_rows *rows, const mdc_layout *layout) {
+    const mdc_extents *extents = &layout->plan->extents;
+    mdc_report *report = &rows->report;
+    for (size_t i = 0; i < extents->count; i++) {
+        const mdc_extent *extent = &extents->all[i];
+        if ((extent->flags & MDC_EXTENT_LATE) != 0) report->late_bytes += extent->size;
+        if ((extent->flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_HOLE)) == 0)
+            rows->regions[extent->region].stored += extent->size;
+        else
+            report->zero_bytes += extent->size;
+    }
+    for (size_t i = 0; i < layout->excised_count; i++)
+        rows->regions[extents->all[layout->excised[i].extent].region].stored -= layout->excised[i].size;
+    for (size_t i = 0; i < report->region_count; i++) {
+        rows->regions[i].stored -= rows->regions[i].zeros;
+        report->stored_bytes += rows->regions[i].stored;
+    }
+}
+
+void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint64_t *zeros, uint64_t file_bytes,
+                     uint64_t stop_time_ns) {
+    const mdc_capture *capture = layout->capture;
+    const mdc_engine *engine = capture->engine;
+    const mdc_plan *plan = layout->plan;
+    mdc_report *report = &rows->report;
+    uint64_t ranges = mdc_streams_place_of(layout, MDC_STREAM_TYPE_MEMORY_LIST)->count;
+    report->dump_type = engine->options.dump_type;
+    report->honoured_type = report->dump_type & ~(capture->lists != NULL ? mdc_type_lost(capture) : 0);
+    report->pid = engine->source->pid;
+    report->warnings = capture->warnings | plan->warnings | layout->warnings;
+    if (plan->gaps->full) report->warnings |= MDC_WARN_GAP_TABLE_FULL;
+    report->frozen_ns = stop_time_ns;
+    report->total_ns = mdc_clock_ns() - engine->monitor->started_ns;
+    for (size_t i = 0; i < 32; i++) report->calls[i] = engine->calls.count[i];
+    report->omitted_streams = plan->omitted_streams | layout->omitted_streams | engine->options.omit_streams;
+    report->streams = (uint32_t)layout->stream_count;
+    report->memory_ranges = layout->memory64 ? 0 : ranges;
+    report->memory64_ranges = layout->memory64 ? ranges : 0;
+    report->memory_info_count = mdc_streams_place_of(layout, MDC_STREAM_TYPE_MEMORY_INFO_LIST)->count;
+    for (size_t i = 0; i < plan->gaps->count; i++)
         report->read_failed_gaps +=
-            dump->gaps[i].reason != MDC_GAP_BEYOND_EOF && dump->gaps[i].reason != MDC_GAP_LEFT_TO_FILE;
-    count_memory(dump);
-    uint64_t planned = dump->tail_offset != 0 ? dump->tail_offset + sizeof(uint64_t) : 0;
-    report->file_bytes = dump->sink != NULL && dump->sink->position > 0 ? dump->sink->position : planned;
-    report->regions = dump->report_regions.data;
-    report->region_count = dump->report_regions.count;
-    report->threads = dump->report_threads.data;
-    report->thread_count = dump->report_threads.count;
-    report->modules = dump->report_modules.data;
-    report->module_count = dump->report_modules.count;
-    report->extents = dump->extents.data;
-    report->extent_count = dump->extents.count;
-    report->gaps = dump->gaps;
-    report->gap_count = dump->gap_count;
-    report->names = dump->names.data;
-    report->names_size = dump->names.count;
+            plan->gaps->all[i].reason != MDC_GAP_BEYOND_EOF && plan->gaps->all[i].reason != MDC_GAP_LEFT_TO_FILE;
+    if (plan->outcomes != NULL) { /* the callee has been asked about all items */
+        report->thread_count = capture->lists->thread_count;
+        report->module_count = capture->lists->module_count;
+    }
+    make_regions(rows, layout, zeros);
+    make_threads(rows, layout);
+    make_modules(rows, capture);
+    count_extents(rows, layout);
+    uint64_t planned = layout->tail_offset != 0 ? layout->tail_offset + sizeof(uint64_t) : 0;
+    report->file_bytes = file_bytes > 0 ? file_bytes : planned;
+    report->regions = rows->regions;
+    report->threads = rows->threads;
+    report->modules = rows->modules;
+    report->extents = plan->extents.all;
+    report->extent_count = plan->extents.count;
+    report->gaps = plan->gaps->all;
+    report->gap_count = plan->gaps->count;
+    report->names = rows->names;
 }

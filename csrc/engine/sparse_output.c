@@ -1,11 +1,22 @@
-/* Memory on its way to the sink: pages of zeros become holes where the sink has holes.
- *
- * Pages are those of the file, because only a page of the file that was never written takes no room. The test comes
- * last, when the bytes are what the callee left: a page it changed is stored, a page it cleared is not. */
+#include "sparse_output.h"
+
 #include <string.h>
 
 #include "../base/arith.h"
-#include "dump_state.h"
+
+mdc_status mdc_sparse_init(mdc_sparse_output *output, mdc_sink *sink, const mdc_layout *layout, mdc_error *err) {
+    output->sink = sink;
+    output->layout = layout;
+    if (!sink->sparse) return MDC_OK;
+    output->zeros = mdc_alloc(layout->capture->region_count, sizeof *output->zeros, err);
+    return output->zeros != NULL ? MDC_OK : err->code;
+}
+
+void mdc_sparse_fini(mdc_sparse_output *output) { mdc_dealloc(output->zeros); }
+
+void mdc_sparse_count(mdc_sparse_output *output, size_t region, uint64_t bytes) {
+    if (output->zeros != NULL) output->zeros[region] += bytes;
+}
 
 /* A page that begins with another byte costs nothing; memcmp is the fastest loop there is without SIMD of our own. */
 static bool all_zero(const uint8_t *data, size_t size) { return data[0] == 0 && memcmp(data, data + 1, size - 1) == 0; }
@@ -25,40 +36,38 @@ static size_t alike(uint64_t position, const uint8_t *data, size_t size, bool *z
 }
 
 /* Whole pages of the file at [first, end) were left out: counts them for the regions they belong to. */
-static void count_zeros(mdc_dump *dump, uint64_t first, uint64_t end) {
-    mdc_copier *copier = &dump->copier;
-    uint64_t at = first + copier->cut_bytes; /* extents have the offsets of the plan */
-    end += copier->cut_bytes;
-    while (at < end && copier->zero_extent < dump->extents.count) {
-        const mdc_extent *extent = &mdc_vec_at(&dump->extents, const mdc_extent, copier->zero_extent);
+static void count_zeros(mdc_sparse_output *output, uint64_t first, uint64_t end) {
+    uint64_t at = first + output->excised; /* extents have the offsets of the plan */
+    end += output->excised;
+    while (at < end && output->zero_extent < output->layout->plan->extents.count) {
+        const mdc_extent *extent = &output->layout->extents[output->zero_extent];
         uint64_t stop = extent->file_offset + extent->size;
         if ((extent->flags & MDC_EXTENT_OMITTED) != 0 || stop <= at) {
-            copier->zero_extent++;
+            output->zero_extent++;
             continue;
         }
         stop = mdc_min_u64(stop, end);
-        mdc_vec_at(&dump->report_regions, mdc_report_region, extent->region).zeros += stop - at;
+        mdc_sparse_count(output, extent->region, stop - at);
         at = stop;
     }
 }
 
 /* `size` bytes that are alike go to `position`: which pages of the file are now known to be zeros as a whole? */
-static void note_pages(mdc_dump *dump, uint64_t position, uint64_t size, bool zeros) {
-    mdc_copier *copier = &dump->copier;
+static void note_pages(mdc_sparse_output *output, uint64_t position, uint64_t size, bool zeros) {
     uint64_t page = mdc_page_down(position), end = position + size;
-    if (position == page) copier->page_blank = true;
+    if (position == page) output->page_blank = true;
     if (!zeros) {
-        copier->page_blank = false;
+        output->page_blank = false;
         return;
     }
-    uint64_t first = copier->page_blank ? page : page + MDC_PAGE_SIZE, last = mdc_page_down(end);
-    if (last > first) count_zeros(dump, first, last);
-    if (last > page) copier->page_blank = true;
+    uint64_t first = output->page_blank ? page : page + MDC_PAGE_SIZE, last = mdc_page_down(end);
+    if (last > first) count_zeros(output, first, last);
+    if (last > page) output->page_blank = true;
 }
 
-mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error *err) {
-    mdc_sink *sink = dump->sink;
-    if (!sink->sparse || sink->position < dump->memory_offset)
+mdc_status mdc_sparse_write(mdc_sparse_output *output, const uint8_t *data, size_t size, mdc_error *err) {
+    mdc_sink *sink = output->sink;
+    if (!sink->sparse || sink->position < output->layout->memory_offset)
         return size > 0 ? sink->ops->write(sink, data, size, err) : MDC_OK;
     while (size > 0) {
         bool zeros = false;
@@ -66,16 +75,16 @@ mdc_status mdc_store(mdc_dump *dump, const uint8_t *data, size_t size, mdc_error
         size_t run = alike(position, data, size, &zeros);
         mdc_status status = zeros ? sink->ops->hole(sink, run, err) : sink->ops->write(sink, data, run, err);
         if (status != MDC_OK) return status;
-        note_pages(dump, position, run, zeros);
+        note_pages(output, position, run, zeros);
         data += run;
         size -= run;
     }
     return MDC_OK;
 }
 
-mdc_status mdc_store_late(mdc_dump *dump, uint64_t offset, const uint8_t *data, size_t size, uint64_t *zeros,
-                          mdc_error *err) {
-    mdc_sink *sink = dump->sink;
+mdc_status mdc_sparse_patch(mdc_sparse_output *output, uint64_t offset, const uint8_t *data, size_t size,
+                            uint64_t *zeros, mdc_error *err) {
+    mdc_sink *sink = output->sink;
     while (size > 0) {
         bool blank = false;
         size_t run = alike(offset, data, size, &blank);
@@ -90,12 +99,12 @@ mdc_status mdc_store_late(mdc_dump *dump, uint64_t offset, const uint8_t *data, 
     return MDC_OK;
 }
 
-mdc_status mdc_store_hole(mdc_dump *dump, uint64_t size, mdc_error *err) {
-    dump->copier.page_blank = false; /* a page it shares with memory was counted by the plan, in part */
-    return dump->sink->ops->hole(dump->sink, size, err);
+mdc_status mdc_sparse_hole(mdc_sparse_output *output, uint64_t size, mdc_error *err) {
+    output->page_blank = false; /* a page it shares with memory was counted by the plan, in part */
+    return output->sink->ops->hole(output->sink, size, err);
 }
 
-void mdc_store_cut(mdc_dump *dump, uint64_t size) {
-    dump->copier.page_blank = false;
-    dump->copier.cut_bytes += size;
+void mdc_sparse_excise(mdc_sparse_output *output, uint64_t size) {
+    output->page_blank = false;
+    output->excised += size;
 }

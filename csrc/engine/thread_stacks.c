@@ -4,17 +4,17 @@
 
 #include "../base/arith.h"
 #include "../base/bound.h"
-#include "dump_state.h"
+#include "capture.h"
 
 enum { RED_ZONE = 128 };
 
 /* Where the part of a stack with this SP begins, and in which region; false if that is nowhere. */
-static bool stack_begin(const mdc_dump *dump, uint64_t stack_pointer, uint64_t *first, size_t *region) {
+static bool stack_begin(const mdc_capture *capture, uint64_t stack_pointer, uint64_t *first, size_t *region) {
     if (stack_pointer == 0) return false;
-    int64_t found = mdc_regions_find(dump, stack_pointer);
+    int64_t found = mdc_regions_find(capture, stack_pointer);
     if (found == MDC_NO_REGION) return false;
     *region = (size_t)found;
-    uint64_t base = dump->regions[found].base;
+    uint64_t base = capture->regions[found].base;
     *first = stack_pointer - base < RED_ZONE ? base : mdc_page_down(stack_pointer - RED_ZONE);
     return true;
 }
@@ -33,12 +33,13 @@ static uint64_t next_start(const mdc_vec *starts, uint64_t address) {
 }
 
 /* Address of the first guard page in [first, end), or end. */
-static uint64_t guard_in(mdc_dump *dump, size_t region, uint64_t first, uint64_t end) {
-    if (dump->queried.count != 0) return end; /* these regions are the callee's: the source does not know them */
+static uint64_t guard_in(mdc_capture *capture, size_t region, uint64_t first, uint64_t end) {
+    if (capture->queried) return end; /* these regions are the callee's: the source does not know them */
     while (first < end) {
         mdc_content runs[16];
         uint64_t next = end;
-        size_t count = dump->source->ops->content(dump->source, region, first, end, runs, 16, &next);
+        size_t count =
+            capture->engine->source->ops->content(capture->engine->source, region, first, end, runs, 16, &next);
         for (size_t i = 0; i < count && i < 16; i++)
             if (runs[i].what == MDC_CONTENT_UNAVAILABLE && runs[i].end > first)
                 return mdc_min_u64(mdc_max_u64(runs[i].first, first), end);
@@ -48,48 +49,48 @@ static uint64_t guard_in(mdc_dump *dump, size_t region, uint64_t first, uint64_t
     return end;
 }
 
-static mdc_status add_start(mdc_dump *dump, mdc_vec *starts, uint64_t stack_pointer, mdc_error *err) {
+static mdc_status add_start(mdc_capture *capture, mdc_vec *starts, uint64_t stack_pointer, mdc_error *err) {
     uint64_t first;
     size_t region;
-    if (!stack_begin(dump, stack_pointer, &first, &region)) return MDC_OK;
+    if (!stack_begin(capture, stack_pointer, &first, &region)) return MDC_OK;
     /* A mapping that holds a stack pointer is a stack, whatever else it is. */
-    mdc_vec_at(&dump->report_regions, mdc_report_region, region).kinds |= MDC_KIND_STACK;
+    capture->kinds[region] |= MDC_KIND_STACK;
     return mdc_vec_push(starts, &first, 1, NULL, err);
 }
 
 /* The part of the stack with this SP; empty if there is none. */
-static mdc_stack find_part(mdc_dump *dump, const mdc_vec *starts, uint64_t stack_pointer) {
+static mdc_stack find_part(mdc_capture *capture, const mdc_vec *starts, uint64_t stack_pointer) {
     const mdc_stack none = {0, 0, 0};
     mdc_stack stack;
-    if (!stack_begin(dump, stack_pointer, &stack.first, &stack.region) || mdc_regions_closed(dump, stack.region))
+    if (!stack_begin(capture, stack_pointer, &stack.first, &stack.region) || mdc_regions_closed(capture, stack.region))
         return none;
-    const mdc_region *region = &dump->regions[stack.region];
+    const mdc_region *region = &capture->regions[stack.region];
     uint64_t end = region->base + mdc_page_up(region->valid_size);
-    if (end - stack.first > dump->options.stack_limit && stack.first < end)
-        end = mdc_page_up(stack.first + dump->options.stack_limit);
+    if (end - stack.first > capture->engine->options.stack_limit && stack.first < end)
+        end = mdc_page_up(stack.first + capture->engine->options.stack_limit);
     end = mdc_min_u64(end, next_start(starts, stack.first));
-    stack.end = stack.first < end ? guard_in(dump, stack.region, stack.first, end) : stack.first;
+    stack.end = stack.first < end ? guard_in(capture, stack.region, stack.first, end) : stack.first;
     return stack.end > stack.first ? stack : none;
 }
 
-mdc_status mdc_stacks_find(mdc_dump *dump, mdc_error *err) {
+mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error *err) {
     mdc_vec starts;
     mdc_vec_init(&starts, sizeof(uint64_t));
-    const mdc_lists *lists = dump->lists;
+    const mdc_lists *lists = capture->lists;
     mdc_status status = mdc_vec_reserve(&starts, lists->thread_count, err);
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
-        status = add_start(dump, &starts, thread->stack_pointer, err);
+        status = add_start(capture, &starts, thread->stack_pointer, err);
         for (uint32_t k = 0; status == MDC_OK && k < thread->interrupted_count; k++)
-            status = add_start(dump, &starts, thread->interrupted[k], err);
+            status = add_start(capture, &starts, thread->interrupted[k], err);
     }
     if (starts.count > 0) qsort(starts.data, starts.count, sizeof(uint64_t), by_address);
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
-        mdc_vec_at(&dump->thread_plans, mdc_thread_plan, i).stack = find_part(dump, &starts, thread->stack_pointer);
+        capture->threads[i].stack = find_part(capture, &starts, thread->stack_pointer);
         for (uint32_t k = 0; status == MDC_OK && k < thread->interrupted_count; k++) {
-            mdc_interrupted other = {i, find_part(dump, &starts, thread->interrupted[k])};
-            if (other.stack.end != 0) status = mdc_vec_push(&dump->interrupted, &other, 1, NULL, err);
+            mdc_interrupted other = {i, find_part(capture, &starts, thread->interrupted[k])};
+            if (other.stack.end != 0) status = mdc_vec_push(interrupted, &other, 1, NULL, err);
         }
     }
     mdc_vec_fini(&starts);
@@ -101,28 +102,30 @@ static int by_first(const void *left, const void *right) {
     return a->first < b->first ? -1 : a->first > b->first;
 }
 
-mdc_status mdc_stacks_keep(mdc_dump *dump, mdc_error *err) {
-    for (size_t i = 0; i < dump->thread_plans.count; i++) {
-        const mdc_thread_plan *plan = &mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i);
+mdc_status mdc_stacks_keep(mdc_capture *capture, const mdc_vec *interrupted, mdc_error *err) {
+    for (size_t i = 0; i < capture->lists->thread_count; i++) {
+        const mdc_thread_choice *plan = &capture->threads[i];
         if ((plan->write & MDC_THREAD_WRITE_STACK) != 0 && plan->stack.end > plan->stack.first &&
-            mdc_vec_push(&dump->stacks, &plan->stack, 1, NULL, err) != MDC_OK)
+            mdc_vec_push(&capture->stacks, &plan->stack, 1, NULL, err) != MDC_OK)
             return err->code;
     }
     /* Thread reported one stack of each thread to the callee, which must know these as well. */
-    for (size_t i = 0; i < dump->interrupted.count; i++) {
-        const mdc_interrupted *other = &mdc_vec_at(&dump->interrupted, const mdc_interrupted, i);
-        uint32_t write = mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, other->thread).write;
-        if (dump->options.note_stack != NULL)
-            dump->options.note_stack(dump->options.edit_context, other->stack.first, other->stack.end);
-        if ((write & MDC_THREAD_WRITE_STACK) != 0 && mdc_vec_push(&dump->stacks, &other->stack, 1, NULL, err) != MDC_OK)
+    for (size_t i = 0; i < interrupted->count; i++) {
+        const mdc_interrupted *other = &mdc_vec_at(interrupted, const mdc_interrupted, i);
+        uint32_t write = capture->threads[other->thread].write;
+        if (capture->engine->options.note_stack != NULL)
+            capture->engine->options.note_stack(capture->engine->options.edit_context, other->stack.first,
+                                                other->stack.end);
+        if ((write & MDC_THREAD_WRITE_STACK) != 0 &&
+            mdc_vec_push(&capture->stacks, &other->stack, 1, NULL, err) != MDC_OK)
             return err->code;
     }
-    if (dump->stacks.count == 0) return MDC_OK;
-    mdc_stack *all = dump->stacks.data;
-    qsort(all, dump->stacks.count, sizeof *all, by_first);
+    if (capture->stacks.count == 0) return MDC_OK;
+    mdc_stack *all = capture->stacks.data;
+    qsort(all, capture->stacks.count, sizeof *all, by_first);
     size_t last = 0; /* threads that share the page of SP share the part: equal, since each ends at the next start */
-    for (size_t i = 1; i < dump->stacks.count; i++)
+    for (size_t i = 1; i < capture->stacks.count; i++)
         if (all[i].first != all[last].first) all[++last] = all[i];
-    dump->stacks.count = last + 1;
+    capture->stacks.count = last + 1;
     return MDC_OK;
 }

@@ -7,7 +7,7 @@
 #include "../../base/arith.h"
 #include "../../base/fail.h"
 #include "../../base/own_memory.h"
-#include "../dump_state.h"
+#include "stream.h"
 
 enum { CONTEXT_MAX = 1232, RECORD32_BYTES = 80, PARAMETERS_MAX = 15 };
 
@@ -22,10 +22,16 @@ typedef struct record32 {
 } record32;
 _Static_assert(sizeof(record32) == RECORD32_BYTES, "EXCEPTION_RECORD32");
 
-mdc_status mdc_streams_exception_check(mdc_dump *dump, mdc_error *err) {
-    const mdc_exception_info *info = &dump->options.exception;
+typedef struct exception_state {
+    mdc_file_exception stream;
+    size_t context_size; /* bytes */
+    uint8_t context[CONTEXT_MAX];
+} exception_state;
+
+static mdc_status check_target(const mdc_capture *capture, mdc_error *err) {
+    const mdc_exception_info *info = &capture->engine->options.exception;
     if (info->thread_id == 0) return MDC_OK;
-    if (dump->lists->system->platform != MDC_PLATFORM_WINDOWS)
+    if (capture->lists->system->platform != MDC_PLATFORM_WINDOWS)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0,
                         "exception is for Windows processes only: no others have EXCEPTION_POINTERS");
     if (info->pointers == 0)
@@ -34,32 +40,32 @@ mdc_status mdc_streams_exception_check(mdc_dump *dump, mdc_error *err) {
 }
 
 /* *kept: the callee keeps it. A failure to read is an error: the address was given by the caller. */
-static mdc_status get(mdc_dump *dump, uint64_t address, void *out, size_t size, bool *kept, mdc_error *err) {
+static mdc_status get(const mdc_plan *plan, uint64_t address, void *out, size_t size, bool *kept, mdc_error *err) {
     uint64_t end;
     size_t done = 0;
     *kept = true;
     if (address == 0 || !mdc_add_u64(address, size, &end)) {
         done = 0;
-    } else if (!dump->options.exception.client) {
+    } else if (!plan->capture->engine->options.exception.client) {
         done = mdc_own_memory_read(address, out, size) ? size : 0;
-    } else if (mdc_regions_find(dump, address) != MDC_NO_REGION) {
-        if (mdc_memory_kept(dump, address, end, kept, err) != MDC_OK) return err->code;
+    } else if (mdc_regions_find(plan->capture, address) != MDC_NO_REGION) {
+        if (mdc_reader_kept(plan->reader, address, end, kept, err) != MDC_OK) return err->code;
         if (!*kept) return MDC_OK;
-        if (mdc_copy_peek(dump, address, out, size, &done, err) != MDC_OK) return err->code;
+        if (mdc_reader_peek(plan->reader, address, out, size, &done, err) != MDC_OK) return err->code;
     }
     if (done == size) return MDC_OK;
     mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_PLAN, 0,
              "exception: there is nothing to read at 0x%" PRIx64 " in the memory of %s", address,
-             dump->options.exception.client ? "the target" : "this process");
+             plan->capture->engine->options.exception.client ? "the target" : "this process");
     err->address = address;
     return err->code;
 }
 
-static mdc_status get_record(mdc_dump *dump, uint64_t address, bool wide, bool *kept, mdc_error *err) {
-    mdc_file_exception_record *record = &dump->exception.record;
-    if (wide) return get(dump, address, record, sizeof *record, kept, err);
+static mdc_status get_record(const mdc_plan *plan, uint64_t address, bool wide, mdc_file_exception_record *record,
+                             bool *kept, mdc_error *err) {
+    if (wide) return get(plan, address, record, sizeof *record, kept, err);
     record32 narrow;
-    if (get(dump, address, &narrow, sizeof narrow, kept, err) != MDC_OK || !*kept) return err->code;
+    if (get(plan, address, &narrow, sizeof narrow, kept, err) != MDC_OK || !*kept) return err->code;
     *record = (mdc_file_exception_record){.code = narrow.code,
                                           .flags = narrow.flags,
                                           .record = narrow.record,
@@ -70,62 +76,66 @@ static mdc_status get_record(mdc_dump *dump, uint64_t address, bool wide, bool *
 }
 
 /* Whether the callee lets the thread's registers into the dump; a thread in no list is left out. */
-static bool thread_kept(const mdc_dump *dump) {
-    for (size_t i = 0; i < dump->thread_plans.count; i++)
-        if (dump->lists->threads[i].tid == dump->options.exception.thread_id)
-            return (mdc_vec_at(&dump->thread_plans, const mdc_thread_plan, i).write & MDC_THREAD_WRITE_CONTEXT) != 0;
+static bool thread_kept(const mdc_plan *plan) {
+    for (size_t i = 0; i < plan->capture->lists->thread_count; i++)
+        if (plan->capture->lists->threads[i].tid == plan->capture->engine->options.exception.thread_id)
+            return (plan->capture->threads[i].write & MDC_THREAD_WRITE_CONTEXT) != 0;
     return true;
 }
 
-static void edit(mdc_dump *dump, void *bytes, size_t size) {
-    if (dump->options.edit != NULL) dump->options.edit(dump->options.edit_context, 0, bytes, size);
-}
-
-static mdc_status read_all(mdc_dump *dump, bool wide, size_t context_size, bool *kept, mdc_error *err) {
+static mdc_status read_all(const mdc_plan *plan, exception_state *state, bool *kept, mdc_error *err) {
+    bool wide = plan->capture->lists->system->architecture != MDC_FILE_ARCH_X86;
     uint8_t bytes[16];
     uint64_t pointers[2] = {0, 0};
     size_t pointer = wide ? 8 : 4;
-    if (get(dump, dump->options.exception.pointers, bytes, 2 * pointer, kept, err) != MDC_OK || !*kept)
+    if (get(plan, plan->capture->engine->options.exception.pointers, bytes, 2 * pointer, kept, err) != MDC_OK || !*kept)
         return err->code;
     memcpy(&pointers[0], bytes, pointer);
     memcpy(&pointers[1], bytes + pointer, pointer);
-    if (get_record(dump, pointers[0], wide, kept, err) != MDC_OK || !*kept ||
-        mdc_vec_push(&dump->exception_context, NULL, context_size, NULL, err) != MDC_OK)
-        return err->code;
-    return get(dump, pointers[1], dump->exception_context.data, context_size, kept, err);
+    if (get_record(plan, pointers[0], wide, &state->stream.record, kept, err) != MDC_OK || !*kept) return err->code;
+    return get(plan, pointers[1], state->context, state->context_size, kept, err);
 }
 
-mdc_status mdc_streams_exception_read(mdc_dump *dump, mdc_error *err) {
-    uint16_t architecture = dump->lists->system->architecture;
-    bool wide = architecture != MDC_FILE_ARCH_X86;
-    size_t context_size = dump->lists->thread_count > 0 ? dump->lists->threads[0].context_size : 0;
-    if (dump->options.exception.thread_id == 0 || (dump->options.omit_streams & MDC_STREAM_EXCEPTION) != 0)
-        return MDC_OK;
-    bool kept = thread_kept(dump);
-    if (context_size > CONTEXT_MAX) context_size = CONTEXT_MAX; /* an extended state is not there */
-    if (kept && read_all(dump, wide, context_size, &kept, err) != MDC_OK) return err->code;
+static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
+    const mdc_engine *engine = plan->capture->engine;
+    const mdc_lists *lists = plan->capture->lists;
+    if (engine->options.exception.thread_id == 0 || engine->options.plan_only) return MDC_OK;
+    bool kept = thread_kept(plan);
+    exception_state *state = *place = mdc_alloc(1, sizeof *state, err);
+    if (state == NULL) return err->code;
+    if (lists->thread_count > 0) state->context_size = lists->threads[0].context_size;
+    if (state->context_size > CONTEXT_MAX) state->context_size = CONTEXT_MAX; /* an extended state is not there */
+    if (kept && read_all(plan, state, &kept, err) != MDC_OK) return err->code;
     if (!kept) {
-        dump->omitted_streams |= MDC_STREAM_EXCEPTION;
+        plan->omitted_streams |= MDC_STREAM_EXCEPTION;
+        mdc_dealloc(state);
+        *place = NULL;
         return MDC_OK;
     }
-    dump->exception.thread_id = dump->options.exception.thread_id;
-    if (dump->exception.record.parameters > PARAMETERS_MAX) dump->exception.record.parameters = PARAMETERS_MAX;
-    dump->exception.record.align = 0;
-    edit(dump, dump->exception.record.information, sizeof dump->exception.record.information);
-    edit(dump, dump->exception_context.data, context_size);
-    dump->has_exception = true;
+    mdc_file_exception_record *record = &state->stream.record;
+    state->stream.thread_id = engine->options.exception.thread_id;
+    if (record->parameters > PARAMETERS_MAX) record->parameters = PARAMETERS_MAX;
+    record->align = 0;
+    mdc_sanitize(engine, 0, record->information, sizeof record->information);
+    mdc_sanitize(engine, 0, state->context, state->context_size);
     return MDC_OK;
 }
 
-mdc_status mdc_streams_exception(mdc_dump *dump, mdc_error *err) {
-    if (!dump->has_exception) return MDC_OK;
-    size_t at, context_at;
-    if (mdc_layout_align(dump, 16, err) != MDC_OK ||
-        mdc_layout_put(dump, dump->exception_context.data, dump->exception_context.count, &context_at, err) != MDC_OK)
+static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
+    const exception_state *state = place->state;
+    if (state == NULL) return MDC_OK;
+    size_t context_at;
+    if (mdc_layout_align(layout, 16, err) != MDC_OK ||
+        mdc_layout_put(layout, state->context, state->context_size, &context_at, err) != MDC_OK)
         return err->code;
-    dump->exception.context = (mdc_file_location){(uint32_t)dump->exception_context.count, (uint32_t)context_at};
-    if (mdc_layout_align(dump, 8, err) != MDC_OK ||
-        mdc_layout_put(dump, &dump->exception, sizeof dump->exception, &at, err) != MDC_OK)
-        return err->code;
-    return mdc_layout_stream(dump, MDC_STREAM_TYPE_EXCEPTION, at, sizeof dump->exception, NULL, err);
+    mdc_file_exception stream = state->stream;
+    stream.context = (mdc_file_location){(uint32_t)state->context_size, (uint32_t)context_at};
+    return mdc_layout_table(layout, MDC_STREAM_TYPE_EXCEPTION, &stream, sizeof stream, 0, 0, NULL, err);
 }
+
+const mdc_stream mdc_stream_exception = {.type = MDC_STREAM_TYPE_EXCEPTION,
+                                         .omit = MDC_STREAM_EXCEPTION,
+                                         .check = check_target,
+                                         .read = read_stream,
+                                         .free = mdc_dealloc,
+                                         .build = build_stream};

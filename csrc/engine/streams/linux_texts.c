@@ -1,5 +1,5 @@
 /* Breakpad's Linux streams except the link map: texts made by the kernel, and target memory shown as text. */
-#include "../dump_state.h"
+#include "stream.h"
 
 enum { TARGET_TEXT_MAX = 16 << 20 }; /* bytes of target memory in one text: environ and cmdline are limited to 6 MiB */
 
@@ -24,30 +24,35 @@ static uint32_t stream_type(uint32_t stream) {
     }
 }
 
-mdc_status mdc_streams_texts(mdc_dump *dump, mdc_error *err) {
+static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
     uint32_t seen = 0;
-    for (size_t i = 0; i < dump->lists->text_count; i++) {
-        const mdc_text *text = &dump->lists->texts[i];
+    (void)place;
+    for (size_t i = 0; i < layout->capture->lists->text_count; i++) {
+        const mdc_text *text = &layout->capture->lists->texts[i];
         uint32_t type = stream_type(text->stream);
-        if (type == 0 || (seen & text->stream) != 0 || (dump->options.omit_streams & text->stream) != 0) continue;
+        if (type == 0 || (seen & text->stream) != 0 ||
+            (layout->capture->engine->options.omit_streams & text->stream) != 0)
+            continue;
         seen |= text->stream;
         /* Bytes that are also in target memory follow it: excluded there, they are not written here. */
         uint64_t end = text->address + text->size;
         bool kept = text->data != NULL || text->size <= TARGET_TEXT_MAX;
         if (kept && text->size > 0 && text->address != 0) {
             kept = end > text->address;
-            if (kept && mdc_memory_kept(dump, text->address, end, &kept, err) != MDC_OK) return err->code;
+            if (kept && mdc_reader_kept(layout->plan->reader, text->address, end, &kept, err) != MDC_OK)
+                return err->code;
         }
         if (!kept) {
-            dump->omitted_streams |= text->stream;
+            layout->omitted_streams |= text->stream;
             continue;
         }
-        mdc_part part = {
-            .offset = dump->end, .size = text->size, .data = mdc_sanitized_text(dump, i), .address = text->address};
-        if (mdc_layout_stream(dump, type, part.offset, part.size, NULL, err) != MDC_OK ||
-            mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK)
-            return err->code;
-        dump->end = (part.offset + part.size + 7) & ~UINT64_C(7);
+        mdc_part part = {.offset = layout->end,
+                         .size = text->size,
+                         .data = mdc_sanitized_text(&layout->sanitized, i),
+                         .address = text->address};
+        if (mdc_layout_part(layout, type, &part, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
+
+const mdc_stream mdc_stream_linux_texts = {.place = place_stream};

@@ -2,14 +2,16 @@
 #include <inttypes.h>
 
 #include "../../base/fail.h"
-#include "../../format/mdc_streams.h"
-#include "../dump_state.h"
+#include "stream.h"
 
-enum { RESERVED_TYPES = 0xFFFF }; /* LastReservedStream: user streams begin above */
+enum {
+    RESERVED_TYPES = 0xFFFF, /* LastReservedStream: user streams begin above */
+    STREAMS_MAX = 4096
+};
 
 /* Numbers this engine writes itself, whatever the target. */
 static bool is_ours(uint32_t type) {
-    return type == MDC_STREAM_TYPE_GAPS ||
+    return mdc_streams_find(type) >= 0 ||
            (type >= MDC_STREAM_TYPE_LINUX_CPU_INFO && type <= MDC_STREAM_TYPE_LINUX_DSO_DEBUG);
 }
 
@@ -18,12 +20,12 @@ static mdc_status wrong(mdc_error *err, size_t index, uint32_t type, const char 
                        why);
 }
 
-mdc_status mdc_streams_user_check(const mdc_engine_options *options, mdc_error *err) {
+mdc_status mdc_user_streams_check(const mdc_engine_options *options, mdc_error *err) {
     const mdc_user_stream *streams = options->user_streams;
     size_t count = options->user_stream_count;
-    if (count > MDC_USER_STREAMS_MAX || (count > 0 && streams == NULL))
+    if (count > STREAMS_MAX || (count > 0 && streams == NULL))
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "there can be %d user streams at most",
-                        (int)MDC_USER_STREAMS_MAX);
+                        (int)STREAMS_MAX);
     for (size_t i = 0; i < count; i++) {
         uint32_t type = streams[i].type;
         if (type <= RESERVED_TYPES) return wrong(err, i, type, "numbers up to 0xFFFF are reserved by Microsoft");
@@ -37,14 +39,17 @@ mdc_status mdc_streams_user_check(const mdc_engine_options *options, mdc_error *
     return MDC_OK;
 }
 
-mdc_status mdc_streams_user(mdc_dump *dump, mdc_error *err) {
-    for (size_t i = 0; i < dump->options.user_stream_count; i++) {
-        const mdc_user_stream *stream = &dump->options.user_streams[i];
-        mdc_part part = {.offset = dump->end, .size = stream->size, .data = stream->data};
-        if (mdc_layout_stream(dump, stream->type, part.offset, part.size, NULL, err) != MDC_OK) return err->code;
-        if (part.size == 0) continue;
-        if (mdc_vec_push(&dump->parts, &part, 1, NULL, err) != MDC_OK) return err->code;
-        dump->end = (part.offset + part.size + 7) & ~UINT64_C(7);
+static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
+    const mdc_engine_options *options = &layout->capture->engine->options;
+    (void)place;
+    for (size_t i = 0; i < options->user_stream_count; i++) {
+        const mdc_user_stream *stream = &options->user_streams[i];
+        mdc_part part = {.offset = layout->end, .size = stream->size, .data = stream->data};
+        mdc_status status = part.size == 0 ? mdc_layout_stream(layout, stream->type, part.offset, 0, NULL, err)
+                                           : mdc_layout_part(layout, stream->type, &part, err);
+        if (status != MDC_OK) return status;
     }
     return MDC_OK;
 }
+
+const mdc_stream mdc_stream_user_streams = {.place = place_stream};

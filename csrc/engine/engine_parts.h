@@ -1,0 +1,24 @@
+/* What every stage works with and none of them makes: the options, the source, the callee, dump control.
+ *
+ * A dump is made in stages, each a type of its own, and const for all that come after it:
+ *
+ *     mdc_capture -> mdc_plan -> mdc_layout -> mdc_writer
+ *
+ * All hang on one mdc_dump (dump.c), which no stage sees. */
+#ifndef MDC_ENGINE_ENGINE_PARTS_H
+#define MDC_ENGINE_ENGINE_PARTS_H
+
+#include "engine.h"
+#include "protocol_calls.h"
+
+typedef struct mdc_engine {
+    mdc_engine_options options; /* with the defaults filled in */
+    mdc_source *source;
+    mdc_monitor *monitor;
+    mdc_calls calls;
+    bool full;      /* WithFullMemory */
+    bool patchable; /* of the output, known from mdc_capture_before_stop on; false without one */
+    bool sparse;    /* likewise */
+} mdc_engine;
+
+#endif
