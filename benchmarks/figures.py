@@ -25,7 +25,7 @@ CONTEST_COLUMNS = (
     "p99_us",
     "max_us",
     "p99_times_better_than_ctypes",
-    "frozen_ms",
+    "stop_ms",
 )
 TITLES = {"ratio": "median / {}", "best_ratio": "best / {}"}
 

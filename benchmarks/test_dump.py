@@ -59,7 +59,7 @@ def _ours(programs: Programs, pid: int, file: Path) -> Result:
     seconds = time.perf_counter() - start
     return seconds, {
         "bytes": report.stored_bytes,
-        "frozen_ms": report.frozen * 1e3,
+        "stop_ms": report.stop_time * 1e3,
         "ranges": report.memory64_ranges,
     }
 
@@ -125,7 +125,7 @@ def test_normal_dump_of_eight_threads(benchmark: Any, spawn: Spawn, output: Path
         benchmark.pedantic(md.write_dump, args=(target.pid, file), rounds=sizes.rounds * 20, warmup_rounds=3)
     benchmark.extra_info.update(
         median_ms=benchmark.stats.stats.median * 1e3 if benchmark.enabled else None,
-        frozen_ms=report.frozen * 1e3,
+        stop_ms=report.stop_time * 1e3,
         threads=len(report.threads),
         bytes=report.file_bytes,
     )
@@ -143,7 +143,7 @@ def test_the_stop_is_linear_in_the_threads(benchmark: Any, spawn: Spawn, sizes: 
             for count, target in ((few, small), (many, large)):
                 plan = md.plan_dump(target.pid)
                 assert len(plan.threads) == count
-                stops[count].append(plan.frozen)
+                stops[count].append(plan.stop_time)
 
         benchmark.pedantic(both, rounds=sizes.rounds * 3, warmup_rounds=1)
     shortest = {count: min(times) for count, times in stops.items()}

@@ -43,7 +43,7 @@ def _mapper(file: Path) -> Iterator[int]:
 
 def _stop(pid: int, keep: md.Filter, file: Path) -> tuple[float, dict[str, float]]:
     report = md.write_dump(pid, file, md.DumpType.WITH_FULL_MEMORY, filter=keep)
-    return report.frozen, {"late_bytes": report.late_bytes, "total_ms": report.total * 1e3}
+    return report.stop_time, {"late_bytes": report.late_bytes, "total_ms": report.total * 1e3}
 
 
 @pytest.fixture(scope="module")

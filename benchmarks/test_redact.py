@@ -120,7 +120,7 @@ def dump_contest(pid: int, output: Path) -> Contest:
         report = md.write_dump(pid, path, md.DumpType.WITH_FULL_MEMORY, filter=keep)
         seconds = time.perf_counter() - begun
         path.unlink()
-        return seconds, {"frozen_s": report.frozen, "gb_per_s": report.stored_bytes / seconds / 1e9}
+        return seconds, {"stop_s": report.stop_time, "gb_per_s": report.stored_bytes / seconds / 1e9}
 
     runs = {"plain": partial(run, md.Filter())}
     runs.update((way, partial(run, keep)) for way, keep in filters().items())

@@ -20,7 +20,7 @@ ROUNDS = 15  # a stop takes a millisecond or two
 
 def _stop(target: Target, file: Path) -> tuple[float, dict[str, float]]:
     report = md.write_dump(target.pid, file)
-    return report.frozen, {"stored_bytes": report.stored_bytes, "total_ms": report.total * 1e3}
+    return report.stop_time, {"stored_bytes": report.stored_bytes, "total_ms": report.total * 1e3}
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def _dump(flags: int, spawn: Spawn, output: Path) -> tuple[float, dict[str, floa
             start = time.perf_counter()
             report = md.write_dump(target.pid, fd, md.DumpType.WITH_FULL_MEMORY)
             seconds = time.perf_counter() - start
-            return seconds, {"frozen_ms": report.frozen * 1e3, "zeros": sum(region.zeros for region in report.regions)}
+            return seconds, {"stop_ms": report.stop_time * 1e3, "zeros": sum(region.zeros for region in report.regions)}
         finally:
             os.close(fd)
             file.unlink()

@@ -97,7 +97,7 @@ def summary(report: DumpReport, name: str) -> str:
         f"{name}: {text.size(report.file_bytes)}",
         f"{text.size(report.memory_bytes)} of memory in {text.plural(kept, 'region')}",
         text.plural(len(report.threads), "thread"),
-        f"stopped for {text.span(report.frozen)} of {text.span(report.total)}",
+        f"stopped for {text.span(report.stop_time)} of {text.span(report.total)}",
     ]
     if not report.complete:
         words.append(f"NOT COMPLETE: {missing(report)}")

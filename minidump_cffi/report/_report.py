@@ -74,7 +74,7 @@ class DumpReport:
         Bytes not in it because the target's coredump_filter leaves them out (``coredump_filter=True``).
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0.
-    frozen : float
+    stop_time : float
         Seconds from the stop of the first thread to the release of the last. With dbghelp what its call took, which
         does both; with a snapshot what taking that took.
     total : float
@@ -134,7 +134,7 @@ class DumpReport:
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "honoured": DumpType(numbers["honoured_type"]),
-            "frozen": numbers["frozen_ns"] / 1e9,
+            "stop_time": numbers["frozen_ns"] / 1e9,
             "total": numbers["total_ns"] / 1e9,
             "warnings": DumpWarning(numbers["warnings"]),
             "omitted_streams": Stream(numbers["omitted_streams"]),
@@ -168,7 +168,7 @@ class DumpReport:
     memory_ranges: int
     memory64_ranges: int
     memory_info_count: int
-    frozen: float
+    stop_time: float
     total: float
     warnings: DumpWarning
     omitted_streams: Stream
@@ -377,7 +377,7 @@ class DumpReport:
             "memory_info_count": self.memory_info_count,
             "streams": self.streams,
             "omitted_streams": _flags(self.omitted_streams),
-            "frozen_seconds": self.frozen,
+            "stop_seconds": self.stop_time,
             "total_seconds": self.total,
             "warnings": _flags(self.warnings),
             "messages": list(self.messages),
