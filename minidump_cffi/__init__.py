@@ -13,16 +13,25 @@ from . import _lazy
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
     from . import aio, filters, protocol, replay, report
+    from ._aliases import (
+        File,
+        Process,
+    )
+    from ._options import (
+        EngineOptions,
+    )
+    from ._progress import (
+        Progress,
+    )
     from .callback import (
         Callback,
     )
     from .dumping import (
-        EngineOptions,
-        Progress,
         plan_dump,
         write_dump,
     )
     from .engines import (
+        DbgHelp,
         ExceptionInfo,
         UserStream,
     )
@@ -70,13 +79,9 @@ if TYPE_CHECKING:
         DumpPlan,
         DumpReport,
     )
-    from .sinks import (
-        File,
-    )
     from .targets import (
         Handle,
         PidFd,
-        Process,
     )
 
 __version__ = "0.1.0"
@@ -87,6 +92,7 @@ __all__ = [
     "Callback",
     "CallbackError",
     "Cancelled",
+    "DbgHelp",
     "DeadlineExceeded",
     "DumpError",
     "DumpPlan",
@@ -140,16 +146,18 @@ _HOMES = _lazy.homes(
         "replay": "replay",
         "report": "report DumpPlan DumpReport",
         "callback": "Callback",
-        "dumping": "EngineOptions Progress plan_dump write_dump",
-        "engines": "ExceptionInfo UserStream",
+        "_options": "EngineOptions",
+        "_progress": "Progress",
+        "dumping": "plan_dump write_dump",
+        "engines": "DbgHelp ExceptionInfo UserStream",
         "enums": "DumpType",
         "errors": (
             "AccessDenied CallbackError Cancelled DeadlineExceeded DumpError FilterError FilterWarning "
             "FormatError LimitReached PluginError ReadError SinkError Stalled TargetBusy TargetError TargetGone"
         ),
         "plugins": "Plugin",
-        "sinks": "File",
-        "targets": "Handle PidFd Process",
+        "_aliases": "File Process",
+        "targets": "Handle PidFd",
     }
 )
 if not TYPE_CHECKING:

@@ -38,7 +38,7 @@ def report_of(
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
     notes = request.notes
-    if filter is not None and request.backend.own and not request.type & DumpType.WITH_FULL_MEMORY:
+    if filter is not None and request.backend.own and not request.options.flags & DumpType.WITH_FULL_MEMORY:
         notes += tuple(
             f"rule {rule.index} (include) keeps nothing: without full memory the rules choose among stacks, "
             "instruction windows and memory.add"
@@ -46,7 +46,7 @@ def report_of(
             if rule.index is not None and rule.action == "include" and not rule.kept
         )
     redaction = None
-    if filter is not None and filter.redact and not request.plan_only:
+    if filter is not None and filter.redact and not request.options.planned:
         counters = job.counters()
         redaction = Redaction(
             bytes=counters["scrubbed_bytes"],
@@ -55,7 +55,7 @@ def report_of(
             variables=job.hidden_variables(),
             uncovered=counters["uncovered_borders"],
         )
-    return (DumpPlan if request.plan_only else DumpReport)(
+    return (DumpPlan if request.options.planned else DumpReport)(
         rules=tuple(rules),
         redaction=redaction,
         notes=notes,

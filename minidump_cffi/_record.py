@@ -9,7 +9,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, dataclass_transform
+    from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+    AnyRecord = TypeVar("AnyRecord", bound="Record")
 else:
 
     def dataclass_transform(**_: object):
@@ -44,19 +46,24 @@ class _RecordType(type):
     def __new__(
         meta, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = True
     ) -> _RecordType:
-        names = tuple(namespace.get("__annotations__", ()))
+        names = tuple(name for name in namespace.get("__annotations__", ()) if name != "_")
         defaults = {name: namespace.pop(name) for name in names if name in namespace}
+        annotated = tuple(namespace.get("__annotations__", ()))
+        by_position = () if kw_only else annotated[: annotated.index("_")] if "_" in annotated else names
         namespace["__slots__"] = names
         for base in bases:
             names, defaults = (*getattr(base, "_fields", ()), *names), {**getattr(base, "_defaults", {}), **defaults}
+            by_position = (*getattr(base, "__match_args__", ()), *by_position)
         shown = tuple(name for name in names if not name.startswith("_"))
         namespace.update(_fields=names, _shown=shown, _names=frozenset(names), _defaults=defaults)
-        namespace["__match_args__"] = () if kw_only else shown
+        namespace["__match_args__"] = tuple(name for name in by_position if not name.startswith("_"))
         return super().__new__(meta, name, bases, namespace)
 
 
 class Record(metaclass=_RecordType):
     """Base of the classes that hold values: immutable, compared by value, hashable, picklable.
+
+    With ``kw_only=False`` values may be given by position, up to a field ``_: KW_ONLY`` if there is one.
 
     A class may check its values in `__post_init__`, and replace them there with `_put`. Fields whose names begin
     with an underscore are neither shown nor compared.
@@ -110,6 +117,11 @@ class Record(metaclass=_RecordType):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.__class__, tuple([getattr(self, name) for name in self._fields]))
+
+
+def replace(record: AnyRecord, /, **changes: object) -> AnyRecord:
+    """The same record with other values; they are checked."""
+    return record.__class__(**{name: getattr(record, name) for name in record._fields} | changes)
 
 
 def _restore(cls: type[Record], values: tuple[Any, ...]) -> Record:

@@ -8,7 +8,6 @@ pipe closes, because we want to cancel or are gone, the other side ends the dump
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import pickle
@@ -18,11 +17,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _bridge, sinks, targets
+from . import _bridge, _running, sinks, targets
+from ._options import DumpOptions
+from ._record import replace
+from ._request import Request
+from ._running import Timer
 from .callback import Use
 from .enums import Phase
 from .errors import Cancelled, DeadlineExceeded, DumpError, TargetBusy, TargetError
@@ -34,11 +36,8 @@ else:
     from ._os import pipes_posix as _pipes
 
 if TYPE_CHECKING:
-    from ._request import Request
-    from .dumping import Progress, _Timer
-    from .engines import ExceptionInfo
-    from .filters._filter import Filter
-    from .report._report import DumpReport
+    from ._progress import Progress
+    from .report import DumpReport
 
 _HEADER = struct.Struct("=cQ")
 _BUSY_POLL = 0.02
@@ -95,10 +94,10 @@ _selfdump.main()
 """
 
 
-def run(request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None) -> DumpReport:
+def run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
     """Dump this process into the sink, by another one."""
     turn, use = _turn, Use()
-    until = time.monotonic() + (request.busy_timeout or 0)
+    until = time.monotonic() + (request.options.busy_timeout or 0)
     try:
         while not turn.take(use):
             if turn.is_ours() or time.monotonic() >= until:
@@ -110,16 +109,13 @@ def run(request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[P
                 )
             timer.check()
             time.sleep(_BUSY_POLL)
-        return _run(request, sink, timer, progress)
+        return _run(request, sink, timer)
     finally:
         turn.give_back(use)
 
 
-def _run(
-    request: Request, sink: sinks.Sink, timer: _Timer, progress: Callable[[Progress], object] | None
-) -> DumpReport:
-    from .dumping import GRACE, SLICE
-
+def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
+    progress = getattr(request.options, "progress", None)
     callback = request.callback
     if isinstance(callback, Callee) and callback.python is None:
         raise TargetError("our own process is dumped by another one, where the address of a Routine is not valid")
@@ -131,16 +127,13 @@ def _run(
     if not sys.executable:
         raise TargetError("our own process is dumped by another Python, and sys.executable does not say where that is")
     timer.check()
-    filter = callback.filter if callback is not None else request.filter
+    filter = request.rules()
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
-    exception = request.exception
-    if exception is not None and not exception.client_pointers:
-        exception = dataclasses.replace(exception, client_pointers=True)  # an address in us is one in the target
     package = Path(__file__).resolve().parent
     with sinks.scratch_file() as errors:
         with _pipes.handed_over(sink.fd) as (output, options):
-            question = _question(request, filter, exception, timer, output, progress is not None)
+            question = _question(request, timer, output)
             try:
                 with _pipes.standard_occupied():
                     process = subprocess.Popen(
@@ -165,7 +158,7 @@ def _run(
                 reader = _Reader(process.stdout.fileno())
                 late: float | None = None
                 while True:
-                    for kind, body in reader.messages(SLICE):
+                    for kind, body in reader.messages(_running.SLICE):
                         if kind == b"p" and progress is not None and late is None:
                             progress(body)
                         elif kind == b"r":
@@ -175,7 +168,7 @@ def _run(
                             raise body
                     if reader.closed:
                         errors.seek(0)
-                        _end(process, GRACE)
+                        _end(process, _running.GRACE)
                         said = errors.read().decode(errors="replace").strip().splitlines()
                         raise TargetError(
                             f"the process that dumps us ended with status {process.returncode}"
@@ -183,10 +176,10 @@ def _run(
                         )
                     if late is None and timer.wants_cancel():
                         process.stdin.close()
-                        late = time.monotonic() + GRACE
+                        late = time.monotonic() + _running.GRACE
                     left = timer.left()
                     if late is None and left is not None and left <= 0:
-                        late = time.monotonic() + GRACE
+                        late = time.monotonic() + _running.GRACE
                     if late is not None and time.monotonic() >= late:
                         if timer.cancelled:
                             raise Cancelled("the dump was cancelled, and the output hangs", hresult=0x800704C7)
@@ -195,48 +188,35 @@ def _run(
             with contextlib.suppress(OSError):
                 process.stdin.close()
             try:
-                _end(process, GRACE)
+                _end(process, _running.GRACE)
             finally:
                 process.stdout.close()
 
 
-def _question(
-    request: Request,
-    filter: Filter | None,
-    exception: ExceptionInfo | None,
-    timer: _Timer,
-    output: int | None,
-    progress: bool,
-) -> bytes:
-    """What the other side has to know."""
-    left = timer.left()
+def _question(request: Request, timer: Timer, output: int | None) -> bytes:
+    """What the other side has to know: the options, without what only this side can do."""
+    options, left = request.options, timer.left()
+    changes: dict[str, Any] = {
+        "filter": request.rules(),
+        "callback": None,
+        "on_cancel": None,
+        # The start of the other side took time too: one that has passed is that side's to find out.
+        "deadline": None if left is None else max(left, 1e-3),
+        # The other side has a callback of its own: what ours would have recorded comes back in the report.
+        "record": options.record or getattr(request.callback, "_recorder", None) is not None,
+    }
+    if isinstance(options, DumpOptions):
+        changes |= {"progress": None, "spool": True}
+        if options.exception is not None:  # an address in us is one in the target
+            changes["exception"] = replace(options.exception, client_pointers=True)
     return pickle.dumps(
         {
             "pid": os.getpid(),
             "start_time": targets.start_time(os.getpid()) or 0,
             "output": output,
-            "type": request.type,
-            "filter": filter,
-            # The start of the other side took time too: one that has passed is that side's to find out.
-            "deadline": None if left is None else max(left, 1e-3),
-            "max_stop": request.max_stop,
-            "stop_timeout": request.stop_timeout,
-            "busy_timeout": request.busy_timeout,
-            "stall_timeout": request.stall_timeout,
-            "untouched": request.untouched,
-            "dontdump": request.dontdump,
-            "coredump_filter": request.coredump_filter,
-            "file_pages": request.file_pages,
-            "fsync": request.fsync,
-            "strict": request.strict,
-            "options": request.options,
-            "plan_only": request.plan_only,
-            # The other side has a callback of its own: what ours would have recorded comes back in the report.
-            "record": request.record or getattr(request.callback, "_recorder", None) is not None,
-            "progress": progress,
+            "options": replace(options, **changes),
             "backend": request.backend,
-            "exception": exception,
-            "user_streams": request.user_streams,
+            "progress": getattr(options, "progress", None) is not None,
         }
     )
 
@@ -314,44 +294,19 @@ def main() -> None:
 
 
 def _dump(question: dict[str, Any]) -> DumpReport:
-    from . import dumping
-    from ._request import Request
-
-    request = Request(
-        question["type"],
-        question["filter"],
-        None,
-        question["deadline"],
-        question["max_stop"],
-        question["stop_timeout"],
-        question["untouched"],
-        question["dontdump"],
-        question["fsync"],
-        question["strict"],
-        question["options"],
-        question["plan_only"],
-        record=question["record"],
-        backend=question["backend"],
-        exception=question["exception"],
-        user_streams=question["user_streams"],
-        busy_timeout=question["busy_timeout"],
-        stall_timeout=question["stall_timeout"],
-        coredump_filter=question["coredump_filter"],
-        file_pages=question["file_pages"],
-    )
-    sink = sinks.Sink()
-    sink.fd = _pipes.taken_over(question["output"])
-
-    def abandoned() -> bool:
-        return _pipes.is_closed(0)
+    options = question["options"]
 
     def progress(state: Progress) -> None:
         # The reader is stopped while it is dumped: there may be no room.
         _pipes.write_if_room(1, _message(b"p", state))
 
+    if question["progress"]:
+        options = replace(options, progress=progress)
+    sink = sinks.Sink()
+    sink.fd = _pipes.taken_over(question["output"])
     target = targets.Target(pid=question["pid"], start_time=question["start_time"])
-    timer = dumping._Timer(question["deadline"], abandoned)
-    return dumping._run(request, target, sink, timer, progress if question["progress"] else None)
+    timer = Timer(options.deadline, lambda: _pipes.is_closed(0))
+    return _running.run(Request(options, question["backend"]), target, sink, timer)
 
 
 def _portable(error: BaseException) -> BaseException:

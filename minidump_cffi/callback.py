@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from . import _bridge, _bridge_replay
+from ._options import record_limit
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
 from .filters._filter import Filter
@@ -412,17 +413,6 @@ class Callback:
 
     def __reduce__(self) -> Any:
         raise TypeError("a Callback cannot be pickled or copied; its filter can")
-
-
-def record_limit(record: bool | int) -> int | None:
-    """The limit in bytes that `record` asks for: 0 is the default, None means no recording."""
-    if record is True:
-        return 0
-    if not isinstance(record, int):
-        raise TypeError(f"record must be True, False or a number of bytes, not {record!r}")
-    if not 0 <= record < 1 << 63:
-        raise ValueError(f"record must be a number of bytes, not {record}")
-    return int(record) or None
 
 
 def recording_of(recorder: _bridge_replay.NativeRecorder, engine: str = "") -> Recording:

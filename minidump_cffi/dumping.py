@@ -1,99 +1,69 @@
-"""Writing and planning dumps: `write_dump` and `plan_dump`.
-
-The work is done by threads of the C side without Python in them. The calling thread waits in slices of a tenth of a
-second, so that Ctrl-C works, and runs `on_cancel` and `progress` between them.
-"""
+"""Writing and planning dumps: `write_dump` and `plan_dump`."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
 import stat
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
-from ._outcome import report_of
-from ._request import DontDump, EngineOptions, FilePages, Request, Untouched
-from .callback import Callback, Use, record_limit
-from .engines import Backend, Engine, ExceptionInfo, UserStream, choose
-from .enums import CallbackType, DumpType, DumpWarning, Phase
-from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError, Stalled
-from .filters._filter import Filter
-from .protocol._foreign import AnyCallback, Callee, Watch
-from .report._report import DumpPlan, DumpReport
+from . import _running, sinks, targets
+from ._options import DumpOptions, PlanOptions
+from ._request import Request
+from .enums import CallbackType
+from .errors import CallbackError
+from .protocol._foreign import Callee
 
-__all__ = ["EngineOptions", "Progress", "plan_dump", "write_dump"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Concatenate, ParamSpec, TypeVar
 
-SLICE = 0.1
-"""Seconds between two looks at a running dump."""
-GRACE = 5.0
-"""Seconds a dump that must end may take to do so before it is abandoned."""
+    from ._aliases import File, Process
+    from .report import DumpPlan, DumpReport
 
-# What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
-_UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
-_UNASKED = _UNASKED_MEMORY | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM_CALLBACKS
+    P = ParamSpec("P")
+    Options = TypeVar("Options", bound=PlanOptions)
+
+__all__ = ["plan_dump", "write_dump"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Where a dump is.
+def _writes(
+    options: Callable[P, Options],
+) -> Callable[
+    [Callable[[Process, File | None, Options], DumpReport]], Callable[Concatenate[Process, File | None, P], DumpReport]
+]:
+    """Take the fields of the options as parameters after the first two."""
 
-    Attributes
-    ----------
-    phase : Phase
-        What it does.
-    stopped : bool
-        Whether the threads of the target are stopped.
-    bytes_done, bytes_total : int
-        Of target memory; the total is 0 until the plan is made.
-    elapsed : float
-        Seconds since the start.
-    """
+    def wrap(function: Callable[[Process, File | None, Options], DumpReport]) -> Any:
+        def take(process: Process, file: File | None, *args: P.args, **given: P.kwargs) -> DumpReport:
+            return function(process, file, options(*args, **given))
 
-    phase: Phase
-    stopped: bool
-    bytes_done: int
-    bytes_total: int
-    elapsed: float
+        return _named_like(function, take)
 
-    @property
-    def fraction(self) -> float | None:
-        """Part that is done, from 0 to 1; None until the plan is made."""
-        return min(1.0, self.bytes_done / self.bytes_total) if self.bytes_total else None
+    return wrap
 
 
-def write_dump(
-    process: targets.Process,
-    file: sinks.File | None,
-    type: DumpType = DumpType.NORMAL,
-    *,
-    filter: Filter | None = None,
-    callback: AnyCallback | None = None,
-    on_cancel: Callable[[], object] | None = None,
-    progress: Callable[[Progress], object] | None = None,
-    deadline: float | None = None,
-    max_stop: float | None = None,
-    stop_timeout: float | None = None,
-    busy_timeout: float | None = None,
-    stall_timeout: float | None = 30.0,
-    spool: bool | str | os.PathLike[str] = True,
-    untouched: Untouched = "auto",
-    dontdump: DontDump = "honour",
-    coredump_filter: bool = False,
-    file_pages: FilePages = "all",
-    fsync: bool = False,
-    strict: bool = False,
-    record: bool | int = False,
-    options: EngineOptions | None = None,
-    engine: Engine = "auto",
-    snapshot: bool = False,
-    dbghelp: str | os.PathLike[str] | None = None,
-    exception: ExceptionInfo | None = None,
-    user_streams: Sequence[UserStream] = (),
-) -> DumpReport:
+def _plans(
+    options: Callable[P, Options],
+) -> Callable[[Callable[[Process, Options], DumpPlan]], Callable[Concatenate[Process, P], DumpPlan]]:
+    """Take the fields of the options as parameters after the first one."""
+
+    def wrap(function: Callable[[Process, Options], DumpPlan]) -> Any:
+        def take(process: Process, *args: P.args, **given: P.kwargs) -> DumpPlan:
+            return function(process, options(*args, **given))
+
+        return _named_like(function, take)
+
+    return wrap
+
+
+def _named_like(function: Any, take: Any) -> Any:
+    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+        setattr(take, name, getattr(function, name))
+    return take
+
+
+@_writes(DumpOptions)
+def write_dump(process: Process, file: File | None, options: DumpOptions) -> DumpReport:
     """Write a minidump of a live process.
 
     The process is stopped for a moment, read, and always runs on: success, error, cancel, an exception, a
@@ -109,10 +79,10 @@ def write_dump(
         is followed (on Linux not another user's in a directory that others can write); FIFOs and devices are opened.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
     type
-        What the dump holds. The native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds
-        nothing: MemoryInfoList is always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY, on Linux
-        WITH_AVX_XSTATE_CONTEXT and on Windows WITH_PROCESS_THREAD_DATA (PEB and TEBs). dbghelp gets all bits as they
-        are.
+        What the dump holds: `DumpType` flags, or names of them joined by ``+`` ("full", "full+with_thread_info"). The
+        native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds nothing: MemoryInfoList is
+        always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY, on Linux WITH_AVX_XSTATE_CONTEXT and on Windows
+        WITH_PROCESS_THREAD_DATA (PEB and TEBs). dbghelp gets all bits as they are.
     filter
         What goes into it; None keeps everything.
     callback
@@ -163,12 +133,8 @@ def write_dump(
     options
         Limits of the native engine.
     engine
-        "native", the engine of this package; "dbghelp", MiniDumpWriteDump of Windows; "auto": dbghelp on Windows,
-        native elsewhere. docs/windows.md says what each honours.
-    snapshot
-        With dbghelp: dump a snapshot of the process (PssCaptureSnapshot), which runs on meanwhile.
-    dbghelp
-        Path of another dbghelp.dll than that of the system.
+        "native", the engine of this package; "dbghelp", MiniDumpWriteDump of Windows, or a `DbgHelp` with its own
+        options; "auto": dbghelp on Windows, native elsewhere. docs/windows.md says what each honours.
     exception
         Why the dump is taken; for targets that are Windows processes.
     user_streams
@@ -224,36 +190,12 @@ def write_dump(
     >>> report.complete
     True
     """
-    request = Request(
-        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, fsync, strict, options, False,
-        record=record, backend=choose(engine, snapshot=snapshot, dbghelp=dbghelp), exception=exception,
-        user_streams=tuple(user_streams), busy_timeout=busy_timeout, stall_timeout=stall_timeout,
-        coredump_filter=coredump_filter, file_pages=file_pages,
-    )  # fmt: skip
-    return _write(request, targets.resolve(process), file, spool, _Timer(deadline, on_cancel), progress)
+    request = Request(options)
+    return _write(request, targets.resolve(process), file, _running.Timer(options.deadline, options.on_cancel))
 
 
-def plan_dump(
-    process: targets.Process,
-    type: DumpType = DumpType.NORMAL,
-    *,
-    filter: Filter | None = None,
-    callback: AnyCallback | None = None,
-    on_cancel: Callable[[], object] | None = None,
-    deadline: float | None = None,
-    max_stop: float | None = None,
-    stop_timeout: float | None = None,
-    busy_timeout: float | None = None,
-    stall_timeout: float | None = 30.0,
-    untouched: Untouched = "auto",
-    dontdump: DontDump = "honour",
-    coredump_filter: bool = False,
-    file_pages: FilePages = "all",
-    strict: bool = False,
-    record: bool | int = False,
-    options: EngineOptions | None = None,
-    engine: Engine = "auto",
-) -> DumpPlan:
+@_plans(PlanOptions)
+def plan_dump(process: Process, options: PlanOptions) -> DumpPlan:
     """Say what `write_dump` would write, per region and per rule, without writing anything.
 
     The only memory it reads is the loader's list of modules, after the process was resumed.
@@ -267,32 +209,24 @@ def plan_dump(
     DumpPlan
         Like a `DumpReport`, of a dump to a regular file.
     """
-    request = Request(
-        type, filter, callback, deadline, max_stop, stop_timeout, untouched, dontdump, False, strict, options, True,
-        record=record, backend=choose(engine, plan_only=True), busy_timeout=busy_timeout, stall_timeout=stall_timeout,
-        coredump_filter=coredump_filter, file_pages=file_pages,
-    )  # fmt: skip
+    request = Request(options)
     target = targets.resolve(process)
-    report = _run(request, target, sinks.Sink(), _Timer(deadline, on_cancel), None)
-    assert isinstance(report, DumpPlan)
-    return report
+    plan: Any = _run(request, target, sinks.Sink(), _running.Timer(options.deadline, options.on_cancel))
+    return plan  # type: ignore[no-any-return]
 
 
 def _write(
-    request: Request,
-    target: targets.Target | targets.SourceTarget,
-    file: sinks.File | None,
-    spool: bool | str | os.PathLike[str],
-    timer: _Timer,
-    progress: Callable[[Progress], object] | None,
+    request: Request, target: targets.Target | targets.SourceTarget, file: File | None, timer: _running.Timer
 ) -> DumpReport:
     """Open the output, dump into it, put it in place; on any failure nothing of it stays."""
-    sink = sinks.open_sink(file, spool=spool, fsync=request.fsync, give_up=timer.check)
+    options = request.options
+    assert isinstance(options, DumpOptions)
+    sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
     try:
         if sink.fd is not None and isinstance(target, targets.Target):
             targets.check_consumer(target.pid, sink.fd)
         request.take_io(sink, file)
-        report = _run(request, target, sink, timer, progress)
+        report = _run(request, target, sink, timer)
         if isinstance(request.callback, Callee) and not _has_output(report, file, sink):
             sink.discard()
             return report._noted("the callback took the output; no file was made")
@@ -301,6 +235,19 @@ def _write(
         sink.discard()
         raise
     return report
+
+
+def _run(
+    request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: _running.Timer
+) -> DumpReport:
+    """Dump it here, or by another process if it is our own."""
+    if isinstance(target, targets.Target):
+        request.backend.check_filter(request.rules())
+        if target.own:
+            from . import _selfdump
+
+            return _selfdump.run(request, sink, timer)
+    return _running.run(request, target, sink, timer)
 
 
 def _has_output(report: DumpReport, file: object, sink: sinks.Sink) -> bool:
@@ -314,237 +261,3 @@ def _has_output(report: DumpReport, file: object, sink: sinks.Sink) -> bool:
         return True
     about = os.fstat(sink.fd)
     return not stat.S_ISREG(about.st_mode) or about.st_size > 0
-
-
-class _Timer:
-    """The deadline and the caller's wish to end, for the parts that are done in Python."""
-
-    def __init__(self, deadline: float | None, on_cancel: Callable[[], object] | None) -> None:
-        self.started = time.monotonic()
-        self.deadline = None if deadline is None else self.started + deadline
-        self.on_cancel = on_cancel
-        self.cancelled = False
-
-    def left(self) -> float | None:
-        return None if self.deadline is None else self.deadline - time.monotonic()
-
-    def check(self) -> None:
-        left = self.left()
-        if left is not None and left <= 0:
-            raise DeadlineExceeded("the deadline passed before the dump was complete")
-        if self.wants_cancel():
-            raise Cancelled("on_cancel cancelled the dump", hresult=0x800704C7)
-
-    def wants_cancel(self) -> bool:
-        self.cancelled = self.on_cancel is not None and bool(self.on_cancel())
-        return self.cancelled
-
-
-def _run(
-    request: Request,
-    target: targets.Target | targets.SourceTarget,
-    sink: sinks.Sink,
-    timer: _Timer,
-    progress: Callable[[Progress], object] | None,
-) -> DumpReport:
-    """One dump, from the compiled filter to the report; nothing is put in place here."""
-    parts = request.parts()
-    if isinstance(target, targets.SourceTarget):
-        parts = (*parts, _bridge_options.source(target))
-    else:
-        request.backend.check_filter(request.rules())
-        if target.own:
-            from . import _selfdump
-
-            return _selfdump.run(request, sink, timer, progress)
-    timer.check()
-    callback = request.callback
-    callee = callback if isinstance(callback, Callee) else None
-    if callee is not None:
-        filter, hooks = None, None if callee.python is None else callee.python._hooks
-    elif isinstance(callback, Callback):
-        filter, hooks = callback.filter, callback._hooks
-    else:
-        filter = request.filter or _EVERYTHING
-        callback = Callback(filter, io=request.io)
-        hooks = callback._hooks
-
-    engine = request.engine_options(filter)
-    options = _job_options(request, target, sink, timer)
-    using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
-    use = Use()
-    job: _bridge.Job | None = None
-    ended = given_up = False
-    try:  # a signal handler may raise anywhere: from here on there may be a job that runs
-        if callee is None:
-            assert isinstance(callback, Callback)
-            native = callback._enter(use)  # ours until its error and its recording have been fetched
-            if hooks is not None:
-                hooks.take_error()
-            recorder = _recorder(request, callback)
-            job = _bridge.Job(native, engine, options, recorder=recorder, fill=parts)
-            job.start()
-        else:
-            recorder = _recorder(request, callback)
-            if callee.python is not None:
-                using.enter_context(callee.python.in_use(extensions=callee.extensions))
-            engine["extensions"] = int(callee.extensions)
-            routine, keep = (callee.routine, callee.param), (callee.keep, using)
-            job = _bridge.Job(None, engine, options, routine=routine, keep=keep, recorder=recorder, fill=parts)
-            job.start()
-        watch = None if callee is None or request.max_stop is None else Watch(job, request.max_stop)
-        ended = _wait(job, timer, progress, watch)
-        given_up = not ended
-        error = None if hooks is None else hooks.take_error()
-        if error is None and not ended:
-            error = _left_behind(job, timer, timer.cancelled, callee, request.backend)
-        error = error or job.error()
-        if error is None and callee is not None and callee.python is not None:
-            callee.python.raise_error()
-        if error is not None:
-            if ended and callee is not None and isinstance(error, DumpError) and error.callback_type is not None:
-                error.message = f"{callee.name}: {error.message}"
-            raise error
-        report = report_of(job, filter, request, recorder)
-        if report.warnings & (DumpWarning.TYPE | (_UNASKED_MEMORY if callee is None else _UNASKED)):
-            request.check_strict(report.messages)
-        if progress is not None:
-            progress(_progress(job))
-        return report
-    except BaseException:
-        while not ended and not given_up:
-            try:
-                ended = job is None or _settle(job)
-                given_up = not ended
-            except BaseException:  # a second Ctrl-C must still remove the output
-                continue
-        raise
-    finally:
-        try:
-            if job is not None:
-                job.close()
-        finally:
-            if isinstance(callback, Callback):
-                callback._leave(use)
-            if ended:
-                using.close()  # an abandoned callee stays in use
-        if ended and isinstance(callback, Callback) and callback is not request.callback:
-            callback.close()
-
-
-_EVERYTHING = Filter()
-
-
-def _recorder(request: Request, callback: Callback | Callee | None) -> _bridge_replay.NativeRecorder | None:
-    """What records this dump: the recorder of the callback, or one of its own."""
-    if isinstance(callback, Callback) and callback._recorder is not None:
-        callback._recorder.clear()
-        return callback._recorder
-    limit = record_limit(request.record)
-    return None if limit is None else _bridge_replay.NativeRecorder(limit)
-
-
-def _job_options(
-    request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: _Timer
-) -> dict[str, Any]:
-    """Members of mdc_job_spec."""
-    left = timer.left()
-    values: dict[str, Any] = {
-        "pidfd": -1,
-        # 0 would mean none: what is left is above 0, or the timer would have raised.
-        "deadline_ns": 0 if left is None else max(1, int(left * 1e9)),
-        "max_stop_ns": int((request.max_stop or 0) * 1e9),
-        "stop_timeout_ns": int((request.stop_timeout or 0) * 1e9),
-        "busy_timeout_ns": int((request.busy_timeout or 0) * 1e9),
-        "stall_timeout_ns": (1 << 64) - 1 if request.stall_timeout is None else int(request.stall_timeout * 1e9),
-    }
-    if isinstance(target, targets.Target):
-        values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)
-    if sink.fd is not None:
-        values.update(sink=_bridge.SINK_FD, fd=sinks.native(sink.fd))
-    return values
-
-
-def _wait(
-    job: _bridge.Job,
-    timer: _Timer,
-    progress: Callable[[Progress], object] | None,
-    watch: Watch | None = None,
-) -> bool:
-    """True when the job has ended; False if it had to end and did not."""
-    late: float | None = None  # when a dump that must end is abandoned: an output or a hook hangs
-    while not job.wait(SLICE):
-        if late is not None:
-            if time.monotonic() >= late:
-                return False
-            continue
-        if timer.wants_cancel():
-            job.cancel()
-        elif watch is not None and watch.hangs():
-            job.cancel(deadline=True)
-        elif progress is not None:
-            progress(_progress(job))
-        left = timer.left()
-        if job.progress().aborted or (left is not None and left <= 0):
-            late = time.monotonic() + GRACE
-    return True
-
-
-def _settle(job: _bridge.Job) -> bool:
-    """End a job and wait for that; True if it did. An exception is on its way already: hardly ever raises another."""
-    until = time.monotonic() + GRACE
-    while True:
-        try:
-            job.cancel()
-            while (left := until - time.monotonic()) > 0:
-                if job.wait(min(left, SLICE)):
-                    return True
-            return False
-        except BaseException:  # a second Ctrl-C
-            continue
-
-
-def _left_behind(
-    job: _bridge.Job, timer: _Timer, cancelled: bool, callee: Callee | None, backend: Backend
-) -> DumpError:
-    """Why a job is given up that does not end."""
-    state = job.progress()
-    phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
-    doing = job.doing()
-    what, number = doing.text, doing.callback_type
-    if callee is not None and (inside := job.callee().type) >= 0:
-        number = inside
-        what = f"{callee.name} does not return from {_type_name(inside)}: it"
-    where = f"{what} hangs; the target runs on, and the dump was abandoned"
-    if not backend.own:  # it alone can resume the threads that it suspended
-        what = f"{backend.title} or {what}" if number >= 0 else backend.title
-        where = f"{what} hangs; the dump was abandoned, and the target may stay stopped until it returns"
-    details: dict[str, Any] = {
-        "phase": phase,
-        "callback_type": CallbackType(number) if number in CallbackType.__members__.values() else None,
-        "address": doing.address or None,
-    }
-    if cancelled:
-        return Cancelled(f"the dump was cancelled, and {where}", hresult=0x800704C7, **details)
-    if state.stalled:
-        return Stalled(f"no progress for stall_timeout: {where}", **details)
-    left = timer.left()
-    passed = "the deadline" if left is not None and left <= 0 else "max_stop"
-    return DeadlineExceeded(f"{passed} passed, and {where}", **details)
-
-
-def _type_name(number: int) -> str:
-    return (
-        f"{CallbackType(number).name} ({number})" if number in CallbackType.__members__.values() else f"type {number}"
-    )
-
-
-def _progress(job: _bridge.Job) -> Progress:
-    state = job.progress()
-    return Progress(
-        phase=Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else Phase.NONE,
-        stopped=state.stopped,
-        bytes_done=state.bytes_done,
-        bytes_total=state.bytes_total,
-        elapsed=state.elapsed,
-    )

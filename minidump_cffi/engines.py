@@ -6,22 +6,22 @@ There are two: the engine of this package (``"native"``), and Windows' own, Mini
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ._record import Record
 from .enums import DumpType, Stream
 from .errors import DumpError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .filters._filter import Filter
+    from collections.abc import Sequence
+    from typing import Any, Literal
 
-__all__ = ["Backend", "Engine", "ExceptionInfo", "UserStream", "check_streams", "choose"]
+    from ._options import PlanOptions
+    from .filters import Filter
 
-Engine: TypeAlias = Literal["auto", "native", "dbghelp"]
-"""What `write_dump` takes: "auto" is "dbghelp" on Windows and "native" elsewhere."""
+__all__ = ["Backend", "DbgHelp", "ExceptionInfo", "UserStream", "check_streams", "choose"]
 
 _NATIVE_TYPES = (
     DumpType.WITH_FULL_MEMORY
@@ -48,8 +48,7 @@ _MEMORY_TYPES = (  # memory that a full dump has anyway
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ExceptionInfo:
+class ExceptionInfo(Record):
     """Why a dump is taken: MINIDUMP_EXCEPTION_INFORMATION. For targets that are Windows processes.
 
     Parameters
@@ -80,8 +79,7 @@ class ExceptionInfo:
                 raise ValueError(f"{name} must be above 0 and fit into {bits} bits, not {value}")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class UserStream:
+class UserStream(Record):
     """A stream that goes into the dump as it is: MINIDUMP_USER_STREAM.
 
     Parameters
@@ -108,9 +106,42 @@ class UserStream:
             raise ValueError(f"the type of a stream must be above 0 and fit into 32 bits, not {self.type}")
         if isinstance(self.data, (str, int)):
             raise TypeError(f"the data of a stream must be bytes, not {self.data!r}")
-        object.__setattr__(self, "data", bytes(self.data))
+        self._put("data", bytes(self.data))
         if len(self.data) >= 1 << 32:
             raise ValueError(f"a stream has less than 4 GiB, and this one has {len(self.data)} bytes")
+
+
+class DbgHelp(Record):
+    """The engine of Windows, MiniDumpWriteDump, with its own options, for `engine` of `write_dump`.
+
+    Parameters
+    ----------
+    path
+        Path of a dbghelp.dll to use instead of the system's; None for that.
+    snapshot
+        Dump a snapshot of the process (PssCaptureSnapshot), which stops it only while that is taken.
+
+    Raises
+    ------
+    ValueError
+        The path is empty or not a text.
+
+    Examples
+    --------
+    >>> DbgHelp(snapshot=True)
+    DbgHelp(path=None, snapshot=True)
+    """
+
+    path: str | os.PathLike[str] | None = None
+    snapshot: bool = False
+
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            path = os.fspath(self.path)
+            if not isinstance(path, str) or not path or "\0" in path:
+                raise ValueError(f"path must be that of a DLL, not {self.path!r}")
+            self._put("path", os.path.abspath(path))  # noqa: PTH100
+        self._put("snapshot", bool(self.snapshot))
 
 
 def check_streams(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
@@ -122,8 +153,7 @@ def check_streams(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
     return found
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Backend:
+class Backend(Record):
     """The engine of one dump.
 
     Attributes
@@ -180,55 +210,42 @@ class Backend:
                 hint="exclude the memory, or give patterns",
             )
 
-    def limits(
-        self,
-        *,
-        type: DumpType,
-        untouched: bool,
-        dontdump: bool,
-        coredump_filter: bool,
-        file_pages: bool,
-        max_stop: bool,
-        stop_timeout: bool,
-        options: bool,
-        streams: Stream,
-    ) -> tuple[str, ...]:
-        """What of a request this engine cannot honour, in words; the arguments say what was asked for."""
+    def limits(self, options: PlanOptions, streams: Stream | None) -> tuple[str, ...]:
+        """What of the options and of the streams to leave out this engine cannot honour, in words."""
+        asked = {name: getattr(options, name) != default for name, default in options._defaults.items()}
         found = []
-        unknown = self.unknown(type)
+        unknown = self.unknown(options.flags)
         if unknown:
             names = ", ".join(member.name or "" for member in unknown)
             found.append(f"unknown to {self.title}, no effect: {names}")
         if sys.platform == "win32":
-            if dontdump:
+            if asked["dontdump"]:
                 found.append("dontdump has no effect: Windows has no such mark")
-            if coredump_filter:
+            if asked["coredump_filter"]:
                 found.append("coredump_filter has no effect: Windows has no such filter")
-            if file_pages:
+            if asked["file_pages"]:
                 found.append("file_pages has no effect: Windows does not report which pages are resident")
-            if untouched:
+            if asked["untouched"]:
                 found.append("untouched has no effect: Windows does not report which pages were touched")
         if self.own:
             return tuple(found)
-        if max_stop:
+        if asked["max_stop"]:
             found.append("max_stop has no effect: dbghelp lets the threads run when it has finished; give a deadline")
-        if stop_timeout:
+        if asked["stop_timeout"]:
             found.append("stop_timeout has no effect: dbghelp suspends the threads by itself")
-        if options:
+        if options.options is not None and options.options.differs(answers_max=0, gaps_max=0):
             found.append(
                 "options have no effect except answers_max and gaps_max: the others are limits of the native engine"
             )
         # The other streams come from /proc and are not in its dumps.
-        kept = streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
+        kept = Stream(0) if streams is None else streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
         if kept:
             names = ", ".join((member.name or "").lower() for member in kept)
             found.append(f"streams.exclude has no effect on what dbghelp decides by itself: {names}")
         return tuple(found)
 
 
-def choose(
-    engine: str, *, snapshot: bool = False, dbghelp: str | os.PathLike[str] | None = None, plan_only: bool = False
-) -> Backend:
+def choose(engine: Any, *, plan_only: bool = False) -> Backend:
     """The engine that was asked for.
 
     Raises
@@ -238,35 +255,18 @@ def choose(
     ValueError
         The engine does not exist.
     """
-    if engine not in ("auto", "native", "dbghelp"):
-        raise ValueError(f"engine must be one of auto, native, dbghelp, not {engine!r}")
+    if engine not in ("auto", "native", "dbghelp") and not isinstance(engine, DbgHelp):
+        raise ValueError(f"engine must be one of auto, native, dbghelp, or a DbgHelp, not {engine!r}")
     windows = sys.platform == "win32"
-    name: Literal["native", "dbghelp"] = "native"
-    if engine == "dbghelp":
-        if plan_only:
-            raise DumpError(
-                'dbghelp cannot plan a dump: plan with engine="native"',
-                hint='engine="native"',
-            )
-        if not windows:
-            raise DumpError(
-                f'engine="dbghelp" is the engine of Windows, MiniDumpWriteDump, and this is {sys.platform}: '
-                'give engine="native", or nothing',
-                hint='engine="native"',
-            )
-        name = "dbghelp"
-    elif engine == "auto" and windows and not plan_only:
-        name = "dbghelp"
-    for wanted, what in ((bool(snapshot), "snapshot"), (dbghelp is not None, "dbghelp")):
-        if wanted and name == "native":
-            raise DumpError(
-                f"{what} is for the engine of Windows, MiniDumpWriteDump"
-                + ('; give engine="dbghelp"' if windows and not plan_only else ", which is not used here"),
-                hint='engine="dbghelp"' if windows and not plan_only else None,
-            )
-    if dbghelp is None:
-        return Backend(name=name, snapshot=bool(snapshot))
-    path = os.fspath(dbghelp)
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise ValueError(f"dbghelp must be the path of a DLL, not {dbghelp!r}")
-    return Backend(name=name, snapshot=bool(snapshot), dll=os.path.abspath(path))  # noqa: PTH100
+    if engine == "native" or (engine == "auto" and (plan_only or not windows)):
+        return Backend()
+    if plan_only:
+        raise DumpError('dbghelp cannot plan a dump: plan with engine="native"', hint='engine="native"')
+    if not windows:
+        raise DumpError(
+            f"dbghelp is the engine of Windows, MiniDumpWriteDump, and this is {sys.platform}: "
+            'give engine="native", or nothing',
+            hint='engine="native"',
+        )
+    chosen = engine if isinstance(engine, DbgHelp) else DbgHelp()
+    return Backend(name="dbghelp", snapshot=chosen.snapshot, dll=None if chosen.path is None else str(chosen.path))

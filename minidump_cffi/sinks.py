@@ -12,36 +12,29 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ._os.sinks_common import Sink, sink_error
 from .enums import Phase
 from .errors import SinkError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._aliases import File
 
 if sys.platform == "win32":
     from ._os import sinks_windows as _outputs
 else:
     from ._os import sinks_posix as _outputs
 
-__all__ = ["File", "Sink", "Writable", "native", "open_sink", "scratch_file"]
+__all__ = ["Sink", "native", "open_sink", "scratch_file"]
 
 CHUNK = 1 << 20
 """Bytes handed to a file object at a time."""
 native = _outputs.native
 scratch_file = _outputs.scratch_file
-
-
-@runtime_checkable
-class Writable(Protocol):
-    """Anything that takes bytes."""
-
-    def write(self, data: Any, /) -> Any:
-        """Take the bytes of `data`."""
-
-
-File: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Writable"
-"""Where a dump can go."""
 
 
 def open_sink(

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
-from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ._os import system as _system
 from ._os.system import check_consumer, start_time
+from ._record import Record
 from .errors import TargetError, TargetGone
 
-__all__ = ["Handle", "PidFd", "Process", "SourceTarget", "Target", "check_consumer", "resolve", "start_time"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._aliases import Process
+
+__all__ = ["Handle", "PidFd", "SourceTarget", "Target", "check_consumer", "resolve", "start_time"]
 
 
-@runtime_checkable
-class HasPid(Protocol):
-    """Anything that knows its process: Popen, psutil.Process, multiprocessing.Process, asyncio's Process."""
-
-    @property
-    def pid(self) -> int | None:
-        """The process id; None if it was not started."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PidFd:
+class PidFd(Record, kw_only=False):
     """A process by pidfd (`os.pidfd_open`), on Linux: its pid cannot be used again meanwhile.
 
     Stays the caller's to close.
@@ -33,8 +28,7 @@ class PidFd:
     fd: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(Record, kw_only=False):
     """A process by HANDLE, on Windows: its pid cannot be used again meanwhile. Stays the caller's to close.
 
     The handle needs PROCESS_QUERY_INFORMATION and PROCESS_VM_READ, for snapshots PROCESS_CREATE_PROCESS too; with
@@ -44,12 +38,7 @@ class Handle:
     handle: int
 
 
-Process: TypeAlias = int | PidFd | Handle | HasPid
-"""What can be dumped. A bare int is always a pid."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class Target(Record):
     """A resolved process.
 
     Attributes
@@ -75,8 +64,7 @@ class Target:
         return self.pid == os.getpid()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class SourceTarget:
+class SourceTarget(Record):
     """What is dumped in place of a process: a source that an extension made. For one dump.
 
     Attributes

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -18,7 +19,9 @@ import fake
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, _request, engines
+from minidump_cffi import _bridge, engines
+from minidump_cffi._options import DumpOptions, PlanOptions
+from minidump_cffi._request import Request
 from minidump_cffi.cli import main
 from minidump_cffi.report._report import _GAP
 
@@ -79,25 +82,29 @@ def test_plans_are_native(monkeypatch: pytest.MonkeyPatch) -> None:
         md.plan_dump(os.getpid(), engine="dbghelp")
 
 
-@pytest.mark.parametrize("options", [{"snapshot": True}, {"dbghelp": "x.dll"}], ids=["snapshot", "dbghelp"])
+@pytest.mark.parametrize("options", [{"snapshot": True}, {"path": "x.dll"}, {}], ids=["snapshot", "path", "nothing"])
 def test_what_only_dbghelp_has(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     on(monkeypatch, "win32")
-    with pytest.raises(md.DumpError, match=f"{next(iter(options))} is for the engine of Windows") as caught:
-        engines.choose("native", **options)
-    assert caught.value.hint == 'engine="dbghelp"'
-    assert engines.choose("auto", **options).name == "dbghelp"
+    backend = engines.choose(md.DbgHelp(**options))
+    assert (backend.name, backend.snapshot, backend.dll is None) == (
+        "dbghelp",
+        "snapshot" in options,
+        "path" not in options,
+    )
+    with pytest.raises(md.DumpError, match="cannot plan a dump"):
+        engines.choose(md.DbgHelp(**options), plan_only=True)
     on(monkeypatch, "linux")
-    with pytest.raises(md.DumpError, match="is not used here") as caught:
-        engines.choose("auto", **options)
-    assert caught.value.hint is None
+    with pytest.raises(md.DumpError, match="and this is linux") as caught:
+        engines.choose(md.DbgHelp(**options))
+    assert caught.value.hint == 'engine="native"'
 
 
 def test_another_library_is_found_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "win32")
-    assert engines.choose("auto", dbghelp="x.dll").dll == os.path.abspath("x.dll")  # noqa: PTH100
+    assert engines.choose(md.DbgHelp(path="x.dll")).dll == os.path.abspath("x.dll")  # noqa: PTH100
     for wrong in ("", "a\0b", b"x.dll"):
-        with pytest.raises(ValueError, match="path of a DLL"):
-            engines.choose("dbghelp", dbghelp=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="that of a DLL"):
+            md.DbgHelp(path=wrong)  # type: ignore[arg-type]
 
 
 def test_no_such_engine(tmp_path: Path) -> None:
@@ -122,33 +129,28 @@ def test_dbghelp_elsewhere(child: subprocess.Popen[bytes], tmp_path: Path, capsy
 # --------------------------------------------------------------------------------------------- what is not honoured
 
 
-def limits(backend: engines.Backend, **asked: Any) -> tuple[str, ...]:
+def limits(backend: engines.Backend, streams: md.filters.Stream | None = None, **asked: Any) -> tuple[str, ...]:
     """The notes for a request that asks for these things."""
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("untouched", "dontdump", "coredump_filter", "file_pages", "max_stop", "stop_timeout", "options"), False
-    )
-    return backend.limits(**{"type": FULL, "streams": md.filters.Stream(0), **nothing, **asked})
+    return backend.limits(DumpOptions(**{"type": FULL, **asked}), streams)
 
 
-@pytest.mark.parametrize("name", ["max_stop", "stop_timeout", "options"])
-def test_parameters_dbghelp_does_not_have(name: str) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [{"max_stop": 1.0}, {"stop_timeout": 1.0}, {"options": md.EngineOptions(gaps_max=5, hold=1)}],
+    ids=lambda asked: str(next(iter(asked))),
+)
+def test_parameters_dbghelp_does_not_have(asked: dict[str, Any]) -> None:
     backend = engines.Backend(name="dbghelp")
     assert limits(backend) == ()
-    (note,) = limits(backend, **{name: True})
-    assert note.startswith(name) and "no effect" in note
-    assert limits(engines.Backend(), **{name: True}) == ()
+    (note,) = limits(backend, **asked)
+    assert note.startswith(next(iter(asked))) and "no effect" in note
+    assert limits(engines.Backend(), **asked) == ()
+    with pytest.raises(md.DumpError, match=r"strict: .* no effect"):
+        Request(DumpOptions(FULL, strict=True, **asked), backend)
 
 
 def test_options_that_dbghelp_gets() -> None:
-    def request(**values: int) -> _request.Request:
-        options = md.EngineOptions(**values)
-        return _request.Request(
-            FULL, None, None, None, None, None, "auto", "honour", False, False, options, False,
-            backend=engines.Backend(name="dbghelp"),
-        )  # fmt: skip
-
-    assert request(gaps_max=5, answers_max=7).notes == ()
-    assert len(request(gaps_max=5, hold=1).notes) == 1
+    assert limits(engines.Backend(name="dbghelp"), options=md.EngineOptions(gaps_max=5, answers_max=7)) == ()
 
 
 def test_streams_dbghelp_decides_about() -> None:
@@ -165,6 +167,28 @@ def test_dump_types() -> None:
     assert "WITH_TOKEN_INFORMATION" in note and "WITH_FULL_MEMORY" not in note
 
 
+@pytest.mark.parametrize(
+    ("word", "type"),
+    [
+        ("full", FULL),
+        ("normal", md.DumpType.NORMAL),
+        ("full+with_thread_info", FULL | md.DumpType.WITH_THREAD_INFO),
+        ("MiniDumpWithThreadInfo + Full-Memory", FULL | md.DumpType.WITH_THREAD_INFO),
+        (2, FULL),
+    ],
+)
+def test_a_type_in_words(word: str | int, type: md.DumpType) -> None:
+    assert DumpOptions(word).flags == DumpOptions(word).type == type
+
+
+def test_wrong_types() -> None:
+    with pytest.raises(ValueError, match="'ful' is not known; did you mean 'full'"):
+        DumpOptions("full+ful")
+    for wrong, error in ((1 << 31, ValueError), (-1, ValueError), (True, TypeError), (None, TypeError)):
+        with pytest.raises(error, match="type"):
+            DumpOptions(wrong)  # type: ignore[arg-type]
+
+
 def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
     avx, handles, code = (
         md.DumpType.WITH_AVX_XSTATE_CONTEXT, md.DumpType.WITH_HANDLE_DATA, md.DumpType.WITH_CODE_SEGS
@@ -176,14 +200,31 @@ def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
         assert engines.Backend(name="dbghelp").unknown(avx | handles | code) == 0
 
 
-@pytest.mark.parametrize("asked", ["dontdump", "untouched", "coredump_filter", "file_pages"])
-def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [{"dontdump": "ask"}, {"untouched": "omit"}, {"coredump_filter": True}, {"file_pages": "resident"}],
+    ids=lambda asked: str(next(iter(asked))),
+)
+def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
     on(monkeypatch, "linux")
-    assert limits(engines.Backend(), **{asked: True}) == ()
+    assert limits(engines.Backend(), **asked) == ()
     on(monkeypatch, "win32")
     for name in ("native", "dbghelp"):
-        (note,) = limits(engines.Backend(name=name), **{asked: True})  # type: ignore[arg-type]
-        assert note.startswith(f"{asked} has no effect: Windows")
+        (note,) = limits(engines.Backend(name=name), **asked)  # type: ignore[arg-type]
+        assert note.startswith(f"{next(iter(asked))} has no effect: Windows")
+
+
+def test_options_are_passed_on_as_a_whole() -> None:
+    """What a function takes is what the options hold; all of it survives the way to another process."""
+    given: dict[str, Any] = {"deadline": 5.0, "fsync": True, "record": 1024, "options": md.EngineOptions(hold=7)}
+    options = DumpOptions(FULL, **given)
+    assert pickle.loads(pickle.dumps(options)) == options != DumpOptions(FULL)
+    for wrong in ({"snapshot": True}, {"deadlin": 1.0}):
+        with pytest.raises(TypeError, match=f"has no {next(iter(wrong))}"):
+            md.write_dump(os.getpid(), "/dev/null", **wrong)
+    for function, kind in ((md.write_dump, DumpOptions), (md.plan_dump, PlanOptions)):
+        documented = re.findall(r"^    (\w+)$", str(md.write_dump.__doc__), re.MULTILINE)
+        assert [name for name in kind._fields if name not in documented] == [], function
 
 
 def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> None:

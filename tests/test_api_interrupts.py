@@ -15,7 +15,7 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, dumping
+from minidump_cffi import _bridge, _running
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 LARGE = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 28),))
@@ -151,7 +151,7 @@ def places(function: Any) -> set[int]:
 WATCHED = {
     function.__code__: places(function)
     for function in (
-        dumping._run, dumping._wait, dumping._settle, dumping._job_options, _bridge.Job.__init__, _bridge.Job.start,
+        _running.run, _running._wait, _running._settle, _running._job_options, _bridge.Job.__init__, _bridge.Job.start,
         _bridge.Job.wait, _bridge.Job.cancel, _bridge.Job.close, _bridge.new_error,
     )
 }  # fmt: skip

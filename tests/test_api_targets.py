@@ -127,12 +127,14 @@ def test_the_wrong_start_time(running: subprocess.Popen[str]) -> None:
 
     target = targets.resolve(Stale())
     assert target.start_time == targets.start_time(running.pid)
-    from minidump_cffi import _request, dumping, sinks
+    from minidump_cffi import _running, sinks
+    from minidump_cffi._options import PlanOptions
+    from minidump_cffi._request import Request
 
-    request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, True)
+    request = Request(PlanOptions(FULL))
     wrong = targets.Target(pid=running.pid, start_time=target.start_time + 1)
     with pytest.raises(md.TargetGone) as caught:
-        dumping._run(request, wrong, sinks.Sink(), dumping._Timer(None, None), None)
+        _running.run(request, wrong, sinks.Sink(), _running.Timer(None, None))
     assert caught.value.pid == running.pid
 
 
@@ -333,27 +335,32 @@ def test_cancel_and_deadline_of_our_own_dump(tmp_path: Path) -> None:
 
 def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
     """The other side takes seconds above 0, and would blame the caller for anything else."""
-    from minidump_cffi import _request, _selfdump, dumping
+    from minidump_cffi import _running, _selfdump
+    from minidump_cffi._options import DumpOptions
+    from minidump_cffi._request import Request
 
-    request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
-    timer = dumping._Timer(1e-9, None)
-    assert timer.left() < 0
-    assert 0 < pickle.loads(_selfdump._question(request, None, None, timer, None, False))["deadline"] < 0.1
+    timer = _running.Timer(1e-9, None)
+    left = timer.left()
+    assert left is not None and left < 0
+    asked = pickle.loads(_selfdump._question(Request(DumpOptions(FULL, deadline=1e-9)), timer, None))
+    assert 0 < asked["options"].deadline < 0.1
 
 
 def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The output is a pipe without a reader, so the dump hangs until cancelled. Another process plays our part."""
-    from minidump_cffi import _request, _selfdump, dumping, sinks
+    from minidump_cffi import _running, _selfdump, sinks
+    from minidump_cffi._options import DumpOptions
+    from minidump_cffi._request import Request
 
     read, write = os.pipe()
     sink = sinks.DescriptorSink(write)
-    request = _request.Request(FULL, None, None, None, None, None, "auto", "honour", False, False, None, False)
+    request = Request(DumpOptions(FULL))
     try:
         with child() as process, monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: process.pid)
-            timer = dumping._Timer(60, lambda: bool(select.select([read], [], [], 0)[0]))
+            timer = _running.Timer(60, lambda: bool(select.select([read], [], [], 0)[0]))
             with pytest.raises(md.Cancelled) as caught:
-                _selfdump.run(request, sink, timer, None)
+                _selfdump.run(request, sink, timer)
             assert caught.value.pid == process.pid, "the other process said so"
     finally:
         os.close(read)
@@ -362,13 +369,13 @@ def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.Mo
 
 def test_the_other_process_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed, and the error is ours."""
-    from minidump_cffi import dumping
+    from minidump_cffi import _running
 
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\necho $$ > "${0%/*}/pid"\nexec sleep 100\n')
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(dumping, "GRACE", 0.3)
+    monkeypatch.setattr(_running, "GRACE", 0.3)
     asked: list[int] = []
 
     def later() -> bool:

@@ -16,7 +16,7 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, dumping
+from minidump_cffi import _bridge, _running
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 TARGET = fake.small()
@@ -39,7 +39,7 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Any:
     """An output that hangs until the test ends; waiting for it is cut short."""
-    monkeypatch.setattr(dumping, "GRACE", 0.3)
+    monkeypatch.setattr(_running, "GRACE", 0.3)
     output = Slow()
     yield output
     output.release.set()
@@ -166,7 +166,7 @@ def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
 
 
 def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dumping, "GRACE", 30)
+    monkeypatch.setattr(_running, "GRACE", 30)
     left_behind = len(_bridge._started)
 
     def interrupt() -> None:
@@ -255,7 +255,7 @@ def test_times_are_seconds_above_zero(name: str, value: Any) -> None:
         {"dontdump": "no"},
         {"type": 1 << 40},
         {"type": -1},
-        {"type": "full"},
+        {"type": "fully"},
         {"filter": "x"},
         {"callback": "x"},
         {"filter": md.Filter(), "callback": md.protocol.Routine(routine=1)},

@@ -19,7 +19,7 @@ import pytest
 import readers
 
 import minidump_cffi as md
-from minidump_cffi import dumping, plugins
+from minidump_cffi import _running, plugins
 
 pytestmark = pytest.mark.linux
 
@@ -310,7 +310,7 @@ def test_one_that_cancels_at_once(target: live.Target, plugin: Compile, folder: 
 def test_one_that_hangs_is_left_behind(
     at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dumping, "GRACE", 0.2)
+    monkeypatch.setattr(_running, "GRACE", 0.2)
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, at))
     with pytest.raises(md.DeadlineExceeded, match=rf"misbehaves\.so does not return from {at.name} ") as caught:
         md.write_dump(target.pid, folder / "a.dmp", FULL, callback=callback, max_stop=0.5)
@@ -326,7 +326,7 @@ def test_a_plug_in_has_30_seconds_unless_said_otherwise(
 ) -> None:
     assert plugins.PLUGIN_MAX_STOP == 30
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, md.protocol.CallbackType.INCLUDE_MODULE))
-    monkeypatch.setattr(dumping, "GRACE", 0.2)
+    monkeypatch.setattr(_running, "GRACE", 0.2)
     monkeypatch.setattr(plugins, "PLUGIN_MAX_STOP", 0.4)
     with pytest.raises(md.DeadlineExceeded, match="INCLUDE_MODULE"):
         md.write_dump(target.pid, folder / "a.dmp", callback=callback)
@@ -488,7 +488,7 @@ def test_command_line_says_what_is_wrong(target: live.Target, plugin: Compile, f
 def test_a_hanging_plug_in_does_not_keep_the_dumper_alive(target: live.Target, plugin: Compile, folder: Path) -> None:
     """The process ends although a thread of it sits in the plug-in for ever."""
     program = (
-        "import sys, minidump_cffi as md\nfrom minidump_cffi import dumping\ndumping.GRACE = 0.2\n"
+        "import sys, minidump_cffi as md\nfrom minidump_cffi import _running\n_running.GRACE = 0.2\n"
         "plugin = md.Plugin(sys.argv[2], param=int(sys.argv[4]))\n"
         "try:\n"
         "    md.write_dump(int(sys.argv[1]), sys.argv[3], callback=plugin, max_stop=0.3)\n"

@@ -13,7 +13,7 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import dumping
+from minidump_cffi import _running
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 C = md.protocol.CallbackType
@@ -186,7 +186,7 @@ def test_functions_that_cannot_be() -> None:
 def test_a_python_function_that_hangs_is_left_behind(
     target: live.Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dumping, "GRACE", 0.2)
+    monkeypatch.setattr(_running, "GRACE", 0.2)
     end = threading.Event()
     back = threading.Event()
 

@@ -20,7 +20,7 @@ import pytest
 from test_slow_files import MAPPER, Silent, running
 
 import minidump_cffi as md
-from minidump_cffi import dumping
+from minidump_cffi import _running
 
 pytestmark = pytest.mark.linux
 
@@ -36,7 +36,7 @@ def runs(pid: int) -> bool:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not end is abandoned at once."""
-    monkeypatch.setattr(dumping, "GRACE", 0.3)
+    monkeypatch.setattr(_running, "GRACE", 0.3)
 
 
 def test_an_output_that_nobody_reads(start_pattern: Start) -> None:

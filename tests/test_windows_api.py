@@ -284,17 +284,15 @@ def test_processes_by_start_time(child: tuple[subprocess.Popen[bytes], int]) -> 
     assert start is not None and start > 0
     assert targets.resolve(Known(process.pid)) == targets.Target(pid=process.pid, start_time=start)
     assert targets.start_time(0x7FFF_FFF0) is None
-    from minidump_cffi import _request, dumping
+    from minidump_cffi import _running
+    from minidump_cffi._options import DumpOptions
+    from minidump_cffi._request import Request
 
     for engine in ENGINES:
-        from minidump_cffi.engines import choose
-
-        request = _request.Request(
-            FULL, None, None, None, None, None, "auto", "honour", False, False, None, False, backend=choose(engine)
-        )
+        request = Request(DumpOptions(FULL, engine=engine))
         wrong = targets.Target(pid=process.pid, start_time=start + 1)
         with pytest.raises(md.TargetGone):
-            dumping._run(request, wrong, sinks.Sink(), dumping._Timer(None, None), None)
+            _running.run(request, wrong, sinks.Sink(), _running.Timer(None, None))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -417,7 +415,7 @@ def test_dumps_by_dbghelp_wait_for_each_other(child: tuple[subprocess.Popen[byte
 def test_a_library_that_is_none(child: tuple[subprocess.Popen[bytes], int], tmp_path: Path) -> None:
     for wrong in (tmp_path / "nothing.dll", rf"{os.environ['SYSTEMROOT']}\system32\ntdll.dll"):
         with pytest.raises((ValueError, md.DumpError)):
-            md.write_dump(child[0], tmp_path / "x.dmp", dbghelp=wrong)
+            md.write_dump(child[0], tmp_path / "x.dmp", engine=md.DbgHelp(path=wrong))
         assert main(["dump", str(child[0].pid), "-o", str(tmp_path / "x.dmp"), "--dbghelp", str(wrong)]) in (1, 2)
     assert fake.names(tmp_path) == []
 

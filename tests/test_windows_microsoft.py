@@ -330,5 +330,5 @@ def test_the_dll_of_an_sdk(child: Child, tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("dbghelp.dll", "dbgcore.dll") if NEW else ("dbghelp.dll",):
         shutil.copy(SYSTEM / name, folder / name)
-    report = take(child, tmp_path / "x.dmp", dbghelp=folder / "dbghelp.dll")
+    report = take(child, tmp_path / "x.dmp", engine=md.DbgHelp(path=folder / "dbghelp.dll"))
     assert report.complete and report.modules

@@ -1,6 +1,6 @@
 """The command line: ``minidump-cffi`` and ``python -m minidump_cffi``.
 
-One module per subcommand, imported when it is chosen, each with ``DESCRIPTION``, ``add_arguments`` and ``run``; `main`
+One module per subcommand, imported when it is chosen, each with ``add_arguments`` and ``run``; `main`
 maps what they raise to exit statuses.
 Data goes to stdout only where it was asked for, everything else to stderr.
 """
@@ -29,11 +29,11 @@ exit status: 0 complete, 1 error, 2 wrong usage, 3 written, not complete (memory
 """
 
 
-_COMMANDS = {
-    "dump": "write a minidump of a live process",
-    "plan": "print what a dump would hold, without reading that memory",
-    "show": "print what a minidump holds",
-    "demo": "dump a small process with a filter and show the result",
+_COMMANDS = {  # what each does; the first sentence goes into the list of commands
+    "dump": "Write a minidump of a live process. The file appears complete under its name, or not at all.",
+    "plan": "Print what a dump would hold, by region and by rule. The process stops for its registers only.",
+    "show": "Print what a minidump holds: header, streams, threads, modules, regions and bytes, of any platform.",
+    "demo": "Start a small process and dump it with a filter. Prints the region table and what was left out.",
 }
 
 
@@ -61,7 +61,6 @@ class _Command(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Import the module first."""
         module = import_module(f"{__name__}.{self.prog.rpartition(' ')[2]}")
-        self.description = module.DESCRIPTION
         module.add_arguments(self)
         self.set_defaults(run=module.run)
         return super().parse_known_args(args, namespace)
@@ -77,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Command)
     for name, purpose in _COMMANDS.items():
-        commands.add_parser(name, help=purpose, formatter_class=_Help)
+        first = purpose.partition(". ")[0].rstrip(".")
+        commands.add_parser(name, help=first[0].lower() + first[1:], description=purpose, formatter_class=_Help)
     return parser
 
 

@@ -21,8 +21,6 @@ from .console import Exit, put_json, say
 from .dump import say_warnings, summary
 from .regions import put_regions, put_rules
 
-DESCRIPTION = "Start a small process, dump it with a filter, and print the region table and what was left out."
-
 #: The process of the demo: a document and a secret in private memory, a big file map, two more threads. The patterns
 #: are written byte by byte, so that no second copy of them lies anywhere in the process.
 _TARGET: Final = """

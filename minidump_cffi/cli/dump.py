@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .._options import DumpOptions
 from ..dumping import write_dump
+from ..engines import DbgHelp
 from ..errors import DumpError
-from ..protocol._foreign import AnyCallback
 from ..report._report import DumpReport
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
-from .options import add_target, load_filter
+from .options import add_target, given
 from .progress import ProgressLine
-
-DESCRIPTION = "Write a minidump of a live process. The file appears complete under its name, or not at all."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,31 +47,17 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--plugin and --filter exclude each other: give one of them")
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
-    rules = load_filter(args.filter)
-    plugin = None if args.plugin is None else _plugin(args.plugin)
+    options = given(args, DumpOptions)
+    if args.plugin is not None:
+        from ..plugins import Plugin
+
+        options["callback"] = Plugin(args.plugin)
     with ProgressLine(sys.stderr) as line:
         try:
-            report = write_dump(
-                args.pid,
-                1 if to_stdout else args.output,
-                args.type,
-                filter=rules,
-                callback=plugin,
-                deadline=args.deadline,
-                max_stop=args.max_stop,
-                stop_timeout=args.stop_timeout,
-                busy_timeout=args.busy_timeout,
-                stall_timeout=args.stall_timeout,
-                untouched=args.untouched,
-                dontdump=args.dontdump,
-                coredump_filter=args.coredump_filter,
-                file_pages=args.file_pages,
-                fsync=args.fsync,
-                engine=args.engine,
-                snapshot=args.snapshot,
-                dbghelp=args.dbghelp,
-                progress=line if line.active else None,
-            )
+            if args.snapshot or args.dbghelp is not None:
+                options["engine"] = DbgHelp(path=args.dbghelp, snapshot=args.snapshot)
+            output = 1 if to_stdout else args.output
+            report = write_dump(args.pid, output, **options, progress=line if line.active else None)
         except ValueError as error:  # what goes together is up to the engine
             if isinstance(error, DumpError):
                 raise
@@ -82,12 +67,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         put_json(report.to_dict())
     return Exit.OK if report.complete else Exit.GAPS
-
-
-def _plugin(path: str) -> AnyCallback:
-    from ..plugins import Plugin
-
-    return Plugin(path)
 
 
 def summary(report: DumpReport, name: str) -> str:

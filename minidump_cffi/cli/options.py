@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Final
 
-from ..enums import DumpType
-from ..filters._filter import Filter
+from .. import _options
+from ..filters import Filter
 
-_SHORT: Final = {"full": DumpType.WITH_FULL_MEMORY}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-_ALL_TYPES: Final = 2 * max(flag.value for flag in DumpType) - 1
-
-
-def _plain(name: str) -> str:
-    """A name without what people spell differently: WITH_THREAD_INFO, MiniDumpWithThreadInfo, thread-info."""
-    return name.lower().replace("_", "").replace("-", "").removeprefix("minidump").removeprefix("with")
-
-
-_TYPES: Final = {_plain(str(flag.name)): flag for flag in DumpType} | {"normal": DumpType.NORMAL} | _SHORT
+    from ..enums import DumpType
 
 
 def dump_type(word: str) -> DumpType:
     """Read ``--type``: names of MINIDUMP_TYPE bits joined by ``+``, or a number."""
     try:
-        number = int(word, 0)
+        value: int | str = int(word, 0)
     except ValueError:
-        pass
-    else:
-        if not 0 <= number <= _ALL_TYPES:
-            raise argparse.ArgumentTypeError(f"{word!r} has bits that MINIDUMP_TYPE does not have")
-        return DumpType(number)
-    result = DumpType.NORMAL
-    for part in word.split("+"):
-        flag = _TYPES.get(_plain(part.strip()))
-        if flag is None:
-            known = ", ".join(sorted(str(bit.name).lower() for bit in DumpType))
-            raise argparse.ArgumentTypeError(
-                f"{part!r} is not a dump type; known are normal, full, {known}, or a number"
-            )
-        result |= flag
-    return result
+        value = word
+    try:
+        return _options.dump_type(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("type: ").removeprefix("type ")) from None
 
 
 def process_id(word: str) -> int:
@@ -127,6 +110,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_filter(path: str | None) -> Filter | None:
-    """Read the filter file, if one was named."""
-    return None if path is None else Filter.from_file(path)
+def given(args: argparse.Namespace, kind: type[_options.PlanOptions]) -> dict[str, Any]:
+    """What of the arguments are options of `write_dump` or `plan_dump`: those that have a name of theirs."""
+    values = {name: value for name, value in vars(args).items() if name in kind._names}
+    return values | {"filter": None if args.filter is None else Filter.from_file(args.filter)}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .._options import PlanOptions
 from ..dumping import plan_dump
 from ..errors import DumpError
 from .console import Exit, UsageError, put_json
 from .dump import say_warnings
-from .options import add_target, load_filter
+from .options import add_target, given
 from .regions import put_regions, put_rules, totals
-
-DESCRIPTION = "Print the region table and the bytes by rule. The process stops for its registers only."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,22 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan and print; status 3 if the dump would not be complete."""
-    rules = load_filter(args.filter)
     try:
-        report = plan_dump(
-            args.pid,
-            args.type,
-            filter=rules,
-            deadline=args.deadline,
-            max_stop=args.max_stop,
-            stop_timeout=args.stop_timeout,
-            busy_timeout=args.busy_timeout,
-            stall_timeout=args.stall_timeout,
-            untouched=args.untouched,
-            dontdump=args.dontdump,
-            coredump_filter=args.coredump_filter,
-            file_pages=args.file_pages,
-        )
+        report = plan_dump(args.pid, **given(args, PlanOptions))
     except ValueError as error:
         if isinstance(error, DumpError):
             raise

@@ -12,8 +12,6 @@ from . import names, text
 from .console import Exit, put_json, say
 from .dumpfile import DumpFile, read_dump
 
-DESCRIPTION = "Print header, streams, threads, modules, regions and bytes of a minidump of any platform."
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""

@@ -74,12 +74,13 @@ def child() -> subprocess.Popen[str]:
     return made
 
 
-def case(name: str, process: Any, *words: Any, **options: Any) -> None:
+def case(name: str, process: Any, *words: Any, snapshot: bool = False, **options: Any) -> None:
     """Take a dump and print a line about it."""
     file = folder / f"{name}.dmp"
     line: dict[str, Any] = {"case": name}
+    engine = md.DbgHelp(path=sys.argv[1], snapshot=snapshot)
     try:
-        report = md.write_dump(process, file, *words, engine="dbghelp", dbghelp=sys.argv[1], **options)
+        report = md.write_dump(process, file, *words, engine=engine, **options)
     except md.DumpError as error:
         line |= {
             "error": type(error).__name__,

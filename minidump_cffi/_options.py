@@ -1,0 +1,210 @@
+"""What a caller may ask of a dump: the options of `write_dump` and `plan_dump`, each declared once.
+
+A new option is a field here, with its default, its check and the member of C that it becomes. The functions take the
+fields as their parameters; a dump of our own process pickles the whole.
+"""
+
+from __future__ import annotations
+
+from . import engines
+from ._record import Record, replace
+from .enums import DumpType
+from .filters import _values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from dataclasses import KW_ONLY
+    from typing import Any, Literal
+
+    from ._progress import Progress
+    from .filters import Filter
+    from .protocol import AnyCallback
+
+__all__ = ["DumpOptions", "EngineOptions", "PlanOptions"]
+
+
+class EngineOptions(Record):
+    """Limits of the engine that rarely need a change. 0 means the default given in brackets.
+
+    Attributes
+    ----------
+    spare_slots : int
+        Spare descriptors per list for ranges that unreadable pages split [64].
+    limit32 : int
+        The limit of 32-bit offsets and sizes, bytes [2**32]; tests set it low.
+    stack_limit : int
+        Bytes of a stack the thread descriptor covers at most [8 MiB].
+    buffer_bytes : int
+        The one copy buffer, bytes, a multiple of 4096 [1 MiB].
+    hole_min : int
+        Untouched runs of at least this many bytes become holes or are left out [64 KiB].
+    sparse_max : int
+        Files with holes stay below this many bytes [64 GiB].
+    answers_max : int
+        Ranges accepted from Memory and from RemoveMemory each [1,048,576].
+    gaps_max : int
+        Gaps remembered [65,536].
+    hold : int
+        Bytes of a contiguous read that VmPostRead sees again as the head of the next one [0]; for callbacks that know
+        `protocol.Extensions.HOLD_BACK`.
+
+    Examples
+    --------
+    >>> EngineOptions(buffer_bytes=1 << 16).buffer_bytes
+    65536
+    """
+
+    spare_slots: int = 0
+    limit32: int = 0
+    stack_limit: int = 0
+    buffer_bytes: int = 0
+    hole_min: int = 0
+    sparse_max: int = 0
+    answers_max: int = 0
+    gaps_max: int = 0
+    hold: int = 0
+
+    def differs(self, **passed_over: int) -> bool:
+        """Whether it changes anything but these."""
+        return replace(self, **passed_over) != EngineOptions()
+
+
+class PlanOptions(Record, kw_only=False):
+    """The options of `plan_dump`, described there and with `write_dump`."""
+
+    planned = True
+
+    type: DumpType | int | str = DumpType.NORMAL
+    _: KW_ONLY
+    filter: Filter | None = None
+    callback: AnyCallback | None = None
+    on_cancel: Callable[[], object] | None = None
+    deadline: float | None = None
+    max_stop: float | None = None
+    stop_timeout: float | None = None
+    busy_timeout: float | None = None
+    stall_timeout: float | None = 30.0
+    untouched: Literal["auto", "hole", "omit"] = "auto"
+    dontdump: Literal["honour", "ask", "ignore"] = "honour"
+    coredump_filter: bool = False
+    file_pages: Literal["all", "resident"] = "all"
+    strict: bool = False
+    record: bool | int = False
+    options: EngineOptions | None = None
+    engine: Literal["auto", "native", "dbghelp"] | engines.DbgHelp = "auto"
+
+    def __post_init__(self) -> None:
+        self._put("type", dump_type(self.type))
+        for name in ("deadline", "max_stop", "stop_timeout"):
+            _seconds(name, getattr(self, name), least="above 0")
+        for name in ("busy_timeout", "stall_timeout"):
+            _seconds(name, getattr(self, name), least="from 0")
+        for name, known in _WORDS.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        for name in _SWITCHES:
+            value = getattr(self, name, False)
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, not {value!r}")
+        record_limit(self.record)
+
+    @property
+    def flags(self) -> DumpType:
+        """The type as flags."""
+        return dump_type(self.type)
+
+    def members(self) -> dict[str, Any]:
+        """Members of mdc_engine_options."""
+        limits = self.options or EngineOptions()
+        values: dict[str, Any] = {name: getattr(limits, name) for name in limits._fields}
+        values |= {name: known.index(getattr(self, name)) for name, known in _WORDS.items()}
+        values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
+        return values | {"dump_type": int(self.type), "plan_only": int(self.planned)}
+
+    def times(self) -> dict[str, int]:
+        """Members of the session's specification: nanoseconds, where 0 means none."""
+        stall = self.stall_timeout
+        return {
+            "max_stop_ns": int((self.max_stop or 0) * 1e9),
+            "stop_timeout_ns": int((self.stop_timeout or 0) * 1e9),
+            "busy_timeout_ns": int((self.busy_timeout or 0) * 1e9),
+            "stall_timeout_ns": int(stall * 1e9) if stall else (1 << 64) - 1,
+        }
+
+
+class DumpOptions(PlanOptions):
+    """The options of `write_dump`, described there."""
+
+    planned = False
+
+    progress: Callable[[Progress], object] | None = None
+    spool: bool | str | os.PathLike[str] = True
+    fsync: bool = False
+    exception: engines.ExceptionInfo | None = None
+    user_streams: Sequence[engines.UserStream] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.exception is not None and not isinstance(self.exception, engines.ExceptionInfo):
+            raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
+        self._put("user_streams", engines.check_streams(self.user_streams))
+
+
+_WORDS = {  # in the order of the numbers in csrc/api/engine.h
+    "untouched": ("auto", "hole", "omit"),
+    "dontdump": ("honour", "ask", "ignore"),
+    "file_pages": ("all", "resident"),
+}
+_SWITCHES = ("coredump_filter", "fsync")
+_ALL_TYPES = _values.every(DumpType)
+_SHORT = {"normal": DumpType.NORMAL, "full": DumpType.WITH_FULL_MEMORY}
+
+
+def _seconds(name: str, value: Any, *, least: str) -> None:
+    """Refuse what is no time; None means: not at all."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be seconds, not {value!r}")
+    if not (value > 0 if least == "above 0" else value >= 0) or not value < 1e9:
+        raise ValueError(f"{name} must be seconds {least}, not {value!r}")
+
+
+def record_limit(record: bool | int) -> int | None:
+    """The limit in bytes that `record` asks for: 0 is the default, None means no recording."""
+    if record is True:
+        return 0
+    if not isinstance(record, int):
+        raise TypeError(f"record must be True, False or a number of bytes, not {record!r}")
+    if not 0 <= record < 1 << 63:
+        raise ValueError(f"record must be a number of bytes, not {record}")
+    return int(record) or None
+
+
+def dump_type(value: Any) -> DumpType:
+    """A dump type: flags, a number, or names joined by ``+``: "full", "normal", "full+with_thread_info".
+
+    Names are those of `DumpType` in any case, with or without what people leave away: WITH_THREAD_INFO,
+    MiniDumpWithThreadInfo, thread-info.
+    """
+    if isinstance(value, str):
+        result = DumpType.NORMAL
+        for word in value.split("+"):
+            known = _SHORT | {_plain(str(flag.name)): flag for flag in DumpType}
+            flag = known.get(_plain(word.strip()))
+            if flag is None:
+                names = ["normal", "full", *(str(bit.name).lower() for bit in DumpType)]
+                raise ValueError(f"type: {word!r} is not known{_values.did_you_mean(word, names)}")
+            result |= flag
+        return result
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"type must be a DumpType or names of it, not {value!r}")
+    if not 0 <= value <= _ALL_TYPES:
+        raise ValueError(f"type {int(value):#x} has bits that MINIDUMP_TYPE does not have")
+    return DumpType(value)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").removeprefix("minidump").removeprefix("with")

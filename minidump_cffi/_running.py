@@ -1,0 +1,264 @@
+"""A dump that runs: from the compiled filter to the report.
+
+The work is done by threads of the C side without Python in them. The calling thread waits in slices of a tenth of a
+second, so that Ctrl-C works, and runs `on_cancel` and `progress` between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
+from ._options import DumpOptions, record_limit
+from ._outcome import report_of
+from ._progress import Progress
+from .callback import Callback, Use
+from .enums import CallbackType, DumpWarning, Phase
+from .errors import Cancelled, DeadlineExceeded, DumpError, Stalled
+from .filters._filter import EVERYTHING
+from .protocol._foreign import Callee, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._request import Request
+    from .engines import Backend
+    from .report import DumpReport
+
+SLICE = 0.1
+"""Seconds between two looks at a running dump."""
+GRACE = 5.0
+"""Seconds a dump that must end may take to do so before it is abandoned."""
+
+# What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
+_UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
+_UNASKED = _UNASKED_MEMORY | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM_CALLBACKS
+
+
+class Timer:
+    """The deadline and the caller's wish to end, for the parts that are done in Python."""
+
+    def __init__(self, deadline: float | None, on_cancel: Callable[[], object] | None) -> None:
+        self.started = time.monotonic()
+        self.deadline = None if deadline is None else self.started + deadline
+        self.on_cancel = on_cancel
+        self.cancelled = False
+
+    def left(self) -> float | None:
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def check(self) -> None:
+        left = self.left()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded("the deadline passed before the dump was complete")
+        if self.wants_cancel():
+            raise Cancelled("on_cancel cancelled the dump", hresult=0x800704C7)
+
+    def wants_cancel(self) -> bool:
+        self.cancelled = self.on_cancel is not None and bool(self.on_cancel())
+        return self.cancelled
+
+
+def run(request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: Timer) -> DumpReport:
+    """One dump, from the compiled filter to the report; nothing is put in place here."""
+    timer.check()
+    callback = request.callback
+    callee = callback if isinstance(callback, Callee) else None
+    if callee is not None:
+        filter, hooks = None, None if callee.python is None else callee.python._hooks
+    elif isinstance(callback, Callback):
+        filter, hooks = callback.filter, callback._hooks
+    else:
+        filter = request.options.filter or EVERYTHING
+        callback = Callback(filter, io=request.io)
+        hooks = callback._hooks
+
+    engine, progress = (
+        request.members(filter),
+        request.options.progress if isinstance(request.options, DumpOptions) else None,
+    )
+    options = _job_options(request, target, sink, timer)
+    using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
+    use = Use()
+    job: _bridge.Job | None = None
+    ended = given_up = False
+    try:  # a signal handler may raise anywhere: from here on there may be a job that runs
+        if callee is None:
+            assert isinstance(callback, Callback)
+            native = callback._enter(use)  # ours until its error and its recording have been fetched
+            if hooks is not None:
+                hooks.take_error()
+            recorder = _recorder(request, callback)
+            job = _bridge.Job(native, engine, options, recorder=recorder, fill=_parts(request, target))
+            job.start()
+        else:
+            recorder = _recorder(request, callback)
+            if callee.python is not None:
+                using.enter_context(callee.python.in_use(extensions=callee.extensions))
+            engine["extensions"] = int(callee.extensions)
+            routine, keep = (callee.routine, callee.param), (callee.keep, using)
+            job = _bridge.Job(
+                None, engine, options, routine=routine, keep=keep, recorder=recorder, fill=_parts(request, target)
+            )
+            job.start()
+        max_stop = request.options.max_stop
+        watch = None if callee is None or max_stop is None else Watch(job, max_stop)
+        ended = _wait(job, timer, progress, watch)
+        given_up = not ended
+        error = None if hooks is None else hooks.take_error()
+        if error is None and not ended:
+            error = _left_behind(job, timer, timer.cancelled, callee, request.backend)
+        error = error or job.error()
+        if error is None and callee is not None and callee.python is not None:
+            callee.python.raise_error()
+        if error is not None:
+            if ended and callee is not None and isinstance(error, DumpError) and error.callback_type is not None:
+                error.message = f"{callee.name}: {error.message}"
+            raise error
+        report = report_of(job, filter, request, recorder)
+        if report.warnings & (DumpWarning.TYPE | (_UNASKED_MEMORY if callee is None else _UNASKED)):
+            request.check_strict(report.messages)
+        if progress is not None:
+            progress(_progress(job))
+        return report
+    except BaseException:
+        while not ended and not given_up:
+            try:
+                ended = job is None or _settle(job)
+                given_up = not ended
+            except BaseException:  # a second Ctrl-C must still remove the output
+                continue
+        raise
+    finally:
+        try:
+            if job is not None:
+                job.close()
+        finally:
+            if isinstance(callback, Callback):
+                callback._leave(use)
+            if ended:
+                using.close()  # an abandoned callee stays in use
+        if ended and isinstance(callback, Callback) and callback is not request.callback:
+            callback.close()
+
+
+def _recorder(request: Request, callback: Callback | Callee | None) -> _bridge_replay.NativeRecorder | None:
+    """What records this dump: the recorder of the callback, or one of its own."""
+    if isinstance(callback, Callback) and callback._recorder is not None:
+        callback._recorder.clear()
+        return callback._recorder
+    limit = record_limit(request.options.record)
+    return None if limit is None else _bridge_replay.NativeRecorder(limit)
+
+
+def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> tuple[_bridge_options.Fill, ...]:
+    """What of a job's specification points at memory."""
+    options = request.options
+    source = () if isinstance(target, targets.Target) else (_bridge_options.source(target),)
+    return (
+        *source,
+        _bridge_options.user_streams(getattr(options, "user_streams", ())),
+        _bridge_options.exception(getattr(options, "exception", None)),
+        _bridge_options.dbghelp(request.backend),
+    )
+
+
+def _job_options(
+    request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: Timer
+) -> dict[str, Any]:
+    """Members of mdc_job_spec."""
+    left = timer.left()
+    # 0 would mean none: what is left is above 0, or the timer would have raised.
+    values: dict[str, Any] = {"pidfd": -1, "deadline_ns": 0 if left is None else max(1, int(left * 1e9))}
+    values |= request.options.times()
+    if isinstance(target, targets.Target):
+        values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)
+    if sink.fd is not None:
+        values.update(sink=_bridge.SINK_FD, fd=sinks.native(sink.fd))
+    return values
+
+
+def _wait(
+    job: _bridge.Job,
+    timer: Timer,
+    progress: Callable[[Progress], object] | None,
+    watch: Watch | None = None,
+) -> bool:
+    """True when the job has ended; False if it had to end and did not."""
+    late: float | None = None  # when a dump that must end is abandoned: an output or a hook hangs
+    while not job.wait(SLICE):
+        if late is not None:
+            if time.monotonic() >= late:
+                return False
+            continue
+        if timer.wants_cancel():
+            job.cancel()
+        elif watch is not None and watch.hangs():
+            job.cancel(deadline=True)
+        elif progress is not None:
+            progress(_progress(job))
+        left = timer.left()
+        if job.progress().aborted or (left is not None and left <= 0):
+            late = time.monotonic() + GRACE
+    return True
+
+
+def _settle(job: _bridge.Job) -> bool:
+    """End a job and wait for that; True if it did. An exception is on its way already: hardly ever raises another."""
+    until = time.monotonic() + GRACE
+    while True:
+        try:
+            job.cancel()
+            while (left := until - time.monotonic()) > 0:
+                if job.wait(min(left, SLICE)):
+                    return True
+            return False
+        except BaseException:  # a second Ctrl-C
+            continue
+
+
+def _left_behind(job: _bridge.Job, timer: Timer, cancelled: bool, callee: Callee | None, backend: Backend) -> DumpError:
+    """Why a job is given up that does not end."""
+    state = job.progress()
+    phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
+    doing = job.doing()
+    what, number = doing.text, doing.callback_type
+    if callee is not None and (inside := job.callee().type) >= 0:
+        number = inside
+        what = f"{callee.name} does not return from {_type_name(inside)}: it"
+    where = f"{what} hangs; the target runs on, and the dump was abandoned"
+    if not backend.own:  # it alone can resume the threads that it suspended
+        what = f"{backend.title} or {what}" if number >= 0 else backend.title
+        where = f"{what} hangs; the dump was abandoned, and the target may stay stopped until it returns"
+    details: dict[str, Any] = {
+        "phase": phase,
+        "callback_type": CallbackType(number) if number in CallbackType.__members__.values() else None,
+        "address": doing.address or None,
+    }
+    if cancelled:
+        return Cancelled(f"the dump was cancelled, and {where}", hresult=0x800704C7, **details)
+    if state.stalled:
+        return Stalled(f"no progress for stall_timeout: {where}", **details)
+    left = timer.left()
+    passed = "the deadline" if left is not None and left <= 0 else "max_stop"
+    return DeadlineExceeded(f"{passed} passed, and {where}", **details)
+
+
+def _type_name(number: int) -> str:
+    return (
+        f"{CallbackType(number).name} ({number})" if number in CallbackType.__members__.values() else f"type {number}"
+    )
+
+
+def _progress(job: _bridge.Job) -> Progress:
+    state = job.progress()
+    return Progress(
+        phase=Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else Phase.NONE,
+        stopped=state.stopped,
+        bytes_done=state.bytes_done,
+        bytes_total=state.bytes_total,
+        elapsed=state.elapsed,
+    )
