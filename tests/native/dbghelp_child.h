@@ -11,15 +11,7 @@
 #include "../../csrc/base/fail.h"
 #include "../../csrc/format/minidump_file.h"
 #include "../../csrc/session/session.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 #define SECONDS(n) ((n) * UINT64_C(1000000000))
 

@@ -12,15 +12,7 @@
 #include "../../csrc/format/mdc_streams.h"
 #include "../../csrc/format/minidump_file.h"
 #include "../support/fake.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { SEED = 7, RW = MDC_PAGE_READWRITE, RX = MDC_PAGE_EXECUTE_READ, RO = MDC_PAGE_READONLY };
 

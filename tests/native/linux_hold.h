@@ -26,13 +26,13 @@ static inline void hold_new(held_process *held, pid_t pid, uint64_t deadline_ns)
     mdc_monitor_init(&held->monitor, deadline_ns);
     held->pidfd = pidfd_of(pid);
     held->proc = proc_of(pid);
-    CHECK(held->pidfd >= 0 && held->proc >= 0);
+    REQUIRE(held->pidfd >= 0 && held->proc >= 0);
 }
 
 static inline mdc_status hold_stop(held_process *held) {
     held->holder =
         mdc_holder_new(&held->options, held->options.pid, held->pidfd, held->proc, &held->monitor, &held->err);
-    CHECK(held->holder != NULL);
+    REQUIRE(held->holder != NULL);
     return mdc_holder_stop(held->holder, &held->err);
 }
 
@@ -47,9 +47,9 @@ static inline size_t hold_once(pid_t pid) {
     held_process held;
     size_t count;
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     mdc_holder_threads(held.holder, &count);
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
     hold_free(&held);
     return count;
 }

@@ -24,21 +24,13 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "check.h"
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                                             \
-            fflush(stdout);                                                                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
-#define CHECK_OK(status, err)                                                                                          \
+#define REQUIRE_OK(status, err)                                                                                        \
     do {                                                                                                               \
         if ((status) != MDC_OK) {                                                                                      \
-            printf("%s:%d: failed: %s: code %d, %s\n", __FILE__, __LINE__, #status, (int)(err).code, (err).message);   \
-            fflush(stdout);                                                                                            \
+            fprintf(stderr, "code %d, %s\n", (int)(err).code, (err).message);                                          \
+            check_failed(__FILE__, __LINE__, #status);                                                                 \
             exit(1);                                                                                                   \
         }                                                                                                              \
     } while (0)
@@ -54,7 +46,7 @@ typedef struct target_shared {
 
 static inline target_shared *target_share(void) {
     target_shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(shared != MAP_FAILED);
+    REQUIRE(shared != MAP_FAILED);
     return shared;
 }
 
@@ -69,14 +61,14 @@ static inline void sleep_us(long us) {
     do {                                                                                                               \
         int tries = 0;                                                                                                 \
         while (!(condition) && tries++ < 10000) sleep_us(1000);                                                        \
-        CHECK(condition);                                                                                              \
+        REQUIRE(condition);                                                                                            \
     } while (0)
 
 /* A child that runs `body` and dies with us. */
 static inline pid_t target_start(void (*body)(target_shared *), target_shared *shared) {
     fflush(stdout);
     pid_t parent = getpid(), pid = fork();
-    CHECK(pid >= 0);
+    REQUIRE(pid >= 0);
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
@@ -88,8 +80,8 @@ static inline pid_t target_start(void (*body)(target_shared *), target_shared *s
 static inline void target_end(pid_t pid) {
     int status = 0;
     kill(pid, SIGKILL);
-    CHECK(waitpid(pid, &status, 0) == pid);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 /* The state letter of a thread, '?' if it is not there. */

@@ -5,15 +5,7 @@
 #include "../../csrc/api/minidump_protocol.h"
 #include "../../csrc/base/dump_control.h"
 #include "../../csrc/base/fail.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 static int says(const mdc_monitor *monitor, const char *expected) {
     char text[512];

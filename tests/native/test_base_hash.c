@@ -7,15 +7,7 @@
 #include "../../csrc/base/failpoint.h"
 #include "../../csrc/base/hash.h"
 #include "../../csrc/base/vec.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { KEY_MAX = 24, THINGS = 4096, STEPS = 20000, WALK_MAX = 1024 };
 

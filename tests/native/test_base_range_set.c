@@ -4,15 +4,7 @@
 #include <string.h>
 
 #include "../../csrc/base/range_set.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { ADDRESSES = 200, ROUNDS = 3000 };
 

@@ -5,16 +5,8 @@
 
 #include "../../csrc/base/clock.h"
 #include "../../csrc/base/os_error.h"
+#include "check.h"
 #include "threads_check.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
 
 #define MS(n) ((n) * UINT64_C(1000000))
 

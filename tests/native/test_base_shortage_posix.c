@@ -9,14 +9,7 @@
 
 #include "base/fail.h"
 #include "base/shortage.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (condition) break;                                                                                          \
-        fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                \
-        failures++;                                                                                                    \
-    } while (0)
+#include "check.h"
 
 static char root[] = "cgroups-XXXXXX";
 

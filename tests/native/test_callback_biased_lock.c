@@ -7,15 +7,8 @@
 
 #include "../../csrc/api/callback.h"
 #include "../../csrc/callback/biased_lock.h"
+#include "check.h"
 #include "threads_check.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 enum { THREADS = 3, CALLS = 40000 };
 
@@ -32,11 +25,11 @@ typedef struct scene {
 static int32_t hook(void *context, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     scene *s = context;
     (void)input;
-    CHECK(atomic_fetch_add(&s->inside, 1) == 0);
+    REQUIRE(atomic_fetch_add(&s->inside, 1) == 0);
     /* Sometimes long enough for others to try. */
     if (++s->plain % 64 == 0) give_way();
     output->Status = MDC_S_FALSE;
-    CHECK(atomic_fetch_sub(&s->inside, 1) == 1);
+    REQUIRE(atomic_fetch_sub(&s->inside, 1) == 1);
     return 1;
 }
 
@@ -59,13 +52,13 @@ static scene *scene_new(void) {
     mdc_filter *filter = mdc_filter_new(&spec, &err);
     mdc_callback_options options = {.hook_types = 1u << MDC_CB_IO_START, .hook = hook, .hook_context = s};
     s->callback = mdc_callback_new(filter, &options, &err);
-    CHECK(s->callback != NULL);
+    REQUIRE(s->callback != NULL);
     mdc_filter_release(filter);
     return s;
 }
 
 static void scene_free(scene *s) {
-    CHECK(mdc_callback_free(s->callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_free(s->callback, &err) == MDC_OK);
     free(s);
 }
 
@@ -88,7 +81,7 @@ static void *look(void *context) {
 static view look_elsewhere(mdc_gate *gate) {
     view v = {.gate = gate};
     thread *other = thread_begin(look, &v);
-    CHECK(other != NULL);
+    REQUIRE(other != NULL);
     thread_end(other);
     return v;
 }
@@ -97,18 +90,18 @@ static view look_elsewhere(mdc_gate *gate) {
 static void favours(void) {
     mdc_gate gate;
     mdc_gate_init(&gate);
-    CHECK(mdc_gate_enter_favoured(&gate) == NULL && mdc_gate_enter_slow(&gate));
+    REQUIRE(mdc_gate_enter_favoured(&gate) == NULL && mdc_gate_enter_slow(&gate));
     mdc_gate_leave_slow(&gate, true);
     atomic_uint *flag = mdc_gate_enter_favoured(&gate);
     bool has_marks = mdc_gate_self() != 0;
-    CHECK((flag != NULL) == (gate.barrier && has_marks));
+    REQUIRE((flag != NULL) == (gate.barrier && has_marks));
     if (flag == NULL) return; /* a system without the barrier */
     view v = look_elsewhere(&gate);
-    CHECK(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* a call is inside */
+    REQUIRE(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* a call is inside */
     mdc_gate_leave_favoured(flag);
     v = look_elsewhere(&gate);
-    CHECK(!v.favoured && v.entered);
-    CHECK(mdc_gate_enter_favoured(&gate) == NULL); /* it is the other one's now */
+    REQUIRE(!v.favoured && v.entered);
+    REQUIRE(mdc_gate_enter_favoured(&gate) == NULL); /* it is the other one's now */
 }
 
 int main(void) {
@@ -117,23 +110,23 @@ int main(void) {
     scene *s = scene_new();
     /* One after the other: none is refused, also not after a reset from this thread. */
     for (int i = 0; i < THREADS; i++) {
-        CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
+        REQUIRE((threads[i] = thread_begin(hammer, s)) != NULL);
         thread_end(threads[i]);
         hammer(s);
     }
-    CHECK(s->refused == 0 && s->accepted == 2 * THREADS * CALLS && s->plain == s->accepted);
-    CHECK(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
-    CHECK(mdc_callback_check(s->callback, &err) == MDC_OK);
-    CHECK(mdc_callback_reset(s->callback, &err) == MDC_OK);
+    REQUIRE(s->refused == 0 && s->accepted == 2 * THREADS * CALLS && s->plain == s->accepted);
+    REQUIRE(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
+    REQUIRE(mdc_callback_check(s->callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_reset(s->callback, &err) == MDC_OK);
     scene_free(s);
 
     /* All at once. */
     s = scene_new();
-    for (int i = 0; i < THREADS; i++) CHECK((threads[i] = thread_begin(hammer, s)) != NULL);
+    for (int i = 0; i < THREADS; i++) REQUIRE((threads[i] = thread_begin(hammer, s)) != NULL);
     for (int i = 0; i < THREADS; i++) thread_end(threads[i]);
-    CHECK(s->accepted + s->refused == THREADS * CALLS && s->accepted > 0 && s->plain == s->accepted);
-    CHECK(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
-    CHECK((mdc_callback_check(s->callback, &err) == MDC_ERR_BUSY) == (s->refused > 0));
+    REQUIRE(s->accepted + s->refused == THREADS * CALLS && s->accepted > 0 && s->plain == s->accepted);
+    REQUIRE(mdc_callback_read_counters(s->callback).calls[MDC_CB_IO_START] == s->accepted);
+    REQUIRE((mdc_callback_check(s->callback, &err) == MDC_ERR_BUSY) == (s->refused > 0));
     printf("%lu calls, %lu refused\n", s->accepted, s->refused);
     scene_free(s);
     return 0;

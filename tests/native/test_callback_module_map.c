@@ -5,14 +5,7 @@
 
 #include "../../csrc/callback/module_map.h"
 #include "../../csrc/format/utf16_path.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { ENTRIES = 12, SPACE = 64 };
 
@@ -27,7 +20,7 @@ static unsigned roll(unsigned bound) {
 static void overlapping(void) {
     mdc_error err = {.code = MDC_OK};
     mdc_modmap map;
-    CHECK(mdc_modmap_init(&map, ENTRIES, &err) == MDC_OK);
+    REQUIRE(mdc_modmap_init(&map, ENTRIES, &err) == MDC_OK);
     for (int round = 0; round < 20000; round++) {
         uint64_t first[ENTRIES], size[ENTRIES], base = roll(2) ? 0x1000 : (uint64_t)0 - SPACE;
         uint32_t row[ENTRIES], count = roll(ENTRIES + 1);
@@ -37,12 +30,12 @@ static void overlapping(void) {
             size[i] = roll(20);
             if (size[i] > 0 - first[i]) size[i] = 0 - first[i]; /* equal ends compare as equal */
             row[i] = roll(4);
-            CHECK(mdc_modmap_enter(&map, first[i], size[i], row[i]));
+            REQUIRE(mdc_modmap_enter(&map, first[i], size[i], row[i]));
             if (roll(4) == 0) mdc_modmap_seal(&map); /* a question in between */
         }
         mdc_modmap_seal(&map);
-        CHECK(map.segments >= 1 && map.start[0] == 0 && map.start[map.segments] == 0);
-        for (uint32_t i = 1; i < map.segments; i++) CHECK(map.start[i] > map.start[i - 1]);
+        REQUIRE(map.segments >= 1 && map.start[0] == 0 && map.start[map.segments] == 0);
+        for (uint32_t i = 1; i < map.segments; i++) REQUIRE(map.start[i] > map.start[i - 1]);
         for (uint64_t offset = 0; offset < SPACE; offset++) {
             uint64_t address = base + offset;
             uint32_t expected = 0, best = ENTRIES, segment = map.segments - 1;
@@ -53,18 +46,18 @@ static void overlapping(void) {
             }
             if (best < ENTRIES) expected = row[best];
             while (map.start[segment] > address) segment--;
-            CHECK(map.row[segment] == expected);
+            REQUIRE(map.row[segment] == expected);
         }
     }
-    for (uint32_t i = map.count; i < ENTRIES; i++) CHECK(mdc_modmap_enter(&map, i, 1, 1));
-    CHECK(!mdc_modmap_enter(&map, 1, 1, 1) && mdc_modmap_enter(&map, 1, 0, 1));
+    for (uint32_t i = map.count; i < ENTRIES; i++) REQUIRE(mdc_modmap_enter(&map, i, 1, 1));
+    REQUIRE(!mdc_modmap_enter(&map, 1, 1, 1) && mdc_modmap_enter(&map, 1, 0, 1));
     mdc_modmap_fini(&map);
 }
 
 static void path(const uint16_t *units, const char *expected) {
     static uint8_t out[MDC_PATH_BYTES_MAX];
     size_t size = mdc_path_bytes(units, out);
-    CHECK(size == strlen(expected) && memcmp(out, expected, size) == 0);
+    REQUIRE(size == strlen(expected) && memcmp(out, expected, size) == 0);
 }
 
 static void paths(void) {
@@ -79,10 +72,10 @@ static void paths(void) {
     uint16_t *longest = calloc(MDC_PATH_UNITS_MAX + 2, sizeof *longest);
     uint8_t *out = malloc(MDC_PATH_BYTES_MAX); /* exactly: a sanitizer sees one byte too many */
     for (size_t i = 0; i < MDC_PATH_UNITS_MAX; i++) longest[i] = 0x20AC;
-    CHECK(mdc_path_bytes(longest, out) == MDC_PATH_BYTES_MAX);
+    REQUIRE(mdc_path_bytes(longest, out) == MDC_PATH_BYTES_MAX);
     longest[MDC_PATH_UNITS_MAX - 1] = 0xD83D;
     longest[MDC_PATH_UNITS_MAX] = 0xDE00;
-    CHECK(mdc_path_bytes(longest, out) == SIZE_MAX);
+    REQUIRE(mdc_path_bytes(longest, out) == SIZE_MAX);
     free(longest);
     free(out);
 }

@@ -7,14 +7,7 @@
 #include "../../csrc/api/callback.h"
 #include "../../csrc/base/failpoint.h"
 #include "../../csrc/callback/callback_rule_stats.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 #ifndef MDC_FAILPOINTS
 int main(void) {
@@ -63,27 +56,27 @@ int main(void) {
         fail_nth(n);
         filter = mdc_filter_new(&spec, &err);
         if (filter != NULL) break;
-        CHECK(err.code == MDC_ERR_NOMEM && err.message[0] != 0);
+        REQUIRE(err.code == MDC_ERR_NOMEM && err.message[0] != 0);
     }
-    CHECK(n > 30);
+    REQUIRE(n > 30);
     mdc_callback *callback = NULL;
     for (n = 1;; n++) {
         fail_nth(n);
         callback = mdc_callback_new(filter, NULL, &err);
         if (callback != NULL) break;
-        CHECK(err.code == MDC_ERR_NOMEM);
+        REQUIRE(err.code == MDC_ERR_NOMEM);
     }
-    CHECK(n > 5);
+    REQUIRE(n > 5);
     /* Counting matches a name it does not remember, and needs a row for it. */
     MINIDUMP_MEMORY_INFO info = {.BaseAddress = 0x1000, .RegionSize = 0x1000};
     mdc_region_facts facts = {.Size = sizeof facts, .Version = 1, .Name = glob, .NameSize = 5, .NameId = 9};
     uint64_t kept[5] = {0}, excluded[5] = {0};
     fail_nth(1);
-    CHECK(mdc_callback_account(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_ERR_NOMEM);
+    REQUIRE(mdc_callback_account(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_ERR_NOMEM);
     fail_nth(0);
-    CHECK(mdc_callback_account(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_OK);
-    CHECK(excluded[4] == 0x1000); /* removed memory */
-    CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_account(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_OK);
+    REQUIRE(excluded[4] == 0x1000); /* removed memory */
+    REQUIRE(mdc_callback_free(callback, &err) == MDC_OK);
     mdc_filter_release(filter);
     return 0;
 }

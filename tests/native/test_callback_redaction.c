@@ -6,15 +6,7 @@
 
 #include "../../csrc/api/callback.h"
 #include "../../csrc/callback/redaction.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { ROOM = 4000, PATTERNS = 6 };
 #define BASE UINT64_C(0x10000)

@@ -6,14 +6,7 @@
 
 #include "../../csrc/callback/callback_rule_stats.h"
 #include "../../csrc/callback/redaction.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 #define PAGE UINT64_C(4096)
 
@@ -53,15 +46,15 @@ static mdc_callback *callback_of(const mdc_filter_spec *spec, const mdc_callback
                                  uint32_t extensions) {
     mdc_filter *filter = mdc_filter_new(spec, &err);
     if (filter == NULL) fprintf(stderr, "%s\n", err.message);
-    CHECK(filter != NULL);
+    REQUIRE(filter != NULL);
     mdc_callback *callback = mdc_callback_new(filter, options, &err);
-    CHECK(callback != NULL);
+    REQUIRE(callback != NULL);
     mdc_filter_release(filter);
-    CHECK(mdc_callback_set_host(callback, extensions, &err) == MDC_OK);
+    REQUIRE(mdc_callback_set_host(callback, extensions, &err) == MDC_OK);
     return callback;
 }
 
-static void finish(mdc_callback *callback) { CHECK(mdc_callback_free(callback, &err) == MDC_OK); }
+static void finish(mdc_callback *callback) { REQUIRE(mdc_callback_free(callback, &err) == MDC_OK); }
 
 /* One question. Without facts the input holds garbage that must not be looked at. */
 static MINIDUMP_MEMORY_INFO ask(mdc_callback *callback, const region *r, int facts) {
@@ -73,14 +66,14 @@ static MINIDUMP_MEMORY_INFO ask(mdc_callback *callback, const region *r, int fac
     if (facts) input.u.RegionFacts = r->facts;
     output.Region.VmRegion = r->info;
     output.Region.Continue = 0;
-    CHECK(mdc_callback_routine(callback, &input, &output) == 1 && output.Region.Continue == 1);
+    REQUIRE(mdc_callback_routine(callback, &input, &output) == 1 && output.Region.Continue == 1);
     MINIDUMP_MEMORY_INFO answer = output.Region.VmRegion, same = answer;
     same.BaseAddress = r->info.BaseAddress;
     same.RegionSize = r->info.RegionSize;
-    CHECK(memcmp(&same, &r->info, sizeof same) == 0); /* base and size are all that may change */
+    REQUIRE(memcmp(&same, &r->info, sizeof same) == 0); /* base and size are all that may change */
     if (answer.RegionSize != 0) {
-        CHECK(answer.BaseAddress >= r->info.BaseAddress);
-        CHECK(answer.BaseAddress - r->info.BaseAddress + answer.RegionSize <= r->info.RegionSize);
+        REQUIRE(answer.BaseAddress >= r->info.BaseAddress);
+        REQUIRE(answer.BaseAddress - r->info.BaseAddress + answer.RegionSize <= r->info.RegionSize);
     }
     return answer;
 }
@@ -95,7 +88,7 @@ static void tell_module(mdc_callback *callback, uint64_t base, uint32_t size, co
     input.u.Module.BaseOfImage = base;
     input.u.Module.SizeOfImage = size;
     output.ModuleWriteFlags = 0x4D;
-    CHECK(mdc_callback_routine(callback, &input, &output) == 1);
+    REQUIRE(mdc_callback_routine(callback, &input, &output) == 1);
     if (flags != NULL) *flags = output.ModuleWriteFlags;
 }
 
@@ -104,7 +97,7 @@ static void tell_start(mdc_callback *callback) {
     MINIDUMP_CALLBACK_OUTPUT output;
     memset(&input, 0xEE, sizeof input);
     input.CallbackType = MDC_CB_VM_START;
-    CHECK(mdc_callback_routine(callback, &input, &output) == 1);
+    REQUIRE(mdc_callback_routine(callback, &input, &output) == 1);
 }
 
 static const uint16_t *utf16(const char *text) {
@@ -131,17 +124,17 @@ static void holes(void) {
     region r = region_of(0x10000, 0x9000, MDC_KIND_ANONYMOUS, NULL, 0);
     mdc_callback *callback = callback_of(&spec, NULL, 0);
     MINIDUMP_MEMORY_INFO answer = ask(callback, &r, 0);
-    CHECK(answer.BaseAddress == 0x13000 && answer.RegionSize == 0x4000);
-    CHECK(mdc_callback_read_counters(callback).narrowed == 1);
+    REQUIRE(answer.BaseAddress == 0x13000 && answer.RegionSize == 0x4000);
+    REQUIRE(mdc_callback_read_counters(callback).narrowed == 1);
     /* The hull where reads are shown; here they are not shown, and the file is checked instead. */
     tell_start(callback);
     answer = ask(callback, &r, 0);
-    CHECK(answer.BaseAddress == r.info.BaseAddress && answer.RegionSize == r.info.RegionSize);
-    CHECK(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.address == 0x12000);
-    CHECK(err.callback_type == MDC_CB_VM_POST_READ);
+    REQUIRE(answer.BaseAddress == r.info.BaseAddress && answer.RegionSize == r.info.RegionSize);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.address == 0x12000);
+    REQUIRE(err.callback_type == MDC_CB_VM_POST_READ);
     mdc_callback_settle(callback);
-    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
-    CHECK(mdc_callback_set_host(callback, MDC_EXT_RESUBMIT | MDC_EXT_REGION_FACTS | MDC_EXT_PIECES, &err) == MDC_OK);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_set_host(callback, MDC_EXT_RESUBMIT | MDC_EXT_REGION_FACTS | MDC_EXT_PIECES, &err) == MDC_OK);
     static const uint64_t parts[][2] = {{0x10000, 0x2000}, {0x13000, 0x4000}, {0x18000, 0x1000}};
     uint64_t base = 0x10000;
     for (size_t i = 0; i < 3; i++) {
@@ -149,7 +142,7 @@ static void holes(void) {
         r.info.RegionSize = 0x19000 - base;
         for (int twice = 0; twice < 2; twice++) {
             answer = ask(callback, &r, 1);
-            CHECK(answer.BaseAddress == parts[i][0] && answer.RegionSize == parts[i][1]);
+            REQUIRE(answer.BaseAddress == parts[i][0] && answer.RegionSize == parts[i][1]);
         }
         base = answer.BaseAddress + answer.RegionSize;
     }
@@ -157,17 +150,17 @@ static void holes(void) {
     r = region_of(0x12000, 0x30, MDC_KIND_STACK, NULL, 0);
     r.facts.Flags = MDC_FACT_PIECE;
     answer = ask(callback, &r, 1);
-    CHECK(answer.BaseAddress == 0x12000 && answer.RegionSize == 0x10);
+    REQUIRE(answer.BaseAddress == 0x12000 && answer.RegionSize == 0x10);
     r.info.BaseAddress = 0x12010;
     r.info.RegionSize = 0x20;
     answer = ask(callback, &r, 1);
-    CHECK(answer.BaseAddress == 0x12020 && answer.RegionSize == 0x10);
+    REQUIRE(answer.BaseAddress == 0x12020 && answer.RegionSize == 0x10);
     r.info.BaseAddress = 0x12014;
     r.info.RegionSize = 8;
-    CHECK(ask(callback, &r, 1).RegionSize == 0 && mdc_callback_read_counters(callback).excluded == 1);
+    REQUIRE(ask(callback, &r, 1).RegionSize == 0 && mdc_callback_read_counters(callback).excluded == 1);
     r.info.RegionSize = 0; /* nothing asked, nothing answered */
-    CHECK(ask(callback, &r, 1).RegionSize == 0);
-    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
+    REQUIRE(ask(callback, &r, 1).RegionSize == 0);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
     finish(callback);
 }
 
@@ -183,22 +176,22 @@ static void mappings(void) {
     region r = region_of(0x10000, 0x8000, MDC_KIND_ANONYMOUS, NULL, 0);
     r.info.BaseAddress = 0x14000;
     r.info.RegionSize = 0x1000;
-    CHECK(ask(callback, &r, 1).RegionSize == 0);
+    REQUIRE(ask(callback, &r, 1).RegionSize == 0);
     r.facts.Kinds = MDC_KIND_FILE | MDC_KIND_SHARED;
-    CHECK(ask(callback, &r, 1).RegionSize == 0); /* after the head */
+    REQUIRE(ask(callback, &r, 1).RegionSize == 0); /* after the head */
     r.info.BaseAddress = 0x11000;
     r.info.RegionSize = 0x5000;
-    CHECK(ask(callback, &r, 1).BaseAddress == 0x11000 && ask(callback, &r, 1).RegionSize == 0x1000); /* whole pages */
-    CHECK(mdc_callback_set_host(callback, 0, &err) == MDC_OK);
-    CHECK(ask(callback, &r, 0).RegionSize == 0x5000);
+    REQUIRE(ask(callback, &r, 1).BaseAddress == 0x11000 && ask(callback, &r, 1).RegionSize == 0x1000); /* whole pages */
+    REQUIRE(mdc_callback_set_host(callback, 0, &err) == MDC_OK);
+    REQUIRE(ask(callback, &r, 0).RegionSize == 0x5000);
     r.info.Type = MDC_MEM_MAPPED;
-    CHECK(ask(callback, &r, 0).RegionSize == 0x2000);
+    REQUIRE(ask(callback, &r, 0).RegionSize == 0x2000);
     /* Facts of an unknown shape: not used, and the dump is told. */
-    CHECK(mdc_callback_set_host(callback, MDC_EXT_REGION_FACTS, &err) == MDC_OK);
+    REQUIRE(mdc_callback_set_host(callback, MDC_EXT_REGION_FACTS, &err) == MDC_OK);
     r.facts.Size -= 8;
     r.facts.Kinds = MDC_KIND_ANONYMOUS; /* would be excluded by its size */
-    for (int twice = 0; twice < 2; twice++) CHECK(ask(callback, &r, 1).RegionSize == 0x2000);
-    CHECK(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.callback_type == MDC_CB_INCLUDE_VM_REGION);
+    for (int twice = 0; twice < 2; twice++) REQUIRE(ask(callback, &r, 1).RegionSize == 0x2000);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.callback_type == MDC_CB_INCLUDE_VM_REGION);
     finish(callback);
 }
 
@@ -215,18 +208,18 @@ static void names(void) {
         for (uint32_t i = 0; i < 300; i++) {
             snprintf(many[i], sizeof many[i], "/data/%u", i + (uint32_t)round);
             region r = region_of(0x10000, PAGE, MDC_KIND_FILE, many[i], i + 1);
-            CHECK((ask(callback, &r, 1).RegionSize == 0) == ((i + (uint32_t)round) % 10 == 7));
+            REQUIRE((ask(callback, &r, 1).RegionSize == 0) == ((i + (uint32_t)round) % 10 == 7));
             /* Remembered by number, as far as there is room: the text is not looked at again. */
             if (i < 20) {
                 r.facts.Name = NULL;
                 r.facts.NameSize = 0;
-                CHECK((ask(callback, &r, 1).RegionSize == 0) == ((i + (uint32_t)round) % 10 == 7));
+                REQUIRE((ask(callback, &r, 1).RegionSize == 0) == ((i + (uint32_t)round) % 10 == 7));
             }
         }
         region none = region_of(0x10000, PAGE, MDC_KIND_ANONYMOUS, NULL, 0);
-        CHECK(ask(callback, &none, 1).RegionSize == 0); /* the empty pattern is for mappings without a name */
-        CHECK(mdc_callback_check(callback, &err) == MDC_OK);
-        CHECK(mdc_callback_reset(callback, &err) == MDC_OK); /* the numbers of the next dump are its own */
+        REQUIRE(ask(callback, &none, 1).RegionSize == 0); /* the empty pattern is for mappings without a name */
+        REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
+        REQUIRE(mdc_callback_reset(callback, &err) == MDC_OK); /* the numbers of the next dump are its own */
     }
     finish(callback);
 }
@@ -252,14 +245,14 @@ static void modules(void) {
     uint32_t flags;
     /* Not in order; one inside another; one of no bytes; one late, after the first question. */
     tell_module(callback, 0x50000, 0x4000, utf16("/lib/libapp-2.so"), &flags);
-    CHECK(flags == 0x05);
+    REQUIRE(flags == 0x05);
     tell_module(callback, 0x10000, 0x8000, utf16("/lib/big"), &flags);
-    CHECK(flags == 0x4D);
+    REQUIRE(flags == 0x4D);
     tell_module(callback, 0x12000, 0x2000, utf16("/opt/libapp.so.1"), NULL);
     tell_module(callback, 0x30000, 0x1000, utf16("/odd/\xff\xfe\x80"), NULL);
     tell_module(callback, 0x40000, 0, utf16("/lib/libapp.so"), NULL);
     tell_module(callback, 0x60000, 0x1000, utf16("/lib/libsecret.so"), &flags);
-    CHECK(flags == 0);
+    REQUIRE(flags == 0);
     for (int round = 0; round < 2; round++) {
         static const uint64_t cases[][4] = {/* region, size, kept from, kept size */
                                             {0x10000, 0x1000, 0, 0}, {0x10000, 0x8000, 0x12000, 0x2000},
@@ -269,43 +262,43 @@ static void modules(void) {
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
             region r = region_of(cases[i][0], cases[i][1], MDC_KIND_ANONYMOUS, NULL, 0);
             MINIDUMP_MEMORY_INFO answer = ask(callback, &r, 1);
-            CHECK(answer.RegionSize == cases[i][3] && (answer.RegionSize == 0 || answer.BaseAddress == cases[i][2]));
+            REQUIRE(answer.RegionSize == cases[i][3] && (answer.RegionSize == 0 || answer.BaseAddress == cases[i][2]));
         }
         region heap = region_of(0x10000, 0x8000, MDC_KIND_HEAP, NULL, 0);
-        CHECK(ask(callback, &heap, 1).RegionSize == 0x8000); /* one rule after the other, all kept */
+        REQUIRE(ask(callback, &heap, 1).RegionSize == 0x8000); /* one rule after the other, all kept */
         if (round == 0) tell_module(callback, 0x20000, 0x1000, utf16("/late/libapp.so"), NULL);
     }
     region free_place = region_of(0x70000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
-    CHECK(ask(callback, &free_place, 1).RegionSize == 0);
+    REQUIRE(ask(callback, &free_place, 1).RegionSize == 0);
     tell_module(callback, 0x70000, 0x1000, utf16("/late/libapp.so"), NULL);
-    CHECK(ask(callback, &free_place, 1).RegionSize == 0x1000);
+    REQUIRE(ask(callback, &free_place, 1).RegionSize == 0x1000);
     region late = region_of(0x20000, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
-    CHECK(ask(callback, &late, 1).RegionSize == 0x1000);
+    REQUIRE(ask(callback, &late, 1).RegionSize == 0x1000);
     /* One late module around others of its kind: fewer stretches than before, and the cursor was after them. */
     for (uint64_t i = 0; i < 20; i++) tell_module(callback, 0x100000 + 0x2000 * i, 0x1000, utf16("/x/libapp.so"), NULL);
     region far = region_of(0x100000 + 0x2000 * 19, 0x1000, MDC_KIND_ANONYMOUS, NULL, 0);
-    CHECK(ask(callback, &far, 1).RegionSize == 0x1000);
+    REQUIRE(ask(callback, &far, 1).RegionSize == 0x1000);
     tell_module(callback, 0x100000, 0x80000, utf16("/x/libapp.so"), NULL);
     far.info.BaseAddress = far.facts.MappingBase = 0x17F000;
-    CHECK(ask(callback, &far, 1).RegionSize == 0x1000);
-    CHECK(mdc_callback_reset(callback, &err) == MDC_OK);
-    CHECK(ask(callback, &late, 1).RegionSize == 0); /* the next dump knows no modules yet */
-    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
+    REQUIRE(ask(callback, &far, 1).RegionSize == 0x1000);
+    REQUIRE(mdc_callback_reset(callback, &err) == MDC_OK);
+    REQUIRE(ask(callback, &late, 1).RegionSize == 0); /* the next dump knows no modules yet */
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
 
     /* A path without an end. */
     uint16_t *endless = malloc(40000 * sizeof *endless);
     for (size_t i = 0; i < 40000; i++) endless[i] = 'a';
     tell_module(callback, 0x1000, 0x1000, endless, NULL);
-    CHECK(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.callback_type == MDC_CB_MODULE);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK && err.callback_type == MDC_CB_MODULE);
     free(endless);
     finish(callback);
 
     const mdc_callback_options few = {.module_capacity = 3};
     callback = callback_of(&spec, &few, 0);
     for (uint64_t i = 0; i < 3; i++) tell_module(callback, 0x1000 * i, 0x1000, utf16("/x"), NULL);
-    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
     tell_module(callback, 0x9000, 0x1000, utf16("/x"), NULL);
-    CHECK(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_ERR_CALLBACK);
     finish(callback);
 }
 
@@ -351,7 +344,7 @@ static void account_round(void) {
     uint32_t extensions = MDC_EXT_REGION_FACTS | (roll(4) ? MDC_EXT_RESUBMIT : 0);
     const mdc_callback_options little = {.hole_capacity = roll(3)}; /* 0: much */
     mdc_callback *callback = callback_of(&spec, &little, extensions);
-    CHECK(mdc_callback_acquire(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_acquire(callback, &err) == MDC_OK);
     if (roll(2)) tell_start(callback);
     for (unsigned i = roll(4); i > 0; i--)
         tell_module(callback, 0x100000 + roll(SPAN) * PAGE, (1 + roll(8)) * 4096, utf16(paths[roll(3)]), NULL);
@@ -387,28 +380,30 @@ static void account_round(void) {
         const region *r = &regions[i];
         uint64_t base = r->info.BaseAddress, end = base + r->info.RegionSize, middle = base + roll(3 * 4096);
         if (middle > end) middle = end;
-        CHECK(mdc_callback_account(callback, &r->info, &r->facts, base, middle, kept, excluded, count + 1, &err) == 0);
-        CHECK(mdc_callback_account(callback, &r->info, &r->facts, middle, end, kept, excluded, count + 1, &err) == 0);
+        REQUIRE(mdc_callback_account(callback, &r->info, &r->facts, base, middle, kept, excluded, count + 1, &err) ==
+                0);
+        REQUIRE(mdc_callback_account(callback, &r->info, &r->facts, middle, end, kept, excluded, count + 1, &err) == 0);
         asked += r->info.RegionSize;
         if (parts[i] > 0 && mdc_callback_read_counters(callback).hulls ==
                                 0) { /* a part that was kept is kept to its last byte, by whatever rules */
             uint64_t k[RULES + 1] = {0}, x[RULES + 1] = {0}, sum = 0;
             size_t part = roll((unsigned)parts[i]);
-            CHECK(mdc_callback_account(callback, &r->info, &r->facts, first_kept[i][part], last_kept[i][part] + 1, k, x,
-                                       count + 1, &err) == 0);
+            REQUIRE(mdc_callback_account(callback, &r->info, &r->facts, first_kept[i][part], last_kept[i][part] + 1, k,
+                                         x, count + 1, &err) == 0);
             for (size_t j = 0; j <= count; j++) {
-                CHECK(x[j] == 0);
+                REQUIRE(x[j] == 0);
                 sum += k[j];
             }
-            CHECK(sum == last_kept[i][part] - first_kept[i][part] + 1);
+            REQUIRE(sum == last_kept[i][part] - first_kept[i][part] + 1);
         }
     }
     for (size_t i = 0; i <= count; i++) {
         total += kept[i];
         all += kept[i] + excluded[i];
     }
-    CHECK(total + mdc_callback_read_counters(callback).hole_bytes == answered && all == asked);
-    CHECK(mdc_callback_account(callback, &regions[0].info, NULL, 0, 0, kept, excluded, count, &err) == MDC_ERR_INVALID);
+    REQUIRE(total + mdc_callback_read_counters(callback).hole_bytes == answered && all == asked);
+    REQUIRE(mdc_callback_account(callback, &regions[0].info, NULL, 0, 0, kept, excluded, count, &err) ==
+            MDC_ERR_INVALID);
     mdc_callback_release(callback);
     finish(callback);
 }
@@ -446,7 +441,7 @@ static void doubts(void) {
                             : field == 2 || field == 3 ? cases[i].protect != 6 && cases[i].protect != 0x2000
                                                        : cases[i].clear || cases[i].type == 0x20000;
                 uint64_t wanted = action == MDC_INCLUDE && asked ? PAGE : 0;
-                for (int twice = 0; twice < 2; twice++) CHECK(ask(callback, &r, 0).RegionSize == wanted);
+                for (int twice = 0; twice < 2; twice++) REQUIRE(ask(callback, &r, 0).RegionSize == wanted);
                 finish(callback);
             }
         }

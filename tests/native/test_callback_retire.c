@@ -6,15 +6,8 @@
 #include <string.h>
 
 #include "api/callback.h"
+#include "check.h"
 #include "threads_check.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static mdc_callback *inside_of;
 static mdc_callback *kept[64]; /* what stays of retired ones is meant to stay: leak checkers shall see it */
@@ -25,15 +18,15 @@ static mdc_filter *new_filter(void) {
     memset(&spec, 0, sizeof spec);
     spec.default_action = MDC_INCLUDE;
     mdc_filter *filter = mdc_filter_new(&spec, &err);
-    CHECK(filter != NULL);
+    REQUIRE(filter != NULL);
     return filter;
 }
 
 static int32_t tries_to_end(void *context, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     mdc_error err;
     (void)context, (void)input, (void)output;
-    CHECK(mdc_callback_retire(inside_of, &err) == MDC_ERR_BUSY);
-    CHECK(mdc_callback_free(inside_of, &err) == MDC_ERR_BUSY);
+    REQUIRE(mdc_callback_retire(inside_of, &err) == MDC_ERR_BUSY);
+    REQUIRE(mdc_callback_free(inside_of, &err) == MDC_ERR_BUSY);
     return 1;
 }
 
@@ -46,14 +39,14 @@ static int32_t call(mdc_callback *callback, uint32_t type) {
     memcpy(&output, poison, sizeof output);
     input.CallbackType = type;
     int32_t answer = mdc_callback_routine(callback, &input, &output);
-    if (answer == 0) CHECK(memcmp(&output, poison, sizeof output) == 0);
+    if (answer == 0) REQUIRE(memcmp(&output, poison, sizeof output) == 0);
     return answer;
 }
 
 static void *calls(void *argument) {
     mdc_callback *callback = argument;
     while (call(callback, MDC_CB_CANCEL) != 0) continue;
-    for (int i = 0; i < 1000; i++) CHECK(call(callback, MDC_CB_CANCEL) == 0);
+    for (int i = 0; i < 1000; i++) REQUIRE(call(callback, MDC_CB_CANCEL) == 0);
     return NULL;
 }
 
@@ -62,24 +55,24 @@ int main(void) {
     mdc_filter *filter = new_filter();
     mdc_callback_options options = {.hook_types = 1u << MDC_CB_SECONDARY_FLAGS, .hook = tries_to_end};
     mdc_callback *callback = mdc_callback_new(filter, &options, &err);
-    CHECK(callback != NULL);
+    REQUIRE(callback != NULL);
     inside_of = kept[0] = callback;
-    CHECK(call(callback, MDC_CB_SECONDARY_FLAGS) == 1);
-    CHECK(mdc_callback_acquire(callback, &err) == MDC_OK);
-    CHECK(mdc_callback_retire(callback, &err) == MDC_ERR_BUSY);
-    CHECK(mdc_callback_free(callback, &err) == MDC_ERR_BUSY);
+    REQUIRE(call(callback, MDC_CB_SECONDARY_FLAGS) == 1);
+    REQUIRE(mdc_callback_acquire(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_retire(callback, &err) == MDC_ERR_BUSY);
+    REQUIRE(mdc_callback_free(callback, &err) == MDC_ERR_BUSY);
     mdc_callback_release(callback);
-    CHECK(call(callback, MDC_CB_CANCEL) == 1); /* a refusal leaves it as it was */
-    CHECK(mdc_callback_retire(callback, &err) == MDC_OK);
-    for (uint32_t type = 0; type < 24; type++) CHECK(call(callback, type) == 0);
+    REQUIRE(call(callback, MDC_CB_CANCEL) == 1); /* a refusal leaves it as it was */
+    REQUIRE(mdc_callback_retire(callback, &err) == MDC_OK);
+    for (uint32_t type = 0; type < 24; type++) REQUIRE(call(callback, type) == 0);
 
     /* Against a thread that never stops calling: nothing is freed under it. */
     for (int round = 1; round < 64; round++) {
         kept[round] = mdc_callback_new(filter, NULL, &err);
-        CHECK(kept[round] != NULL);
+        REQUIRE(kept[round] != NULL);
         thread *caller = thread_begin(calls, kept[round]);
-        CHECK(caller != NULL);
-        while (mdc_callback_retire(kept[round], &err) != MDC_OK) CHECK(err.code == MDC_ERR_BUSY);
+        REQUIRE(caller != NULL);
+        while (mdc_callback_retire(kept[round], &err) != MDC_OK) REQUIRE(err.code == MDC_ERR_BUSY);
         thread_end(caller);
     }
     mdc_filter_release(filter);

@@ -4,14 +4,7 @@
 #include <string.h>
 
 #include "../../csrc/api/callback.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 /* Counts the calls of the C library, where nothing else intercepts them. */
 static size_t allocations;
@@ -49,9 +42,9 @@ static int32_t ask(mdc_callback *callback, uint32_t type, size_t written) {
     MINIDUMP_CALLBACK_INPUT before = input;
     size_t count = allocations;
     int32_t answer = mdc_callback_routine(callback, &input, &out.output);
-    CHECK(allocations == count);
-    CHECK(memcmp(&before, &input, sizeof input) == 0);
-    for (size_t i = written; i < sizeof out.bytes; i++) CHECK(out.bytes[i] == POISON);
+    REQUIRE(allocations == count);
+    REQUIRE(memcmp(&before, &input, sizeof input) == 0);
+    for (size_t i = written; i < sizeof out.bytes; i++) REQUIRE(out.bytes[i] == POISON);
     return answer;
 }
 
@@ -60,7 +53,7 @@ static void poison(void) { memset(&out, POISON, sizeof out); }
 static mdc_filter *filter_of(const mdc_filter_spec *spec) {
     mdc_filter *filter = mdc_filter_new(spec, &err);
     if (filter == NULL) fprintf(stderr, "%s\n", err.message);
-    CHECK(filter != NULL);
+    REQUIRE(filter != NULL);
     return filter;
 }
 
@@ -68,14 +61,14 @@ static mdc_callback *callback_of(const mdc_filter_spec *spec, const mdc_callback
     mdc_filter *filter = filter_of(spec);
     mdc_callback *callback = mdc_callback_new(filter, options, &err);
     if (callback == NULL) fprintf(stderr, "%s\n", err.message);
-    CHECK(callback != NULL);
+    REQUIRE(callback != NULL);
     mdc_filter_release(filter); /* the callback has its own reference */
     return callback;
 }
 
 static void finish(mdc_callback *callback) {
-    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
-    CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_free(callback, &err) == MDC_OK);
 }
 
 static const mdc_filter_spec everything = {
@@ -89,42 +82,42 @@ static void neutral(void) {
         memset(&input, 0x5A, sizeof input);
         input.u.Module.FullPath = path;
         poison();
-        CHECK(ask(callback, MDC_CB_MODULE, 0) == 1);
-        CHECK(ask(callback, MDC_CB_THREAD, 0) == 1 && ask(callback, MDC_CB_THREAD_EX, 0) == 1);
-        CHECK(ask(callback, MDC_CB_INCLUDE_THREAD, 0) == 1 && ask(callback, MDC_CB_INCLUDE_MODULE, 0) == 1);
-        CHECK(ask(callback, MDC_CB_MEMORY, 0) == 0 && ask(callback, MDC_CB_REMOVE_MEMORY, 0) == 0);
-        CHECK(ask(callback, MDC_CB_CANCEL, 8) == 1);
-        CHECK(out.output.Cancel.CheckCancel == 1 && out.output.Cancel.Cancel == 0);
+        REQUIRE(ask(callback, MDC_CB_MODULE, 0) == 1);
+        REQUIRE(ask(callback, MDC_CB_THREAD, 0) == 1 && ask(callback, MDC_CB_THREAD_EX, 0) == 1);
+        REQUIRE(ask(callback, MDC_CB_INCLUDE_THREAD, 0) == 1 && ask(callback, MDC_CB_INCLUDE_MODULE, 0) == 1);
+        REQUIRE(ask(callback, MDC_CB_MEMORY, 0) == 0 && ask(callback, MDC_CB_REMOVE_MEMORY, 0) == 0);
+        REQUIRE(ask(callback, MDC_CB_CANCEL, 8) == 1);
+        REQUIRE(out.output.Cancel.CheckCancel == 1 && out.output.Cancel.Cancel == 0);
         poison();
-        CHECK(ask(callback, MDC_CB_WRITE_KERNEL_MINIDUMP, 0) == 0);
+        REQUIRE(ask(callback, MDC_CB_WRITE_KERNEL_MINIDUMP, 0) == 0);
         input.u.Status = -77;
-        CHECK(ask(callback, MDC_CB_KERNEL_MINIDUMP_STATUS, 0) == 1);
-        CHECK(mdc_callback_read_counters(callback).kernel_status == -77);
-        CHECK(ask(callback, MDC_CB_IO_START, 0) == 0);
-        CHECK(ask(callback, MDC_CB_IO_WRITE_ALL, 4) == 0 && out.output.Status < 0);
-        CHECK(ask(callback, MDC_CB_IO_FINISH, 4) == 0 && out.output.Status < 0);
+        REQUIRE(ask(callback, MDC_CB_KERNEL_MINIDUMP_STATUS, 0) == 1);
+        REQUIRE(mdc_callback_read_counters(callback).kernel_status == -77);
+        REQUIRE(ask(callback, MDC_CB_IO_START, 0) == 0);
+        REQUIRE(ask(callback, MDC_CB_IO_WRITE_ALL, 4) == 0 && out.output.Status < 0);
+        REQUIRE(ask(callback, MDC_CB_IO_FINISH, 4) == 0 && out.output.Status < 0);
         input.u.ReadMemoryFailure.FailureStatus = (int32_t)MDC_E_PARTIAL_COPY;
         poison();
-        CHECK(ask(callback, MDC_CB_READ_MEMORY_FAILURE, 4) == 0);
-        CHECK(out.output.Status == (int32_t)MDC_E_PARTIAL_COPY);
+        REQUIRE(ask(callback, MDC_CB_READ_MEMORY_FAILURE, 4) == 0);
+        REQUIRE(out.output.Status == (int32_t)MDC_E_PARTIAL_COPY);
         input.u.SecondaryFlags = 0x40;
-        CHECK(ask(callback, MDC_CB_SECONDARY_FLAGS, 4) == 1 && out.output.SecondaryFlags == 0x40);
+        REQUIRE(ask(callback, MDC_CB_SECONDARY_FLAGS, 4) == 1 && out.output.SecondaryFlags == 0x40);
         poison();
-        for (uint32_t type = MDC_CB_VM_QUERY; type < 40; type++) CHECK(ask(callback, type, 0) == 0);
-        CHECK(ask(callback, UINT32_MAX, 0) == 0);
-        CHECK(mdc_callback_read_counters(callback).calls[31] == 18);
+        for (uint32_t type = MDC_CB_VM_QUERY; type < 40; type++) REQUIRE(ask(callback, type, 0) == 0);
+        REQUIRE(ask(callback, UINT32_MAX, 0) == 0);
+        REQUIRE(mdc_callback_read_counters(callback).calls[31] == 18);
         poison();
-        CHECK(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1 && out.output.Status == MDC_S_OK);
-        CHECK(mdc_callback_read_counters(callback).calls[31] == 0);
+        REQUIRE(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1 && out.output.Status == MDC_S_OK);
+        REQUIRE(mdc_callback_read_counters(callback).calls[31] == 0);
         poison();
-        CHECK(ask(callback, MDC_CB_VM_START, 4) == 1 && out.output.Status == MDC_S_OK);
+        REQUIRE(ask(callback, MDC_CB_VM_START, 4) == 1 && out.output.Status == MDC_S_OK);
     }
     mdc_callback_counters counters = mdc_callback_read_counters(callback);
-    CHECK(counters.calls[MDC_CB_IS_PROCESS_SNAPSHOT] == 1 && counters.calls[MDC_CB_VM_START] == 1);
-    CHECK(counters.calls[MDC_CB_THREAD] == 0 && counters.kernel_status == 0);
-    CHECK(mdc_callback_routine(NULL, &input, &out.output) == 0);
+    REQUIRE(counters.calls[MDC_CB_IS_PROCESS_SNAPSHOT] == 1 && counters.calls[MDC_CB_VM_START] == 1);
+    REQUIRE(counters.calls[MDC_CB_THREAD] == 0 && counters.kernel_status == 0);
+    REQUIRE(mdc_callback_routine(NULL, &input, &out.output) == 0);
     const MINIDUMP_CALLBACK_INFORMATION *information = mdc_callback_information(callback);
-    CHECK(information->CallbackRoutine == mdc_callback_routine && information->CallbackParam == callback);
+    REQUIRE(information->CallbackRoutine == mdc_callback_routine && information->CallbackParam == callback);
     finish(callback);
 }
 
@@ -150,13 +143,13 @@ static void threads_and_flags(void) {
         poison();
         input.u.IncludeThread.ThreadId = cases[i].tid;
         out.output.ThreadWriteFlags = 0x57;
-        CHECK(ask(callback, cases[i].type, 4) == cases[i].answer && out.output.ThreadWriteFlags == cases[i].flags);
+        REQUIRE(ask(callback, cases[i].type, 4) == cases[i].answer && out.output.ThreadWriteFlags == cases[i].flags);
     }
     poison();
     input.u.SecondaryFlags = 0x100;
-    CHECK(ask(callback, MDC_CB_SECONDARY_FLAGS, 4) == 1 && out.output.SecondaryFlags == 0x101);
-    CHECK(ask(callback, MDC_CB_READ_MEMORY_FAILURE, 4) == 1 && out.output.Status == MDC_S_OK);
-    CHECK(mdc_callback_read_counters(callback).tolerated == 1);
+    REQUIRE(ask(callback, MDC_CB_SECONDARY_FLAGS, 4) == 1 && out.output.SecondaryFlags == 0x101);
+    REQUIRE(ask(callback, MDC_CB_READ_MEMORY_FAILURE, 4) == 1 && out.output.Status == MDC_S_OK);
+    REQUIRE(mdc_callback_read_counters(callback).tolerated == 1);
     finish(callback);
 }
 
@@ -176,24 +169,24 @@ static void memory_lists(void) {
     for (int round = 0; round < 4; round++) {
         for (size_t i = 0; i < 5; i++) {
             poison();
-            CHECK(ask(callback, MDC_CB_MEMORY, 12) == 1);
-            CHECK(out.output.Memory.MemoryBase == expected[i][0] && out.output.Memory.MemorySize == expected[i][1]);
+            REQUIRE(ask(callback, MDC_CB_MEMORY, 12) == 1);
+            REQUIRE(out.output.Memory.MemoryBase == expected[i][0] && out.output.Memory.MemorySize == expected[i][1]);
             if (i == 2) {
                 poison();
-                CHECK(ask(callback, MDC_CB_REMOVE_MEMORY, 12) == 1 && out.output.Memory.MemoryBase == 0x5000);
+                REQUIRE(ask(callback, MDC_CB_REMOVE_MEMORY, 12) == 1 && out.output.Memory.MemoryBase == 0x5000);
                 poison();
-                CHECK(ask(callback, MDC_CB_REMOVE_MEMORY, 0) == 0);
+                REQUIRE(ask(callback, MDC_CB_REMOVE_MEMORY, 0) == 0);
             }
         }
         poison();
-        CHECK(ask(callback, MDC_CB_MEMORY, 0) == 0 && ask(callback, MDC_CB_MEMORY, 0) == 0);
-        if (round == 0) CHECK(mdc_callback_reset(callback, &err) == MDC_OK);
-        if (round == 1) CHECK(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1);
-        if (round == 2) CHECK(ask(callback, MDC_CB_VM_START, 4) == 1); /* of an engine that sends no 16 */
+        REQUIRE(ask(callback, MDC_CB_MEMORY, 0) == 0 && ask(callback, MDC_CB_MEMORY, 0) == 0);
+        if (round == 0) REQUIRE(mdc_callback_reset(callback, &err) == MDC_OK);
+        if (round == 1) REQUIRE(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1);
+        if (round == 2) REQUIRE(ask(callback, MDC_CB_VM_START, 4) == 1); /* of an engine that sends no 16 */
     }
     /* VmStart right after IsProcessSnapshot begins nothing: half a list stays half. */
-    CHECK(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1 && ask(callback, MDC_CB_VM_START, 4) == 1);
-    CHECK(mdc_callback_read_counters(callback).calls[MDC_CB_IS_PROCESS_SNAPSHOT] == 1);
+    REQUIRE(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1 && ask(callback, MDC_CB_VM_START, 4) == 1);
+    REQUIRE(mdc_callback_read_counters(callback).calls[MDC_CB_IS_PROCESS_SNAPSHOT] == 1);
     finish(callback);
 
     const mdc_range huge = {0x100000, 0x100000 + (UINT64_C(9) << 30)};
@@ -205,16 +198,16 @@ static void memory_lists(void) {
     for (;; answers++) {
         poison();
         if (ask(callback, MDC_CB_MEMORY, 12) == 0) break;
-        CHECK(out.output.Memory.MemoryBase == at && out.output.Memory.MemorySize > 0);
+        REQUIRE(out.output.Memory.MemoryBase == at && out.output.Memory.MemorySize > 0);
         at += out.output.Memory.MemorySize;
     }
-    CHECK(at == huge.end && answers == 3);
+    REQUIRE(at == huge.end && answers == 3);
     finish(callback);
 
     const mdc_range endless = {1, 0};
     spec.memory_add = &endless;
     mdc_filter *filter = filter_of(&spec);
-    CHECK(mdc_callback_new(filter, NULL, &err) == NULL && err.code == MDC_ERR_FILTER && err.index == 0);
+    REQUIRE(mdc_callback_new(filter, NULL, &err) == NULL && err.code == MDC_ERR_FILTER && err.index == 0);
     mdc_filter_release(filter);
 }
 
@@ -222,14 +215,14 @@ static void cancelling(void) {
     mdc_callback *callback = callback_of(&everything, NULL);
     mdc_callback_cancel(callback);
     poison();
-    CHECK(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1); /* a cancel before the first question is not lost */
-    for (int i = 0; i < 2; i++) CHECK(ask(callback, MDC_CB_CANCEL, 8) == 1 && out.output.Cancel.Cancel == 1);
-    CHECK(out.output.Cancel.CheckCancel == 1);
-    CHECK(ask(callback, MDC_CB_VM_START, 8) == 1); /* one that was answered is used up by the next dump */
-    CHECK(ask(callback, MDC_CB_CANCEL, 8) == 1 && out.output.Cancel.Cancel == 0);
+    REQUIRE(ask(callback, MDC_CB_IS_PROCESS_SNAPSHOT, 4) == 1); /* a cancel before the first question is not lost */
+    for (int i = 0; i < 2; i++) REQUIRE(ask(callback, MDC_CB_CANCEL, 8) == 1 && out.output.Cancel.Cancel == 1);
+    REQUIRE(out.output.Cancel.CheckCancel == 1);
+    REQUIRE(ask(callback, MDC_CB_VM_START, 8) == 1); /* one that was answered is used up by the next dump */
+    REQUIRE(ask(callback, MDC_CB_CANCEL, 8) == 1 && out.output.Cancel.Cancel == 0);
     mdc_callback_cancel(callback);
-    CHECK(mdc_callback_reset(callback, &err) == MDC_OK);
-    CHECK(ask(callback, MDC_CB_CANCEL, 8) == 1 && out.output.Cancel.Cancel == 0);
+    REQUIRE(mdc_callback_reset(callback, &err) == MDC_OK);
+    REQUIRE(ask(callback, MDC_CB_CANCEL, 8) == 1 && out.output.Cancel.Cancel == 0);
     finish(callback);
 }
 
@@ -245,7 +238,7 @@ static int32_t hook(void *context, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
     hooked *h = context;
     h->last_type = in->CallbackType;
     if (in->CallbackType == MDC_CB_CANCEL) {
-        CHECK(output->Cancel.Cancel == (int32_t)POISON32); /* the engine's default, whatever it is */
+        REQUIRE(output->Cancel.Cancel == (int32_t)POISON32); /* the engine's default, whatever it is */
         output->Cancel.Cancel = h->cancel;
         output->Cancel.CheckCancel = 0;
     } else {
@@ -253,9 +246,9 @@ static int32_t hook(void *context, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBAC
     }
     if (h->reenter) {
         MINIDUMP_CALLBACK_OUTPUT other;
-        CHECK(mdc_callback_routine(h->callback, in, &other) == 0); /* one call at a time, from here too */
-        CHECK(mdc_callback_reset(h->callback, &err) == MDC_ERR_BUSY);
-        CHECK(mdc_callback_free(h->callback, &err) == MDC_ERR_BUSY);
+        REQUIRE(mdc_callback_routine(h->callback, in, &other) == 0); /* one call at a time, from here too */
+        REQUIRE(mdc_callback_reset(h->callback, &err) == MDC_ERR_BUSY);
+        REQUIRE(mdc_callback_free(h->callback, &err) == MDC_ERR_BUSY);
     }
     return h->answer;
 }
@@ -272,10 +265,10 @@ static void hooks(void) {
     static const uint32_t types[] = {MDC_CB_IO_START, MDC_CB_INCLUDE_VM_REGION, MDC_CB_MODULE};
     for (size_t i = 0; i < 3; i++) {
         poison();
-        CHECK(ask(callback, types[i], 4) == 1 && out.output.Status == MDC_S_FALSE && h.last_type == types[i]);
+        REQUIRE(ask(callback, types[i], 4) == 1 && out.output.Status == MDC_S_FALSE && h.last_type == types[i]);
     }
     h.answer = 0;
-    CHECK(ask(callback, MDC_CB_IO_START, 4) == 0);
+    REQUIRE(ask(callback, MDC_CB_IO_START, 4) == 0);
     /* Cancel: what the hook says, but the question stays open, and the flag is stronger. */
     static const struct {
         int32_t answer, cancel, flag, expected;
@@ -285,37 +278,37 @@ static void hooks(void) {
         h.answer = cases[i].answer;
         h.cancel = cases[i].cancel;
         if (cases[i].flag) mdc_callback_cancel(callback);
-        CHECK(ask(callback, MDC_CB_CANCEL, 8) == 1 && h.last_type == MDC_CB_CANCEL);
-        CHECK(out.output.Cancel.CheckCancel == 1 && out.output.Cancel.Cancel == cases[i].expected);
+        REQUIRE(ask(callback, MDC_CB_CANCEL, 8) == 1 && h.last_type == MDC_CB_CANCEL);
+        REQUIRE(out.output.Cancel.CheckCancel == 1 && out.output.Cancel.Cancel == cases[i].expected);
     }
-    CHECK(mdc_callback_check(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_OK);
     h.reenter = 1;
     poison();
     for (int i = 0; i < 3; i++) ask(callback, MDC_CB_IO_START, 4);
-    CHECK(mdc_callback_check(callback, &err) == MDC_ERR_BUSY);
-    CHECK(mdc_callback_reset(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_check(callback, &err) == MDC_ERR_BUSY);
+    REQUIRE(mdc_callback_reset(callback, &err) == MDC_OK);
     finish(callback);
     options.hook = NULL;
     mdc_filter *filter = filter_of(&everything);
-    CHECK(mdc_callback_new(filter, &options, &err) == NULL && err.code == MDC_ERR_INVALID);
+    REQUIRE(mdc_callback_new(filter, &options, &err) == NULL && err.code == MDC_ERR_INVALID);
     options = (mdc_callback_options){.memory_piece = UINT64_C(1) << 32};
-    CHECK(mdc_callback_new(filter, &options, &err) == NULL && err.code == MDC_ERR_INVALID);
-    CHECK(mdc_callback_new(NULL, NULL, &err) == NULL && err.code == MDC_ERR_INVALID);
+    REQUIRE(mdc_callback_new(filter, &options, &err) == NULL && err.code == MDC_ERR_INVALID);
+    REQUIRE(mdc_callback_new(NULL, NULL, &err) == NULL && err.code == MDC_ERR_INVALID);
     mdc_filter_release(filter);
 }
 
 static void ownership(void) {
     mdc_callback *callback = callback_of(&everything, NULL);
-    CHECK(mdc_callback_acquire(callback, &err) == MDC_OK);
-    CHECK(mdc_callback_acquire(callback, &err) == MDC_ERR_BUSY);
-    CHECK(mdc_callback_free(callback, &err) == MDC_ERR_BUSY);
-    CHECK(mdc_callback_set_host(callback, MDC_EXT_RESUBMIT, &err) == MDC_OK);
-    CHECK(mdc_callback_set_host(callback, 0x80, &err) == MDC_ERR_INVALID);
+    REQUIRE(mdc_callback_acquire(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_acquire(callback, &err) == MDC_ERR_BUSY);
+    REQUIRE(mdc_callback_free(callback, &err) == MDC_ERR_BUSY);
+    REQUIRE(mdc_callback_set_host(callback, MDC_EXT_RESUBMIT, &err) == MDC_OK);
+    REQUIRE(mdc_callback_set_host(callback, 0x80, &err) == MDC_ERR_INVALID);
     mdc_callback_release(callback);
-    CHECK(mdc_callback_acquire(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_acquire(callback, &err) == MDC_OK);
     mdc_callback_release(callback);
     finish(callback);
-    CHECK(mdc_callback_free(NULL, &err) == MDC_OK);
+    REQUIRE(mdc_callback_free(NULL, &err) == MDC_OK);
 }
 
 int main(void) {

@@ -6,15 +6,7 @@
 
 #include "../../csrc/base/fail.h"
 #include "../../csrc/dbghelp/dump_reader.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { ROOM = 4096, STREAMS = 7, MUTATIONS = 20000 };
 

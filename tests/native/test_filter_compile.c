@@ -8,14 +8,7 @@
 #include "../../csrc/api/minidump_protocol.h"
 #include "../../csrc/filter/intervals.h"
 #include "../../csrc/filter/match.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { MANY = 1000000 };
 /* The promise of filter/intervals.h for ranges without further conditions. */
@@ -60,12 +53,12 @@ static void disjoint(void) {
         rules[i] = range(0x10000 + shuffled * 0x3000, 0x10000 + shuffled * 0x3000 + 0x1000, (uint32_t)(i & 1));
     }
     mdc_filter *filter = compile(MANY);
-    CHECK(filter != NULL && mdc_filter_intervals(filter) == 2 * (uint64_t)MANY + 1);
-    CHECK(mdc_filter_bytes(filter) <= BYTES_PER_INTERVAL * mdc_filter_intervals(filter) + BYTES_CONSTANT);
-    CHECK(mdc_filter_dead_rules(filter, NULL, 0) == 0);
+    REQUIRE(filter != NULL && mdc_filter_intervals(filter) == 2 * (uint64_t)MANY + 1);
+    REQUIRE(mdc_filter_bytes(filter) <= BYTES_PER_INTERVAL * mdc_filter_intervals(filter) + BYTES_CONSTANT);
+    REQUIRE(mdc_filter_dead_rules(filter, NULL, 0) == 0);
     for (size_t i = 0; i < MANY; i += 997) {
-        CHECK(rule_at(filter, rules[i].range.first) == i && rule_at(filter, rules[i].range.end - 1) == i);
-        CHECK(rule_at(filter, rules[i].range.end) == MANY && rule_at(filter, rules[i].range.first - 1) == MANY);
+        REQUIRE(rule_at(filter, rules[i].range.first) == i && rule_at(filter, rules[i].range.end - 1) == i);
+        REQUIRE(rule_at(filter, rules[i].range.end) == MANY && rule_at(filter, rules[i].range.first - 1) == MANY);
     }
     mdc_filter_release(filter);
 }
@@ -75,15 +68,15 @@ static void nested(void) {
     for (size_t i = 0; i < MANY; i++)
         rules[i] = range(0x10000 + i, 0x10000 + 4 * (uint64_t)MANY - i, (uint32_t)(i & 1));
     mdc_filter *filter = compile(MANY);
-    CHECK(filter != NULL && mdc_filter_intervals(filter) == 2 * (uint64_t)MANY + 1);
-    CHECK(mdc_filter_bytes(filter) <= BYTES_PER_INTERVAL * mdc_filter_intervals(filter) + BYTES_CONSTANT);
-    CHECK(rule_at(filter, 0x10000 + 500) == 500 && rule_at(filter, 0x10000 + 2 * MANY) == MANY - 1);
+    REQUIRE(filter != NULL && mdc_filter_intervals(filter) == 2 * (uint64_t)MANY + 1);
+    REQUIRE(mdc_filter_bytes(filter) <= BYTES_PER_INTERVAL * mdc_filter_intervals(filter) + BYTES_CONSTANT);
+    REQUIRE(rule_at(filter, 0x10000 + 500) == 500 && rule_at(filter, 0x10000 + 2 * MANY) == MANY - 1);
     mdc_filter_release(filter);
     /* The other way round the last one hides all others. */
     for (size_t i = 0; i < MANY; i++) rules[i] = range(0x10000000 - i, 0x20000000 + i, (uint32_t)(i & 1));
     filter = compile(MANY);
-    CHECK(filter != NULL && mdc_filter_intervals(filter) == 3);
-    CHECK(mdc_filter_dead_rules(filter, NULL, 0) == MANY - 1);
+    REQUIRE(filter != NULL && mdc_filter_intervals(filter) == 3);
+    REQUIRE(mdc_filter_dead_rules(filter, NULL, 0) == MANY - 1);
     mdc_filter_release(filter);
     /* With conditions there are as many lists as intervals, but they are short. */
     for (size_t i = 0; i < MANY; i++) {
@@ -92,8 +85,8 @@ static void nested(void) {
         rules[i].type = i % 3 ? MDC_MEM_PRIVATE : MDC_MEM_IMAGE;
     }
     filter = compile(MANY);
-    CHECK(filter != NULL && mdc_filter_bytes(filter) <= 36 * mdc_filter_intervals(filter) + BYTES_CONSTANT);
-    CHECK(rule_at(filter, 0x10000 + 500) == 500 && rule_at(filter, 0x10000 + 501) == 500);
+    REQUIRE(filter != NULL && mdc_filter_bytes(filter) <= 36 * mdc_filter_intervals(filter) + BYTES_CONSTANT);
+    REQUIRE(rule_at(filter, 0x10000 + 500) == 500 && rule_at(filter, 0x10000 + 501) == 500);
     mdc_filter_release(filter);
 }
 
@@ -106,10 +99,10 @@ static void pathological(void) {
         rules[i].min_size = i;
         rules[i].max_size = UINT64_MAX - 1;
     }
-    CHECK(compile(count) == NULL && err.code == MDC_ERR_FILTER && err.index >= 0 && (size_t)err.index < count);
+    REQUIRE(compile(count) == NULL && err.code == MDC_ERR_FILTER && err.index >= 0 && (size_t)err.index < count);
     /* A hundred of them are nothing special. */
     mdc_filter *filter = compile(100);
-    CHECK(filter != NULL && rule_at(filter, 0x10000 + 99) == 99);
+    REQUIRE(filter != NULL && rule_at(filter, 0x10000 + 99) == 99);
     mdc_filter_release(filter);
 }
 
@@ -121,14 +114,14 @@ static void many_globs(void) {
             .action = MDC_EXCLUDE, .fields = MDC_RULE_NAME, .name = {(const uint8_t *)text[i], (size_t)size}};
     }
     mdc_filter *filter = compile(MANY);
-    CHECK(filter != NULL);
+    REQUIRE(filter != NULL);
     /* Rows for 336 combinations at a bit each, code, pattern: no table per glob. */
-    CHECK(mdc_filter_bytes(filter) < 96 * (uint64_t)MANY);
+    REQUIRE(mdc_filter_bytes(filter) < 96 * (uint64_t)MANY);
     uint64_t *row = calloc(mdc_filter_words(filter), sizeof *row);
     mdc_filter_name_row(filter, (const uint8_t *)"/tmp/abc", 8, row);
     size_t bits = 0;
     for (uint32_t w = 0; w < mdc_filter_words(filter); w++) bits += (size_t)__builtin_popcountll(row[w]);
-    CHECK(bits == 1);
+    REQUIRE(bits == 1);
     free(row);
     mdc_filter_release(filter);
 }
@@ -168,13 +161,13 @@ static void malformed(void) {
         rules[0] = range(1, 2, MDC_INCLUDE);
         rules[1] = (mdc_rule){.action = MDC_EXCLUDE};
         rules[2] = bad[i].rule;
-        CHECK(compile(2 + 1) == NULL && err.code == MDC_ERR_FILTER && err.phase == MDC_PHASE_COMPILE);
-        CHECK(err.index == 2 && strstr(err.message, bad[i].word) != NULL);
+        REQUIRE(compile(2 + 1) == NULL && err.code == MDC_ERR_FILTER && err.phase == MDC_PHASE_COMPILE);
+        REQUIRE(err.index == 2 && strstr(err.message, bad[i].word) != NULL);
     }
     /* The same values unstated do no harm. */
     rules[0] = (mdc_rule){.action = MDC_INCLUDE, .range = {6, 5}, .state = 1, .max_size = 0};
     mdc_filter *filter = compile(1);
-    CHECK(filter != NULL);
+    REQUIRE(filter != NULL);
     mdc_filter_release(filter);
 
     const mdc_range empty = {7, 7}, nothing = {0, 0}, backwards = {9, 8}, whole = {1, 0};
@@ -182,12 +175,12 @@ static void malformed(void) {
     for (size_t i = 0; i < 3; i++) {
         mdc_filter_spec add = {.memory_add = lists[i], .memory_add_count = 1};
         mdc_filter_spec take = {.memory_remove = lists[i], .memory_remove_count = 1};
-        CHECK(mdc_filter_new(&add, &err) == NULL && err.code == MDC_ERR_FILTER && err.index == 0);
-        CHECK(mdc_filter_new(&take, &err) == NULL && err.code == MDC_ERR_FILTER && err.index == 0);
+        REQUIRE(mdc_filter_new(&add, &err) == NULL && err.code == MDC_ERR_FILTER && err.index == 0);
+        REQUIRE(mdc_filter_new(&take, &err) == NULL && err.code == MDC_ERR_FILTER && err.index == 0);
     }
     mdc_filter_spec fine = {.memory_remove = &whole, .memory_remove_count = 1};
     filter = mdc_filter_new(&fine, &err);
-    CHECK(filter != NULL && rule_at(filter, 0) == 0 && mdc_filter_intervals(filter) == 2);
+    REQUIRE(filter != NULL && rule_at(filter, 0) == 0 && mdc_filter_intervals(filter) == 2);
     mdc_filter_release(filter);
     mdc_module_rule module = {.glob = {open, 4}};
     const mdc_filter_spec specs[] = {
@@ -200,7 +193,7 @@ static void malformed(void) {
         {.rules = rules, .rule_count = SIZE_MAX / 2},
     };
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++)
-        CHECK(mdc_filter_new(&specs[i], &err) == NULL && err.code == MDC_ERR_FILTER);
+        REQUIRE(mdc_filter_new(&specs[i], &err) == NULL && err.code == MDC_ERR_FILTER);
 }
 
 static void hidden(void) {
@@ -218,34 +211,34 @@ static void hidden(void) {
     rules[9] = (mdc_rule){.fields = MDC_RULE_KIND, .kinds = MDC_KIND_HEAP};
     uint32_t dead[10];
     mdc_filter *filter = compile(10);
-    CHECK(filter != NULL && mdc_filter_dead_rules(filter, dead, 10) == 4);
-    CHECK(dead[0] == 0 && dead[1] == 1 && dead[2] == 2 && dead[3] == 5);
+    REQUIRE(filter != NULL && mdc_filter_dead_rules(filter, dead, 10) == 4);
+    REQUIRE(dead[0] == 0 && dead[1] == 1 && dead[2] == 2 && dead[3] == 5);
     mdc_filter_release(filter);
     rules[4].action = MDC_INCLUDE; /* does not hide 1, which meets types in doubt as well */
     filter = compile(10);
-    CHECK(filter != NULL && mdc_filter_dead_rules(filter, dead, 10) == 3);
-    CHECK(dead[0] == 0 && dead[1] == 2 && dead[2] == 5);
+    REQUIRE(filter != NULL && mdc_filter_dead_rules(filter, dead, 10) == 3);
+    REQUIRE(dead[0] == 0 && dead[1] == 2 && dead[2] == 5);
     mdc_filter_release(filter);
     rules[10] = (mdc_rule){.action = MDC_INCLUDE}; /* hides all */
     filter = compile(11);
-    CHECK(filter != NULL && mdc_filter_dead_rules(filter, dead, 3) == 10 && mdc_filter_intervals(filter) == 1);
+    REQUIRE(filter != NULL && mdc_filter_dead_rules(filter, dead, 3) == 10 && mdc_filter_intervals(filter) == 1);
     mdc_filter_release(filter);
 }
 
 static void shared(void) {
     rules[0] = range(0x1000, 0x2000, MDC_EXCLUDE);
     mdc_filter *filter = compile(1);
-    CHECK(mdc_filter_retain(filter) == filter);
+    REQUIRE(mdc_filter_retain(filter) == filter);
     mdc_filter_release(filter);
-    CHECK(rule_at(filter, 0x1000) == 0); /* still there: a sanitizer sees it if not */
+    REQUIRE(rule_at(filter, 0x1000) == 0); /* still there: a sanitizer sees it if not */
     mdc_filter_release(filter);
     mdc_filter_release(NULL);
-    CHECK(mdc_filter_retain(NULL) == NULL);
+    REQUIRE(mdc_filter_retain(NULL) == NULL);
 }
 
 int main(void) {
     rules = calloc(MANY, sizeof *rules);
-    CHECK(rules != NULL);
+    REQUIRE(rules != NULL);
     disjoint();
     nested();
     pathological();

@@ -4,14 +4,7 @@
 #include <string.h>
 
 #include "../../csrc/filter/glob.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 static uint64_t state = 0x9E3779B97F4A7C15u;
 static unsigned roll(unsigned bound) {
@@ -59,24 +52,24 @@ static int is(const char *pattern, const char *text, int nocase) {
 }
 
 static void known(void) {
-    CHECK(is("", "", 0) && !is("", "a", 0) && is("*", "", 0) && is("*", "/a/b", 0) && is("**", "x", 0));
-    CHECK(is("*/libapp*.so*", "/usr/lib/libapp-1.so.3", 0));
-    CHECK(!is("*/libapp*.so*", "/usr/lib/libapq-1.so.3", 0));
-    CHECK(is("[[]stack]", "[stack]", 0) && !is("[stack]", "[stack]", 0) && is("[stack]", "k", 0));
-    CHECK(is("[]a]", "]", 0) && is("[!]a]", "b", 0) && !is("[!]a]", "]", 0));
-    CHECK(is("[a-]", "-", 0) && is("[-a]", "-", 0) && !is("[a-c]", "-", 0));
-    CHECK(is("a*a", "aa", 0) && !is("a*a", "a", 0));
-    CHECK(is("C:\\Windows\\*.DLL", "c:/windows/system32/kernel32.dll", 1));
-    CHECK(!is("C:\\Windows\\*.DLL", "c:/windows/system32/kernel32.dll", 0));
-    CHECK(is("[A-C]x", "bX", 1) && !is("[!A-C]x", "bX", 1) && is("[\\]x", "/x", 1));
-    CHECK(is("\xff*[\x80-\xfe]", "\xffqq\x90", 0));
+    REQUIRE(is("", "", 0) && !is("", "a", 0) && is("*", "", 0) && is("*", "/a/b", 0) && is("**", "x", 0));
+    REQUIRE(is("*/libapp*.so*", "/usr/lib/libapp-1.so.3", 0));
+    REQUIRE(!is("*/libapp*.so*", "/usr/lib/libapq-1.so.3", 0));
+    REQUIRE(is("[[]stack]", "[stack]", 0) && !is("[stack]", "[stack]", 0) && is("[stack]", "k", 0));
+    REQUIRE(is("[]a]", "]", 0) && is("[!]a]", "b", 0) && !is("[!]a]", "]", 0));
+    REQUIRE(is("[a-]", "-", 0) && is("[-a]", "-", 0) && !is("[a-c]", "-", 0));
+    REQUIRE(is("a*a", "aa", 0) && !is("a*a", "a", 0));
+    REQUIRE(is("C:\\Windows\\*.DLL", "c:/windows/system32/kernel32.dll", 1));
+    REQUIRE(!is("C:\\Windows\\*.DLL", "c:/windows/system32/kernel32.dll", 0));
+    REQUIRE(is("[A-C]x", "bX", 1) && !is("[!A-C]x", "bX", 1) && is("[\\]x", "/x", 1));
+    REQUIRE(is("\xff*[\x80-\xfe]", "\xffqq\x90", 0));
     const char *bad[] = {"[", "a[", "[!", "[]", "[!]", "[z-a]", "x[a-"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        CHECK(mdc_glob_check((const uint8_t *)bad[i], strlen(bad[i])) != NULL);
+        REQUIRE(mdc_glob_check((const uint8_t *)bad[i], strlen(bad[i])) != NULL);
     static uint8_t longest[MDC_GLOB_PATTERN_MAX + 1];
     memset(longest, 'a', sizeof longest);
-    CHECK(mdc_glob_check(longest, MDC_GLOB_PATTERN_MAX) == NULL);
-    CHECK(mdc_glob_check(longest, sizeof longest) != NULL);
+    REQUIRE(mdc_glob_check(longest, MDC_GLOB_PATTERN_MAX) == NULL);
+    REQUIRE(mdc_glob_check(longest, sizeof longest) != NULL);
 }
 
 static void against_slow(void) {
@@ -91,7 +84,7 @@ static void against_slow(void) {
         size_t size = roll(sizeof text);
         for (size_t i = 0; i < size; i++) text[i] = letters[roll(sizeof letters - 1)];
         int nocase = (int)roll(2);
-        CHECK(mdc_glob_check((uint8_t *)pattern, strlen(pattern)) == NULL);
+        REQUIRE(mdc_glob_check((uint8_t *)pattern, strlen(pattern)) == NULL);
         int expected = slow((uint8_t *)pattern, strlen(pattern), text, size, nocase);
         matched += (unsigned)expected;
         if (mdc_glob_match((uint8_t *)pattern, strlen(pattern), nocase, text, size) != (expected != 0)) {
@@ -100,7 +93,7 @@ static void against_slow(void) {
             exit(1);
         }
     }
-    CHECK(matched > 10000 && matched < 290000);
+    REQUIRE(matched > 10000 && matched < 290000);
 }
 
 /* Pieces of more than 64 elements take another way: a needle of that length in a haystack of near misses. */
@@ -119,9 +112,9 @@ static void long_pieces(void) {
         pattern[size++] = text[sizeof text - 1];
         /* The end of the text is needed twice if the piece is there. */
         int expected = at + length < sizeof text;
-        if (expected) CHECK(mdc_glob_match(pattern, size, false, text, sizeof text));
+        if (expected) REQUIRE(mdc_glob_match(pattern, size, false, text, sizeof text));
         pattern[1 + length / 2] = 'c';
-        CHECK(!mdc_glob_match(pattern, size, false, text, sizeof text));
+        REQUIRE(!mdc_glob_match(pattern, size, false, text, sizeof text));
     }
 }
 
@@ -135,13 +128,13 @@ static void traps(void) {
         pattern[size++] = 'a';
     }
     pattern[size - 1] = 'b';
-    CHECK(!mdc_glob_match(pattern, size, false, text, MDC_GLOB_TEXT_MAX));
+    REQUIRE(!mdc_glob_match(pattern, size, false, text, MDC_GLOB_TEXT_MAX));
     memset(pattern, 'a', sizeof pattern);
     pattern[0] = pattern[sizeof pattern - 1] = '*';
     pattern[sizeof pattern - 2] = 'b';
-    CHECK(!mdc_glob_match(pattern, sizeof pattern, false, text, MDC_GLOB_TEXT_MAX));
-    CHECK(is("*", "", 0) && mdc_glob_match((const uint8_t *)"*", 1, false, text, MDC_GLOB_TEXT_MAX));
-    CHECK(!mdc_glob_match((const uint8_t *)"*", 1, false, text, MDC_GLOB_TEXT_MAX + 1));
+    REQUIRE(!mdc_glob_match(pattern, sizeof pattern, false, text, MDC_GLOB_TEXT_MAX));
+    REQUIRE(is("*", "", 0) && mdc_glob_match((const uint8_t *)"*", 1, false, text, MDC_GLOB_TEXT_MAX));
+    REQUIRE(!mdc_glob_match((const uint8_t *)"*", 1, false, text, MDC_GLOB_TEXT_MAX + 1));
 }
 
 int main(void) {

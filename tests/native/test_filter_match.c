@@ -7,18 +7,10 @@
 #include "../../csrc/api/minidump_protocol.h"
 #include "../../csrc/filter/glob.h"
 #include "../../csrc/filter/match_hot.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s (round %d)\n", __FILE__, __LINE__, #condition, current_round);                  \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { SPACE = 12 * 4096, MODULES = 4, RULES = 160 };
 
-static int current_round;
 static size_t short_ways;
 static uint64_t state = 0x2545F4914F6CDD1Du;
 static unsigned roll(unsigned bound) {
@@ -218,7 +210,7 @@ static mdc_filter *make_world(world *w) {
     mdc_error err;
     mdc_filter *filter = mdc_filter_new(&spec, &err);
     if (filter == NULL) fprintf(stderr, "%s\n", err.message);
-    CHECK(filter != NULL);
+    REQUIRE(filter != NULL);
     return filter;
 }
 
@@ -272,9 +264,9 @@ static void compare(const world *w, const mdc_filter *filter) {
     for (int twice = 0; twice < 2; twice++) {
         for (uint64_t at = q.base;;) { /* verdicts */
             mdc_verdict v = mdc_match_step(&m, &cursor, at);
-            CHECK(v.last >= at && v.last <= q.last);
+            REQUIRE(v.last >= at && v.last <= q.last);
             for (uint64_t a = at; a - q.base <= v.last - q.base; a++) {
-                CHECK(who[a - q.base] == v.rule && keep[a - q.base] == v.keep);
+                REQUIRE(who[a - q.base] == v.rule && keep[a - q.base] == v.keep);
             }
             if (v.last == q.last) break;
             at = v.last + 1;
@@ -286,8 +278,8 @@ static void compare(const world *w, const mdc_filter *filter) {
             if (at == size) break;
             size_t end = at;
             while (end < size && page_kept[end]) end++;
-            CHECK(mdc_match_next(&m, &cursor, from, &first, &last));
-            CHECK(first == q.base + at && last == q.base + end - 1);
+            REQUIRE(mdc_match_next(&m, &cursor, from, &first, &last));
+            REQUIRE(first == q.base + at && last == q.base + end - 1);
             if (end - at > longest) {
                 longest = end - at;
                 longest_first = first;
@@ -298,11 +290,11 @@ static void compare(const world *w, const mdc_filter *filter) {
             from = last + 1;
         }
         if (longest == 0)
-            CHECK(!mdc_match_next(&m, &cursor, q.base, &first, &last));
+            REQUIRE(!mdc_match_next(&m, &cursor, q.base, &first, &last));
         else if (from > last) /* the last run does not reach the end */
-            CHECK(!mdc_match_next(&m, &cursor, from, &first, &last));
-        CHECK(mdc_match_longest(&m, &cursor, &first, &last) == (longest != 0));
-        if (longest != 0) CHECK(first == longest_first && last == longest_last);
+            REQUIRE(!mdc_match_next(&m, &cursor, from, &first, &last));
+        REQUIRE(mdc_match_longest(&m, &cursor, &first, &last) == (longest != 0));
+        if (longest != 0) REQUIRE(first == longest_first && last == longest_last);
     }
 
     /* Each byte to one rule: its own, or that of the excluded byte before (else after) it in its page. */
@@ -322,7 +314,7 @@ static void compare(const world *w, const mdc_filter *filter) {
         expected_excluded[who[by]]++;
     }
     for (size_t i = 0; i <= w->rule_count; i++)
-        CHECK(kept[i] == expected_kept[i] && excluded[i] == expected_excluded[i]);
+        REQUIRE(kept[i] == expected_kept[i] && excluded[i] == expected_excluded[i]);
     memset(kept, 0, sizeof kept);
     memset(excluded, 0, sizeof excluded);
     mdc_match_tally(&m, q.base, q.last, q.base + size / 3, q.base + size / 2, kept, excluded);
@@ -333,7 +325,7 @@ static void compare(const world *w, const mdc_filter *filter) {
         total += kept[i];
         all += kept[i] + excluded[i];
     }
-    CHECK(total == inside && all == size);
+    REQUIRE(total == inside && all == size);
 
     /* The short way for pieces that one rule decides. */
     mdc_hot hot;
@@ -352,26 +344,26 @@ static void compare(const world *w, const mdc_filter *filter) {
                                       .Type = q.type};
         int answer = mdc_match_hot(&hot, &piece, q.mapping_size, q.kinds, name_row[0]);
         if (answer == MDC_MATCH_PART) continue;
-        for (size_t k = first; k <= last; k++) CHECK(keep[k] == (answer == MDC_MATCH_WHOLE));
+        for (size_t k = first; k <= last; k++) REQUIRE(keep[k] == (answer == MDC_MATCH_WHOLE));
         short_ways++;
     }
 
     uint32_t dead[RULES];
     size_t dead_count = mdc_filter_dead_rules(filter, dead, RULES);
     for (size_t k = 0; k < dead_count; k++)
-        for (size_t i = 0; i < size; i++) CHECK(who[i] != dead[k]);
+        for (size_t i = 0; i < size; i++) REQUIRE(who[i] != dead[k]);
     free(rows);
 }
 
 int main(void) {
     size_t dead_worlds = 0;
-    for (current_round = 0; current_round < 1000; current_round++) {
+    for (check_round = 1; check_round <= 1000; check_round++) {
         static world w;
         mdc_filter *filter = make_world(&w);
         compare(&w, filter);
         dead_worlds += mdc_filter_dead_rules(filter, NULL, 0) > 0;
         mdc_filter_release(filter);
     }
-    CHECK(dead_worlds > 50 && short_ways > 1000);
+    REQUIRE(dead_worlds > 50 && short_ways > 1000);
     return 0;
 }

@@ -5,15 +5,7 @@
 #include <string.h>
 
 #include "../../csrc/filter/redact.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { ROOM = 20000, GUARD = 64, PATTERNS = 300 };
 

@@ -4,15 +4,7 @@
 #include <string.h>
 
 #include "../../csrc/format/elf_notes.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 static size_t put(uint8_t *at, uint32_t name_size, uint32_t desc_size, uint32_t type, const char *name,
                   const uint8_t *desc, size_t desc_bytes) {

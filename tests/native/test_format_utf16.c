@@ -3,15 +3,7 @@
 #include <string.h>
 
 #include "../../csrc/format/utf16.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 /* Both forms of `bytes` against what they shall be; `odd` units of `text` that represent odd bytes. */
 static void expect(const char *bytes, size_t size, const uint16_t *text, size_t text_units, const uint16_t *path,

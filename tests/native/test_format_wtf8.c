@@ -5,15 +5,7 @@
 
 #include "../../csrc/format/utf16.h"
 #include "../../csrc/format/wtf8.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 static void expect(const uint16_t *units, size_t count, const char *bytes) {
     uint8_t out[64];

@@ -30,7 +30,7 @@ static char message[512];
 static int32_t explain(mdc_access_facts facts) {
     memset(message, 'x', sizeof message);
     int32_t reason = mdc_access_explain(&facts, message, sizeof message);
-    CHECK(memchr(message, '\0', 320) != NULL && message[0] != '\0' && strchr(message, '\n') == NULL);
+    REQUIRE(memchr(message, '\0', 320) != NULL && message[0] != '\0' && strchr(message, '\n') == NULL);
     return reason;
 }
 
@@ -38,74 +38,74 @@ static bool says(const char *text) { return strstr(message, text) != NULL; }
 
 static void test_facts(void) {
     mdc_access_facts facts = plain();
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN && says("root"));
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN && says("root"));
 
     facts.same_ids = 0;
     facts.target_uid = 33;
-    CHECK(explain(facts) == MDC_ACCESS_UID && says("33") && says("1000") && says("CAP_SYS_PTRACE"));
+    REQUIRE(explain(facts) == MDC_ACCESS_UID && says("33") && says("1000") && says("CAP_SYS_PTRACE"));
     facts.yama_scope = 1; /* ids are looked at before Yama */
-    CHECK(explain(facts) == MDC_ACCESS_UID);
+    REQUIRE(explain(facts) == MDC_ACCESS_UID);
     facts.same_user_ns = 0;
-    CHECK(explain(facts) == MDC_ACCESS_NAMESPACE && says("nsenter"));
+    REQUIRE(explain(facts) == MDC_ACCESS_NAMESPACE && says("nsenter"));
     facts.has_cap_ptrace = 1;
-    CHECK(explain(facts) == MDC_ACCESS_NAMESPACE && says("has no effect"));
+    REQUIRE(explain(facts) == MDC_ACCESS_NAMESPACE && says("has no effect"));
     facts.same_user_ns = 1;
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN); /* the capability passes ids and Yama's 1 */
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN); /* the capability passes ids and Yama's 1 */
 
     facts = plain();
     facts.dumpable = 0;
     facts.yama_scope = 1;
-    CHECK(explain(facts) == MDC_ACCESS_DUMPABLE && says("dumpable"));
+    REQUIRE(explain(facts) == MDC_ACCESS_DUMPABLE && says("dumpable"));
     facts.has_cap_ptrace = 1;
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN);
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN);
 
     facts = plain();
     facts.target_has_more_caps = 1;
     facts.yama_scope = 2;
-    CHECK(explain(facts) == MDC_ACCESS_CAPABILITY && says("cap_sys_ptrace"));
+    REQUIRE(explain(facts) == MDC_ACCESS_CAPABILITY && says("cap_sys_ptrace"));
     facts.has_cap_ptrace = 1;
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN);
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN);
 
     facts = plain();
     facts.yama_scope = 0;
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN);
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN);
     facts.yama_scope = 1;
-    CHECK(explain(facts) == MDC_ACCESS_YAMA && says("kernel.yama.ptrace_scope=0") && says("descendants"));
+    REQUIRE(explain(facts) == MDC_ACCESS_YAMA && says("kernel.yama.ptrace_scope=0") && says("descendants"));
     facts.is_descendant = 1;
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN);
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN);
     facts.yama_scope = 2;
-    CHECK(explain(facts) == MDC_ACCESS_YAMA && says("is 2"));
+    REQUIRE(explain(facts) == MDC_ACCESS_YAMA && says("is 2"));
     facts.has_cap_ptrace = 1;
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN);
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN);
     facts.yama_scope = 3;
-    CHECK(explain(facts) == MDC_ACCESS_YAMA && says("reboot"));
+    REQUIRE(explain(facts) == MDC_ACCESS_YAMA && says("reboot"));
 
     facts = plain();
     facts.same_user_ns = 0;
-    CHECK(explain(facts) == MDC_ACCESS_NAMESPACE);
+    REQUIRE(explain(facts) == MDC_ACCESS_NAMESPACE);
 
     facts = plain();
     facts.lsm_confined = 1;
     facts.seccomp = 2;
-    CHECK(explain(facts) == MDC_ACCESS_LSM && says("AppArmor"));
+    REQUIRE(explain(facts) == MDC_ACCESS_LSM && says("AppArmor"));
     facts.lsm_confined = 0;
-    CHECK(explain(facts) == MDC_ACCESS_SECCOMP && says("seccomp"));
+    REQUIRE(explain(facts) == MDC_ACCESS_SECCOMP && says("seccomp"));
 
     memset(&facts, 0xFF, sizeof facts); /* nothing known */
-    CHECK(explain(facts) == MDC_ACCESS_UNKNOWN);
+    REQUIRE(explain(facts) == MDC_ACCESS_UNKNOWN);
 
     facts = plain();
     facts.same_user_ns = 0;
     char small[8]; /* cut, not overrun */
-    CHECK(mdc_access_explain(&facts, small, sizeof small) == MDC_ACCESS_NAMESPACE && strlen(small) == 7);
+    REQUIRE(mdc_access_explain(&facts, small, sizeof small) == MDC_ACCESS_NAMESPACE && strlen(small) == 7);
 }
 
 /* All of these run in a child of their own, because it gives up being root. */
 static void waits(target_shared *shared) { sleep_forever(shared); }
 
 static void become(uid_t user) {
-    CHECK(setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
-    CHECK(prctl(PR_SET_DUMPABLE, 1) == 0); /* cleared by the change */
+    REQUIRE(setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
+    REQUIRE(prctl(PR_SET_DUMPABLE, 1) == 0); /* cleared by the change */
 }
 
 static void waits_as_1234(target_shared *shared) {
@@ -115,17 +115,17 @@ static void waits_as_1234(target_shared *shared) {
 
 static void waits_as_1234_hidden(target_shared *shared) {
     become(1234);
-    CHECK(prctl(PR_SET_DUMPABLE, 0) == 0);
+    REQUIRE(prctl(PR_SET_DUMPABLE, 0) == 0);
     sleep_forever(shared);
 }
 
 static void waits_as_1234_with_capability(target_shared *shared) {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2] = {{1 << CAP_NET_RAW, 1 << CAP_NET_RAW, 0}, {0, 0, 0}};
-    CHECK(prctl(PR_SET_KEEPCAPS, 1) == 0);
+    REQUIRE(prctl(PR_SET_KEEPCAPS, 1) == 0);
     become(1234);
-    CHECK(syscall(SYS_capset, &header, data) == 0);
-    CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
+    REQUIRE(syscall(SYS_capset, &header, data) == 0);
+    REQUIRE(prctl(PR_SET_DUMPABLE, 1) == 0);
     sleep_forever(shared);
 }
 
@@ -138,7 +138,7 @@ static void refused(void (*body)(target_shared *), uid_t user, bool own_namespac
     WAIT_FOR(atomic_load(&shared->ready) == 1);
     fflush(stdout);
     pid_t dumper = fork();
-    CHECK(dumper >= 0);
+    REQUIRE(dumper >= 0);
     if (dumper == 0) {
         mdc_identity identity;
         mdc_error err;
@@ -152,14 +152,14 @@ static void refused(void (*body)(target_shared *), uid_t user, bool own_namespac
         }
         mdc_status status = mdc_identity_open(&identity, &options, &err);
         printf("%s\n", err.message);
-        CHECK(status == expected);
-        CHECK(status == MDC_OK || (err.pid == pid && strstr(err.message, text) != NULL));
-        CHECK(status != MDC_ERR_ACCESS || (err.os_errno == EACCES || err.os_errno == EPERM));
+        REQUIRE(status == expected);
+        REQUIRE(status == MDC_OK || (err.pid == pid && strstr(err.message, text) != NULL));
+        REQUIRE(status != MDC_ERR_ACCESS || (err.os_errno == EACCES || err.os_errno == EPERM));
         fflush(stdout);
         _exit(0);
     }
     int status = 0;
-    CHECK(waitpid(dumper, &status, 0) == dumper && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    REQUIRE(waitpid(dumper, &status, 0) == dumper && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     target_end(pid);
 }
 
@@ -180,17 +180,17 @@ static void test_traced(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(waits, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 1);
-    CHECK(ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0);
-    CHECK(prctl(PR_SET_NAME, "odd\x01\xFFname") == 0);
+    REQUIRE(ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0);
+    REQUIRE(prctl(PR_SET_NAME, "odd\x01\xFFname") == 0);
     mdc_identity identity;
     mdc_error err;
     mdc_live_options options = {.pid = pid, .pidfd = -1};
     mdc_error_clear(&err);
-    CHECK(mdc_identity_open(&identity, &options, &err) == MDC_ERR_TARGET_BUSY);
+    REQUIRE(mdc_identity_open(&identity, &options, &err) == MDC_ERR_TARGET_BUSY);
     char expected[128];
     snprintf(expected, sizeof expected, "process %d is traced by odd??name (pid %d): detach it first", (int)pid,
              (int)getpid());
-    CHECK(strcmp(err.message, expected) == 0);
+    REQUIRE(strcmp(err.message, expected) == 0);
     target_end(pid);
 }
 

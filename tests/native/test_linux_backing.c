@@ -18,11 +18,11 @@ static int make_file(uint64_t size, uint8_t first) {
     char path[] = "/tmp/mdc_backing_XXXXXX";
     uint8_t page[PAGE];
     int fd = mkstemp(path);
-    CHECK(fd >= 0 && unlink(path) == 0);
+    REQUIRE(fd >= 0 && unlink(path) == 0);
     for (uint64_t at = 0; at < size; at += PAGE) {
         size_t part = size - at < PAGE ? (size_t)(size - at) : PAGE;
         memset(page, (uint8_t)(first + at / PAGE), sizeof page);
-        CHECK(pwrite(fd, page, part, (off_t)at) == (ssize_t)part);
+        REQUIRE(pwrite(fd, page, part, (off_t)at) == (ssize_t)part);
     }
     return fd;
 }
@@ -62,13 +62,13 @@ static void look(view *self, pid_t pid) {
     mdc_mappings_init(&self->mappings);
     mdc_residency_init(&self->residency);
     mdc_backing_init(&self->backing);
-    CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
-    CHECK_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data, self->mappings.regions.count,
-                                &err),
-             err);
-    CHECK_OK(mdc_backing_begin(&self->backing, self->proc, &self->mappings, &self->residency, &err), err);
-    CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_residency_scan(&self->residency, self->proc, self->mappings.regions.data,
+                                  self->mappings.regions.count, &err),
+               err);
+    REQUIRE_OK(mdc_backing_begin(&self->backing, self->proc, &self->mappings, &self->residency, &err), err);
+    REQUIRE_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
     self->memory.backing = &self->backing;
 }
 
@@ -86,8 +86,8 @@ static size_t get(view *self, uint64_t address, size_t size, uint8_t *buffer) {
     mdc_span span = {address, size};
     size_t done;
     int32_t os_errno;
-    CHECK_OK(mdc_memory_read(&self->memory, &self->mappings, &span, 1, buffer, &done, &os_errno, &err), err);
-    CHECK((os_errno == 0) == (done == size));
+    REQUIRE_OK(mdc_memory_read(&self->memory, &self->mappings, &span, 1, buffer, &done, &os_errno, &err), err);
+    REQUIRE((os_errno == 0) == (done == size));
     return done;
 }
 
@@ -101,8 +101,8 @@ static uint32_t what_is(view *self, uint64_t address) {
     mdc_content run = {.what = 0};
     uint64_t next;
     int64_t region = mdc_mappings_find(&self->mappings, address);
-    CHECK(region >= 0);
-    CHECK(mdc_backing_content(&self->backing, (size_t)region, address, address + PAGE, &run, 1, &next) == 1);
+    REQUIRE(region >= 0);
+    REQUIRE(mdc_backing_content(&self->backing, (size_t)region, address, address + PAGE, &run, 1, &next) == 1);
     return run.what;
 }
 
@@ -114,7 +114,7 @@ static uint64_t resident(pid_t pid) {
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
-    CHECK(sscanf(text, "%lu %lu", &size, &pages) == 2);
+    REQUIRE(sscanf(text, "%lu %lu", &size, &pages) == 2);
     return pages;
 }
 
@@ -129,29 +129,29 @@ static int open_descriptors(void) {
 static void test_ends_of_files(view *self, const uint64_t *words) {
     uint8_t buffer[2 * PAGE];
     /* Bytes that only memory has, as far as the page is in the page table; else zeros. */
-    CHECK(get(self, words[WRITTEN_TAIL], 2 * PAGE, buffer) == 2 * PAGE);
-    CHECK(all(buffer, PAGE, 1) && all(buffer + PAGE, PAGE, 'w'));
-    CHECK(get(self, words[PLAIN_TAIL], 2 * PAGE, buffer) == 2 * PAGE);
-    CHECK(all(buffer, PAGE, 1) && all(buffer + PAGE, TAIL, 2) && all(buffer + PAGE + TAIL, PAGE - TAIL, 0));
-    CHECK(get(self, words[PLAIN_TAIL] + PAGE + TAIL - 1, 20, buffer) == 20);
-    CHECK(buffer[0] == 2 && all(buffer + 1, 19, 0));
+    REQUIRE(get(self, words[WRITTEN_TAIL], 2 * PAGE, buffer) == 2 * PAGE);
+    REQUIRE(all(buffer, PAGE, 1) && all(buffer + PAGE, PAGE, 'w'));
+    REQUIRE(get(self, words[PLAIN_TAIL], 2 * PAGE, buffer) == 2 * PAGE);
+    REQUIRE(all(buffer, PAGE, 1) && all(buffer + PAGE, TAIL, 2) && all(buffer + PAGE + TAIL, PAGE - TAIL, 0));
+    REQUIRE(get(self, words[PLAIN_TAIL] + PAGE + TAIL - 1, 20, buffer) == 20);
+    REQUIRE(buffer[0] == 2 && all(buffer + 1, 19, 0));
 }
 
 static void test_owned_pages(view *self, const uint64_t *words) {
     uint8_t buffer[8 * PAGE];
     for (uint64_t i = 0; i < 8; i++)
-        CHECK(what_is(self, words[PRIVATE] + i * PAGE) == (i == 3 ? MDC_CONTENT_DATA : MDC_CONTENT_FILE));
-    CHECK(get(self, words[PRIVATE] + 1, 8 * PAGE - 1, buffer) == 8 * PAGE - 1);
-    for (size_t i = 0; i < 8; i++) CHECK(buffer[i * PAGE] == (i == 3 ? 'o' : i + 1));
+        REQUIRE(what_is(self, words[PRIVATE] + i * PAGE) == (i == 3 ? MDC_CONTENT_DATA : MDC_CONTENT_FILE));
+    REQUIRE(get(self, words[PRIVATE] + 1, 8 * PAGE - 1, buffer) == 8 * PAGE - 1);
+    for (size_t i = 0; i < 8; i++) REQUIRE(buffer[i * PAGE] == (i == 3 ? 'o' : i + 1));
 }
 
 /* What is read of a large mapping before anything was asked about it. */
 static void test_parts(view *self, const uint64_t *words) {
     uint8_t buffer[LARGE_PAGES * PAGE];
-    CHECK(get(self, words[LARGE] + 9 * PAGE - 1, 2, buffer) == 2 && buffer[0] == 9 && buffer[1] == 'o');
-    CHECK(get(self, words[LARGE] + 100, sizeof buffer - 100, buffer) == sizeof buffer - 100);
-    for (size_t i = 1; i < LARGE_PAGES; i++) CHECK(buffer[i * PAGE - 100] == (i == 9 ? 'o' : (uint8_t)(i + 1)));
-    CHECK(what_is(self, words[LARGE] + 9 * PAGE) == MDC_CONTENT_DATA);
+    REQUIRE(get(self, words[LARGE] + 9 * PAGE - 1, 2, buffer) == 2 && buffer[0] == 9 && buffer[1] == 'o');
+    REQUIRE(get(self, words[LARGE] + 100, sizeof buffer - 100, buffer) == sizeof buffer - 100);
+    for (size_t i = 1; i < LARGE_PAGES; i++) REQUIRE(buffer[i * PAGE - 100] == (i == 9 ? 'o' : (uint8_t)(i + 1)));
+    REQUIRE(what_is(self, words[LARGE] + 9 * PAGE) == MDC_CONTENT_DATA);
 }
 
 static void test_many_files(view *self, const uint64_t *words) {
@@ -159,21 +159,21 @@ static void test_many_files(view *self, const uint64_t *words) {
     int before = open_descriptors();
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < FILES; i++) {
-            CHECK(get(self, words[MANY + i], sizeof buffer, buffer) == sizeof buffer);
+            REQUIRE(get(self, words[MANY + i], sizeof buffer, buffer) == sizeof buffer);
             for (size_t page = 0; page < FILE_PAGES; page++)
-                CHECK(all(buffer + page * PAGE, PAGE, (uint8_t)(10 * i + (int)page)));
+                REQUIRE(all(buffer + page * PAGE, PAGE, (uint8_t)(10 * i + (int)page)));
         }
-    CHECK(open_descriptors() - before <= MDC_BACKING_OPEN);
+    REQUIRE(open_descriptors() - before <= MDC_BACKING_OPEN);
 }
 
 /* What the file loses after it was looked at cannot be read, and is not told as zeros. */
 static void test_truncated_meanwhile(view *self, const uint64_t *words) {
     uint8_t buffer[8 * PAGE];
-    CHECK(what_is(self, words[LONG] + 7 * PAGE) == MDC_CONTENT_FILE);
-    CHECK(ftruncate(long_file, 5 * PAGE) == 0);
-    CHECK(get(self, words[LONG], 8 * PAGE, buffer) == 5 * PAGE);
-    CHECK(get(self, words[LONG] + 6 * PAGE, PAGE, buffer) == 0);
-    for (size_t i = 0; i < 5; i++) CHECK(all(buffer + i * PAGE, PAGE, (uint8_t)(i + 1)));
+    REQUIRE(what_is(self, words[LONG] + 7 * PAGE) == MDC_CONTENT_FILE);
+    REQUIRE(ftruncate(long_file, 5 * PAGE) == 0);
+    REQUIRE(get(self, words[LONG], 8 * PAGE, buffer) == 5 * PAGE);
+    REQUIRE(get(self, words[LONG] + 6 * PAGE, PAGE, buffer) == 0);
+    for (size_t i = 0; i < 5; i++) REQUIRE(all(buffer + i * PAGE, PAGE, (uint8_t)(i + 1)));
 }
 
 /* --- no way to the file --- */
@@ -199,11 +199,11 @@ static void test_unknown(void) {
     look(&self, pid);
     uint64_t before = resident(pid);
     for (uint64_t i = 0; i < 8; i++)
-        CHECK(what_is(&self, base + i * PAGE) == (i == 2 ? MDC_CONTENT_DATA : MDC_CONTENT_UNKNOWN));
-    CHECK(get(&self, base + 2 * PAGE, PAGE, buffer) == PAGE && all(buffer, PAGE, 'm'));
-    CHECK(get(&self, base + 5 * PAGE, PAGE, buffer) == 0);
-    CHECK(get(&self, base, PAGE, buffer) == 0);
-    CHECK(resident(pid) == before);
+        REQUIRE(what_is(&self, base + i * PAGE) == (i == 2 ? MDC_CONTENT_DATA : MDC_CONTENT_UNKNOWN));
+    REQUIRE(get(&self, base + 2 * PAGE, PAGE, buffer) == PAGE && all(buffer, PAGE, 'm'));
+    REQUIRE(get(&self, base + 5 * PAGE, PAGE, buffer) == 0);
+    REQUIRE(get(&self, base, PAGE, buffer) == 0);
+    REQUIRE(resident(pid) == before);
     look_away(&self);
     mdc_failpoint_set("");
     target_end(pid);
@@ -216,17 +216,17 @@ static void test_no_blocks(void) {
     long_file = make_file(8 * PAGE, 1);
     tail_file = plain_file = make_file(PAGE + TAIL, 1);
     large_file = make_file(LARGE_PAGES * PAGE, 1);
-    CHECK(ftruncate(files[0], 0) == 0 && ftruncate(files[0], FILE_PAGES * PAGE) == 0);
+    REQUIRE(ftruncate(files[0], 0) == 0 && ftruncate(files[0], FILE_PAGES * PAGE) == 0);
     pid_t pid = target_start(child, shared);
     WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
     uint8_t buffer[8 * PAGE];
     view self;
     mdc_failpoint_set("backing:blocks:0:1");
     look(&self, pid);
-    CHECK(what_is(&self, shared->words[LONG]) == MDC_CONTENT_FILE);
-    CHECK(get(&self, shared->words[LONG], sizeof buffer, buffer) == sizeof buffer);
-    for (size_t i = 0; i < 8; i++) CHECK(all(buffer + i * PAGE, PAGE, (uint8_t)(i + 1)));
-    CHECK(what_is(&self, shared->words[MANY]) == MDC_CONTENT_UNTOUCHED);
+    REQUIRE(what_is(&self, shared->words[LONG]) == MDC_CONTENT_FILE);
+    REQUIRE(get(&self, shared->words[LONG], sizeof buffer, buffer) == sizeof buffer);
+    for (size_t i = 0; i < 8; i++) REQUIRE(all(buffer + i * PAGE, PAGE, (uint8_t)(i + 1)));
+    REQUIRE(what_is(&self, shared->words[MANY]) == MDC_CONTENT_UNTOUCHED);
     look_away(&self);
     mdc_failpoint_set("");
     target_end(pid);
@@ -246,10 +246,10 @@ enum { OWNED, GUARD, UNREACHED, SPARSE };
 static int make_sparse(void) {
     uint8_t page[PAGE];
     int fd = make_file(0, 0);
-    CHECK(ftruncate(fd, TURNS * PAGE) == 0);
+    REQUIRE(ftruncate(fd, TURNS * PAGE) == 0);
     for (int i = 0; i < TURNS; i += 2) {
         memset(page, i + 1, sizeof page);
-        CHECK(pwrite(fd, page, PAGE, (off_t)i * PAGE) == PAGE);
+        REQUIRE(pwrite(fd, page, PAGE, (off_t)i * PAGE) == PAGE);
     }
     return fd;
 }
@@ -270,21 +270,21 @@ static void with_turns(target_shared *shared) {
 static void check_turns(view *self, const uint64_t *words, bool reached) {
     static uint8_t bytes[TURNS * PAGE];
     for (int i = 0; i < VIEWS && reached; i++) {
-        CHECK(what_is(self, words[SPARSE + i]) == MDC_CONTENT_FILE);
-        CHECK(get(self, words[SPARSE + i], sizeof bytes, bytes) == sizeof bytes);
+        REQUIRE(what_is(self, words[SPARSE + i]) == MDC_CONTENT_FILE);
+        REQUIRE(get(self, words[SPARSE + i], sizeof bytes, bytes) == sizeof bytes);
         for (size_t page = 0; page < TURNS; page++)
-            CHECK(all(bytes + page * PAGE, PAGE, page % 2 == 0 ? (uint8_t)(page + 1) : 0));
+            REQUIRE(all(bytes + page * PAGE, PAGE, page % 2 == 0 ? (uint8_t)(page + 1) : 0));
     }
     for (uint64_t i = 0; i < TURNS && reached; i++) {
-        CHECK(what_is(self, words[OWNED] + i * PAGE) == MDC_CONTENT_DATA);
+        REQUIRE(what_is(self, words[OWNED] + i * PAGE) == MDC_CONTENT_DATA);
         bool guard = i == GUARDED && words[GUARD] != 0;
-        CHECK(get(self, words[OWNED] + i * PAGE, PAGE, bytes) == (guard ? 0 : PAGE));
-        CHECK(guard || all(bytes, PAGE, i % 2 == 0 ? 'o' : (uint8_t)(i + 1)));
+        REQUIRE(get(self, words[OWNED] + i * PAGE, PAGE, bytes) == (guard ? 0 : PAGE));
+        REQUIRE(guard || all(bytes, PAGE, i % 2 == 0 ? 'o' : (uint8_t)(i + 1)));
     }
     for (uint64_t i = 0; i < TURNS && !reached; i++) {
-        CHECK(what_is(self, words[UNREACHED] + i * PAGE) == MDC_CONTENT_DATA);
-        CHECK(get(self, words[UNREACHED] + i * PAGE, PAGE, bytes) == (i % 2 == 0 ? PAGE : 0));
-        CHECK(i % 2 != 0 || all(bytes, PAGE, 'm'));
+        REQUIRE(what_is(self, words[UNREACHED] + i * PAGE) == MDC_CONTENT_DATA);
+        REQUIRE(get(self, words[UNREACHED] + i * PAGE, PAGE, bytes) == (i % 2 == 0 ? PAGE : 0));
+        REQUIRE(i % 2 != 0 || all(bytes, PAGE, 'm'));
     }
 }
 
@@ -303,9 +303,9 @@ static void test_crowded(void) {
         look(&self, pid);
         uint64_t before = resident(pid);
         check_turns(&self, shared->words, i < 2);
-        CHECK(resident(pid) == before);
-        CHECK(self.backing.runs.count > 0 || i == 2);
-        CHECK(self.backing.runs.count <= 16 + VIEWS);
+        REQUIRE(resident(pid) == before);
+        REQUIRE(self.backing.runs.count > 0 || i == 2);
+        REQUIRE(self.backing.runs.count <= 16 + VIEWS);
         look_away(&self);
         mdc_failpoint_set("");
     }
@@ -323,10 +323,10 @@ static bool parse(const char *lock, mdc_locked_file *file) {
 
 static void test_lines_of_locks(void) {
     mdc_locked_file file;
-    CHECK(parse("1: POSIX  ADVISORY  WRITE 1234 08:1f:393 0 EOF", &file));
-    CHECK(file.dev_major == 8 && file.dev_minor == 0x1f && file.inode == 393);
-    CHECK(parse("22: POSIX  ADVISORY  READ  1234 fd:100:18446744073709551615 128 128", &file));
-    CHECK(file.dev_major == 0xfd && file.dev_minor == 0x100 && file.inode == UINT64_MAX);
+    REQUIRE(parse("1: POSIX  ADVISORY  WRITE 1234 08:1f:393 0 EOF", &file));
+    REQUIRE(file.dev_major == 8 && file.dev_minor == 0x1f && file.inode == 393);
+    REQUIRE(parse("22: POSIX  ADVISORY  READ  1234 fd:100:18446744073709551615 128 128", &file));
+    REQUIRE(file.dev_major == 0xfd && file.dev_minor == 0x100 && file.inode == UINT64_MAX);
     static const char *const others[] = {"",
                                          "1:",
                                          "1: POSIX  ADVISORY  WRITE 1234",
@@ -334,11 +334,11 @@ static void test_lines_of_locks(void) {
                                          "1: -> POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF",
                                          "1: OFDLCK ADVISORY  WRITE -1 08:01:393 0 EOF",
                                          "1: FLOCK  ADVISORY  WRITE 1234 08:01:393 0 EOF"};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) CHECK(!parse(others[i], &file));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) REQUIRE(!parse(others[i], &file));
     char line[400];
     memset(line, '1', sizeof line);
     line[sizeof line - 1] = '\0';
-    CHECK(!parse(line, &file));
+    REQUIRE(!parse(line, &file));
 }
 
 /* maps may tell the inode of the lower file of overlayfs with another device than the lock has. */
@@ -347,14 +347,14 @@ static void test_locked_files(void) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_noopen_init(&noopen);
-    CHECK(!mdc_noopen_has(&noopen, 8, 1, 393, true));
+    REQUIRE(!mdc_noopen_has(&noopen, 8, 1, 393, true));
     const mdc_locked_file locks[2] = {{393, 8, 1}, {17, 0, 50}};
-    CHECK_OK(mdc_vec_push(&noopen.locked, locks, 2, NULL, &err), err);
-    CHECK(mdc_noopen_has(&noopen, 8, 1, 393, false) && mdc_noopen_has(&noopen, 0, 50, 17, false));
-    CHECK(!mdc_noopen_has(&noopen, 8, 2, 393, true) && !mdc_noopen_has(&noopen, 8, 1, 394, true));
-    CHECK(mdc_noopen_has(&noopen, 8, 1, 17, true) && !mdc_noopen_has(&noopen, 8, 1, 17, false));
+    REQUIRE_OK(mdc_vec_push(&noopen.locked, locks, 2, NULL, &err), err);
+    REQUIRE(mdc_noopen_has(&noopen, 8, 1, 393, false) && mdc_noopen_has(&noopen, 0, 50, 17, false));
+    REQUIRE(!mdc_noopen_has(&noopen, 8, 2, 393, true) && !mdc_noopen_has(&noopen, 8, 1, 394, true));
+    REQUIRE(mdc_noopen_has(&noopen, 8, 1, 17, true) && !mdc_noopen_has(&noopen, 8, 1, 17, false));
     noopen.all = true;
-    CHECK(mdc_noopen_has(&noopen, 1, 2, 3, false));
+    REQUIRE(mdc_noopen_has(&noopen, 1, 2, 3, false));
     mdc_noopen_fini(&noopen);
 }
 
@@ -379,7 +379,7 @@ int main(void) {
         test_owned_pages(&self, shared->words);
         test_parts(&self, shared->words);
         test_many_files(&self, shared->words);
-        CHECK(resident(pid) == before);
+        REQUIRE(resident(pid) == before);
         test_truncated_meanwhile(&self, shared->words);
         look_away(&self);
         mdc_failpoint_set("");

@@ -19,11 +19,11 @@ static pid_t start_beating(target_shared **shared) {
 /* A holder whose target is stopped. */
 static void hold(held_process *held, pid_t pid) {
     hold_new(held, pid, 0);
-    CHECK_OK(hold_stop(held), held->err);
+    REQUIRE_OK(hold_stop(held), held->err);
 }
 
 static void let_go(held_process *held) {
-    CHECK_OK(mdc_holder_resume(held->holder, &held->frozen_ns, &held->err), held->err);
+    REQUIRE_OK(mdc_holder_resume(held->holder, &held->frozen_ns, &held->err), held->err);
     hold_free(held);
 }
 
@@ -50,10 +50,10 @@ static void *twins(void *argument) {
     cell_call call = {&cell, 0};
     bool finished;
     (void)argument;
-    CHECK(mdc_twin_run(write_cell, &call, &finished) == 0 && finished);
-    CHECK(call.seen == 42 && cell != 42 && cell != (int)getpid());
-    CHECK(mdc_twin_run(kill_self, NULL, &finished) == 0 && !finished);
-    CHECK(no_children());
+    REQUIRE(mdc_twin_run(write_cell, &call, &finished) == 0 && finished);
+    REQUIRE(call.seen == 42 && cell != 42 && cell != (int)getpid());
+    REQUIRE(mdc_twin_run(kill_self, NULL, &finished) == 0 && !finished);
+    REQUIRE(no_children());
     return NULL;
 }
 
@@ -62,7 +62,7 @@ static void test_twin(void) {
     pthread_t thread;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    CHECK(pthread_create(&thread, NULL, twins, NULL) == 0);
+    REQUIRE(pthread_create(&thread, NULL, twins, NULL) == 0);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_join(thread, NULL);
 }
@@ -83,7 +83,7 @@ typedef struct child_waiter {
 
 static void *wait_for_child(void *argument) {
     child_waiter *self = argument;
-    CHECK(waitpid(self->pid, &self->status, 0) == self->pid);
+    REQUIRE(waitpid(self->pid, &self->status, 0) == self->pid);
     atomic_store(&self->returned, 1);
     return NULL;
 }
@@ -92,7 +92,7 @@ static void *wait_for_child(void *argument) {
 static void wait_in_a_thread(child_waiter *self, pid_t pid) {
     memset(self, 0, sizeof *self);
     self->pid = pid;
-    CHECK(pthread_create(&self->thread, NULL, wait_for_child, self) == 0);
+    REQUIRE(pthread_create(&self->thread, NULL, wait_for_child, self) == 0);
     sleep_us(2000);
 }
 
@@ -109,17 +109,17 @@ static void test_a_parent_does_not_notice(void) {
     for (int i = 0; i < 50; i++) {
         held_process held;
         hold(&held, pid);
-        CHECK(waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == 0);
+        REQUIRE(waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == 0);
         let_go(&held);
     }
-    CHECK(atomic_load(&waiter.returned) == 0 && atomic_load(&heard) == 0);
-    CHECK(beats(shared));
+    REQUIRE(atomic_load(&waiter.returned) == 0 && atomic_load(&heard) == 0);
+    REQUIRE(beats(shared));
     kill(pid, SIGKILL);
     pthread_join(waiter.thread, NULL);
-    CHECK(WIFSIGNALED(waiter.status) && WTERMSIG(waiter.status) == SIGKILL);
-    CHECK(atomic_load(&heard) == 1);
+    REQUIRE(WIFSIGNALED(waiter.status) && WTERMSIG(waiter.status) == SIGKILL);
+    REQUIRE(atomic_load(&heard) == 1);
     sigaction(SIGALRM, NULL, &other); /* the tracer has its own */
-    CHECK(other.sa_handler == SIG_DFL);
+    REQUIRE(other.sa_handler == SIG_DFL);
     sigaction(SIGCHLD, &before, NULL);
 }
 
@@ -134,9 +134,9 @@ static void test_a_child_killed_while_held(void) {
         hold(&held, pid);
         kill(pid, SIGKILL);
         if (i % 2 == 0) pthread_join(waiter.thread, NULL); /* although nobody resumes */
-        CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
+        REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
         if (i % 2 == 1) pthread_join(waiter.thread, NULL);
-        CHECK(WIFSIGNALED(waiter.status) && WTERMSIG(waiter.status) == SIGKILL);
+        REQUIRE(WIFSIGNALED(waiter.status) && WTERMSIG(waiter.status) == SIGKILL);
         hold_free(&held);
         munmap(shared, sizeof *shared);
     }
@@ -149,11 +149,11 @@ static void test_the_tracer_is_killed(void) {
     held_process held;
     hold(&held, pid);
     kill(tracer_of(pid), SIGKILL);
-    CHECK(beats(shared));
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
-    CHECK(atomic_load(&held.monitor.stopped) == 0);
+    REQUIRE(beats(shared));
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
+    REQUIRE(atomic_load(&held.monitor.stopped) == 0);
     hold_free(&held);
-    CHECK(hold_once(pid) == 4);
+    REQUIRE(hold_once(pid) == 4);
     target_end(pid);
 }
 
@@ -164,8 +164,8 @@ static void test_the_tracer_is_stopped(void) {
     held_process held;
     hold(&held, pid);
     kill(tracer_of(pid), SIGSTOP);
-    CHECK(beats(shared));
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
+    REQUIRE(beats(shared));
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
     hold_free(&held);
     target_end(pid);
 }
@@ -202,14 +202,14 @@ static void test_the_tracer_is_killed_during_the_stop(void) {
     WAIT_FOR(state_of(pid, pid) == 'D');
     hold_new(&held, pid, 0);
     held.options.stop_timeout_ns = UINT64_C(3600000000000);
-    CHECK(pthread_create(&thread, NULL, stop_it, &call) == 0);
+    REQUIRE(pthread_create(&thread, NULL, stop_it, &call) == 0);
     WAIT_FOR(tracer_of(pid) > 0);
     kill(tracer_of(pid), SIGKILL);
     pthread_join(thread, NULL);
-    CHECK(call.status == MDC_ERR_CANCELLED && held.err.message[0] != '\0');
+    REQUIRE(call.status == MDC_ERR_CANCELLED && held.err.message[0] != '\0');
     hold_free(&held);
     atomic_store(&shared->go, 1);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -226,12 +226,12 @@ static void test_a_stop_that_hangs(void) {
         mdc_failpoint_set("stop:hang:0:1");
         mdc_status status = hold_stop(&held);
         mdc_failpoint_set("");
-        CHECK(status == (i == 0 ? MDC_ERR_STALLED : MDC_ERR_CANCELLED));
-        CHECK(i == 1 || strstr(held.err.message, "the stop of the target's threads") != NULL);
+        REQUIRE(status == (i == 0 ? MDC_ERR_STALLED : MDC_ERR_CANCELLED));
+        REQUIRE(i == 1 || strstr(held.err.message, "the stop of the target's threads") != NULL);
         hold_free(&held);
-        CHECK(beats(shared));
+        REQUIRE(beats(shared));
     }
-    CHECK(hold_once(pid) == 4);
+    REQUIRE(hold_once(pid) == 4);
     target_end(pid);
 }
 
@@ -247,18 +247,18 @@ static void test_a_thread_instead(void) {
         mdc_failpoint_set(points[i]);
         hold(&held, pid);
         mdc_failpoint_set("");
-        CHECK(process_of(tracer_of(pid)) == getpid());
-        CHECK(mdc_holder_threads(held.holder, &count)[0].tid == (uint32_t)pid && count == 4);
+        REQUIRE(process_of(tracer_of(pid)) == getpid());
+        REQUIRE(mdc_holder_threads(held.holder, &count)[0].tid == (uint32_t)pid && count == 4);
         let_go(&held);
-        CHECK(beats(shared));
+        REQUIRE(beats(shared));
     }
     mdc_failpoint_set("stop:thread:0:1"); /* both are refused */
     held_process held;
     hold_new(&held, pid, 0);
-    CHECK(hold_stop(&held) == MDC_ERR_ACCESS && held.err.os_errno == EPERM);
+    REQUIRE(hold_stop(&held) == MDC_ERR_ACCESS && held.err.os_errno == EPERM);
     mdc_failpoint_set("");
     hold_free(&held);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -269,7 +269,7 @@ static void test_what_shares_our_memory_is_refused(void) {
     held_process first, second;
     hold(&first, pid);
     hold_new(&second, tracer_of(pid), 0);
-    CHECK(hold_stop(&second) == MDC_ERR_TARGET && strstr(second.err.message, "shares the memory") != NULL);
+    REQUIRE(hold_stop(&second) == MDC_ERR_TARGET && strstr(second.err.message, "shares the memory") != NULL);
     hold_free(&second);
     let_go(&first);
     target_end(pid);
@@ -288,10 +288,10 @@ static void end_somehow(target_shared *control) {
     pthread_t thread;
     WAIT_FOR(atomic_load(&control->go) == 1);
     if (control->words[0] == ENDS_BY_EXIT) exit(0);
-    if (control->words[0] == ENDS_BY_EXEC) CHECK(pthread_create(&thread, NULL, exec_in_a_thread, NULL) == 0);
+    if (control->words[0] == ENDS_BY_EXEC) REQUIRE(pthread_create(&thread, NULL, exec_in_a_thread, NULL) == 0);
     if (control->words[0] == ENDS_AS_SOMEBODY_ELSE) {
         /* Nor may this hang: every thread has to take part. */
-        CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+        REQUIRE(setgid(65534) == 0 && setuid(65534) == 0);
         atomic_store(&control->ready, 2);
     }
     for (;;) pause();
@@ -300,7 +300,7 @@ static void end_somehow(target_shared *control) {
 static pid_t start_dumper(pid_t pid, target_shared *control, uint64_t max_stop_ns) {
     fflush(stdout);
     pid_t dumper = fork();
-    CHECK(dumper >= 0);
+    REQUIRE(dumper >= 0);
     if (dumper != 0) {
         WAIT_FOR(atomic_load(&control->ready) == 1);
         return dumper;
@@ -308,10 +308,10 @@ static pid_t start_dumper(pid_t pid, target_shared *control, uint64_t max_stop_n
     held_process held;
     hold_new(&held, pid, 0);
     held.options.max_stop_ns = max_stop_ns;
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     /* It has no child that waitpid shows, unless one asks for all there is. */
-    CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
-    CHECK(waitpid(-1, NULL, WNOHANG | __WALL) == 0);
+    REQUIRE(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+    REQUIRE(waitpid(-1, NULL, WNOHANG | __WALL) == 0);
     atomic_store(&control->ready, 1);
     end_somehow(control);
     _exit(1);
@@ -329,15 +329,15 @@ static void test_the_dumper_ends(void) {
         pid_t pid = start_beating(&shared);
         control->words[0] = way;
         pid_t dumper = start_dumper(pid, control, 0), tracer = tracer_of(pid);
-        CHECK(state_of(pid, pid) == 't' && tracer != dumper && process_of(tracer) == tracer);
+        REQUIRE(state_of(pid, pid) == 't' && tracer != dumper && process_of(tracer) == tracer);
         atomic_store(&control->go, 1);
         if (way == ENDS_AS_SOMEBODY_ELSE) WAIT_FOR(atomic_load(&control->ready) == 2);
         if (way == ENDS_KILLED || way == ENDS_AS_SOMEBODY_ELSE) kill(dumper, SIGKILL);
-        CHECK(beats(shared));
-        CHECK(tracer_of(pid) == 0);
+        REQUIRE(beats(shared));
+        REQUIRE(tracer_of(pid) == 0);
         WAIT_FOR(ended(tracer));
         kill(dumper, SIGKILL);
-        CHECK(waitpid(dumper, NULL, 0) == dumper);
+        REQUIRE(waitpid(dumper, NULL, 0) == dumper);
         target_end(pid);
     }
 }
@@ -349,14 +349,14 @@ static void test_the_dumper_is_stopped(void) {
     control->words[0] = ENDS_KILLED;
     pid_t dumper = start_dumper(pid, control, 300000000);
     int status;
-    CHECK(state_of(pid, pid) == 't');
+    REQUIRE(state_of(pid, pid) == 't');
     kill(dumper, SIGSTOP);
-    CHECK(waitpid(dumper, &status, WUNTRACED) == dumper && WIFSTOPPED(status));
-    CHECK(beats(shared));
-    CHECK(tracer_of(pid) == 0);
+    REQUIRE(waitpid(dumper, &status, WUNTRACED) == dumper && WIFSTOPPED(status));
+    REQUIRE(beats(shared));
+    REQUIRE(tracer_of(pid) == 0);
     kill(dumper, SIGCONT);
     kill(dumper, SIGKILL);
-    CHECK(waitpid(dumper, NULL, 0) == dumper);
+    REQUIRE(waitpid(dumper, NULL, 0) == dumper);
     target_end(pid);
 }
 
@@ -389,7 +389,7 @@ int main(int argc, char **argv) {
         printf("%s\n", tests[i].name);
         fflush(stdout);
         tests[i].run();
-        CHECK(no_children());
+        REQUIRE(no_children());
         printf("  %.2f s\n", (double)(mdc_clock_ns() - start) / 1e9);
     }
     return 0;

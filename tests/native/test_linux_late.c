@@ -46,21 +46,21 @@ static void make_file(int file, const char *folder) {
     int fd = open(names[file], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     files[file] = -1;
     if (fd < 0 && file == ON_TMPFS) return;
-    CHECK(fd >= 0);
+    REQUIRE(fd >= 0);
     for (uint64_t at = 0; at < SIZE; at += PAGE) {
         memset(page, byte_of(file, at), sizeof page);
-        CHECK(pwrite(fd, page, PAGE, (off_t)at) == PAGE);
+        REQUIRE(pwrite(fd, page, PAGE, (off_t)at) == PAGE);
     }
-    CHECK(ftruncate(fd, (off_t)(SIZE - PAGE + TAIL)) == 0);
+    REQUIRE(ftruncate(fd, (off_t)(SIZE - PAGE + TAIL)) == 0);
     close(fd);
     files[file] = open(names[file], O_RDONLY | O_CLOEXEC);
-    CHECK(files[file] >= 0);
+    REQUIRE(files[file] >= 0);
     if (file == ON_TMPFS) unlink(names[file]);
 }
 
 static int writer(int file) {
     int fd = open(names[file], O_RDWR | O_CLOEXEC);
-    CHECK(fd >= 0);
+    REQUIRE(fd >= 0);
     return fd;
 }
 
@@ -68,14 +68,14 @@ static int writer(int file) {
 static void write_again(int file) {
     int fd = writer(file);
     uint8_t byte = byte_of(file, 0);
-    CHECK(pwrite(fd, &byte, 1, 0) == 1);
+    REQUIRE(pwrite(fd, &byte, 1, 0) == 1);
     close(fd);
 }
 
 static volatile uint8_t *map_writable(int file) {
     int fd = writer(file);
     void *at = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(at != MAP_FAILED);
+    REQUIRE(at != MAP_FAILED);
     close(fd);
     return at;
 }
@@ -86,20 +86,20 @@ static void write_through_mapping(int file) {
     munmap((void *)(uintptr_t)at, SIZE);
 }
 
-static void cut(int file) { CHECK(truncate(names[file], PAGE) == 0); }
+static void cut(int file) { REQUIRE(truncate(names[file], PAGE) == 0); }
 
 static void cut_and_grow(int file) {
     struct stat facts;
-    CHECK(stat(names[file], &facts) == 0 && truncate(names[file], PAGE) == 0 &&
-          truncate(names[file], facts.st_size) == 0);
+    REQUIRE(stat(names[file], &facts) == 0 && truncate(names[file], PAGE) == 0 &&
+            truncate(names[file], facts.st_size) == 0);
 }
 
 static void write_and_restore_time(int file) {
     struct stat facts;
-    CHECK(stat(names[file], &facts) == 0);
+    REQUIRE(stat(names[file], &facts) == 0);
     const struct timespec times[2] = {facts.st_atim, facts.st_mtim};
     write_again(file);
-    CHECK(utimensat(AT_FDCWD, names[file], times, 0) == 0);
+    REQUIRE(utimensat(AT_FDCWD, names[file], times, 0) == 0);
 }
 
 static void open_and_close(int file) { close(writer(file)); }
@@ -107,7 +107,7 @@ static void open_and_close(int file) { close(writer(file)); }
 static void read_some(int file) {
     uint8_t byte;
     int fd = open(names[file], O_RDONLY | O_CLOEXEC);
-    CHECK(fd >= 0 && pread(fd, &byte, 1, 0) == 1);
+    REQUIRE(fd >= 0 && pread(fd, &byte, 1, 0) == 1);
     close(fd);
 }
 
@@ -157,12 +157,12 @@ static void test_what_changes_a_file(void) {
         uint8_t bytes[PAGE];
         int file = cases[i].file;
         mdc_latefiles_init(&late);
-        CHECK(late_end(&late, file) == BASE + SIZE - PAGE); /* but for its last page, which it does not fill */
-        CHECK(read_page(&late, file, 3, bytes) == PAGE && is_page_of(file, 3, bytes));
-        CHECK(check(&late, file) == 0);
+        REQUIRE(late_end(&late, file) == BASE + SIZE - PAGE); /* but for its last page, which it does not fill */
+        REQUIRE(read_page(&late, file, 3, bytes) == PAGE && is_page_of(file, 3, bytes));
+        REQUIRE(check(&late, file) == 0);
         cases[i].meanwhile(file);
-        CHECK(read_page(&late, file, 3, bytes) == (cases[i].verdict == 0 ? PAGE : 0));
-        CHECK(check(&late, file) == cases[i].verdict && check(&late, file) == cases[i].verdict);
+        REQUIRE(read_page(&late, file, 3, bytes) == (cases[i].verdict == 0 ? PAGE : 0));
+        REQUIRE(check(&late, file) == cases[i].verdict && check(&late, file) == cases[i].verdict);
         mdc_latefiles_fini(&late);
     }
 }
@@ -171,19 +171,19 @@ static void test_what_changes_a_file(void) {
 static void test_writer_at_the_end(void) {
     mdc_latefiles late;
     mdc_latefiles_init(&late);
-    CHECK(late_end(&late, PLAIN) > BASE && check(&late, PLAIN) == 0);
+    REQUIRE(late_end(&late, PLAIN) > BASE && check(&late, PLAIN) == 0);
     int fd = writer(PLAIN);
-    CHECK(check(&late, PLAIN) == ESTALE);
+    REQUIRE(check(&late, PLAIN) == ESTALE);
     close(fd);
-    CHECK(check(&late, PLAIN) == ESTALE);
+    REQUIRE(check(&late, PLAIN) == ESTALE);
     mdc_latefiles_fini(&late);
 }
 
 static void refused(int file) {
     mdc_latefiles late;
     mdc_latefiles_init(&late);
-    CHECK(late_end(&late, file) == BASE && late_end(&late, file) == BASE);
-    CHECK(check(&late, file) != 0);
+    REQUIRE(late_end(&late, file) == BASE && late_end(&late, file) == BASE);
+    REQUIRE(check(&late, file) != 0);
     mdc_latefiles_fini(&late);
 }
 
@@ -216,19 +216,19 @@ static void test_descriptors(void) {
     mdc_latefiles_init(&late);
     for (int i = 0; i < 3 * MDC_LATE_FILES; i++) {
         mdc_region region = region_of(i);
-        CHECK((mdc_latefiles_end(&late, &region, files[PLAIN]) > BASE) == (i < MDC_LATE_FILES));
+        REQUIRE((mdc_latefiles_end(&late, &region, files[PLAIN]) > BASE) == (i < MDC_LATE_FILES));
     }
-    CHECK(open_descriptors() == before + MDC_LATE_FILES);
+    REQUIRE(open_descriptors() == before + MDC_LATE_FILES);
     mdc_latefiles_fini(&late);
-    CHECK(open_descriptors() == before);
+    REQUIRE(open_descriptors() == before);
 
     struct rlimit limit, low;
-    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
     low = limit;
     low.rlim_cur = (rlim_t)before + 4;
-    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &low) == 0);
     refused(PLAIN);
-    CHECK(open_descriptors() == before && setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    REQUIRE(open_descriptors() == before && setrlimit(RLIMIT_NOFILE, &limit) == 0);
 }
 
 /* Others who open the file for writing while the lease is ours have us signalled, by default with one that kills. */
@@ -236,7 +236,7 @@ static void test_signal_of_the_lease(void) {
     target_shared *shared = target_share();
     fflush(stdout);
     pid_t pid = fork();
-    CHECK(pid >= 0);
+    REQUIRE(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) {
@@ -256,7 +256,7 @@ static void test_signal_of_the_lease(void) {
             refusals++;
         mdc_latefiles_fini(&late);
     }
-    CHECK(given >= 2000);
+    REQUIRE(given >= 2000);
     target_end(pid);
     munmap(shared, sizeof *shared);
 }
@@ -284,7 +284,7 @@ static bool resumed;
 static mdc_status resume_and_go_on(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
     mdc_status status = inner->resume(source, frozen_ns, err);
     if (!resumed) {
-        CHECK(status == MDC_OK && beats(target));
+        REQUIRE(status == MDC_OK && beats(target));
         write_again(CHANGES);
     }
     resumed = true;
@@ -293,7 +293,7 @@ static mdc_status resume_and_go_on(mdc_source *source, uint64_t *frozen_ns, mdc_
 
 static mdc_status read_while_stopped(mdc_source *source, const mdc_span *spans, size_t count, uint8_t *buffer,
                                      size_t *done, int32_t *os_errno, mdc_error *err) {
-    CHECK(!resumed);
+    REQUIRE(!resumed);
     return inner->read(source, spans, count, buffer, done, os_errno, err);
 }
 
@@ -332,7 +332,7 @@ static void test_dump_of_a_process_that_goes_on(void) {
         mdc_monitor_init(&monitor, 0);
         const mdc_live_options options = {.pid = pid, .pidfd = -1};
         mdc_source *source = mdc_live_new(&options, &monitor, &err);
-        CHECK(source != NULL);
+        REQUIRE(source != NULL);
         inner = source->ops;
         ops = *inner;
         ops.read = read_while_stopped;
@@ -343,36 +343,36 @@ static void test_dump_of_a_process_that_goes_on(void) {
         const mdc_engine_options engine = {
             .dump_type = MDC_TYPE_WITH_FULL_MEMORY, .callback = {keep_files, NULL}, .late_files = (uint32_t)late};
         mdc_dump *dump = mdc_dump_new(&engine, source, sink, &monitor, &err);
-        CHECK(dump != NULL);
+        REQUIRE(dump != NULL);
         write_again(RACY);
-        CHECK_OK(mdc_dump_run(dump, &err), err);
+        REQUIRE_OK(mdc_dump_run(dump, &err), err);
         const mdc_report *report = mdc_dump_report(dump);
         size_t size;
         const uint8_t *bytes = mdc_sink_memory_data(sink, &size);
         uint64_t gaps = 0;
-        CHECK(resumed && size == report->file_bytes && memcmp(bytes, "MDMP", 4) == 0);
+        REQUIRE(resumed && size == report->file_bytes && memcmp(bytes, "MDMP", 4) == 0);
         for (size_t i = 0; i < report->gap_count; i++) {
-            CHECK(report->gaps[i].reason == MDC_GAP_READ_FAILED && report->gaps[i].os_errno == ESTALE);
+            REQUIRE(report->gaps[i].reason == MDC_GAP_READ_FAILED && report->gaps[i].os_errno == ESTALE);
             gaps += report->gaps[i].size;
         }
         /* All but the page of its own, and the last one. */
-        CHECK(gaps == (late ? SIZE - 2 * PAGE : 0) && report->late_bytes == (late ? 3 * (SIZE - 2 * PAGE) : 0));
-        CHECK(report->read_failed_gaps == (late ? 2 : 0));
+        REQUIRE(gaps == (late ? SIZE - 2 * PAGE : 0) && report->late_bytes == (late ? 3 * (SIZE - 2 * PAGE) : 0));
+        REQUIRE(report->read_failed_gaps == (late ? 2 : 0));
         for (int i = 0; i < DUMPED; i++)
             for (uint64_t page = 0; page < PAGES; page++) {
                 int file = dumped[i];
                 bool is_late, own = page == OWN_PAGE, last = page == PAGES - 1;
                 uint64_t place = place_of(report, target->words[i] + page * PAGE, &is_late);
-                CHECK(place != 0 && is_late == (late && file != RACY && !own && !last));
+                REQUIRE(place != 0 && is_late == (late && file != RACY && !own && !last));
                 uint8_t expected = own ? 0xAB : byte_of(file, page * PAGE);
                 if (is_late && file == CHANGES) expected = 0;
-                CHECK(bytes[place] == expected &&
-                      bytes[place + TAIL - 1] == (own ? byte_of(file, page * PAGE) : expected));
+                REQUIRE(bytes[place] == expected &&
+                        bytes[place + TAIL - 1] == (own ? byte_of(file, page * PAGE) : expected));
             }
         mdc_dump_free(dump);
         sink->ops->free(sink);
         source->ops->free(source);
-        CHECK(beats(target));
+        REQUIRE(beats(target));
     }
     target_end(pid);
     munmap(target, sizeof *target);
@@ -380,7 +380,7 @@ static void test_dump_of_a_process_that_goes_on(void) {
 
 static bool tells_changes(void) {
     struct statfs facts;
-    CHECK(statfs(".", &facts) == 0);
+    REQUIRE(statfs(".", &facts) == 0);
     uint32_t type = (uint32_t)facts.f_type;
     return type == 0xEF53 || type == 0x58465342 || type == 0x9123683E || type == 0xF2F52010;
 }
@@ -388,7 +388,7 @@ static bool tells_changes(void) {
 static void wait_until_old(void) {
     struct stat facts;
     struct timespec now;
-    CHECK(stat(names[CHANGES], &facts) == 0);
+    REQUIRE(stat(names[CHANGES], &facts) == 0);
     do {
         sleep_us(50000);
         clock_gettime(CLOCK_REALTIME, &now);

@@ -23,7 +23,7 @@ static void live_open(live_process *live, pid_t pid) {
 
 static mdc_status live_prepare(live_process *live) {
     live->source = mdc_live_new(&live->options, &live->monitor, &live->err);
-    CHECK(live->source != NULL);
+    REQUIRE(live->source != NULL);
     return live->source->ops->prepare(live->source, &live->err);
 }
 
@@ -60,31 +60,31 @@ static void known_content(target_shared *shared) {
 static void check_lists(live_process *live, pid_t pid, const target_shared *shared) {
     const mdc_lists *lists = live->source->ops->lists(live->source);
     bool page = false, stacks_ok = true;
-    CHECK(lists->region_count > 10 && lists->thread_count == 4 && lists->module_count >= 1);
+    REQUIRE(lists->region_count > 10 && lists->thread_count == 4 && lists->module_count >= 1);
     for (size_t i = 0; i < lists->region_count; i++) {
         const mdc_region *region = &lists->regions[i];
-        CHECK(region->size != 0 && region->base % 4096 == 0 && region->size % 4096 == 0);
-        CHECK(i == 0 || region->base >= lists->regions[i - 1].base + lists->regions[i - 1].size);
+        REQUIRE(region->size != 0 && region->base % 4096 == 0 && region->size % 4096 == 0);
+        REQUIRE(i == 0 || region->base >= lists->regions[i - 1].base + lists->regions[i - 1].size);
         page = page || region->base == shared->words[0];
     }
-    CHECK(page);
-    CHECK(lists->threads[0].tid == (uint32_t)pid);
+    REQUIRE(page);
+    REQUIRE(lists->threads[0].tid == (uint32_t)pid);
     for (size_t i = 0; i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
         bool found = false;
-        CHECK(thread->flags == 0 && thread->context != NULL && thread->context_size >= MDC_CONTEXT_SIZE);
+        REQUIRE(thread->flags == 0 && thread->context != NULL && thread->context_size >= MDC_CONTEXT_SIZE);
         for (size_t k = 0; k < lists->region_count; k++) {
             const mdc_region *region = &lists->regions[k];
             if (thread->stack_pointer < region->base || thread->stack_pointer - region->base >= region->size) continue;
             found = true;
             stacks_ok = stacks_ok && (region->kinds & MDC_KIND_STACK) != 0;
         }
-        CHECK(found && thread->create_time > UINT64_C(130000000000000000) && thread->affinity != 0);
-        CHECK(thread->name.size == 13 && memcmp(lists->pool + thread->name.offset, "known content", 13) == 0);
+        REQUIRE(found && thread->create_time > UINT64_C(130000000000000000) && thread->affinity != 0);
+        REQUIRE(thread->name.size == 13 && memcmp(lists->pool + thread->name.offset, "known content", 13) == 0);
     }
-    CHECK(stacks_ok);
-    CHECK(lists->system->architecture != 0 || MDC_CONTEXT_SIZE == 716);
-    CHECK(lists->system->xstate_size == 0 && lists->auxv_phdr != 0 && lists->text_count > 0);
+    REQUIRE(stacks_ok);
+    REQUIRE(lists->system->architecture != 0 || MDC_CONTEXT_SIZE == 716);
+    REQUIRE(lists->system->xstate_size == 0 && lists->auxv_phdr != 0 && lists->text_count > 0);
 }
 
 static void test_lists_and_reads(void) {
@@ -99,17 +99,17 @@ static void test_lists_and_reads(void) {
         live_open(&live, pid);
         live.options.pidfd = round == 0 ? -1 : pidfd_of(pid);
         if (round == 1) live.options.pid = 0;
-        CHECK_OK(live_prepare(&live), live.err);
-        CHECK(live.source->pid == pid && (intptr_t)live.source->handle >= 0);
-        CHECK(beats(shared)); /* it runs until the stop */
-        CHECK_OK(live_stop(&live), live.err);
+        REQUIRE_OK(live_prepare(&live), live.err);
+        REQUIRE(live.source->pid == pid && (intptr_t)live.source->handle >= 0);
+        REQUIRE(beats(shared)); /* it runs until the stop */
+        REQUIRE_OK(live_stop(&live), live.err);
         uint64_t beat = atomic_load(&shared->beat);
         check_lists(&live, pid, shared);
-        CHECK_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
-        CHECK(done == 4096 && os_errno == 0);
-        for (int i = 0; i < 4096; i++) CHECK(buffer[i] == (uint8_t)(i * 7 + 1));
-        CHECK_OK(live_read(&live, 4096, 4096, buffer, &done, &os_errno), live.err); /* nothing is mapped there */
-        CHECK(done == 0 && os_errno != 0);
+        REQUIRE_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
+        REQUIRE(done == 4096 && os_errno == 0);
+        for (int i = 0; i < 4096; i++) REQUIRE(buffer[i] == (uint8_t)(i * 7 + 1));
+        REQUIRE_OK(live_read(&live, 4096, 4096, buffer, &done, &os_errno), live.err); /* nothing is mapped there */
+        REQUIRE(done == 0 && os_errno != 0);
 
         const mdc_lists *lists = live.source->ops->lists(live.source);
         mdc_content runs[8];
@@ -119,21 +119,21 @@ static void test_lists_and_reads(void) {
             bool untouched = first <= shared->words[2] && shared->words[2] + (1 << 20) <= end;
             while (first < end) {
                 size_t count = live.source->ops->content(live.source, i, first, end, runs, 8, &next);
-                CHECK(count > 0 && count <= 8 && next > first && next <= end && runs[0].first == first);
+                REQUIRE(count > 0 && count <= 8 && next > first && next <= end && runs[0].first == first);
                 for (size_t k = 0; k < count; k++) {
-                    CHECK(runs[k].first < runs[k].end && (k == 0 || runs[k].first == runs[k - 1].end));
+                    REQUIRE(runs[k].first < runs[k].end && (k == 0 || runs[k].first == runs[k - 1].end));
                     if (untouched && runs[k].first <= shared->words[2] && shared->words[2] < runs[k].end)
-                        CHECK(runs[k].what == MDC_CONTENT_UNTOUCHED);
+                        REQUIRE(runs[k].what == MDC_CONTENT_UNTOUCHED);
                 }
-                CHECK(runs[count - 1].end == next);
+                REQUIRE(runs[count - 1].end == next);
                 first = next;
             }
         }
-        CHECK(live.source->ops->content(live.source, lists->region_count, 0, 4096, runs, 8, &(uint64_t){0}) == 0);
-        CHECK(atomic_load(&shared->beat) == beat); /* it was stopped all the time */
-        CHECK_OK(live_resume(&live), live.err);
-        CHECK(live.frozen_ns > 0);
-        CHECK(beats(shared));
+        REQUIRE(live.source->ops->content(live.source, lists->region_count, 0, 4096, runs, 8, &(uint64_t){0}) == 0);
+        REQUIRE(atomic_load(&shared->beat) == beat); /* it was stopped all the time */
+        REQUIRE_OK(live_resume(&live), live.err);
+        REQUIRE(live.frozen_ns > 0);
+        REQUIRE(beats(shared));
         if (round == 1) close(live.options.pidfd);
         live_free(&live);
     }
@@ -147,11 +147,11 @@ static void test_xstate(void) {
     live_process live;
     live_open(&live, pid);
     live.options.xstate = 1;
-    CHECK_OK(live_prepare(&live), live.err);
-    CHECK_OK(live_stop(&live), live.err);
+    REQUIRE_OK(live_prepare(&live), live.err);
+    REQUIRE_OK(live_stop(&live), live.err);
     const mdc_lists *lists = live.source->ops->lists(live.source);
-    CHECK((lists->system->xstate_size != 0) == (lists->threads[0].context_size > MDC_CONTEXT_SIZE));
-    CHECK_OK(live_resume(&live), live.err);
+    REQUIRE((lists->system->xstate_size != 0) == (lists->threads[0].context_size > MDC_CONTEXT_SIZE));
+    REQUIRE_OK(live_resume(&live), live.err);
     live_free(&live);
     target_end(pid);
 }
@@ -161,8 +161,8 @@ static void refuse(live_process *live, mdc_status expected, const char *text) {
     mdc_status status = live_prepare(live);
     if (status != expected || strstr(live->err.message, text) == NULL)
         printf("got %d: %s\nwanted %d: %s\n", (int)status, live->err.message, (int)expected, text);
-    CHECK(status == expected && strstr(live->err.message, text) != NULL);
-    CHECK(live->err.phase == MDC_PHASE_OPEN);
+    REQUIRE(status == expected && strstr(live->err.message, text) != NULL);
+    REQUIRE(live->err.phase == MDC_PHASE_OPEN);
     live_free(live);
 }
 
@@ -190,7 +190,7 @@ static void test_refusals(void) {
     snprintf(text, sizeof text, "process %d is a zombie", (int)pid);
     refuse(&live, MDC_ERR_TARGET, text);
     int pidfd = pidfd_of(pid);
-    CHECK(waitpid(pid, NULL, 0) == pid);
+    REQUIRE(waitpid(pid, NULL, 0) == pid);
     live_open(&live, pid);
     refuse(&live, MDC_ERR_TARGET_GONE, "there is no process");
     live_open(&live, 0);
@@ -230,7 +230,7 @@ static void test_refusals(void) {
 
     atomic_store(&shared->ready, 0);
     pthread_t own;
-    CHECK(pthread_create(&own, NULL, tell_tid, shared) == 0);
+    REQUIRE(pthread_create(&own, NULL, tell_tid, shared) == 0);
     WAIT_FOR(atomic_load(&shared->ready) == 1);
     live_open(&live, (int32_t)shared->words[0]);
     refuse(&live, MDC_ERR_TARGET, "is a thread of this process");
@@ -255,14 +255,14 @@ static void test_dead_leader(void) {
     size_t done;
     int32_t os_errno;
     live_open(&live, pid);
-    CHECK_OK(live_prepare(&live), live.err);
-    CHECK_OK(live_stop(&live), live.err);
+    REQUIRE_OK(live_prepare(&live), live.err);
+    REQUIRE_OK(live_stop(&live), live.err);
     const mdc_lists *lists = live.source->ops->lists(live.source);
-    CHECK(lists->thread_count == 3 && lists->region_count > 10 && lists->module_count >= 1);
-    CHECK_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
-    CHECK(done == 4096 && buffer[0] == 0x5A && buffer[4095] == 0x5A);
-    CHECK_OK(live_resume(&live), live.err);
-    CHECK(beats(shared));
+    REQUIRE(lists->thread_count == 3 && lists->region_count > 10 && lists->module_count >= 1);
+    REQUIRE_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
+    REQUIRE(done == 4096 && buffer[0] == 0x5A && buffer[4095] == 0x5A);
+    REQUIRE_OK(live_resume(&live), live.err);
+    REQUIRE(beats(shared));
     live_free(&live);
     target_end(pid);
 }
@@ -279,29 +279,29 @@ static void test_reads_fail_after_the_stop(void) {
 
     live_open(&live, pid);
     live.options.max_stop_ns = 100000000;
-    CHECK_OK(live_prepare(&live), live.err);
-    CHECK_OK(live_stop(&live), live.err);
-    CHECK_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
-    CHECK(beats(shared));
-    CHECK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno) == MDC_ERR_DEADLINE);
-    CHECK(live.err.pid == pid);
+    REQUIRE_OK(live_prepare(&live), live.err);
+    REQUIRE_OK(live_stop(&live), live.err);
+    REQUIRE_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
+    REQUIRE(beats(shared));
+    REQUIRE(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno) == MDC_ERR_DEADLINE);
+    REQUIRE(live.err.pid == pid);
     mdc_error_clear(&live.err);
-    CHECK(live_resume(&live) == MDC_ERR_DEADLINE);
+    REQUIRE(live_resume(&live) == MDC_ERR_DEADLINE);
     live_free(&live);
 
     live_open(&live, pid);
-    CHECK_OK(live_prepare(&live), live.err);
-    CHECK_OK(live_stop(&live), live.err);
+    REQUIRE_OK(live_prepare(&live), live.err);
+    REQUIRE_OK(live_stop(&live), live.err);
     kill(pid, SIGKILL);
     mdc_status status = MDC_OK;
     for (int i = 0; i < 5000 && status == MDC_OK; i++) {
         status = live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno);
-        CHECK(status != MDC_OK || done == 4096);
+        REQUIRE(status != MDC_OK || done == 4096);
         if (status == MDC_OK) sleep_us(1000);
     }
-    CHECK(status == MDC_ERR_TARGET_GONE && live.err.pid == pid);
+    REQUIRE(status == MDC_ERR_TARGET_GONE && live.err.pid == pid);
     mdc_error_clear(&live.err);
-    CHECK(live_resume(&live) == MDC_ERR_TARGET_GONE);
+    REQUIRE(live_resume(&live) == MDC_ERR_TARGET_GONE);
     live_free(&live);
     target_end(pid);
 }
@@ -319,18 +319,18 @@ static void test_exec_and_exit_before_the_stop(void) {
     pid_t pid = target_start(execs_itself, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 1);
     live_open(&live, pid);
-    CHECK_OK(live_prepare(&live), live.err);
+    REQUIRE_OK(live_prepare(&live), live.err);
     atomic_store(&shared->go, 1);
-    CHECK(has_become(pid, "sleep"));
-    CHECK(live_stop(&live) == MDC_ERR_TARGET_GONE);
-    CHECK(strstr(live.err.message, "another program") != NULL && live.err.pid == pid);
-    CHECK(state_of(pid, pid) != 't');
+    REQUIRE(has_become(pid, "sleep"));
+    REQUIRE(live_stop(&live) == MDC_ERR_TARGET_GONE);
+    REQUIRE(strstr(live.err.message, "another program") != NULL && live.err.pid == pid);
+    REQUIRE(state_of(pid, pid) != 't');
     live_free(&live);
 
     live_open(&live, pid);
-    CHECK_OK(live_prepare(&live), live.err);
+    REQUIRE_OK(live_prepare(&live), live.err);
     target_end(pid);
-    CHECK(live_stop(&live) == MDC_ERR_TARGET_GONE && live.err.pid == pid);
+    REQUIRE(live_stop(&live) == MDC_ERR_TARGET_GONE && live.err.pid == pid);
     live_free(&live);
 }
 
@@ -344,13 +344,13 @@ static void test_fail_points(void) {
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         live_process live;
         live_open(&live, pid);
-        CHECK_OK(live_prepare(&live), live.err);
+        REQUIRE_OK(live_prepare(&live), live.err);
         mdc_failpoint_set(points[i]);
         mdc_status status = live_stop(&live);
         mdc_failpoint_set("");
-        CHECK(i == 1 || (status != MDC_OK && live.err.pid == pid && live.err.message[0] != '\0'));
-        if (status == MDC_OK) CHECK_OK(live_resume(&live), live.err);
-        CHECK(beats(shared) && state_of(pid, pid) != 't');
+        REQUIRE(i == 1 || (status != MDC_OK && live.err.pid == pid && live.err.message[0] != '\0'));
+        if (status == MDC_OK) REQUIRE_OK(live_resume(&live), live.err);
+        REQUIRE(beats(shared) && state_of(pid, pid) != 't');
         live_free(&live);
     }
     /* Memory runs out at any point. */
@@ -366,14 +366,14 @@ static void test_fail_points(void) {
         if (status == MDC_OK) status = live_stop(&live);
         mdc_failpoint_set("");
         if (status != MDC_OK && status != MDC_ERR_NOMEM) printf("%s: %d: %s\n", spec, (int)status, live.err.message);
-        CHECK(status == MDC_OK || status == MDC_ERR_NOMEM);
+        REQUIRE(status == MDC_OK || status == MDC_ERR_NOMEM);
         failed += status != MDC_OK;
         if (live.source != NULL) live_free(&live);
-        CHECK(state_of(pid, pid) != 't');
+        REQUIRE(state_of(pid, pid) != 't');
         if (status == MDC_OK) break;
     }
-    CHECK(failed > 5);
-    CHECK(beats(shared));
+    REQUIRE(failed > 5);
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -390,15 +390,15 @@ static void test_many_threads(void) {
     for (int i = 0; i < 5; i++) {
         live_process live;
         live_open(&live, pid);
-        CHECK_OK(live_prepare(&live), live.err);
-        CHECK_OK(live_stop(&live), live.err);
-        CHECK(live.source->ops->lists(live.source)->thread_count == 500);
-        CHECK_OK(live_resume(&live), live.err);
+        REQUIRE_OK(live_prepare(&live), live.err);
+        REQUIRE_OK(live_stop(&live), live.err);
+        REQUIRE(live.source->ops->lists(live.source)->thread_count == 500);
+        REQUIRE_OK(live_resume(&live), live.err);
         if (live.frozen_ns < best) best = live.frozen_ns;
         live_free(&live);
     }
     printf("500 threads, lists and all: frozen for %.2f ms\n", (double)best / 1e6);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 

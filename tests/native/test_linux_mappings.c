@@ -93,7 +93,7 @@ static void odd_child(target_shared *shared) {
 
 static const mdc_region *at(const mdc_mappings *mappings, uint64_t address) {
     int64_t found = mdc_mappings_find(mappings, address);
-    CHECK(found >= 0);
+    REQUIRE(found >= 0);
     return &mdc_vec_at(&mappings->regions, mdc_region, found);
 }
 
@@ -108,15 +108,15 @@ static void check_order(const mdc_mappings *mappings) {
     uint64_t end = 0;
     for (size_t i = 0; i < mappings->regions.count; i++) {
         const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, i);
-        CHECK(region->base >= end && region->size > 0 && region->valid_size <= region->size);
-        CHECK(region->name_id <= mappings->names.count);
+        REQUIRE(region->base >= end && region->size > 0 && region->valid_size <= region->size);
+        REQUIRE(region->name_id <= mappings->names.count);
         end = region->base + region->size;
     }
     for (size_t i = 0; i < mappings->names.count; i++)
         for (size_t k = 0; k < i; k++) {
             mdc_name a = mdc_vec_at(&mappings->names, mdc_name, i), b = mdc_vec_at(&mappings->names, mdc_name, k);
-            CHECK(a.size != b.size || memcmp(&mdc_vec_at(&mappings->pool, char, a.offset),
-                                             &mdc_vec_at(&mappings->pool, char, b.offset), a.size) != 0);
+            REQUIRE(a.size != b.size || memcmp(&mdc_vec_at(&mappings->pool, char, a.offset),
+                                               &mdc_vec_at(&mappings->pool, char, b.offset), a.size) != 0);
         }
 }
 
@@ -130,58 +130,58 @@ static void check_child(const mdc_mappings *mappings, const target_shared *share
         if (by_text && strcmp(odd_names[i], "back\\slash\\012") == 0)
             snprintf(path, sizeof path, "%s/back\\slash\n", folder);
         if (!name_is(mappings, region, path)) printf("name %d is not %s\n", i, path);
-        CHECK(name_is(mappings, region, path));
-        CHECK(((region->facts & MDC_FACT_DELETED) != 0) == (i >= ODD_GONE));
-        CHECK(region->type == MDC_MEM_MAPPED && region->kinds == MDC_KIND_FILE && region->valid_size == 2 * PAGE);
-        CHECK((region->flags & (MDC_REGION_UNTOUCHED | MDC_REGION_DONTDUMP)) == 0);
+        REQUIRE(name_is(mappings, region, path));
+        REQUIRE(((region->facts & MDC_FACT_DELETED) != 0) == (i >= ODD_GONE));
+        REQUIRE(region->type == MDC_MEM_MAPPED && region->kinds == MDC_KIND_FILE && region->valid_size == 2 * PAGE);
+        REQUIRE((region->flags & (MDC_REGION_UNTOUCHED | MDC_REGION_DONTDUMP)) == 0);
     }
     const mdc_region *region = at(mappings, words[PLAIN]);
-    CHECK(region->base == words[PLAIN] && region->size == 4 * PAGE && region->resident == 2 * PAGE);
-    CHECK(region->flags == MDC_REGION_UNTOUCHED && region->kinds == MDC_KIND_ANONYMOUS && region->name_id == 0);
-    CHECK(region->protect == MDC_PAGE_READWRITE && region->type == MDC_MEM_PRIVATE);
-    CHECK((at(mappings, words[DONT])->flags & MDC_REGION_DONTDUMP) != 0);
+    REQUIRE(region->base == words[PLAIN] && region->size == 4 * PAGE && region->resident == 2 * PAGE);
+    REQUIRE(region->flags == MDC_REGION_UNTOUCHED && region->kinds == MDC_KIND_ANONYMOUS && region->name_id == 0);
+    REQUIRE(region->protect == MDC_PAGE_READWRITE && region->type == MDC_MEM_PRIVATE);
+    REQUIRE((at(mappings, words[DONT])->flags & MDC_REGION_DONTDUMP) != 0);
     region = at(mappings, words[EMPTY]);
-    CHECK(region->state == MDC_MEM_RESERVE && (region->flags & MDC_REGION_NEVER_READ) != 0);
+    REQUIRE(region->state == MDC_MEM_RESERVE && (region->flags & MDC_REGION_NEVER_READ) != 0);
     region = at(mappings, words[FULL]);
-    CHECK(region->state == MDC_MEM_COMMIT && region->protect == MDC_PAGE_NOACCESS);
-    CHECK((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_NEVER_READ) == 0);
+    REQUIRE(region->state == MDC_MEM_COMMIT && region->protect == MDC_PAGE_NOACCESS);
+    REQUIRE((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_NEVER_READ) == 0);
     region = at(mappings, words[ANON_SHARED]);
-    CHECK(name_is(mappings, region, "/dev/zero") && region->kinds == MDC_KIND_SHARED);
-    CHECK((region->flags & MDC_REGION_UNTOUCHED) == 0 && (region->facts & MDC_FACT_DELETED) != 0);
+    REQUIRE(name_is(mappings, region, "/dev/zero") && region->kinds == MDC_KIND_SHARED);
+    REQUIRE((region->flags & MDC_REGION_UNTOUCHED) == 0 && (region->facts & MDC_FACT_DELETED) != 0);
     region = at(mappings, words[MEMFD]);
-    CHECK(name_is(mappings, region, "/memfd:a memory file") && (region->kinds & MDC_KIND_SHARED) != 0);
-    CHECK(at(mappings, words[SHORT])->valid_size == 3 * PAGE && at(mappings, words[SHORT])->size == 8 * PAGE);
+    REQUIRE(name_is(mappings, region, "/memfd:a memory file") && (region->kinds & MDC_KIND_SHARED) != 0);
+    REQUIRE(at(mappings, words[SHORT])->valid_size == 3 * PAGE && at(mappings, words[SHORT])->size == 8 * PAGE);
     /* What came after the first look. */
     region = at(mappings, words[NEW_PLAIN]);
-    CHECK((region->flags & MDC_REGION_CHANGED) != 0 && (region->flags & MDC_REGION_DONTDUMP) == 0);
+    REQUIRE((region->flags & MDC_REGION_CHANGED) != 0 && (region->flags & MDC_REGION_DONTDUMP) == 0);
     region = at(mappings, words[NEW_DONTDUMP]);
-    CHECK((region->flags & MDC_REGION_CHANGED) != 0 && (region->flags & MDC_REGION_DONTDUMP) != 0);
-    CHECK((at(mappings, words[TORN])->flags & MDC_REGION_DONTDUMP) == 0);
+    REQUIRE((region->flags & MDC_REGION_CHANGED) != 0 && (region->flags & MDC_REGION_DONTDUMP) != 0);
+    REQUIRE((at(mappings, words[TORN])->flags & MDC_REGION_DONTDUMP) == 0);
     region = at(mappings, words[TORN] + 2 * PAGE);
-    CHECK(region->base == words[TORN] + 2 * PAGE && (region->flags & MDC_REGION_DONTDUMP) != 0);
-    CHECK((at(mappings, words[TORN] + 4 * PAGE)->flags & MDC_REGION_DONTDUMP) == 0);
+    REQUIRE(region->base == words[TORN] + 2 * PAGE && (region->flags & MDC_REGION_DONTDUMP) != 0);
+    REQUIRE((at(mappings, words[TORN] + 4 * PAGE)->flags & MDC_REGION_DONTDUMP) == 0);
     region = at(mappings, words[SHRUNK]);
-    CHECK(region->size == 4 * PAGE && (region->flags & MDC_REGION_DONTDUMP) != 0);
-    CHECK((region->flags & MDC_REGION_CHANGED) != 0);
+    REQUIRE(region->size == 4 * PAGE && (region->flags & MDC_REGION_DONTDUMP) != 0);
+    REQUIRE((region->flags & MDC_REGION_CHANGED) != 0);
     int heaps = 0;
     for (size_t i = 0; i < mappings->regions.count; i++) {
         region = &mdc_vec_at(&mappings->regions, mdc_region, i);
         if ((region->kinds & MDC_KIND_HEAP) != 0) {
             /* The kernel may have made a second mapping of what brk added. */
-            CHECK((region->flags & MDC_REGION_DONTDUMP) == 0);
+            REQUIRE((region->flags & MDC_REGION_DONTDUMP) == 0);
             if ((region->flags & MDC_REGION_CHANGED) != 0) heaps++;
         }
         if (name_is(mappings, region, "[vvar]") || name_is(mappings, region, "[vsyscall]"))
-            CHECK((region->flags & MDC_REGION_NEVER_READ) != 0);
-        if (name_is(mappings, region, "[vdso]")) CHECK((region->flags & MDC_REGION_UNTOUCHED) == 0);
+            REQUIRE((region->flags & MDC_REGION_NEVER_READ) != 0);
+        if (name_is(mappings, region, "[vdso]")) REQUIRE((region->flags & MDC_REGION_UNTOUCHED) == 0);
     }
-    CHECK(heaps == 1);
+    REQUIRE(heaps == 1);
 }
 
 /* failpoints: what of the normal ways is taken away. */
 static void test_child(const char *failpoints) {
     strcpy(folder, "/tmp/mdc_maps_XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
+    REQUIRE(mkdtemp(folder) != NULL);
     target_shared *shared = target_share();
     pid_t pid = target_start(odd_child, shared);
     WAIT_FOR(shared->ready == 1);
@@ -189,13 +189,13 @@ static void test_child(const char *failpoints) {
     mdc_error err = fresh_error();
     mdc_mappings mappings;
     mdc_mappings_init(&mappings);
-    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
 #ifdef MDC_FAILPOINTS
     mdc_failpoint_set(failpoints);
 #endif
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     check_order(&mappings);
     check_child(&mappings, shared, *failpoints != '\0');
 #ifdef MDC_FAILPOINTS
@@ -234,28 +234,28 @@ static void test_without_smaps(void) {
     mdc_mappings mappings;
     mdc_mappings_init(&mappings);
     mdc_failpoint_set("smaps:list:0:13");
-    CHECK(mdc_mappings_prepare(&mappings, proc, &err) == MDC_ERR_ACCESS && err.os_errno == EACCES);
+    REQUIRE(mdc_mappings_prepare(&mappings, proc, &err) == MDC_ERR_ACCESS && err.os_errno == EACCES);
     err = fresh_error();
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_ACCESS);
+    REQUIRE(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_ACCESS);
     err = fresh_error();
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_IGNORE, NULL, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_IGNORE, NULL, &err), err);
     for (size_t i = 0; i < mappings.regions.count; i++) {
         const mdc_region *region = &mdc_vec_at(&mappings.regions, mdc_region, i);
-        CHECK((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_DONTDUMP) == 0);
+        REQUIRE((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_DONTDUMP) == 0);
     }
     mdc_mappings_fini(&mappings);
     mdc_failpoint_set("smaps:list:2:13,maps:list:2:5");
     mdc_mappings_init(&mappings);
-    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, NULL, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, NULL, &err), err);
     uint32_t flags = at(&mappings, shared->words[1])->flags;
-    CHECK((flags & MDC_REGION_DONTDUMP) != 0 && (flags & MDC_REGION_CHANGED) != 0);
+    REQUIRE((flags & MDC_REGION_DONTDUMP) != 0 && (flags & MDC_REGION_CHANGED) != 0);
     mdc_mappings_fini(&mappings);
     mdc_mappings_init(&mappings);
-    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, NULL, &err) == MDC_ERR_TARGET && err.os_errno == EIO);
+    REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    REQUIRE(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_ASK, NULL, &err) == MDC_ERR_TARGET && err.os_errno == EIO);
     mdc_mappings_fini(&mappings);
     mdc_failpoint_set("");
     close(proc);
@@ -286,21 +286,21 @@ static void test_many(void) {
     mdc_error err = fresh_error();
     mdc_mappings mappings;
     mdc_mappings_init(&mappings);
-    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     mdc_monitor monitor;
     mdc_monitor_init(&monitor, 0);
     mappings.monitor = &monitor;
     uint64_t before = mdc_clock_ns();
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     uint64_t after = mdc_clock_ns();
-    CHECK(atomic_load(&monitor.doing.advances) >= MANY); /* with each mapping it was seen to go on */
+    REQUIRE(atomic_load(&monitor.doing.advances) >= MANY); /* with each mapping it was seen to go on */
     printf("%zu mappings listed in %.1f ms\n", mappings.regions.count, (double)(after - before) / 1e6);
-    CHECK(mappings.regions.count >= MANY && mappings.files.count < 100 && mappings.names.count < 100);
+    REQUIRE(mappings.regions.count >= MANY && mappings.files.count < 100 && mappings.names.count < 100);
     check_order(&mappings);
     for (uint64_t i = 0; i < MANY / 2; i++) {
         const mdc_region *region = at(&mappings, shared->words[0] + i * 2 * PAGE);
-        CHECK(region->size == PAGE && name_is(&mappings, region, "/memfd:many") && region->valid_size == PAGE);
-        CHECK((region->flags & (MDC_REGION_CHANGED | MDC_REGION_DONTDUMP)) == 0);
+        REQUIRE(region->size == PAGE && name_is(&mappings, region, "/memfd:many") && region->valid_size == PAGE);
+        REQUIRE((region->flags & (MDC_REGION_CHANGED | MDC_REGION_DONTDUMP)) == 0);
     }
     mdc_mappings_fini(&mappings);
     close(proc);
@@ -316,11 +316,11 @@ static void test_gone(void) {
     mdc_error err = fresh_error();
     mdc_mappings mappings;
     mdc_mappings_init(&mappings);
-    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
     target_end(pid);
-    CHECK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_TARGET_GONE);
+    REQUIRE(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_TARGET_GONE);
     err = fresh_error();
-    CHECK(mdc_mappings_prepare(&mappings, proc, &err) != MDC_OK);
+    REQUIRE(mdc_mappings_prepare(&mappings, proc, &err) != MDC_OK);
     mdc_mappings_fini(&mappings);
     close(proc);
     munmap(shared, sizeof *shared);
@@ -356,7 +356,7 @@ static void marking_child(target_shared *shared) {
 static uint32_t list_in_doubt(mdc_mappings *mappings, int proc, uint64_t address, uint64_t any, uint64_t needed) {
     const mdc_again again = {any, needed, &address, 1};
     mdc_error err = fresh_error();
-    CHECK_OK(mdc_mappings_list(mappings, proc, MDC_DONTDUMP_HONOUR, &again, &err), err);
+    REQUIRE_OK(mdc_mappings_list(mappings, proc, MDC_DONTDUMP_HONOUR, &again, &err), err);
     uint32_t flags = at(mappings, address)->flags;
     mdc_mappings_fini(mappings);
     return flags;
@@ -374,34 +374,34 @@ static void test_marked_since(void) {
     mdc_mappings mappings, cheap;
     mdc_mappings_init(&mappings);
     mdc_mappings_init(&cheap);
-    CHECK_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
-    CHECK_OK(mdc_mappings_prepare(&cheap, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&cheap, proc, &err), err);
     mdc_mappings doubt[3];
     for (int i = 0; i < 3; i++) {
         mdc_mappings_init(&doubt[i]);
-        CHECK_OK(mdc_mappings_prepare(&doubt[i], proc, &err), err);
+        REQUIRE_OK(mdc_mappings_prepare(&doubt[i], proc, &err), err);
     }
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
-    CHECK_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
-    CHECK_OK(mdc_mappings_list(&cheap, proc, MDC_DONTDUMP_HONOUR, &nothing, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&cheap, proc, MDC_DONTDUMP_HONOUR, &nothing, &err), err);
     check_order(&mappings);
     for (int i = REPLACED; i <= MARKED; i++) {
         const mdc_region *region = at(&mappings, shared->words[i]);
-        CHECK(region->base == shared->words[i] && region->size == 4 * PAGE);
-        CHECK((region->flags & MDC_REGION_DONTDUMP) != 0 && (region->flags & MDC_REGION_CHANGED) != 0);
+        REQUIRE(region->base == shared->words[i] && region->size == 4 * PAGE);
+        REQUIRE((region->flags & MDC_REGION_DONTDUMP) != 0 && (region->flags & MDC_REGION_CHANGED) != 0);
         /* Nothing may be spent: what was known before the stop is all there is. */
-        CHECK((at(&cheap, shared->words[i])->flags & (MDC_REGION_DONTDUMP | MDC_REGION_CHANGED)) == 0);
-        CHECK((at(&cheap, shared->words[i])->flags & MDC_REGION_VIA_MEM) != 0);
+        REQUIRE((at(&cheap, shared->words[i])->flags & (MDC_REGION_DONTDUMP | MDC_REGION_CHANGED)) == 0);
+        REQUIRE((at(&cheap, shared->words[i])->flags & MDC_REGION_VIA_MEM) != 0);
     }
-    CHECK(at(&mappings, shared->words[GROWN])->valid_size == 5 * PAGE);
-    CHECK(at(&cheap, shared->words[GROWN])->valid_size == 5 * PAGE);
+    REQUIRE(at(&mappings, shared->words[GROWN])->valid_size == 5 * PAGE);
+    REQUIRE(at(&cheap, shared->words[GROWN])->valid_size == 5 * PAGE);
     mdc_mappings_fini(&mappings);
     mdc_mappings_fini(&cheap);
     /* What is new is left out, unless it is needed to know, and the time is there. */
-    CHECK((list_in_doubt(&doubt[0], proc, shared->words[NEW], 0, 0) & MDC_REGION_DONTDUMP) != 0);
-    CHECK((list_in_doubt(&doubt[1], proc, shared->words[NEW], 0, UINT64_MAX) & MDC_REGION_DONTDUMP) == 0);
-    CHECK((list_in_doubt(&doubt[2], proc, shared->words[NEW], UINT64_MAX, 0) & MDC_REGION_DONTDUMP) == 0);
+    REQUIRE((list_in_doubt(&doubt[0], proc, shared->words[NEW], 0, 0) & MDC_REGION_DONTDUMP) != 0);
+    REQUIRE((list_in_doubt(&doubt[1], proc, shared->words[NEW], 0, UINT64_MAX) & MDC_REGION_DONTDUMP) == 0);
+    REQUIRE((list_in_doubt(&doubt[2], proc, shared->words[NEW], UINT64_MAX, 0) & MDC_REGION_DONTDUMP) == 0);
     close(proc);
     target_end(pid);
     munmap(shared, sizeof *shared);

@@ -69,9 +69,9 @@ static void look(view *self, pid_t pid) {
     mdc_error_clear(&err);
     self->proc = proc_of(pid);
     mdc_mappings_init(&self->mappings);
-    CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
-    CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
 }
 
 static void look_away(view *self) {
@@ -85,9 +85,9 @@ static size_t get(view *self, bool with_mappings, const mdc_span *spans, size_t 
     mdc_error err;
     mdc_error_clear(&err);
     size_t done;
-    CHECK_OK(mdc_memory_read(&self->memory, with_mappings ? &self->mappings : NULL, spans, count, buffer, &done,
-                             os_errno, &err),
-             err);
+    REQUIRE_OK(mdc_memory_read(&self->memory, with_mappings ? &self->mappings : NULL, spans, count, buffer, &done,
+                               os_errno, &err),
+               err);
     return done;
 }
 
@@ -98,9 +98,9 @@ static void expect(view *self, bool with_mappings, uint64_t address, uint64_t si
     int32_t os_errno;
     size_t done = get(self, with_mappings, &span, 1, buffer, &os_errno);
     if (done != want || (want_errno >= 0 && os_errno != want_errno)) printf("%zu bytes, errno %d\n", done, os_errno);
-    CHECK(done == want);
-    CHECK(want_errno < 0 ? os_errno != 0 : os_errno == want_errno);
-    for (size_t i = 0; i < done; i++) CHECK(buffer[i] == pattern(address + i));
+    REQUIRE(done == want);
+    REQUIRE(want_errno < 0 ? os_errno != 0 : os_errno == want_errno);
+    for (size_t i = 0; i < done; i++) REQUIRE(buffer[i] == pattern(address + i));
     free(buffer);
 }
 
@@ -130,16 +130,16 @@ static void test_spans(view *self, const uint64_t *words) {
     }
     uint8_t *buffer = malloc(total);
     int32_t os_errno;
-    CHECK(get(self, true, spans, SPANS, buffer, &os_errno) == total && os_errno == 0);
+    REQUIRE(get(self, true, spans, SPANS, buffer, &os_errno) == total && os_errno == 0);
     size_t at = 0;
     for (size_t i = 0; i < SPANS; i++)
-        for (uint64_t k = 0; k < spans[i].size; k++) CHECK(buffer[at++] == pattern(spans[i].address + k));
+        for (uint64_t k = 0; k < spans[i].size; k++) REQUIRE(buffer[at++] == pattern(spans[i].address + k));
     /* A bad span in the middle: what is before it counts, to the byte. */
     spans[2000] = (mdc_span){words[BEYOND] + 3 * PAGE - 5, 100};
     size_t before = 5;
     for (size_t i = 0; i < 2000; i++) before += spans[i].size;
-    CHECK(get(self, true, spans, SPANS, buffer, &os_errno) == before && os_errno != 0);
-    CHECK(get(self, true, spans, 0, buffer, &os_errno) == 0 && os_errno == 0);
+    REQUIRE(get(self, true, spans, SPANS, buffer, &os_errno) == before && os_errno != 0);
+    REQUIRE(get(self, true, spans, 0, buffer, &os_errno) == 0 && os_errno == 0);
     free(buffer);
     free(spans);
 }
@@ -163,7 +163,7 @@ static void test_uffd(view *self, const uint64_t *words) {
     }
     const mdc_region *region =
         &mdc_vec_at(&self->mappings.regions, mdc_region, mdc_mappings_find(&self->mappings, words[UFFD]));
-    CHECK((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_UNTOUCHED) != 0);
+    REQUIRE((region->flags & MDC_REGION_VIA_MEM) != 0 && (region->flags & MDC_REGION_UNTOUCHED) != 0);
     expect(self, true, words[UFFD], PAGE, 0, -1); /* and comes back at all */
 }
 
@@ -174,7 +174,7 @@ static void test_read(void) {
     view self;
     look(&self, pid);
     test_counts(&self, shared->words, true);
-    CHECK(!self.memory.no_vm_readv);
+    REQUIRE(!self.memory.no_vm_readv);
     test_spans(&self, shared->words);
     test_forbidden(&self);
     test_uffd(&self, shared->words);
@@ -182,7 +182,7 @@ static void test_read(void) {
     /* Without process_vm_readv: the thread it is asked about is not there. */
     self.memory.tid = INT32_MAX;
     test_counts(&self, shared->words, true);
-    CHECK(self.memory.no_vm_readv);
+    REQUIRE(self.memory.no_vm_readv);
     test_spans(&self, shared->words);
 #ifdef MDC_FAILPOINTS
     mdc_failpoint_set("read:page:1:5");
@@ -200,9 +200,9 @@ static void test_read(void) {
         size_t done;
         int32_t os_errno;
         mdc_span span = {shared->words[DATA], 1};
-        CHECK(mdc_memory_read(&self.memory, with ? &self.mappings : NULL, &span, 1, &byte, &done, &os_errno, &err) ==
-              MDC_ERR_TARGET_GONE);
-        CHECK(done == 0 && err.message[0] != '\0');
+        REQUIRE(mdc_memory_read(&self.memory, with ? &self.mappings : NULL, &span, 1, &byte, &done, &os_errno, &err) ==
+                MDC_ERR_TARGET_GONE);
+        REQUIRE(done == 0 && err.message[0] != '\0');
     }
     look_away(&self);
     munmap(shared, sizeof *shared);
@@ -232,7 +232,7 @@ static long rollup(int proc, const char *key) {
 
 static void test_forked(void) {
     inherited = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(inherited != MAP_FAILED);
+    REQUIRE(inherited != MAP_FAILED);
     madvise(inherited, SHARED_BYTES, MADV_NOHUGEPAGE);
     memset(inherited, 0x5A, SHARED_BYTES);
     target_shared *shared = target_share();
@@ -245,12 +245,12 @@ static void test_forked(void) {
     uint8_t *buffer = malloc(SHARED_BYTES);
     mdc_span span = {(uint64_t)(uintptr_t)inherited, SHARED_BYTES};
     int32_t os_errno;
-    CHECK(get(&self, true, &span, 1, buffer, &os_errno) == SHARED_BYTES);
-    for (size_t i = 0; i < SHARED_BYTES; i++) CHECK(buffer[i] == 0x5A);
+    REQUIRE(get(&self, true, &span, 1, buffer, &os_errno) == SHARED_BYTES);
+    for (size_t i = 0; i < SHARED_BYTES; i++) REQUIRE(buffer[i] == 0x5A);
     long after = rollup(self.proc, "\nPss_Anon:");
     if (after < 0) after = rollup(self.proc, "\nPss:");
     printf("Pss of the worker: %ld kB, then %ld kB\n", before, after);
-    CHECK(before > 0 && after <= before + 256);
+    REQUIRE(before > 0 && after <= before + 256);
     free(buffer);
     look_away(&self);
     target_end(pid);

@@ -32,14 +32,14 @@ static void look(view *self, pid_t pid) {
     mdc_texts texts;
     mdc_process_stat stat;
     mdc_texts_init(&texts);
-    CHECK_OK(mdc_process_read_stat(self->proc, &stat, &err), err);
-    CHECK_OK(mdc_texts_read(&texts, self->proc, &stat, &err), err);
+    REQUIRE_OK(mdc_process_read_stat(self->proc, &stat, &err), err);
+    REQUIRE_OK(mdc_texts_read(&texts, self->proc, &stat, &err), err);
     self->phdr = texts.phdr;
     mdc_texts_fini(&texts);
-    CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
-    CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
-    CHECK_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, self->phdr, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
+    REQUIRE_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, self->phdr, &err), err);
 }
 
 static void look_away(view *self) {
@@ -59,7 +59,7 @@ static const mdc_module *module_at(const view *self, uint64_t address) {
 
 static const mdc_region *region_at(const view *self, uint64_t address) {
     int64_t found = mdc_mappings_find(&self->mappings, address);
-    CHECK(found >= 0);
+    REQUIRE(found >= 0);
     return &mdc_vec_at(&self->mappings.regions, mdc_region, found);
 }
 
@@ -70,18 +70,18 @@ static bool path_is(const view *self, const mdc_module *module, const char *path
 
 /* Sorted after the first, disjoint, and each covers its regions. */
 static void check_all(const view *self) {
-    CHECK(self->modules.count > 0);
+    REQUIRE(self->modules.count > 0);
     for (size_t i = 0; i < self->modules.count; i++) {
         const mdc_module *module = &mdc_vec_at(&self->modules, mdc_module, i);
-        CHECK(module->size > 0 && module->base % PAGE == 0 && module->size % PAGE == 0);
-        CHECK(module->build_id_size <= sizeof module->build_id);
+        REQUIRE(module->size > 0 && module->base % PAGE == 0 && module->size % PAGE == 0);
+        REQUIRE(module->build_id_size <= sizeof module->build_id);
         if (i > 1) {
             const mdc_module *before = &mdc_vec_at(&self->modules, mdc_module, i - 1);
-            CHECK(module->base >= before->base + before->size);
+            REQUIRE(module->base >= before->base + before->size);
         }
         const mdc_region *region = region_at(self, module->base);
-        CHECK((region->kinds & MDC_KIND_IMAGE) != 0 && region->type == MDC_MEM_IMAGE);
-        CHECK((region->kinds & MDC_KIND_FILE) == 0 && region->alloc_base == module->base);
+        REQUIRE((region->kinds & MDC_KIND_IMAGE) != 0 && region->type == MDC_MEM_IMAGE);
+        REQUIRE((region->kinds & MDC_KIND_FILE) == 0 && region->alloc_base == module->base);
     }
 }
 
@@ -133,10 +133,10 @@ static int compare_loaded(struct dl_phdr_info *info, size_t size, void *context)
     }
     const mdc_module *module = module_at(all->self, first);
     if (module == NULL) printf("missing: %s\n", info->dlpi_name);
-    CHECK(module != NULL && module->base == first);
-    CHECK(module->build_id_size == id_size && memcmp(module->build_id, id, id_size) == 0);
+    REQUIRE(module != NULL && module->base == first);
+    REQUIRE(module->build_id_size == id_size && memcmp(module->build_id, id, id_size) == 0);
     /* The vdso has a second page that its headers do not name. */
-    if (strstr(info->dlpi_name, "vdso") == NULL) CHECK(module->base + module->size == end);
+    if (strstr(info->dlpi_name, "vdso") == NULL) REQUIRE(module->base + module->size == end);
     all->count++;
     return 0;
 }
@@ -150,24 +150,24 @@ static void test_plain(void) {
     check_all(&self);
     char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    CHECK(n > 0);
+    REQUIRE(n > 0);
     path[n] = '\0';
     const mdc_module *first = &mdc_vec_at(&self.modules, mdc_module, 0);
-    CHECK(path_is(&self, first, path));
-    CHECK(module_at(&self, self.phdr) == first && module_at(&self, shared->words[1]) == first);
-    CHECK(module_at(&self, shared->words[0]) == first); /* .bss */
-    CHECK((region_at(&self, shared->words[0])->kinds & MDC_KIND_IMAGE) != 0);
+    REQUIRE(path_is(&self, first, path));
+    REQUIRE(module_at(&self, self.phdr) == first && module_at(&self, shared->words[1]) == first);
+    REQUIRE(module_at(&self, shared->words[0]) == first); /* .bss */
+    REQUIRE((region_at(&self, shared->words[0])->kinds & MDC_KIND_IMAGE) != 0);
     const mdc_region *data = region_at(&self, shared->words[3]);
-    CHECK(module_at(&self, shared->words[3]) == NULL && (data->kinds & MDC_KIND_FILE) != 0);
-    CHECK(data->type == MDC_MEM_MAPPED);
+    REQUIRE(module_at(&self, shared->words[3]) == NULL && (data->kinds & MDC_KIND_FILE) != 0);
+    REQUIRE(data->type == MDC_MEM_MAPPED);
     loaded all = {&self, 0};
     dl_iterate_phdr(compare_loaded, &all);
     printf("%zu modules, the loader has %zu\n", self.modules.count, all.count);
-    CHECK(self.modules.count == all.count);
+    REQUIRE(self.modules.count == all.count);
     int vdso = 0;
     for (size_t i = 0; i < self.modules.count; i++)
         vdso += path_is(&self, &mdc_vec_at(&self.modules, mdc_module, i), "linux-gate.so");
-    CHECK(vdso == 1);
+    REQUIRE(vdso == 1);
     look_away(&self);
     target_end(pid);
     munmap(shared, sizeof *shared);
@@ -182,12 +182,12 @@ static void make_copy(void (*change)(uint8_t *bytes, size_t size)) {
     strcpy(copy_path, "/tmp/mdc_module_XXXXXX");
     int from = open("/proc/self/exe", O_RDONLY), to = mkstemp(copy_path);
     struct stat facts;
-    CHECK(from >= 0 && to >= 0 && fstat(from, &facts) == 0);
+    REQUIRE(from >= 0 && to >= 0 && fstat(from, &facts) == 0);
     uint8_t *bytes = malloc((size_t)facts.st_size);
-    CHECK(read(from, bytes, (size_t)facts.st_size) == facts.st_size);
+    REQUIRE(read(from, bytes, (size_t)facts.st_size) == facts.st_size);
     if (change != NULL) change(bytes, (size_t)facts.st_size);
-    CHECK(write(to, bytes, (size_t)facts.st_size) == facts.st_size);
-    CHECK(fchmod(to, 0700) == 0);
+    REQUIRE(write(to, bytes, (size_t)facts.st_size) == facts.st_size);
+    REQUIRE(fchmod(to, 0700) == 0);
     close(to);
     close(from);
     free(bytes);
@@ -205,7 +205,7 @@ static void drop_sections(uint8_t *bytes, size_t size) {
 static void test_copy(void (*change)(uint8_t *, size_t), bool removed) {
     make_copy(change);
     int gate[2];
-    CHECK(pipe2(gate, O_CLOEXEC) == 0);
+    REQUIRE(pipe2(gate, O_CLOEXEC) == 0);
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -216,16 +216,16 @@ static void test_copy(void (*change)(uint8_t *, size_t), bool removed) {
     }
     close(gate[1]);
     char byte;
-    CHECK(read(gate[0], &byte, 1) == 1); /* it runs */
+    REQUIRE(read(gate[0], &byte, 1) == 1); /* it runs */
     close(gate[0]);
     if (removed) unlink(copy_path);
     view self;
     look(&self, pid);
     check_all(&self);
     const mdc_module *first = &mdc_vec_at(&self.modules, mdc_module, 0);
-    CHECK(path_is(&self, first, copy_path));
-    CHECK(self.phdr >= first->base && self.phdr < first->base + first->size);
-    CHECK(((region_at(&self, first->base)->facts & MDC_FACT_DELETED) != 0) == removed);
+    REQUIRE(path_is(&self, first, copy_path));
+    REQUIRE(self.phdr >= first->base && self.phdr < first->base + first->size);
+    REQUIRE(((region_at(&self, first->base)->facts & MDC_FACT_DELETED) != 0) == removed);
     /* It has the build id and size of this program. */
     target_shared *shared = target_share();
     pid_t twin = target_start(plain_child, shared);
@@ -233,8 +233,8 @@ static void test_copy(void (*change)(uint8_t *, size_t), bool removed) {
     view own;
     look(&own, twin);
     const mdc_module *mine = &mdc_vec_at(&own.modules, mdc_module, 0);
-    CHECK(first->build_id_size == mine->build_id_size && first->size == mine->size);
-    CHECK(memcmp(first->build_id, mine->build_id, mine->build_id_size) == 0);
+    REQUIRE(first->build_id_size == mine->build_id_size && first->size == mine->size);
+    REQUIRE(memcmp(first->build_id, mine->build_id, mine->build_id_size) == 0);
     look_away(&own);
     target_end(twin);
     munmap(shared, sizeof *shared);
@@ -271,13 +271,13 @@ static void check_unpacked(view *self, uint64_t base) {
     mdc_error err;
     mdc_error_clear(&err);
     self->modules.count = 0;
-    CHECK_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, base + 64, &err), err);
+    REQUIRE_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, base + 64, &err), err);
     const mdc_module *first = &mdc_vec_at(&self->modules, mdc_module, 0);
     char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    CHECK(n > 0);
+    REQUIRE(n > 0);
     path[n] = '\0';
-    CHECK(first->base == base && first->size == 2 * PAGE && path_is(self, first, path)); /* as its header says */
+    REQUIRE(first->base == base && first->size == 2 * PAGE && path_is(self, first, path)); /* as its header says */
 }
 
 static void test_evil(void) {
@@ -333,10 +333,10 @@ static void test_evil(void) {
         view self;
         look(&self, pid);
         const mdc_module *module = module_at(&self, shared->words[0]);
-        if (kind != 1 && kind != 3 && kind != 4) CHECK((module != NULL) == image);
-        if (module != NULL) CHECK(module->base == shared->words[0] && module->build_id_size == 0);
-        CHECK(module_at(&self, shared->words[1]) == NULL);
-        CHECK((region_at(&self, shared->words[1])->kinds & MDC_KIND_IMAGE) == 0);
+        if (kind != 1 && kind != 3 && kind != 4) REQUIRE((module != NULL) == image);
+        if (module != NULL) REQUIRE(module->base == shared->words[0] && module->build_id_size == 0);
+        REQUIRE(module_at(&self, shared->words[1]) == NULL);
+        REQUIRE((region_at(&self, shared->words[1])->kinds & MDC_KIND_IMAGE) == 0);
         check_all(&self);
         if (kind == 0) check_unpacked(&self, shared->words[1]);
         look_away(&self);
@@ -387,18 +387,18 @@ static void test_crowd(void) {
     WAIT_FOR(shared->ready == 1);
     view self;
     look(&self, pid);
-    CHECK(self.mappings.regions.count > CROWD);
+    REQUIRE(self.mappings.regions.count > CROWD);
     /* Code of the executable without its header, somewhere else, is no second executable. */
-    CHECK(module_at(&self, shared->words[0]) == NULL && module_at(&self, shared->words[0] + 2 * PAGE) == NULL);
-    CHECK(module_at(&self, shared->words[0] + CROWD / 2 * PAGE) == NULL);
+    REQUIRE(module_at(&self, shared->words[0]) == NULL && module_at(&self, shared->words[0] + 2 * PAGE) == NULL);
+    REQUIRE(module_at(&self, shared->words[0] + CROWD / 2 * PAGE) == NULL);
     const mdc_module *first = &mdc_vec_at(&self.modules, mdc_module, 0);
-    CHECK(self.phdr - first->base < first->size);
+    REQUIRE(self.phdr - first->base < first->size);
     check_all(&self);
     self.modules.count = 0;
     mdc_error err;
     mdc_error_clear(&err);
     uint64_t before = mdc_clock_ns();
-    CHECK_OK(mdc_modules_find(&self.modules, &self.mappings, &self.memory, self.proc, self.phdr, &err), err);
+    REQUIRE_OK(mdc_modules_find(&self.modules, &self.mappings, &self.memory, self.proc, self.phdr, &err), err);
     printf("modules of %zu regions found in %.1f ms\n", self.mappings.regions.count,
            (double)(mdc_clock_ns() - before) / 1e6);
     look_away(&self);

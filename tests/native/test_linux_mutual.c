@@ -27,13 +27,13 @@ static void dump_next(ring *ring, uint32_t self, uint32_t count, const char *spe
         meet(ring, round, count);
         sleep_us((long)((round * 7 + self * 3) % 5 * 40)); /* together, and a little apart */
         mdc_status status = hold_stop(&held);
-        if (status != MDC_ERR_TARGET_BUSY) CHECK_OK(status, held.err);
+        if (status != MDC_ERR_TARGET_BUSY) REQUIRE_OK(status, held.err);
         if (status == MDC_OK) {
             sleep_us(300);
             status = mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
             /* Stopped threads of ours send us SIGCHLD where our thread traces; one that is seized waits with it for its
              * tracer, which may be stopped right then. Our tracer, with all signals blocked, notices. */
-            if (*spec == '\0' || status != MDC_ERR_TARGET_BUSY) CHECK_OK(status, held.err);
+            if (*spec == '\0' || status != MDC_ERR_TARGET_BUSY) REQUIRE_OK(status, held.err);
         }
         atomic_fetch_add(status == MDC_OK ? &ring->well : &ring->busy, 1);
         atomic_fetch_add(&ring->first, mdc_holder_goes_first(held.holder));
@@ -45,11 +45,11 @@ static void dump_next(ring *ring, uint32_t self, uint32_t count, const char *spe
 
 static void test_ring(uint32_t count, const char *spec) {
     ring *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(shared != MAP_FAILED);
+    REQUIRE(shared != MAP_FAILED);
     fflush(stdout);
     for (uint32_t i = 0; i < count; i++) {
         pid_t pid = fork();
-        CHECK(pid >= 0);
+        REQUIRE(pid >= 0);
         if (pid == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             dump_next(shared, i, count, spec);
@@ -58,14 +58,14 @@ static void test_ring(uint32_t count, const char *spec) {
     }
     for (uint32_t i = 0; i < count; i++) {
         int status;
-        CHECK(wait(&status) > 0);
+        REQUIRE(wait(&status) > 0);
         if (status != 0) printf("status %#x\n", (unsigned)status);
-        CHECK(status == 0);
+        REQUIRE(status == 0);
     }
     uint32_t well = atomic_load(&shared->well), busy = atomic_load(&shared->busy);
     printf("ring of %u%s: %u well, %u busy, of them %u may try again\n", count, *spec != '\0' ? " by threads" : "",
            well, busy, atomic_load(&shared->first));
-    CHECK(well + busy == count * ROUNDS && well > ROUNDS / 4 && busy > 0);
+    REQUIRE(well + busy == count * ROUNDS && well > ROUNDS / 4 && busy > 0);
     munmap(shared, sizeof *shared);
 }
 

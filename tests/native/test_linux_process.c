@@ -36,19 +36,19 @@ static void test_stat(void) {
         int proc = proc_of(pid);
         mdc_error err = fresh_error();
         mdc_process_stat stat, own;
-        CHECK_OK(mdc_process_read_stat(proc, &stat, &err), err);
-        CHECK(stat.name_size == strlen(odd_names[odd_name]));
-        CHECK(memcmp(stat.name, odd_names[odd_name], stat.name_size) == 0);
-        CHECK(stat.state == 'S' && stat.ppid == getpid() && stat.threads == 1 && stat.nice == 7);
-        CHECK(stat.priority == 27 && (stat.flags & 0x00200000) == 0);
+        REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
+        REQUIRE(stat.name_size == strlen(odd_names[odd_name]));
+        REQUIRE(memcmp(stat.name, odd_names[odd_name], stat.name_size) == 0);
+        REQUIRE(stat.state == 'S' && stat.ppid == getpid() && stat.threads == 1 && stat.nice == 7);
+        REQUIRE(stat.priority == 27 && (stat.flags & 0x00200000) == 0);
         int self = proc_of(getpid());
-        CHECK_OK(mdc_process_read_stat(self, &own, &err), err);
-        CHECK(stat.start_time >= own.start_time && stat.start_time < own.start_time + 100 * 3600);
-        CHECK(stat.start_stack == own.start_stack && stat.arg_start == own.arg_start && stat.env_end == own.env_end);
-        CHECK(stat.start_stack != 0 && stat.arg_start > stat.start_stack && stat.arg_end > stat.arg_start);
+        REQUIRE_OK(mdc_process_read_stat(self, &own, &err), err);
+        REQUIRE(stat.start_time >= own.start_time && stat.start_time < own.start_time + 100 * 3600);
+        REQUIRE(stat.start_stack == own.start_stack && stat.arg_start == own.arg_start && stat.env_end == own.env_end);
+        REQUIRE(stat.start_stack != 0 && stat.arg_start > stat.start_stack && stat.arg_end > stat.arg_start);
         close(self);
         target_end(pid);
-        CHECK(mdc_process_read_stat(proc, &stat, &err) == MDC_ERR_TARGET_GONE);
+        REQUIRE(mdc_process_read_stat(proc, &stat, &err) == MDC_ERR_TARGET_GONE);
         close(proc);
         munmap(shared, sizeof *shared);
     }
@@ -56,7 +56,7 @@ static void test_stat(void) {
     mdc_process_stat stat;
     int dir = proc_of(2); /* kthreadd, if this is not a container of its own */
     if (dir >= 0 && mdc_process_read_stat(dir, &stat, &err) == MDC_OK && memcmp(stat.name, "kthreadd", 8) == 0)
-        CHECK((stat.flags & 0x00200000) != 0 && stat.start_stack == 0);
+        REQUIRE((stat.flags & 0x00200000) != 0 && stat.start_stack == 0);
     if (dir >= 0) close(dir);
 }
 
@@ -73,13 +73,13 @@ static void test_threads(void) {
     mdc_error err = fresh_error();
     mdc_vec tids;
     mdc_vec_init(&tids, sizeof(int32_t));
-    CHECK_OK(mdc_process_threads(proc, &tids, &err), err);
-    CHECK(tids.count == THREADS + 1 && mdc_vec_at(&tids, int32_t, 0) == pid);
-    for (size_t i = 2; i < tids.count; i++) CHECK(mdc_vec_at(&tids, int32_t, i) > mdc_vec_at(&tids, int32_t, i - 1));
-    for (size_t i = 0; i < tids.count; i++) CHECK(state_of(pid, mdc_vec_at(&tids, int32_t, i)) != '?');
+    REQUIRE_OK(mdc_process_threads(proc, &tids, &err), err);
+    REQUIRE(tids.count == THREADS + 1 && mdc_vec_at(&tids, int32_t, 0) == pid);
+    for (size_t i = 2; i < tids.count; i++) REQUIRE(mdc_vec_at(&tids, int32_t, i) > mdc_vec_at(&tids, int32_t, i - 1));
+    for (size_t i = 0; i < tids.count; i++) REQUIRE(state_of(pid, mdc_vec_at(&tids, int32_t, i)) != '?');
     target_end(pid);
     tids.count = 0;
-    CHECK(mdc_process_threads(proc, &tids, &err) == MDC_ERR_TARGET_GONE);
+    REQUIRE(mdc_process_threads(proc, &tids, &err) == MDC_ERR_TARGET_GONE);
     mdc_vec_fini(&tids);
     close(proc);
     munmap(shared, sizeof *shared);
@@ -90,20 +90,20 @@ static void test_files(void) {
     int fd = mkstemp(path);
     char bytes[50000];
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i % 251);
-    CHECK(fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
+    REQUIRE(fd >= 0 && write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes);
     close(fd);
     mdc_error err = fresh_error();
     mdc_vec read;
     mdc_vec_init(&read, 1);
-    CHECK_OK(mdc_vec_push(&read, "before", 6, NULL, &err), err);
-    CHECK_OK(mdc_process_read_file(AT_FDCWD, path, sizeof bytes, &read, &err), err);
-    CHECK(read.count == 6 + sizeof bytes && memcmp((char *)read.data + 6, bytes, sizeof bytes) == 0);
+    REQUIRE_OK(mdc_vec_push(&read, "before", 6, NULL, &err), err);
+    REQUIRE_OK(mdc_process_read_file(AT_FDCWD, path, sizeof bytes, &read, &err), err);
+    REQUIRE(read.count == 6 + sizeof bytes && memcmp((char *)read.data + 6, bytes, sizeof bytes) == 0);
     read.count = 6;
-    CHECK(mdc_process_read_file(AT_FDCWD, path, sizeof bytes - 1, &read, &err) == MDC_ERR_TARGET);
-    CHECK(read.count == 6 && memcmp(read.data, "before", 6) == 0);
+    REQUIRE(mdc_process_read_file(AT_FDCWD, path, sizeof bytes - 1, &read, &err) == MDC_ERR_TARGET);
+    REQUIRE(read.count == 6 && memcmp(read.data, "before", 6) == 0);
     unlink(path);
     err = fresh_error();
-    CHECK(mdc_process_read_file(AT_FDCWD, path, 10, &read, &err) == MDC_ERR_TARGET_GONE && err.os_errno == ENOENT);
+    REQUIRE(mdc_process_read_file(AT_FDCWD, path, 10, &read, &err) == MDC_ERR_TARGET_GONE && err.os_errno == ENOENT);
     mdc_vec_fini(&read);
 }
 
@@ -112,7 +112,7 @@ static const mdc_text *text_of(const mdc_texts *texts, uint32_t stream) {
     for (size_t i = 0; i < texts->texts.count; i++) {
         const mdc_text *text = &mdc_vec_at(&texts->texts, mdc_text, i);
         if (text->stream != stream) continue;
-        CHECK(found == NULL);
+        REQUIRE(found == NULL);
         found = text;
     }
     return found;
@@ -147,27 +147,27 @@ static void test_texts(void) {
     mdc_process_stat stat;
     mdc_texts texts;
     mdc_texts_init(&texts);
-    CHECK_OK(mdc_process_read_stat(proc, &stat, &err), err);
-    CHECK_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+    REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
+    REQUIRE_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
     char line[64];
     snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
-    CHECK(contains(text_of(&texts, MDC_STREAM_STATUS), line));
-    CHECK(contains(text_of(&texts, MDC_STREAM_CPUINFO), "processor"));
-    CHECK(contains(text_of(&texts, MDC_STREAM_MAPS), "[stack]"));
+    REQUIRE(contains(text_of(&texts, MDC_STREAM_STATUS), line));
+    REQUIRE(contains(text_of(&texts, MDC_STREAM_CPUINFO), "processor"));
+    REQUIRE(contains(text_of(&texts, MDC_STREAM_MAPS), "[stack]"));
     const mdc_text *cmdline = text_of(&texts, MDC_STREAM_CMDLINE), *environment = text_of(&texts, MDC_STREAM_ENVIRON);
-    CHECK(cmdline != NULL && cmdline->data == NULL && cmdline->address == stat.arg_start);
-    CHECK(cmdline->size == stat.arg_end - stat.arg_start);
+    REQUIRE(cmdline != NULL && cmdline->data == NULL && cmdline->address == stat.arg_start);
+    REQUIRE(cmdline->size == stat.arg_end - stat.arg_start);
     if (stat.env_end > stat.env_start)
-        CHECK(environment != NULL && environment->data == NULL && environment->address == stat.env_start);
+        REQUIRE(environment != NULL && environment->data == NULL && environment->address == stat.env_start);
     /* The child is a fork: its content is here too. */
-    CHECK(strcmp((const char *)cmdline->address, program_invocation_name) == 0);
+    REQUIRE(strcmp((const char *)cmdline->address, program_invocation_name) == 0);
     const mdc_text *auxv = text_of(&texts, MDC_STREAM_AUXV);
-    CHECK(auxv != NULL && auxv->size >= sizeof(Elf64_auxv_t) && auxv->address > stat.start_stack);
-    CHECK(memcmp((const void *)auxv->address, auxv->data, auxv->size) == 0);
-    CHECK(texts.phdr == getauxval(AT_PHDR) && texts.phnum == getauxval(AT_PHNUM));
-    CHECK(texts.clock_ticks == (uint32_t)sysconf(_SC_CLK_TCK));
+    REQUIRE(auxv != NULL && auxv->size >= sizeof(Elf64_auxv_t) && auxv->address > stat.start_stack);
+    REQUIRE(memcmp((const void *)auxv->address, auxv->data, auxv->size) == 0);
+    REQUIRE(texts.phdr == getauxval(AT_PHDR) && texts.phnum == getauxval(AT_PHNUM));
+    REQUIRE(texts.clock_ticks == (uint32_t)sysconf(_SC_CLK_TCK));
     target_end(pid);
-    CHECK(mdc_texts_read(&texts, proc, &stat, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
+    REQUIRE(mdc_texts_read(&texts, proc, &stat, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
     mdc_texts_fini(&texts);
     close(proc);
 
@@ -177,9 +177,9 @@ static void test_texts(void) {
     proc = proc_of(pid);
     err = fresh_error();
     mdc_texts_init(&texts);
-    CHECK_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+    REQUIRE_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
     auxv = text_of(&texts, MDC_STREAM_AUXV);
-    CHECK(auxv != NULL && auxv->address == stat.start_stack); /* asked about with the stack */
+    REQUIRE(auxv != NULL && auxv->address == stat.start_stack); /* asked about with the stack */
     mdc_texts_fini(&texts);
     close(proc);
     target_end(pid);
@@ -206,27 +206,27 @@ static void test_long_text(void) {
     mdc_vec bytes;
     mdc_vec_init(&bytes, 1);
     bool cut;
-    CHECK_OK(mdc_vec_push(&bytes, "before", 6, NULL, &err), err);
-    CHECK_OK(mdc_process_read_text(proc, "status", 24, &bytes, &cut, &err), err);
+    REQUIRE_OK(mdc_vec_push(&bytes, "before", 6, NULL, &err), err);
+    REQUIRE_OK(mdc_process_read_text(proc, "status", 24, &bytes, &cut, &err), err);
     const char *text = bytes.data;
-    CHECK(cut && bytes.count > 6 && bytes.count <= 30 && memcmp(text, "beforeName:", 11) == 0);
-    CHECK(text[bytes.count - 1] == '\n');
+    REQUIRE(cut && bytes.count > 6 && bytes.count <= 30 && memcmp(text, "beforeName:", 11) == 0);
+    REQUIRE(text[bytes.count - 1] == '\n');
     bytes.count = 6;
-    CHECK_OK(mdc_process_read_text(proc, "status", 3, &bytes, &cut, &err), err);
-    CHECK(cut && bytes.count == 6);
-    CHECK_OK(mdc_process_read_text(proc, "comm", 64, &bytes, &cut, &err), err);
-    CHECK(!cut && bytes.count > 6);
+    REQUIRE_OK(mdc_process_read_text(proc, "status", 3, &bytes, &cut, &err), err);
+    REQUIRE(cut && bytes.count == 6);
+    REQUIRE_OK(mdc_process_read_text(proc, "comm", 64, &bytes, &cut, &err), err);
+    REQUIRE(!cut && bytes.count > 6);
     mdc_vec_fini(&bytes);
     if (shared->words[0]) {
         mdc_process_stat stat;
         mdc_texts texts;
         mdc_texts_init(&texts);
-        CHECK_OK(mdc_process_read_stat(proc, &stat, &err), err);
-        CHECK_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+        REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
+        REQUIRE_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
         char line[64];
         snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
         const mdc_text *status = text_of(&texts, MDC_STREAM_STATUS);
-        CHECK(contains(status, line) && !contains(status, "Groups:"));
+        REQUIRE(contains(status, line) && !contains(status, "Groups:"));
         mdc_texts_fini(&texts);
     } else {
         printf("not allowed to join thousands of groups: the length of a real status is not tested\n");
@@ -243,27 +243,27 @@ static void test_system(void) {
     mdc_process_stat stat;
     mdc_mappings_init(&pool);
     int self = proc_of(getpid());
-    CHECK_OK(mdc_process_read_stat(self, &stat, &err), err);
+    REQUIRE_OK(mdc_process_read_stat(self, &stat, &err), err);
     stat.user_ticks = 12345;
     stat.kernel_ticks = UINT64_MAX;
-    CHECK_OK(mdc_system_read(&system, &pool, &stat, &err), err);
+    REQUIRE_OK(mdc_system_read(&system, &pool, &stat, &err), err);
     struct utsname name;
-    CHECK(uname(&name) == 0);
+    REQUIRE(uname(&name) == 0);
     unsigned major = 0, minor = 0;
-    CHECK(sscanf(name.release, "%u.%u", &major, &minor) == 2 && system.major == major && system.minor == minor);
+    REQUIRE(sscanf(name.release, "%u.%u", &major, &minor) == 2 && system.major == major && system.minor == minor);
     char line[512];
     snprintf(line, sizeof line, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
-    CHECK(system.version.size == strlen(line));
-    CHECK(memcmp(&mdc_vec_at(&pool.pool, char, system.version.offset), line, strlen(line)) == 0);
-    CHECK(system.architecture == 9 && system.platform == 0x8201 && system.processors > 0 && system.vendor[0] != 0);
+    REQUIRE(system.version.size == strlen(line));
+    REQUIRE(memcmp(&mdc_vec_at(&pool.pool, char, system.version.offset), line, strlen(line)) == 0);
+    REQUIRE(system.architecture == 9 && system.platform == 0x8201 && system.processors > 0 && system.vendor[0] != 0);
     uint32_t family = system.version_information >> 8 & 0xF;
     if (family == 0xF) family += system.version_information >> 20 & 0xFF;
-    CHECK(system.version_information == 0 || system.level == family);
-    CHECK(system.version_information == 0 || (system.revision & 0xFF) == (system.version_information & 0xF));
-    CHECK(system.user_time_s == 12345 / (uint64_t)sysconf(_SC_CLK_TCK) && system.kernel_time_s == UINT32_MAX);
+    REQUIRE(system.version_information == 0 || system.level == family);
+    REQUIRE(system.version_information == 0 || (system.revision & 0xFF) == (system.version_information & 0xF));
+    REQUIRE(system.user_time_s == 12345 / (uint64_t)sysconf(_SC_CLK_TCK) && system.kernel_time_s == UINT32_MAX);
     uint64_t now = (uint64_t)time(NULL);
-    CHECK(system.create_time_s <= now + 2 && system.create_time_s + 3600 > now);
-    CHECK(system.xstate_mask == 0 && system.xstate_size == 0);
+    REQUIRE(system.create_time_s <= now + 2 && system.create_time_s + 3600 > now);
+    REQUIRE(system.xstate_mask == 0 && system.xstate_size == 0);
     close(self);
     mdc_mappings_fini(&pool);
 }

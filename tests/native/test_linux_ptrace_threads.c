@@ -33,13 +33,13 @@ static void *second(void *argument) {
 static void take_number(void) {
     char text[32];
     int file = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-    CHECK(file >= 0);
+    REQUIRE(file >= 0);
     size_t size = (size_t)snprintf(text, sizeof text, "%" PRIu64, all->words[FIRST] - 1);
     for (int i = 0; i < 2000 && all->words[SECOND] == 0; i++) {
         pthread_t thread;
         all->words[TRIED] = 0;
-        CHECK(pwrite(file, text, size, 0) == (ssize_t)size);
-        CHECK(pthread_create(&thread, NULL, second, NULL) == 0);
+        REQUIRE(pwrite(file, text, size, 0) == (ssize_t)size);
+        REQUIRE(pthread_create(&thread, NULL, second, NULL) == 0);
         while (all->words[TRIED] == 0) sleep_us(100);
         if (all->words[SECOND] == 0) pthread_join(thread, NULL);
     }
@@ -49,7 +49,7 @@ static void take_number(void) {
 static void child(target_shared *shared) {
     pthread_t thread;
     all = shared;
-    CHECK(pthread_create(&thread, NULL, first, NULL) == 0);
+    REQUIRE(pthread_create(&thread, NULL, first, NULL) == 0);
     while (shared->words[FIRST] == 0) sleep_us(100);
     shared->ready = 1;
     pthread_join(thread, NULL);
@@ -72,11 +72,11 @@ static bool test_number_again(bool by_handler) {
     mdc_monitor monitor;
     mdc_monitor_init(&monitor, 0);
     mdc_tracees tracees;
-    CHECK_OK(mdc_tracees_init(&tracees, pid, proc, &err), err);
+    REQUIRE_OK(mdc_tracees_init(&tracees, pid, proc, &err), err);
     tracees.monitor = &monitor;
     tracees.layout = mdc_registers_describe(false);
     tracees.stop_timeout_ns = UINT64_C(1000000000);
-    CHECK(mdc_tracees_seize(&tracees));
+    REQUIRE(mdc_tracees_seize(&tracees));
     shared->go = 1;
     WAIT_FOR(shared->ready == 2);
     siginfo_t info;
@@ -89,17 +89,17 @@ static bool test_number_again(bool by_handler) {
     shared->go = 2;
     WAIT_FOR(shared->ready == 3);
     const bool taken = shared->words[SECOND] == 0;
-    CHECK(mdc_tracees_stop(&tracees));
+    REQUIRE(mdc_tracees_stop(&tracees));
     uint64_t beat = atomic_load(&shared->beat);
     sleep_us(20000);
-    CHECK(taken || atomic_load(&shared->beat) == beat);
+    REQUIRE(taken || atomic_load(&shared->beat) == beat);
     size_t held = 0;
     for (size_t i = 0; i < atomic_load(&tracees.count); i++) {
         const mdc_tracee *thread = mdc_tracees_at(&tracees, i);
         held += thread->tid == (int32_t)tid && thread->context != NULL;
     }
-    CHECK(taken || held == 1);
-    CHECK(mdc_tracees_release(&tracees));
+    REQUIRE(taken || held == 1);
+    REQUIRE(mdc_tracees_release(&tracees));
     if (!taken) WAIT_FOR(atomic_load(&shared->beat) > beat);
     mdc_tracees_fini(&tracees);
     close(proc);

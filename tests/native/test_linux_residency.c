@@ -222,15 +222,15 @@ static void look_by(view *self, pid_t pid, bool asking) {
     self->proc = proc_of(pid);
     mdc_mappings_init(&self->mappings);
     mdc_residency_init(&self->residency);
-    CHECK_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
-    CHECK_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
+    REQUIRE_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     mdc_region *regions = self->mappings.regions.data;
     size_t count = self->mappings.regions.count;
     if (asking)
-        CHECK_OK(mdc_residency_begin(&self->residency, self->proc, regions, count, &err), err);
+        REQUIRE_OK(mdc_residency_begin(&self->residency, self->proc, regions, count, &err), err);
     else
-        CHECK_OK(mdc_residency_scan(&self->residency, self->proc, regions, count, &err), err);
-    CHECK_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
+        REQUIRE_OK(mdc_residency_scan(&self->residency, self->proc, regions, count, &err), err);
+    REQUIRE_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
 }
 
 static void look(view *self, pid_t pid) { look_by(self, pid, false); }
@@ -244,7 +244,7 @@ static void look_away(view *self) {
 
 static const mdc_region *region_at(const view *self, uint64_t address) {
     int64_t found = mdc_mappings_find(&self->mappings, address);
-    CHECK(found >= 0);
+    REQUIRE(found >= 0);
     return &mdc_vec_at(&self->mappings.regions, mdc_region, found);
 }
 
@@ -254,7 +254,7 @@ static uint32_t what_is(const view *self, uint64_t address) {
     uint64_t next;
     const mdc_region *region = region_at(self, address);
     size_t count = mdc_residency_content(&self->residency, region, address, address + PAGE, &run, 1, &next);
-    CHECK(count == 1 && run.first == address && run.end == address + PAGE && next == address + PAGE);
+    REQUIRE(count == 1 && run.first == address && run.end == address + PAGE && next == address + PAGE);
     return run.what;
 }
 
@@ -265,7 +265,7 @@ static bool holds(view *self, uint64_t address, uint8_t byte) {
     mdc_error_clear(&err);
     size_t done;
     int32_t os_errno;
-    CHECK_OK(mdc_memory_read(&self->memory, &self->mappings, &span, 1, page, &done, &os_errno, &err), err);
+    REQUIRE_OK(mdc_memory_read(&self->memory, &self->mappings, &span, 1, page, &done, &os_errno, &err), err);
     if (done != PAGE) return false;
     for (int i = 0; i < PAGE; i++)
         if (page[i] != byte) return false;
@@ -277,7 +277,7 @@ static void check_rows(view *self, const target_shared *shared, bool guards_in_f
         uint64_t base = shared->words[i];
         if (base == 0) {
             printf("not here: %s\n", rows[i].what);
-            CHECK(rows[i].optional);
+            REQUIRE(rows[i].optional);
             continue;
         }
         const mdc_region *region = region_at(self, base);
@@ -292,10 +292,10 @@ static void check_rows(view *self, const target_shared *shared, bool guards_in_f
             if ((rows[i].unavailable & bit) != 0 && (guards_in_files || region->inode == 0))
                 want = MDC_CONTENT_UNAVAILABLE;
             if (what != want) printf("%s, page %d: %u instead of %u\n", rows[i].what, page, what, want);
-            CHECK(what == want);
+            REQUIRE(what == want);
             if ((rows[i].filled & bit) != 0) {
-                CHECK(what == MDC_CONTENT_DATA && (region->flags & MDC_REGION_NEVER_READ) == 0);
-                CHECK(holds(self, address, 0xA5));
+                REQUIRE(what == MDC_CONTENT_DATA && (region->flags & MDC_REGION_NEVER_READ) == 0);
+                REQUIRE(holds(self, address, 0xA5));
             }
         }
     }
@@ -306,7 +306,7 @@ static void check_holes(const view *self, pid_t pid) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/mem", (int)pid);
     int mem = open(path, O_RDONLY | O_CLOEXEC);
-    CHECK(mem >= 0);
+    REQUIRE(mem >= 0);
     for (size_t i = 0; i < self->mappings.regions.count; i++) {
         const mdc_region *region = &mdc_vec_at(&self->mappings.regions, mdc_region, i);
         uint64_t at = region->base, end = region->base + region->size;
@@ -317,14 +317,14 @@ static void check_holes(const view *self, pid_t pid) {
             mdc_content runs[7];
             uint64_t next;
             size_t count = mdc_residency_content(&self->residency, region, at, end, runs, 7, &next);
-            CHECK(count > 0 && runs[0].first == at && next > at && next == runs[count - 1].end);
+            REQUIRE(count > 0 && runs[0].first == at && next > at && next == runs[count - 1].end);
             for (size_t k = 0; k < count; k++) {
-                CHECK(runs[k].first < runs[k].end && (k == 0 || runs[k].first == runs[k - 1].end));
+                REQUIRE(runs[k].first < runs[k].end && (k == 0 || runs[k].first == runs[k - 1].end));
                 if (runs[k].what != MDC_CONTENT_UNTOUCHED) continue;
                 for (uint64_t page = runs[k].first; page < runs[k].end; page += PAGE) {
                     uint64_t words[PAGE / 8];
-                    CHECK(pread(mem, words, PAGE, (off_t)page) == PAGE);
-                    for (size_t w = 0; w < PAGE / 8; w++) CHECK(words[w] == 0);
+                    REQUIRE(pread(mem, words, PAGE, (off_t)page) == PAGE);
+                    for (size_t w = 0; w < PAGE / 8; w++) REQUIRE(words[w] == 0);
                 }
             }
             at = next;
@@ -335,43 +335,43 @@ static void check_holes(const view *self, pid_t pid) {
 
 static void check_big(const view *self, const target_shared *shared) {
     uint64_t huge = shared->words[HUGE_AT];
-    CHECK(what_is(self, huge) == MDC_CONTENT_DATA);
-    CHECK(what_is(self, huge + 2 * HUGE_BYTES) == MDC_CONTENT_UNTOUCHED);
+    REQUIRE(what_is(self, huge) == MDC_CONTENT_DATA);
+    REQUIRE(what_is(self, huge + 2 * HUGE_BYTES) == MDC_CONTENT_UNTOUCHED);
     uint64_t sparse = shared->words[SPARSE_AT];
     const mdc_region *region = region_at(self, sparse);
-    CHECK(region->size == UINT64_C(64) << 30);
+    REQUIRE(region->size == UINT64_C(64) << 30);
     for (uint64_t i = 0; i < 6000; i++)
-        CHECK(what_is(self, sparse + i * PAGE) == (i % 3 == 0 ? MDC_CONTENT_DATA : MDC_CONTENT_UNTOUCHED));
+        REQUIRE(what_is(self, sparse + i * PAGE) == (i % 3 == 0 ? MDC_CONTENT_DATA : MDC_CONTENT_UNTOUCHED));
     mdc_content run;
     uint64_t next, behind = sparse + 6000 * PAGE;
-    CHECK(mdc_residency_content(&self->residency, region, behind, UINT64_MAX, &run, 1, &next) == 1);
-    CHECK(run.first == behind && run.end == sparse + region->size && run.what == MDC_CONTENT_UNTOUCHED);
-    CHECK(next == run.end);
-    CHECK(mdc_residency_content(&self->residency, region, next, next, &run, 1, &next) == 0);
+    REQUIRE(mdc_residency_content(&self->residency, region, behind, UINT64_MAX, &run, 1, &next) == 1);
+    REQUIRE(run.first == behind && run.end == sparse + region->size && run.what == MDC_CONTENT_UNTOUCHED);
+    REQUIRE(next == run.end);
+    REQUIRE(mdc_residency_content(&self->residency, region, next, next, &run, 1, &next) == 0);
 }
 
 /* Parts of pages: of every third page there is one. */
 static void check_parts(const view *self, uint64_t sparse) {
     mdc_content run;
     uint64_t next;
-    CHECK(mdc_residency_content(&self->residency, region_at(self, sparse), sparse + 3 * PAGE + 64,
-                                sparse + 4 * PAGE - 8, &run, 1, &next) == 1);
-    CHECK(run.what == MDC_CONTENT_DATA && run.first == sparse + 3 * PAGE + 64 && run.end == sparse + 4 * PAGE - 8);
-    CHECK(next == run.end);
-    CHECK(mdc_residency_content(&self->residency, region_at(self, sparse), sparse + 4 * PAGE + 8, sparse + 6 * PAGE + 8,
-                                &run, 1, &next) == 1);
-    CHECK(run.what == MDC_CONTENT_UNTOUCHED && run.first == sparse + 4 * PAGE + 8 && run.end == sparse + 6 * PAGE);
+    REQUIRE(mdc_residency_content(&self->residency, region_at(self, sparse), sparse + 3 * PAGE + 64,
+                                  sparse + 4 * PAGE - 8, &run, 1, &next) == 1);
+    REQUIRE(run.what == MDC_CONTENT_DATA && run.first == sparse + 3 * PAGE + 64 && run.end == sparse + 4 * PAGE - 8);
+    REQUIRE(next == run.end);
+    REQUIRE(mdc_residency_content(&self->residency, region_at(self, sparse), sparse + 4 * PAGE + 8,
+                                  sparse + 6 * PAGE + 8, &run, 1, &next) == 1);
+    REQUIRE(run.what == MDC_CONTENT_UNTOUCHED && run.first == sparse + 4 * PAGE + 8 && run.end == sparse + 6 * PAGE);
 }
 
 static void check_no_access(const view *self, const target_shared *shared) {
     for (int i = 0; i < ROWS; i++) {
         if (rows[i].make == no_access_untouched) {
             const mdc_region *region = region_at(self, shared->words[i]);
-            CHECK(region->state == MDC_MEM_RESERVE && (region->flags & MDC_REGION_NEVER_READ) != 0);
+            REQUIRE(region->state == MDC_MEM_RESERVE && (region->flags & MDC_REGION_NEVER_READ) != 0);
         } else if (rows[i].make == no_access_written) {
             const mdc_region *region = region_at(self, shared->words[i]);
-            CHECK(region->state == MDC_MEM_COMMIT && (region->flags & MDC_REGION_NEVER_READ) == 0);
-            CHECK((region->flags & MDC_REGION_VIA_MEM) != 0);
+            REQUIRE(region->state == MDC_MEM_COMMIT && (region->flags & MDC_REGION_NEVER_READ) == 0);
+            REQUIRE((region->flags & MDC_REGION_VIA_MEM) != 0);
         }
     }
 }
@@ -383,7 +383,7 @@ static void check_settling(view *self, const target_shared *shared) {
     for (int i = 0; i < ROWS; i++)
         if (rows[i].make == no_access_untouched || rows[i].make == no_access_written)
             wrong[count++] = *region_at(self, shared->words[i]);
-    CHECK(count == 2);
+    REQUIRE(count == 2);
     if (wrong[0].base > wrong[1].base) {
         mdc_region swap = wrong[0];
         wrong[0] = wrong[1];
@@ -400,10 +400,10 @@ static void check_settling(view *self, const target_shared *shared) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_residency_init(&again);
-    CHECK_OK(mdc_residency_scan(&again, self->proc, wrong, 2, &err), err);
+    REQUIRE_OK(mdc_residency_scan(&again, self->proc, wrong, 2, &err), err);
     for (int i = 0; i < 2; i++)
-        CHECK(wrong[i].state == right[i].state && wrong[i].protect == right[i].protect &&
-              wrong[i].flags == right[i].flags);
+        REQUIRE(wrong[i].state == right[i].state && wrong[i].protect == right[i].protect &&
+                wrong[i].flags == right[i].flags);
     mdc_residency_fini(&again);
 }
 
@@ -417,16 +417,16 @@ static void check_overlap(view *self, const target_shared *shared) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_residency_init(&again);
-    CHECK_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
-    CHECK(again.known && again.runs.count >= 2);
+    REQUIRE_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
+    REQUIRE(again.known && again.runs.count >= 2);
     uint64_t first_end = mdc_vec_at(&again.runs, mdc_content, 0).end;
     uint64_t second_end = mdc_vec_at(&again.runs, mdc_content, 1).end;
     overlap = true;
-    CHECK_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
+    REQUIRE_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
     overlap = false;
-    CHECK(again.known && again.runs.count >= 1);
+    REQUIRE(again.known && again.runs.count >= 1);
     const mdc_content *run = &mdc_vec_at(&again.runs, mdc_content, 0);
-    CHECK(first_end < second_end && run->end == second_end); /* they touch now, and are one */
+    REQUIRE(first_end < second_end && run->end == second_end); /* they touch now, and are one */
     mdc_residency_fini(&again);
 }
 
@@ -440,13 +440,13 @@ static void check_kernel_half(view *self, const target_shared *shared) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_residency_init(&again);
-    CHECK_OK(mdc_residency_scan(&again, self->proc, regions, 2, &err), err);
-    CHECK(again.known && again.runs.count >= 2);
+    REQUIRE_OK(mdc_residency_scan(&again, self->proc, regions, 2, &err), err);
+    REQUIRE(again.known && again.runs.count >= 2);
     mdc_content run;
     uint64_t next;
     const uint64_t end = regions[1].base + PAGE;
-    CHECK(mdc_residency_content(&again, &regions[1], regions[1].base, end, &run, 1, &next) == 1);
-    CHECK(run.what == MDC_CONTENT_DATA && next == end); /* nothing is known of it */
+    REQUIRE(mdc_residency_content(&again, &regions[1], regions[1].base, end, &run, 1, &next) == 1);
+    REQUIRE(run.what == MDC_CONTENT_DATA && next == end); /* nothing is known of it */
     mdc_residency_fini(&again);
 }
 
@@ -460,8 +460,8 @@ static void check_progress(const view *self, const target_shared *shared) {
     mdc_monitor_init(&monitor, 0);
     mdc_residency_init(&again);
     again.monitor = &monitor;
-    CHECK_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
-    CHECK(again.known && atomic_load(&monitor.doing.advances) >= 4);
+    REQUIRE_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
+    REQUIRE(again.known && atomic_load(&monitor.doing.advances) >= 4);
     mdc_residency_fini(&again);
 }
 
@@ -486,7 +486,7 @@ int main(void) {
     look_away(&self);
     /* The same by asking: nothing is known in advance, and nothing is told differently. */
     look_by(&self, pid, true);
-    CHECK(self.residency.known && self.residency.runs.count == 0);
+    REQUIRE(self.residency.known && self.residency.runs.count == 0);
     check_parts(&self, shared->words[SPARSE_AT]);
     check_rows(&self, shared, true);
     check_big(&self, shared);
@@ -497,15 +497,15 @@ int main(void) {
     mdc_failpoint_set("pagemap:scan:0:25");
     look(&self, pid);
     mdc_failpoint_set("");
-    CHECK(self.residency.known);
+    REQUIRE(self.residency.known);
     check_rows(&self, shared, false);
     check_big(&self, shared);
     check_no_access(&self, shared);
-    CHECK(self.residency.runs.count <= runs);
+    REQUIRE(self.residency.runs.count <= runs);
     look_away(&self);
     mdc_failpoint_set("pagemap:scan:0:25");
     look_by(&self, pid, true);
-    CHECK(self.residency.known);
+    REQUIRE(self.residency.known);
     check_rows(&self, shared, true);
     check_big(&self, shared);
     check_no_access(&self, shared);
@@ -515,8 +515,8 @@ int main(void) {
     mdc_failpoint_set("pagemap:scan:0:5");
     look(&self, pid);
     mdc_failpoint_set("");
-    CHECK(!self.residency.known);
-    CHECK(what_is(&self, shared->words[0]) == MDC_CONTENT_DATA);
+    REQUIRE(!self.residency.known);
+    REQUIRE(what_is(&self, shared->words[0]) == MDC_CONTENT_DATA);
     look_away(&self);
 #endif
     (void)runs;

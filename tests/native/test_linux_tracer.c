@@ -12,40 +12,40 @@ static void test_stop_and_resume(void) {
     held_process held;
     size_t count;
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
-    CHECK(atomic_load(&held.monitor.stopped) == 1);
+    REQUIRE_OK(hold_stop(&held), held.err);
+    REQUIRE(atomic_load(&held.monitor.stopped) == 1);
     pid_t tracer = tracer_of(pid);
-    CHECK(process_of(tracer) == (mode == by_thread ? getpid() : tracer) && tracer != getpid());
+    REQUIRE(process_of(tracer) == (mode == by_thread ? getpid() : tracer) && tracer != getpid());
     uint64_t blocked = (uint64_t)status_of(tracer, "SigBlk:", 16);
     uint64_t wanted = 1U << (SIGINT - 1) | 1U << (SIGTERM - 1) | 1U << (SIGALRM - 1) | 1U << (SIGCHLD - 1);
-    CHECK((blocked & wanted) == wanted);
+    REQUIRE((blocked & wanted) == wanted);
     uint64_t beat = atomic_load(&shared->beat);
     const mdc_held *threads = mdc_holder_threads(held.holder, &count);
-    CHECK(count == 8);
-    CHECK(threads[0].tid == (uint32_t)pid);
+    REQUIRE(count == 8);
+    REQUIRE(threads[0].tid == (uint32_t)pid);
     for (size_t i = 0; i < count; i++) {
-        CHECK(i < 2 || threads[i].tid > threads[i - 1].tid);
-        CHECK(threads[i].flags == 0 && threads[i].summary.stack_pointer != 0 && threads[i].context != NULL);
-        CHECK(state_of(pid, (pid_t)threads[i].tid) == 't');
+        REQUIRE(i < 2 || threads[i].tid > threads[i - 1].tid);
+        REQUIRE(threads[i].flags == 0 && threads[i].summary.stack_pointer != 0 && threads[i].context != NULL);
+        REQUIRE(state_of(pid, (pid_t)threads[i].tid) == 't');
     }
     sleep_us(30000);
-    CHECK(atomic_load(&shared->beat) == beat);
-    CHECK(mdc_holder_stop(held.holder, &held.err) == MDC_ERR_INVALID); /* once */
+    REQUIRE(atomic_load(&shared->beat) == beat);
+    REQUIRE(mdc_holder_stop(held.holder, &held.err) == MDC_ERR_INVALID); /* once */
     mdc_error_clear(&held.err);
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
-    CHECK(held.frozen_ns >= 30000000);
-    CHECK(atomic_load(&held.monitor.stopped) == 0);
+    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE(held.frozen_ns >= 30000000);
+    REQUIRE(atomic_load(&held.monitor.stopped) == 0);
     uint64_t again;
-    CHECK_OK(mdc_holder_resume(held.holder, &again, &held.err), held.err);
-    CHECK(again == held.frozen_ns);
-    CHECK(beats(shared));
+    REQUIRE_OK(mdc_holder_resume(held.holder, &again, &held.err), held.err);
+    REQUIRE(again == held.frozen_ns);
+    REQUIRE(beats(shared));
     hold_free(&held);
 
     /* Freed while it is stopped: it runs. */
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     hold_free(&held);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -57,32 +57,32 @@ static void test_stopped_stays_stopped(void) {
     kill(pid, SIGSTOP);
     WAIT_FOR(state_of(pid, pid) == 'T');
     for (int i = 0; i < 20; i++) {
-        CHECK(hold_once(pid) == 8);
+        REQUIRE(hold_once(pid) == 8);
         WAIT_FOR(state_of(pid, pid) == 'T');
     }
     uint64_t beat = atomic_load(&shared->beat);
     sleep_us(20000);
-    CHECK(atomic_load(&shared->beat) == beat);
+    REQUIRE(atomic_load(&shared->beat) == beat);
     kill(pid, SIGCONT);
-    CHECK(beats(shared));
-    CHECK(hold_once(pid) == 8);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
+    REQUIRE(hold_once(pid) == 8);
+    REQUIRE(beats(shared));
 
     /* SIGSTOP and SIGCONT while it is stopped. */
     held_process held;
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     kill(pid, SIGSTOP);
     sleep_us(5000);
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
     hold_free(&held);
     WAIT_FOR(state_of(pid, pid) == 'T');
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     kill(pid, SIGCONT);
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
     hold_free(&held);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -106,7 +106,7 @@ static void *send_signals(void *argument) {
     const uint64_t *order = argument; /* pid, how many */
     for (uint64_t i = 0; i < order[1]; i++) {
         union sigval none = {0};
-        CHECK(sigqueue((pid_t)order[0], SIGRTMIN, none) == 0);
+        REQUIRE(sigqueue((pid_t)order[0], SIGRTMIN, none) == 0);
         sleep_us(50);
     }
     return NULL;
@@ -118,13 +118,13 @@ static void test_signals_are_not_lost(void) {
     WAIT_FOR(atomic_load(&shared->ready) == 4);
     uint64_t order[2] = {(uint64_t)pid, 3000};
     pthread_t sender;
-    CHECK(pthread_create(&sender, NULL, send_signals, order) == 0);
-    for (int i = 0; i < 150; i++) CHECK(hold_once(pid) == 4);
+    REQUIRE(pthread_create(&sender, NULL, send_signals, order) == 0);
+    for (int i = 0; i < 150; i++) REQUIRE(hold_once(pid) == 4);
     pthread_join(sender, NULL);
     WAIT_FOR(atomic_load(&shared->signals) == order[1]);
     sleep_us(5000);
-    CHECK(atomic_load(&shared->signals) == order[1]); /* none twice */
-    CHECK(beats(shared));
+    REQUIRE(atomic_load(&shared->signals) == order[1]); /* none twice */
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -142,10 +142,10 @@ static void test_rapid_alarm(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(under_alarm, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 4);
-    for (int i = 0; i < 100; i++) CHECK(hold_once(pid) == 4);
+    for (int i = 0; i < 100; i++) REQUIRE(hold_once(pid) == 4);
     uint64_t before = atomic_load(&shared->signals);
     WAIT_FOR(atomic_load(&shared->signals) > before + 100);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -167,14 +167,14 @@ static void test_events_taken_by_another_thread(void) {
     _Atomic int stop = 0;
     pthread_t taker, sender;
     uint64_t order[2] = {(uint64_t)pid, 1000};
-    CHECK(pthread_create(&taker, NULL, take_all_events, &stop) == 0);
-    CHECK(pthread_create(&sender, NULL, send_signals, order) == 0);
-    for (int i = 0; i < 100; i++) CHECK(hold_once(pid) == 4);
+    REQUIRE(pthread_create(&taker, NULL, take_all_events, &stop) == 0);
+    REQUIRE(pthread_create(&sender, NULL, send_signals, order) == 0);
+    for (int i = 0; i < 100; i++) REQUIRE(hold_once(pid) == 4);
     pthread_join(sender, NULL);
     atomic_store(&stop, 1);
     pthread_join(taker, NULL);
     WAIT_FOR(atomic_load(&shared->signals) == order[1]);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -205,7 +205,7 @@ static void test_threads_born_and_dying(void) {
         held_process held;
         size_t count;
         hold_new(&held, pid, 0);
-        CHECK_OK(hold_stop(&held), held.err);
+        REQUIRE_OK(hold_stop(&held), held.err);
         const mdc_held *threads = mdc_holder_threads(held.holder, &count);
         /* What /proc lists while it is stopped is what is held, except the dying: a thread in its exit does not stop.
          */
@@ -213,17 +213,17 @@ static void test_threads_born_and_dying(void) {
             char state = state_of(pid, tid);
             bool found = false;
             for (size_t k = 0; k < count; k++) found = found || threads[k].tid == (uint32_t)tid;
-            CHECK(state == '?' || state == 'Z' || state == 'X' || found);
+            REQUIRE(state == '?' || state == 'Z' || state == 'X' || found);
             if (tid > pid + 2000 && state == '?') break;
         }
-        for (size_t k = 0; k < count; k++) CHECK(threads[k].flags == 0);
+        for (size_t k = 0; k < count; k++) REQUIRE(threads[k].flags == 0);
         uint64_t beat = atomic_load(&shared->beat);
         sleep_us(2000);
-        CHECK(atomic_load(&shared->beat) == beat);
-        CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+        REQUIRE(atomic_load(&shared->beat) == beat);
+        REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
         hold_free(&held);
     }
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -251,15 +251,15 @@ static void test_uninterruptible(void) {
     size_t count;
     hold_new(&held, pid, 0);
     held.options.stop_timeout_ns = 30000000;
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     const mdc_held *threads = mdc_holder_threads(held.holder, &count);
-    CHECK(count == 3);
-    CHECK(threads[0].tid == (uint32_t)pid && threads[0].flags == MDC_THREAD_NO_REGISTERS);
-    CHECK(threads[0].summary.stack_pointer == 0);
-    CHECK(threads[1].flags == 0 && threads[2].flags == 0);
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE(count == 3);
+    REQUIRE(threads[0].tid == (uint32_t)pid && threads[0].flags == MDC_THREAD_NO_REGISTERS);
+    REQUIRE(threads[0].summary.stack_pointer == 0);
+    REQUIRE(threads[1].flags == 0 && threads[2].flags == 0);
+    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
     hold_free(&held);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     atomic_store(&shared->go, 1); /* and the thread that never stopped goes its way */
     WAIT_FOR(atomic_load(&shared->ready) == 5);
     WAIT_FOR(state_of(pid, pid) == 'S');
@@ -276,8 +276,8 @@ static void test_dead_leader(void) {
     pid_t pid = target_start(leader_leaves, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 3);
     WAIT_FOR(state_of(pid, pid) == 'Z');
-    CHECK(hold_once(pid) == 3);
-    CHECK(beats(shared));
+    REQUIRE(hold_once(pid) == 3);
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -289,32 +289,32 @@ static void test_max_stop_and_deadline(void) {
 
     hold_new(&held, pid, 0);
     held.options.max_stop_ns = 50000000;
-    CHECK_OK(hold_stop(&held), held.err);
-    CHECK(beats(shared)); /* resumed without a request */
-    CHECK(atomic_load(&held.monitor.abort) == MDC_ABORT_MAX_STOP);
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
-    CHECK(held.frozen_ns >= 50000000);
+    REQUIRE_OK(hold_stop(&held), held.err);
+    REQUIRE(beats(shared)); /* resumed without a request */
+    REQUIRE(atomic_load(&held.monitor.abort) == MDC_ABORT_MAX_STOP);
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
+    REQUIRE(held.frozen_ns >= 50000000);
     mdc_error_clear(&held.err);
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
     hold_free(&held);
 
     hold_new(&held, pid, mdc_clock_ns() + 50000000);
-    CHECK_OK(hold_stop(&held), held.err);
-    CHECK(beats(shared));
-    CHECK(atomic_load(&held.monitor.abort) == MDC_ABORT_DEADLINE);
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
+    REQUIRE_OK(hold_stop(&held), held.err);
+    REQUIRE(beats(shared));
+    REQUIRE(atomic_load(&held.monitor.abort) == MDC_ABORT_DEADLINE);
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
     hold_free(&held);
 
     hold_new(&held, pid, mdc_clock_ns() - 1); /* passed before the stop */
-    CHECK(hold_stop(&held) == MDC_ERR_DEADLINE);
-    CHECK(beats(shared));
+    REQUIRE(hold_stop(&held) == MDC_ERR_DEADLINE);
+    REQUIRE(beats(shared));
     hold_free(&held);
 
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     mdc_monitor_abort(&held.monitor, MDC_ABORT_CANCEL);
-    CHECK(beats(shared));
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
+    REQUIRE(beats(shared));
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
     hold_free(&held);
     target_end(pid);
 }
@@ -329,8 +329,8 @@ static void test_max_stop_during_the_stop(void) {
     hold_new(&held, pid, 0);
     held.options.stop_timeout_ns = UINT64_C(3600000000000);
     held.options.max_stop_ns = 20000000;
-    CHECK(hold_stop(&held) == MDC_ERR_DEADLINE);
-    CHECK(beats(shared));
+    REQUIRE(hold_stop(&held) == MDC_ERR_DEADLINE);
+    REQUIRE(beats(shared));
     hold_free(&held);
     target_end(pid);
 }
@@ -342,14 +342,14 @@ static void test_killed_while_it_stands(void) {
     held_process held;
     int status;
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     kill(pid, SIGKILL);
     /* Its parent - we are - gets the status without a resume. */
-    CHECK(waitpid(pid, &status, 0) == pid);
-    while (mode == by_thread && WIFSTOPPED(status)) CHECK(waitpid(pid, &status, 0) == pid); /* see tracer.h */
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
-    CHECK(atomic_load(&held.monitor.abort) == MDC_ABORT_TARGET_GONE);
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    while (mode == by_thread && WIFSTOPPED(status)) REQUIRE(waitpid(pid, &status, 0) == pid); /* see tracer.h */
+    REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
+    REQUIRE(atomic_load(&held.monitor.abort) == MDC_ABORT_TARGET_GONE);
     hold_free(&held);
 }
 
@@ -361,9 +361,9 @@ static void test_killed_right_before_resume(void) {
         WAIT_FOR(atomic_load(&shared->ready) == 8);
         held_process held;
         hold_new(&held, pid, 0);
-        CHECK_OK(hold_stop(&held), held.err);
+        REQUIRE_OK(hold_stop(&held), held.err);
         kill(pid, SIGKILL);
-        CHECK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
+        REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
         hold_free(&held);
         target_end(pid);
     }
@@ -388,12 +388,12 @@ static void test_exit_meanwhile(void) {
         held_process held;
         hold_new(&held, pid, 0);
         mdc_status stopped = hold_stop(&held);
-        if (stopped != MDC_OK) CHECK(stopped == MDC_ERR_TARGET_GONE);
+        if (stopped != MDC_OK) REQUIRE(stopped == MDC_ERR_TARGET_GONE);
         gone += stopped != MDC_OK;
         mdc_status resumed = mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
-        CHECK(stopped != MDC_OK || resumed == MDC_OK || resumed == MDC_ERR_TARGET_GONE);
+        REQUIRE(stopped != MDC_OK || resumed == MDC_OK || resumed == MDC_ERR_TARGET_GONE);
         hold_free(&held);
-        CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+        REQUIRE(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
         munmap(shared, sizeof *shared);
     }
     printf("exit meanwhile: %d of 40 were gone\n", gone);
@@ -429,10 +429,10 @@ static void test_exec_meanwhile(void) {
         held.options.stop_timeout_ns = 100000000;
         atomic_store(&shared->go, 1);
         mdc_status status = hold_stop(&held);
-        if (status != MDC_OK && status != MDC_ERR_TARGET_GONE) CHECK_OK(status, held.err);
+        if (status != MDC_OK && status != MDC_ERR_TARGET_GONE) REQUIRE_OK(status, held.err);
         mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
         hold_free(&held);
-        CHECK(has_become(pid, "sleep")); /* the exec went through */
+        REQUIRE(has_become(pid, "sleep")); /* the exec went through */
         target_end(pid);
         munmap(shared, sizeof *shared);
     }
@@ -444,23 +444,23 @@ static void test_dumper_killed(void) {
     pid_t pid = target_start(beating_with_threads, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 8);
     pid_t dumper = fork();
-    CHECK(dumper >= 0);
+    REQUIRE(dumper >= 0);
     if (dumper == 0) {
         held_process held;
         hold_new(&held, pid, 0);
-        CHECK_OK(hold_stop(&held), held.err);
+        REQUIRE_OK(hold_stop(&held), held.err);
         atomic_store(&control->ready, 1);
         for (;;) pause();
     }
     WAIT_FOR(atomic_load(&control->ready) == 1);
     uint64_t beat = atomic_load(&shared->beat);
     sleep_us(30000);
-    CHECK(atomic_load(&shared->beat) == beat);
-    CHECK(state_of(pid, pid) == 't');
+    REQUIRE(atomic_load(&shared->beat) == beat);
+    REQUIRE(state_of(pid, pid) == 't');
     kill(dumper, SIGKILL);
-    CHECK(waitpid(dumper, NULL, 0) == dumper);
-    CHECK(beats(shared));
-    CHECK(state_of(pid, pid) != 't');
+    REQUIRE(waitpid(dumper, NULL, 0) == dumper);
+    REQUIRE(beats(shared));
+    REQUIRE(state_of(pid, pid) != 't');
     target_end(pid);
 }
 
@@ -470,16 +470,16 @@ static void test_traced_already(void) {
     WAIT_FOR(atomic_load(&shared->ready) == 8);
     held_process first, second;
     hold_new(&first, pid, 0);
-    CHECK_OK(hold_stop(&first), first.err);
+    REQUIRE_OK(hold_stop(&first), first.err);
     hold_new(&second, pid, 0);
-    CHECK(hold_stop(&second) == MDC_ERR_TARGET_BUSY);
+    REQUIRE(hold_stop(&second) == MDC_ERR_TARGET_BUSY);
     char expected[64];
     snprintf(expected, sizeof expected, "is under way, by process %d:", (int)getpid());
-    CHECK(strstr(second.err.message, expected) != NULL);
+    REQUIRE(strstr(second.err.message, expected) != NULL);
     hold_free(&second);
-    CHECK_OK(mdc_holder_resume(first.holder, &first.frozen_ns, &first.err), first.err);
+    REQUIRE_OK(mdc_holder_resume(first.holder, &first.frozen_ns, &first.err), first.err);
     hold_free(&first);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -499,14 +499,14 @@ static void test_fail_points(void) {
         mdc_status status = hold_stop(&held);
         mdc_failpoint_set(mode);
         bool memory = points[i][0] == 'a', spawn = points[i][1] == 'p';
-        CHECK(status == (memory ? MDC_ERR_NOMEM : spawn ? MDC_ERR_LIMIT : MDC_ERR_TARGET));
-        CHECK(held.err.os_errno == (memory ? 0 : spawn ? 11 : 5) && held.err.message[0] != '\0');
-        CHECK(beats(shared));
-        CHECK(state_of(pid, pid) != 't');
-        CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &(mdc_error){0}), held.err);
+        REQUIRE(status == (memory ? MDC_ERR_NOMEM : spawn ? MDC_ERR_LIMIT : MDC_ERR_TARGET));
+        REQUIRE(held.err.os_errno == (memory ? 0 : spawn ? 11 : 5) && held.err.message[0] != '\0');
+        REQUIRE(beats(shared));
+        REQUIRE(state_of(pid, pid) != 't');
+        REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &(mdc_error){0}), held.err);
         hold_free(&held);
     }
-    CHECK(hold_once(pid) == 8);
+    REQUIRE(hold_once(pid) == 8);
     target_end(pid);
 }
 
@@ -524,17 +524,17 @@ static void test_thousands_of_threads(void) {
     held_process held;
     size_t count;
     hold_new(&held, pid, 0);
-    CHECK_OK(hold_stop(&held), held.err);
+    REQUIRE_OK(hold_stop(&held), held.err);
     const mdc_held *threads = mdc_holder_threads(held.holder, &count);
-    CHECK(count == 4000 && threads[0].leader && threads[0].tid == (uint32_t)pid);
+    REQUIRE(count == 4000 && threads[0].leader && threads[0].tid == (uint32_t)pid);
     for (size_t i = 0; i < count; i++) {
-        CHECK(threads[i].flags == 0 && threads[i].summary.stack_pointer != 0);
-        CHECK(i < 2 || (threads[i].tid > threads[i - 1].tid && !threads[i].leader));
+        REQUIRE(threads[i].flags == 0 && threads[i].summary.stack_pointer != 0);
+        REQUIRE(i < 2 || (threads[i].tid > threads[i - 1].tid && !threads[i].leader));
     }
-    CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
-    for (size_t i = 0; i < count; i++) CHECK(state_of(pid, (pid_t)threads[i].tid) != 't');
+    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    for (size_t i = 0; i < count; i++) REQUIRE(state_of(pid, (pid_t)threads[i].tid) != 't');
     hold_free(&held);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -549,16 +549,16 @@ static void test_many_threads(void) {
         size_t count;
         hold_new(&held, pid, 0);
         held.options.xstate = i & 1;
-        CHECK_OK(hold_stop(&held), held.err);
+        REQUIRE_OK(hold_stop(&held), held.err);
         const mdc_held *threads = mdc_holder_threads(held.holder, &count);
-        CHECK(count == 500);
-        for (size_t k = 0; k < count; k++) CHECK(threads[k].flags == 0 && threads[k].summary.stack_pointer != 0);
-        CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+        REQUIRE(count == 500);
+        for (size_t k = 0; k < count; k++) REQUIRE(threads[k].flags == 0 && threads[k].summary.stack_pointer != 0);
+        REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
         if (held.frozen_ns < best) best = held.frozen_ns;
         hold_free(&held);
     }
     printf("500 threads: frozen for %.1f us per thread\n", (double)best / 500e3);
-    CHECK(beats(shared));
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -594,7 +594,7 @@ int main(int argc, char **argv) {
         printf("%s, %s\n", tests[i / 2].name, mode == by_thread ? "by a thread" : "by a process");
         fflush(stdout);
         tests[i / 2].run();
-        CHECK(no_children());
+        REQUIRE(no_children());
         printf("  %.2f s\n", (double)(mdc_clock_ns() - start) / 1e9);
     }
     return 0;

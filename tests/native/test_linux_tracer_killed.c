@@ -24,7 +24,7 @@ static pid_t start_busy(target_shared **shared) {
 static size_t open_files(void) {
     size_t count = 0;
     DIR *list = opendir("/proc/self/fd");
-    CHECK(list != NULL);
+    REQUIRE(list != NULL);
     while (readdir(list) != NULL) count++;
     closedir(list);
     return count;
@@ -35,7 +35,7 @@ static pid_t tracer_child(pid_t target) {
     pid_t found = 0;
     char path[64];
     DIR *list = opendir("/proc/self/task");
-    CHECK(list != NULL);
+    REQUIRE(list != NULL);
     for (const struct dirent *entry; found == 0 && (entry = readdir(list)) != NULL;) {
         snprintf(path, sizeof path, "/proc/self/task/%.20s/children", entry->d_name);
         FILE *file = fopen(path, "r");
@@ -72,11 +72,11 @@ static void test_killed_at_any_time(void) {
     pid_t pid = start_busy(&shared);
     killer self = {.target = pid};
     unsigned cancelled = 0, well = 0;
-    CHECK(hold_once(pid) == MANY_THREADS);
+    REQUIRE(hold_once(pid) == MANY_THREADS);
     size_t files = open_files();
     atomic_init(&self.over, false);
     atomic_init(&self.kills, 0);
-    CHECK(pthread_create(&self.thread, NULL, kill_tracers, &self) == 0);
+    REQUIRE(pthread_create(&self.thread, NULL, kill_tracers, &self) == 0);
     while (cancelled < KILLS) {
         held_process held;
         hold_new(&held, pid, 0);
@@ -85,7 +85,7 @@ static void test_killed_at_any_time(void) {
             sleep_us(3000);
             status = mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
         }
-        CHECK(status == MDC_OK || (status == MDC_ERR_CANCELLED && held.err.message[0] != '\0'));
+        REQUIRE(status == MDC_OK || (status == MDC_ERR_CANCELLED && held.err.message[0] != '\0'));
         cancelled += status != MDC_OK;
         well += status == MDC_OK;
         hold_free(&held);
@@ -93,10 +93,10 @@ static void test_killed_at_any_time(void) {
     atomic_store(&self.over, true);
     pthread_join(self.thread, NULL);
     printf("%u kills: %u holds cancelled, %u well\n", atomic_load(&self.kills), cancelled, well);
-    CHECK(open_files() == files);
-    CHECK(tracer_child(pid) == 0);         /* all are reaped */
-    CHECK(hold_once(pid) == MANY_THREADS); /* all of them can be stopped, so none is */
-    CHECK(beats(shared));
+    REQUIRE(open_files() == files);
+    REQUIRE(tracer_child(pid) == 0);         /* all are reaped */
+    REQUIRE(hold_once(pid) == MANY_THREADS); /* all of them can be stopped, so none is */
+    REQUIRE(beats(shared));
     target_end(pid);
 }
 
@@ -108,8 +108,8 @@ static void forbid(long number, int os_errno) {
                                  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)os_errno),
                                  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
     struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
 typedef struct forbidden_call {
@@ -141,11 +141,11 @@ static void dump_without(const forbidden_call *call, pid_t pid, target_shared *s
         _exit(1);
     }
     mdc_holder_threads(held.holder, &count);
-    CHECK(status != MDC_OK || held.err.code == MDC_ERR_NOMEM || count == 8);
+    REQUIRE(status != MDC_OK || held.err.code == MDC_ERR_NOMEM || count == 8);
     sleep_us(20000);
     mdc_error_clear(&held.err);
-    if (status == MDC_OK && count > 0) CHECK_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
-    CHECK(beats(shared));
+    if (status == MDC_OK && count > 0) REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE(beats(shared));
     hold_free(&held);
     _exit(0);
 }
@@ -157,20 +157,20 @@ static void test_forbidden_calls(void) {
     for (size_t i = 0; i < sizeof forbidden_calls / sizeof forbidden_calls[0]; i++) {
         fflush(stdout);
         pid_t dumper = fork();
-        CHECK(dumper >= 0);
+        REQUIRE(dumper >= 0);
         if (dumper == 0) {
             alarm(20);
             dump_without(&forbidden_calls[i], pid, shared);
         }
         int status;
-        CHECK(waitpid(dumper, &status, 0) == dumper);
+        REQUIRE(waitpid(dumper, &status, 0) == dumper);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
             printf("%s: status %#x\n", forbidden_calls[i].name, (unsigned)status);
             fflush(stdout);
             exit(1);
         }
-        CHECK(beats(shared));
-        CHECK(tracer_of(pid) == 0);
+        REQUIRE(beats(shared));
+        REQUIRE(tracer_of(pid) == 0);
     }
     target_end(pid);
 }

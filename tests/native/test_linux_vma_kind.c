@@ -37,16 +37,16 @@ static void test_slow_file_systems(void) {
     static const char *const slow[] = {"fuse", "fuseblk", "fuse.sshfs", "virtiofs", "nfs",
                                        "nfs4", "cifs",    "smb3",       "ceph"};
     static const char *const local[] = {"", "ext4", "fusectl", "nfsd", "overlay", "9pfs"};
-    for (size_t i = 0; i < sizeof slow / sizeof slow[0]; i++) CHECK(kind_of(slow[i]) == MDC_FS_SLOW);
-    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) CHECK(kind_of(local[i]) == MDC_FS_LOCAL);
-    CHECK(kind_of("tmpfs") == MDC_FS_MEMORY && kind_of("hugetlbfs") == MDC_FS_MEMORY);
-    CHECK(kind_of("9p") == MDC_FS_SLOW_STAT && kind_of("lustre") == MDC_FS_SLOW_STAT);
+    for (size_t i = 0; i < sizeof slow / sizeof slow[0]; i++) REQUIRE(kind_of(slow[i]) == MDC_FS_SLOW);
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++) REQUIRE(kind_of(local[i]) == MDC_FS_LOCAL);
+    REQUIRE(kind_of("tmpfs") == MDC_FS_MEMORY && kind_of("hugetlbfs") == MDC_FS_MEMORY);
+    REQUIRE(kind_of("9p") == MDC_FS_SLOW_STAT && kind_of("lustre") == MDC_FS_SLOW_STAT);
 
     mdc_mount mount;
-    CHECK(mount_of("36 35 0:52 /a /mnt/a\\040b rw,noatime master:1 shared:2 - fuse.sshfs me@there: rw", &mount));
-    CHECK(mount.dev_major == 0 && mount.dev_minor == 52 && mount.kind == MDC_FS_SLOW);
-    CHECK(mount_of("24 1 254:1 / / rw - ext4 /dev/root rw", &mount));
-    CHECK(mount.dev_major == 254 && mount.dev_minor == 1 && mount.kind == MDC_FS_LOCAL);
+    REQUIRE(mount_of("36 35 0:52 /a /mnt/a\\040b rw,noatime master:1 shared:2 - fuse.sshfs me@there: rw", &mount));
+    REQUIRE(mount.dev_major == 0 && mount.dev_minor == 52 && mount.kind == MDC_FS_SLOW);
+    REQUIRE(mount_of("24 1 254:1 / / rw - ext4 /dev/root rw", &mount));
+    REQUIRE(mount.dev_major == 254 && mount.dev_minor == 1 && mount.kind == MDC_FS_LOCAL);
     static const char *const bad[] = {"",
                                       "36",
                                       "36 35",
@@ -57,27 +57,27 @@ static void test_slow_file_systems(void) {
                                       "36 35 : / /mnt rw - fuse x rw",
                                       "36 35 0:x / /mnt rw - fuse x rw",
                                       "36 35 4294967296:1 / /mnt rw - fuse x rw"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) CHECK(!mount_of(bad[i], &mount));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) REQUIRE(!mount_of(bad[i], &mount));
 
     mdc_error err = fresh_error();
     mdc_vec mounts;
     mdc_vec_init(&mounts, sizeof(mdc_mount));
     mdc_mount two[2] = {{0, 52, MDC_FS_SLOW}, {0, 53, MDC_FS_LOCAL}};
-    CHECK_OK(mdc_vec_push(&mounts, two, 2, NULL, &err), err);
-    CHECK(found(&mounts, 0, 52, "/mnt/x") == MDC_FS_SLOW && found(&mounts, 0, 53, "/x") == MDC_FS_LOCAL);
+    REQUIRE_OK(mdc_vec_push(&mounts, two, 2, NULL, &err), err);
+    REQUIRE(found(&mounts, 0, 52, "/mnt/x") == MDC_FS_SLOW && found(&mounts, 0, 53, "/x") == MDC_FS_LOCAL);
     /* Mounted nowhere: detached, unless it is a block device or the kernel's own. */
-    CHECK(found(&mounts, 0, 54, "/x") == MDC_FS_SLOW_STAT && found(&mounts, 8, 1, "/x") == MDC_FS_LOCAL);
-    CHECK(found(&mounts, 0, 54, "anon_inode:[perf_event]") == MDC_FS_LOCAL);
-    CHECK(found(&mounts, 0, 54, "/memfd:x (deleted)") == MDC_FS_MEMORY);
+    REQUIRE(found(&mounts, 0, 54, "/x") == MDC_FS_SLOW_STAT && found(&mounts, 8, 1, "/x") == MDC_FS_LOCAL);
+    REQUIRE(found(&mounts, 0, 54, "anon_inode:[perf_event]") == MDC_FS_LOCAL);
+    REQUIRE(found(&mounts, 0, 54, "/memfd:x (deleted)") == MDC_FS_MEMORY);
 
     /* What this process has: shared memory of its own and not on a file system that is served. */
     mounts.count = 0;
-    CHECK_OK(mdc_mounts_read(&mounts, proc_of(getpid()), &err), err);
-    CHECK(mounts.count > 1);
+    REQUIRE_OK(mdc_mounts_read(&mounts, proc_of(getpid()), &err), err);
+    REQUIRE(mounts.count > 1);
     int shared = memfd_create("x", MFD_CLOEXEC);
     struct stat memory;
-    CHECK(shared >= 0 && fstat(shared, &memory) == 0);
-    CHECK(found(&mounts, major(memory.st_dev), minor(memory.st_dev), "/x") == MDC_FS_MEMORY);
+    REQUIRE(shared >= 0 && fstat(shared, &memory) == 0);
+    REQUIRE(found(&mounts, major(memory.st_dev), minor(memory.st_dev), "/x") == MDC_FS_MEMORY);
     close(shared);
     mdc_vec_fini(&mounts);
 }
@@ -99,16 +99,17 @@ static bool parse(const char *text, mdc_map_record *record, char *name) {
 static void test_parser(void) {
     mdc_map_record r;
     char name[512];
-    CHECK(parse("5558f6353000-5558f6355000 r-xp 00001000 fe:00 247026                     /usr/bin/a b  c ", &r, name));
-    CHECK(r.first == 0x5558f6353000 && r.end == 0x5558f6355000 && r.file_offset == 0x1000 && r.inode == 247026);
-    CHECK(r.dev_major == 0xfe && r.dev_minor == 0 && r.perms == (MDC_PERM_READ | MDC_PERM_EXECUTE));
-    CHECK(strcmp(name, "/usr/bin/a b  c ") == 0);
-    CHECK(parse("1000-2000 -w-s 00000000 00:00 0", &r, name));
-    CHECK(r.perms == (MDC_PERM_WRITE | MDC_PERM_SHARED) && r.name_size == 0 && r.inode == 0);
-    CHECK(parse("1000-2000 rw-p 00000000 00:00 0 ", &r, name) && r.name_size == 0);
-    CHECK(parse("1000-2000 rw-p 0 0:0 7 /a\\012b\\0123\\134\\", &r, name) && strcmp(name, "/a\nb\n3\\134\\") == 0);
-    CHECK(parse("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]", &r, name));
-    CHECK(r.first == 0xffffffffff600000 && strcmp(name, "[vsyscall]") == 0);
+    REQUIRE(
+        parse("5558f6353000-5558f6355000 r-xp 00001000 fe:00 247026                     /usr/bin/a b  c ", &r, name));
+    REQUIRE(r.first == 0x5558f6353000 && r.end == 0x5558f6355000 && r.file_offset == 0x1000 && r.inode == 247026);
+    REQUIRE(r.dev_major == 0xfe && r.dev_minor == 0 && r.perms == (MDC_PERM_READ | MDC_PERM_EXECUTE));
+    REQUIRE(strcmp(name, "/usr/bin/a b  c ") == 0);
+    REQUIRE(parse("1000-2000 -w-s 00000000 00:00 0", &r, name));
+    REQUIRE(r.perms == (MDC_PERM_WRITE | MDC_PERM_SHARED) && r.name_size == 0 && r.inode == 0);
+    REQUIRE(parse("1000-2000 rw-p 00000000 00:00 0 ", &r, name) && r.name_size == 0);
+    REQUIRE(parse("1000-2000 rw-p 0 0:0 7 /a\\012b\\0123\\134\\", &r, name) && strcmp(name, "/a\nb\n3\\134\\") == 0);
+    REQUIRE(parse("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]", &r, name));
+    REQUIRE(r.first == 0xffffffffff600000 && strcmp(name, "[vsyscall]") == 0);
     static const char *const bad[] = {"",
                                       "1000",
                                       "1000-2000",
@@ -123,14 +124,14 @@ static void test_parser(void) {
                                       "-2000 rw-p 0 0:0 0",
                                       "1000-2000 rw-p  0:0 0",
                                       "1000-2000 rwxps 0 0:0 0"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) CHECK(!parse(bad[i], &r, name));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) REQUIRE(!parse(bad[i], &r, name));
 }
 
 /* Lines of all lengths around the reader's buffer, out of a real file. */
 static void test_reader(void) {
     char path[] = "/tmp/mdc_lines_XXXXXX";
     int fd = mkstemp(path);
-    CHECK(fd >= 0);
+    REQUIRE(fd >= 0);
     static const size_t lengths[] = {0, 1, 100, 32767, 32768, 32769, 70000, 3, 200000, 5};
     enum { LINES = sizeof lengths / sizeof lengths[0] };
     for (int i = 0; i < LINES; i++) {
@@ -138,26 +139,26 @@ static void test_reader(void) {
         memset(line, 'a' + i, lengths[i]);
         line[lengths[i]] = '\n';
         size_t bytes = lengths[i] + (i + 1 < LINES ? 1 : 0); /* the last one has no newline */
-        CHECK(write(fd, line, bytes) == (ssize_t)bytes);
+        REQUIRE(write(fd, line, bytes) == (ssize_t)bytes);
         free(line);
     }
     close(fd);
     mdc_error err = fresh_error();
     mdc_map_reader *reader = mdc_map_reader_new(AT_FDCWD, path, &err);
-    CHECK(reader != NULL);
+    REQUIRE(reader != NULL);
     uint8_t *line;
     size_t size;
     for (int i = 0; i < LINES; i++) {
-        CHECK_OK(mdc_map_reader_line(reader, &line, &size, &err), err);
-        CHECK(line != NULL);
+        REQUIRE_OK(mdc_map_reader_line(reader, &line, &size, &err), err);
+        REQUIRE(line != NULL);
         if (lengths[i] < 32768)
-            CHECK(size == lengths[i]);
+            REQUIRE(size == lengths[i]);
         else
-            CHECK(size > 16000 && size < lengths[i]); /* its head */
-        for (size_t k = 0; k < size; k++) CHECK(line[k] == 'a' + i);
+            REQUIRE(size > 16000 && size < lengths[i]); /* its head */
+        for (size_t k = 0; k < size; k++) REQUIRE(line[k] == 'a' + i);
     }
-    CHECK_OK(mdc_map_reader_line(reader, &line, &size, &err), err);
-    CHECK(line == NULL);
+    REQUIRE_OK(mdc_map_reader_line(reader, &line, &size, &err), err);
+    REQUIRE(line == NULL);
     mdc_map_reader_free(reader);
     unlink(path);
 }
@@ -247,18 +248,18 @@ static void test_classes(void) {
         if (region.flags != want_flags || region.state != row->want_state || region.kinds != row->want_kinds)
             printf("row %zu (%s): flags %x, state %x, kinds %x\n", i, row->name, region.flags, region.state,
                    region.kinds);
-        CHECK(region.flags == want_flags);
-        CHECK(region.state == row->want_state);
-        CHECK(region.kinds == row->want_kinds);
+        REQUIRE(region.flags == want_flags);
+        REQUIRE(region.state == row->want_state);
+        REQUIRE(region.kinds == row->want_kinds);
         /* Nothing known of it: read the harmless way, not dumped, never a reservation. */
         facts.smaps_known = facts.smaps_exact = false;
         facts.smaps_flags = 0;
         mdc_map_classify(&region, &facts);
-        CHECK((region.flags & MDC_REGION_VIA_MEM) != 0 && (region.flags & MDC_REGION_DONTDUMP) != 0);
-        CHECK(region.state == MDC_MEM_COMMIT);
+        REQUIRE((region.flags & MDC_REGION_VIA_MEM) != 0 && (region.flags & MDC_REGION_DONTDUMP) != 0);
+        REQUIRE(region.state == MDC_MEM_COMMIT);
         facts.dontdump = MDC_DONTDUMP_IGNORE;
         mdc_map_classify(&region, &facts);
-        CHECK((region.flags & MDC_REGION_DONTDUMP) == 0);
+        REQUIRE((region.flags & MDC_REGION_DONTDUMP) == 0);
     }
     static const uint32_t protects[8] = {1, 2, 4, 4, 0x10, 0x20, 0x40, 0x40};
     for (uint32_t perms = 0; perms < 8; perms++) {
@@ -270,7 +271,7 @@ static void test_classes(void) {
                                .smaps_flags = MDC_SMAPS_CONTENT,
                                .resident = PAGE};
         mdc_map_classify(&region, &facts);
-        CHECK(region.protect == protects[perms]);
+        REQUIRE(region.protect == protects[perms]);
     }
 }
 
@@ -300,10 +301,10 @@ static void test_valid_size(void) {
                                .smaps_exact = true,
                                .resident = rows[i].resident};
         mdc_map_classify(&region, &facts);
-        CHECK(region.valid_size == rows[i].want);
+        REQUIRE(region.valid_size == rows[i].want);
         facts.file_flags = 0; /* not a file whose size counts */
         mdc_map_classify(&region, &facts);
-        CHECK(region.valid_size == rows[i].size);
+        REQUIRE(region.valid_size == rows[i].size);
     }
 }
 
@@ -314,7 +315,7 @@ static mdc_smaps_match find(const mdc_smaps_entry *old, size_t count, uint64_t f
     mdc_vec entries;
     mdc_error err = fresh_error();
     mdc_vec_init(&entries, sizeof *old);
-    CHECK_OK(mdc_vec_push(&entries, old, count, NULL, &err), err);
+    REQUIRE_OK(mdc_vec_push(&entries, old, count, NULL, &err), err);
     mdc_smaps_entry now = {.first = first, .end = end, .inode = inode, .flags = perms};
     size_t cursor = 0;
     uint64_t resident;
@@ -334,27 +335,27 @@ static void test_lookup(void) {
     };
     enum { COUNT = sizeof old / sizeof old[0] };
     uint32_t flags;
-    CHECK(find(old, COUNT, 0x1000, 0x3000, RW, 0, false, &flags) == MDC_SMAPS_EXACT && flags == RW);
-    CHECK(find(old, COUNT, 0xa000, 0xc000, RW, 0, true, &flags) == MDC_SMAPS_EXACT && (flags & DD) != 0);
+    REQUIRE(find(old, COUNT, 0x1000, 0x3000, RW, 0, false, &flags) == MDC_SMAPS_EXACT && flags == RW);
+    REQUIRE(find(old, COUNT, 0xa000, 0xc000, RW, 0, true, &flags) == MDC_SMAPS_EXACT && (flags & DD) != 0);
     /* Grown into a reservation next to it, as malloc does. */
-    CHECK(find(old, COUNT, 0x1000, 0x5000, RW, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) == 0);
-    CHECK(find(old, COUNT, 0x5000, 0x9000, NONE, 0, false, &flags) == MDC_SMAPS_INHERITED);
+    REQUIRE(find(old, COUNT, 0x1000, 0x5000, RW, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) == 0);
+    REQUIRE(find(old, COUNT, 0x5000, 0x9000, NONE, 0, false, &flags) == MDC_SMAPS_INHERITED);
     /* Shrunk, split, with other protection. */
-    CHECK(find(old, COUNT, 0xb000, 0xc000, RW, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) != 0);
-    CHECK(find(old, COUNT, 0xa000, 0xb000, 1, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) != 0);
+    REQUIRE(find(old, COUNT, 0xb000, 0xc000, RW, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) != 0);
+    REQUIRE(find(old, COUNT, 0xa000, 0xb000, 1, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) != 0);
     /* Split by madvise: the kernel would have kept it whole, had not its flags been changed. */
-    CHECK(find(old, COUNT, 0x1000, 0x2000, RW, 0, true, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, COUNT, 0x1000, 0x2000, RW, 0, true, &flags) == MDC_SMAPS_UNKNOWN);
     /* Merged with something new at one end. */
-    CHECK(find(old, COUNT, 0x9000, 0xc000, RW, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) != 0);
-    CHECK(find(old, COUNT, 0x10000, 0x19000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN); /* not the heap */
-    CHECK(find(old, COUNT, 0x10000, 0x19000, RW | MDC_SMAPS_HEAP, 0, false, &flags) == MDC_SMAPS_INHERITED);
+    REQUIRE(find(old, COUNT, 0x9000, 0xc000, RW, 0, false, &flags) == MDC_SMAPS_INHERITED && (flags & DD) != 0);
+    REQUIRE(find(old, COUNT, 0x10000, 0x19000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN); /* not the heap */
+    REQUIRE(find(old, COUNT, 0x10000, 0x19000, RW | MDC_SMAPS_HEAP, 0, false, &flags) == MDC_SMAPS_INHERITED);
     /* New, or replaced by something else. */
-    CHECK(find(old, COUNT, 0x20000, 0x21000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
-    CHECK(find(old, COUNT, 0x9000, 0xa000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
-    CHECK(find(old, COUNT, 0xd000, 0xe000, RW, 8, false, &flags) == MDC_SMAPS_UNKNOWN);
-    CHECK(find(old, COUNT, 0x1000, 0x3000, RW | MDC_PERM_SHARED, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
-    CHECK(find(old, COUNT, 0xd000, 0xe000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
-    CHECK(find(old, 0, 0x1000, 0x2000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, COUNT, 0x20000, 0x21000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, COUNT, 0x9000, 0xa000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, COUNT, 0xd000, 0xe000, RW, 8, false, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, COUNT, 0x1000, 0x3000, RW | MDC_PERM_SHARED, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, COUNT, 0xd000, 0xe000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
+    REQUIRE(find(old, 0, 0x1000, 0x2000, RW, 0, false, &flags) == MDC_SMAPS_UNKNOWN);
 }
 
 /* What we lack is not said to be a refusal of the target. */
@@ -372,7 +373,7 @@ static void test_coredump_filter_errors(void) {
         mdc_error err = fresh_error();
         int64_t bits;
         mdc_failpoint_set(cases[i].failpoint);
-        CHECK(mdc_corefilter_read(proc, &bits, &err) == cases[i].status && err.code == cases[i].status);
+        REQUIRE(mdc_corefilter_read(proc, &bits, &err) == cases[i].status && err.code == cases[i].status);
     }
     mdc_failpoint_set("");
     close(proc);

@@ -7,17 +7,9 @@
 
 #include "../../csrc/session/session.h"
 #include "../support/fake.h"
+#include "check.h"
 #include "output_check.h"
 #include "threads_check.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
 
 #define SECONDS(n) ((n) * UINT64_C(1000000000))
 

@@ -9,7 +9,7 @@
 
 static pid_t start_sleeper(void) {
     pid_t pid = fork();
-    CHECK(pid >= 0);
+    REQUIRE(pid >= 0);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         execlp("sleep", "sleep", "1000", (char *)NULL);
@@ -25,7 +25,7 @@ static pid_t start_sleeper(void) {
         close(fd);
         sleep_us(1000);
     }
-    CHECK(strcmp(name, "sleep\n") == 0);
+    REQUIRE(strcmp(name, "sleep\n") == 0);
     return pid;
 }
 
@@ -40,7 +40,7 @@ static mdc_filter *make_filter(void) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_filter *filter = mdc_filter_new(&spec, &err);
-    CHECK_OK(err.code, err);
+    REQUIRE_OK(err.code, err);
     return filter;
 }
 
@@ -52,7 +52,7 @@ typedef struct work {
 static mdc_callback *make_callback(mdc_filter *filter) {
     mdc_error err;
     mdc_callback *callback = mdc_callback_new(filter, NULL, &err);
-    CHECK(callback != NULL);
+    REQUIRE(callback != NULL);
     return callback;
 }
 
@@ -70,37 +70,37 @@ static void *dump_often(void *argument) {
         mdc_error_clear(&err);
         mdc_job *job = NULL;
         mdc_job_start(&spec, &job, &err);
-        CHECK_OK(err.code, err);
+        REQUIRE_OK(err.code, err);
         while (mdc_job_wait(job, MS(1)) == 0) mdc_job_progress(job);
         mdc_status status = mdc_job_result(job, &err);
-        CHECK_OK(status, err);
+        REQUIRE_OK(status, err);
         const mdc_report *report = mdc_job_report(job);
         size_t size;
         const uint8_t *dump = mdc_job_memory(job, &size);
-        CHECK(size == report->file_bytes && memcmp(dump, "MDMP", 4) == 0);
-        CHECK(report->pid == self->pid && report->thread_count == 1 && report->module_count > 1);
+        REQUIRE(size == report->file_bytes && memcmp(dump, "MDMP", 4) == 0);
+        REQUIRE(report->pid == self->pid && report->thread_count == 1 && report->module_count > 1);
         uint64_t kept[2] = {0}, excluded[2] = {0};
         status = mdc_job_rule_bytes(job, kept, excluded, 2, &err);
-        CHECK_OK(status, err);
-        CHECK(kept[0] == 0 && excluded[0] > 0 && excluded[1] == 0 && kept[1] >= report->memory_bytes);
+        REQUIRE_OK(status, err);
+        REQUIRE(kept[0] == 0 && excluded[0] > 0 && excluded[1] == 0 && kept[1] >= report->memory_bytes);
         mdc_job_free(job);
         WAIT_FOR(state_of(self->pid, self->pid) == 'S'); /* asleep again, no 't' remains */
     }
-    CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+    REQUIRE(mdc_callback_free(callback, &err) == MDC_OK);
     return NULL;
 }
 
 static void test_two_at_once(mdc_filter *filter, pid_t first, pid_t second) {
     work works[2] = {{filter, first}, {filter, second}};
     pthread_t threads[2];
-    for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, dump_often, &works[i]) == 0);
-    for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    for (int i = 0; i < 2; i++) REQUIRE(pthread_create(&threads[i], NULL, dump_often, &works[i]) == 0);
+    for (int i = 0; i < 2; i++) REQUIRE(pthread_join(threads[i], NULL) == 0);
 }
 
 /* Nobody reads the pipe. The holder lets the target go at max_stop, although the worker still waits for room. */
 static void test_stalled(mdc_filter *filter, pid_t pid, bool leave_behind) {
     int ends[2];
-    CHECK(pipe(ends) == 0);
+    REQUIRE(pipe(ends) == 0);
     mdc_callback *callback = make_callback(filter);
     mdc_job_spec spec = {.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
                          .callback = callback,
@@ -113,14 +113,14 @@ static void test_stalled(mdc_filter *filter, pid_t pid, bool leave_behind) {
     mdc_error_clear(&err);
     mdc_job *job = NULL;
     mdc_job_start(&spec, &job, &err);
-    CHECK_OK(err.code, err);
+    REQUIRE_OK(err.code, err);
     if (leave_behind) {
         WAIT_FOR(mdc_job_progress(job).stopped == 1);
         WAIT_FOR(state_of(pid, pid) == 't'); /* told of from the first thread on */
         mdc_job_free(job);
     } else {
-        CHECK(mdc_job_wait(job, MS(20000)) == 1);
-        CHECK(mdc_job_result(job, &err) == MDC_ERR_DEADLINE && err.pid == pid);
+        REQUIRE(mdc_job_wait(job, MS(20000)) == 1);
+        REQUIRE(mdc_job_result(job, &err) == MDC_ERR_DEADLINE && err.pid == pid);
         mdc_job_free(job);
     }
     WAIT_FOR(state_of(pid, pid) == 'S');
@@ -139,11 +139,11 @@ static void test_no_such_process(mdc_filter *filter) {
     mdc_error_clear(&err);
     mdc_job *job = NULL;
     mdc_job_start(&spec, &job, &err);
-    CHECK_OK(err.code, err);
-    CHECK(mdc_job_wait(job, MS(20000)) == 1);
-    CHECK(mdc_job_result(job, &err) == MDC_ERR_TARGET_GONE && err.pid == pid);
+    REQUIRE_OK(err.code, err);
+    REQUIRE(mdc_job_wait(job, MS(20000)) == 1);
+    REQUIRE(mdc_job_result(job, &err) == MDC_ERR_TARGET_GONE && err.pid == pid);
     mdc_job_free(job);
-    CHECK(mdc_callback_free(callback, &err) == MDC_OK); /* free again, although the dump never began */
+    REQUIRE(mdc_callback_free(callback, &err) == MDC_OK); /* free again, although the dump never began */
 }
 
 int main(void) {

@@ -8,18 +8,10 @@
 #include "../../csrc/base/fail.h"
 #include "../../csrc/trace/codec.h"
 #include "../../csrc/trace/recorder.h"
+#include "check.h"
 #include "threads_check.h"
 
 enum { THREADS = 4, CALLS = 20000 };
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
 
 static int32_t MDC_CALL answer(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     (void)param;

@@ -6,15 +6,7 @@
 #include "../../csrc/base/fail.h"
 #include "../../csrc/base/os_error.h"
 #include "../../csrc/sink/sink.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 /* A callee that stores what it gets and can be told to refuse. */
 typedef struct callee {

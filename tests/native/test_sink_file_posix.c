@@ -16,15 +16,7 @@
 #include "../../csrc/base/fail.h"
 #include "../../csrc/base/failpoint.h"
 #include "../../csrc/sink/sink.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 static mdc_monitor monitor;
 

@@ -9,15 +9,7 @@
 #include "../../csrc/base/fail.h"
 #include "../../csrc/base/failpoint.h"
 #include "../../csrc/sink/sink.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 #define MS(n) ((n) * UINT64_C(1000000))
 

@@ -17,15 +17,7 @@
 #include "../../csrc/base/clock.h"
 #include "../../csrc/base/fail.h"
 #include "../../csrc/sink/sink.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { CHUNK = 300001, HOLE = 700003 };
 static uint8_t chunk[CHUNK];

@@ -6,15 +6,7 @@
 
 #include "../../csrc/base/fail.h"
 #include "../../csrc/source/sanitized_source.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 #define BASE UINT64_C(0x7FFC00000F80) /* the block crosses a page: 128 bytes before its end */
 static const char block[] =

@@ -12,15 +12,7 @@
 #include "../../csrc/trace/recorder.h"
 #include "../../csrc/trace/replay.h"
 #include "../../csrc/trace/siphash.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 enum { ROOM = 1 << 20 };
 

@@ -18,15 +18,7 @@
 #include "../../csrc/engine/engine.h"
 #include "../../csrc/format/minidump_file.h"
 #include "../../csrc/windows/win_live.h"
-
-static int failures;
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-            failures++;                                                                                                \
-        }                                                                                                              \
-    } while (0)
+#include "check.h"
 
 /* -- the child ----------------------------------------------------------------------------------------------------- */
 
