@@ -220,8 +220,8 @@ static mdc_status include_modules(mdc_capture *capture, mdc_error *err) {
     if ((type & MDC_TYPE_WITH_CODE_SEGS) != 0) flags |= MDC_MODULE_WRITE_CODE_SEGS;
     for (size_t i = 0; i < capture->lists->module_count; i++) {
         const mdc_module *module = &capture->lists->modules[i];
-        mdc_module_choice *plan = &capture->modules[i];
-        plan->write = mdc_calls_include_module(&capture->engine->calls, module->base, flags);
+        mdc_module_choice *choice = &capture->modules[i];
+        choice->write = mdc_calls_include_module(&capture->engine->calls, module->base, flags);
         if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
@@ -230,10 +230,10 @@ static mdc_status include_modules(mdc_capture *capture, mdc_error *err) {
 static mdc_status call_threads(mdc_capture *capture, mdc_error *err) {
     for (size_t i = 0; i < capture->lists->thread_count; i++) {
         const mdc_thread *thread = &capture->lists->threads[i];
-        mdc_thread_choice *plan = &capture->threads[i];
-        if (plan->write == 0) continue;
-        plan->write =
-            mdc_calls_thread(&capture->engine->calls, thread, plan->stack.first, plan->stack.end, plan->write);
+        mdc_thread_choice *choice = &capture->threads[i];
+        if (choice->write == 0) continue;
+        choice->write =
+            mdc_calls_thread(&capture->engine->calls, thread, choice->stack.first, choice->stack.end, choice->write);
         if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
@@ -248,22 +248,22 @@ static mdc_status call_modules(mdc_capture *capture, mdc_error *err) {
     mdc_status status = MDC_OK;
     for (size_t i = 0; status == MDC_OK && i < capture->lists->module_count; i++) {
         const mdc_module *module = &capture->lists->modules[i];
-        mdc_module_choice *plan = &capture->modules[i];
-        if (plan->write == 0) continue;
+        mdc_module_choice *choice = &capture->modules[i];
+        if (choice->write == 0) continue;
         uint8_t elf[4 + sizeof module->build_id];
         size_t record_size;
         const uint8_t *record = mdc_module_record(capture, module, elf, &record_size);
         mdc_utf16_path(mdc_capture_name(capture, module->path), module->path.size, path);
         MINIDUMP_MODULE_CALLBACK input = {.FullPath = path,
                                           .BaseOfImage = module->base,
-                                          .SizeOfImage = plan->size,
+                                          .SizeOfImage = choice->size,
                                           .CheckSum = module->checksum,
                                           .TimeDateStamp = module->timestamp,
                                           .SizeOfCvRecord = (uint32_t)record_size};
         memcpy(&input.VersionInfo, module->version, sizeof input.VersionInfo);
         /* The callee may write to it, as on Windows: nothing of it is used afterwards. */
         input.CvRecord = record_size != 0 ? (void *)(uintptr_t)record : NULL;
-        plan->write = mdc_calls_module(&capture->engine->calls, &input, plan->write);
+        choice->write = mdc_calls_module(&capture->engine->calls, &input, choice->write);
         status = mdc_calls_poll(&capture->engine->calls, err);
     }
     mdc_dealloc(path);

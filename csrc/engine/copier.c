@@ -58,7 +58,7 @@ mdc_copier *mdc_copier_new(const mdc_reader *reader, mdc_layout *layout, mdc_gap
     mdc_copier *copier = mdc_alloc(1, sizeof *copier, err);
     if (copier == NULL) return NULL;
     copier->reader = reader;
-    copier->engine = reader->capture->engine;
+    copier->engine = reader->engine;
     copier->layout = layout;
     copier->gaps = gaps;
     copier->output = output;

@@ -59,7 +59,7 @@ static bool may_leave(const mdc_plan *plan, size_t region) {
  * holes, shorter runs are not worth a separate write. */
 static mdc_status add_stored(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t what, uint32_t flags,
                              mdc_error *err) {
-    const mdc_engine *engine = plan->capture->engine;
+    const mdc_engine *engine = plan->engine;
     bool whole = ((first | end) & (MDC_PAGE_SIZE - 1)) == 0;
     uint64_t late_end = first;
     if (plan->late && (what == MDC_CONTENT_FILE || what == MDC_CONTENT_IN_FILE) && whole &&
@@ -74,7 +74,7 @@ static mdc_status add_stored(mdc_plan *plan, size_t region, uint64_t first, uint
 static mdc_status add_content(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags,
                               mdc_error *err) {
     mdc_content runs[64];
-    const mdc_engine *engine = plan->capture->engine;
+    const mdc_engine *engine = plan->engine;
     mdc_region_outcome *outcome = &plan->outcomes[region];
     while (first < end) {
         uint64_t next = end;
@@ -131,6 +131,7 @@ mdc_status mdc_plan_add(mdc_plan *plan, size_t region, uint64_t first, uint64_t 
 }
 
 void mdc_plan_init(mdc_plan *plan, const mdc_capture *capture, mdc_reader *reader, mdc_gaps *gaps) {
+    plan->engine = capture->engine;
     plan->capture = capture;
     plan->reader = reader;
     plan->gaps = gaps;
@@ -145,7 +146,7 @@ void mdc_plan_fini(mdc_plan *plan) {
 }
 
 mdc_status mdc_plan_begin(mdc_plan *plan, mdc_error *err) {
-    const mdc_engine *engine = plan->capture->engine;
+    const mdc_engine *engine = plan->engine;
     /* Callees that see reads see them in the order of the file, with what lies around them in memory. */
     plan->late = engine->options.late_files != 0 && engine->full && !engine->calls.wants_post_read &&
                  engine->source->ops->late != NULL && engine->patchable;
@@ -168,7 +169,7 @@ static void omit_holes(mdc_plan *plan, bool holes) {
 }
 
 mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err) {
-    const mdc_engine *engine = plan->capture->engine;
+    const mdc_engine *engine = plan->engine;
     /* Stacks in front of the rest, without a second copy of the rest, which is the long part. */
     size_t stacks = plan->stacks.count, rest = plan->all.count;
     if (mdc_vec_push(&plan->all, NULL, stacks, NULL, err) != MDC_OK) return err->code;

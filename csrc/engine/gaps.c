@@ -9,6 +9,7 @@
 enum { NAME_SHOWN = 255 }; /* bytes of a mapping's name in a message */
 
 mdc_status mdc_gaps_init(mdc_gaps *gaps, const mdc_capture *capture, mdc_error *err) {
+    gaps->engine = capture->engine;
     gaps->capture = capture;
     gaps->all = mdc_alloc(capture->engine->options.gaps_max, sizeof *gaps->all, err);
     return gaps->all != NULL ? MDC_OK : err->code;
@@ -28,7 +29,7 @@ void mdc_gaps_add(mdc_gaps *gaps, uint64_t address, uint64_t size, uint32_t reas
         last->size += size;
         return;
     }
-    if (gaps->count < gaps->capture->engine->options.gaps_max) {
+    if (gaps->count < gaps->engine->options.gaps_max) {
         gaps->all[gaps->count++] = (mdc_gap){address, size, reason, os_errno};
         return;
     }
@@ -41,7 +42,7 @@ void mdc_gaps_add(mdc_gaps *gaps, uint64_t address, uint64_t size, uint32_t reas
 
 mdc_status mdc_gaps_ask(mdc_gaps *gaps, uint64_t first, uint64_t end, uint32_t reason, int32_t os_errno,
                         const char *why, mdc_error *err) {
-    mdc_engine *engine = gaps->capture->engine;
+    mdc_engine *engine = gaps->engine;
     bool tolerated = mdc_gaps_tolerated(engine);
     while (first < end && !engine->options.plan_only && !tolerated) {
         uint32_t part = (uint32_t)mdc_min_u64(end - first, UINT32_MAX & ~(MDC_PAGE_SIZE - 1));

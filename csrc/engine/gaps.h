@@ -7,6 +7,7 @@
 #include "capture.h"
 
 typedef struct mdc_gaps {
+    mdc_engine *engine;
     const mdc_capture *capture;
     mdc_gap *all; /* options.gaps_max of them */
     size_t count;

@@ -42,7 +42,7 @@ static mdc_status patch_zeros(mdc_writer *writer, uint64_t offset, uint64_t size
 }
 
 static void progress(mdc_writer *writer, uint64_t bytes) {
-    atomic_fetch_add_explicit(&writer->reader->capture->engine->monitor->bytes_done, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&writer->engine->monitor->bytes_done, bytes, memory_order_relaxed);
 }
 
 /* The file has changed: all that is not sure becomes a gap. read_to: in the last extent that was read, up to where. */
@@ -68,13 +68,13 @@ static mdc_status give_up(mdc_writer *writer, late_group *group, size_t last, ui
 /* Reads one extent; *changed: up to where it was read before the file turned out to be another, 0 if it did not. */
 static mdc_status copy_extent(mdc_writer *writer, late_group *group, size_t index, uint64_t *read_to, int32_t *changed,
                               mdc_error *err) {
-    mdc_source *source = writer->reader->capture->engine->source;
+    mdc_source *source = writer->engine->source;
     const mdc_late_ops *late = source->ops->late;
     const mdc_extent *extent = extent_at(writer, index);
     const uint64_t end = extent->address + extent->size;
     uint64_t address = extent->address;
     for (*read_to = address; address < end; *read_to = address) {
-        if (mdc_calls_poll(&writer->reader->capture->engine->calls, err) != MDC_OK) return err->code;
+        if (mdc_calls_poll(&writer->engine->calls, err) != MDC_OK) return err->code;
         size_t part = (size_t)mdc_min_u64(end - address, writer->reader->room), done = 0;
         int32_t os_errno = 0;
         late->read(source, group->region, address, part, writer->reader->buffer, &done, &os_errno);
@@ -100,7 +100,7 @@ static mdc_status copy_extent(mdc_writer *writer, late_group *group, size_t inde
 }
 
 static mdc_status copy_group(mdc_writer *writer, late_group *group, mdc_error *err) {
-    mdc_source *source = writer->reader->capture->engine->source;
+    mdc_source *source = writer->engine->source;
     size_t last = group->sure;
     uint64_t read_to = group->sure_to;
     int32_t changed = 0;

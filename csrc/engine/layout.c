@@ -14,6 +14,7 @@
 enum { DIRECTORY_ROOM = 24 }; /* entries the directory has room for, and one for each user stream */
 
 void mdc_layout_init(mdc_layout *layout, const mdc_plan *plan) {
+    layout->engine = plan->engine;
     layout->capture = plan->capture;
     layout->plan = plan;
     mdc_vec_init(&layout->small, 1);
@@ -30,7 +31,7 @@ void mdc_layout_fini(mdc_layout *layout) {
 }
 
 mdc_status mdc_layout_put(mdc_layout *layout, const void *data, size_t size, size_t *offset, mdc_error *err) {
-    if (layout->small.count + (uint64_t)size >= layout->capture->engine->options.limit32)
+    if (layout->small.count + (uint64_t)size >= layout->engine->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
                         "threads, modules and strings exceed the 32-bit offsets of a minidump");
     return mdc_vec_push(&layout->small, data, size, offset, err);
@@ -49,7 +50,7 @@ mdc_status mdc_layout_stream(mdc_layout *layout, uint32_t type, uint64_t offset,
                              mdc_error *err) {
     uint64_t end;
     if (layout->stream_count >= layout->directory_room || !mdc_add_u64(offset, size, &end) ||
-        end >= layout->capture->engine->options.limit32)
+        end >= layout->engine->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
                         "stream 0x%" PRIx32 " of %" PRIu64 " bytes exceeds the 32-bit offsets of a minidump", type,
                         size);
@@ -135,7 +136,7 @@ static mdc_status place_memory(mdc_layout *layout, mdc_error *err) {
     mdc_range_walk walk = mdc_ranges_begin(layout, 0, layout->plan->extents.count);
     mdc_file_range range;
     while (mdc_ranges_next(&walk, &range)) {
-        if (range.offset + range.size < layout->capture->engine->options.limit32) continue;
+        if (range.offset + range.size < layout->engine->options.limit32) continue;
         layout->offset32_end = range.extent;
         break;
     }
@@ -165,7 +166,7 @@ static size_t count_ranges(const mdc_layout *layout) {
 }
 
 mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *err) {
-    const mdc_engine *engine = layout->capture->engine;
+    const mdc_engine *engine = layout->engine;
     layout->extents = extents;
     if (mdc_sanitized_make(&layout->sanitized, err) != MDC_OK) return err->code;
     if (engine->patchable) layout->spare = engine->options.spare_slots;

@@ -34,6 +34,7 @@ typedef struct mdc_place {
 } mdc_place;
 
 typedef struct mdc_layout {
+    mdc_engine *engine;
     const mdc_capture *capture;
     const mdc_plan *plan;
     mdc_extent *extents;               /* the plan's: their file_offset is filled in here */

@@ -23,6 +23,7 @@ typedef struct mdc_region_outcome {
 } mdc_region_outcome;
 
 typedef struct mdc_plan {
+    mdc_engine *engine;
     const mdc_capture *capture;
     mdc_reader *reader;
     mdc_gaps *gaps;

@@ -63,7 +63,7 @@ static mdc_status add_piece(mdc_plan *plan, mdc_set_range range, uint32_t fact_f
         }
         range.first = stop;
     }
-    return mdc_calls_poll(&plan->capture->engine->calls, err);
+    return mdc_calls_poll(&plan->engine->calls, err);
 }
 
 static mdc_status find_windows(mdc_plan *plan, mdc_vec *windows, mdc_error *err) {

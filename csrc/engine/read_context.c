@@ -14,7 +14,7 @@ static bool is_zero(const mdc_extent *extent) {
 
 /* Whether a page that is not in the plan of a Normal dump may be read. */
 static mdc_status ask_page(const mdc_reader *reader, uint64_t page, bool *may, bool *zero, mdc_error *err) {
-    const mdc_engine *engine = reader->capture->engine;
+    const mdc_engine *engine = reader->engine;
     int64_t found = engine->full ? MDC_NO_REGION : mdc_regions_find(reader->capture, page);
     *may = *zero = false;
     if (found == MDC_NO_REGION || mdc_regions_closed(reader->capture, (size_t)found)) return MDC_OK;

@@ -9,8 +9,9 @@
 #include "include_region.h"
 
 mdc_status mdc_reader_init(mdc_reader *reader, const mdc_capture *capture, const mdc_extents *extents, mdc_error *err) {
-    const mdc_engine *engine = capture->engine;
+    mdc_engine *engine = capture->engine;
     bool holds = engine->calls.wants_post_read && (engine->options.extensions & MDC_EXT_HOLD_BACK) != 0;
+    reader->engine = engine;
     reader->capture = capture;
     reader->extents = extents;
     reader->room = (size_t)engine->options.buffer_bytes;
@@ -25,7 +26,7 @@ void mdc_reader_fini(mdc_reader *reader) { mdc_dealloc(reader->block); }
 
 mdc_status mdc_reader_source(const mdc_reader *reader, const mdc_span *spans, size_t count, uint8_t *buffer,
                              size_t wanted, size_t *done, int32_t *os_errno, mdc_error *err) {
-    mdc_source *source = reader->capture->engine->source;
+    mdc_source *source = reader->engine->source;
     *done = 0;
     *os_errno = 0;
     mdc_status status = source->ops->read(source, spans, count, buffer, done, os_errno, err);
@@ -35,7 +36,7 @@ mdc_status mdc_reader_source(const mdc_reader *reader, const mdc_span *spans, si
 
 mdc_status mdc_reader_fetch(const mdc_reader *reader, uint64_t address, uint8_t *out, size_t size, size_t *done,
                             bool *closed, int32_t *os_errno, mdc_error *err) {
-    mdc_calls *calls = &reader->capture->engine->calls;
+    mdc_calls *calls = &reader->engine->calls;
     size_t served = 0;
     bool failed = false;
     *os_errno = MDC_OS_IO;
@@ -56,8 +57,7 @@ mdc_status mdc_reader_fetch(const mdc_reader *reader, uint64_t address, uint8_t 
 mdc_status mdc_reader_show(const mdc_reader *reader, uint64_t address, uint8_t *buffer, size_t size, size_t completed,
                            size_t passed, size_t *valid, mdc_error *err) {
     memset(buffer + completed, 0, size - completed); /* as above: the buffer is used again and again */
-    *valid =
-        mdc_calls_vm_post_read(&reader->capture->engine->calls, address, buffer, (uint32_t)size, (uint32_t)completed);
+    *valid = mdc_calls_vm_post_read(&reader->engine->calls, address, buffer, (uint32_t)size, (uint32_t)completed);
     if (*valid >= passed) return MDC_OK;
     return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,
                              "the callback's answer to VmPostRead withdrew bytes it had accepted before");
@@ -68,7 +68,7 @@ mdc_status mdc_reader_read(const mdc_reader *reader, uint64_t address, uint8_t *
     bool closed;
     if (mdc_reader_fetch(reader, address, buffer + head, size, done, &closed, os_errno, err) != MDC_OK)
         return err->code;
-    if (closed || !reader->capture->engine->calls.wants_post_read) return MDC_OK;
+    if (closed || !reader->engine->calls.wants_post_read) return MDC_OK;
     size_t valid;
     if (mdc_reader_show(reader, address - head, buffer, head + size, head + *done, head > lent ? head : 0, &valid,
                         err) != MDC_OK)

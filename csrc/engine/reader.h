@@ -7,6 +7,7 @@
 #include "extents.h"
 
 typedef struct mdc_reader {
+    mdc_engine *engine;
     const mdc_capture *capture;
     const mdc_extents *extents; /* the plan's, empty until it is finished */
     uint8_t *block;             /* as allocated */

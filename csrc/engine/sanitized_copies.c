@@ -5,6 +5,7 @@
 #include "../base/fail.h"
 
 void mdc_sanitized_init(mdc_sanitized *copies, const mdc_capture *capture) {
+    copies->engine = capture->engine;
     copies->capture = capture;
     mdc_vec_init(&copies->bytes, 1);
     mdc_vec_init(&copies->starts, sizeof(size_t));
@@ -36,7 +37,7 @@ static uint8_t *copy_of(const mdc_sanitized *copies, size_t item) {
 
 mdc_status mdc_sanitized_make(mdc_sanitized *copies, mdc_error *err) {
     const mdc_lists *lists = copies->capture->lists;
-    if (copies->capture->engine->options.edit == NULL) return MDC_OK;
+    if (copies->engine->options.edit == NULL) return MDC_OK;
     for (size_t i = 0; i < lists->text_count; i++)
         if (add_copy(copies, lists->texts[i].data, lists->texts[i].size, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < lists->thread_count; i++)
@@ -44,28 +45,27 @@ mdc_status mdc_sanitized_make(mdc_sanitized *copies, mdc_error *err) {
             return err->code;
     for (size_t i = 0; i < lists->text_count; i++)
         if (lists->texts[i].data != NULL)
-            mdc_sanitize(copies->capture->engine, lists->texts[i].address, copy_of(copies, i), lists->texts[i].size);
+            mdc_sanitize(copies->engine, lists->texts[i].address, copy_of(copies, i), lists->texts[i].size);
     for (size_t i = 0; i < lists->thread_count; i++)
-        mdc_sanitize(copies->capture->engine, 0, copy_of(copies, lists->text_count + i),
-                     lists->threads[i].context_size);
+        mdc_sanitize(copies->engine, 0, copy_of(copies, lists->text_count + i), lists->threads[i].context_size);
     return MDC_OK;
 }
 
 const uint8_t *mdc_sanitized_text(const mdc_sanitized *copies, size_t text) {
     const uint8_t *data = copies->capture->lists->texts[text].data;
-    return data == NULL || copies->capture->engine->options.edit == NULL ? data : copy_of(copies, text);
+    return data == NULL || copies->engine->options.edit == NULL ? data : copy_of(copies, text);
 }
 
 const uint8_t *mdc_sanitized_context(const mdc_sanitized *copies, size_t thread) {
-    return copies->capture->engine->options.edit == NULL ? copies->capture->lists->threads[thread].context
-                                                         : copy_of(copies, copies->capture->lists->text_count + thread);
+    return copies->engine->options.edit == NULL ? copies->capture->lists->threads[thread].context
+                                                : copy_of(copies, copies->capture->lists->text_count + thread);
 }
 
 mdc_status mdc_sanitized_string(mdc_sanitized *copies, const uint8_t **bytes, size_t size, mdc_error *err) {
-    if (copies->capture->engine->options.edit == NULL || size == 0) return MDC_OK;
+    if (copies->engine->options.edit == NULL || size == 0) return MDC_OK;
     copies->string.count = 0;
     if (mdc_vec_push(&copies->string, *bytes, size, NULL, err) != MDC_OK) return err->code;
-    mdc_sanitize(copies->capture->engine, 0, copies->string.data, size);
+    mdc_sanitize(copies->engine, 0, copies->string.data, size);
     *bytes = copies->string.data;
     return MDC_OK;
 }

@@ -6,6 +6,7 @@
 #include "capture.h"
 
 typedef struct mdc_sanitized {
+    const mdc_engine *engine;
     const mdc_capture *capture;
     mdc_vec bytes;  /* uint8_t: texts, then contexts; empty unless they are sanitized */
     mdc_vec starts; /* size_t: where each begins */

@@ -104,9 +104,9 @@ static int by_first(const void *left, const void *right) {
 
 mdc_status mdc_stacks_keep(mdc_capture *capture, const mdc_vec *interrupted, mdc_error *err) {
     for (size_t i = 0; i < capture->lists->thread_count; i++) {
-        const mdc_thread_choice *plan = &capture->threads[i];
-        if ((plan->write & MDC_THREAD_WRITE_STACK) != 0 && plan->stack.end > plan->stack.first &&
-            mdc_vec_push(&capture->stacks, &plan->stack, 1, NULL, err) != MDC_OK)
+        const mdc_thread_choice *choice = &capture->threads[i];
+        if ((choice->write & MDC_THREAD_WRITE_STACK) != 0 && choice->stack.end > choice->stack.first &&
+            mdc_vec_push(&capture->stacks, &choice->stack, 1, NULL, err) != MDC_OK)
             return err->code;
     }
     /* Thread reported one stack of each thread to the callee, which must know these as well. */

@@ -7,6 +7,7 @@
 
 mdc_status mdc_writer_init(mdc_writer *writer, const mdc_reader *reader, mdc_layout *layout, mdc_gaps *gaps,
                            mdc_error *err) {
+    writer->engine = reader->engine;
     writer->reader = reader;
     writer->layout = layout;
     writer->gaps = gaps;
@@ -82,7 +83,7 @@ mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err)
         if ((extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_LATE)) != 0) holes += extent->size;
         if ((extent->flags & MDC_EXTENT_OMITTED) == 0) total += extent->size;
     }
-    atomic_store(&writer->reader->capture->engine->monitor->bytes_total, total);
+    atomic_store(&writer->engine->monitor->bytes_total, total);
     uint64_t planned = writer->layout->tail_offset + sizeof(uint64_t);
     if ((sink->ops->begin != NULL && sink->ops->begin(sink, planned, planned - holes, err) != MDC_OK) ||
         put_front(writer, err) != MDC_OK)
@@ -91,7 +92,7 @@ mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err)
 }
 
 mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err) {
-    mdc_engine *engine = writer->reader->capture->engine;
+    mdc_engine *engine = writer->engine;
     mdc_sink *sink = writer->output.sink;
     mdc_layout_close(writer->layout);
     if (mdc_late_copy(writer, err) != MDC_OK) return err->code;

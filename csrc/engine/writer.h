@@ -10,6 +10,7 @@
 #include "sparse_output.h"
 
 typedef struct mdc_writer {
+    mdc_engine *engine;
     const mdc_reader *reader;
     mdc_layout *layout;
     mdc_gaps *gaps;

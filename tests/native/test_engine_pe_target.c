@@ -285,6 +285,7 @@ static void test_wrong_user_streams(void) {
         {{0x10000, 0, &byte, 1}, {0xFFFF, 0, &byte, 1}},
         {{0x10000, 0, &byte, 1}, {0x10000, 0, &byte, 1}},
         {{MDC_STREAM_TYPE_GAPS, 0, &byte, 1}, {0x10000, 0, &byte, 1}},
+        {{MDC_STREAM_TYPE_THREAD_POINTERS, 0, &byte, 1}, {0x10000, 0, &byte, 1}},
         {{MDC_STREAM_TYPE_LINUX_MAPS, 0, &byte, 1}, {0x10000, 0, &byte, 1}},
         {{0x10000, 0, &byte, UINT64_C(1) << 32}, {0x10001, 0, &byte, 1}},
         {{0x10000, 0, NULL, 1}, {0x10001, 0, &byte, 1}},

@@ -149,7 +149,7 @@ static mdc_status read_objects(dso_state *state, uint64_t address, bool *sound, 
         if (mdc_vec_push(&state->objects, &object, 1, NULL, err) != MDC_OK) return err->code;
         before = address;
         address = get_u64(map + 24);
-        if (mdc_calls_poll(&state->reader->capture->engine->calls, err) != MDC_OK) return err->code;
+        if (mdc_calls_poll(&state->reader->engine->calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }

@@ -46,7 +46,7 @@ static mdc_status get(const mdc_plan *plan, uint64_t address, void *out, size_t 
     *kept = true;
     if (address == 0 || !mdc_add_u64(address, size, &end)) {
         done = 0;
-    } else if (!plan->capture->engine->options.exception.client) {
+    } else if (!plan->engine->options.exception.client) {
         done = mdc_own_memory_read(address, out, size) ? size : 0;
     } else if (mdc_regions_find(plan->capture, address) != MDC_NO_REGION) {
         if (mdc_reader_kept(plan->reader, address, end, kept, err) != MDC_OK) return err->code;
@@ -56,7 +56,7 @@ static mdc_status get(const mdc_plan *plan, uint64_t address, void *out, size_t 
     if (done == size) return MDC_OK;
     mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_PLAN, 0,
              "exception: there is nothing to read at 0x%" PRIx64 " in the memory of %s", address,
-             plan->capture->engine->options.exception.client ? "the target" : "this process");
+             plan->engine->options.exception.client ? "the target" : "this process");
     err->address = address;
     return err->code;
 }
@@ -78,7 +78,7 @@ static mdc_status get_record(const mdc_plan *plan, uint64_t address, bool wide, 
 /* Whether the callee lets the thread's registers into the dump; a thread in no list is left out. */
 static bool thread_kept(const mdc_plan *plan) {
     for (size_t i = 0; i < plan->capture->lists->thread_count; i++)
-        if (plan->capture->lists->threads[i].tid == plan->capture->engine->options.exception.thread_id)
+        if (plan->capture->lists->threads[i].tid == plan->engine->options.exception.thread_id)
             return (plan->capture->threads[i].write & MDC_THREAD_WRITE_CONTEXT) != 0;
     return true;
 }
@@ -88,7 +88,7 @@ static mdc_status read_all(const mdc_plan *plan, exception_state *state, bool *k
     uint8_t bytes[16];
     uint64_t pointers[2] = {0, 0};
     size_t pointer = wide ? 8 : 4;
-    if (get(plan, plan->capture->engine->options.exception.pointers, bytes, 2 * pointer, kept, err) != MDC_OK || !*kept)
+    if (get(plan, plan->engine->options.exception.pointers, bytes, 2 * pointer, kept, err) != MDC_OK || !*kept)
         return err->code;
     memcpy(&pointers[0], bytes, pointer);
     memcpy(&pointers[1], bytes + pointer, pointer);
@@ -97,7 +97,7 @@ static mdc_status read_all(const mdc_plan *plan, exception_state *state, bool *k
 }
 
 static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
-    const mdc_engine *engine = plan->capture->engine;
+    const mdc_engine *engine = plan->engine;
     const mdc_lists *lists = plan->capture->lists;
     if (engine->options.exception.thread_id == 0 || engine->options.plan_only) return MDC_OK;
     bool kept = thread_kept(plan);

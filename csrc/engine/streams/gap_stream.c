@@ -13,7 +13,7 @@ static mdc_status write_planned(const mdc_layout *layout, const mdc_place *place
                              .entry_size = sizeof(mdc_gap),
                              .planned_count = (uint32_t)gaps->planned_count,
                              .tail_offset = layout->tail_offset,
-                             .tail_capacity = layout->capture->engine->options.gaps_max - gaps->planned_count};
+                             .tail_capacity = layout->engine->options.gaps_max - gaps->planned_count};
     (void)place;
     if (mdc_out_put(out, &stream, sizeof stream, err) != MDC_OK) return err->code;
     return mdc_out_put(out, gaps->planned, gaps->planned_count * (uint64_t)sizeof(mdc_gap), err);

@@ -30,8 +30,7 @@ static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     for (size_t i = 0; i < layout->capture->lists->text_count; i++) {
         const mdc_text *text = &layout->capture->lists->texts[i];
         uint32_t type = stream_type(text->stream);
-        if (type == 0 || (seen & text->stream) != 0 ||
-            (layout->capture->engine->options.omit_streams & text->stream) != 0)
+        if (type == 0 || (seen & text->stream) != 0 || (layout->engine->options.omit_streams & text->stream) != 0)
             continue;
         seen |= text->stream;
         /* Bytes that are also in target memory follow it: excluded there, they are not written here. */

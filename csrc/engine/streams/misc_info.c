@@ -65,7 +65,7 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     const mdc_system *system = layout->capture->lists->system;
     mdc_file_misc_info info = {.size_of_info = offsetof(mdc_file_misc_info, xstate),
                                .flags1 = MDC_MISC_PROCESS_ID | MDC_MISC_PROCESS_TIMES,
-                               .process_id = (uint32_t)layout->capture->engine->source->pid,
+                               .process_id = (uint32_t)layout->engine->source->pid,
                                .create_time = (uint32_t)system->create_time_s,
                                .user_time = system->user_time_s,
                                .kernel_time = system->kernel_time_s};

@@ -56,7 +56,7 @@ static mdc_part no_context(const mdc_layout *layout) {
 /* The context of the entry at entry_at; a new part, or one that is there already. */
 static mdc_status put_context(mdc_layout *layout, const mdc_part *part, uint64_t entry_at, mdc_error *err) {
     uint64_t part_end = part->offset + part->size;
-    if (part_end >= layout->capture->engine->options.limit32)
+    if (part_end >= layout->engine->options.limit32)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
                         "the registers of the threads exceed the 32-bit offsets of a minidump");
     mdc_file_location location = {(uint32_t)part->size, part->size != 0 ? (uint32_t)part->offset : 0};

@@ -40,7 +40,7 @@ mdc_status mdc_user_streams_check(const mdc_engine_options *options, mdc_error *
 }
 
 static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
-    const mdc_engine_options *options = &layout->capture->engine->options;
+    const mdc_engine_options *options = &layout->engine->options;
     (void)place;
     for (size_t i = 0; i < options->user_stream_count; i++) {
         const mdc_user_stream *stream = &options->user_streams[i];
