@@ -32,34 +32,35 @@ def _writes(
     [Callable[[Process, File | None, Options], DumpReport]], Callable[Concatenate[Process, File | None, P], DumpReport]
 ]:
     """Take the fields of the options as parameters after the first two."""
-
-    def wrap(function: Callable[[Process, File | None, Options], DumpReport]) -> Any:
-        def take(process: Process, file: File | None, *args: P.args, **given: P.kwargs) -> DumpReport:
-            return function(process, file, options(*args, **given))
-
-        return _named_like(function, take)
-
-    return wrap
+    return lambda function: _with_parameters(function, "process, file", options)
 
 
 def _plans(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[Process, Options], DumpPlan]], Callable[Concatenate[Process, P], DumpPlan]]:
     """Take the fields of the options as parameters after the first one."""
-
-    def wrap(function: Callable[[Process, Options], DumpPlan]) -> Any:
-        def take(process: Process, *args: P.args, **given: P.kwargs) -> DumpPlan:
-            return function(process, options(*args, **given))
-
-        return _named_like(function, take)
-
-    return wrap
+    return lambda function: _with_parameters(function, "process", options)
 
 
-def _named_like(function: Any, take: Any) -> Any:
-    for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-        setattr(take, name, getattr(function, name))
-    return take
+def _with_parameters(function: Any, first: str, options: Any) -> Any:
+    """The function with the fields of the options in place of its last parameter, as `help` shows them."""
+    by_position, fields = options.__match_args__, options._fields
+    names = [*by_position, *(name for name in fields if name not in by_position)]
+    parameters = [f"{name}=_defaults[{name!r}]" for name in names]
+    parameters.insert(len(by_position), "*")
+    source = (
+        f"def {function.__name__}({first}, {', '.join(parameters)}):\n"
+        f"    return _function({first}, _options({', '.join(f'{name}={name}' for name in names)}))"
+    )
+    scope = {"_function": function, "_options": options, "_defaults": options._defaults}
+    exec(source, scope)
+    made: Any = scope[function.__name__]
+    made.__doc__, made.__module__ = function.__doc__, function.__module__
+    kinds = {
+        name: text for kind in reversed(options.__mro__) for name, text in vars(kind).get("__annotations__", {}).items()
+    }
+    made.__annotations__ = function.__annotations__ | {name: kinds[name] for name in names}
+    return made
 
 
 @_writes(DumpOptions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import os
 import pickle
@@ -220,11 +221,15 @@ def test_options_are_passed_on_as_a_whole() -> None:
     options = DumpOptions(FULL, **given)
     assert pickle.loads(pickle.dumps(options)) == options != DumpOptions(FULL)
     for wrong in ({"snapshot": True}, {"deadlin": 1.0}):
-        with pytest.raises(TypeError, match=f"has no {next(iter(wrong))}"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(wrong))}'"):
             md.write_dump(os.getpid(), "/dev/null", **wrong)
     for function, kind in ((md.write_dump, DumpOptions), (md.plan_dump, PlanOptions)):
         documented = re.findall(r"^    (\w+)$", str(md.write_dump.__doc__), re.MULTILINE)
         assert [name for name in kind._fields if name not in documented] == [], function
+        shown = inspect.signature(function).parameters
+        assert {name: shown[name].default for name in kind._fields} == kind._defaults
+        assert shown["type"].kind == inspect.Parameter.POSITIONAL_OR_KEYWORD
+        assert shown["filter"].kind == inspect.Parameter.KEYWORD_ONLY
 
 
 def test_hidden_variables_are_no_mere_note(monkeypatch: pytest.MonkeyPatch) -> None:
