@@ -19,9 +19,9 @@ from typing import Any
 
 from cffi import FFI
 
-from minidump_cffi import _native
+from minidump_cffi._native import _ext
 
-ffi, lib = _native.ffi, _native.lib
+ffi, lib = _ext.ffi, _ext.lib
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 support = importlib.import_module("support.extension").load()
 

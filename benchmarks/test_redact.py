@@ -19,7 +19,7 @@ from contest import CLOCK, Contest, hold, replay
 from setting import MIB, QUICK, SIZES, Spawn
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi
+from minidump_cffi._native._ext import ffi
 
 ROUNDS = 3 if QUICK else 25
 TURNS = 2 if QUICK else 16

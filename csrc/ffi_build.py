@@ -1,4 +1,4 @@
-"""Describes the extension minidump_cffi._native to cffi.
+"""Describes the extension minidump_cffi._native._ext to cffi.
 
 The declarations are those of the C headers themselves (see minidump_cffi/_cdef.py). Paths are relative to the project's
 root, as setuptools wants them.
@@ -62,7 +62,7 @@ ffibuilder.cdef("\n".join(declarations(root / header, windows) for header in HEA
 if failpoints:
     ffibuilder.cdef("void mdc_failpoint_set(const char *spec);")
 ffibuilder.set_source(
-    "minidump_cffi._native",
+    "minidump_cffi._native._ext",
     "".join(f'#include "{header.removeprefix("csrc/")}"\n' for header in [*HEADERS, "csrc/base/failpoint.h"]),
     sources=sources(),
     include_dirs=["csrc"],

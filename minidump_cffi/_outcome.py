@@ -11,18 +11,17 @@ from .filters._rules import Rule
 from .report._report import DumpPlan, DumpReport, Redaction, RuleBytes
 
 if TYPE_CHECKING:
-    from . import _bridge, _bridge_replay
+    from ._native.recorder import NativeRecorder
+    from ._native.session import Session
     from ._request import Request
 
 
-def report_of(
-    job: _bridge.Job, filter: Filter | None, request: Request, recorder: _bridge_replay.NativeRecorder | None
-) -> DumpReport:
+def report_of(session: Session, filter: Filter | None, request: Request, recorder: NativeRecorder | None) -> DumpReport:
     """What a job that succeeded wrote, or would have written."""
-    raw = job.report()
+    raw = session.report()
     rules: list[RuleBytes] = []
     if filter is not None:
-        kept, excluded = job.rule_bytes(len(filter))
+        kept, excluded = session.rule_bytes(len(filter))
         at = 0
         for index, rule in enumerate(filter.rules):
             count = 1 if isinstance(rule, Rule) else len(rule)
@@ -47,12 +46,12 @@ def report_of(
         )
     redaction = None
     if filter is not None and filter.redact and not request.options.planned:
-        counters = job.counters()
+        counters = session.counters()
         redaction = Redaction(
             bytes=counters["scrubbed_bytes"],
             hits=counters["scrubbed_hits"],
             words=counters["defaced_words"],
-            variables=job.hidden_variables(),
+            variables=session.hidden_variables(),
             uncovered=counters["uncovered_borders"],
         )
     return (DumpPlan if request.options.planned else DumpReport)(
@@ -63,5 +62,5 @@ def report_of(
         recording=None
         if recorder is None
         else recording_of(recorder, "minidump_cffi" if request.backend.own else "dbghelp"),
-        **raw._asdict(),
+        **{name: getattr(raw, name) for name in raw._fields},
     )

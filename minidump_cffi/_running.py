@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 
-from . import _bridge, _bridge_options, _bridge_replay, sinks, targets
+from . import sinks, targets
+from ._native import options as parts
+from ._native.recorder import NativeRecorder
+from ._native.session import SINK_FD, Session
 from ._options import DumpOptions, record_limit
 from ._outcome import report_of
 from ._progress import Progress
@@ -80,62 +83,62 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
         request.members(filter),
         request.options.progress if isinstance(request.options, DumpOptions) else None,
     )
-    options = _job_options(request, target, sink, timer)
+    options = _session_options(request, target, sink, timer)
     using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
     use = Use()
-    job: _bridge.Job | None = None
+    session: Session | None = None
     ended = given_up = False
-    try:  # a signal handler may raise anywhere: from here on there may be a job that runs
+    try:  # a signal handler may raise anywhere: from here on there may be a session that runs
         if callee is None:
             assert isinstance(callback, Callback)
             native = callback._enter(use)  # ours until its error and its recording have been fetched
             if hooks is not None:
                 hooks.take_error()
             recorder = _recorder(request, callback)
-            job = _bridge.Job(native, engine, options, recorder=recorder, fill=_parts(request, target))
-            job.start()
+            session = Session(native, engine, options, recorder=recorder, fill=_parts(request, target))
+            session.start()
         else:
             recorder = _recorder(request, callback)
             if callee.python is not None:
                 using.enter_context(callee.python.in_use(extensions=callee.extensions))
             engine["extensions"] = int(callee.extensions)
             routine, keep = (callee.routine, callee.param), (callee.keep, using)
-            job = _bridge.Job(
+            session = Session(
                 None, engine, options, routine=routine, keep=keep, recorder=recorder, fill=_parts(request, target)
             )
-            job.start()
+            session.start()
         max_stop = request.options.max_stop
-        watch = None if callee is None or max_stop is None else Watch(job, max_stop)
-        ended = _wait(job, timer, progress, watch)
+        watch = None if callee is None or max_stop is None else Watch(session, max_stop)
+        ended = _wait(session, timer, progress, watch)
         given_up = not ended
         error = None if hooks is None else hooks.take_error()
         if error is None and not ended:
-            error = _left_behind(job, timer, timer.cancelled, callee, request.backend)
-        error = error or job.error()
+            error = _left_behind(session, timer, timer.cancelled, callee, request.backend)
+        error = error or session.error()
         if error is None and callee is not None and callee.python is not None:
             callee.python.raise_error()
         if error is not None:
             if ended and callee is not None and isinstance(error, DumpError) and error.callback_type is not None:
                 error.message = f"{callee.name}: {error.message}"
             raise error
-        report = report_of(job, filter, request, recorder)
+        report = report_of(session, filter, request, recorder)
         if report.warnings & (DumpWarning.TYPE | (_UNASKED_MEMORY if callee is None else _UNASKED)):
             request.check_strict(report.messages)
         if progress is not None:
-            progress(_progress(job))
+            progress(_progress(session))
         return report
     except BaseException:
         while not ended and not given_up:
             try:
-                ended = job is None or _settle(job)
+                ended = session is None or _settle(session)
                 given_up = not ended
             except BaseException:  # a second Ctrl-C must still remove the output
                 continue
         raise
     finally:
         try:
-            if job is not None:
-                job.close()
+            if session is not None:
+                session.close()
         finally:
             if isinstance(callback, Callback):
                 callback._leave(use)
@@ -145,28 +148,28 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
             callback.close()
 
 
-def _recorder(request: Request, callback: Callback | Callee | None) -> _bridge_replay.NativeRecorder | None:
+def _recorder(request: Request, callback: Callback | Callee | None) -> NativeRecorder | None:
     """What records this dump: the recorder of the callback, or one of its own."""
     if isinstance(callback, Callback) and callback._recorder is not None:
         callback._recorder.clear()
         return callback._recorder
     limit = record_limit(request.options.record)
-    return None if limit is None else _bridge_replay.NativeRecorder(limit)
+    return None if limit is None else NativeRecorder(limit)
 
 
-def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> tuple[_bridge_options.Fill, ...]:
-    """What of a job's specification points at memory."""
+def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> tuple[parts.Fill, ...]:
+    """What of a session's specification points at memory."""
     options = request.options
-    source = () if isinstance(target, targets.Target) else (_bridge_options.source(target),)
+    source = () if isinstance(target, targets.Target) else (parts.source(target),)
     return (
         *source,
-        _bridge_options.user_streams(getattr(options, "user_streams", ())),
-        _bridge_options.exception(getattr(options, "exception", None)),
-        _bridge_options.dbghelp(request.backend),
+        parts.user_streams(getattr(options, "user_streams", ())),
+        parts.exception(getattr(options, "exception", None)),
+        parts.dbghelp(request.backend),
     )
 
 
-def _job_options(
+def _session_options(
     request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: Timer
 ) -> dict[str, Any]:
     """Members of mdc_job_spec."""
@@ -177,56 +180,56 @@ def _job_options(
     if isinstance(target, targets.Target):
         values.update(pid=target.pid, pidfd=target.pidfd, start_time=target.start_time, process=target.handle)
     if sink.fd is not None:
-        values.update(sink=_bridge.SINK_FD, fd=sinks.native(sink.fd))
+        values.update(sink=SINK_FD, fd=sinks.native(sink.fd))
     return values
 
 
 def _wait(
-    job: _bridge.Job,
+    session: Session,
     timer: Timer,
     progress: Callable[[Progress], object] | None,
     watch: Watch | None = None,
 ) -> bool:
-    """True when the job has ended; False if it had to end and did not."""
+    """True when the session has ended; False if it had to end and did not."""
     late: float | None = None  # when a dump that must end is abandoned: an output or a hook hangs
-    while not job.wait(SLICE):
+    while not session.wait(SLICE):
         if late is not None:
             if time.monotonic() >= late:
                 return False
             continue
         if timer.wants_cancel():
-            job.cancel()
+            session.cancel()
         elif watch is not None and watch.hangs():
-            job.cancel(deadline=True)
+            session.cancel(deadline=True)
         elif progress is not None:
-            progress(_progress(job))
+            progress(_progress(session))
         left = timer.left()
-        if job.progress().aborted or (left is not None and left <= 0):
+        if session.progress().aborted or (left is not None and left <= 0):
             late = time.monotonic() + GRACE
     return True
 
 
-def _settle(job: _bridge.Job) -> bool:
-    """End a job and wait for that; True if it did. An exception is on its way already: hardly ever raises another."""
+def _settle(session: Session) -> bool:
+    """End a dump and wait for that; True if it did. An exception is on its way already: hardly ever raises another."""
     until = time.monotonic() + GRACE
     while True:
         try:
-            job.cancel()
+            session.cancel()
             while (left := until - time.monotonic()) > 0:
-                if job.wait(min(left, SLICE)):
+                if session.wait(min(left, SLICE)):
                     return True
             return False
         except BaseException:  # a second Ctrl-C
             continue
 
 
-def _left_behind(job: _bridge.Job, timer: Timer, cancelled: bool, callee: Callee | None, backend: Backend) -> DumpError:
-    """Why a job is given up that does not end."""
-    state = job.progress()
+def _left_behind(session: Session, timer: Timer, cancelled: bool, callee: Callee | None, backend: Backend) -> DumpError:
+    """Why a session is given up that does not end."""
+    state = session.progress()
     phase = Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else None
-    doing = job.doing()
+    doing = session.doing()
     what, number = doing.text, doing.callback_type
-    if callee is not None and (inside := job.callee().type) >= 0:
+    if callee is not None and (inside := session.callee().type) >= 0:
         number = inside
         what = f"{callee.name} does not return from {_type_name(inside)}: it"
     where = f"{what} hangs; the target runs on, and the dump was abandoned"
@@ -253,8 +256,8 @@ def _type_name(number: int) -> str:
     )
 
 
-def _progress(job: _bridge.Job) -> Progress:
-    state = job.progress()
+def _progress(session: Session) -> Progress:
+    state = session.progress()
     return Progress(
         phase=Phase(state.phase) if 0 <= state.phase <= Phase.FINISH else Phase.NONE,
         stopped=state.stopped,

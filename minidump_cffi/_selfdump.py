@@ -20,7 +20,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _bridge, _running, sinks, targets
+from . import _running, sinks, targets
+from ._native.errors import start_refused
 from ._options import DumpOptions
 from ._record import replace
 from ._request import Request
@@ -148,7 +149,7 @@ def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
                     raise TargetError(
                         f"our own process is dumped by another Python, which does not start: {error}"
                     ) from error
-                raise _bridge.start_refused(error.errno or 0, "cannot start the process that dumps us") from error
+                raise start_refused(error.errno or 0, "cannot start the process that dumps us") from error
         assert process.stdin is not None and process.stdout is not None
         try:
             with _ptracer(process.pid):

@@ -23,7 +23,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from . import _bridge, dumping
+from . import dumping
+from ._native.errors import start_refused
 
 __all__ = ["plan_dump", "write_dump"]
 
@@ -71,7 +72,7 @@ def _awaitable(function: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _
         try:
             threading.Thread(target=context.run, args=(work,), name=function.__name__, daemon=True).start()
         except RuntimeError as error:
-            raise _bridge.start_refused(errno.EAGAIN, "cannot start the dump thread") from error
+            raise start_refused(errno.EAGAIN, "cannot start the dump thread") from error
         try:
             return await asyncio.shield(ended)
         except asyncio.CancelledError:

@@ -60,7 +60,7 @@ def ffibuilder() -> Any:
     builder = importlib.import_module("cffi").FFI()
     builder.cdef("\n".join(_cdef.declarations(headers / name) for name in _cdef.PUBLIC))
     builder.set_source(
-        "minidump_cffi._native",
+        "minidump_cffi._native._ext",
         "".join(f"#include <minidump_cffi/{name}>\n" for name in _cdef.PUBLIC),
         include_dirs=[get_include()],
     )

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from . import _bridge, _bridge_replay
+from ._native.callback import NativeCallback
+from ._native.hooks import Hooks
+from ._native.pointers import address, view
+from ._native.recorder import NativeRecorder
 from ._options import record_limit
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
@@ -199,19 +202,17 @@ class Callback:
 
     def _set_up(self, filter: Filter, table: Mapping[int, Hook], record: bool | int = False, **capacities: int) -> None:
         self._filter = filter
-        self._hooks = _bridge.Hooks(table) if table else None
-        self._native: _bridge.NativeCallback | None = _bridge.NativeCallback(
-            filter._compiled(), self._hooks, **capacities
-        )
+        self._hooks = Hooks(table) if table else None
+        self._native: NativeCallback | None = NativeCallback(filter._compiled(), self._hooks, **capacities)
         limit = record_limit(record)
-        self._recorder = None if limit is None else _bridge_replay.NativeRecorder(limit, self._open())
+        self._recorder = None if limit is None else NativeRecorder(limit, self._open())
         self._recorder_kept = False
         # Held around every use of the callback of C, so that `close` in another thread does not free it meanwhile. A
         # signal handler may come in between: reentrant.
         self._lock = threading.RLock()
         self._user: weakref.ref[Use] | None = None
 
-    def _open(self) -> _bridge.NativeCallback:
+    def _open(self) -> NativeCallback:
         native = self._native
         if native is None:
             raise CallbackError("this callback is closed")
@@ -221,7 +222,7 @@ class Callback:
     def _in_use(self) -> bool:
         return self._user is not None and self._user() is not None
 
-    def _enter(self, use: Use) -> _bridge.NativeCallback:
+    def _enter(self, use: Use) -> NativeCallback:
         """Make it the callback of one dump, until what its hooks raised and its recording have been fetched."""
         self._open()  # in a forked child the lock may be held for ever
         with self._lock:
@@ -271,12 +272,12 @@ class Callback:
     @property
     def routine(self) -> int:
         """Address of the routine; valid until `close`."""
-        return _bridge.address(self.information.CallbackRoutine)
+        return address(self.information.CallbackRoutine)
 
     @property
     def param(self) -> int:
         """CallbackParam that goes with `routine`, as an address; valid until `close`."""
-        return _bridge.address(self.information.CallbackParam)
+        return address(self.information.CallbackParam)
 
     @property
     def recording(self) -> Recording | None:
@@ -415,7 +416,7 @@ class Callback:
         raise TypeError("a Callback cannot be pickled or copied; its filter can")
 
 
-def recording_of(recorder: _bridge_replay.NativeRecorder, engine: str = "") -> Recording:
+def recording_of(recorder: NativeRecorder, engine: str = "") -> Recording:
     """What a recorder has kept."""
     from .replay._recording import Recording
 
@@ -444,8 +445,8 @@ def _io_hooks(io: IoHandler) -> dict[int, Hook]:
 
     def write(input: Any, output: Any) -> bool:
         data = input.u.Io
-        with _bridge.view(data.Buffer, data.BufferBytes) as view:
-            io.write(data.Offset, view)
+        with view(data.Buffer, data.BufferBytes) as shown:
+            io.write(data.Offset, shown)
         output.Status = _S_OK
         return True
 

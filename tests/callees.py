@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native._ext import ffi, lib
 
 Answer = Callable[[Any, Any], int]
 """Gets MINIDUMP_CALLBACK_INPUT * and MINIDUMP_CALLBACK_OUTPUT * of cffi; returns TRUE or FALSE."""

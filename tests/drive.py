@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from strategies import Module, Region
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native._ext import ffi, lib
 
 EXTENSIONS = lib.MDC_EXT_REGION_FACTS | lib.MDC_EXT_RESUBMIT | lib.MDC_EXT_PIECES
 

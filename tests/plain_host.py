@@ -6,7 +6,7 @@ import drive
 import strategies
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native._ext import ffi, lib
 
 TYPE = md.protocol.CallbackType
 S_OK, S_FALSE, PARTIAL_COPY = 0, 1, 0x8007012B

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi
+from minidump_cffi._native._ext import ffi
 
 TYPE = md.protocol.CallbackType
 GUARD = 64

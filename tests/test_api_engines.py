@@ -20,7 +20,8 @@ import fake
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, engines
+from minidump_cffi import engines
+from minidump_cffi._native import errors as native_errors
 from minidump_cffi._options import DumpOptions, PlanOptions
 from minidump_cffi._request import Request
 from minidump_cffi.cli import main
@@ -361,14 +362,14 @@ def test_gaps_tell_the_error_of_their_system() -> None:
     ],
 )
 def test_windows_errors_get_the_errno_of_their_class(cls: type[md.DumpError], number: int, expected: int) -> None:
-    assert _bridge._system_error(cls, number, "win32") == (expected, number)
-    assert _bridge._system_error(cls, number, "linux") == (number, None)
+    assert native_errors._system_error(cls, number, "win32") == (expected, number)
+    assert native_errors._system_error(cls, number, "linux") == (number, None)
 
 
 def test_no_error_of_the_system() -> None:
     for system in ("win32", "linux"):
-        assert _bridge._system_error(md.SinkError, 0, system) == (None, None)
-        assert _bridge._system_error(md.TargetGone, 0, system) == (errno.ESRCH, None)
+        assert native_errors._system_error(md.SinkError, 0, system) == (None, None)
+        assert native_errors._system_error(md.TargetGone, 0, system) == (errno.ESRCH, None)
 
 
 @pytest.mark.parametrize("cls", [md.DumpError, md.SinkError, md.TargetGone, md.Cancelled])
@@ -385,7 +386,7 @@ def test_winerror_survives_pickling(cls: type[md.DumpError]) -> None:
 
 def test_advice_is_taken_from_refusals_only() -> None:
     text = "Windows denies access to process 5: run as its user: Access denied. (error 5)"
-    assert _bridge._hint(md.AccessDenied, text) == "run as its user"
-    assert _bridge._hint(md.AccessDenied, "who refused: do this: Permission denied (errno 13)") == "do this"
-    assert _bridge._hint(md.AccessDenied, "refused: Permission denied (errno 13)") is None
-    assert _bridge._hint(md.TargetGone, text) is None
+    assert native_errors._hint(md.AccessDenied, text) == "run as its user"
+    assert native_errors._hint(md.AccessDenied, "who refused: do this: Permission denied (errno 13)") == "do this"
+    assert native_errors._hint(md.AccessDenied, "refused: Permission denied (errno 13)") is None
+    assert native_errors._hint(md.TargetGone, text) is None

@@ -15,7 +15,8 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, _running
+from minidump_cffi import _running
+from minidump_cffi._native import session as native_session
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 LARGE = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 28),))
@@ -30,7 +31,7 @@ class Meddler:
     """The C side, raising when the first call of each of some functions has come back."""
 
     def __init__(self, *names: str) -> None:
-        self._real = _bridge.lib
+        self._real = native_session.lib
         self._names = list(names)
         self.raised = 0
 
@@ -73,20 +74,20 @@ def test_an_interrupt_right_behind_the_start(tmp_path: Path, monkeypatch: pytest
     with open(tmp_path / "a.dmp", "wb", buffering=0) as file, md.Callback() as callback:
         file.write(b"before")
         with monkeypatch.context() as patch:
-            patch.setattr(_bridge, "lib", meddler)
+            patch.setattr(native_session, "lib", meddler)
             with pytest.raises(Interrupt):
                 fake.write(LARGE, file.fileno(), FULL, callback=callback)
         use_again(callback)
         assert meddler.raised == 1
         assert os.fstat(file.fileno()).st_size == file.tell() == 6, "cut back, and no more writes"
-    assert not _bridge._started
+    assert not native_session._started
 
 
 def test_an_interrupt_right_behind_the_start_of_a_dump_with_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
     io, meddler = Io(), Meddler("mdc_job_start")
     with md.Callback(io=io) as callback:
         with monkeypatch.context() as patch:
-            patch.setattr(_bridge, "lib", meddler)
+            patch.setattr(native_session, "lib", meddler)
             with pytest.raises(Interrupt):
                 fake.write(LARGE, None, FULL, callback=callback)
         io.over = True
@@ -101,7 +102,7 @@ def test_a_live_target_runs_on(
     folder.mkdir()
     for _ in range(20):
         with monkeypatch.context() as patch:
-            patch.setattr(_bridge, "lib", Meddler("mdc_job_start"))
+            patch.setattr(native_session, "lib", Meddler("mdc_job_start"))
             with pytest.raises(Interrupt):
                 md.write_dump(pattern.pid, folder / "a.dmp", FULL)
             status = Path(f"/proc/{pattern.pid}/status").read_text()
@@ -115,7 +116,7 @@ def test_an_interrupt_of_the_cleaning_up(second: str, tmp_path: Path, monkeypatc
     meddler = Meddler("mdc_job_start", second)
     with md.Callback() as callback:
         with monkeypatch.context() as patch:
-            patch.setattr(_bridge, "lib", meddler)
+            patch.setattr(native_session, "lib", meddler)
             with pytest.raises(Interrupt):
                 fake.write(LARGE, tmp_path / "a.dmp", FULL, callback=callback)
         use_again(callback)
@@ -130,12 +131,12 @@ def test_what_a_lost_job_uses_lives_until_it_has_ended(monkeypatch: pytest.Monke
         raise Interrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_bridge.Job, "close", fail)
+        patch.setattr(native_session.Session, "close", fail)
         with pytest.raises(Interrupt):
             fake.plan(LARGE, FULL)
-    assert len(_bridge._started) == 1
+    assert len(native_session._started) == 1
     fake.plan(LARGE, FULL)
-    assert not _bridge._started
+    assert not native_session._started
 
 
 def places(function: Any) -> set[int]:
@@ -151,10 +152,18 @@ def places(function: Any) -> set[int]:
 WATCHED = {
     function.__code__: places(function)
     for function in (
-        _running.run, _running._wait, _running._settle, _running._job_options, _bridge.Job.__init__, _bridge.Job.start,
-        _bridge.Job.wait, _bridge.Job.cancel, _bridge.Job.close, _bridge.new_error,
+        _running.run,
+        _running._wait,
+        _running._settle,
+        _running._session_options,
+        native_session.Session.__init__,
+        native_session.Session.start,
+        native_session.Session.wait,
+        native_session.Session.cancel,
+        native_session.Session.close,
+        native_session.new_error,
     )
-}  # fmt: skip
+}
 
 
 class Tracer:
@@ -198,7 +207,7 @@ def test_an_interrupt_anywhere(kind: str, tmp_path: Path) -> None:
         assert fake.names(tmp_path) == [], number
     assert number > 50
     assert fake.names(tmp_path) == ["a.dmp"]
-    assert not _bridge._started
+    assert not native_session._started
     own.close()
 
 

@@ -16,7 +16,8 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, _running
+from minidump_cffi import _running
+from minidump_cffi._native import session as native_session
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 TARGET = fake.small()
@@ -167,7 +168,7 @@ def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
 
 def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_running, "GRACE", 30)
-    left_behind = len(_bridge._started)
+    left_behind = len(native_session._started)
 
     def interrupt() -> None:
         slow.entered.wait(10)
@@ -181,19 +182,19 @@ def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypa
     with pytest.raises(KeyboardInterrupt):
         fake.write(TARGET, slow, FULL, spool=False)
     thread.join()
-    assert len(_bridge._started) <= left_behind, "the dump was waited for, although it took its time"
+    assert len(native_session._started) <= left_behind, "the dump was waited for, although it took its time"
 
 
 def test_what_was_left_behind_comes_back_harmlessly(slow: Slow) -> None:
-    before = len(_bridge._started)
+    before = len(native_session._started)
     for _ in range(3):
         with pytest.raises(md.DeadlineExceeded):
             fake.write(TARGET, slow, FULL, spool=False, deadline=0.05)
-    assert len(_bridge._started) == before + 3, "what the worker still uses is kept"
+    assert len(native_session._started) == before + 3, "what the worker still uses is kept"
     slow.release.set()
     time.sleep(0.2)
     assert fake.write(TARGET, io.BytesIO(), FULL).complete
-    assert len(_bridge._started) == before, "and no longer than it uses it"
+    assert len(native_session._started) == before, "and no longer than it uses it"
 
 
 def test_a_callback_left_behind_is_busy_until_it_comes_back(slow: Slow) -> None:

@@ -475,7 +475,7 @@ def test_a_process_that_is_not_dumpable(pattern_program: Path, tmp_path: Path) -
 
 def facts(**known: int) -> Any:
     """Made-up facts: nothing is known but what is said."""
-    from minidump_cffi._native import ffi
+    from minidump_cffi._native._ext import ffi
 
     made = ffi.new("mdc_access_facts *")
     for name, kind in ffi.typeof("mdc_access_facts").fields:
@@ -486,7 +486,7 @@ def facts(**known: int) -> Any:
 
 def explain(**known: int) -> tuple[int, str]:
     """Reason and message."""
-    from minidump_cffi._native import ffi, lib
+    from minidump_cffi._native._ext import ffi, lib
 
     text = ffi.new("char[480]")
     reason = lib.mdc_access_explain(facts(os_errno=errno.EPERM, **known), text, 480)
@@ -530,7 +530,7 @@ USUAL = {
     ids=lambda value: str(value) if isinstance(value, dict) else None,
 )
 def test_who_refused_by_made_up_facts(changed: dict[str, int], reason: str, words: list[str]) -> None:
-    from minidump_cffi._native import lib
+    from minidump_cffi._native._ext import lib
 
     number, message = explain(**{**USUAL, **changed})
     assert number == getattr(lib, f"MDC_ACCESS_{reason}"), message
@@ -541,14 +541,14 @@ def test_who_refused_by_made_up_facts(changed: dict[str, int], reason: str, word
 
 
 def test_yama_lets_descendants_be_traced() -> None:
-    from minidump_cffi._native import lib
+    from minidump_cffi._native._ext import lib
 
     number, _ = explain(**{**USUAL, "yama_scope": 1, "is_descendant": 1})
     assert number != lib.MDC_ACCESS_YAMA
 
 
 def test_no_fact_at_all_is_answered() -> None:
-    from minidump_cffi._native import lib
+    from minidump_cffi._native._ext import lib
 
     number, message = explain()
     assert number == lib.MDC_ACCESS_UNKNOWN
@@ -556,7 +556,7 @@ def test_no_fact_at_all_is_answered() -> None:
 
 
 def test_an_explanation_fits_its_buffer() -> None:
-    from minidump_cffi._native import ffi, lib
+    from minidump_cffi._native._ext import ffi, lib
 
     for size in (1, 2, 10, 60):
         text = ffi.new("char[]", b"\xff" * 100)

@@ -16,8 +16,10 @@ import pytest
 from drive import Engine
 
 import minidump_cffi as md
-from minidump_cffi import _bridge
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native import callback as native_callback
+from minidump_cffi._native import errors as native_errors
+from minidump_cffi._native import pointers
+from minidump_cffi._native._ext import ffi, lib
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 TARGET = fake.small()
@@ -323,7 +325,7 @@ def test_a_forked_child_frees_nothing_and_uses_nothing() -> None:
     callback = md.Callback(keep)
     routine = callback.routine
     released: list[Any] = []
-    owned = _bridge._owned(ffi.new("int *"), released.append)
+    owned = pointers.owned(ffi.new("int *"), released.append)
     child = os.fork()
     if child == 0:
         status = 1
@@ -353,7 +355,9 @@ def test_a_forked_child_frees_nothing_and_uses_nothing() -> None:
 def test_nothing_is_left_when_python_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[int] = []
     monkeypatch.setattr(
-        _bridge, "_free_callback", lambda raw: freed.append(lib.mdc_callback_free(raw, _bridge.new_error()))
+        native_callback,
+        "_free_callback",
+        lambda raw: freed.append(lib.mdc_callback_free(raw, native_errors.new_error())),
     )
     callback = md.Callback(on_cancel=lambda: False)
     del callback

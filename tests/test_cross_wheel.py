@@ -34,7 +34,7 @@ def headers(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) ->
     """What objdump says of the extension."""
     objdump = shutil.which("x86_64-w64-mingw32-objdump")
     assert objdump
-    library = wheel.extract("minidump_cffi/_native.pyd", tmp_path_factory.mktemp("wheel"))
+    library = wheel.extract("minidump_cffi/_native/_ext.pyd", tmp_path_factory.mktemp("wheel"))
     return subprocess.run([objdump, "-p", library], capture_output=True, text=True, check=True).stdout
 
 
@@ -43,7 +43,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "minidump_cffi").rglob("*.py*")}
     sources = {name for name in sources if name.endswith((".py", ".pyi"))} | {"minidump_cffi/py.typed"}
     public = {f"minidump_cffi/include/minidump_cffi/{path.name}" for path in (ROOT / "csrc" / "api").glob("*.h")}
-    assert names == sources | public | {"minidump_cffi/_native.pyd"}
+    assert names == sources | public | {"minidump_cffi/_native/_ext.pyd"}
     for name in sources:
         assert wheel.read(name) == (ROOT / name).read_bytes(), f"{name} is not the one that is here: build it again"
 
@@ -82,7 +82,7 @@ def test_extension_exports_only_its_entry(headers: str) -> None:
     table = headers[headers.index("[Ordinal/Name Pointer] Table") :]
     assert re.findall(
         r"^\t\[.*?\]\s+(?:\+base\[.*?\]\s+)?(?:[0-9a-f]+\s+)?(\S+)$", table.split("\n\n")[0], re.MULTILINE
-    ) == ["PyInit__native"]
+    ) == ["PyInit__ext"]
 
 
 def test_extension_bears_no_time(headers: str) -> None:

@@ -21,7 +21,7 @@ from callees import Answer, Callee, agree, keep_asking, own_memory, refuse
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi
+from minidump_cffi._native._ext import ffi
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 TYPE = md.protocol.CallbackType

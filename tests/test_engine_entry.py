@@ -17,7 +17,7 @@ from callees import Callee, curious, keep_asking, own_memory
 from drive import Engine
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi
+from minidump_cffi._native._ext import ffi
 
 TYPE = md.protocol.CallbackType
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY

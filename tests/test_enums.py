@@ -7,8 +7,9 @@ import enum
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _bridge
-from minidump_cffi._native import lib
+from minidump_cffi._native import errors as native_errors
+from minidump_cffi._native import session as native_session
+from minidump_cffi._native._ext import lib
 
 PAIRS = [
     (md.protocol.CallbackType, "MDC_CB_", {"COUNT"}),
@@ -73,16 +74,16 @@ def test_structs_of_the_report_are_unpacked_in_their_true_size() -> None:
         "mdc_extent": report._EXTENT,
         "mdc_gap": report._GAP,
     }
-    assert {name: form.size for name, form in formats.items()} == _bridge.SIZES
+    assert {name: form.size for name, form in formats.items()} == native_session.SIZES
 
 
 def test_every_status_has_an_exception() -> None:
     codes = {getattr(lib, name) for name in dir(lib) if name.startswith("MDC_ERR_")}
     plain = {lib.MDC_ERR_INVALID: ValueError, lib.MDC_ERR_NOMEM: MemoryError}
     for code in codes:
-        error = _bridge.new_error()
+        error = native_errors.new_error()
         error.code = code
-        made = _bridge.exception(error)
+        made = native_errors.exception(error)
         assert type(made) is plain.get(code, type(made))
         assert code in plain or (isinstance(made, md.DumpError) and type(made) is not md.DumpError)
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi import _bridge_filter
+from minidump_cffi._native import filter as native_filter
 from minidump_cffi.filters import _values
 
 TOP = 1 << 64
@@ -54,13 +54,13 @@ def test_a_compiled_filter_pickles_without_its_table() -> None:
 
 def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    real = _bridge_filter.NativeFilter
+    real = native_filter.NativeFilter
 
     def count(keep: md.Filter) -> Any:
         made.append(keep)
         return real(keep)
 
-    monkeypatch.setattr(_bridge_filter, "NativeFilter", count)
+    monkeypatch.setattr(native_filter, "NativeFilter", count)
     keep = md.Filter(md.exclude(kind="heap"))
     assert made == []
     start = threading.Barrier(6)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import PAGE, WINDOW, Module, Region
 
 import minidump_cffi as md
-from minidump_cffi._native import lib
+from minidump_cffi._native._ext import lib
 
 pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 

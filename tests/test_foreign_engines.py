@@ -18,8 +18,8 @@ from support import extension
 from test_sources_sound import clang
 
 import minidump_cffi as md
-from minidump_cffi import _native
-from minidump_cffi._native import ffi
+from minidump_cffi._native import _ext
+from minidump_cffi._native._ext import ffi
 
 C = md.protocol.CallbackType
 MAPPED, PRIVATE = int(md.filters.MemoryType.MAPPED), int(md.filters.MemoryType.PRIVATE)
@@ -333,7 +333,7 @@ def test_the_routine_has_one_address_and_no_name() -> None:
     """It is hidden in the extension: nothing links with it, and all callbacks share it."""
     with md.Callback() as one, md.Callback() as two:
         assert one.routine == two.routine and one.param != two.param
-    assert not hasattr(ctypes.CDLL(_native.__file__), "mdc_callback_routine")
+    assert not hasattr(ctypes.CDLL(_ext.__file__), "mdc_callback_routine")
 
 
 def test_types_for_users() -> None:

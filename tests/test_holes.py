@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from plain_host import PARTIAL_COPY, S_OK, PlainHost
 
 import minidump_cffi as md
-from minidump_cffi._native import lib
+from minidump_cffi._native._ext import lib
 from minidump_cffi.filters import Kind, MemoryType
 
 TYPE = md.protocol.CallbackType

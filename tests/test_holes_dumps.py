@@ -16,7 +16,7 @@ import readers
 from members import QUICK
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi
+from minidump_cffi._native._ext import ffi
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 TYPE = md.protocol.CallbackType

@@ -22,7 +22,7 @@ import pytest
 from fake import PAGE, Region
 
 import minidump_cffi as md
-from minidump_cffi import _native
+from minidump_cffi._native import _ext
 from minidump_cffi.filters import Kind, MemoryType
 
 NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
@@ -182,7 +182,7 @@ class Loaded:
 
     def __init__(self, folder: Path) -> None:
         self.image = folder / "libcopy.so"
-        shutil.copy(_native.__file__, self.image)
+        shutil.copy(_ext.__file__, self.image)
         code = "import ctypes, os, sys; ctypes.CDLL(sys.argv[1]); print(flush=True); sys.stdin.read()"
         command = [sys.executable, "-c", code, str(self.image)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -15,7 +15,7 @@ import recorded
 from callees import curious
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi
+from minidump_cffi._native._ext import ffi
 
 HERE = Path(__file__).resolve().parent
 TEXT = (HERE.parent / "docs" / "members.md").read_text("utf-8")

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from protocol_model import FILTERS, HOLE, PAGE, PIECE, PIECES, REMOVED, SECRET, WINDOW, Model, Slab
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native._ext import ffi, lib
 
 TYPE = md.protocol.CallbackType
 S_OK, E_FAIL, WORD = 0, lib.MDC_E_FAIL, (1 << 32) - 1

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidump_cffi as md
-from minidump_cffi._native import ffi, lib
+from minidump_cffi._native._ext import ffi, lib
 from minidump_cffi.protocol import CallbackType as T
 from minidump_cffi.protocol import Extensions
 from minidump_cffi.replay import Call, Recording, Replay, _calls

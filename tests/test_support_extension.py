@@ -12,7 +12,7 @@ import pytest
 from support import extension
 
 import minidump_cffi as md
-from minidump_cffi import _native
+from minidump_cffi._native import _ext
 from minidump_cffi.targets import SourceTarget
 
 CSRC = extension.ROOT / "csrc"
@@ -37,7 +37,7 @@ def declared(module: Any) -> set[str]:
 def test_the_package_declares_no_test_code() -> None:
     assert {"mdc_fake_new", "mdc_bench_loop", "mdc_double_drive"} <= TESTS_OWN
     assert declared(extension.load()) & TESTS_OWN, "the check itself: there it is found"
-    assert declared(_native) & TESTS_OWN == set()
+    assert declared(_ext) & TESTS_OWN == set()
 
 
 @pytest.mark.linux
@@ -50,7 +50,7 @@ def test_the_package_contains_no_test_code() -> None:
 
     built = functions(extension.load().__file__)
     assert {"mdc_fake_new", "fake_read", "mdc_bench_loop"} <= built
-    package = functions(_native.__file__)
+    package = functions(_ext.__file__)
     assert "mdc_job_start" in package
     sources = "".join(path.read_text(encoding="utf-8") for path in CSRC.rglob("*.c"))
     assert {name for name in built & package if name.startswith("mdc_") and name not in sources} == set()

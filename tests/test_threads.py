@@ -25,7 +25,8 @@ import pytest
 import readers
 
 import minidump_cffi as md
-from minidump_cffi import _bridge, _bridge_options
+from minidump_cffi._native import options as native_options
+from minidump_cffi._native import session as native_session
 
 ROOT = live.HERE.parent
 STRESS = live.HERE / "stress" / "threads.py"
@@ -38,14 +39,14 @@ TARGET = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 24),))
 
 def test_a_job_outlives_its_close_for_other_threads() -> None:
     """A thread that starts a dump looks at the jobs of others, which these may close at the same time."""
-    source = _bridge_options.source(TARGET.source())
-    job = _bridge.Job(None, {"plan_only": 1, "dump_type": int(FULL)}, {"pidfd": -1}, fill=[source])
+    source = native_options.source(TARGET.source())
+    job = native_session.Session(None, {"plan_only": 1, "dump_type": int(FULL)}, {"pidfd": -1}, fill=[source])
     job.start()
     while not job.wait(0.1):
         pass
     assert job.report().extents
     job.close()
-    assert job not in _bridge._started
+    assert job not in native_session._started
     assert job.pointer, "the job of C lives as long as its object"
     assert job.wait(0)
     job.cancel()
@@ -58,9 +59,9 @@ def test_jobs_end_before_python_does(tmp_path: Path) -> None:
     """A daemon thread is in the middle of a dump when the main thread ends: it is cancelled, and nothing crashes."""
     program = (
         "import atexit, threading, subprocess\n"
-        "atexit.register(lambda: print(all(job.wait(0) for job in _bridge._started), flush=True))  # comes last\n"
+        "atexit.register(lambda: print(all(one.wait(0) for one in native_session._started), flush=True))  # last\n"
         "import minidump_cffi as md\n"
-        "from minidump_cffi import _bridge\n"
+        "from minidump_cffi._native import session as native_session\n"
         "child = subprocess.Popen(['sleep', '100'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
         "class Out:\n"
         "    def __init__(self): self.started = threading.Event()\n"

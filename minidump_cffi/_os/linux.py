@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from .. import _bridge
+from .._native.errors import short
 from ..errors import TargetError, TargetGone
 
 assert sys.platform != "win32"
@@ -37,7 +37,7 @@ def pid_of_fd(fd: int) -> int:
         text = _text(f"/proc/self/fdinfo/{fd}")
     except OSError as error:
         if error.errno in _SHORTAGES:
-            raise _bridge.short(error.errno, f"cannot inspect PidFd({fd})") from error
+            raise short(error.errno, f"cannot inspect PidFd({fd})") from error
         if isinstance(error, FileNotFoundError) and _is_open(fd):
             raise TargetError(f"PidFd({fd}): /proc is not mounted, or is that of another pid namespace") from None
         raise TargetError(f"PidFd({fd}): this descriptor is not open") from None
@@ -78,7 +78,7 @@ def start_time(pid: int) -> int | None:
         text = _bytes(f"/proc/{pid}/stat")
     except OSError as error:
         if error.errno in _SHORTAGES:
-            raise _bridge.short(error.errno, f"cannot inspect process {pid}") from error
+            raise short(error.errno, f"cannot inspect process {pid}") from error
         return None
     # The name in parentheses may hold spaces and parentheses itself.
     return int(text.rpartition(b")")[2].split()[19])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Literal, TypeAlias
 
-    from .._bridge_filter import NativeFilter
+    from .._native.filter import NativeFilter
     from ._conditions import Ranges
     from ._rules import ModuleRule, ThreadRule, Verdict
 
@@ -260,17 +260,17 @@ class Filter:
 
     def _compiled(self) -> NativeFilter:
         """The C table, made once per process; threads that come together wait for the first."""
-        from .. import _bridge, _bridge_filter
+        from .._native import filter as compiled
 
         native = self._native
         if native is not None and native.alive():
             return native
-        with _bridge.compile_lock():
+        with compiled.compile_lock():
             native = self._native
             if native is not None and native.alive():
                 return native
             try:
-                native = _bridge_filter.NativeFilter(self)
+                native = compiled.NativeFilter(self)
             except FilterError as error:
                 raise self._located(error) from None
             object.__setattr__(self, "_native", native)

@@ -4,7 +4,7 @@ from .. import _lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._native import (
+    from .._native._ext import (
         ffi,
     )
     from ..building import (
@@ -82,7 +82,7 @@ _HOMES = _lazy.homes(
     {
         "_foreign": "AnswerFunction AnyCallback PythonCallback Routine",
         "_views": "Input IoInput MemoryInfo ModuleInput Output ReadFailureInput RegionFacts ThreadInput VmReadInput",
-        ".._native": "ffi",
+        ".._native._ext": "ffi",
         "..building": "ffibuilder get_include",
         "..callback": "Counters Hook IoHandler",
         "..enums": (

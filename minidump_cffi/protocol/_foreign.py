@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .. import _bridge, _bridge_foreign
+from .._native import pointers
 from ..callback import Callback
 from ..enums import PLAIN, CallbackType, Extensions
 from ..filters._filter import Filter
 
 if TYPE_CHECKING:
+    from .._native.session import Session
     from ._views import Input, Output
 
 __all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "Watch", "resolve"]
@@ -134,7 +135,7 @@ def _is_function(ctypes: Any, routine: Any) -> bool:
 
 
 def _routine_address(routine: Any) -> int:
-    found = _bridge_foreign.foreign_function(routine)
+    found = pointers.foreign_function(routine)
     if found is not None:
         return found
     ctypes = _ctypes()
@@ -167,8 +168,8 @@ def _param_address(param: Any) -> int:
         return 0
     if isinstance(param, int) and not isinstance(param, bool):
         return param
-    if _bridge_foreign.is_pointer(param):
-        return _bridge.address(param)
+    if pointers.is_pointer(param):
+        return pointers.address(param)
     ctypes = _ctypes()
     if ctypes is not None and (
         isinstance(param, ctypes.c_void_p | ctypes._Pointer | ctypes.Array) or _is_function(ctypes, param)
@@ -298,14 +299,14 @@ def resolve(callback: AnyCallback) -> Callback | Callee:
 class Watch:
     """Notices that a foreign callback does not return, also before the target is stopped."""
 
-    def __init__(self, job: _bridge.Job, seconds: float) -> None:
-        self._job, self._seconds = job, seconds
-        self._seen = job.callee()
+    def __init__(self, session: Session, seconds: float) -> None:
+        self._session, self._seconds = session, seconds
+        self._seen = session.callee()
         self._since = time.monotonic()
 
     def hangs(self) -> bool:
         """Whether it has been inside one call for as long as the target may be stopped."""
-        state = self._job.callee()
+        state = self._session.callee()
         if state != self._seen or state.type < 0:
             self._seen, self._since = state, time.monotonic()
         return time.monotonic() - self._since >= self._seconds

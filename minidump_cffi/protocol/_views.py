@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
-from .. import _bridge, _bridge_foreign
+from .._native import pointers
 from ..enums import CallbackType, Kind, MemoryProtect, MemoryState, ModuleWrite, SecondaryFlags, ThreadWrite
 
 __all__ = [
@@ -255,19 +255,19 @@ def _status(value: Any) -> int:
 
 def _module(raw: Any) -> ModuleInput:
     return ModuleInput(
-        full_path=_bridge_foreign.utf16(raw.FullPath),
+        full_path=pointers.utf16(raw.FullPath),
         base_of_image=raw.BaseOfImage,
         size_of_image=raw.SizeOfImage,
         checksum=raw.CheckSum,
         time_date_stamp=raw.TimeDateStamp,
-        cv_record=bytes(_bridge.view(raw.CvRecord, raw.SizeOfCvRecord)),
+        cv_record=bytes(pointers.view(raw.CvRecord, raw.SizeOfCvRecord)),
     )
 
 
 def _thread(raw: Any) -> ThreadInput:
     return ThreadInput(
         thread_id=raw.ThreadId,
-        thread_handle=_bridge.address(raw.ThreadHandle),
+        thread_handle=pointers.address(raw.ThreadHandle),
         context=bytes(raw.Context),
         stack_base=raw.StackBase,
         stack_end=raw.StackEnd,
@@ -275,8 +275,8 @@ def _thread(raw: Any) -> ThreadInput:
 
 
 def _io(raw: Any) -> IoInput:
-    data = _bridge.view(raw.Buffer, raw.BufferBytes)
-    return IoInput(handle=_bridge.address(raw.Handle), offset=raw.Offset, data=data)
+    data = pointers.view(raw.Buffer, raw.BufferBytes)
+    return IoInput(handle=pointers.address(raw.Handle), offset=raw.Offset, data=data)
 
 
 def _failure(raw: Any) -> ReadFailureInput:
@@ -284,12 +284,12 @@ def _failure(raw: Any) -> ReadFailureInput:
 
 
 def _pre_read(raw: Any) -> VmReadInput:
-    buffer = _bridge.view(raw.Buffer, raw.Size, writable=True)
+    buffer = pointers.view(raw.Buffer, raw.Size, writable=True)
     return VmReadInput(offset=raw.Offset, buffer=buffer, size=raw.Size, completed=0, status=0)
 
 
 def _post_read(raw: Any) -> VmReadInput:
-    buffer = _bridge.view(raw.Buffer, raw.Size, writable=True)
+    buffer = pointers.view(raw.Buffer, raw.Size, writable=True)
     return VmReadInput(
         offset=raw.Offset, buffer=buffer, size=raw.Size, completed=raw.Completed, status=_unsigned(raw.Status)
     )
@@ -299,7 +299,7 @@ def _facts(raw: Any) -> RegionFacts | None:
     if raw.Version < 1:
         return None
     return RegionFacts(
-        name=bytes(_bridge.view(raw.Name, raw.NameSize)) if raw.NameId else None,
+        name=bytes(pointers.view(raw.Name, raw.NameSize)) if raw.NameId else None,
         mapping_base=raw.MappingBase,
         mapping_size=raw.MappingSize,
         kinds=Kind(raw.Kinds),
@@ -338,7 +338,7 @@ class Input(_View):
     @property
     def process_handle(self) -> int:
         """On Linux the pidfd of the target, on Windows its handle; 0 in IO_* and the types of a kernel minidump."""
-        return _bridge.address(self._raw.ProcessHandle)
+        return pointers.address(self._raw.ProcessHandle)
 
     @property
     def region_facts(self) -> RegionFacts | None:
@@ -460,8 +460,8 @@ class Output(_View):
     handle = _Member(
         (_C.WRITE_KERNEL_MINIDUMP,),
         "Handle",
-        _bridge.address,
-        _bridge_foreign.as_pointer,
+        pointers.address,
+        pointers.as_pointer,
         doc="WRITE_KERNEL_MINIDUMP: output of a kernel minidump; 0 for none.",
     )
     continue_ = _Member(

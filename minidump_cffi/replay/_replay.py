@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import overload
 
-from .. import _bridge_replay
+from .._native import recorder as native
 from ..callback import Callback
 from ..enums import CallbackType
 from ..errors import CallbackError, ReplayMismatch
@@ -87,7 +87,7 @@ class Answers(Sequence[Answer]):
 
     __slots__ = ("_data", "_recording", "calls", "elapsed", "violations")
 
-    def __init__(self, recording: Recording, outcome: _bridge_replay.Outcome) -> None:
+    def __init__(self, recording: Recording, outcome: native.Outcome) -> None:
         self._recording = recording
         self._data = outcome.answers
         self.calls = outcome.calls
@@ -97,12 +97,12 @@ class Answers(Sequence[Answer]):
     @property
     def wrong(self) -> tuple[Answer, ...]:
         """The answers that wrote outside their members, of the last repetition."""
-        size = _bridge_replay.ANSWER_SIZE
+        size = native.ANSWER_SIZE
         found = (at for at in range(len(self)) if self._data[size * at + 4] & _WRONG)
         return tuple(map(self.__getitem__, found))
 
     def __len__(self) -> int:
-        return len(self._data) // _bridge_replay.ANSWER_SIZE
+        return len(self._data) // native.ANSWER_SIZE
 
     def __iter__(self) -> Iterator[Answer]:
         return map(self.__getitem__, range(len(self)))
@@ -235,7 +235,7 @@ class Replay:
         return answers
 
     def _send(self, routine: int, param: int, options: Mapping[str, int]) -> Answers:
-        outcome = _bridge_replay.run(self.recording._packed, len(self.recording), routine, param, options)
+        outcome = native.run(self.recording._packed, len(self.recording), routine, param, options)
         return Answers(self.recording, outcome)
 
     def check(self, callback: AnyCallback, *, fill: int = 0, garbage: int = 0, buffer_max: int = 0) -> Answers:

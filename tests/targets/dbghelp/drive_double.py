@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import minidump_cffi as md
-from minidump_cffi import _bridge_options
+from minidump_cffi._native import options as native_options
 
 AREA, PAGES, PAGE = 0x20000000, 16, 4096
 CHILD = f"""
@@ -125,7 +125,7 @@ def main() -> None:
     case("deadline", target, deadline=0.3)
     # Which DLL has PssCaptureSnapshot is nothing the package lets its users choose.
     clone = child()
-    fill = _bridge_options.dbghelp
+    fill = native_options.dbghelp
 
     def with_pss(backend: Any) -> Any:
         def wrapped(spec: Any) -> object:
@@ -135,11 +135,11 @@ def main() -> None:
 
         return wrapped
 
-    _bridge_options.dbghelp = with_pss
+    native_options.dbghelp = with_pss
     play(clone=int(clone._handle))  # type: ignore[attr-defined]
     case("snapshot", target, full, snapshot=True)
     print(json.dumps({"case": "clone", "status": clone.wait(60)}), flush=True)
-    _bridge_options.dbghelp = fill
+    native_options.dbghelp = fill
     target.communicate("", timeout=60)
     print(json.dumps({"case": "target", "status": target.returncode}), flush=True)
 

@@ -1,19 +1,19 @@
-"""Parts of a job's specification that point at memory: streams of the user, options of dbghelp, a source.
+"""Parts of a session's specification that point at memory: streams of the user, options of dbghelp, a source.
 
-Each function fills in a part and returns what has to live as long as the job.
+Each function fills in a part and returns what has to live as long as the session.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from ._ext import ffi
 
-from ._native import ffi
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-    from .engines import Backend, ExceptionInfo, UserStream
-    from .targets import SourceTarget
+    from ..engines import Backend, ExceptionInfo, UserStream
+    from ..targets import SourceTarget
 
     Fill = Callable[[Any], object]
 

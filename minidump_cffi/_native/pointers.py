@@ -1,11 +1,39 @@
-"""Pointers and texts of C that callbacks from somewhere else bring along: the cffi side of foreign.py and views.py."""
+"""Pointers and texts of C: who owns them, and what they are as Python values."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
 
-from ._bridge import address
-from ._native import ffi
+from ._ext import ffi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def owned(pointer: Any, release: Callable[[Any], object]) -> Any:
+    """The pointer, released with its Python object in the process that made it and nowhere else."""
+    maker = os.getpid()
+
+    def free(raw: Any, getpid: Callable[[], int] = os.getpid) -> None:
+        if getpid() == maker:
+            release(raw)
+
+    return ffi.gc(pointer, free)
+
+
+def view(pointer: Any, size: int, *, writable: bool = False) -> memoryview:
+    """Memory of C; read-only unless said otherwise."""
+    if not size:
+        return memoryview(b"")
+    found = memoryview(ffi.buffer(ffi.cast("uint8_t *", pointer), size))
+    return found if writable else found.toreadonly()
+
+
+def address(value: Any) -> int:
+    """A pointer as a number."""
+    return int(ffi.cast("uintptr_t", value))
 
 
 def utf16(pointer: Any) -> str:

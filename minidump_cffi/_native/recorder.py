@@ -1,14 +1,21 @@
-"""The part of `_bridge` for recordings and replays."""
+"""Recordings of callbacks, and replays."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple
 
-from . import errors
-from ._bridge import NativeCallback, _owned, exception, keep_for_good, new_error
-from ._native import ffi, lib
+from .. import errors
+from .._record import Record
+from ._ext import ffi, lib
+from .callback import NativeCallback
+from .errors import exception, new_error
+from .pointers import owned
+from .session import keep_for_good
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 ANSWER_SIZE = 60
 """Bytes of mdc_replay_answer; C asserts it."""
@@ -29,7 +36,7 @@ class NativeRecorder:
         pointer = lib.mdc_recorder_new(options, error)
         if pointer == ffi.NULL:
             raise exception(error)
-        self.pointer = _owned(pointer, lib.mdc_recorder_free)
+        self.pointer = owned(pointer, lib.mdc_recorder_free)
         self._maker = os.getpid()
         self._callback = callback
         if callback is not None:
@@ -62,7 +69,7 @@ class NativeRecorder:
         return bytes(data[:size]), state.extensions, state.dropped
 
 
-class Outcome(NamedTuple):
+class Outcome(Record, kw_only=False):
     answers: bytes
     calls: int
     violations: int

@@ -1,18 +1,37 @@
-"""The part of `_bridge` for filters: the table that C makes of one."""
+"""The table that C makes of a filter."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import threading
 
-from ._bridge import _owned, exception, new_error
-from ._native import ffi, lib
-from .filters._rules import Rule
+from ._ext import ffi, lib
+from .errors import exception, new_error
+from .pointers import owned
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from enum import IntFlag
+    from typing import Any
 
-    from .filters._filter import Filter
+    from ..filters import Filter
+
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # Another thread may have held it when the process was forked.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def compile_lock() -> threading.Lock:
+    """The lock under which filters are compiled: one at a time, each once."""
+    return _lock
 
 
 class NativeFilter:
@@ -54,7 +73,7 @@ class NativeFilter:
         del keep
         if pointer == ffi.NULL:
             raise exception(error)
-        self.pointer = _owned(pointer, lib.mdc_filter_release)
+        self.pointer = owned(pointer, lib.mdc_filter_release)
         self._maker = os.getpid()
 
     def alive(self) -> bool:
@@ -128,18 +147,19 @@ def _rules(made: Filter, keep: list[Any]) -> Any:
     keep.extend((array, rules))
     at = 0
     for rule in made.rules:
-        if isinstance(rule, Rule):
+        packed: bytes | None = getattr(rule, "packed", None)
+        if packed is None:  # one rule
             _rule(rules[at], rule, keep)
             at += 1
             continue
-        count = len(rule)
+        count = len(packed) // 16
         if not count:
             continue
         pattern = ffi.new("mdc_rule *")
         pattern.action = lib.MDC_INCLUDE if rule.action == "include" else lib.MDC_EXCLUDE
         pattern.fields = lib.MDC_RULE_RANGE
         view[at * size : (at + count) * size] = bytes(ffi.buffer(pattern)) * count
-        pairs, stride = memoryview(rule.packed).cast("Q"), size // 8
+        pairs, stride = memoryview(packed).cast("Q"), size // 8
         for member, part in (("first", pairs[0::2]), ("end", pairs[1::2])):
             first = at * stride + (ffi.offsetof("mdc_rule", "range") + ffi.offsetof("mdc_range", member)) // 8
             words[first : (at + count) * stride : stride] = part
@@ -150,7 +170,7 @@ def _rules(made: Filter, keep: list[Any]) -> Any:
 _ACTIONS = {"include": lib.MDC_INCLUDE, "exclude": lib.MDC_EXCLUDE, "head": lib.MDC_HEAD}
 
 
-def _rule(target: Any, rule: Rule, keep: list[Any]) -> None:
+def _rule(target: Any, rule: Any, keep: list[Any]) -> None:
     fields = 0
     target.action = _ACTIONS[rule.action]
     target.head_bytes = rule.bytes or 0

@@ -1,0 +1,258 @@
+"""One dump that C runs."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import time
+
+from .. import errors
+from .._record import Record
+from ._ext import ffi, lib
+from .callback import NativeCallback, counters
+from .errors import exception, new_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+
+class RawProgress(Record, kw_only=False):
+    phase: int
+    stopped: bool
+    bytes_done: int
+    bytes_total: int
+    elapsed: float
+    aborted: bool
+    stalled: bool
+
+
+class RawReport(Record, kw_only=False):
+    """Copies of the data of a report: bytes of the C arrays, unpacked only on access (report.py)."""
+
+    numbers: dict[str, int]
+    calls: tuple[int, ...]
+    regions: bytes
+    threads: bytes
+    modules: bytes
+    extents: bytes
+    gaps: bytes
+    names: bytes
+
+
+_NUMBERS = (
+    "dump_type",
+    "honoured_type",
+    "file_bytes",
+    "memory_bytes",
+    "stored_bytes",
+    "zero_bytes",
+    "left_to_file",
+    "late_bytes",
+    "filtered_bytes",
+    "memory_ranges",
+    "memory64_ranges",
+    "memory_info_count",
+    "frozen_ns",
+    "total_ns",
+    "read_failed_gaps",
+    "warnings",
+    "pid",
+    "streams",
+    "omitted_streams",
+)
+
+
+class CalleeState(Record, kw_only=False):
+    """Where a foreign callee is: number of its last call, and the type it is inside of, -1 if it is outside."""
+
+    call: int
+    type: int
+
+
+class Doing(Record, kw_only=False):
+    """What a job does right now: for one that hangs."""
+
+    text: str
+    callback_type: int
+    address: int
+
+
+SINK_FD: int = lib.MDC_SINK_FD
+
+_kept: list[Any] = []
+_started: set[Session] = set()
+"""Jobs that may be running: each keeps what its worker thread uses alive, whatever becomes of its caller."""
+
+
+def keep_for_good(value: object) -> None:
+    """Keep what an engine that is not known here may still call."""
+    _kept.append(value)
+
+
+def _end_all() -> None:
+    """End what runs at the exit of the interpreter (in daemon threads, or abandoned) while Python still exists.
+
+    A worker that went on would use objects that Python frees, and a hook would wait for a GIL that is gone.
+    """
+    running = tuple(_started)
+    for job in running:
+        job.cancel()
+    until = time.monotonic() + EXIT_GRACE
+    for job in running:
+        job.wait(until - time.monotonic())
+
+
+EXIT_GRACE = 2.0
+"""Seconds that running dumps may take to end when the interpreter exits."""
+atexit.register(_end_all)
+
+
+class Session:
+    """One dump. It runs from `start` until `wait` says that it has ended; `close` it then.
+
+    Ownership: the job of C lives exactly as long as this object, so a thread that holds a reference to the object may
+    call `wait`, `cancel` and `progress`. The results are for the thread that called `start`, until it calls `close`.
+    What the worker uses (`_keep`) lives until the job has ended: `_started` holds the object that long, also if an
+    exception took the caller away, and drops it only after C said so.
+
+    A signal handler may raise between any two steps of Python. So the slot that C stores the running job in has an
+    owner before there is a job, and the caller of `start` cancels and waits for the job whatever comes of the call.
+    """
+
+    __slots__ = ("_begun", "_keep", "_slot", "_spec")
+
+    def __init__(
+        self,
+        callback: NativeCallback | None,
+        engine: Mapping[str, Any],
+        options: Mapping[str, Any],
+        *,
+        routine: tuple[int, int] | None = None,
+        recorder: Any = None,
+        keep: object = None,
+        fill: Sequence[Callable[[Any], object]] = (),
+    ) -> None:
+        spec = ffi.new("mdc_job_spec *")
+        for name, value in engine.items():
+            setattr(spec.engine, name, value)
+        for name, value in options.items():
+            setattr(spec, name, value)
+        if callback is not None:
+            if callback.pointer == ffi.NULL:
+                raise errors.CallbackError("this callback is closed")  # NULL would mean: keep everything
+            spec.callback = callback.pointer
+        if routine is not None:
+            spec.engine.callback.CallbackRoutine = ffi.cast("MINIDUMP_CALLBACK_ROUTINE", routine[0])
+            spec.engine.callback.CallbackParam = ffi.cast("void *", routine[1])
+        if recorder is not None:
+            spec.recorder = recorder.pointer
+        self._keep = (callback, keep, recorder, [part(spec) for part in fill])
+        self._spec = spec
+        self._begun = False  # the thread that started it has finished that: others may use it
+        # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
+        self._slot = ffi.gc(ffi.new("mdc_job **"), lib.mdc_job_drop)
+
+    @property
+    def pointer(self) -> Any:
+        """The C job; NULL before it has started, and if it could not."""
+        return self._slot[0]
+
+    def start(self) -> None:
+        """Let it run, once."""
+        for job in tuple(_started):  # also jobs of other threads: each is alive as long as it is in the tuple
+            if job._begun and job.wait(0):
+                _started.discard(job)
+        error = new_error()
+        _started.add(self)
+        if lib.mdc_job_start(self._spec, self._slot, error) != lib.MDC_OK:
+            _started.discard(self)
+            raise exception(error)
+        self._begun = True
+
+    def wait(self, seconds: float) -> bool:
+        """True once the job has ended, or if it has not started."""
+        ended = bool(lib.mdc_job_wait(self.pointer, max(0, int(seconds * 1e9))))
+        self._begun = True
+        return ended
+
+    def cancel(self, *, deadline: bool = False) -> None:
+        lib.mdc_job_cancel(self.pointer, lib.MDC_ERR_DEADLINE if deadline else lib.MDC_ERR_CANCELLED)
+
+    def progress(self) -> RawProgress:
+        raw = lib.mdc_job_progress(self.pointer)
+        return RawProgress(
+            raw.phase,
+            bool(raw.stopped),
+            raw.bytes_done,
+            raw.bytes_total,
+            raw.elapsed_ns / 1e9,
+            bool(raw.aborted),
+            bool(raw.stalled),
+        )
+
+    def callee(self) -> CalleeState:
+        """Where a foreign callee is."""
+        raw = lib.mdc_job_callee(self.pointer)
+        return CalleeState(raw.call, raw.type)
+
+    def error(self) -> Exception | None:
+        """After it has ended: how; None if it succeeded."""
+        error = new_error()
+        return None if lib.mdc_job_result(self.pointer, error) == lib.MDC_OK else exception(error)
+
+    def report(self) -> RawReport:
+        raw = lib.mdc_job_report(self.pointer)
+        return RawReport(
+            {name: getattr(raw, name) for name in _NUMBERS} | {"windows": int(sys.platform == "win32")},
+            tuple(raw.calls),
+            _copy(raw.regions, raw.region_count),
+            _copy(raw.threads, raw.thread_count),
+            _copy(raw.modules, raw.module_count),
+            _copy(raw.extents, raw.extent_count),
+            _copy(raw.gaps, raw.gap_count),
+            _copy(raw.names, raw.names_size),
+        )
+
+    def counters(self) -> dict[str, Any]:
+        return counters(lib.mdc_job_counters(self.pointer))
+
+    def hidden_variables(self) -> int:
+        return lib.mdc_job_hidden_variables(self.pointer)
+
+    def rule_bytes(self, rules: int) -> tuple[memoryview, memoryview]:
+        """Bytes kept and bytes excluded by each rule; the last entry is the default."""
+        kept, excluded = ffi.new("uint64_t[]", rules + 1), ffi.new("uint64_t[]", rules + 1)
+        error = new_error()
+        if lib.mdc_job_rule_bytes(self.pointer, kept, excluded, rules + 1, error) != lib.MDC_OK:
+            raise exception(error)
+        return memoryview(ffi.buffer(kept)).cast("Q"), memoryview(ffi.buffer(excluded)).cast("Q")
+
+    def doing(self) -> Doing:
+        text = ffi.new("char[]", 512)
+        raw = lib.mdc_job_doing(self.pointer, text, 512)
+        return Doing(ffi.string(text).decode(), raw.callback_type, raw.address)
+
+    def memory(self) -> bytes:
+        """The dump, for a job whose sink is memory."""
+        size = ffi.new("size_t *")
+        data = lib.mdc_job_memory(self.pointer, size)
+        return b"" if data == ffi.NULL else bytes(ffi.buffer(data, size[0]))
+
+    def close(self) -> None:
+        """Free the results. A job that has not ended is asked to; what it still uses lives on until then."""
+        lib.mdc_job_close(self.pointer)
+        if self.wait(0):
+            _started.discard(self)
+
+
+def _copy(pointer: Any, count: int) -> bytes:
+    return bytes(ffi.buffer(pointer, count * ffi.sizeof(ffi.typeof(pointer).item))) if count else b""
+
+
+SIZES = {
+    name: ffi.sizeof(name)
+    for name in ("mdc_report_region", "mdc_report_thread", "mdc_report_module", "mdc_extent", "mdc_gap")
+}
+"""Bytes of the structs that report.py unpacks."""
