@@ -50,7 +50,7 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
         redaction = Redaction(
             bytes=counters["scrubbed_bytes"],
             hits=counters["scrubbed_hits"],
-            words=counters["defaced_words"],
+            words=counters["sanitized_words"],
             variables=session.hidden_variables(),
             uncovered=counters["uncovered_borders"],
         )

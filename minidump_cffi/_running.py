@@ -172,7 +172,7 @@ def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> t
 def _session_options(
     request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: Timer
 ) -> dict[str, Any]:
-    """Members of mdc_job_spec."""
+    """Members of mdc_session_spec."""
     left = timer.left()
     # 0 would mean none: what is left is above 0, or the timer would have raised.
     values: dict[str, Any] = {"pidfd": -1, "deadline_ns": 0 if left is None else max(1, int(left * 1e9))}

@@ -73,18 +73,18 @@ class Counters:
     scrubbed_bytes, scrubbed_hits : int
         Bytes overwritten by ranges and patterns of the filter, and occurrences of patterns, in what it was shown; what
         is in the dump twice counts twice.
-    defaced_words : int
+    sanitized_words : int
         Stack words that were replaced.
     uncovered_borders : int
         Reads that continued an earlier one without its end being shown again: a pattern across the two
         was not found. 0 with `write_dump`.
-    hulls, hole_bytes, filled_bytes : int
+    hulls, excluded_gap_bytes, filled_bytes : int
         With an engine that takes only one part of a region: regions that were kept with holes in them, the bytes of
         these holes, and how many bytes of reads were overwritten because they are in one; what is read twice counts
         twice.
     lost : int
         Answers that kept only the longest of several kept parts of a region: the engine neither asks again nor sent
-        VmStart, or there were more holes than `hole_capacity`.
+        VmStart, or there were more holes than `excluded_gap_capacity`.
     """
 
     calls: Mapping[CallbackType, int]
@@ -95,10 +95,10 @@ class Counters:
     kernel_status: int
     scrubbed_bytes: int = 0
     scrubbed_hits: int = 0
-    defaced_words: int = 0
+    sanitized_words: int = 0
     uncovered_borders: int = 0
     hulls: int = 0
-    hole_bytes: int = 0
+    excluded_gap_bytes: int = 0
     filled_bytes: int = 0
     lost: int = 0
 
@@ -134,7 +134,7 @@ class Callback:
         Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
     stack_capacity
         Stacks remembered per dump to deface them; 0 is 65,536.
-    hole_capacity
+    excluded_gap_capacity
         Holes remembered per dump for engines that take one part of a region only; 0 is 65,536.
     record
         Keep what is asked and what is answered, for `recording`: True, or the most bytes it may take (True is 256 MiB).
@@ -170,7 +170,7 @@ class Callback:
         name_capacity: int = 0,
         memory_piece: int = 0,
         stack_capacity: int = 0,
-        hole_capacity: int = 0,
+        excluded_gap_capacity: int = 0,
         record: bool | int = False,
     ) -> None:
         if filter is not None and not isinstance(filter, Filter):
@@ -197,7 +197,7 @@ class Callback:
             name_capacity=name_capacity,
             memory_piece=memory_piece,
             stack_capacity=stack_capacity,
-            hole_capacity=hole_capacity,
+            excluded_gap_capacity=excluded_gap_capacity,
         )
 
     def _set_up(self, filter: Filter, table: Mapping[int, Hook], record: bool | int = False, **capacities: int) -> None:

@@ -70,7 +70,7 @@ def use_again(callback: md.Callback) -> None:
 
 
 def test_an_interrupt_right_behind_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    meddler = Meddler("mdc_job_start")
+    meddler = Meddler("mdc_session_start")
     with open(tmp_path / "a.dmp", "wb", buffering=0) as file, md.Callback() as callback:
         file.write(b"before")
         with monkeypatch.context() as patch:
@@ -84,7 +84,7 @@ def test_an_interrupt_right_behind_the_start(tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_interrupt_right_behind_the_start_of_a_dump_with_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    io, meddler = Io(), Meddler("mdc_job_start")
+    io, meddler = Io(), Meddler("mdc_session_start")
     with md.Callback(io=io) as callback:
         with monkeypatch.context() as patch:
             patch.setattr(native_session, "lib", meddler)
@@ -102,7 +102,7 @@ def test_a_live_target_runs_on(
     folder.mkdir()
     for _ in range(20):
         with monkeypatch.context() as patch:
-            patch.setattr(native_session, "lib", Meddler("mdc_job_start"))
+            patch.setattr(native_session, "lib", Meddler("mdc_session_start"))
             with pytest.raises(Interrupt):
                 md.write_dump(pattern.pid, folder / "a.dmp", FULL)
             status = Path(f"/proc/{pattern.pid}/status").read_text()
@@ -111,9 +111,9 @@ def test_a_live_target_runs_on(
     assert fake.names(folder) == []
 
 
-@pytest.mark.parametrize("second", ["mdc_job_cancel", "mdc_job_wait"])
+@pytest.mark.parametrize("second", ["mdc_session_cancel", "mdc_session_wait"])
 def test_an_interrupt_of_the_cleaning_up(second: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    meddler = Meddler("mdc_job_start", second)
+    meddler = Meddler("mdc_session_start", second)
     with md.Callback() as callback:
         with monkeypatch.context() as patch:
             patch.setattr(native_session, "lib", meddler)

@@ -265,7 +265,7 @@ def close(callback: md.Callback) -> None:
 
 @pytest.mark.linux
 def test_retired_ones_keep_no_tables() -> None:
-    """What stays of a closed callback is its gate: thousands of them are nothing."""
+    """What stays of a closed callback is its lock: thousands of them are nothing."""
     import resource
 
     def peak() -> int:

@@ -63,7 +63,7 @@ def test_the_hull_is_kept_and_the_holes_are_overwritten() -> None:
             assert data == (b"\x2a" * PAGE if page in (2, 6) else bytes(host.memory(at(page), PAGE)))
         callback.raise_error()
         counters = callback.counters
-        assert (counters.hulls, counters.hole_bytes, counters.filled_bytes) == (1, 2 * PAGE, 2 * PAGE)
+        assert (counters.hulls, counters.excluded_gap_bytes, counters.filled_bytes) == (1, 2 * PAGE, 2 * PAGE)
         assert (counters.narrowed, counters.lost, counters.excluded) == (0, 0, 0)
 
 
@@ -112,7 +112,7 @@ def test_without_vm_start_the_longest_part_alone_is_stored() -> None:
 
 def test_more_holes_than_there_is_room_for() -> None:
     """A hull with some of its holes would be no answer: all of them or the longest part."""
-    with md.Callback(TWO_HOLES, hole_capacity=1) as callback:
+    with md.Callback(TWO_HOLES, excluded_gap_capacity=1) as callback:
         host = PlainHost(callback)
         assert host.ask(REGION) == (at(3), 3 * PAGE)
         one = region_at(4, 5)
@@ -145,11 +145,11 @@ def test_regions_that_change_between_two_questions() -> None:
         host = PlainHost(callback)
         mapped = region_at(0, 9, type=MemoryType.MAPPED, kinds=Kind.FILE)
         host.ask(mapped)
-        assert callback.counters.hole_bytes == PAGE
+        assert callback.counters.excluded_gap_bytes == PAGE
         host.read(at(3), PAGE)
         callback.raise_error()
         host.ask(REGION)
-        assert callback.counters.hole_bytes == 5 * PAGE
+        assert callback.counters.excluded_gap_bytes == 5 * PAGE
         with pytest.raises(md.CallbackError, match=f"^{5 * PAGE} bytes"):
             callback.raise_error()
         host.ask(mapped)
@@ -177,7 +177,7 @@ def test_any_regions_that_change(mapped: list[Any], private: list[Any], asked: l
             host.ask(region_at(first, end - first, type=kind[0], kinds=kind[1]))
             if kept:
                 hidden |= {*range(kept[0], kept[-1])} & out
-        assert callback.counters.hole_bytes == len(hidden) * PAGE
+        assert callback.counters.excluded_gap_bytes == len(hidden) * PAGE
         seen = host.show(at(0), bytearray(12 * PAGE))
         assert {page for page in range(12) if seen[page * PAGE : (page + 1) * PAGE] == b"X" * PAGE} == hidden
         assert seen.count(b"X") == len(hidden) * PAGE
@@ -362,11 +362,23 @@ def test_redaction_sees_what_is_left() -> None:
 NEEDS = {
     "facts": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.exclude(name="/dev/*")), md.Filter(md.exclude(kind="file"))),
     "kinds": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.include(kind="stack")), md.Filter(md.exclude(type="image"))),
-    "a range": (lib.MDC_NEED_HOLES, TWO_HOLES, md.Filter(md.include(range=(at(1), at(2))), default="exclude")),
-    "ranges": (lib.MDC_NEED_HOLES, md.Filter(md.include_ranges([(1, 2), (3, 4)]), default="exclude"), md.Filter()),
-    "a module": (lib.MDC_NEED_HOLES, md.Filter(md.exclude(module="*")), md.Filter(modules={"exclude": ["*"]})),
-    "removed": (lib.MDC_NEED_HOLES, md.Filter(memory={"remove": [(1, 2)]}), md.Filter(memory={"add": [(1, 2)]})),
-    "a head": (lib.MDC_NEED_HOLES, md.Filter(md.head(PAGE), md.include(range=(8, 9))), md.Filter(md.head(PAGE))),
+    "a range": (lib.MDC_NEED_EXCLUDED_GAPS, TWO_HOLES, md.Filter(md.include(range=(at(1), at(2))), default="exclude")),
+    "ranges": (
+        lib.MDC_NEED_EXCLUDED_GAPS,
+        md.Filter(md.include_ranges([(1, 2), (3, 4)]), default="exclude"),
+        md.Filter(),
+    ),
+    "a module": (lib.MDC_NEED_EXCLUDED_GAPS, md.Filter(md.exclude(module="*")), md.Filter(modules={"exclude": ["*"]})),
+    "removed": (
+        lib.MDC_NEED_EXCLUDED_GAPS,
+        md.Filter(memory={"remove": [(1, 2)]}),
+        md.Filter(memory={"add": [(1, 2)]}),
+    ),
+    "a head": (
+        lib.MDC_NEED_EXCLUDED_GAPS,
+        md.Filter(md.head(PAGE), md.include(range=(8, 9))),
+        md.Filter(md.head(PAGE)),
+    ),
     "pieces": (lib.MDC_NEED_PIECES, md.Filter(md.exclude(type="mapped")), md.Filter(memory={"remove": [(1, 2)]})),
     "the default": (lib.MDC_NEED_PIECES, md.Filter(default="exclude"), md.Filter(threads={"exclude": [1]})),
     "reads": (lib.MDC_NEED_READS, md.Filter(redact=md.Redact(ranges=[(1, 2)])), TWO_HOLES),
@@ -433,7 +445,7 @@ def test_what_a_plain_engine_stores(
 ) -> None:
     """Kept bytes as they are, excluded ones never; hulls where there is room, the longest part where there is none."""
     room = capacity or 65_536
-    with md.Callback(keep, hole_capacity=capacity) as callback:
+    with md.Callback(keep, excluded_gap_capacity=capacity) as callback:
         host = PlainHost(callback, vm=vm)
         for module in modules:
             host.engine.module(module)
@@ -443,7 +455,7 @@ def test_what_a_plain_engine_stores(
             runs = strategies.kept(keep, region, modules, whole_pages=True)
             holes = [(one[1], two[0]) for one, two in itertools.pairwise(runs)]
             if holes:
-                assert callback.filter._compiled().needs() & lib.MDC_NEED_HOLES
+                assert callback.filter._compiled().needs() & lib.MDC_NEED_EXCLUDED_GAPS
             hull = not holes or (vm and len(holes) <= room)
             base, size = host.ask(region)
             assert (base if size else 0, size) == answer_of(runs, hull)
@@ -464,5 +476,5 @@ def test_what_a_plain_engine_stores(
         assert host.stored == wanted
         callback.raise_error()
         counters = callback.counters
-        assert (counters.hulls, counters.lost, counters.hole_bytes) == (hulls, lost, holes_all)
+        assert (counters.hulls, counters.lost, counters.excluded_gap_bytes) == (hulls, lost, holes_all)
         assert counters.filled_bytes == holes_all

@@ -58,8 +58,8 @@ def test_a_process_through_the_plain_protocol(buffer: int, target: live.Target, 
     for reader in (readers.read_minidump, readers.read_udmp):
         assert reader(path, [(base, size)]).contents == (bytes(content),), reader
     assert set(live.file_holds(path, *secret)) == {-1}
-    assert (counters.hulls, counters.lost, counters.hole_bytes) == (1, 0, 25 * PAGE)
-    assert counters.filled_bytes >= counters.hole_bytes
+    assert (counters.hulls, counters.lost, counters.excluded_gap_bytes) == (1, 0, 25 * PAGE)
+    assert counters.filled_bytes >= counters.excluded_gap_bytes
     again, path = take(target, FULL, filter=keep, only=QUICK)
     assert readers.read_udmp(path, [(base + 3 * PAGE, 8)]).contents == (None,), "asked again, they are left out"
     assert again.complete

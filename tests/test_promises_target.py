@@ -103,7 +103,7 @@ class Hanging:
 
 
 def test_a_sink_that_hangs_with_max_stop(start_pattern: Start) -> None:
-    """The holder lets the target go at max_stop whatever the sink is doing."""
+    """The tracer resumes the target at max_stop whatever the sink is doing."""
     target = start_pattern("--heap", 4)
     sink = Hanging()
     seen: list[BaseException] = []

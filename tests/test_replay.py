@@ -73,7 +73,7 @@ def settled(recording: Recording) -> dict[T, int]:
 def reads_are_shown(recording: Recording, keep: md.Filter) -> bool:
     """Whether it asks to see reads: an engine that takes one part of a region would store what lies in holes."""
     again = int(recording.extensions) & lib.MDC_EXT_RESUBMIT
-    return not again and bool(keep._compiled().needs() & lib.MDC_NEED_HOLES)
+    return not again and bool(keep._compiled().needs() & lib.MDC_NEED_EXCLUDED_GAPS)
 
 
 def check_answer(call: Call, answer: md.replay.Answer, keep: md.Filter, shown: bool) -> None:
@@ -390,7 +390,7 @@ def test_a_stack_is_where_the_engine_has_it() -> None:
             with md.Callback(md.Filter(redact=md.Redact(stacks=True)), record=True) as callback:
                 answers = Replay([*calls, Call(T.VM_POST_READ, beside)]).run(callback, fill=0x5A, garbage=1)
                 assert [answer.changed for answer in answers] == [False, False, True, False]
-                assert callback.counters.defaced_words == 8
+                assert callback.counters.sanitized_words == 8
                 made = callback.recording
             assert made is not None and made[1].input["StackBase"] == 0x9000
 

@@ -51,7 +51,7 @@ def test_the_package_contains_no_test_code() -> None:
     built = functions(extension.load().__file__)
     assert {"mdc_fake_new", "fake_read", "mdc_bench_loop"} <= built
     package = functions(_ext.__file__)
-    assert "mdc_job_start" in package
+    assert "mdc_session_start" in package
     sources = "".join(path.read_text(encoding="utf-8") for path in CSRC.rglob("*.c"))
     assert {name for name in built & package if name.startswith("mdc_") and name not in sources} == set()
     assert package & TESTS_OWN == set()

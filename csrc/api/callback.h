@@ -7,10 +7,10 @@
  * An answer to IncludeVmRegion can be one contiguous part only. An engine that asks again (MDC_EXT_RESUBMIT) gets
  * every kept part. Any other engine gets the hull, from the first kept byte to the last, and the excluded bytes in it
  * are overwritten in VmPostRead, if the engine sent VmStart, which is answered S_FALSE where the filter can leave such
- * holes. If an engine takes the hull and neither shows the whole hole to VmPostRead nor sends ReadMemoryFailure for it,
- * IoFinish (if sent) is answered E_FAIL, and mdc_callback_check reports that the dump must be discarded. If VmStart was
- * not sent, or there are more holes than hole_capacity, the answer is the longest kept part, and the other kept bytes
- * are lost (`lost`): an excluded byte is never stored.
+ * holes. If an engine takes the hull and neither shows the whole excluded gap to VmPostRead nor sends ReadMemoryFailure
+ * for it, IoFinish (if sent) is answered E_FAIL, and mdc_callback_check reports that the dump must be discarded. If
+ * VmStart was not sent, or there are more excluded gaps than excluded_gap_capacity, the answer is the longest kept
+ * part, and the other kept bytes are lost (`lost`): an excluded byte is never stored.
  *
  * A filter that redacts makes the callback answer VmStart with S_FALSE and edit every read in VmPostRead. Set
  * `hold` of the engine to mdc_filter_hold, or patterns that span two reads are not found.
@@ -40,8 +40,9 @@ typedef struct mdc_callback_options {
     uint32_t module_capacity; /* modules remembered per dump; 0: 65,536. More: MDC_ERR_CALLBACK at the end */
     uint32_t name_capacity;   /* distinct mapping names whose match is remembered; 0: 65,536. More: matched again */
     uint64_t memory_piece;    /* largest MemorySize handed out, bytes; 0: 4 GiB - 64 KiB. A test sets it low */
-    uint32_t stack_capacity;  /* stacks remembered per dump to deface them; 0: 65,536. More: MDC_ERR_CALLBACK */
-    uint32_t hole_capacity;   /* holes in hulls per dump, 40 bytes each; 0: 65,536. More: the longest kept part */
+    uint32_t stack_capacity;  /* stacks remembered per dump to sanitize them; 0: 65,536. More: MDC_ERR_CALLBACK */
+    uint32_t excluded_gap_capacity; /* excluded gaps in hulls per dump, 40 bytes each; 0: 65,536. More: the longest kept
+                                       part */
 } mdc_callback_options;
 
 typedef struct mdc_callback_counters {
@@ -51,22 +52,22 @@ typedef struct mdc_callback_counters {
     uint64_t tolerated;    /* read failures answered S_OK */
     int32_t kernel_status; /* last HRESULT of KernelMinidumpStatus */
     int32_t reserved;
-    uint64_t scrubbed_bytes;    /* overwritten by ranges and patterns; bytes that were presented twice count twice */
-    uint64_t scrubbed_hits;     /* occurrences of patterns */
-    uint64_t defaced_words;     /* of stacks */
-    uint64_t uncovered_borders; /* reads that continued an earlier read without its end being shown again: a
-                                   pattern across the two was not found */
-    uint64_t hulls;             /* regions kept with holes in them */
-    uint64_t hole_bytes;        /* in these holes */
-    uint64_t filled_bytes;      /* overwritten in reads because they are in a hole; read twice, they count twice */
-    uint64_t lost;              /* answers that kept only the longest of several kept parts of a region */
+    uint64_t scrubbed_bytes;     /* overwritten by ranges and patterns; bytes that were presented twice count twice */
+    uint64_t scrubbed_hits;      /* occurrences of patterns */
+    uint64_t sanitized_words;    /* of stacks */
+    uint64_t uncovered_borders;  /* reads that continued an earlier read without its end being shown again: a
+                                    pattern across the two was not found */
+    uint64_t hulls;              /* regions kept with excluded gaps in them */
+    uint64_t excluded_gap_bytes; /* in these gaps */
+    uint64_t filled_bytes;       /* overwritten in reads because they are in such a gap; read twice, they count twice */
+    uint64_t lost;               /* answers that kept only the longest of several kept parts of a region */
 } mdc_callback_counters;
 
 /* Everything is reserved here; nothing later allocates. Keeps a reference to the filter. options may be NULL. */
 mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *options, mdc_error *err);
 /* MDC_ERR_BUSY while a dump uses it (between mdc_callback_acquire and mdc_callback_release). */
 mdc_status mdc_callback_free(mdc_callback *callback, mdc_error *err);
-/* In place of mdc_callback_free where an engine may still know the addresses: frees all but the gate, some 700 bytes,
+/* In place of mdc_callback_free where an engine may still know the addresses: frees all but the lock, some 700 bytes,
  * which are never freed and answer late calls FALSE. No other function may be called with it afterwards. */
 mdc_status mdc_callback_retire(mdc_callback *callback, mdc_error *err);
 
@@ -91,8 +92,8 @@ mdc_status mdc_callback_reset(mdc_callback *callback, mdc_error *err);
 void mdc_callback_cancel(mdc_callback *callback);
 
 mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback);
-/* What went wrong in the routine (tables full, second user, holes that were not shown), or MDC_OK. Call it after
- * the engine has returned: during a call, holes are not checked. */
+/* What went wrong in the routine (tables full, second user, excluded gaps that were not shown), or MDC_OK. Call it
+ * after the engine has returned: during a call, they are not checked. */
 mdc_status mdc_callback_check(mdc_callback *callback, mdc_error *err);
 /* cdef: end */
 #ifdef __cplusplus

@@ -21,7 +21,7 @@ enum {
     MDC_ERR_READ = 7,         /* a read failed and the callee did not tolerate it */
     MDC_ERR_SINK = 8,         /* the output failed */
     MDC_ERR_FORMAT = 9,       /* input that is not a dump or core, or the dump cannot be expressed in the format */
-    MDC_ERR_CANCELLED = 10,   /* the Cancel callback, or mdc_job_cancel */
+    MDC_ERR_CANCELLED = 10,   /* the Cancel callback, or mdc_session_cancel */
     MDC_ERR_DEADLINE = 11,    /* deadline or max_stop passed */
     MDC_ERR_CALLBACK = 12,    /* the callee gave an answer that the protocol forbids */
     MDC_ERR_BUSY = 14,        /* the callback is in use by another dump, or closed */

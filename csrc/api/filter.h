@@ -110,8 +110,8 @@ typedef struct mdc_filter_spec {
     size_t environ_keep_count;
     const mdc_bytes *environ_drop; /* globs over names of variables whose values are hidden, also from environ_keep */
     size_t environ_drop_count;
-    uint32_t deface_stacks; /* 1: overwrite stack words except pointers into modules or stacks and small numbers */
-    uint32_t fill;          /* 0: 'X'; else MDC_FILL_GIVEN | byte */
+    uint32_t sanitize_stacks; /* 1: overwrite stack words except pointers into modules or stacks and small numbers */
+    uint32_t fill;            /* 0: 'X'; else MDC_FILL_GIVEN | byte */
 } mdc_filter_spec;
 
 typedef struct mdc_filter mdc_filter;
@@ -129,7 +129,7 @@ uint64_t mdc_filter_bytes(const mdc_filter *filter);
 uint64_t mdc_filter_intervals(const mdc_filter *filter);
 
 /* How many bytes of a run an engine must hold back so that no pattern is missed between two reads: the longest pattern
- * minus one (at least 7 with deface_stacks); 0 if the filter edits no memory. */
+ * minus one (at least 7 with sanitize_stacks); 0 if the filter edits no memory. */
 uint64_t mdc_filter_hold(const mdc_filter *filter);
 
 /* What an engine must support for the whole filter to be honoured; MDC_NEED_*. Parts of a filter without a bit need
@@ -140,9 +140,9 @@ enum {
      * vdso): MDC_EXT_REGION_FACTS. Without it no region has a name, and none of these kinds. */
     MDC_NEED_REGION_FACTS = 0x01,
     /* Kept bytes may lie on both sides of excluded ones: MDC_EXT_RESUBMIT, or VmStart, VmPostRead and room in
-     * hole_capacity: then the excluded bytes stand in the dump as `fill`. With neither, only the longest kept part of
-     * such a region is stored. */
-    MDC_NEED_HOLES = 0x02,
+     * excluded_gap_capacity: then the excluded bytes stand in the dump as `fill`. With neither, only the longest kept
+     * part of such a region is stored. */
+    MDC_NEED_EXCLUDED_GAPS = 0x02,
     /* Rules exclude memory, or the default does: in dumps without full memory only an engine with MDC_EXT_PIECES asks.
      * Ranges to remove (memory_remove) need nothing: RemoveMemory (9) tells them. */
     MDC_NEED_PIECES = 0x04,

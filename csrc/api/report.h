@@ -118,7 +118,7 @@ typedef struct mdc_report {
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */
-    uint64_t frozen_ns;         /* from the first thread's stop to the last thread's release */
+    uint64_t stop_time_ns;      /* from the first thread's stop to the last thread's release */
     uint64_t total_ns;
     uint64_t calls[32]; /* callbacks sent, by type */
     uint32_t read_failed_gaps;

@@ -8,52 +8,52 @@
 #include "clock.h"
 #include "fail.h"
 
-void mdc_monitor_init(mdc_monitor *monitor, uint64_t deadline_ns) {
-    atomic_init(&monitor->abort, MDC_ABORT_NONE);
-    atomic_init(&monitor->phase, MDC_PHASE_NONE);
-    atomic_init(&monitor->stopped, 0);
-    atomic_init(&monitor->bytes_done, 0);
-    atomic_init(&monitor->bytes_total, 0);
-    atomic_init(&monitor->steps, 0);
-    atomic_init(&monitor->doing.what, MDC_DOING_OTHER);
-    atomic_init(&monitor->doing.address, 0);
-    atomic_init(&monitor->doing.advances, 0);
-    for (size_t i = 0; i < MDC_ACTIVITY_WORDS; i++) atomic_init(&monitor->doing.name[i], 0);
-    monitor->stalled = (mdc_activity){.callback_type = -1};
-    monitor->stall_ns = 0;
-    monitor->started_ns = mdc_clock_ns();
-    monitor->deadline_ns = deadline_ns;
+void mdc_control_init(mdc_dump_control *control, uint64_t deadline_ns) {
+    atomic_init(&control->abort, MDC_ABORT_NONE);
+    atomic_init(&control->phase, MDC_PHASE_NONE);
+    atomic_init(&control->stopped, 0);
+    atomic_init(&control->bytes_done, 0);
+    atomic_init(&control->bytes_total, 0);
+    atomic_init(&control->steps, 0);
+    atomic_init(&control->doing.what, MDC_DOING_OTHER);
+    atomic_init(&control->doing.address, 0);
+    atomic_init(&control->doing.advances, 0);
+    for (size_t i = 0; i < MDC_ACTIVITY_WORDS; i++) atomic_init(&control->doing.name[i], 0);
+    control->stalled = (mdc_activity){.callback_type = -1};
+    control->stall_ns = 0;
+    control->started_ns = mdc_clock_ns();
+    control->deadline_ns = deadline_ns;
 }
 
-bool mdc_monitor_abort(mdc_monitor *monitor, int32_t reason) {
+bool mdc_control_abort(mdc_dump_control *control, int32_t reason) {
     int32_t none = MDC_ABORT_NONE;
-    return atomic_compare_exchange_strong(&monitor->abort, &none, reason);
+    return atomic_compare_exchange_strong(&control->abort, &none, reason);
 }
 
-int32_t mdc_monitor_reason(mdc_monitor *monitor) {
-    if (monitor->deadline_ns != 0 && atomic_load_explicit(&monitor->abort, memory_order_acquire) == MDC_ABORT_NONE &&
-        mdc_clock_ns() >= monitor->deadline_ns)
-        mdc_monitor_abort(monitor, MDC_ABORT_DEADLINE);
-    return atomic_load_explicit(&monitor->abort, memory_order_acquire);
+int32_t mdc_control_reason(mdc_dump_control *control) {
+    if (control->deadline_ns != 0 && atomic_load_explicit(&control->abort, memory_order_acquire) == MDC_ABORT_NONE &&
+        mdc_clock_ns() >= control->deadline_ns)
+        mdc_control_abort(control, MDC_ABORT_DEADLINE);
+    return atomic_load_explicit(&control->abort, memory_order_acquire);
 }
 
-static mdc_status fail_stalled(const mdc_monitor *monitor, int32_t phase, mdc_error *err) {
+static mdc_status fail_stalled(const mdc_dump_control *control, int32_t phase, mdc_error *err) {
     char what[2 * MDC_ACTIVITY_NAME];
-    mdc_activity_describe(&monitor->stalled, what, sizeof what);
+    mdc_activity_describe(&control->stalled, what, sizeof what);
     bool first = err->code == MDC_OK;
     mdc_fail(err, MDC_ERR_STALLED, phase, 0,
              "the target was resumed after %.3g s without progress (stall_timeout); what hung: %s",
-             (double)monitor->stall_ns / 1e9, what);
+             (double)control->stall_ns / 1e9, what);
     if (first) {
-        err->callback_type = monitor->stalled.callback_type;
-        err->address = monitor->stalled.kind == MDC_DOING_STOPPED ? 0 : monitor->stalled.address;
+        err->callback_type = control->stalled.callback_type;
+        err->address = control->stalled.kind == MDC_DOING_STOPPED ? 0 : control->stalled.address;
     }
     return err->code;
 }
 
-mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
-    int32_t phase = atomic_load_explicit(&monitor->phase, memory_order_relaxed);
-    switch (mdc_monitor_reason(monitor)) {
+mdc_status mdc_control_check(mdc_dump_control *control, mdc_error *err) {
+    int32_t phase = atomic_load_explicit(&control->phase, memory_order_relaxed);
+    switch (mdc_control_reason(control)) {
     case MDC_ABORT_NONE:
         return MDC_OK;
     case MDC_ABORT_CANCEL:
@@ -64,7 +64,7 @@ mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
         return mdc_fail(err, MDC_ERR_DEADLINE, phase, 0,
                         "max_stop exceeded: the target was resumed before the dump was complete");
     case MDC_ABORT_STALL:
-        return fail_stalled(monitor, phase, err);
+        return fail_stalled(control, phase, err);
     case MDC_ABORT_MUTUAL:
         return mdc_fail(err, MDC_ERR_TARGET_BUSY, phase, 0,
                         "the target was resumed early because it, or a process that dumps it, dumps this process: "
@@ -79,36 +79,36 @@ mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err) {
     }
 }
 
-mdc_progress mdc_monitor_read(const mdc_monitor *monitor) {
+mdc_progress mdc_control_read(const mdc_dump_control *control) {
     mdc_progress progress;
-    progress.phase = atomic_load_explicit(&monitor->phase, memory_order_relaxed);
-    progress.stopped = atomic_load_explicit(&monitor->stopped, memory_order_relaxed);
-    progress.bytes_done = atomic_load_explicit(&monitor->bytes_done, memory_order_relaxed);
-    progress.bytes_total = atomic_load_explicit(&monitor->bytes_total, memory_order_relaxed);
-    progress.elapsed_ns = mdc_clock_ns() - monitor->started_ns;
-    progress.aborted = atomic_load_explicit(&monitor->abort, memory_order_relaxed);
+    progress.phase = atomic_load_explicit(&control->phase, memory_order_relaxed);
+    progress.stopped = atomic_load_explicit(&control->stopped, memory_order_relaxed);
+    progress.bytes_done = atomic_load_explicit(&control->bytes_done, memory_order_relaxed);
+    progress.bytes_total = atomic_load_explicit(&control->bytes_total, memory_order_relaxed);
+    progress.elapsed_ns = mdc_clock_ns() - control->started_ns;
+    progress.aborted = atomic_load_explicit(&control->abort, memory_order_relaxed);
     progress.stalled = progress.aborted == MDC_ABORT_STALL;
     return progress;
 }
 
 /* -- what may hang ------------------------------------------------------------------------------------------------- */
 
-void mdc_monitor_name(mdc_monitor *monitor, const void *name, size_t size) {
+void mdc_control_name(mdc_dump_control *control, const void *name, size_t size) {
     const char *from = name;
     for (size_t i = 0, at = size < MDC_ACTIVITY_NAME ? 0 : size - (MDC_ACTIVITY_NAME - 1); i < MDC_ACTIVITY_WORDS;
          i++, at += 8) {
         uint64_t word = 0;
         size_t left = at < size ? size - at : 0;
         if (left > 0) memcpy(&word, from + at, left < 8 ? left : 8);
-        atomic_store_explicit(&monitor->doing.name[i], word, memory_order_relaxed);
+        atomic_store_explicit(&control->doing.name[i], word, memory_order_relaxed);
         if (left < 8) break; /* it ends in this word */
     }
 }
 
 static bool has_name(int32_t kind) { return kind == MDC_DOING_READ || kind == MDC_DOING_OPEN; }
 
-mdc_activity mdc_monitor_doing(const mdc_monitor *monitor) {
-    const mdc_doing *doing = &monitor->doing;
+mdc_activity mdc_control_doing(const mdc_dump_control *control) {
+    const mdc_doing *doing = &control->doing;
     mdc_activity activity = {.callback_type = -1};
     uint64_t what = atomic_load_explicit(&doing->what, memory_order_acquire);
     activity.kind = (int32_t)(what & 0xFF);
@@ -184,29 +184,29 @@ void mdc_activity_describe(const mdc_activity *activity, char *text, size_t size
     }
 }
 
-static uint64_t progress_of(const mdc_monitor *monitor) {
-    return atomic_load_explicit(&monitor->steps, memory_order_relaxed) +
-           atomic_load_explicit(&monitor->doing.advances, memory_order_relaxed) +
-           atomic_load_explicit(&monitor->bytes_done, memory_order_relaxed);
+static uint64_t progress_of(const mdc_dump_control *control) {
+    return atomic_load_explicit(&control->steps, memory_order_relaxed) +
+           atomic_load_explicit(&control->doing.advances, memory_order_relaxed) +
+           atomic_load_explicit(&control->bytes_done, memory_order_relaxed);
 }
 
-void mdc_stall_init(mdc_stall *stall, const mdc_monitor *monitor, uint64_t now) {
-    *stall = (mdc_stall){progress_of(monitor), now};
+void mdc_stall_init(mdc_stall *stall, const mdc_dump_control *control, uint64_t now) {
+    *stall = (mdc_stall){progress_of(control), now};
 }
 
-uint64_t mdc_stall_ns(mdc_stall *stall, const mdc_monitor *monitor, uint64_t now) {
-    uint64_t progress = progress_of(monitor);
+uint64_t mdc_stall_ns(mdc_stall *stall, const mdc_dump_control *control, uint64_t now) {
+    uint64_t progress = progress_of(control);
     if (progress != stall->seen) *stall = (mdc_stall){progress, now};
     return now > stall->since ? now - stall->since : 0;
 }
 
-bool mdc_stall_over(mdc_stall *stall, const mdc_monitor *monitor, uint64_t now) {
-    uint64_t since = mdc_stall_ns(stall, monitor, now);
-    return monitor->stall_ns != 0 && since >= monitor->stall_ns;
+bool mdc_stall_over(mdc_stall *stall, const mdc_dump_control *control, uint64_t now) {
+    uint64_t since = mdc_stall_ns(stall, control, now);
+    return control->stall_ns != 0 && since >= control->stall_ns;
 }
 
-void mdc_monitor_stalled(mdc_monitor *monitor, mdc_activity activity) {
-    if (atomic_load(&monitor->abort) != MDC_ABORT_NONE) return;
-    monitor->stalled = activity;
-    mdc_monitor_abort(monitor, MDC_ABORT_STALL);
+void mdc_control_stalled(mdc_dump_control *control, mdc_activity activity) {
+    if (atomic_load(&control->abort) != MDC_ABORT_NONE) return;
+    control->stalled = activity;
+    mdc_control_abort(control, MDC_ABORT_STALL);
 }

@@ -1,5 +1,5 @@
 /* The flags and figures that the threads of one dump share. All fields are lock-free atomics; the creator
- * of the monitor keeps it alive until no thread of the dump uses it. */
+ * of the dump control keeps it alive until no thread of the dump uses it. */
 #ifndef MDC_BASE_DUMP_CONTROL_H
 #define MDC_BASE_DUMP_CONTROL_H
 
@@ -10,7 +10,7 @@
 
 #include "../api/engine.h"
 
-/* mdc_monitor.abort: why the dump has to end. The first reason stays. */
+/* mdc_dump_control.abort: why the dump has to end. The first reason stays. */
 enum {
     MDC_ABORT_NONE = 0,
     MDC_ABORT_CANCEL = 1,
@@ -32,7 +32,7 @@ typedef struct mdc_doing {
     _Atomic uint64_t advances;                 /* calls of the callback that returned, parts of listings */
 } mdc_doing;
 
-typedef struct mdc_monitor {
+typedef struct mdc_dump_control {
     _Atomic int32_t abort;
     _Atomic int32_t phase;
     _Atomic int32_t stopped;
@@ -44,18 +44,18 @@ typedef struct mdc_monitor {
     uint64_t started_ns;  /* set before the threads start, as what follows */
     uint64_t deadline_ns; /* absolute, 0: none */
     uint64_t stall_ns;    /* how long a stopped target may wait for progress; 0: for ever */
-} mdc_monitor;
+} mdc_dump_control;
 
 /* stall_ns is 0. */
-void mdc_monitor_init(mdc_monitor *monitor, uint64_t deadline_ns);
+void mdc_control_init(mdc_dump_control *control, uint64_t deadline_ns);
 /* true if this call set the reason. */
-bool mdc_monitor_abort(mdc_monitor *monitor, int32_t reason);
+bool mdc_control_abort(mdc_dump_control *control, int32_t reason);
 /* Why the dump has to end, MDC_ABORT_NONE if it need not. Also notices that the deadline passed. */
-int32_t mdc_monitor_reason(mdc_monitor *monitor);
+int32_t mdc_control_reason(mdc_dump_control *control);
 /* MDC_OK, or fills the error that belongs to the abort reason (MDC_ERR_CANCELLED with hresult 0x800704C7,
  * MDC_ERR_DEADLINE, MDC_ERR_STALLED, MDC_ERR_TARGET_GONE, MDC_ERR_TARGET_BUSY). Cheap enough to ask per chunk. */
-mdc_status mdc_monitor_check(mdc_monitor *monitor, mdc_error *err);
-mdc_progress mdc_monitor_read(const mdc_monitor *monitor);
+mdc_status mdc_control_check(mdc_dump_control *control, mdc_error *err);
+mdc_progress mdc_control_read(const mdc_dump_control *control);
 
 /* -- what may hang ------------------------------------------------------------------------------------------------- */
 
@@ -66,32 +66,33 @@ typedef struct mdc_doing_before {
 } mdc_doing_before;
 
 /* The thread that dumps is about to do this; a few stores. type: MDC_CB_* of a call, else -1. */
-static inline mdc_doing_before mdc_monitor_begin(mdc_monitor *monitor, int32_t kind, int32_t type, uint64_t address) {
-    mdc_doing *doing = &monitor->doing;
+static inline mdc_doing_before mdc_control_begin(mdc_dump_control *control, int32_t kind, int32_t type,
+                                                 uint64_t address) {
+    mdc_doing *doing = &control->doing;
     mdc_doing_before before = {atomic_load_explicit(&doing->what, memory_order_relaxed),
                                atomic_load_explicit(&doing->address, memory_order_relaxed)};
     atomic_store_explicit(&doing->address, address, memory_order_relaxed);
     atomic_store_explicit(&doing->what, (uint64_t)kind | (uint64_t)(uint8_t)(type + 1) << 8, memory_order_release);
     return before;
 }
-static inline void mdc_monitor_end(mdc_monitor *monitor, mdc_doing_before before) {
-    atomic_store_explicit(&monitor->doing.address, before.address, memory_order_relaxed);
-    atomic_store_explicit(&monitor->doing.what, before.what, memory_order_release);
+static inline void mdc_control_end(mdc_dump_control *control, mdc_doing_before before) {
+    atomic_store_explicit(&control->doing.address, before.address, memory_order_relaxed);
+    atomic_store_explicit(&control->doing.what, before.what, memory_order_release);
 }
-/* Of what is read or opened: the end of it, if it is long. Before mdc_monitor_begin. */
-void mdc_monitor_name(mdc_monitor *monitor, const void *name, size_t size);
+/* Of what is read or opened: the end of it, if it is long. Before mdc_control_begin. */
+void mdc_control_name(mdc_dump_control *control, const void *name, size_t size);
 /* A read or a write has come back with something. */
-static inline void mdc_monitor_step(mdc_monitor *monitor) {
-    atomic_fetch_add_explicit(&monitor->steps, 1, memory_order_relaxed);
+static inline void mdc_control_step(mdc_dump_control *control) {
+    atomic_fetch_add_explicit(&control->steps, 1, memory_order_relaxed);
 }
 /* The callback has returned, or a listing has come so much further. By the thread that dumps: it alone counts these, so
- * a load and a store are enough. monitor may be NULL. */
-static inline void mdc_monitor_advance(mdc_monitor *monitor) {
-    if (monitor == NULL) return;
-    uint64_t advances = atomic_load_explicit(&monitor->doing.advances, memory_order_relaxed);
-    atomic_store_explicit(&monitor->doing.advances, advances + 1, memory_order_relaxed);
+ * a load and a store are enough. dump control may be NULL. */
+static inline void mdc_control_advance(mdc_dump_control *control) {
+    if (control == NULL) return;
+    uint64_t advances = atomic_load_explicit(&control->doing.advances, memory_order_relaxed);
+    atomic_store_explicit(&control->doing.advances, advances + 1, memory_order_relaxed);
 }
-mdc_activity mdc_monitor_doing(const mdc_monitor *monitor);
+mdc_activity mdc_control_doing(const mdc_dump_control *control);
 /* "a read of memory at 0x7f0000000000 (mapping of /lib/x.so)", "the output", "the callback (IncludeVmRegion)". */
 void mdc_activity_describe(const mdc_activity *activity, char *text, size_t size);
 
@@ -101,11 +102,11 @@ typedef struct mdc_stall {
     uint64_t since; /* mdc_clock_ns */
 } mdc_stall;
 
-void mdc_stall_init(mdc_stall *stall, const mdc_monitor *monitor, uint64_t now);
+void mdc_stall_init(mdc_stall *stall, const mdc_dump_control *control, uint64_t now);
 /* For how long nothing has come back, and whether that is longer than stall_ns. */
-uint64_t mdc_stall_ns(mdc_stall *stall, const mdc_monitor *monitor, uint64_t now);
-bool mdc_stall_over(mdc_stall *stall, const mdc_monitor *monitor, uint64_t now);
+uint64_t mdc_stall_ns(mdc_stall *stall, const mdc_dump_control *control, uint64_t now);
+bool mdc_stall_over(mdc_stall *stall, const mdc_dump_control *control, uint64_t now);
 /* Aborts by MDC_ABORT_STALL, because of this. */
-void mdc_monitor_stalled(mdc_monitor *monitor, mdc_activity activity);
+void mdc_control_stalled(mdc_dump_control *control, mdc_activity activity);
 
 #endif

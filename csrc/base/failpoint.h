@@ -3,7 +3,7 @@
  *
  * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, stop:hang, regs:thread, regs:hang,
  * maps:list, maps:query, smaps:list, pagemap:scan, backing:open, backing:blocks, backing:runs, late:lease,
- * spawn:holder, spawn:twin, spawn:worker. */
+ * spawn:tracer, spawn:clone_vm, spawn:worker. */
 #ifndef MDC_BASE_FAILPOINT_H
 #define MDC_BASE_FAILPOINT_H
 

@@ -1,4 +1,4 @@
-/* The slow side of the gate (see biased_lock.h). */
+/* The slow side of the lock (see biased_lock.h). */
 #include "biased_lock.h"
 
 #if defined(_WIN32)
@@ -22,40 +22,40 @@ static bool barrier_prepare(void) { return false; }
 static bool barrier_all(void) { return false; }
 #endif
 
-void mdc_gate_init(mdc_gate *gate) {
-    atomic_init(&gate->favour, MDC_GATE_NOBODY);
-    atomic_init(&gate->lock, 0);
-    for (int i = 0; i < MDC_GATE_FLAGS; i++) atomic_init(&gate->flag[i], 0);
-    gate->next_flag = 0;
-    gate->barrier = barrier_prepare();
+void mdc_biased_lock_init(mdc_biased_lock *lock) {
+    atomic_init(&lock->bias, MDC_BIASED_LOCK_NONE);
+    atomic_init(&lock->lock, 0);
+    for (int i = 0; i < MDC_BIASED_LOCK_FLAGS; i++) atomic_init(&lock->flag[i], 0);
+    lock->next_flag = 0;
+    lock->barrier = barrier_prepare();
 }
 
-static bool any_flag(const mdc_gate *gate) {
-    for (int i = 0; i < MDC_GATE_FLAGS; i++)
-        if (atomic_load_explicit(&gate->flag[i], memory_order_acquire) != 0) return true;
+static bool any_flag(const mdc_biased_lock *lock) {
+    for (int i = 0; i < MDC_BIASED_LOCK_FLAGS; i++)
+        if (atomic_load_explicit(&lock->flag[i], memory_order_acquire) != 0) return true;
     return false;
 }
 
-bool mdc_gate_enter_slow(mdc_gate *gate) {
-    if (atomic_exchange_explicit(&gate->lock, 1, memory_order_acquire) != 0) return false;
+bool mdc_biased_lock_enter_slow(mdc_biased_lock *lock) {
+    if (atomic_exchange_explicit(&lock->lock, 1, memory_order_acquire) != 0) return false;
     bool alone = true;
-    /* Acquire: a thread that shut the gate from inside raised its flag before. */
-    if (atomic_load_explicit(&gate->favour, memory_order_acquire) != MDC_GATE_NOBODY) {
-        atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_seq_cst);
-        alone = barrier_all(); /* refused after all: nothing can be known about the favoured thread */
-        if (!alone) gate->barrier = false;
+    /* Acquire: a thread that shut the lock from inside raised its flag before. */
+    if (atomic_load_explicit(&lock->bias, memory_order_acquire) != MDC_BIASED_LOCK_NONE) {
+        atomic_store_explicit(&lock->bias, MDC_BIASED_LOCK_NONE, memory_order_seq_cst);
+        alone = barrier_all(); /* refused after all: nothing can be known about the biased thread */
+        if (!alone) lock->barrier = false;
     }
-    /* Also without a favour to withdraw: the last favoured thread may still be inside. */
-    if (alone && !any_flag(gate)) return true;
-    atomic_store_explicit(&gate->lock, 0, memory_order_release);
+    /* Also without a favour to withdraw: the last biased thread may still be inside. */
+    if (alone && !any_flag(lock)) return true;
+    atomic_store_explicit(&lock->lock, 0, memory_order_release);
     return false;
 }
 
-void mdc_gate_leave_slow(mdc_gate *gate, bool favour) {
-    uint64_t self = mdc_gate_self();
-    if (favour && gate->barrier && self != 0 && self >> 60 == 0) {
-        gate->next_flag = (gate->next_flag + 1) % MDC_GATE_FLAGS;
-        atomic_store_explicit(&gate->favour, self << 4 | gate->next_flag, memory_order_relaxed);
+void mdc_biased_lock_leave_slow(mdc_biased_lock *lock, bool bias) {
+    uint64_t self = mdc_biased_lock_self();
+    if (bias && lock->barrier && self != 0 && self >> 60 == 0) {
+        lock->next_flag = (lock->next_flag + 1) % MDC_BIASED_LOCK_FLAGS;
+        atomic_store_explicit(&lock->bias, self << 4 | lock->next_flag, memory_order_relaxed);
     }
-    atomic_store_explicit(&gate->lock, 0, memory_order_release);
+    atomic_store_explicit(&lock->lock, 0, memory_order_release);
 }

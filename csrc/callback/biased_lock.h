@@ -1,10 +1,10 @@
-/* One call at a time, without the 5 ns of a locked instruction per call: a gate that is biased towards the thread that
+/* One call at a time, without the 5 ns of a locked instruction per call: a lock that is biased towards the thread that
  * used it last.
  *
- * The favoured thread raises a flag of its own with a plain store, looks whether it is still favoured, and is in. Any
+ * The biased thread raises a flag of its own with a plain store, looks whether it is still favoured, and is in. Any
  * other thread takes the lock, withdraws the favour, has the kernel put a memory barrier into every running thread
  * of the process (membarrier(2), FlushProcessWriteBuffers on Windows), and only then looks at the flag: either it sees
- * the flag, or the favoured thread sees that the favour is gone. When it leaves, the favour is its own. An engine
+ * the flag, or the biased thread sees that the favour is gone. When it leaves, the favour is its own. An engine
  * calls from one thread, so this happens about once per dump. Without such a barrier no thread is favoured and
  * each call takes the lock. Never waits: a second call inside is refused. */
 #ifndef MDC_CALLBACK_BIASED_LOCK_H
@@ -21,26 +21,26 @@
 
 /* A flag per favour granted, reused in turn: a thread that lost the favour between two instructions lowers its old
  * flag, not its successor's. */
-enum { MDC_GATE_FLAGS = 16 };
-#define MDC_GATE_NOBODY UINT64_MAX
+enum { MDC_BIASED_LOCK_FLAGS = 16 };
+#define MDC_BIASED_LOCK_NONE UINT64_MAX
 
-typedef struct mdc_gate {
-    _Atomic uint64_t favour; /* thread mark << 4 | number of its flag, or MDC_GATE_NOBODY */
+typedef struct mdc_biased_lock {
+    _Atomic uint64_t bias; /* thread mark << 4 | number of its flag, or MDC_BIASED_LOCK_NONE */
     atomic_uint lock;
-    atomic_uint flag[MDC_GATE_FLAGS];
+    atomic_uint flag[MDC_BIASED_LOCK_FLAGS];
     uint32_t next_flag; /* only under the lock */
     bool barrier;       /* there is one */
-} mdc_gate;
+} mdc_biased_lock;
 
-void mdc_gate_init(mdc_gate *gate);
+void mdc_biased_lock_init(mdc_biased_lock *lock);
 /* false: a call is inside, or about to enter. */
-bool mdc_gate_enter_slow(mdc_gate *gate);
+bool mdc_biased_lock_enter_slow(mdc_biased_lock *lock);
 /* favour: the calling thread is likely to come again. */
-void mdc_gate_leave_slow(mdc_gate *gate, bool favour);
+void mdc_biased_lock_leave_slow(mdc_biased_lock *lock, bool bias);
 
 /* Unlike for each live thread. The thread pointer costs one instruction where a thread-local variable of a loaded
  * library costs a call. */
-static inline uint64_t mdc_gate_self(void) {
+static inline uint64_t mdc_biased_lock_self(void) {
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(_WIN32)
     uint64_t self;
     __asm__("movq %%fs:0, %0" : "=r"(self)); /* the ABI keeps the thread pointer's own address there */
@@ -64,23 +64,23 @@ static inline uint64_t mdc_gate_self(void) {
 #endif
 }
 
-/* The flag to lower again, or NULL: not favoured, mdc_gate_enter_slow decides. */
-static inline atomic_uint *mdc_gate_enter_favoured(mdc_gate *gate) {
-    uint64_t favour = atomic_load_explicit(&gate->favour, memory_order_relaxed);
-    if (favour >> 4 != mdc_gate_self()) return NULL;
-    atomic_uint *flag = &gate->flag[favour & (MDC_GATE_FLAGS - 1)];
+/* The flag to lower again, or NULL: not favoured, mdc_biased_lock_enter_slow decides. */
+static inline atomic_uint *mdc_biased_lock_enter(mdc_biased_lock *lock) {
+    uint64_t bias = atomic_load_explicit(&lock->bias, memory_order_relaxed);
+    if (bias >> 4 != mdc_biased_lock_self()) return NULL;
+    atomic_uint *flag = &lock->flag[bias & (MDC_BIASED_LOCK_FLAGS - 1)];
     atomic_store_explicit(flag, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* the barrier itself is the other side's business */
-    if (atomic_load_explicit(&gate->favour, memory_order_acquire) == favour) return flag;
+    if (atomic_load_explicit(&lock->bias, memory_order_acquire) == bias) return flag;
     atomic_store_explicit(flag, 0, memory_order_release);
     return NULL;
 }
 
 /* Called by the thread inside, before it calls something that may call back: the favour would let it in. */
-static inline void mdc_gate_shut(mdc_gate *gate) {
-    atomic_store_explicit(&gate->favour, MDC_GATE_NOBODY, memory_order_release);
+static inline void mdc_biased_lock_shut(mdc_biased_lock *lock) {
+    atomic_store_explicit(&lock->bias, MDC_BIASED_LOCK_NONE, memory_order_release);
 }
 
-static inline void mdc_gate_leave_favoured(atomic_uint *flag) { atomic_store_explicit(flag, 0, memory_order_release); }
+static inline void mdc_biased_lock_leave(atomic_uint *flag) { atomic_store_explicit(flag, 0, memory_order_release); }
 
 #endif

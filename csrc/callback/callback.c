@@ -26,10 +26,10 @@ void mdc_callback_rewind(mdc_callback *callback) {
     callback->add.index = callback->remove.index = 0;
     callback->add.done = callback->remove.done = 0;
     callback->snapshot_asked = false;
-    callback->told = 0;
-    mdc_modmap_clear(&callback->modules);
+    callback->last_extensions = 0;
+    mdc_module_table_clear(&callback->modules);
     mdc_redaction_rewind(&callback->redaction);
-    mdc_holes_rewind(&callback->holes);
+    mdc_excluded_gaps_rewind(&callback->gaps);
     callback->hot_type = MDC_NO_TYPE; /* until the first region has sealed the module table */
     mdc_rows_clear(&callback->rows);
     if (callback->has_modules || callback->has_names) {
@@ -63,13 +63,13 @@ static mdc_status check_options(const mdc_filter *filter, const mdc_callback_opt
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0,
                         "a filter that redacts answers VmStart, VmQuery, VmPreRead and VmPostRead itself");
     if (o->module_capacity > CAPACITY_MAX || o->name_capacity > CAPACITY_MAX || o->stack_capacity > CAPACITY_MAX ||
-        o->hole_capacity > CAPACITY_MAX)
+        o->excluded_gap_capacity > CAPACITY_MAX)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "capacities go up to %u", CAPACITY_MAX);
     return MDC_OK;
 }
 
 static mdc_status check_pieces(const mdc_callback *callback, mdc_error *err) {
-    const mdc_handout *lists[] = {&callback->add, &callback->remove};
+    const mdc_range_cursor *lists[] = {&callback->add, &callback->remove};
     for (size_t k = 0; k < 2; k++) {
         uint64_t pieces = 0;
         for (size_t i = 0; i < lists[k]->count; i++) {
@@ -100,22 +100,22 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
     mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
     if (status != MDC_OK) return status;
-    /* Whoever answers for regions or reads in our place answers for holes too. */
-    bool holes =
-        mdc_filter_leaves_holes(filter) && (o->hook_types & (READ_TYPES | 1u << MDC_CB_INCLUDE_VM_REGION)) == 0;
-    uint32_t hole_capacity = o->hole_capacity != 0 ? o->hole_capacity : DEFAULT_CAPACITY;
-    status = mdc_holes_init(&callback->holes, holes ? hole_capacity : 0, mdc_filter_fill(filter), err);
+    /* Whoever answers for regions or reads in our place answers for excluded gaps too. */
+    bool gaps =
+        mdc_filter_leaves_excluded_gaps(filter) && (o->hook_types & (READ_TYPES | 1u << MDC_CB_INCLUDE_VM_REGION)) == 0;
+    uint32_t excluded_gap_capacity = o->excluded_gap_capacity != 0 ? o->excluded_gap_capacity : DEFAULT_CAPACITY;
+    status = mdc_excluded_gaps_init(&callback->gaps, gaps ? excluded_gap_capacity : 0, mdc_filter_fill(filter), err);
     if (status != MDC_OK) return status;
     uint32_t stacks = o->stack_capacity != 0 ? o->stack_capacity : DEFAULT_CAPACITY;
     status = mdc_redaction_init(&callback->redaction, filter, modules, stacks, err);
     if (status != MDC_OK) return status;
-    return mdc_modmap_init(&callback->modules, callback->has_modules ? modules : 0, err);
+    return mdc_module_table_init(&callback->modules, callback->has_modules ? modules : 0, err);
 }
 
 static void empty(mdc_callback *callback) {
-    mdc_modmap_fini(&callback->modules);
+    mdc_module_table_fini(&callback->modules);
     mdc_redaction_fini(&callback->redaction);
-    mdc_holes_fini(&callback->holes);
+    mdc_excluded_gaps_fini(&callback->gaps);
     mdc_rows_fini(&callback->rows);
     mdc_dealloc(callback->path);
     mdc_dealloc(callback->no_name);
@@ -139,7 +139,7 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
     if (check_options(filter, o, err) != MDC_OK) return NULL;
     mdc_callback *callback = mdc_alloc(1, sizeof *callback, err);
     if (callback == NULL) return NULL;
-    mdc_gate_init(&callback->gate);
+    mdc_biased_lock_init(&callback->lock);
     callback->filter = mdc_filter_retain(filter);
     callback->hook_types = o->hook_types;
     callback->hook = o->hook;
@@ -161,7 +161,7 @@ mdc_callback *mdc_callback_new(mdc_filter *filter, const mdc_callback_options *o
 static mdc_status shut(mdc_callback *callback, mdc_error *err) {
     int free_mark = 0;
     if (atomic_compare_exchange_strong(&callback->acquired, &free_mark, 1)) {
-        if (mdc_gate_enter_slow(&callback->gate)) return MDC_OK;
+        if (mdc_biased_lock_enter_slow(&callback->lock)) return MDC_OK;
         atomic_store(&callback->acquired, 0);
     }
     return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by a dump");
@@ -189,12 +189,12 @@ const MINIDUMP_CALLBACK_INFORMATION *mdc_callback_information(const mdc_callback
 /* Takes the place of a call in the routine, so that state can be changed. */
 static mdc_status enter(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
-    if (!mdc_gate_enter_slow(&callback->gate))
+    if (!mdc_biased_lock_enter_slow(&callback->lock))
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "a dump is using the callback now");
     return MDC_OK;
 }
 
-static void leave(mdc_callback *callback) { mdc_gate_leave_slow(&callback->gate, false); }
+static void leave(mdc_callback *callback) { mdc_biased_lock_leave_slow(&callback->lock, false); }
 
 mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err) {
     uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY;
@@ -219,7 +219,7 @@ mdc_status mdc_callback_acquire(mdc_callback *callback, mdc_error *err) {
 
 void mdc_callback_release(mdc_callback *callback) {
     /* The next engine is a stranger again: with facts still switched on it would be asked for pointers it never set. */
-    callback->told = atomic_exchange(&callback->extensions, 0);
+    callback->last_extensions = atomic_exchange(&callback->extensions, 0);
     atomic_store(&callback->cancel, MDC_CANCEL_NO);
     atomic_store(&callback->acquired, 0);
 }
@@ -238,7 +238,7 @@ void mdc_callback_cancel(mdc_callback *callback) {
 }
 
 mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
-    const mdc_tally *tally = &callback->tally;
+    const mdc_rule_stats *tally = &callback->tally;
     mdc_callback_counters counters = {.reserved = 0};
     for (size_t i = 0; i < sizeof counters.calls / sizeof counters.calls[0]; i++)
         counters.calls[i] = atomic_load_explicit(&tally->calls[i], memory_order_relaxed);
@@ -248,26 +248,26 @@ mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
     const mdc_redaction *redaction = &callback->redaction;
     counters.scrubbed_bytes = atomic_load_explicit(&redaction->scrubbed_bytes, memory_order_relaxed);
     counters.scrubbed_hits = atomic_load_explicit(&redaction->scrubbed_hits, memory_order_relaxed);
-    counters.defaced_words = atomic_load_explicit(&redaction->defaced_words, memory_order_relaxed);
+    counters.sanitized_words = atomic_load_explicit(&redaction->sanitized_words, memory_order_relaxed);
     counters.uncovered_borders = atomic_load_explicit(&redaction->uncovered_borders, memory_order_relaxed);
-    const mdc_holes *holes = &callback->holes;
-    counters.hulls = atomic_load_explicit(&holes->hulls, memory_order_relaxed);
-    counters.hole_bytes = atomic_load_explicit(&holes->hole_bytes, memory_order_relaxed);
-    counters.filled_bytes = atomic_load_explicit(&holes->filled_bytes, memory_order_relaxed);
-    counters.lost = atomic_load_explicit(&holes->lost, memory_order_relaxed);
+    const mdc_excluded_gaps *gaps = &callback->gaps;
+    counters.hulls = atomic_load_explicit(&gaps->hulls, memory_order_relaxed);
+    counters.excluded_gap_bytes = atomic_load_explicit(&gaps->excluded_gap_bytes, memory_order_relaxed);
+    counters.filled_bytes = atomic_load_explicit(&gaps->filled_bytes, memory_order_relaxed);
+    counters.lost = atomic_load_explicit(&gaps->lost, memory_order_relaxed);
     counters.kernel_status = atomic_load_explicit(&tally->kernel_status, memory_order_relaxed);
     return counters;
 }
 
 void mdc_callback_settle(mdc_callback *callback) {
-    if (!mdc_gate_enter_slow(&callback->gate)) return; /* a dump that is not over */
-    mdc_holes_settle(&callback->holes);
+    if (!mdc_biased_lock_enter_slow(&callback->lock)) return; /* a dump that is not over */
+    mdc_excluded_gaps_settle(&callback->gaps);
     leave(callback);
 }
 
 static mdc_status check_holes(mdc_callback *callback, mdc_error *err) {
-    if (!mdc_gate_enter_slow(&callback->gate)) return MDC_OK; /* a dump that is not over */
-    uint64_t address = 0, hidden = mdc_holes_hidden(&callback->holes, &address);
+    if (!mdc_biased_lock_enter_slow(&callback->lock)) return MDC_OK; /* a dump that is not over */
+    uint64_t address = 0, hidden = mdc_excluded_gaps_hidden(&callback->gaps, &address);
     leave(callback);
     if (hidden == 0) return MDC_OK;
     return mdc_fail_callback(err, MDC_CB_VM_POST_READ, address,

@@ -8,9 +8,9 @@
 
 size_t mdc_callback_rule_count(const mdc_callback *callback) { return mdc_filter_rule_count(callback->filter); }
 
-mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
-                                const mdc_region_facts *facts, uint64_t first, uint64_t end, uint64_t *kept,
-                                uint64_t *excluded, size_t entries, mdc_error *err) {
+mdc_status mdc_callback_rule_stats(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
+                                   const mdc_region_facts *facts, uint64_t first, uint64_t end, uint64_t *kept,
+                                   uint64_t *excluded, size_t entries, mdc_error *err) {
     const mdc_filter *filter = callback->filter;
     mdc_error_clear(err);
     if (entries != (size_t)mdc_filter_rule_count(filter) + 1)
@@ -31,8 +31,8 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
             names = fresh;
         }
     }
-    mdc_modmap sealed = callback->modules; /* shares the arrays; the flag of the copy is not shared */
-    mdc_modmap_seal(&sealed);
+    mdc_module_table sealed = callback->modules; /* shares the arrays; the flag of the copy is not shared */
+    mdc_module_table_seal(&sealed);
     mdc_module_map map = {
         .start = sealed.start, .row = sealed.row, .rows = callback->rows.data, .count = sealed.segments};
     mdc_question question;
@@ -40,14 +40,14 @@ mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEM
     mdc_callback_question(region, facts, names, callback->has_modules ? &map : NULL, &question);
     mdc_match_begin(&matcher, filter, &question);
     uint64_t keep_first = 0, keep_last = UINT64_MAX;
-    uint32_t extensions = atomic_load(&callback->extensions) | callback->told;
+    uint32_t extensions = atomic_load(&callback->extensions) | callback->last_extensions;
     mdc_cursor cursor = {.interval = 0, .module = 0};
-    if ((extensions & MDC_EXT_RESUBMIT) == 0 && !mdc_holes_cover(&callback->holes, &matcher)) {
+    if ((extensions & MDC_EXT_RESUBMIT) == 0 && !mdc_excluded_gaps_cover(&callback->gaps, &matcher)) {
         keep_first = 1;
         keep_last = 0;
         (void)mdc_match_longest(&matcher, &cursor, &keep_first, &keep_last);
     }
-    mdc_match_tally(&matcher, first, end - 1, keep_first, keep_last, kept, excluded);
+    mdc_match_rule_stats(&matcher, first, end - 1, keep_first, keep_last, kept, excluded);
     mdc_dealloc(fresh);
     return MDC_OK;
 }

@@ -16,8 +16,8 @@ size_t mdc_callback_rule_count(const mdc_callback *callback);
  * the answers given: bytes of pages that had to be left out whole count for the rule that excludes their neighbours.
  *
  * Between the dump and the next one (module table and names are those of the dump); not while a dump runs. */
-mdc_status mdc_callback_account(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
-                                const mdc_region_facts *facts, uint64_t first, uint64_t end, uint64_t *kept,
-                                uint64_t *excluded, size_t entries, mdc_error *err);
+mdc_status mdc_callback_rule_stats(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
+                                   const mdc_region_facts *facts, uint64_t first, uint64_t end, uint64_t *kept,
+                                   uint64_t *excluded, size_t entries, mdc_error *err);
 
 #endif

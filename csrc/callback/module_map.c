@@ -3,8 +3,8 @@
 
 #include "../base/vec.h"
 
-mdc_status mdc_modmap_init(mdc_modmap *map, uint32_t capacity, mdc_error *err) {
-    *map = (mdc_modmap){.capacity = capacity};
+mdc_status mdc_module_table_init(mdc_module_table *map, uint32_t capacity, mdc_error *err) {
+    *map = (mdc_module_table){.capacity = capacity};
     map->entries = mdc_alloc(capacity, sizeof *map->entries, err);
     map->stack = mdc_alloc(capacity, sizeof *map->stack, err);
     /* Each end of an entry begins a segment; two more for address 0 and for 2**64. */
@@ -14,38 +14,38 @@ mdc_status mdc_modmap_init(mdc_modmap *map, uint32_t capacity, mdc_error *err) {
     return map->entries != NULL && map->stack != NULL && map->start != NULL && map->row != NULL ? MDC_OK : err->code;
 }
 
-void mdc_modmap_fini(mdc_modmap *map) {
+void mdc_module_table_fini(mdc_module_table *map) {
     mdc_dealloc(map->entries);
     mdc_dealloc(map->stack);
     mdc_dealloc(map->start);
     mdc_dealloc(map->row);
-    *map = (mdc_modmap){.entries = NULL};
+    *map = (mdc_module_table){.entries = NULL};
 }
 
-void mdc_modmap_clear(mdc_modmap *map) {
+void mdc_module_table_clear(mdc_module_table *map) {
     map->count = 0;
     map->sealed = false;
 }
 
-bool mdc_modmap_enter(mdc_modmap *map, uint64_t base, uint64_t size, uint32_t row) {
+bool mdc_module_table_enter(mdc_module_table *map, uint64_t base, uint64_t size, uint32_t row) {
     if (size == 0) return true;
     if (map->count == map->capacity) return false;
     uint64_t last = size - 1 > UINT64_MAX - base ? UINT64_MAX : base + (size - 1);
-    map->entries[map->count] = (mdc_modmap_entry){.first = base, .last = last, .row = row, .order = map->count};
+    map->entries[map->count] = (mdc_module_table_entry){.first = base, .last = last, .row = row, .order = map->count};
     map->count++;
     map->sealed = false;
     return true;
 }
 
 /* Outer before inner. */
-static bool before(const mdc_modmap_entry *a, const mdc_modmap_entry *b) {
+static bool before(const mdc_module_table_entry *a, const mdc_module_table_entry *b) {
     if (a->first != b->first) return a->first < b->first;
     if (a->last != b->last) return a->last > b->last;
     return a->order < b->order;
 }
 
-static void sift(mdc_modmap_entry *e, uint32_t at, uint32_t count) {
-    mdc_modmap_entry moved = e[at];
+static void sift(mdc_module_table_entry *e, uint32_t at, uint32_t count) {
+    mdc_module_table_entry moved = e[at];
     for (uint32_t child; (child = at * 2 + 1) < count; at = child) {
         if (child + 1 < count && before(&e[child], &e[child + 1])) child++;
         if (!before(&moved, &e[child])) break;
@@ -55,13 +55,13 @@ static void sift(mdc_modmap_entry *e, uint32_t at, uint32_t count) {
 }
 
 /* Heapsort: in place, no worst case; qsort may allocate. Engines enter in rising order nearly always. */
-static void sort(mdc_modmap_entry *e, uint32_t count) {
+static void sort(mdc_module_table_entry *e, uint32_t count) {
     uint32_t i = 1;
     while (i < count && before(&e[i - 1], &e[i])) i++;
     if (i >= count) return;
     for (i = count / 2; i-- > 0;) sift(e, i, count);
     for (i = count; i-- > 1;) {
-        mdc_modmap_entry last = e[i];
+        mdc_module_table_entry last = e[i];
         e[i] = e[0];
         e[0] = last;
         sift(e, 0, i);
@@ -69,7 +69,7 @@ static void sort(mdc_modmap_entry *e, uint32_t count) {
 }
 
 /* A segment from `start` on. */
-static void put(mdc_modmap *map, uint64_t start, uint32_t row) {
+static void put(mdc_module_table *map, uint64_t start, uint32_t row) {
     if (map->start[map->segments - 1] == start) {
         map->row[map->segments - 1] = row;
         return;
@@ -79,7 +79,7 @@ static void put(mdc_modmap *map, uint64_t start, uint32_t row) {
     map->row[map->segments++] = row;
 }
 
-void mdc_modmap_seal(mdc_modmap *map) {
+void mdc_module_table_seal(mdc_module_table *map) {
     if (map->sealed) return;
     map->sealed = true;
     sort(map->entries, map->count);

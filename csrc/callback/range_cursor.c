@@ -2,7 +2,7 @@
  * the list, so a long range goes out in pieces, none of them empty. */
 #include "state.h"
 
-int32_t mdc_answer_memory(mdc_callback *callback, mdc_handout *list, MINIDUMP_CALLBACK_OUTPUT *output) {
+int32_t mdc_answer_memory(mdc_callback *callback, mdc_range_cursor *list, MINIDUMP_CALLBACK_OUTPUT *output) {
     if (list->index == list->count) return 0;
     const mdc_range *range = &list->ranges[list->index];
     uint64_t size = range->end - range->first; /* end 0 is 2**64; the filter holds no empty range */

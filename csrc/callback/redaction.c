@@ -21,37 +21,37 @@ mdc_status mdc_redaction_init(mdc_redaction *r, const mdc_filter *filter, uint32
         r->tails[i].shown = r->block + (3 * i + 2) * r->hold;
     }
     r->stack_capacity = stacks;
-    bool deface = mdc_redact_defaces(r->redactor);
-    return mdc_modmap_init(&r->pointees, deface ? modules + stacks : 0, err);
+    bool sanitize = mdc_redact_sanitizes(r->redactor);
+    return mdc_module_table_init(&r->pointees, sanitize ? modules + stacks : 0, err);
 }
 
 void mdc_redaction_fini(mdc_redaction *r) {
     mdc_dealloc(r->block);
-    mdc_modmap_fini(&r->pointees);
+    mdc_module_table_fini(&r->pointees);
 }
 
 void mdc_redaction_rewind(mdc_redaction *r) {
     r->tails[0].size = r->tails[1].size = 0;
     r->any_read = false;
     r->stacks = 0;
-    mdc_modmap_clear(&r->pointees);
+    mdc_module_table_clear(&r->pointees);
     atomic_store_explicit(&r->scrubbed_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&r->scrubbed_hits, 0, memory_order_relaxed);
-    atomic_store_explicit(&r->defaced_words, 0, memory_order_relaxed);
+    atomic_store_explicit(&r->sanitized_words, 0, memory_order_relaxed);
     atomic_store_explicit(&r->uncovered_borders, 0, memory_order_relaxed);
 }
 
 bool mdc_redaction_module(mdc_redaction *r, uint64_t base, uint64_t size) {
     /* The stacks' room stays theirs. */
     if (r->pointees.count - r->stacks >= r->pointees.capacity - r->stack_capacity) return size == 0;
-    return mdc_modmap_enter(&r->pointees, base, size, MDC_POINTEE_MODULE);
+    return mdc_module_table_enter(&r->pointees, base, size, MDC_POINTEE_MODULE);
 }
 
 /* StackBase is the high end on Windows; engines differ. */
 bool mdc_redaction_stack(mdc_redaction *r, uint64_t one_end, uint64_t other_end) {
     uint64_t low = one_end < other_end ? one_end : other_end, high = one_end < other_end ? other_end : one_end;
     if (low == high) return true;
-    if (r->stacks >= r->stack_capacity || !mdc_modmap_enter(&r->pointees, low, high - low, MDC_POINTEE_STACK))
+    if (r->stacks >= r->stack_capacity || !mdc_module_table_enter(&r->pointees, low, high - low, MDC_POINTEE_STACK))
         return false;
     r->stacks++;
     return true;
@@ -59,7 +59,7 @@ bool mdc_redaction_stack(mdc_redaction *r, uint64_t one_end, uint64_t other_end)
 
 /* ---- stacks ---- */
 
-static uint32_t segment_of(const mdc_modmap *map, uint64_t address) {
+static uint32_t segment_of(const mdc_module_table *map, uint64_t address) {
     const uint64_t *base = map->start;
     for (uint32_t count = map->segments; count > 1;) {
         uint32_t half = count / 2;
@@ -69,7 +69,7 @@ static uint32_t segment_of(const mdc_modmap *map, uint64_t address) {
     return (uint32_t)(base - map->start);
 }
 
-static bool may_stay(const mdc_modmap *map, uint64_t word) {
+static bool may_stay(const mdc_module_table *map, uint64_t word) {
     if (word + MDC_SMALL_WORD <= 2 * MDC_SMALL_WORD) return true;
     return map->row[segment_of(map, word)] != MDC_POINTEE_NONE;
 }
@@ -77,12 +77,12 @@ static bool may_stay(const mdc_modmap *map, uint64_t word) {
 /* Reads may end at 2**64, where the address after them is 0: what follows counts bytes from `address` on. */
 
 /* The bytes [first, end), which are part of one word, become those of the marker. */
-static void deface_part(uint8_t *bytes, uint64_t address, size_t first, size_t end) {
+static void sanitize_part(uint8_t *bytes, uint64_t address, size_t first, size_t end) {
     static const uint8_t marker[WORD] = {0xED, 0xAC, 0xEF, 0x0D, 0xED, 0xAC, 0xEF, 0x0D}; /* little endian */
     memcpy(bytes + first, marker + ((address + first) & (WORD - 1)), end - first);
 }
 
-static bool on_stack(const mdc_modmap *map, uint64_t address) {
+static bool on_stack(const mdc_module_table *map, uint64_t address) {
     return map->row[segment_of(map, address)] == MDC_POINTEE_STACK;
 }
 
@@ -90,7 +90,8 @@ static bool on_stack(const mdc_modmap *map, uint64_t address) {
 static size_t to_word(uint64_t address) { return (size_t)((0 - address) & (WORD - 1)); }
 
 /* Judges the whole words of [address, address + size). Returns how many that end after `fresh` bytes were replaced. */
-static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, size_t fresh) {
+static uint64_t sanitize_words(const mdc_module_table *map, uint64_t address, uint8_t *bytes, size_t size,
+                               size_t fresh) {
     size_t at = to_word(address);
     uint64_t words = 0;
     while (at < size && size - at >= WORD) {
@@ -104,8 +105,8 @@ static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *b
         for (; at < stop && size - at >= WORD; at += WORD) {
             uint64_t word;
             memcpy(&word, bytes + at, WORD);
-            if (may_stay(map, word) || word == MDC_DEFACED_WORD) continue;
-            deface_part(bytes, address, at, at + WORD);
+            if (may_stay(map, word) || word == MDC_SANITIZED_WORD) continue;
+            sanitize_part(bytes, address, at, at + WORD);
             words += at + WORD > fresh;
         }
     }
@@ -114,11 +115,11 @@ static uint64_t deface_words(const mdc_modmap *map, uint64_t address, uint8_t *b
 
 /* Parts of words at the edges of a stack: their words are unknown. Not at the front if the bytes before were
  * presented earlier. */
-static void deface_edges(const mdc_modmap *map, uint64_t address, uint8_t *bytes, size_t size, bool front) {
+static void sanitize_edges(const mdc_module_table *map, uint64_t address, uint8_t *bytes, size_t size, bool front) {
     size_t head = to_word(address), tail = (size_t)((address + size) & (WORD - 1));
-    if (front && head != 0 && on_stack(map, address)) deface_part(bytes, address, 0, head < size ? head : size);
+    if (front && head != 0 && on_stack(map, address)) sanitize_part(bytes, address, 0, head < size ? head : size);
     if (tail != 0 && tail <= size && on_stack(map, address + (size - tail)))
-        deface_part(bytes, address, size - tail, size);
+        sanitize_part(bytes, address, size - tail, size);
 }
 
 /* ---- reads ---- */
@@ -171,13 +172,13 @@ static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size
     }
     mdc_redact_ranges(r->redactor, address, bytes, again.at, again.at, &counts);
     mdc_redact_ranges(r->redactor, address + head, bytes + head, size - head, 0, &counts);
-    bool deface = mdc_redact_defaces(r->redactor) && r->stacks > 0;
-    if (deface) {
-        mdc_modmap_seal(&r->pointees);
-        counts.words = deface_words(&r->pointees, address, bytes, size, head);
+    bool sanitize = mdc_redact_sanitizes(r->redactor) && r->stacks > 0;
+    if (sanitize) {
+        mdc_module_table_seal(&r->pointees);
+        counts.words = sanitize_words(&r->pointees, address, bytes, size, head);
     }
     if (keep > 0) memcpy(after->seen, bytes + size - keep, keep);
-    if (deface) deface_edges(&r->pointees, address, bytes, size, head == 0);
+    if (sanitize) sanitize_edges(&r->pointees, address, bytes, size, head == 0);
     if (keep > 0) memcpy(after->shown, bytes + size - keep, keep);
     after->address = address + (size - keep);
     after->size = keep;
@@ -186,7 +187,7 @@ static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size
     r->last_end = address + size;
     count(&r->scrubbed_bytes, counts.bytes);
     count(&r->scrubbed_hits, counts.hits);
-    count(&r->defaced_words, counts.words);
+    count(&r->sanitized_words, counts.words);
 }
 
 void mdc_redaction_post_read(mdc_redaction *r, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back) {

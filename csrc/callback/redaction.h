@@ -29,11 +29,11 @@ typedef struct mdc_redaction {
     mdc_tail tails[2];            /* of the last read, and of the one being answered */
     uint32_t current;
     bool any_read;
-    uint64_t last_end;   /* address after the last read */
-    uint8_t *block;      /* the tails' bytes */
-    mdc_modmap pointees; /* rows MDC_POINTEE_* */
+    uint64_t last_end;         /* address after the last read */
+    uint8_t *block;            /* the tails' bytes */
+    mdc_module_table pointees; /* rows MDC_POINTEE_* */
     uint32_t stacks, stack_capacity;
-    _Atomic uint64_t scrubbed_bytes, scrubbed_hits, defaced_words, uncovered_borders;
+    _Atomic uint64_t scrubbed_bytes, scrubbed_hits, sanitized_words, uncovered_borders;
 } mdc_redaction;
 
 enum { MDC_POINTEE_NONE = 0, MDC_POINTEE_MODULE = 1, MDC_POINTEE_STACK = 2 };
@@ -45,7 +45,7 @@ void mdc_redaction_rewind(mdc_redaction *redaction);
 
 /* Whether Module and Thread must be noted at all; false from the others: the table is full. */
 static inline bool mdc_redaction_listens(const mdc_redaction *redaction) {
-    return redaction->redactor != NULL && mdc_redact_defaces(redaction->redactor);
+    return redaction->redactor != NULL && mdc_redact_sanitizes(redaction->redactor);
 }
 bool mdc_redaction_module(mdc_redaction *redaction, uint64_t base, uint64_t size);
 bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t other_end);
@@ -59,7 +59,7 @@ void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes,
 /* For session/: a stack that no Thread callback reports. */
 void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t end);
 /* For session/, after the dump: the finished file was searched, and nothing that the filter excludes is in it. Parts of
- * holes that the engine did not show are then not an error. */
+ * excluded gaps that the engine did not show are then not an error. */
 void mdc_callback_settle(mdc_callback *callback);
 /* For session/: lives as long as the callback. */
 const mdc_filter *mdc_callback_filter(const mdc_callback *callback);

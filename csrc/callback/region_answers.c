@@ -24,7 +24,8 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
     if (callback->has_modules) {
         mdc_filter_module_row(filter, callback->path, size, mdc_rows_scratch(&callback->rows));
         uint32_t row = mdc_rows_keep(&callback->rows);
-        if (row == MDC_ROW_NONE || !mdc_modmap_enter(&callback->modules, module->BaseOfImage, module->SizeOfImage, row))
+        if (row == MDC_ROW_NONE ||
+            !mdc_module_table_enter(&callback->modules, module->BaseOfImage, module->SizeOfImage, row))
             mdc_callback_fault(callback, MDC_FAULT_MODULES_FULL);
         callback->hot_type = MDC_NO_TYPE;
     }
@@ -57,10 +58,10 @@ static const uint64_t *name_row(mdc_callback *callback, const mdc_region_facts *
 
 /* Module (0) may come late: segments are made anew when modules were entered since. */
 static const mdc_module_map *module_map(mdc_callback *callback) {
-    mdc_modmap *modules = &callback->modules;
+    mdc_module_table *modules = &callback->modules;
     if (!callback->has_modules) return NULL;
     if (!modules->sealed) {
-        mdc_modmap_seal(modules);
+        mdc_module_table_seal(modules);
         callback->map = (mdc_module_map){
             .start = modules->start, .row = modules->row, .rows = callback->rows.data, .count = modules->segments};
         callback->cursor.module = 0;
@@ -89,20 +90,21 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
     mdc_question question;
     mdc_callback_question(region, facts, names, map, &question);
     uint64_t first, last;
-    int part = (extensions & MDC_EXT_RESUBMIT) != 0
-                   ? mdc_match_answer(callback->filter, &callback->cursor, &question, &first, &last)
-                   : mdc_holes_answer(&callback->holes, callback->filter, &callback->cursor, &question, &first, &last);
+    int part =
+        (extensions & MDC_EXT_RESUBMIT) != 0
+            ? mdc_match_answer(callback->filter, &callback->cursor, &question, &first, &last)
+            : mdc_excluded_gaps_answer(&callback->gaps, callback->filter, &callback->cursor, &question, &first, &last);
     switch (part) {
     case MDC_MATCH_WHOLE:
         break;
     case MDC_MATCH_NOTHING:
         region->RegionSize = 0;
-        mdc_tally_add(&callback->tally.excluded);
+        mdc_rule_stats_add(&callback->tally.excluded);
         break;
     default:
         region->BaseAddress = first;
         region->RegionSize = last - first + 1;
-        mdc_tally_add(&callback->tally.narrowed);
+        mdc_rule_stats_add(&callback->tally.narrowed);
     }
     /* From here on the routine may answer by itself, beginning where this answer was found. */
     bool refused = (extensions & MDC_EXT_REGION_FACTS) != 0 && facts == NULL;

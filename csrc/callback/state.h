@@ -1,6 +1,6 @@
 /* What a callback remembers during one dump. Shared by the files of callback/ only.
  *
- * One call is inside at a time (`gate`); it alone touches everything that is not atomic. The atomic fields may be
+ * One call is inside at a time (`lock`); it alone touches everything that is not atomic. The atomic fields may be
  * read or set from any thread at any time. */
 #ifndef MDC_CALLBACK_STATE_H
 #define MDC_CALLBACK_STATE_H
@@ -34,23 +34,23 @@ enum { MDC_CANCEL_NO = 0, MDC_CANCEL_ASKED = 1, MDC_CANCEL_ANSWERED = 2 };
 #define MDC_NO_TYPE UINT64_MAX
 
 /* Where Memory or RemoveMemory has got to. */
-typedef struct mdc_handout {
+typedef struct mdc_range_cursor {
     const mdc_range *ranges;
     size_t count;
     size_t index;
     uint64_t done; /* bytes of ranges[index] handed out */
-} mdc_handout;
+} mdc_range_cursor;
 
-typedef struct mdc_tally {
+typedef struct mdc_rule_stats {
     _Atomic uint64_t calls[32];
     _Atomic uint64_t excluded;
     _Atomic uint64_t narrowed;
     _Atomic uint64_t tolerated;
     _Atomic int32_t kernel_status;
-} mdc_tally;
+} mdc_rule_stats;
 
 struct mdc_callback {
-    mdc_gate gate;               /* one call in the routine at a time */
+    mdc_biased_lock lock;        /* one call in the routine at a time */
     _Atomic uint32_t extensions; /* MDC_EXT_* of the engine */
     uint64_t hot_type;           /* MDC_CB_INCLUDE_VM_REGION while the short way to answer it is open, or MDC_NO_TYPE */
     mdc_hot hot;
@@ -63,29 +63,29 @@ struct mdc_callback {
     bool has_modules;
     bool snapshot_asked; /* IsProcessSnapshot was the last call: VmStart right after it belongs to the same dump */
     mdc_module_map map;  /* of `modules`, once sealed */
-    mdc_modmap modules;
+    mdc_module_table modules;
     mdc_rows rows;      /* row 0: base of modules; names' rows among them */
     uint32_t *name_row; /* by NameId: row + 1, 0: not matched yet */
     uint32_t name_used; /* highest NameId + 1 that was set */
-    mdc_tally tally;
+    mdc_rule_stats tally;
 
-    mdc_holes holes;         /* what is overwritten inside hulls */
+    mdc_excluded_gaps gaps;  /* what is overwritten inside hulls */
     mdc_redaction redaction; /* what else is overwritten in reads */
-    mdc_handout add;
-    mdc_handout remove;
+    mdc_range_cursor add;
+    mdc_range_cursor remove;
     uint64_t piece; /* bytes handed out at once */
     uint8_t *path;  /* MDC_PATH_BYTES_MAX bytes */
     mdc_hook hook;
     void *hook_context;
-    atomic_int cancel;   /* MDC_CANCEL_* */
-    atomic_int fault;    /* MDC_FAULT_* */
-    atomic_int acquired; /* the owner mark */
-    uint32_t told;       /* extensions of the last released dump, for the accounting */
+    atomic_int cancel;        /* MDC_CANCEL_* */
+    atomic_int fault;         /* MDC_FAULT_* */
+    atomic_int acquired;      /* the owner mark */
+    uint32_t last_extensions; /* extensions of the last released dump, for the accounting */
     MINIDUMP_CALLBACK_INFORMATION information;
 };
 
 /* Counters have one writer: a plain addition that other threads may read. */
-static inline void mdc_tally_add(_Atomic uint64_t *counter) {
+static inline void mdc_rule_stats_add(_Atomic uint64_t *counter) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
@@ -99,7 +99,7 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
                           MINIDUMP_CALLBACK_OUTPUT *output);
 int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
                           MINIDUMP_CALLBACK_OUTPUT *output);
-int32_t mdc_answer_memory(mdc_callback *callback, mdc_handout *list, MINIDUMP_CALLBACK_OUTPUT *output);
+int32_t mdc_answer_memory(mdc_callback *callback, mdc_range_cursor *list, MINIDUMP_CALLBACK_OUTPUT *output);
 
 /* The facts if they can be used, else NULL. */
 static inline const mdc_region_facts *mdc_callback_facts(const mdc_region_facts *facts) {

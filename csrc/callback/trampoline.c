@@ -24,7 +24,7 @@ static int32_t flags_kept(uint32_t *flags, uint32_t keep) {
 static int32_t answer_cancel(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     int32_t cancel = 0;
     if (callback->hook_types & 1u << MDC_CB_CANCEL) {
-        mdc_gate_shut(&callback->gate);
+        mdc_biased_lock_shut(&callback->lock);
         cancel = callback->hook(callback->hook_context, input, output) != 0 && output->Cancel.Cancel != 0;
     }
     if (atomic_load_explicit(&callback->cancel, memory_order_relaxed) != MDC_CANCEL_NO) {
@@ -43,8 +43,8 @@ static int32_t answer_failure(mdc_callback *callback, const MINIDUMP_READ_MEMORY
         return 0;
     }
     output->Status = MDC_S_OK;
-    mdc_tally_add(&callback->tally.tolerated);
-    mdc_holes_pass(&callback->holes, failure->Offset, failure->Bytes);
+    mdc_rule_stats_add(&callback->tally.tolerated);
+    mdc_excluded_gaps_pass(&callback->gaps, failure->Offset, failure->Bytes);
     return 1;
 }
 
@@ -69,26 +69,26 @@ static void note_stack(mdc_callback *callback, const MINIDUMP_THREAD_CALLBACK *t
 static int32_t answer_post_read(mdc_callback *callback, const MINIDUMP_VM_POST_READ_CALLBACK *read,
                                 MINIDUMP_CALLBACK_OUTPUT *output) {
     uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
-    if (!callback->holes.open && callback->redaction.redactor == NULL) return 0;
+    if (!callback->gaps.open && callback->redaction.redactor == NULL) return 0;
     /* TRUE replaces the result, and a callee that only edits says what it was. */
     output->VmRead.VmReadStatus = read->Status;
     output->VmRead.VmReadBytesCompleted = read->Completed;
-    mdc_holes_fill(&callback->holes, read->Offset, read->Buffer, read->Size, read->Completed);
+    mdc_excluded_gaps_fill(&callback->gaps, read->Offset, read->Buffer, read->Size, read->Completed);
     mdc_redaction_post_read(&callback->redaction, read, (extensions & MDC_EXT_HOLD_BACK) != 0);
     return 1;
 }
 
 static int32_t answer_vm_start(mdc_callback *callback, MINIDUMP_CALLBACK_OUTPUT *output) {
     uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed);
-    callback->holes.open = callback->holes.capacity != 0 && (extensions & MDC_EXT_RESUBMIT) == 0;
-    output->Status = callback->holes.open || callback->redaction.redactor != NULL ? MDC_S_FALSE : MDC_S_OK;
+    callback->gaps.open = callback->gaps.capacity != 0 && (extensions & MDC_EXT_RESUBMIT) == 0;
+    output->Status = callback->gaps.open || callback->redaction.redactor != NULL ? MDC_S_FALSE : MDC_S_OK;
     return 1;
 }
 
 /* The receiver of the output must not get success when it may contain what a rule excludes. */
 static bool may_finish(const mdc_callback *callback) {
     uint64_t address;
-    return mdc_holes_hidden(&callback->holes, &address) == 0;
+    return mdc_excluded_gaps_hidden(&callback->gaps, &address) == 0;
 }
 
 static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_INPUT *input,
@@ -141,7 +141,7 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
     uint32_t type = input->CallbackType;
     if (type == MDC_CB_IS_PROCESS_SNAPSHOT || type == MDC_CB_VM_START) begin_dump(callback, type);
     callback->snapshot_asked = type == MDC_CB_IS_PROCESS_SNAPSHOT;
-    mdc_tally_add(&callback->tally.calls[type < MDC_CB_COUNT ? type : 31]);
+    mdc_rule_stats_add(&callback->tally.calls[type < MDC_CB_COUNT ? type : 31]);
     if (type == MDC_CB_THREAD || type == MDC_CB_THREAD_EX) note_stack(callback, &input->u.Thread);
     if (type == MDC_CB_CANCEL) return answer_cancel(callback, input, output);
     if (type < 32 && (callback->hook_types >> type & 1) != 0 && (type != MDC_CB_IO_FINISH || may_finish(callback))) {
@@ -149,10 +149,11 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
             MINIDUMP_CALLBACK_OUTPUT unused = *output;
             mdc_answer_module(callback, &input->u.Module, &unused);
         }
-        mdc_gate_shut(&callback->gate);
+        mdc_biased_lock_shut(&callback->lock);
         int32_t result = callback->hook(callback->hook_context, input, output);
         if (type == MDC_CB_READ_MEMORY_FAILURE && result != 0 && output->Status == MDC_S_OK)
-            mdc_holes_pass(&callback->holes, input->u.ReadMemoryFailure.Offset, input->u.ReadMemoryFailure.Bytes);
+            mdc_excluded_gaps_pass(&callback->gaps, input->u.ReadMemoryFailure.Offset,
+                                   input->u.ReadMemoryFailure.Bytes);
         return result;
     }
     return answer(callback, type, input, output);
@@ -161,19 +162,19 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
 /* The thread's first call, or more than one thread. */
 static MDC_COLD int32_t answer_locked(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input,
                                       MINIDUMP_CALLBACK_OUTPUT *output) {
-    if (!mdc_gate_enter_slow(&callback->gate)) {
+    if (!mdc_biased_lock_enter_slow(&callback->lock)) {
         mdc_callback_fault(callback, MDC_FAULT_SECOND_USER);
         return 0;
     }
     int32_t result = answer_any(callback, input, output);
-    mdc_gate_leave_slow(&callback->gate, true);
+    mdc_biased_lock_leave_slow(&callback->lock, true);
     return result;
 }
 
-static MDC_COLD int32_t answer_favoured(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input,
-                                        MINIDUMP_CALLBACK_OUTPUT *output, atomic_uint *flag) {
+static MDC_COLD int32_t answer_biased(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input,
+                                      MINIDUMP_CALLBACK_OUTPUT *output, atomic_uint *flag) {
     int32_t result = answer_any(callback, input, output);
-    mdc_gate_leave_favoured(flag);
+    mdc_biased_lock_leave(flag);
     return result;
 }
 
@@ -210,13 +211,13 @@ MDC_HOT uint32_t kinds_of(const mdc_callback *callback, const MINIDUMP_CALLBACK_
 }
 
 MDC_HOT int32_t tell_region(mdc_callback *callback, MINIDUMP_CALLBACK_OUTPUT *output, int part, atomic_uint *flag) {
-    mdc_tally_add(&callback->tally.calls[MDC_CB_INCLUDE_VM_REGION]);
+    mdc_rule_stats_add(&callback->tally.calls[MDC_CB_INCLUDE_VM_REGION]);
     output->Region.Continue = 1;
     if (part == MDC_MATCH_NOTHING) {
         output->Region.VmRegion.RegionSize = 0;
-        mdc_tally_add(&callback->tally.excluded);
+        mdc_rule_stats_add(&callback->tally.excluded);
     }
-    mdc_gate_leave_favoured(flag);
+    mdc_biased_lock_leave(flag);
     return 1;
 }
 
@@ -229,7 +230,7 @@ static MDC_COLD int32_t answer_closely(mdc_callback *callback, MINIDUMP_CALLBACK
     if (region->RegionSize != 0 && name != NULL && !is_hard(callback, input))
         part = mdc_match_hot(&callback->hot, region, mapping_size(callback, input, region),
                              kinds_of(callback, input, region), name[0]);
-    if (part == MDC_MATCH_PART) return answer_favoured(callback, input, output, flag);
+    if (part == MDC_MATCH_PART) return answer_biased(callback, input, output, flag);
     return tell_region(callback, output, part, flag);
 }
 
@@ -275,9 +276,9 @@ MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
 int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     mdc_callback *callback = param;
     if (callback == NULL) return 0;
-    atomic_uint *flag = mdc_gate_enter_favoured(&callback->gate);
+    atomic_uint *flag = mdc_biased_lock_enter(&callback->lock);
     if (flag == NULL) return answer_locked(callback, input, output);
-    if (input->CallbackType != callback->hot_type) return answer_favoured(callback, input, output, flag);
+    if (input->CallbackType != callback->hot_type) return answer_biased(callback, input, output, flag);
     const MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
     const mdc_hot *hot = &callback->hot;
     uint64_t last = region->BaseAddress + (region->RegionSize - 1);

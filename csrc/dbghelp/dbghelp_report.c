@@ -29,7 +29,7 @@ void mdc_dbghelp_report_fini(mdc_dbghelp_report *report) {
 
 /* -- regions ------------------------------------------------------------------------------------------------------- */
 
-static mdc_status add_region(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_region *region,
+static mdc_status add_region(mdc_dbghelp_report *report, const mdc_proxy *proxy, const mdc_region *region,
                              mdc_error *err) {
     mdc_report_region told = {.base = region->base,
                               .size = region->size,
@@ -39,18 +39,18 @@ static mdc_status add_region(mdc_dbghelp_report *report, const mdc_adapter *adap
                               .kinds = region->kinds,
                               .flags = region->flags};
     if (region->name_id != 0) {
-        mdc_name name = mdc_vec_at(&adapter->map.names.names, const mdc_name, region->name_id - 1);
+        mdc_name name = mdc_vec_at(&proxy->map.names.names, const mdc_name, region->name_id - 1);
         told.name = name.offset;
         told.name_size = name.size;
     }
     return mdc_vec_push(&report->regions, &told, 1, NULL, err);
 }
 
-static mdc_status add_regions(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_dump_file *file,
+static mdc_status add_regions(mdc_dbghelp_report *report, const mdc_proxy *proxy, const mdc_dump_reader *file,
                               mdc_error *err) {
-    const mdc_vec *map = &adapter->map.regions;
+    const mdc_vec *map = &proxy->map.regions;
     for (size_t i = 0; i < map->count; i++)
-        if (add_region(report, adapter, &mdc_vec_at(map, const mdc_region, i), err) != MDC_OK) return err->code;
+        if (add_region(report, proxy, &mdc_vec_at(map, const mdc_region, i), err) != MDC_OK) return err->code;
     /* Where the system gives no regions (a snapshot that does not show its clone), MemoryInfoList is what is left. */
     for (size_t i = 0; map->count == 0 && file != NULL && i < file->infos.count; i++) {
         const MINIDUMP_MEMORY_INFO *info = &mdc_vec_at(&file->infos, const MINIDUMP_MEMORY_INFO, i);
@@ -61,7 +61,7 @@ static mdc_status add_regions(mdc_dbghelp_report *report, const mdc_adapter *ada
                              .type = info->Type,
                              .kinds = mdc_win_region_kinds(info->Type, false),
                              .flags = mdc_win_region_flags(info->State, info->Protect, info->Type)};
-        if (info->State != MDC_MEM_FREE && add_region(report, adapter, &region, err) != MDC_OK) return err->code;
+        if (info->State != MDC_MEM_FREE && add_region(report, proxy, &region, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
@@ -78,11 +78,11 @@ static size_t find_region(const mdc_dbghelp_report *report, size_t sorted, uint6
 
 /* What the callee answered to 10. A region can be asked about in parts, each the rest of the one before; the last time
  * that its beginning was asked about is the one that counted. */
-static void mark_answers(mdc_dbghelp_report *report, const mdc_adapter *adapter, size_t sorted) {
+static void mark_answers(mdc_dbghelp_report *report, const mdc_proxy *proxy, size_t sorted) {
     size_t current = SIZE_MAX;
     uint64_t kept = 0, size = 0;
-    for (size_t i = 0; i < adapter->regions.count; i++) {
-        const mdc_adapter_region *asked = &mdc_vec_at(&adapter->regions, const mdc_adapter_region, i);
+    for (size_t i = 0; i < proxy->regions.count; i++) {
+        const mdc_proxy_region *asked = &mdc_vec_at(&proxy->regions, const mdc_proxy_region, i);
         size_t at = find_region(report, sorted, asked->base);
         if (at == SIZE_MAX) continue;
         mdc_report_region *region = &mdc_vec_at(&report->regions, mdc_report_region, at);
@@ -159,13 +159,13 @@ static mdc_status add_shown(mdc_dbghelp_report *report, const mdc_extent *run, u
     return add_extent(report, run, from, last, sorted, err);
 }
 
-static mdc_status add_extents(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_dump_file *file,
+static mdc_status add_extents(mdc_dbghelp_report *report, const mdc_proxy *proxy, const mdc_dump_reader *file,
                               const mdc_vec *hidden, size_t sorted, mdc_error *err) {
     for (size_t i = 0; i < file->pieces.count; i++) {
         const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
         mdc_extent run = {.address = piece->address, .size = piece->size, .file_offset = piece->offset};
         if (piece->from != MDC_PIECE_MEMORY64) run.flags |= MDC_EXTENT_STACK;
-        if (piece->from == MDC_PIECE_MEMORY && mdc_adapter_was_added(adapter, piece->address, piece->size))
+        if (piece->from == MDC_PIECE_MEMORY && mdc_proxy_was_added(proxy, piece->address, piece->size))
             run.flags = MDC_EXTENT_BLOCK;
         if (mdc_vec_push(&report->runs, &run, 1, NULL, err) != MDC_OK) return err->code;
     }
@@ -202,7 +202,7 @@ static void merge_runs(mdc_dbghelp_report *report) {
 
 /* What of [from, last] is in none of the runs is a read that failed: with IGNORE_INACCESSIBLE_MEMORY dbghelp leaves a
  * whole region out for one page, and says nothing. */
-static void add_lost(const mdc_dbghelp_report *report, mdc_adapter *adapter, uint64_t from, uint64_t last) {
+static void add_lost(const mdc_dbghelp_report *report, mdc_proxy *proxy, uint64_t from, uint64_t last) {
     size_t at; /* the first run that begins after */
     mdc_lower_bound(at, 0, report->runs.count, mdc_vec_at(&report->runs, const mdc_extent, at).address <= from);
     for (size_t i = at > 0 ? at - 1 : 0; i < report->runs.count; i++) {
@@ -210,51 +210,51 @@ static void add_lost(const mdc_dbghelp_report *report, mdc_adapter *adapter, uin
         uint64_t run_last = run->address + (run->size - 1);
         if (run_last < from) continue;
         if (run->address > last) break;
-        if (run->address > from) mdc_adapter_gap(adapter, from, run->address - from, PARTIAL_COPY);
+        if (run->address > from) mdc_proxy_gap(proxy, from, run->address - from, PARTIAL_COPY);
         if (run_last >= last) return;
         from = run_last + 1;
     }
-    mdc_adapter_gap(adapter, from, last - from + 1, PARTIAL_COPY);
+    mdc_proxy_gap(proxy, from, last - from + 1, PARTIAL_COPY);
 }
 
-static void find_lost(mdc_dbghelp_report *report, mdc_adapter *adapter, size_t sorted) {
+static void find_lost(mdc_dbghelp_report *report, mdc_proxy *proxy, size_t sorted) {
     uint64_t done = 0; /* each region is asked about more than once */
     merge_runs(report);
-    for (size_t i = 0; i < adapter->regions.count; i++) {
-        const mdc_adapter_region *asked = &mdc_vec_at(&adapter->regions, const mdc_adapter_region, i);
+    for (size_t i = 0; i < proxy->regions.count; i++) {
+        const mdc_proxy_region *asked = &mdc_vec_at(&proxy->regions, const mdc_proxy_region, i);
         size_t at = find_region(report, sorted, asked->base);
         if (asked->kept_size == 0 || asked->kept_base < done || at == SIZE_MAX) continue;
         const mdc_report_region *region = &mdc_vec_at(&report->regions, const mdc_report_region, at);
         uint64_t last = asked->kept_base + (asked->kept_size - 1);
         done = last + 1;
-        if ((region->flags & MDC_REGION_NEVER_READ) == 0) add_lost(report, adapter, asked->kept_base, last);
+        if ((region->flags & MDC_REGION_NEVER_READ) == 0) add_lost(report, proxy, asked->kept_base, last);
     }
 }
 
 /* Of memory that was to be added, what dbghelp could not read, which it leaves out without a word, unless it is a gap
  * already. Where the callee also removes memory, what is not there may be what it removed. */
-static mdc_status find_lost_additions(mdc_dbghelp_report *report, mdc_adapter *adapter, mdc_error *err) {
-    if (adapter->removes || adapter->added.count == 0) return MDC_OK;
-    for (size_t i = 0; i < adapter->gaps.count; i++) {
-        const mdc_gap *gap = &mdc_vec_at(&adapter->gaps, const mdc_gap, i);
+static mdc_status find_lost_additions(mdc_dbghelp_report *report, mdc_proxy *proxy, mdc_error *err) {
+    if (proxy->removes || proxy->added.count == 0) return MDC_OK;
+    for (size_t i = 0; i < proxy->gaps.count; i++) {
+        const mdc_gap *gap = &mdc_vec_at(&proxy->gaps, const mdc_gap, i);
         const mdc_extent known = {.address = gap->address, .size = gap->size};
         if (gap->size > 0 && mdc_vec_push(&report->runs, &known, 1, NULL, err) != MDC_OK) return err->code;
     }
     if (report->runs.count > 0) qsort(report->runs.data, report->runs.count, sizeof(mdc_extent), by_address);
     merge_runs(report);
-    for (size_t i = 0; i < adapter->added.count; i++) {
-        const mdc_set_range *range = &mdc_vec_at(&adapter->added, const mdc_set_range, i);
-        if (range->first < range->end) add_lost(report, adapter, range->first, range->end - 1);
+    for (size_t i = 0; i < proxy->added.count; i++) {
+        const mdc_set_range *range = &mdc_vec_at(&proxy->added, const mdc_set_range, i);
+        if (range->first < range->end) add_lost(report, proxy, range->first, range->end - 1);
     }
     return MDC_OK;
 }
 
 /* -- threads and modules ------------------------------------------------------------------------------------------- */
 
-static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_dump_file *file,
+static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_proxy *proxy, const mdc_dump_reader *file,
                               mdc_error *err) {
     for (size_t i = 0; file != NULL && i < file->threads.count; i++) {
-        const mdc_dump_file_thread *thread = &mdc_vec_at(&file->threads, const mdc_dump_file_thread, i);
+        const mdc_dump_reader_thread *thread = &mdc_vec_at(&file->threads, const mdc_dump_reader_thread, i);
         mdc_report_thread told = {
             .tid = thread->tid, .stack_base = thread->stack_base, .stack_size = thread->stack_size};
         if (thread->context_size == 0) told.flags |= MDC_THREAD_NO_REGISTERS;
@@ -262,8 +262,8 @@ static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_adapter *ada
         if (thread->suspend_count == UINT32_MAX) report->report.warnings |= MDC_WARN_NOT_STOPPED;
         if (mdc_vec_push(&report->threads, &told, 1, NULL, err) != MDC_OK) return err->code;
     }
-    for (size_t i = 0; i < adapter->threads.count; i++) {
-        const mdc_adapter_thread *thread = &mdc_vec_at(&adapter->threads, const mdc_adapter_thread, i);
+    for (size_t i = 0; i < proxy->threads.count; i++) {
+        const mdc_proxy_thread *thread = &mdc_vec_at(&proxy->threads, const mdc_proxy_thread, i);
         mdc_report_thread told = {.tid = thread->tid};
         if (thread->flags == 0)
             told.flags = MDC_THREAD_EXCLUDED | MDC_THREAD_NO_STACK;
@@ -275,9 +275,9 @@ static mdc_status add_threads(mdc_dbghelp_report *report, const mdc_adapter *ada
 }
 
 /* The answer about the module with this base; NULL if nothing was asked about it. */
-static const mdc_adapter_module *find_module(const mdc_adapter *adapter, uint64_t base) {
-    for (size_t i = adapter->modules.count; i-- > 0;) {
-        const mdc_adapter_module *module = &mdc_vec_at(&adapter->modules, const mdc_adapter_module, i);
+static const mdc_proxy_module *find_module(const mdc_proxy *proxy, uint64_t base) {
+    for (size_t i = proxy->modules.count; i-- > 0;) {
+        const mdc_proxy_module *module = &mdc_vec_at(&proxy->modules, const mdc_proxy_module, i);
         if (module->base == base) return module;
     }
     return NULL;
@@ -289,22 +289,22 @@ static mdc_status add_module(mdc_dbghelp_report *report, uint64_t base, uint64_t
     return mdc_vec_push(&report->modules, &told, 1, NULL, err);
 }
 
-static mdc_status add_modules(mdc_dbghelp_report *report, const mdc_adapter *adapter, const mdc_dump_file *file,
+static mdc_status add_modules(mdc_dbghelp_report *report, const mdc_proxy *proxy, const mdc_dump_reader *file,
                               mdc_error *err) {
     for (size_t i = 0; file != NULL && i < file->modules.count; i++) {
-        const mdc_dump_file_module *module = &mdc_vec_at(&file->modules, const mdc_dump_file_module, i);
-        const mdc_adapter_module *asked = find_module(adapter, module->base);
+        const mdc_dump_reader_module *module = &mdc_vec_at(&file->modules, const mdc_dump_reader_module, i);
+        const mdc_proxy_module *asked = find_module(proxy, module->base);
         uint32_t flags = asked != NULL && asked->flags != 0 ? asked->flags : MDC_MODULE_WRITE_MODULE;
         if (add_module(report, module->base, module->size, flags, module->path, err) != MDC_OK) return err->code;
     }
-    for (size_t i = 0; i < adapter->modules.count; i++) {
-        const mdc_adapter_module *module = &mdc_vec_at(&adapter->modules, const mdc_adapter_module, i);
+    for (size_t i = 0; i < proxy->modules.count; i++) {
+        const mdc_proxy_module *module = &mdc_vec_at(&proxy->modules, const mdc_proxy_module, i);
         if (module->flags != 0 && file != NULL) continue;
         mdc_name path = module->path;
-        int64_t region = mdc_win_regions_find(&adapter->map.regions, module->base);
+        int64_t region = mdc_win_regions_find(&proxy->map.regions, module->base);
         if (path.size == 0 && region >= 0) { /* IncludeModule gives only the base */
-            mdc_region_facts facts = mdc_vm_map_facts_at(&adapter->map, (size_t)region);
-            if (facts.NameId != 0) path = mdc_vec_at(&adapter->map.names.names, const mdc_name, facts.NameId - 1);
+            mdc_region_facts facts = mdc_region_map_facts_at(&proxy->map, (size_t)region);
+            if (facts.NameId != 0) path = mdc_vec_at(&proxy->map.names.names, const mdc_name, facts.NameId - 1);
         }
         if (add_module(report, module->base, module->size, module->flags, path, err) != MDC_OK) return err->code;
     }
@@ -313,7 +313,7 @@ static mdc_status add_modules(mdc_dbghelp_report *report, const mdc_adapter *ada
 
 /* -- all of it ----------------------------------------------------------------------------------------------------- */
 
-static void sum_up(mdc_dbghelp_report *report, const mdc_adapter *adapter) {
+static void sum_up(mdc_dbghelp_report *report, const mdc_proxy *proxy) {
     mdc_report *told = &report->report;
     told->regions = report->regions.data;
     told->region_count = report->regions.count;
@@ -323,61 +323,61 @@ static void sum_up(mdc_dbghelp_report *report, const mdc_adapter *adapter) {
     told->module_count = report->modules.count;
     told->extents = report->extents.data;
     told->extent_count = report->extents.count;
-    told->gaps = adapter->gaps.data;
-    told->gap_count = adapter->gaps.count;
-    told->names = adapter->map.names.pool.data;
-    told->names_size = adapter->map.names.pool.count;
+    told->gaps = proxy->gaps.data;
+    told->gap_count = proxy->gaps.count;
+    told->names = proxy->map.names.pool.data;
+    told->names_size = proxy->map.names.pool.count;
     for (size_t i = 0; i < report->extents.count; i++)
         told->stored_bytes += mdc_vec_at(&report->extents, const mdc_extent, i).size;
     told->memory_bytes = told->stored_bytes;
-    for (size_t i = 0; i < adapter->gaps.count; i++) {
-        uint64_t size = mdc_vec_at(&adapter->gaps, const mdc_gap, i).size;
+    for (size_t i = 0; i < proxy->gaps.count; i++) {
+        uint64_t size = mdc_vec_at(&proxy->gaps, const mdc_gap, i).size;
         if (!mdc_add_u64(told->memory_bytes, size, &told->memory_bytes)) told->memory_bytes = UINT64_MAX;
     }
-    told->read_failed_gaps = (uint32_t)adapter->gaps.count;
+    told->read_failed_gaps = (uint32_t)proxy->gaps.count;
     if (report->threads.count > MANY_THREADS) told->warnings |= MDC_WARN_MANY_THREADS;
     if (report->modules.count > MANY_MODULES) told->warnings |= MDC_WARN_MANY_MODULES;
 }
 
 /* What dbghelp has never asked, so that the callee could not say it. */
-static uint32_t unasked(const mdc_adapter *adapter, const mdc_engine_options *options) {
+static uint32_t unasked(const mdc_proxy *proxy, const mdc_engine_options *options) {
     bool full = (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
-    uint32_t warnings = adapter->warnings;
-    if (adapter->callee.CallbackRoutine == NULL) return warnings;
-    if (full && adapter->calls[MDC_CB_INCLUDE_VM_REGION] == 0) warnings |= MDC_WARN_NO_REGION_CALLBACKS;
-    if (!full && adapter->calls[MDC_CB_MEMORY] == 0) warnings |= MDC_WARN_NO_MEMORY_CALLBACKS;
-    if (adapter->calls[MDC_CB_VM_START] == 0) warnings |= MDC_WARN_NO_VM_CALLBACKS;
+    uint32_t warnings = proxy->warnings;
+    if (proxy->callee.CallbackRoutine == NULL) return warnings;
+    if (full && proxy->calls[MDC_CB_INCLUDE_VM_REGION] == 0) warnings |= MDC_WARN_NO_REGION_CALLBACKS;
+    if (!full && proxy->calls[MDC_CB_MEMORY] == 0) warnings |= MDC_WARN_NO_MEMORY_CALLBACKS;
+    if (proxy->calls[MDC_CB_VM_START] == 0) warnings |= MDC_WARN_NO_VM_CALLBACKS;
     return warnings;
 }
 
-mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_adapter *adapter, const mdc_dump_file *file,
+mdc_status mdc_dbghelp_report_fill(mdc_dbghelp_report *report, mdc_proxy *proxy, const mdc_dump_reader *file,
                                    const mdc_vec *hidden, const mdc_engine_options *options, mdc_error *err) {
     mdc_report *told = &report->report;
     told->dump_type = told->honoured_type = options->dump_type;
-    told->warnings = unasked(adapter, options);
-    memcpy(told->calls, adapter->calls, sizeof told->calls);
-    told->file_bytes = adapter->io_end;
+    told->warnings = unasked(proxy, options);
+    memcpy(told->calls, proxy->calls, sizeof told->calls);
+    told->file_bytes = proxy->io_end;
     if (file != NULL) {
         told->streams = file->streams;
         told->memory_ranges = file->memory_ranges;
         told->memory64_ranges = file->memory64_ranges;
         told->memory_info_count = file->infos.count;
     }
-    if (add_regions(report, adapter, file, err) != MDC_OK) return err->code;
+    if (add_regions(report, proxy, file, err) != MDC_OK) return err->code;
     size_t sorted = report->regions.count;
-    mark_answers(report, adapter, sorted);
-    if ((file != NULL && add_extents(report, adapter, file, hidden, sorted, err) != MDC_OK) ||
-        add_threads(report, adapter, file, err) != MDC_OK || add_modules(report, adapter, file, err) != MDC_OK)
+    mark_answers(report, proxy, sorted);
+    if ((file != NULL && add_extents(report, proxy, file, hidden, sorted, err) != MDC_OK) ||
+        add_threads(report, proxy, file, err) != MDC_OK || add_modules(report, proxy, file, err) != MDC_OK)
         return err->code;
-    bool silent = adapter->calls[MDC_CB_READ_MEMORY_FAILURE] == 0; /* else it says itself what it could not read */
+    bool silent = proxy->calls[MDC_CB_READ_MEMORY_FAILURE] == 0; /* else it says itself what it could not read */
     if (file != NULL && silent && (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0)
-        find_lost(report, adapter, sorted);
-    if (file != NULL && find_lost_additions(report, adapter, err) != MDC_OK) return err->code;
-    if (adapter->error.code != MDC_OK) {
-        *err = adapter->error;
+        find_lost(report, proxy, sorted);
+    if (file != NULL && find_lost_additions(report, proxy, err) != MDC_OK) return err->code;
+    if (proxy->error.code != MDC_OK) {
+        *err = proxy->error;
         return err->code;
     }
     mdc_vec_fini(&report->runs); /* as many as there are ranges in the file */
-    sum_up(report, adapter);
+    sum_up(report, proxy);
     return MDC_OK;
 }

@@ -25,8 +25,8 @@ enum {
 };
 
 typedef struct dump_reader {
-    mdc_dump_file *file;
-    const mdc_dump_store *store;
+    mdc_dump_reader *file;
+    const mdc_staging_file *store;
     mdc_win_names *names;
     uint8_t *page; /* ENTRIES_AT_ONCE entries of the largest kind */
 } dump_reader;
@@ -47,7 +47,7 @@ static mdc_status each(dump_reader *reader, uint64_t offset, uint64_t count, uin
                        mdc_error *err) {
     while (count > 0) {
         size_t part = (size_t)mdc_min_u64(count, ENTRIES_AT_ONCE);
-        if (mdc_dump_store_read(reader->store, offset, reader->page, part * entry_size, err) != MDC_OK)
+        if (mdc_staging_file_read(reader->store, offset, reader->page, part * entry_size, err) != MDC_OK)
             return err->code;
         for (size_t i = 0; i < part; i++)
             if (take(reader, reader->page + i * entry_size, err) != MDC_OK) return err->code;
@@ -62,7 +62,7 @@ static mdc_status each_listed(dump_reader *reader, const mdc_file_directory *str
                               take_entry take, uint64_t *counted, mdc_error *err) {
     uint32_t count;
     if (stream->data_size < sizeof count) return broken(err, "list");
-    if (mdc_dump_store_read(reader->store, stream->rva, &count, sizeof count, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, stream->rva, &count, sizeof count, err) != MDC_OK) return err->code;
     if (counted != NULL) *counted = count;
     uint64_t needed = (uint64_t)count * entry_size;
     if (needed > stream->data_size - sizeof count) return broken(err, "list");
@@ -104,7 +104,7 @@ static mdc_status push_string(dump_reader *reader, uint64_t rva, mdc_error *err)
     uint32_t bytes;
     if (rva == 0) return MDC_OK;
     if (!lies_in_file(reader, rva, sizeof bytes)) return odd_text(reader);
-    if (mdc_dump_store_read(reader->store, rva, &bytes, sizeof bytes, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, rva, &bytes, sizeof bytes, err) != MDC_OK) return err->code;
     return push_text(reader, rva + sizeof bytes, bytes & ~1u, true, err);
 }
 
@@ -123,12 +123,12 @@ static mdc_status push_context(dump_reader *reader, const mdc_file_location *con
 static mdc_status take_thread(dump_reader *reader, const uint8_t *entry, mdc_error *err) {
     mdc_file_thread thread;
     memcpy(&thread, entry, sizeof thread);
-    mdc_dump_file_thread taken = {.tid = thread.thread_id,
-                                  .context_size = thread.context.data_size,
-                                  .context_rva = thread.context.rva,
-                                  .suspend_count = thread.suspend_count,
-                                  .stack_base = thread.stack.start,
-                                  .stack_size = thread.stack.memory.data_size};
+    mdc_dump_reader_thread taken = {.tid = thread.thread_id,
+                                    .context_size = thread.context.data_size,
+                                    .context_rva = thread.context.rva,
+                                    .suspend_count = thread.suspend_count,
+                                    .stack_base = thread.stack.start,
+                                    .stack_size = thread.stack.memory.data_size};
     if (push_context(reader, &thread.context, err) != MDC_OK) return err->code;
     if (mdc_vec_push(&reader->file->threads, &taken, 1, NULL, err) != MDC_OK) return err->code;
     /* In a full dump the descriptor may name a stack that only Memory64List holds. */
@@ -149,7 +149,8 @@ static mdc_status push_record(dump_reader *reader, const mdc_file_location *reco
     uint32_t signature, fixed;
     if (record->data_size <= sizeof signature) return MDC_OK;
     if (!lies_in_file(reader, record->rva, record->data_size)) return odd_text(reader);
-    if (mdc_dump_store_read(reader->store, record->rva, &signature, sizeof signature, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, record->rva, &signature, sizeof signature, err) != MDC_OK)
+        return err->code;
     fixed = signature == RSDS ? 24 : signature == NB10 ? 16 : sizeof signature;
     if (record->data_size <= fixed) return MDC_OK;
     return push_text(reader, (uint64_t)record->rva + fixed, record->data_size - fixed, false, err);
@@ -160,7 +161,7 @@ static mdc_status push_misc(dump_reader *reader, const mdc_file_location *record
     uint8_t head[12];
     if (record->data_size <= sizeof head) return MDC_OK;
     if (!lies_in_file(reader, record->rva, record->data_size)) return odd_text(reader);
-    if (mdc_dump_store_read(reader->store, record->rva, head, sizeof head, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, record->rva, head, sizeof head, err) != MDC_OK) return err->code;
     return push_text(reader, (uint64_t)record->rva + sizeof head, record->data_size - (uint32_t)sizeof head,
                      head[8] != 0, err);
 }
@@ -169,12 +170,13 @@ static mdc_status take_module(dump_reader *reader, const uint8_t *entry, mdc_err
     mdc_file_module module;
     uint32_t bytes;
     memcpy(&module, entry, sizeof module);
-    mdc_dump_file_module taken = {.base = module.base_of_image, .size = module.size_of_image};
+    mdc_dump_reader_module taken = {.base = module.base_of_image, .size = module.size_of_image};
     if (module.name_rva != 0) {
-        if (mdc_dump_store_read(reader->store, module.name_rva, &bytes, sizeof bytes, err) != MDC_OK) return err->code;
+        if (mdc_staging_file_read(reader->store, module.name_rva, &bytes, sizeof bytes, err) != MDC_OK)
+            return err->code;
         if (bytes / 2 > MDC_WIN_PATH_UNITS) return broken(err, "module name");
         uint16_t *units = reader->names->units;
-        if (mdc_dump_store_read(reader->store, (uint64_t)module.name_rva + sizeof bytes, units, bytes & ~1u, err) !=
+        if (mdc_staging_file_read(reader->store, (uint64_t)module.name_rva + sizeof bytes, units, bytes & ~1u, err) !=
                 MDC_OK ||
             mdc_win_names_put16(reader->names, units, bytes / 2, &taken.path, err) != MDC_OK)
             return err->code;
@@ -209,8 +211,9 @@ static mdc_status read_exception(dump_reader *reader, const mdc_file_directory *
                                  mdc_error *err) {
     mdc_file_exception exception;
     if (stream->data_size < sizeof exception) return broken(err, "exception");
-    if (mdc_dump_store_read(reader->store, stream->rva, &exception, sizeof exception, err) != MDC_OK) return err->code;
-    mdc_dump_file_exception taken = {
+    if (mdc_staging_file_read(reader->store, stream->rva, &exception, sizeof exception, err) != MDC_OK)
+        return err->code;
+    mdc_dump_reader_exception taken = {
         .entry = entry, .at = stream->rva, .tid = exception.thread_id, .context = exception.context};
     if (push_context(reader, &exception.context, err) != MDC_OK) return err->code;
     return mdc_vec_push(&reader->file->exceptions, &taken, 1, NULL, err);
@@ -221,7 +224,7 @@ static mdc_status each_sized(dump_reader *reader, const mdc_file_directory *stre
                              mdc_error *err) {
     uint32_t head[3]; /* SizeOfHeader, SizeOfEntry, NumberOfEntries */
     if (stream->data_size < sizeof head) return odd_text(reader);
-    if (mdc_dump_store_read(reader->store, stream->rva, head, sizeof head, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, stream->rva, head, sizeof head, err) != MDC_OK) return err->code;
     if (head[0] < sizeof head || head[0] > stream->data_size || head[1] < least || head[1] > sizeof(mdc_file_module) ||
         head[2] > (stream->data_size - head[0]) / head[1])
         return odd_text(reader);
@@ -231,7 +234,7 @@ static mdc_status each_sized(dump_reader *reader, const mdc_file_directory *stre
 static mdc_status read_infos(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
     mdc_file_memory_info_list list;
     if (stream->data_size < sizeof list) return broken(err, "MemoryInfoList");
-    if (mdc_dump_store_read(reader->store, stream->rva, &list, sizeof list, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, stream->rva, &list, sizeof list, err) != MDC_OK) return err->code;
     if (list.size_of_header < sizeof list || list.size_of_header > stream->data_size ||
         list.size_of_entry != sizeof(MINIDUMP_MEMORY_INFO) ||
         list.entry_count > (stream->data_size - list.size_of_header) / list.size_of_entry)
@@ -244,7 +247,7 @@ static mdc_status read_infos(dump_reader *reader, const mdc_file_directory *stre
 static mdc_status read_memory64(dump_reader *reader, const mdc_file_directory *stream, mdc_error *err) {
     mdc_file_memory64_list list;
     if (stream->data_size < sizeof list) return broken(err, "Memory64List");
-    if (mdc_dump_store_read(reader->store, stream->rva, &list, sizeof list, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, stream->rva, &list, sizeof list, err) != MDC_OK) return err->code;
     if (list.range_count > (stream->data_size - sizeof list) / sizeof(mdc_file_memory64))
         return broken(err, "Memory64List");
     reader->file->memory64_ranges = list.range_count;
@@ -254,7 +257,7 @@ static mdc_status read_memory64(dump_reader *reader, const mdc_file_directory *s
         size_t slot = (size_t)(i % ENTRIES_AT_ONCE);
         if (slot == 0) {
             size_t part = (size_t)mdc_min_u64(list.range_count - i, ENTRIES_AT_ONCE) * sizeof range;
-            if (mdc_dump_store_read(reader->store, at, reader->page, part, err) != MDC_OK) return err->code;
+            if (mdc_staging_file_read(reader->store, at, reader->page, part, err) != MDC_OK) return err->code;
         }
         memcpy(&range, reader->page + slot * sizeof range, sizeof range);
         if (push_piece(reader, range.start, range.data_size, offset, MDC_PIECE_MEMORY64, err) != MDC_OK)
@@ -277,7 +280,7 @@ static mdc_status each_kept(dump_reader *reader, const mdc_file_directory *strea
 
 /* entry: index of the stream in the directory. */
 static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *stream, uint64_t entry, mdc_error *err) {
-    mdc_dump_file *file = reader->file;
+    mdc_dump_reader *file = reader->file;
     if (stream->stream_type == 0) return MDC_OK; /* unused: nothing of it means anything */
     if (!lies_in_file(reader, stream->rva, stream->data_size)) return broken(err, "directory");
     switch (stream->stream_type) {
@@ -312,7 +315,7 @@ static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *str
 
 static mdc_status read_all(dump_reader *reader, mdc_error *err) {
     mdc_file_header header;
-    if (mdc_dump_store_read(reader->store, 0, &header, sizeof header, err) != MDC_OK) return err->code;
+    if (mdc_staging_file_read(reader->store, 0, &header, sizeof header, err) != MDC_OK) return err->code;
     if (header.signature != MDC_FILE_SIGNATURE || (header.version & 0xFFFF) != MDC_FILE_VERSION)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
                         "the output of dbghelp does not start like a minidump");
@@ -322,22 +325,23 @@ static mdc_status read_all(dump_reader *reader, mdc_error *err) {
     for (uint32_t i = 0; i < header.stream_count; i++) {
         mdc_file_directory stream;
         uint64_t at = (uint64_t)header.directory_rva + i * sizeof stream;
-        if (mdc_dump_store_read(reader->store, at, &stream, sizeof stream, err) != MDC_OK ||
+        if (mdc_staging_file_read(reader->store, at, &stream, sizeof stream, err) != MDC_OK ||
             read_stream(reader, &stream, at, err) != MDC_OK)
             return err->code;
     }
     return MDC_OK;
 }
 
-mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, mdc_win_names *names, mdc_error *err) {
+mdc_status mdc_dump_reader_read(mdc_dump_reader *file, const mdc_staging_file *store, mdc_win_names *names,
+                                mdc_error *err) {
     memset(file, 0, sizeof *file);
     mdc_vec_init(&file->pieces, sizeof(mdc_file_piece));
-    mdc_vec_init(&file->threads, sizeof(mdc_dump_file_thread));
-    mdc_vec_init(&file->modules, sizeof(mdc_dump_file_module));
+    mdc_vec_init(&file->threads, sizeof(mdc_dump_reader_thread));
+    mdc_vec_init(&file->modules, sizeof(mdc_dump_reader_module));
     mdc_vec_init(&file->infos, sizeof(MINIDUMP_MEMORY_INFO));
     mdc_vec_init(&file->contexts, sizeof(mdc_file_location));
     mdc_vec_init(&file->texts, sizeof(mdc_file_text));
-    mdc_vec_init(&file->exceptions, sizeof(mdc_dump_file_exception));
+    mdc_vec_init(&file->exceptions, sizeof(mdc_dump_reader_exception));
     mdc_vec_init(&file->shortened, sizeof(mdc_file_short_list));
     dump_reader reader = {.file = file, .store = store, .names = names};
     reader.page = mdc_alloc(ENTRIES_AT_ONCE, sizeof(mdc_file_module), err);
@@ -347,17 +351,17 @@ mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, 
     return status;
 }
 
-mdc_status mdc_dump_file_fit_lists(const mdc_dump_file *file, mdc_dump_store *store, mdc_error *err) {
+mdc_status mdc_dump_reader_fit_lists(const mdc_dump_reader *file, mdc_staging_file *store, mdc_error *err) {
     for (size_t i = 0; i < file->shortened.count; i++) {
         const mdc_file_short_list *list = &mdc_vec_at(&file->shortened, const mdc_file_short_list, i);
-        if (mdc_dump_store_overwrite(store, list->entry + offsetof(mdc_file_directory, data_size), &list->size,
-                                     sizeof list->size, err) != MDC_OK)
+        if (mdc_staging_file_overwrite(store, list->entry + offsetof(mdc_file_directory, data_size), &list->size,
+                                       sizeof list->size, err) != MDC_OK)
             return err->code;
     }
     return MDC_OK;
 }
 
-void mdc_dump_file_fini(mdc_dump_file *file) {
+void mdc_dump_reader_fini(mdc_dump_reader *file) {
     mdc_vec_fini(&file->pieces);
     mdc_vec_fini(&file->threads);
     mdc_vec_fini(&file->modules);

@@ -23,20 +23,20 @@ typedef struct mdc_file_piece {
     uint32_t reserved;
 } mdc_file_piece;
 
-typedef struct mdc_dump_file_thread {
+typedef struct mdc_dump_reader_thread {
     uint32_t tid;
     uint32_t context_size; /* bytes */
     uint32_t context_rva;
     uint32_t suspend_count;
     uint64_t stack_base; /* as the descriptor says */
     uint64_t stack_size;
-} mdc_dump_file_thread;
+} mdc_dump_reader_thread;
 
-typedef struct mdc_dump_file_module {
+typedef struct mdc_dump_reader_module {
     uint64_t base;
     uint64_t size;
     mdc_name path;
-} mdc_dump_file_module;
+} mdc_dump_reader_module;
 
 /* A text that came from the target and is not memory: bytes [offset, offset + size) of the file. */
 typedef struct mdc_file_text {
@@ -45,12 +45,12 @@ typedef struct mdc_file_text {
     uint32_t wide; /* 1: UTF-16 */
 } mdc_file_text;
 
-typedef struct mdc_dump_file_exception {
+typedef struct mdc_dump_reader_exception {
     uint64_t entry; /* offset of its directory entry */
     uint64_t at;    /* and of the stream, which has the size of mdc_file_exception at least */
     uint32_t tid;
     mdc_file_location context;
-} mdc_dump_file_exception;
+} mdc_dump_reader_exception;
 
 /* A list with fewer entries than its size has room for: that of Wine's dbghelp when a callback has left some out. */
 typedef struct mdc_file_short_list {
@@ -59,7 +59,7 @@ typedef struct mdc_file_short_list {
     uint32_t reserved;
 } mdc_file_short_list;
 
-typedef struct mdc_dump_file {
+typedef struct mdc_dump_reader {
     uint64_t flags;   /* MINIDUMP_TYPE, as the header has it */
     uint32_t streams; /* directory entries */
     uint64_t memory_ranges;
@@ -67,19 +67,20 @@ typedef struct mdc_dump_file {
     bool odd_texts;     /* there are names that point outside of the file */
     bool compressed;    /* memory is in a stream whose contents are not documented */
     mdc_vec pieces;     /* mdc_file_piece */
-    mdc_vec threads;    /* mdc_dump_file_thread */
-    mdc_vec modules;    /* mdc_dump_file_module */
+    mdc_vec threads;    /* mdc_dump_reader_thread */
+    mdc_vec modules;    /* mdc_dump_reader_module */
     mdc_vec infos;      /* MINIDUMP_MEMORY_INFO */
     mdc_vec contexts;   /* mdc_file_location: registers of threads and of the exception */
     mdc_vec texts;      /* mdc_file_text: names of modules, threads, handles, unloaded modules */
-    mdc_vec exceptions; /* mdc_dump_file_exception */
+    mdc_vec exceptions; /* mdc_dump_reader_exception */
     mdc_vec shortened;  /* mdc_file_short_list */
-} mdc_dump_file;
+} mdc_dump_reader;
 
 /* names: where the modules' paths go. */
-mdc_status mdc_dump_file_read(mdc_dump_file *file, const mdc_dump_store *store, mdc_win_names *names, mdc_error *err);
+mdc_status mdc_dump_reader_read(mdc_dump_reader *file, const mdc_staging_file *store, mdc_win_names *names,
+                                mdc_error *err);
 /* Gives the lists of threads and modules the size they have: readers take others for broken, and drop them. */
-mdc_status mdc_dump_file_fit_lists(const mdc_dump_file *file, mdc_dump_store *store, mdc_error *err);
-void mdc_dump_file_fini(mdc_dump_file *file); /* also of one that was zeroed only */
+mdc_status mdc_dump_reader_fit_lists(const mdc_dump_reader *file, mdc_staging_file *store, mdc_error *err);
+void mdc_dump_reader_fini(mdc_dump_reader *file); /* also of one that was zeroed only */
 
 #endif

@@ -21,14 +21,14 @@ enum {
 struct mdc_dbghelp {
     mdc_dbghelp_request request;
     mdc_exception_info exception; /* all zero if there was none, or if it is to be left out */
-    mdc_monitor *monitor;
-    mdc_dump_store *store;
+    mdc_dump_control *control;
+    mdc_staging_file *store;
     mdc_dbghelp_library library;
-    mdc_snapshot snapshot;
+    mdc_pss_snapshot snapshot;
     mdc_win_process process;
-    mdc_adapter adapter;
+    mdc_proxy proxy;
     MINIDUMP_USER_STREAM *streams; /* allocated; as many as the options have */
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
 };
 
 /* -- what is passed ------------------------------------------------------------------------------------------------ */
@@ -88,42 +88,42 @@ static mdc_status open_all(mdc_dbghelp *dbghelp, mdc_error *err) {
     else if ((request->engine->dump_type & TYPE_WITH_HANDLE_DATA) != 0)
         how.access = PROCESS_DUP_HANDLE;
     if (mdc_dbghelp_library_load(&dbghelp->library, request->options->dll, err) != MDC_OK ||
-        (snapshot && mdc_snapshot_load(&dbghelp->snapshot, request->options->pss, err) != MDC_OK) ||
+        (snapshot && mdc_pss_snapshot_load(&dbghelp->snapshot, request->options->pss, err) != MDC_OK) ||
         copy_streams(dbghelp, err) != MDC_OK)
         return err->code;
     return mdc_win_process_open(&dbghelp->process, &how, err);
 }
 
-mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_dump_store *store, mdc_monitor *monitor,
+mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_staging_file *store, mdc_dump_control *control,
                              mdc_error *err) {
     if (check_options(request->engine, err) != MDC_OK) return NULL;
     mdc_dbghelp *dbghelp = mdc_alloc(1, sizeof *dbghelp, err);
     if (dbghelp == NULL) return NULL;
     dbghelp->request = *request;
-    dbghelp->monitor = monitor;
+    dbghelp->control = control;
     dbghelp->store = store;
     if ((request->engine->omit_streams & MDC_STREAM_EXCEPTION) == 0) dbghelp->exception = request->engine->exception;
-    if (mdc_adapter_init(&dbghelp->adapter, &request->engine->callback, monitor, err) != MDC_OK ||
+    if (mdc_proxy_init(&dbghelp->proxy, &request->engine->callback, control, err) != MDC_OK ||
         open_all(dbghelp, err) != MDC_OK ||
         check_exception(&dbghelp->exception, dbghelp->process.handle, err) != MDC_OK) {
         mdc_dbghelp_free(dbghelp);
         return NULL;
     }
-    mdc_adapter *adapter = &dbghelp->adapter;
-    adapter->store = store;
-    adapter->pid = dbghelp->process.pid;
+    mdc_proxy *proxy = &dbghelp->proxy;
+    proxy->store = store;
+    proxy->pid = dbghelp->process.pid;
     if (!request->options->snapshot) {
-        adapter->told = (void *)(intptr_t)request->told;
-        adapter->passed = dbghelp->process.handle;
+        proxy->shown_handle = (void *)(intptr_t)request->shown_handle;
+        proxy->passed = dbghelp->process.handle;
     }
-    adapter->io = request->io;
-    adapter->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
-    adapter->snapshot = request->options->snapshot != 0;
-    adapter->told_io = request->ours && !request->own_io;
-    adapter->resubmits = request->ours && !request->asks_once;
-    adapter->exception = dbghelp->exception;
-    if (request->engine->answers_max != 0) adapter->answers_max = request->engine->answers_max;
-    if (request->engine->gaps_max != 0) adapter->gaps_max = request->engine->gaps_max;
+    proxy->io = request->io;
+    proxy->facts = (request->engine->extensions & MDC_EXT_REGION_FACTS) != 0;
+    proxy->snapshot = request->options->snapshot != 0;
+    proxy->told_io = request->ours && !request->own_io;
+    proxy->resubmits = request->ours && !request->asks_once;
+    proxy->exception = dbghelp->exception;
+    if (request->engine->answers_max != 0) proxy->answers_max = request->engine->answers_max;
+    if (request->engine->gaps_max != 0) proxy->gaps_max = request->engine->gaps_max;
     return dbghelp;
 }
 
@@ -175,7 +175,7 @@ static const char *advice(mdc_status code) {
 
 /* A dump type is looked at after the first callbacks, and before anything else. */
 static bool refused_type(const mdc_dbghelp *dbghelp, uint32_t hresult) {
-    const uint64_t *calls = dbghelp->adapter.calls;
+    const uint64_t *calls = dbghelp->proxy.calls;
     return (hresult == MDC_E_INVALIDARG || hresult == (0x80070000u | ERROR_OF_NEW_VERSIONS)) &&
            calls[MDC_CB_IO_START] != 0 && calls[MDC_CB_SECONDARY_FLAGS] == 0 && calls[MDC_CB_INCLUDE_THREAD] == 0 &&
            (dbghelp->request.engine->dump_type & ~(uint64_t)TYPES_OF_ALL_VERSIONS) != 0;
@@ -183,16 +183,16 @@ static bool refused_type(const mdc_dbghelp *dbghelp, uint32_t hresult) {
 
 /* MiniDumpWriteDump's last error is an HRESULT; a Win32 code is taken for one, since old versions left some. */
 static mdc_status fail_dump(mdc_dbghelp *dbghelp, uint32_t last, mdc_error *err) {
-    mdc_adapter *adapter = &dbghelp->adapter;
+    mdc_proxy *proxy = &dbghelp->proxy;
     const uint16_t *version = dbghelp->library.version;
     uint32_t hresult = last == 0 ? MDC_E_FAIL : last < 0x10000 ? 0x80070000u | last : last;
-    if (last == ERROR_OF_NEW_VERSIONS && adapter->failure != 0) hresult = adapter->failure;
-    if (mdc_monitor_check(dbghelp->monitor, err) != MDC_OK || adapter->error.code != MDC_OK) {
-        if (err->code == MDC_OK) *err = adapter->error;
+    if (last == ERROR_OF_NEW_VERSIONS && proxy->failure != 0) hresult = proxy->failure;
+    if (mdc_control_check(dbghelp->control, err) != MDC_OK || proxy->error.code != MDC_OK) {
+        if (err->code == MDC_OK) *err = proxy->error;
         if (last == ERROR_OF_NEW_VERSIONS) hresult = MDC_E_CANCELLED; /* it was cancelled */
-    } else if (adapter->refused.code != MDC_OK) {
-        *err = adapter->refused;
-        if (last == ERROR_OF_NEW_VERSIONS) hresult = adapter->refused.hresult;
+    } else if (proxy->refused.code != MDC_OK) {
+        *err = proxy->refused;
+        if (last == ERROR_OF_NEW_VERSIONS) hresult = proxy->refused.hresult;
     } else if (refused_type(dbghelp, hresult)) {
         hresult = MDC_E_INVALIDARG;
         mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0,
@@ -227,43 +227,43 @@ static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
                                                 .ClientPointers = dbghelp->exception.client};
     MINIDUMP_USER_STREAM_INFORMATION streams = {.UserStreamCount = (uint32_t)engine->user_stream_count,
                                                 .UserStreamArray = dbghelp->streams};
-    MINIDUMP_CALLBACK_INFORMATION callback = mdc_adapter_information(&dbghelp->adapter);
+    MINIDUMP_CALLBACK_INFORMATION callback = mdc_proxy_information(&dbghelp->proxy);
     void *snapshot = dbghelp->snapshot.handle;
     /* A snapshot without a clone of the memory gives no regions by itself. */
-    dbghelp->adapter.process = snapshot != NULL ? dbghelp->snapshot.clone : dbghelp->process.handle;
+    dbghelp->proxy.process = snapshot != NULL ? dbghelp->snapshot.clone : dbghelp->process.handle;
     uint64_t began = mdc_clock_ns();
-    atomic_store_explicit(&dbghelp->monitor->stopped, snapshot == NULL, memory_order_relaxed);
+    atomic_store_explicit(&dbghelp->control->stopped, snapshot == NULL, memory_order_relaxed);
     SetLastError(0);
     BOOL written = dbghelp->library.write_dump(snapshot != NULL ? snapshot : dbghelp->process.handle,
                                                (DWORD)dbghelp->process.pid, dbghelp->store->file, dump_type_of(dbghelp),
                                                dbghelp->exception.thread_id != 0 ? &exception : NULL,
                                                dbghelp->streams != NULL ? &streams : NULL, &callback);
     uint32_t last = GetLastError();
-    atomic_store_explicit(&dbghelp->monitor->stopped, 0, memory_order_relaxed);
-    if (snapshot == NULL) dbghelp->frozen_ns = mdc_clock_ns() - began;
+    atomic_store_explicit(&dbghelp->control->stopped, 0, memory_order_relaxed);
+    if (snapshot == NULL) dbghelp->stop_time_ns = mdc_clock_ns() - began;
     if (!written) return fail_dump(dbghelp, last, err);
     /* dbghelp that never asked about Cancel does not know that the dump was not wanted any more. */
-    if (mdc_monitor_check(dbghelp->monitor, err) != MDC_OK) return err->code;
-    if (dbghelp->adapter.error.code != MDC_OK) *err = dbghelp->adapter.error;
+    if (mdc_control_check(dbghelp->control, err) != MDC_OK) return err->code;
+    if (dbghelp->proxy.error.code != MDC_OK) *err = dbghelp->proxy.error;
     return err->code;
 }
 
 static mdc_status take_snapshot(mdc_dbghelp *dbghelp, mdc_error *err) {
     if (dbghelp->request.options->snapshot == 0) return MDC_OK;
     uint64_t began = mdc_clock_ns();
-    mdc_status status = mdc_snapshot_take(&dbghelp->snapshot, dbghelp->process.handle, err);
-    dbghelp->frozen_ns = mdc_clock_ns() - began;
+    mdc_status status = mdc_pss_snapshot_take(&dbghelp->snapshot, dbghelp->process.handle, err);
+    dbghelp->stop_time_ns = mdc_clock_ns() - began;
     return status;
 }
 
 static void set_phase(mdc_dbghelp *dbghelp, int32_t phase) {
-    atomic_store_explicit(&dbghelp->monitor->phase, phase, memory_order_relaxed);
+    atomic_store_explicit(&dbghelp->control->phase, phase, memory_order_relaxed);
 }
 
 mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
     HANDLE turn = NULL;
     set_phase(dbghelp, MDC_PHASE_OPEN);
-    mdc_status status = mdc_dbghelp_turn_take(&turn, dbghelp->monitor, err);
+    mdc_status status = mdc_dbghelp_turn_take(&turn, dbghelp->control, err);
     if (status == MDC_OK) {
         set_phase(dbghelp, MDC_PHASE_STOP);
         status = take_snapshot(dbghelp, err);
@@ -273,21 +273,21 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
         status = call(dbghelp, err);
     }
     mdc_dbghelp_turn_give(turn);
-    dbghelp->adapter.process = NULL;
-    if (status == MDC_OK && !dbghelp->adapter.mapped) { /* an engine that asked nothing at all */
-        dbghelp->adapter.mapped = true;
-        status = mdc_vm_map_fill(&dbghelp->adapter.map, dbghelp->process.handle, dbghelp->process.pid, err);
-        dbghelp->adapter.exception_spans = mdc_dbghelp_exception_find(
-            &dbghelp->adapter.exception, dbghelp->process.handle, dbghelp->adapter.exception_memory);
+    dbghelp->proxy.process = NULL;
+    if (status == MDC_OK && !dbghelp->proxy.mapped) { /* an engine that asked nothing at all */
+        dbghelp->proxy.mapped = true;
+        status = mdc_region_map_fill(&dbghelp->proxy.map, dbghelp->process.handle, dbghelp->process.pid, err);
+        dbghelp->proxy.exception_spans = mdc_dbghelp_exception_find(&dbghelp->proxy.exception, dbghelp->process.handle,
+                                                                    dbghelp->proxy.exception_memory);
     }
-    mdc_adapter_settle(&dbghelp->adapter);
-    if (status == MDC_OK && dbghelp->adapter.rest_size != 0) dbghelp->adapter.asks_once = true;
-    mdc_snapshot_drop(&dbghelp->snapshot);
+    mdc_proxy_settle(&dbghelp->proxy);
+    if (status == MDC_OK && dbghelp->proxy.rest_size != 0) dbghelp->proxy.asks_once = true;
+    mdc_pss_snapshot_drop(&dbghelp->snapshot);
     mdc_win_process_close(&dbghelp->process);
     mdc_dbghelp_library_unload(&dbghelp->library);
-    if (status == MDC_OK && !dbghelp->adapter.callee_io) status = mdc_dump_store_measure(dbghelp->store, err);
+    if (status == MDC_OK && !dbghelp->proxy.callee_io) status = mdc_staging_file_measure(dbghelp->store, err);
     if (status != MDC_OK) {
-        mdc_dump_store_cut(dbghelp->store);
+        mdc_staging_file_cut(dbghelp->store);
         if (err->pid == 0) err->pid = dbghelp->process.pid;
     }
     set_phase(dbghelp, MDC_PHASE_FINISH);
@@ -296,14 +296,14 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
 
 /* -- after the call ------------------------------------------------------------------------------------------------ */
 
-mdc_adapter *mdc_dbghelp_adapter(mdc_dbghelp *dbghelp) { return &dbghelp->adapter; }
-uint64_t mdc_dbghelp_frozen_ns(const mdc_dbghelp *dbghelp) { return dbghelp->frozen_ns; }
+mdc_proxy *mdc_dbghelp_proxy(mdc_dbghelp *dbghelp) { return &dbghelp->proxy; }
+uint64_t mdc_dbghelp_stop_time_ns(const mdc_dbghelp *dbghelp) { return dbghelp->stop_time_ns; }
 int32_t mdc_dbghelp_pid(const mdc_dbghelp *dbghelp) { return dbghelp->process.pid; }
 
 void mdc_dbghelp_free(mdc_dbghelp *dbghelp) {
     if (dbghelp == NULL) return;
-    mdc_adapter_fini(&dbghelp->adapter);
-    mdc_snapshot_drop(&dbghelp->snapshot);
+    mdc_proxy_fini(&dbghelp->proxy);
+    mdc_pss_snapshot_drop(&dbghelp->snapshot);
     mdc_win_process_close(&dbghelp->process);
     mdc_dbghelp_library_unload(&dbghelp->library);
     mdc_dealloc(dbghelp->streams);

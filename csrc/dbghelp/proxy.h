@@ -1,6 +1,6 @@
 /* The routine that dbghelp really calls. It is between dbghelp and the callee of the dump and
  *
- * - ends the dump through Cancel as soon as the monitor requires it, whatever the callee answers;
+ * - ends the dump through Cancel as soon as the dump control requires it, whatever the callee answers;
  * - answers IsProcessSnapshot with S_FALSE exactly if a snapshot is dumped;
  * - adds region facts (MDC_EXT_REGION_FACTS) to IncludeVmRegion for a callee that understands them: dbghelp gives
  *   only base, size and protection there, the rest is queried from the target itself;
@@ -27,40 +27,40 @@
 #include "region_map.h"
 #include "staging_file.h"
 
-/* mdc_adapter.io: the answer to IoStart, and where the bytes go without one. */
+/* mdc_proxy.io: the answer to IoStart, and where the bytes go without one. */
 enum {
-    MDC_ADAPTER_IO_CALLEE = 0,        /* the callee, else dbghelp writes to the file */
-    MDC_ADAPTER_IO_FILE = 1,          /* none: dbghelp writes to the file, and the callee is not asked */
-    MDC_ADAPTER_IO_CALLEE_MEMORY = 2, /* the callee, else the store's memory */
-    MDC_ADAPTER_IO_MEMORY = 3         /* the store's memory, and the callee is not asked */
+    MDC_PROXY_IO_CALLEE = 0,        /* the callee, else dbghelp writes to the file */
+    MDC_PROXY_IO_FILE = 1,          /* none: dbghelp writes to the file, and the callee is not asked */
+    MDC_PROXY_IO_CALLEE_MEMORY = 2, /* the callee, else the store's memory */
+    MDC_PROXY_IO_MEMORY = 3         /* the store's memory, and the callee is not asked */
 };
 
-typedef struct mdc_adapter_thread {
+typedef struct mdc_proxy_thread {
     uint32_t tid;
     uint32_t flags;     /* THREAD_WRITE_FLAGS as answered; 0: left out */
     uint64_t stack_low; /* 0, 0 if unknown */
     uint64_t stack_high;
-} mdc_adapter_thread;
+} mdc_proxy_thread;
 
-typedef struct mdc_adapter_module {
+typedef struct mdc_proxy_module {
     uint64_t base;
     uint64_t size;
     uint32_t flags; /* MODULE_WRITE_FLAGS as answered; 0: left out */
     mdc_name path;  /* in the map's names; size 0 if unknown */
-} mdc_adapter_module;
+} mdc_proxy_module;
 
-typedef struct mdc_adapter_region {
+typedef struct mdc_proxy_region {
     uint64_t base; /* as asked */
     uint64_t size;
     uint64_t kept_base;
     uint64_t kept_size; /* 0: nothing */
-} mdc_adapter_region;
+} mdc_proxy_region;
 
-typedef struct mdc_adapter {
+typedef struct mdc_proxy {
     MINIDUMP_CALLBACK_INFORMATION callee; /* CallbackRoutine NULL: none */
-    mdc_monitor *monitor;
-    mdc_dump_store *store;
-    int io;         /* MDC_ADAPTER_IO_* */
+    mdc_dump_control *control;
+    mdc_staging_file *store;
+    int io;         /* MDC_PROXY_IO_* */
     bool facts;     /* the callee understands MDC_EXT_REGION_FACTS */
     bool told_io;   /* it is shown IoStart, whose answer does not count */
     bool resubmits; /* it relies on a further IncludeVmRegion for the rest after the part that it kept */
@@ -72,7 +72,7 @@ typedef struct mdc_adapter {
     bool callee_vm;           /* it has answered VmStart with S_FALSE */
     bool mapped;              /* the map was filled in */
     int32_t pid;
-    void *told;           /* what the callee sees as ProcessHandle instead of `passed`; NULL: as dbghelp says */
+    void *shown_handle;   /* what the callee sees as ProcessHandle instead of `passed`; NULL: as dbghelp says */
     void *passed;         /* the handle that dbghelp was given */
     void *process;        /* source of the memory map: the target, or the clone; NULL: none */
     uint64_t io_end;      /* highest end of an IoWriteAll */
@@ -84,35 +84,35 @@ typedef struct mdc_adapter {
     uint32_t answers_max; /* ranges accepted from Memory and RemoveMemory each */
     uint32_t warnings;    /* MDC_WARN_GAP_TABLE_FULL */
     uint64_t calls[32];
-    mdc_vm_map map;
-    mdc_vec threads;              /* mdc_adapter_thread */
-    mdc_vec modules;              /* mdc_adapter_module */
-    mdc_vec regions;              /* mdc_adapter_region, as asked: each one twice on Windows */
+    mdc_region_map map;
+    mdc_vec threads;              /* mdc_proxy_thread */
+    mdc_vec modules;              /* mdc_proxy_module */
+    mdc_vec regions;              /* mdc_proxy_region, as asked: each one twice on Windows */
     mdc_vec added;                /* mdc_set_range: blocks the callee gave to Memory */
     mdc_vec gaps;                 /* mdc_gap */
-    mdc_exception_info exception; /* of the dump; fill in after mdc_adapter_init */
+    mdc_exception_info exception; /* of the dump; fill in after mdc_proxy_init */
     mdc_span exception_memory[3]; /* what dbghelp reads for it in the target: pointers, record, registers */
     size_t exception_spans;
     mdc_error error;   /* why the dump has to end */
     mdc_error refused; /* the first failed read that the callee did not tolerate: why dbghelp will end the dump */
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input; /* of IncludeVmRegion with facts: the engine's may be shorter */
-} mdc_adapter;
+} mdc_proxy;
 
-/* `process`, `store` and what the callee points at outlive the adapter. Fill in the flags after it. */
-mdc_status mdc_adapter_init(mdc_adapter *adapter, const MINIDUMP_CALLBACK_INFORMATION *callee, mdc_monitor *monitor,
-                            mdc_error *err);
-void mdc_adapter_fini(mdc_adapter *adapter); /* also of one that was zeroed only */
+/* `process`, `store` and what the callee points at outlive the proxy. Fill in the flags after it. */
+mdc_status mdc_proxy_init(mdc_proxy *proxy, const MINIDUMP_CALLBACK_INFORMATION *callee, mdc_dump_control *control,
+                          mdc_error *err);
+void mdc_proxy_fini(mdc_proxy *proxy); /* also of one that was zeroed only */
 /* Behind the dump: puts what was noted into the order in which it is looked up. */
-void mdc_adapter_settle(mdc_adapter *adapter);
+void mdc_proxy_settle(mdc_proxy *proxy);
 /* A gap of the dump: a read that failed. */
-void mdc_adapter_gap(mdc_adapter *adapter, uint64_t address, uint64_t size, int32_t os_errno);
+void mdc_proxy_gap(mdc_proxy *proxy, uint64_t address, uint64_t size, int32_t os_errno);
 /* Then: whether the callee gave all of [address, address + size) to Memory (5) in one block. */
-bool mdc_adapter_was_added(const mdc_adapter *adapter, uint64_t address, uint64_t size);
+bool mdc_proxy_was_added(const mdc_proxy *proxy, uint64_t address, uint64_t size);
 /* Whether the byte at the address was; *last is moved down to where the same is true of all from there on. */
-bool mdc_adapter_added_run(const mdc_adapter *adapter, uint64_t address, uint64_t *last);
+bool mdc_proxy_added_run(const mdc_proxy *proxy, uint64_t address, uint64_t *last);
 /* THREAD_WRITE_FLAGS as answered about the thread, 0 if it is left out; `otherwise` if nothing was asked about it. */
-uint32_t mdc_adapter_thread_flags(const mdc_adapter *adapter, uint32_t tid, uint32_t otherwise);
+uint32_t mdc_proxy_thread_flags(const mdc_proxy *proxy, uint32_t tid, uint32_t otherwise);
 /* What is passed to MiniDumpWriteDump. */
-MINIDUMP_CALLBACK_INFORMATION mdc_adapter_information(mdc_adapter *adapter);
+MINIDUMP_CALLBACK_INFORMATION mdc_proxy_information(mdc_proxy *proxy);
 
 #endif

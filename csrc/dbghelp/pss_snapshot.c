@@ -33,7 +33,7 @@ enum {
              PSS_BREAKAWAY_OPTIONAL | PSS_USE_VM_ALLOCATIONS) |                                                        \
      PSS_RELEASE_SECTION)
 
-mdc_status mdc_snapshot_load(mdc_snapshot *snapshot, const uint16_t *path, mdc_error *err) {
+mdc_status mdc_pss_snapshot_load(mdc_pss_snapshot *snapshot, const uint16_t *path, mdc_error *err) {
     memset(snapshot, 0, sizeof *snapshot);
     HMODULE dll = GetModuleHandleW(L"kernel32.dll"); /* stays loaded: not ours to free */
     if (path != NULL) dll = snapshot->dll = mdc_win_load_dll(path);
@@ -44,13 +44,13 @@ mdc_status mdc_snapshot_load(mdc_snapshot *snapshot, const uint16_t *path, mdc_e
     snapshot->query = (mdc_pss_query)mdc_win_find_routine(dll, "PssQuerySnapshot");
     snapshot->free = (mdc_pss_free)mdc_win_find_routine(dll, "PssFreeSnapshot");
     if (snapshot->capture != NULL && snapshot->query != NULL && snapshot->free != NULL) return MDC_OK;
-    mdc_snapshot_drop(snapshot);
+    mdc_pss_snapshot_drop(snapshot);
     return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, ERROR_PROC_NOT_FOUND,
                     "this system has no PssCaptureSnapshot (it needs Windows 8.1; Wine has none): take the dump "
                     "without a snapshot");
 }
 
-mdc_status mdc_snapshot_take(mdc_snapshot *snapshot, HANDLE process, mdc_error *err) {
+mdc_status mdc_pss_snapshot_take(mdc_pss_snapshot *snapshot, HANDLE process, mdc_error *err) {
     DWORD error = snapshot->capture(process, CAPTURE_FLAGS, CONTEXT_ALL, &snapshot->handle);
     if (error != ERROR_SUCCESS || snapshot->handle == NULL) {
         snapshot->handle = NULL;
@@ -66,7 +66,7 @@ mdc_status mdc_snapshot_take(mdc_snapshot *snapshot, HANDLE process, mdc_error *
     return MDC_OK;
 }
 
-void mdc_snapshot_drop(mdc_snapshot *snapshot) {
+void mdc_pss_snapshot_drop(mdc_pss_snapshot *snapshot) {
     if (snapshot->handle != NULL) snapshot->free(GetCurrentProcess(), snapshot->handle);
     if (snapshot->clone != NULL) {
         TerminateProcess(snapshot->clone, 0); /* fails if it has ended already */

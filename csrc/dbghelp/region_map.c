@@ -11,19 +11,19 @@
 #include "../windows/win_threads.h"
 #include "../windows/win_wow64.h"
 
-mdc_status mdc_vm_map_init(mdc_vm_map *map, mdc_error *err) {
+mdc_status mdc_region_map_init(mdc_region_map *map, mdc_error *err) {
     memset(map, 0, sizeof *map);
     mdc_vec_init(&map->regions, sizeof(mdc_region));
     mdc_win_paths_init(&map->paths);
     return mdc_win_names_init(&map->names, err);
 }
 
-void mdc_vm_map_fini(mdc_vm_map *map) {
+void mdc_region_map_fini(mdc_region_map *map) {
     mdc_vec_fini(&map->regions);
     mdc_win_names_fini(&map->names);
 }
 
-static mdc_status mark_heaps(mdc_vm_map *map, const mdc_win_nt *nt, void *process, mdc_error *err) {
+static mdc_status mark_heaps(mdc_region_map *map, const mdc_win_nt *nt, void *process, mdc_error *err) {
     mdc_vec heaps;
     mdc_vec_init(&heaps, sizeof(uint64_t));
     uint64_t narrow = mdc_win_wow64_peb(nt, process);
@@ -36,7 +36,7 @@ static mdc_status mark_heaps(mdc_vm_map *map, const mdc_win_nt *nt, void *proces
 }
 
 /* narrow: of a 32-bit program on 64-bit Windows, whose threads have two stacks. */
-static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, bool narrow, int32_t pid,
+static void mark_stack_of(mdc_region_map *map, const mdc_win_nt *nt, void *process, bool narrow, int32_t pid,
                           uint32_t tid) {
     bool limited;
     uint32_t os_errno;
@@ -45,14 +45,14 @@ static void mark_stack_of(mdc_vm_map *map, const mdc_win_nt *nt, void *process, 
     if (thread == NULL) return; /* it has ended, or is marked when dbghelp reports its stack */
     if (mdc_win_thread_basics_of(nt, thread, &basics)) {
         uint64_t base = mdc_win_thread_stack_base(process, basics.teb);
-        if (base != 0) mdc_vm_map_mark_stack(map, base - 1);
+        if (base != 0) mdc_region_map_mark_stack(map, base - 1);
         base = narrow ? mdc_win_wow64_stack_base(process, basics.teb) : 0;
-        if (base != 0) mdc_vm_map_mark_stack(map, base - 1);
+        if (base != 0) mdc_region_map_mark_stack(map, base - 1);
     }
     CloseHandle(thread);
 }
 
-static mdc_status mark_stacks(mdc_vm_map *map, const mdc_win_nt *nt, void *process, int32_t pid, mdc_error *err) {
+static mdc_status mark_stacks(mdc_region_map *map, const mdc_win_nt *nt, void *process, int32_t pid, mdc_error *err) {
     mdc_vec ids;
     bool narrow = mdc_win_wow64_peb(nt, process) != 0;
     mdc_vec_init(&ids, sizeof(uint32_t));
@@ -63,7 +63,7 @@ static mdc_status mark_stacks(mdc_vm_map *map, const mdc_win_nt *nt, void *proce
     return status;
 }
 
-mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, int32_t pid, mdc_error *err) {
+mdc_status mdc_region_map_fill(mdc_region_map *map, void *process, int32_t pid, mdc_error *err) {
     mdc_win_nt nt = mdc_win_nt_load();
     map->regions.count = 0;
     if (mdc_win_regions_list(&map->regions, process, &map->names, &map->paths, err) != MDC_OK ||
@@ -72,17 +72,17 @@ mdc_status mdc_vm_map_fill(mdc_vm_map *map, void *process, int32_t pid, mdc_erro
     return mark_stacks(map, &nt, process, pid, err);
 }
 
-void mdc_vm_map_mark_stack(mdc_vm_map *map, uint64_t address) {
+void mdc_region_map_mark_stack(mdc_region_map *map, uint64_t address) {
     mdc_win_regions_mark(&map->regions, address, MDC_KIND_STACK);
 }
 
-static void describe(const mdc_vm_map *map, const mdc_region *region, mdc_region_facts *facts) {
+static void describe(const mdc_region_map *map, const mdc_region *region, mdc_region_facts *facts) {
     mdc_name name = {0, 0};
     if (region->name_id != 0) name = mdc_vec_at(&map->names.names, const mdc_name, region->name_id - 1);
     mdc_describe_facts(region, map->names.pool.data, name, facts);
 }
 
-mdc_region_facts mdc_vm_map_facts_at(const mdc_vm_map *map, size_t index) {
+mdc_region_facts mdc_region_map_facts_at(const mdc_region_map *map, size_t index) {
     mdc_region_facts facts;
     describe(map, &mdc_vec_at(&map->regions, const mdc_region, index), &facts);
     return facts;
@@ -95,11 +95,11 @@ static bool agrees(const mdc_region *known, const MINIDUMP_MEMORY_INFO *region) 
            region->Type == known->type && region->AllocationBase == known->alloc_base;
 }
 
-mdc_status mdc_vm_map_facts(mdc_vm_map *map, void *process, const MINIDUMP_MEMORY_INFO *region, mdc_region_facts *facts,
-                            mdc_error *err) {
+mdc_status mdc_region_map_facts(mdc_region_map *map, void *process, const MINIDUMP_MEMORY_INFO *region,
+                                mdc_region_facts *facts, mdc_error *err) {
     int64_t found = mdc_win_regions_find(&map->regions, region->BaseAddress);
     if (found >= 0 && agrees(&mdc_vec_at(&map->regions, const mdc_region, found), region)) {
-        *facts = mdc_vm_map_facts_at(map, (size_t)found);
+        *facts = mdc_region_map_facts_at(map, (size_t)found);
         return MDC_OK;
     }
     /* Newer than the map, or another part of it: the region as dbghelp has it, and its name as it is now. */

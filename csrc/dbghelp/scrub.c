@@ -18,12 +18,12 @@ enum {
 };
 
 typedef struct scrubber {
-    mdc_dbghelp_scrub *scrub;
+    mdc_scrub *scrub;
     mdc_callback *callback;
-    mdc_adapter *adapter;
-    mdc_dump_store *store;
-    mdc_monitor *monitor;
-    const mdc_dump_file *file;
+    mdc_proxy *proxy;
+    mdc_staging_file *store;
+    mdc_dump_control *control;
+    const mdc_dump_reader *file;
     bool full;
     size_t hold;     /* bytes of a read that are shown again with the next */
     uint8_t *buffer; /* CHUNK bytes after `hold` bytes */
@@ -33,12 +33,12 @@ typedef struct scrubber {
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } scrubber;
 
-void mdc_dbghelp_scrub_init(mdc_dbghelp_scrub *scrub) {
+void mdc_scrub_init(mdc_scrub *scrub) {
     memset(scrub, 0, sizeof *scrub);
     mdc_vec_init(&scrub->hidden, sizeof(mdc_span));
 }
 
-void mdc_dbghelp_scrub_fini(mdc_dbghelp_scrub *scrub) { mdc_vec_fini(&scrub->hidden); }
+void mdc_scrub_fini(mdc_scrub *scrub) { mdc_vec_fini(&scrub->hidden); }
 
 /* -- rules about memory -------------------------------------------------------------------------------------------- */
 
@@ -53,8 +53,8 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
     memset(s->buffer, s->fill, (size_t)mdc_min_u64(left, CHUNK));
     while (left > 0) {
         size_t part = (size_t)mdc_min_u64(left, CHUNK);
-        if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
-            mdc_dump_store_overwrite(s->store, offset, s->buffer, part, err) != MDC_OK)
+        if (mdc_control_check(s->control, err) != MDC_OK ||
+            mdc_staging_file_overwrite(s->store, offset, s->buffer, part, err) != MDC_OK)
             return err->code;
         offset += part;
         left -= part;
@@ -78,8 +78,8 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
         memset(&s->input, 0, sizeof s->input);
         s->input.CallbackType = MDC_CB_INCLUDE_VM_REGION;
         if (region != NULL)
-            s->input.u.RegionFacts = mdc_vm_map_facts_at(&s->adapter->map, index);
-        else if (mdc_vm_map_facts(&s->adapter->map, NULL, &info, &s->input.u.RegionFacts, err) != MDC_OK)
+            s->input.u.RegionFacts = mdc_region_map_facts_at(&s->proxy->map, index);
+        else if (mdc_region_map_facts(&s->proxy->map, NULL, &info, &s->input.u.RegionFacts, err) != MDC_OK)
             return err->code;
         if (!s->full) s->input.u.RegionFacts.Flags |= MDC_FACT_PIECE;
         if (added) s->input.u.RegionFacts.Flags |= MDC_FACT_ADDED;
@@ -98,10 +98,10 @@ static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_regi
 /* Whether the address is in a stack of which no part was to be written; *last is moved down to the end of the range
  * for which that is the same. Some engines store stacks regardless of the flags of their threads. */
 static bool stack_left_out(const scrubber *s, uint64_t first, uint64_t *last) {
-    const mdc_vec *threads = &s->adapter->threads;
+    const mdc_vec *threads = &s->proxy->threads;
     bool found = false;
     for (size_t i = 0; i < threads->count; i++) {
-        const mdc_adapter_thread *thread = &mdc_vec_at(threads, const mdc_adapter_thread, i);
+        const mdc_proxy_thread *thread = &mdc_vec_at(threads, const mdc_proxy_thread, i);
         if ((thread->flags & MDC_THREAD_WRITE_STACK) != 0 || thread->stack_high <= first) continue;
         found = found || thread->stack_low <= first;
         *last = mdc_min_u64(*last, (thread->stack_low <= first ? thread->stack_high : thread->stack_low) - 1);
@@ -112,7 +112,7 @@ static bool stack_left_out(const scrubber *s, uint64_t first, uint64_t *last) {
 /* [first, end_last] region by region. Blocks that Memory (5) added may lie in larger pieces, above all in stacks. */
 static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t first, uint64_t end_last,
                             mdc_error *err) {
-    const mdc_vec *regions = &s->adapter->map.regions;
+    const mdc_vec *regions = &s->proxy->map.regions;
     for (;;) {
         int64_t found = mdc_win_regions_find(regions, first);
         const mdc_region *region = found >= 0 ? &mdc_vec_at(regions, const mdc_region, found) : NULL;
@@ -122,7 +122,7 @@ static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t f
         } else { /* to the next region; this happens for memory that is younger than the list */
             last = mdc_min_u64(last, first | (MDC_PAGE_SIZE - 1));
         }
-        bool added = !s->full && mdc_adapter_added_run(s->adapter, first, &last);
+        bool added = !s->full && mdc_proxy_added_run(s->proxy, first, &last);
         bool unwanted = !s->full && !added && stack_left_out(s, first, &last);
         mdc_status status = unwanted ? fill(s, piece, first, last, err)
                                      : judge(s, piece, region, found >= 0 ? (size_t)found : 0, added, first, last, err);
@@ -138,7 +138,7 @@ static int by_address(const void *a, const void *b) {
 }
 
 /* The same memory can be in the file twice: each copy was overwritten, and it is reported once. */
-static void merge_hidden(mdc_dbghelp_scrub *scrub) {
+static void merge_hidden(mdc_scrub *scrub) {
     size_t count = 0;
     mdc_span *spans = scrub->hidden.data;
     if (scrub->hidden.count == 0) return;
@@ -177,7 +177,7 @@ static void show(scrubber *s, uint64_t address, size_t size) {
 static mdc_status write_back(scrubber *s, uint64_t offset, size_t at, size_t size, mdc_error *err) {
     uint64_t changed = count_differences(s->buffer + at, s->before + at, size);
     s->scrub->edited_bytes += changed;
-    return changed == 0 ? MDC_OK : mdc_dump_store_overwrite(s->store, offset, s->buffer + at, size, err);
+    return changed == 0 ? MDC_OK : mdc_staging_file_overwrite(s->store, offset, s->buffer + at, size, err);
 }
 
 /* What was found across the border of two pieces goes from all other copies of these bytes too: beside a part that is
@@ -194,7 +194,7 @@ static mdc_status spread(scrubber *s, uint64_t address, size_t size, mdc_error *
             size_t in = (size_t)(from - address + n);
             uint64_t offset = piece->offset + (from - piece->address) + n;
             if (s->buffer[in] != s->before[in] &&
-                mdc_dump_store_overwrite(s->store, offset, &s->buffer[in], 1, err) != MDC_OK)
+                mdc_staging_file_overwrite(s->store, offset, &s->buffer[in], 1, err) != MDC_OK)
                 return err->code;
         }
     }
@@ -210,9 +210,9 @@ static mdc_status edit_piece(scrubber *s, const mdc_file_piece *piece, size_t ta
         size_t part = (size_t)mdc_min_u64(piece->size - done, CHUNK);
         size_t head = done == 0 ? tail : (size_t)mdc_min_u64(done, s->hold);
         uint64_t head_offset = done == 0 ? tail_offset - tail : piece->offset + done - head;
-        if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
-            (head > 0 && mdc_dump_store_read(s->store, head_offset, s->buffer, head, err) != MDC_OK) ||
-            mdc_dump_store_read(s->store, piece->offset + done, s->buffer + head, part, err) != MDC_OK)
+        if (mdc_control_check(s->control, err) != MDC_OK ||
+            (head > 0 && mdc_staging_file_read(s->store, head_offset, s->buffer, head, err) != MDC_OK) ||
+            mdc_staging_file_read(s->store, piece->offset + done, s->buffer + head, part, err) != MDC_OK)
             return err->code;
         memcpy(s->before, s->buffer, head + part);
         show(s, piece->address + done - head, head + part);
@@ -268,8 +268,8 @@ static mdc_status edit_pieces(scrubber *s, mdc_error *err) {
 /* Registers, names, and the exception, which is copied from memory without a callback. */
 static mdc_status hide_items(scrubber *s, bool redacts, mdc_error *err) {
     s->left_out = false;
-    for (size_t i = 0; i < s->adapter->exception_spans; i++) {
-        const mdc_span *span = &s->adapter->exception_memory[i];
+    for (size_t i = 0; i < s->proxy->exception_spans; i++) {
+        const mdc_span *span = &s->proxy->exception_memory[i];
         uint64_t first = span->address, last = span->address + (span->size - 1);
         if (s->full) { /* rules go by whole pages there */
             first = mdc_page_down(first);
@@ -277,13 +277,13 @@ static mdc_status hide_items(scrubber *s, bool redacts, mdc_error *err) {
         }
         if (judge_all(s, NULL, first, last, err) != MDC_OK) return err->code;
     }
-    mdc_dbghelp_items items = {.callback = s->callback,
-                               .adapter = s->adapter,
-                               .file = s->file,
-                               .store = s->store,
-                               .redacts = redacts,
-                               .exception_hidden = s->left_out};
-    mdc_status status = mdc_dbghelp_items_hide(&items, s->monitor, err);
+    mdc_scrub_items items = {.callback = s->callback,
+                             .proxy = s->proxy,
+                             .file = s->file,
+                             .store = s->store,
+                             .redacts = redacts,
+                             .exception_hidden = s->left_out};
+    mdc_status status = mdc_scrub_items_hide(&items, s->control, err);
     s->scrub->edited_bytes += items.edited_bytes;
     s->scrub->left_out = items.left_out;
     return status;
@@ -292,7 +292,7 @@ static mdc_status hide_items(scrubber *s, bool redacts, mdc_error *err) {
 static mdc_status run(scrubber *s, bool redacts, mdc_error *err) {
     for (size_t i = 0; i < s->file->pieces.count; i++) {
         const mdc_file_piece *piece = &mdc_vec_at(&s->file->pieces, const mdc_file_piece, i);
-        if (mdc_monitor_check(s->monitor, err) != MDC_OK ||
+        if (mdc_control_check(s->control, err) != MDC_OK ||
             judge_all(s, piece, piece->address, piece->address + (piece->size - 1), err) != MDC_OK)
             return err->code;
     }
@@ -301,16 +301,15 @@ static mdc_status run(scrubber *s, bool redacts, mdc_error *err) {
     return hide_items(s, redacts, err);
 }
 
-mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,
-                                 const mdc_dump_file *file, mdc_dump_store *store, bool full, mdc_monitor *monitor,
-                                 mdc_error *err) {
+mdc_status mdc_scrub_run(mdc_scrub *scrub, mdc_callback *callback, mdc_proxy *proxy, const mdc_dump_reader *file,
+                         mdc_staging_file *store, bool full, mdc_dump_control *control, mdc_error *err) {
     const mdc_filter *filter = mdc_callback_filter(callback);
     bool redacts = mdc_filter_redactor(filter) != NULL;
     if (file->compressed)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0,
                         "dbghelp compressed the target's memory, so it cannot be searched for what the "
                         "filter excludes: leave out MiniDumpWithMemoryCompressed");
-    if (adapter->map.regions.count == 0 && mdc_filter_rule_count(filter) != 0)
+    if (proxy->map.regions.count == 0 && mdc_filter_rule_count(filter) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_FINISH, 0,
                         "the memory map of the target is not available, so it cannot be checked whether the dump "
                         "holds what the filter excludes");
@@ -319,9 +318,9 @@ mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callbac
     if (s == NULL) return err->code;
     s->scrub = scrub;
     s->callback = callback;
-    s->adapter = adapter;
+    s->proxy = proxy;
     s->store = store;
-    s->monitor = monitor;
+    s->control = control;
     s->file = file;
     s->full = full;
     s->fill = mdc_filter_fill(filter);

@@ -11,20 +11,19 @@
 #include "dump_reader.h"
 #include "proxy.h"
 
-typedef struct mdc_dbghelp_scrub {
+typedef struct mdc_scrub {
     mdc_vec hidden;        /* mdc_span, sorted and disjoint: what was overwritten by rules about memory */
     uint64_t hidden_bytes; /* of them */
     uint64_t edited_bytes; /* that differ after redaction, in memory, registers and names */
     bool left_out;         /* registers, or an exception, were in the file and are there no more */
-} mdc_dbghelp_scrub;
+} mdc_scrub;
 
-void mdc_dbghelp_scrub_init(mdc_dbghelp_scrub *scrub);
-void mdc_dbghelp_scrub_fini(mdc_dbghelp_scrub *scrub);
+void mdc_scrub_init(mdc_scrub *scrub);
+void mdc_scrub_fini(mdc_scrub *scrub);
 /* On the thread that drove the dump, after it. The callback still knows the dump's modules and stacks; its counters
  * continue, and its host is set to support every extension. full: a dump WithFullMemory, whose rules apply to
  * whole pages. */
-mdc_status mdc_dbghelp_scrub_run(mdc_dbghelp_scrub *scrub, mdc_callback *callback, mdc_adapter *adapter,
-                                 const mdc_dump_file *file, mdc_dump_store *store, bool full, mdc_monitor *monitor,
-                                 mdc_error *err);
+mdc_status mdc_scrub_run(mdc_scrub *scrub, mdc_callback *callback, mdc_proxy *proxy, const mdc_dump_reader *file,
+                         mdc_staging_file *store, bool full, mdc_dump_control *control, mdc_error *err);
 
 #endif

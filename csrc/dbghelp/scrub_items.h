@@ -7,17 +7,17 @@
 #include "dump_reader.h"
 #include "proxy.h"
 
-typedef struct mdc_dbghelp_items {
+typedef struct mdc_scrub_items {
     mdc_callback *callback;
-    const mdc_adapter *adapter;
-    const mdc_dump_file *file;
-    mdc_dump_store *store;
+    const mdc_proxy *proxy;
+    const mdc_dump_reader *file;
+    mdc_staging_file *store;
     bool redacts;          /* hide patterns in what stays */
     bool exception_hidden; /* memory that describes the exception is left out */
     uint64_t edited_bytes; /* out: that differ now */
     bool left_out;         /* out: registers, or an exception, went from the file */
-} mdc_dbghelp_items;
+} mdc_scrub_items;
 
-mdc_status mdc_dbghelp_items_hide(mdc_dbghelp_items *items, mdc_monitor *monitor, mdc_error *err);
+mdc_status mdc_scrub_items_hide(mdc_scrub_items *items, mdc_dump_control *control, mdc_error *err);
 
 #endif

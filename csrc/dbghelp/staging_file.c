@@ -35,7 +35,7 @@ static bool can_read(HANDLE file) {
     return ReadFile(file, &byte, 1, &done, &at) || GetLastError() == ERROR_HANDLE_EOF;
 }
 
-bool mdc_dump_store_use(mdc_dump_store *store, HANDLE file) {
+bool mdc_staging_file_use(mdc_staging_file *store, HANDLE file) {
     LARGE_INTEGER none = {.QuadPart = 0}, here;
     memset(store, 0, sizeof *store);
     if (GetFileType(file) != FILE_TYPE_DISK || !SetFilePointerEx(file, none, &here, FILE_CURRENT) || here.QuadPart != 0)
@@ -47,7 +47,7 @@ bool mdc_dump_store_use(mdc_dump_store *store, HANDLE file) {
     return true;
 }
 
-mdc_status mdc_dump_store_open(mdc_dump_store *store, mdc_error *err) {
+mdc_status mdc_staging_file_open(mdc_staging_file *store, mdc_error *err) {
     wchar_t folder[MAX_PATH + 2], path[MAX_PATH];
     memset(store, 0, sizeof *store);
     DWORD size = GetTempPathW(MAX_PATH + 1, folder);
@@ -65,13 +65,13 @@ mdc_status mdc_dump_store_open(mdc_dump_store *store, mdc_error *err) {
     return MDC_OK;
 }
 
-void mdc_dump_store_fini(mdc_dump_store *store) {
+void mdc_staging_file_fini(mdc_staging_file *store) {
     if (store->owned && store->file != NULL) CloseHandle(store->file);
     mdc_dealloc(store->data);
     memset(store, 0, sizeof *store);
 }
 
-void mdc_dump_store_cut(mdc_dump_store *store) {
+void mdc_staging_file_cut(mdc_staging_file *store) {
     LARGE_INTEGER start = {.QuadPart = 0};
     if (store->file != NULL && SetFilePointerEx(store->file, start, NULL, FILE_BEGIN)) SetEndOfFile(store->file);
     mdc_dealloc(store->data);
@@ -81,7 +81,7 @@ void mdc_dump_store_cut(mdc_dump_store *store) {
 
 /* -- memory -------------------------------------------------------------------------------------------------------- */
 
-static mdc_status make_room(mdc_dump_store *store, uint64_t size, mdc_error *err) {
+static mdc_status make_room(mdc_staging_file *store, uint64_t size, mdc_error *err) {
     if (size <= store->room) return MDC_OK;
     uint64_t room = mdc_max_u64(ROOM_MIN, store->room);
     while (room < size)
@@ -98,7 +98,8 @@ static mdc_status make_room(mdc_dump_store *store, uint64_t size, mdc_error *err
     return MDC_OK;
 }
 
-mdc_status mdc_dump_store_put(mdc_dump_store *store, uint64_t offset, const void *data, size_t size, mdc_error *err) {
+mdc_status mdc_staging_file_put(mdc_staging_file *store, uint64_t offset, const void *data, size_t size,
+                                mdc_error *err) {
     uint64_t end;
     if (!mdc_add_u64(offset, size, &end) || (store->limit != 0 && end > store->limit))
         return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_WRITE, 0, "the dump would be longer than the %llu bytes allowed",
@@ -111,7 +112,7 @@ mdc_status mdc_dump_store_put(mdc_dump_store *store, uint64_t offset, const void
 
 /* -- after the dump ------------------------------------------------------------------------------------------------ */
 
-mdc_status mdc_dump_store_measure(mdc_dump_store *store, mdc_error *err) {
+mdc_status mdc_staging_file_measure(mdc_staging_file *store, mdc_error *err) {
     LARGE_INTEGER size;
     if (store->in_memory) return MDC_OK;
     if (!GetFileSizeEx(store->file, &size))
@@ -121,12 +122,12 @@ mdc_status mdc_dump_store_measure(mdc_dump_store *store, mdc_error *err) {
     return MDC_OK;
 }
 
-bool mdc_dump_store_leave(const mdc_dump_store *store, bool flush) {
+bool mdc_staging_file_leave(const mdc_staging_file *store, bool flush) {
     LARGE_INTEGER end = {.QuadPart = (int64_t)store->size};
     return SetFilePointerEx(store->file, end, NULL, FILE_BEGIN) && (!flush || FlushFileBuffers(store->file));
 }
 
-static bool lies_inside(const mdc_dump_store *store, uint64_t offset, size_t size) {
+static bool lies_inside(const mdc_staging_file *store, uint64_t offset, size_t size) {
     return offset <= store->size && size <= store->size - offset;
 }
 
@@ -138,7 +139,8 @@ static OVERLAPPED place(uint64_t offset) {
     return at;
 }
 
-mdc_status mdc_dump_store_read(const mdc_dump_store *store, uint64_t offset, void *data, size_t size, mdc_error *err) {
+mdc_status mdc_staging_file_read(const mdc_staging_file *store, uint64_t offset, void *data, size_t size,
+                                 mdc_error *err) {
     if (!lies_inside(store, offset, size))
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0, "the dump ends before offset %llu + %zu",
                         (unsigned long long)offset, size);
@@ -160,8 +162,8 @@ mdc_status mdc_dump_store_read(const mdc_dump_store *store, uint64_t offset, voi
     return MDC_OK;
 }
 
-mdc_status mdc_dump_store_overwrite(mdc_dump_store *store, uint64_t offset, const void *data, size_t size,
-                                    mdc_error *err) {
+mdc_status mdc_staging_file_overwrite(mdc_staging_file *store, uint64_t offset, const void *data, size_t size,
+                                      mdc_error *err) {
     if (!lies_inside(store, offset, size))
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_FINISH, 0, "the dump ends before offset %llu + %zu",
                         (unsigned long long)offset, size);

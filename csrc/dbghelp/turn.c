@@ -7,7 +7,7 @@
 
 enum { SLICE_MS = 50 };
 
-mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_monitor *monitor, mdc_error *err) {
+mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_dump_control *control, mdc_error *err) {
     wchar_t name[64];
     *turn = NULL;
     swprintf(name, sizeof name / sizeof name[0], L"Local\\minidump_cffi-dbghelp-%lu", GetCurrentProcessId());
@@ -19,7 +19,7 @@ mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_monitor *monitor, mdc_error *
         DWORD waited = WaitForSingleObject(mutex, SLICE_MS);
         if (waited == WAIT_OBJECT_0 || waited == WAIT_ABANDONED) break;
         mdc_status status = waited == WAIT_TIMEOUT
-                                ? mdc_monitor_check(monitor, err)
+                                ? mdc_control_check(control, err)
                                 : mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_OPEN, (int32_t)GetLastError(),
                                            "cannot wait for the mutex that serialises calls of dbghelp");
         if (status != MDC_OK) {

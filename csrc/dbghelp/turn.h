@@ -10,9 +10,10 @@
 
 #include "../base/dump_control.h"
 
-/* Waits until the turn is ours, the monitor is aborted or its deadline passes. The thread that takes it gives it back.
+/* Waits until the turn is ours, the dump control is aborted or its deadline passes. The thread that takes it gives it
+ * back.
  */
-mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_monitor *monitor, mdc_error *err);
+mdc_status mdc_dbghelp_turn_take(HANDLE *turn, mdc_dump_control *control, mdc_error *err);
 /* NULL is allowed. */
 void mdc_dbghelp_turn_give(HANDLE turn);
 

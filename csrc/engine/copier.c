@@ -71,7 +71,7 @@ mdc_copier *mdc_copier_new(const mdc_reader *reader, mdc_layout *layout, mdc_gap
 void mdc_copier_free(mdc_copier *copier) { mdc_dealloc(copier); }
 
 static void progress(mdc_copier *copier, uint64_t bytes) {
-    atomic_fetch_add_explicit(&copier->engine->monitor->bytes_done, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&copier->engine->control->bytes_done, bytes, memory_order_relaxed);
 }
 
 /* Writes what the window still holds back; what follows it in memory is shown first. */

@@ -27,7 +27,7 @@ struct mdc_dump {
     uint64_t stop_time_ns;
 };
 
-static void set_phase(mdc_dump *dump, int32_t phase) { atomic_store(&dump->engine.monitor->phase, phase); }
+static void set_phase(mdc_dump *dump, int32_t phase) { atomic_store(&dump->engine.control->phase, phase); }
 
 static void set_default(uint64_t *value, uint64_t otherwise) {
     if (*value == 0) *value = otherwise;
@@ -55,7 +55,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     return MDC_OK;
 }
 
-mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, mdc_sink *sink, mdc_monitor *monitor,
+mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, mdc_sink *sink, mdc_dump_control *control,
                        mdc_error *err) {
     mdc_dump *dump = mdc_alloc(1, sizeof *dump, err);
     if (dump == NULL) return NULL;
@@ -65,9 +65,9 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     }
     mdc_engine *engine = &dump->engine;
     engine->source = source;
-    engine->monitor = monitor;
+    engine->control = control;
     engine->full = (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
-    mdc_calls_init(&engine->calls, &engine->options, (uint32_t)source->pid, source->handle, monitor);
+    mdc_calls_init(&engine->calls, &engine->options, (uint32_t)source->pid, source->handle, control);
     dump->sink = sink;
     dump->resumed = true;
     mdc_capture_init(&dump->capture, engine);
@@ -96,7 +96,7 @@ static mdc_status resume(mdc_dump *dump, mdc_error *err) {
     if (dump->resumed) return MDC_OK;
     dump->resumed = true;
     mdc_status status = source->ops->resume(source, &dump->stop_time_ns, err);
-    atomic_store(&dump->engine.monitor->stopped, 0);
+    atomic_store(&dump->engine.control->stopped, 0);
     return status;
 }
 
@@ -116,7 +116,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     set_phase(dump, MDC_PHASE_STOP);
     if (source->ops->stop(source, err) != MDC_OK) return err->code;
     dump->resumed = false;
-    atomic_store(&engine->monitor->stopped, 1);
+    atomic_store(&engine->control->stopped, 1);
     set_phase(dump, MDC_PHASE_GATHER);
     /* The lists stay when the target runs on: a plan alone needs no more than the registers. */
     if ((engine->options.plan_only && resume(dump, err) != MDC_OK) ||
@@ -147,9 +147,9 @@ static mdc_status run(mdc_dump *dump, mdc_error *err) {
         return err->code;
     set_phase(dump, MDC_PHASE_WRITE);
     /* Reads and callbacks are inside of it; between them only the output can hang. */
-    mdc_doing_before before = mdc_monitor_begin(dump->engine.monitor, MDC_DOING_WRITE, -1, 0);
+    mdc_doing_before before = mdc_control_begin(dump->engine.control, MDC_DOING_WRITE, -1, 0);
     mdc_status status = write_file(dump, err);
-    mdc_monitor_end(dump->engine.monitor, before);
+    mdc_control_end(dump->engine.control, before);
     if (status == MDC_OK) mdc_calls_kernel_minidump(&dump->engine.calls);
     return status;
 }
@@ -169,7 +169,7 @@ mdc_status mdc_dump_run(mdc_dump *dump, mdc_error *err) {
         status = resumed;
     }
     if (status != MDC_OK && err->pid == 0) err->pid = dump->engine.source->pid;
-    if (status != MDC_OK && err->phase == MDC_PHASE_NONE) err->phase = atomic_load(&dump->engine.monitor->phase);
+    if (status != MDC_OK && err->phase == MDC_PHASE_NONE) err->phase = atomic_load(&dump->engine.control->phase);
     uint64_t written = dump->sink != NULL ? dump->sink->position : 0;
     mdc_report_make(&dump->report, &dump->layout, dump->writer.output.zeros, written, dump->stop_time_ns);
     return status;

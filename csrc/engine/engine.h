@@ -11,7 +11,7 @@
 typedef struct mdc_dump mdc_dump;
 
 /* All state of one dump hangs on this. Options are copied. NULL with *err filled on failure. */
-mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, mdc_sink *sink, mdc_monitor *monitor,
+mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, mdc_sink *sink, mdc_dump_control *control,
                        mdc_error *err);
 /* The whole dump, on the calling thread. The target runs again when it returns, whatever it returns. */
 mdc_status mdc_dump_run(mdc_dump *dump, mdc_error *err);

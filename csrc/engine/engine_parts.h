@@ -14,7 +14,7 @@
 typedef struct mdc_engine {
     mdc_engine_options options; /* with the defaults filled in */
     mdc_source *source;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     mdc_calls calls;
     bool full;      /* WithFullMemory */
     bool patchable; /* of the output, known from mdc_capture_before_stop on; false without one */

@@ -50,7 +50,7 @@ mdc_status mdc_gaps_ask(mdc_gaps *gaps, uint64_t first, uint64_t end, uint32_t r
             int64_t found = mdc_regions_find(gaps->capture, first);
             mdc_name name = found != MDC_NO_REGION ? mdc_region_name(gaps->capture, (size_t)found) : (mdc_name){0, 0};
             int size = (int)mdc_min_u64(name.size, NAME_SHOWN);
-            mdc_fail(err, MDC_ERR_READ, atomic_load(&engine->monitor->phase), 0, "0x%" PRIx64 "%s%.*s %s%s", first,
+            mdc_fail(err, MDC_ERR_READ, atomic_load(&engine->control->phase), 0, "0x%" PRIx64 "%s%.*s %s%s", first,
                      size > 0 ? " of " : "", size, (const char *)mdc_capture_name(gaps->capture, name), why,
                      engine->calls.callback.CallbackRoutine != NULL ? "; the callback did not tolerate it" : "");
             err->address = first;

@@ -42,7 +42,7 @@ static mdc_status patch_zeros(mdc_writer *writer, uint64_t offset, uint64_t size
 }
 
 static void progress(mdc_writer *writer, uint64_t bytes) {
-    atomic_fetch_add_explicit(&writer->engine->monitor->bytes_done, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&writer->engine->control->bytes_done, bytes, memory_order_relaxed);
 }
 
 /* The file has changed: all that is not sure becomes a gap. read_to: in the last extent that was read, up to where. */

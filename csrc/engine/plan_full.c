@@ -3,7 +3,7 @@
 #include "include_region.h"
 #include "plan.h"
 
-enum { REGIONS_PER_CHECK = 64 }; /* the monitor reads the clock: dearer than a callback */
+enum { REGIONS_PER_CHECK = 64 }; /* the dump control reads the clock: dearer than a callback */
 
 typedef struct full_plan {
     mdc_plan *plan;
@@ -34,7 +34,7 @@ mdc_status mdc_plan_full(mdc_plan *plan, mdc_error *err) {
     const mdc_capture *capture = plan->capture;
     full_plan full = {.plan = plan};
     for (size_t i = 0; i < capture->region_count; i++) {
-        if (i % REGIONS_PER_CHECK == 0 && mdc_monitor_check(capture->engine->monitor, err) != MDC_OK) return err->code;
+        if (i % REGIONS_PER_CHECK == 0 && mdc_control_check(capture->engine->control, err) != MDC_OK) return err->code;
         if (mdc_regions_closed(capture, i)) continue;
         const mdc_region *region = &capture->regions[i];
         uint64_t end = mdc_region_end(region);

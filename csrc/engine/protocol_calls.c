@@ -10,13 +10,13 @@
 #include "../base/fail.h"
 
 void mdc_calls_init(mdc_calls *calls, const mdc_engine_options *options, uint32_t pid, void *process,
-                    mdc_monitor *monitor) {
+                    mdc_dump_control *control) {
     memset(calls, 0, sizeof *calls);
     calls->callback = options->callback;
     calls->extensions = options->extensions;
     calls->pid = pid;
     calls->process = process;
-    calls->monitor = monitor;
+    calls->control = control;
     /* Without a routine (a NULL routine occurs in the wild) there is no callee. */
     calls->ask_regions = calls->check_cancel = calls->callback.CallbackRoutine != NULL;
 }
@@ -31,10 +31,10 @@ static void prepare(mdc_calls *calls, uint32_t type, uint32_t pid, void *process
 static bool call(mdc_calls *calls, MINIDUMP_CALLBACK_OUTPUT *output) {
     if (calls->callback.CallbackRoutine == NULL) return false;
     calls->count[calls->input.CallbackType]++; /* before the call: the callee may write to the input */
-    mdc_doing_before before = mdc_monitor_begin(calls->monitor, MDC_DOING_CALL, (int32_t)calls->input.CallbackType, 0);
+    mdc_doing_before before = mdc_control_begin(calls->control, MDC_DOING_CALL, (int32_t)calls->input.CallbackType, 0);
     bool answer = calls->callback.CallbackRoutine(calls->callback.CallbackParam, &calls->input, output) != 0;
-    mdc_monitor_end(calls->monitor, before);
-    mdc_monitor_advance(calls->monitor);
+    mdc_control_end(calls->control, before);
+    mdc_control_advance(calls->control);
     return answer;
 }
 
@@ -75,13 +75,13 @@ mdc_status mdc_calls_cancel(mdc_calls *calls, mdc_error *err) {
     bool handled = call(calls, &output);
     calls->check_cancel = handled && output.Cancel.CheckCancel != 0;
     if (!handled || output.Cancel.Cancel == 0) return MDC_OK;
-    mdc_fail(err, MDC_ERR_CANCELLED, atomic_load(&calls->monitor->phase), 0, "the callback cancelled the dump");
+    mdc_fail(err, MDC_ERR_CANCELLED, atomic_load(&calls->control->phase), 0, "the callback cancelled the dump");
     err->callback_type = MDC_CB_CANCEL;
     return err->code;
 }
 
 mdc_status mdc_calls_poll(mdc_calls *calls, mdc_error *err) {
-    mdc_status status = mdc_monitor_check(calls->monitor, err);
+    mdc_status status = mdc_control_check(calls->control, err);
     return status == MDC_OK ? mdc_calls_cancel(calls, err) : status;
 }
 

@@ -18,7 +18,7 @@ typedef struct mdc_calls {
     uint32_t pid;
     uint32_t extensions; /* MDC_EXT_* */
     void *process;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     uint64_t count[32];
     bool check_cancel;    /* the callee wants to be asked for Cancel */
     bool wants_post_read; /* VmStart was answered S_FALSE: VmPostRead is sent */
@@ -28,7 +28,7 @@ typedef struct mdc_calls {
 } mdc_calls;
 
 void mdc_calls_init(mdc_calls *calls, const mdc_engine_options *options, uint32_t pid, void *process,
-                    mdc_monitor *monitor);
+                    mdc_dump_control *control);
 
 /* IsProcessSnapshot and VmStart. */
 void mdc_calls_begin(mdc_calls *calls);
@@ -39,7 +39,7 @@ uint32_t mdc_calls_secondary_flags(mdc_calls *calls);
 
 /* Cancel while the callee wants it: MDC_ERR_CANCELLED. */
 mdc_status mdc_calls_cancel(mdc_calls *calls, mdc_error *err);
-/* The monitor and Cancel: between items, and for each piece of about 1 MiB. */
+/* The dump control and Cancel: between items, and for each piece of about 1 MiB. */
 mdc_status mdc_calls_poll(mdc_calls *calls, mdc_error *err);
 
 /* IncludeThread and IncludeModule: the flags that stay, at most `flags`; 0 if the item is left out. */

@@ -118,8 +118,8 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     report->pid = engine->source->pid;
     report->warnings = capture->warnings | plan->warnings | layout->warnings;
     if (plan->gaps->full) report->warnings |= MDC_WARN_GAP_TABLE_FULL;
-    report->frozen_ns = stop_time_ns;
-    report->total_ns = mdc_clock_ns() - engine->monitor->started_ns;
+    report->stop_time_ns = stop_time_ns;
+    report->total_ns = mdc_clock_ns() - engine->control->started_ns;
     for (size_t i = 0; i < 32; i++) report->calls[i] = engine->calls.count[i];
     report->omitted_streams = plan->omitted_streams | layout->omitted_streams | engine->options.omit_streams;
     report->streams = (uint32_t)layout->stream_count;

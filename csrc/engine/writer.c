@@ -83,7 +83,7 @@ mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err)
         if ((extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_LATE)) != 0) holes += extent->size;
         if ((extent->flags & MDC_EXTENT_OMITTED) == 0) total += extent->size;
     }
-    atomic_store(&writer->engine->monitor->bytes_total, total);
+    atomic_store(&writer->engine->control->bytes_total, total);
     uint64_t planned = writer->layout->tail_offset + sizeof(uint64_t);
     if ((sink->ops->begin != NULL && sink->ops->begin(sink, planned, planned - holes, err) != MDC_OK) ||
         put_front(writer, err) != MDC_OK)
@@ -96,7 +96,7 @@ mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err) {
     mdc_sink *sink = writer->output.sink;
     mdc_layout_close(writer->layout);
     if (mdc_late_copy(writer, err) != MDC_OK) return err->code;
-    atomic_store(&engine->monitor->phase, MDC_PHASE_FINISH);
+    atomic_store(&engine->control->phase, MDC_PHASE_FINISH);
     if (put_tail(writer, err) != MDC_OK || (writer->layout->excised_count > 0 && patch_lists(writer, err) != MDC_OK) ||
         mdc_calls_poll(&engine->calls, err) != MDC_OK)
         return err->code;

@@ -6,14 +6,14 @@
 #include "../base/vec.h"
 #include "bits.h"
 
-mdc_status mdc_rankset_init(mdc_rankset *set, uint32_t bound, mdc_error *err) {
-    *set = (mdc_rankset){.levels = 0};
+mdc_status mdc_bitmap_tree_init(mdc_bitmap_tree *set, uint32_t bound, mdc_error *err) {
+    *set = (mdc_bitmap_tree){.levels = 0};
     uint64_t count = bound > 0 ? bound : 1;
     do {
         count = (count + 63) / 64;
         set->level[set->levels] = mdc_alloc((size_t)count, sizeof(uint64_t), err);
         if (set->level[set->levels] == NULL) {
-            mdc_rankset_fini(set);
+            mdc_bitmap_tree_fini(set);
             return err->code;
         }
         set->levels++;
@@ -21,26 +21,26 @@ mdc_status mdc_rankset_init(mdc_rankset *set, uint32_t bound, mdc_error *err) {
     return MDC_OK;
 }
 
-void mdc_rankset_fini(mdc_rankset *set) {
-    for (uint32_t k = 0; k < MDC_RANKSET_LEVELS; k++) {
+void mdc_bitmap_tree_fini(mdc_bitmap_tree *set) {
+    for (uint32_t k = 0; k < MDC_BITMAP_TREE_LEVELS; k++) {
         mdc_dealloc(set->level[k]);
         set->level[k] = NULL;
     }
     set->levels = 0;
 }
 
-void mdc_rankset_add(mdc_rankset *set, uint32_t x) {
+void mdc_bitmap_tree_add(mdc_bitmap_tree *set, uint32_t x) {
     for (uint32_t k = 0; k < set->levels; k++, x >>= 6) mdc_set_bit(set->level[k], x);
 }
 
-void mdc_rankset_remove(mdc_rankset *set, uint32_t x) {
+void mdc_bitmap_tree_remove(mdc_bitmap_tree *set, uint32_t x) {
     for (uint32_t k = 0; k < set->levels; k++, x >>= 6) {
         mdc_clear_bit(set->level[k], x);
         if (set->level[k][x >> 6] != 0) return;
     }
 }
 
-uint32_t mdc_rankset_floor(const mdc_rankset *set, uint32_t x) {
+uint32_t mdc_bitmap_tree_floor(const mdc_bitmap_tree *set, uint32_t x) {
     for (uint32_t k = 0; k < set->levels; k++) {
         /* Bits up to and including x; on the levels above, the words before the current one. */
         uint64_t word = set->level[k][x >> 6] & (UINT64_MAX >> (63 - (x & 63)));

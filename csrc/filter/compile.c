@@ -1,7 +1,7 @@
 /* Compiles rules into the table of table.h, and what becomes of the table afterwards. Cold.
  *
- * Steps: check; gather the signatures; find the highest unconditional rule without a range (everything below it is
- * dead) and the highest rule without a range of each signature; order the bits; fill the rows; sweep the ranges. */
+ * Steps: check; gather the condition sets; find the highest unconditional rule without a range (everything below it is
+ * dead) and the highest rule without a range of each condition set; order the bits; fill the rows; sweep the ranges. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +18,8 @@
 typedef struct compiler {
     const mdc_filter_spec *spec;
     mdc_filter *filter;
-    mdc_signatures signatures;
-    uint32_t *top;  /* by signature: highest rule without a range + 1 */
+    mdc_condition_sets sets;
+    uint32_t *top;  /* by condition set: highest rule without a range + 1 */
     uint8_t *seen;  /* by rule: it can decide something; one more for RemoveMemory */
     uint32_t floor; /* highest unconditional rule without a range + 1 */
 } compiler;
@@ -28,26 +28,26 @@ static uint32_t code_of(size_t rule, uint32_t action) { return (uint32_t)(rule +
 
 /* Whether a later rule with the same or wider conditions and no range wins everywhere. */
 static bool outdone(const compiler *c, uint32_t rule) {
-    uint32_t own = c->signatures.of_rule[rule], wider = c->signatures.wider[rule];
-    return (own != MDC_SIGNATURE_ALWAYS && c->top[own] > rule + 1) ||
-           (wider != MDC_SIGNATURE_ALWAYS && c->top[wider] > rule + 1);
+    uint32_t own = c->sets.of_rule[rule], wider = c->sets.wider[rule];
+    return (own != MDC_CONDITIONS_ALWAYS && c->top[own] > rule + 1) ||
+           (wider != MDC_CONDITIONS_ALWAYS && c->top[wider] > rule + 1);
 }
 
 /* Rules without a range. */
 static mdc_status find_tops(compiler *c, mdc_error *err) {
     const mdc_filter_spec *spec = c->spec;
-    c->top = mdc_alloc(c->signatures.list.count, sizeof *c->top, err);
+    c->top = mdc_alloc(c->sets.list.count, sizeof *c->top, err);
     c->seen = mdc_alloc(spec->rule_count + 1, sizeof *c->seen, err);
     if (c->top == NULL || c->seen == NULL) return err->code;
     for (uint32_t i = 0; i < spec->rule_count; i++) {
         if (spec->rules[i].fields & MDC_RULE_RANGE) continue;
-        uint32_t signature = c->signatures.of_rule[i];
-        if (signature == MDC_SIGNATURE_ALWAYS)
+        uint32_t conditions = c->sets.of_rule[i];
+        if (conditions == MDC_CONDITIONS_ALWAYS)
             c->floor = i + 1;
         else
-            c->top[signature] = i + 1;
+            c->top[conditions] = i + 1;
     }
-    for (uint32_t i = 0; i < c->signatures.list.count; i++) {
+    for (uint32_t i = 0; i < c->sets.list.count; i++) {
         if (c->top[i] <= c->floor) c->top[i] = 0;
         if (c->top[i] != 0 && !outdone(c, c->top[i] - 1)) c->seen[c->top[i] - 1] = 1;
     }
@@ -56,12 +56,12 @@ static mdc_status find_tops(compiler *c, mdc_error *err) {
         c->seen[c->floor - 1] = 1;
         c->filter->floor_code = code_of(c->floor - 1, spec->rules[c->floor - 1].action);
     }
-    return mdc_signatures_order(&c->signatures, c->top, spec->rule_count, err);
+    return mdc_condition_sets_order(&c->sets, c->top, spec->rule_count, err);
 }
 
 static mdc_status make_global(compiler *c, mdc_error *err) {
     mdc_filter *filter = c->filter;
-    size_t count = c->signatures.list.count;
+    size_t count = c->sets.list.count;
     uint32_t used = 0;
     while (used < count && c->top[used] != 0) used++;
     filter->global_words = (used + 63) / 64;
@@ -76,27 +76,27 @@ static mdc_status make_global(compiler *c, mdc_error *err) {
 
 static mdc_status make_intervals(compiler *c, mdc_error *err) {
     const mdc_filter_spec *spec = c->spec;
-    mdc_sweep_range *ranges = mdc_alloc(spec->rule_count + spec->memory_remove_count, sizeof *ranges, err);
+    mdc_rule_range *ranges = mdc_alloc(spec->rule_count + spec->memory_remove_count, sizeof *ranges, err);
     if (ranges == NULL) return err->code;
     size_t count = 0;
     for (uint32_t i = 0; i < spec->rule_count; i++) {
         const mdc_rule *rule = &spec->rules[i];
         if (!(rule->fields & MDC_RULE_RANGE) || i < c->floor) continue;
-        uint32_t signature = c->signatures.of_rule[i];
+        uint32_t conditions = c->sets.of_rule[i];
         if (outdone(c, i)) continue;
-        ranges[count++] = (mdc_sweep_range){.first = rule->range.first,
-                                            .end = rule->range.end,
-                                            .code = code_of(i, rule->action),
-                                            .signature = signature,
-                                            .rule = i};
+        ranges[count++] = (mdc_rule_range){.first = rule->range.first,
+                                           .end = rule->range.end,
+                                           .code = code_of(i, rule->action),
+                                           .conditions = conditions,
+                                           .rule = i};
     }
     for (size_t i = 0; i < spec->memory_remove_count; i++)
-        ranges[count++] = (mdc_sweep_range){.first = spec->memory_remove[i].first,
-                                            .end = spec->memory_remove[i].end,
-                                            .code = code_of(spec->rule_count, MDC_EXCLUDE),
-                                            .signature = MDC_SIGNATURE_ALWAYS,
-                                            .rule = (uint32_t)spec->rule_count};
-    mdc_status status = mdc_sweep(c->filter, ranges, count, c->seen, err);
+        ranges[count++] = (mdc_rule_range){.first = spec->memory_remove[i].first,
+                                           .end = spec->memory_remove[i].end,
+                                           .code = code_of(spec->rule_count, MDC_EXCLUDE),
+                                           .conditions = MDC_CONDITIONS_ALWAYS,
+                                           .rule = (uint32_t)spec->rule_count};
+    mdc_status status = mdc_intervals_build(c->filter, ranges, count, c->seen, err);
     mdc_dealloc(ranges);
     return status;
 }
@@ -218,17 +218,17 @@ mdc_filter *mdc_filter_new(const mdc_filter_spec *spec, mdc_error *err) {
     atomic_init(&filter->references, 1);
     filter->bytes = sizeof *filter;
     compiler c = {.spec = spec, .filter = filter};
-    mdc_status status = mdc_signatures_gather(&c.signatures, filter, spec, err);
+    mdc_status status = mdc_condition_sets_gather(&c.sets, filter, spec, err);
     if (status == MDC_OK) status = find_tops(&c, err);
     if (status == MDC_OK) status = make_global(&c, err);
-    if (status == MDC_OK) status = mdc_signatures_rows(&c.signatures, filter, err);
+    if (status == MDC_OK) status = mdc_condition_sets_rows(&c.sets, filter, err);
     if (status == MDC_OK) status = make_intervals(&c, err);
     if (status == MDC_OK) status = make_heads(&c, err);
     if (status == MDC_OK) status = make_lists(&c, err);
     if (status == MDC_OK) status = note_dead(&c, err);
     if (status == MDC_OK) status = mdc_redactor_new(spec, &filter->redactor, err);
     if (status == MDC_OK) filter->bytes += mdc_redactor_bytes(filter->redactor);
-    mdc_signatures_fini(&c.signatures);
+    mdc_condition_sets_fini(&c.sets);
     mdc_dealloc(c.top);
     mdc_dealloc(c.seen);
     if (status == MDC_OK) return filter;

@@ -79,20 +79,20 @@ static void hand_over(gatherer *g, mdc_patterns *patterns) {
     mdc_hash_fini(&g->table);
 }
 
-/* ---- signatures ---- */
+/* ---- condition sets ---- */
 
-static bool same_signature(const void *context, uint32_t number, const void *key) {
+static bool same_conditions(const void *context, uint32_t number, const void *key) {
     const mdc_vec *list = context;
-    return memcmp(&mdc_vec_at(list, mdc_signature, number), key, sizeof(mdc_signature)) == 0;
+    return memcmp(&mdc_vec_at(list, mdc_condition_set, number), key, sizeof(mdc_condition_set)) == 0;
 }
 
 /* Whether a value in doubt makes a difference to it. */
-static int can_doubt(const mdc_signature *s) {
+static int can_doubt(const mdc_condition_set *s) {
     return (s->state | s->type | s->protect_any | s->protect_all | s->kinds) != 0;
 }
 
-static mdc_status signature_of(mdc_signature *s, const mdc_rule *rule, gatherer *modules, gatherer *names,
-                               mdc_error *err) {
+static mdc_status conditions_of(mdc_condition_set *s, const mdc_rule *rule, gatherer *modules, gatherer *names,
+                                mdc_error *err) {
     memset(s, 0, sizeof *s);
     s->max_size = UINT64_MAX;
     if (rule->fields & MDC_RULE_STATE) s->state = rule->state;
@@ -111,63 +111,63 @@ static mdc_status signature_of(mdc_signature *s, const mdc_rule *rule, gatherer 
     return status;
 }
 
-static int is_always(const mdc_signature *s) {
+static int is_always(const mdc_condition_set *s) {
     return s->min_size == 0 && s->max_size == UINT64_MAX &&
            (s->state | s->type | s->protect_any | s->protect_all | s->kinds | s->module | s->name) == 0;
 }
 
-/* What an include rule matches, a rule of the wider signature matches too. */
-static void find_wider(mdc_signatures *signatures, const mdc_hash *table, size_t rule_count) {
+/* What an include rule matches, a rule of the wider condition set matches too. */
+static void find_wider(mdc_condition_sets *sets, const mdc_hash *table, size_t rule_count) {
     for (size_t i = 0; i < rule_count; i++) {
-        signatures->wider[i] = MDC_SIGNATURE_ALWAYS;
-        if (signatures->of_rule[i] == MDC_SIGNATURE_ALWAYS) continue;
-        mdc_signature s = mdc_vec_at(&signatures->list, mdc_signature, signatures->of_rule[i]);
+        sets->wider[i] = MDC_CONDITIONS_ALWAYS;
+        if (sets->of_rule[i] == MDC_CONDITIONS_ALWAYS) continue;
+        mdc_condition_set s = mdc_vec_at(&sets->list, mdc_condition_set, sets->of_rule[i]);
         if (s.cautious || !can_doubt(&s)) continue;
         s.cautious = 1;
         uint32_t hash = mdc_hash_of(table, &s, sizeof s);
-        signatures->wider[i] = mdc_hash_find(table, hash, same_signature, &signatures->list, &s);
+        sets->wider[i] = mdc_hash_find(table, hash, same_conditions, &sets->list, &s);
     }
 }
 
-mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter, const mdc_filter_spec *spec,
-                                 mdc_error *err) {
+mdc_status mdc_condition_sets_gather(mdc_condition_sets *sets, mdc_filter *filter, const mdc_filter_spec *spec,
+                                     mdc_error *err) {
     gatherer modules, names;
     mdc_hash table;
     mdc_hash_init(&table);
-    mdc_vec_init(&signatures->list, sizeof(mdc_signature));
+    mdc_vec_init(&sets->list, sizeof(mdc_condition_set));
     mdc_status status = gatherer_init(&modules, err);
     if (gatherer_init(&names, err) != MDC_OK) status = err->code;
-    signatures->of_rule = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
-    signatures->wider = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
-    if (signatures->of_rule == NULL || signatures->wider == NULL) status = err->code;
+    sets->of_rule = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
+    sets->wider = status == MDC_OK ? mdc_alloc(spec->rule_count, sizeof(uint32_t), err) : NULL;
+    if (sets->of_rule == NULL || sets->wider == NULL) status = err->code;
 
     for (size_t i = 0; i < spec->rule_count && status == MDC_OK; i++) {
-        mdc_signature s;
-        status = signature_of(&s, &spec->rules[i], &modules, &names, err);
+        mdc_condition_set s;
+        status = conditions_of(&s, &spec->rules[i], &modules, &names, err);
         if (status != MDC_OK) break;
         if (is_always(&s)) {
-            signatures->of_rule[i] = MDC_SIGNATURE_ALWAYS;
+            sets->of_rule[i] = MDC_CONDITIONS_ALWAYS;
             continue;
         }
         uint32_t hash = mdc_hash_of(&table, &s, sizeof s);
-        signatures->of_rule[i] = mdc_hash_find(&table, hash, same_signature, &signatures->list, &s);
-        if (signatures->of_rule[i] != MDC_HASH_NONE) continue;
+        sets->of_rule[i] = mdc_hash_find(&table, hash, same_conditions, &sets->list, &s);
+        if (sets->of_rule[i] != MDC_HASH_NONE) continue;
         status = mdc_hash_reserve(&table, table.count + 1, err);
-        if (status == MDC_OK) status = mdc_vec_push(&signatures->list, &s, 1, NULL, err);
-        if (status == MDC_OK) signatures->of_rule[i] = mdc_hash_add(&table, hash);
+        if (status == MDC_OK) status = mdc_vec_push(&sets->list, &s, 1, NULL, err);
+        if (status == MDC_OK) sets->of_rule[i] = mdc_hash_add(&table, hash);
     }
-    if (status == MDC_OK) find_wider(signatures, &table, spec->rule_count);
+    if (status == MDC_OK) find_wider(sets, &table, spec->rule_count);
     mdc_hash_fini(&table);
     hand_over(&modules, &filter->modules);
     hand_over(&names, &filter->names);
     return status;
 }
 
-void mdc_signatures_fini(mdc_signatures *signatures) {
-    mdc_vec_fini(&signatures->list);
-    mdc_dealloc(signatures->of_rule);
-    mdc_dealloc(signatures->wider);
-    signatures->of_rule = signatures->wider = NULL;
+void mdc_condition_sets_fini(mdc_condition_sets *sets) {
+    mdc_vec_fini(&sets->list);
+    mdc_dealloc(sets->of_rule);
+    mdc_dealloc(sets->wider);
+    sets->of_rule = sets->wider = NULL;
 }
 
 typedef struct ranked {
@@ -181,12 +181,12 @@ static int by_falling_top(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_t rule_count, mdc_error *err) {
-    size_t count = signatures->list.count;
+mdc_status mdc_condition_sets_order(mdc_condition_sets *sets, uint32_t *top, size_t rule_count, mdc_error *err) {
+    size_t count = sets->list.count;
     ranked *order = mdc_alloc(count, sizeof *order, err);
     uint32_t *bit_of = mdc_alloc(count, sizeof *bit_of, err);
     mdc_vec sorted;
-    mdc_vec_init(&sorted, sizeof(mdc_signature));
+    mdc_vec_init(&sorted, sizeof(mdc_condition_set));
     mdc_status status = order == NULL || bit_of == NULL ? err->code : mdc_vec_reserve(&sorted, count, err);
     if (status == MDC_OK) {
         for (uint32_t i = 0; i < count; i++) order[i] = (ranked){.top = top[i], .id = i};
@@ -194,15 +194,15 @@ mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_
         for (uint32_t bit = 0; bit < count && status == MDC_OK; bit++) {
             bit_of[order[bit].id] = bit;
             top[bit] = order[bit].top;
-            status = mdc_vec_push(&sorted, &mdc_vec_at(&signatures->list, mdc_signature, order[bit].id), 1, NULL, err);
+            status = mdc_vec_push(&sorted, &mdc_vec_at(&sets->list, mdc_condition_set, order[bit].id), 1, NULL, err);
         }
         for (size_t i = 0; i < rule_count; i++) {
-            uint32_t *own = &signatures->of_rule[i], *wider = &signatures->wider[i];
-            if (*own != MDC_SIGNATURE_ALWAYS) *own = bit_of[*own];
-            if (*wider != MDC_SIGNATURE_ALWAYS) *wider = bit_of[*wider];
+            uint32_t *own = &sets->of_rule[i], *wider = &sets->wider[i];
+            if (*own != MDC_CONDITIONS_ALWAYS) *own = bit_of[*own];
+            if (*wider != MDC_CONDITIONS_ALWAYS) *wider = bit_of[*wider];
         }
-        mdc_vec_fini(&signatures->list);
-        signatures->list = sorted;
+        mdc_vec_fini(&sets->list);
+        sets->list = sorted;
     }
     mdc_dealloc(order);
     mdc_dealloc(bit_of);
@@ -211,11 +211,11 @@ mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_
 
 /* ---- rows ---- */
 
-static int protect_row_meets(const mdc_signature *s, uint32_t row) {
+static int protect_row_meets(const mdc_condition_set *s, uint32_t row) {
     return (s->cautious && row >> 3 == 0) || mdc_protect_meets(mdc_protect_of_row(row), s->protect_any, s->protect_all);
 }
 
-static int state_row_meets(const mdc_signature *s, uint32_t row) {
+static int state_row_meets(const mdc_condition_set *s, uint32_t row) {
     static const uint32_t states[MDC_STATE_VALUES] = {0, MDC_MEM_COMMIT, MDC_MEM_RESERVE, MDC_MEM_FREE, 0};
     static const uint32_t types[MDC_STATE_VALUES] = {0, MDC_MEM_PRIVATE, MDC_MEM_MAPPED, MDC_MEM_IMAGE, 0};
     uint32_t state = row / MDC_STATE_VALUES, type = row % MDC_STATE_VALUES;
@@ -225,18 +225,18 @@ static int state_row_meets(const mdc_signature *s, uint32_t row) {
 
 /* Whether any size of `row` + 1 binary digits (or 0 in row 0) is within the bounds; the exact size is checked when
  * the bit is hit. */
-static int size_row_meets(const mdc_signature *s, uint32_t row) {
+static int size_row_meets(const mdc_condition_set *s, uint32_t row) {
     uint64_t first = UINT64_C(1) << row, last = first + (first - 1);
     return s->min_size <= last && s->max_size >= (row == 0 ? 0 : first);
 }
 
 /* Whether the row of a size is enough to know that it lies within the bounds. Sizes 0 and 1 have one row. */
-static int size_rows_tell(const mdc_signature *s) {
+static int size_rows_tell(const mdc_condition_set *s) {
     bool from = s->min_size == 0 || (s->min_size > 1 && (s->min_size & (s->min_size - 1)) == 0);
     return from && s->max_size != 0 && (s->max_size & (s->max_size + 1)) == 0;
 }
 
-static int row_meets(const mdc_signature *s, int what, uint32_t row) {
+static int row_meets(const mdc_condition_set *s, int what, uint32_t row) {
     switch (what) {
     case 0:
         return protect_row_meets(s, row);
@@ -249,31 +249,31 @@ static int row_meets(const mdc_signature *s, int what, uint32_t row) {
     }
 }
 
-static uint64_t *make_rows(const mdc_signatures *signatures, mdc_filter *filter, int what, uint32_t rows,
+static uint64_t *make_rows(const mdc_condition_sets *sets, mdc_filter *filter, int what, uint32_t rows,
                            mdc_error *err) {
     uint32_t words = filter->words;
     uint64_t *block = mdc_alloc((size_t)rows * words, sizeof *block, err);
     if (block == NULL) return NULL;
     for (uint32_t row = 0; row < rows; row++)
-        for (uint32_t bit = 0; bit < signatures->list.count; bit++)
-            if (row_meets(&mdc_vec_at(&signatures->list, mdc_signature, bit), what, row))
+        for (uint32_t bit = 0; bit < sets->list.count; bit++)
+            if (row_meets(&mdc_vec_at(&sets->list, mdc_condition_set, bit), what, row))
                 mdc_set_bit(block + (size_t)row * words, bit);
     filter->bytes += (uint64_t)rows * words * sizeof *block;
     return block;
 }
 
-static uint32_t pattern_of(const mdc_signature *s, int module) { return module ? s->module : s->name; }
+static uint32_t pattern_of(const mdc_condition_set *s, int module) { return module ? s->module : s->name; }
 
-/* Lists of the signatures that ask for each pattern, by counting. */
-static mdc_status make_lists(const mdc_signatures *signatures, mdc_filter *filter, int module, mdc_error *err) {
+/* Lists of the condition sets that ask for each pattern, by counting. */
+static mdc_status make_lists(const mdc_condition_sets *sets, mdc_filter *filter, int module, mdc_error *err) {
     mdc_patterns *p = module ? &filter->modules : &filter->names;
-    size_t count = signatures->list.count;
+    size_t count = sets->list.count;
     p->base = mdc_alloc(filter->words, sizeof *p->base, err);
     p->first = mdc_alloc((size_t)p->count + 2, sizeof *p->first, err);
     p->bits = mdc_alloc(count, sizeof *p->bits, err);
     if (p->base == NULL || p->first == NULL || p->bits == NULL) return err->code;
     for (uint32_t bit = 0; bit < count; bit++) {
-        uint32_t pattern = pattern_of(&mdc_vec_at(&signatures->list, mdc_signature, bit), module);
+        uint32_t pattern = pattern_of(&mdc_vec_at(&sets->list, mdc_condition_set, bit), module);
         if (pattern == 0)
             mdc_set_bit(p->base, bit);
         else
@@ -283,7 +283,7 @@ static mdc_status make_lists(const mdc_signatures *signatures, mdc_filter *filte
      * which makes it the beginning of pattern + 1: the index from 0 that is wanted afterwards. */
     for (uint32_t i = 1; i <= p->count; i++) p->first[i + 1] += p->first[i];
     for (uint32_t bit = 0; bit < count; bit++) {
-        uint32_t pattern = pattern_of(&mdc_vec_at(&signatures->list, mdc_signature, bit), module);
+        uint32_t pattern = pattern_of(&mdc_vec_at(&sets->list, mdc_condition_set, bit), module);
         if (pattern != 0) p->bits[p->first[pattern]++] = bit;
     }
     filter->bytes += filter->words * sizeof *p->base + (p->count + 2) * sizeof *p->first + count * sizeof *p->bits +
@@ -291,13 +291,13 @@ static mdc_status make_lists(const mdc_signatures *signatures, mdc_filter *filte
     return MDC_OK;
 }
 
-mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *filter, mdc_error *err) {
-    size_t count = signatures->list.count;
+mdc_status mdc_condition_sets_rows(const mdc_condition_sets *sets, mdc_filter *filter, mdc_error *err) {
+    size_t count = sets->list.count;
     filter->words = (uint32_t)((count + 63) / 64);
-    filter->protect_rows = make_rows(signatures, filter, 0, MDC_PROTECT_ROWS, err);
-    filter->state_rows = make_rows(signatures, filter, 1, MDC_STATE_ROWS, err);
-    filter->size_rows = make_rows(signatures, filter, 2, MDC_SIZE_ROWS, err);
-    filter->kind_rows = make_rows(signatures, filter, 3, MDC_KIND_ROWS, err);
+    filter->protect_rows = make_rows(sets, filter, 0, MDC_PROTECT_ROWS, err);
+    filter->state_rows = make_rows(sets, filter, 1, MDC_STATE_ROWS, err);
+    filter->size_rows = make_rows(sets, filter, 2, MDC_SIZE_ROWS, err);
+    filter->kind_rows = make_rows(sets, filter, 3, MDC_KIND_ROWS, err);
     if (filter->protect_rows == NULL || filter->state_rows == NULL || filter->size_rows == NULL ||
         filter->kind_rows == NULL)
         return err->code;
@@ -311,19 +311,19 @@ mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *fil
     }
     int sizes = 0;
     for (uint32_t bit = 0; bit < count && !sizes; bit++) {
-        const mdc_signature *s = &mdc_vec_at(&signatures->list, mdc_signature, bit);
+        const mdc_condition_set *s = &mdc_vec_at(&sets->list, mdc_condition_set, bit);
         sizes = s->min_size != 0 || s->max_size != UINT64_MAX;
     }
     if (sizes) {
         filter->bounds = mdc_alloc(count, sizeof *filter->bounds, err);
         if (filter->bounds == NULL) return err->code;
         for (uint32_t bit = 0; bit < count; bit++) {
-            const mdc_signature *s = &mdc_vec_at(&signatures->list, mdc_signature, bit);
+            const mdc_condition_set *s = &mdc_vec_at(&sets->list, mdc_condition_set, bit);
             filter->bounds[bit] = (mdc_bounds){.min = s->min_size, .max = s->max_size};
             if (bit < 64 && !size_rows_tell(s)) filter->inexact_bits |= UINT64_C(1) << bit;
         }
         filter->bytes += count * sizeof *filter->bounds;
     }
-    mdc_status status = make_lists(signatures, filter, 0, err);
-    return status == MDC_OK ? make_lists(signatures, filter, 1, err) : status;
+    mdc_status status = make_lists(sets, filter, 0, err);
+    return status == MDC_OK ? make_lists(sets, filter, 1, err) : status;
 }

@@ -6,7 +6,7 @@
 #include "table.h"
 
 /* The conditions of a rule except its range; 0 where none is stated. No padding: compared as bytes. */
-typedef struct mdc_signature {
+typedef struct mdc_condition_set {
     uint64_t min_size;
     uint64_t max_size;
     uint32_t state;
@@ -17,26 +17,26 @@ typedef struct mdc_signature {
     uint32_t module;   /* pattern + 1 */
     uint32_t name;     /* pattern + 1 */
     uint32_t cautious; /* 1: of an exclude or head rule whose conditions a value in doubt meets (see match.h) */
-} mdc_signature;
+} mdc_condition_set;
 
-/* All distinct signatures of a filter, and which one each rule has. */
-typedef struct mdc_signatures {
-    mdc_vec list;      /* mdc_signature; its index is the bit once mdc_signatures_order has run */
-    uint32_t *of_rule; /* MDC_SIGNATURE_ALWAYS for rules without conditions */
-    uint32_t *wider;   /* by rule: the cautious signature with the conditions of an include rule, or ALWAYS: none */
-} mdc_signatures;
+/* All distinct condition sets of a filter, and which one each rule has. */
+typedef struct mdc_condition_sets {
+    mdc_vec list;      /* mdc_condition_set; its index is the bit once mdc_condition_sets_order has run */
+    uint32_t *of_rule; /* MDC_CONDITIONS_ALWAYS for rules without conditions */
+    uint32_t *wider;   /* by rule: the cautious condition set with the conditions of an include rule, or ALWAYS: none */
+} mdc_condition_sets;
 
-/* Gathers signatures and patterns of all rules (checked already). */
-mdc_status mdc_signatures_gather(mdc_signatures *signatures, mdc_filter *filter, const mdc_filter_spec *spec,
-                                 mdc_error *err);
-void mdc_signatures_fini(mdc_signatures *signatures);
+/* Gathers condition sets and patterns of all rules (checked already). */
+mdc_status mdc_condition_sets_gather(mdc_condition_sets *sets, mdc_filter *filter, const mdc_filter_spec *spec,
+                                     mdc_error *err);
+void mdc_condition_sets_fini(mdc_condition_sets *sets);
 
-/* Gives the bits: signatures of rules without a range first, highest rule first. top[signature] is the highest such
- * rule + 1 (0: none) and is put into the new order too. */
-mdc_status mdc_signatures_order(mdc_signatures *signatures, uint32_t *top, size_t rule_count, mdc_error *err);
+/* Gives the bits: condition sets of rules without a range first, highest rule first. top[condition set] is the highest
+ * such rule + 1 (0: none) and is put into the new order too. */
+mdc_status mdc_condition_sets_order(mdc_condition_sets *sets, uint32_t *top, size_t rule_count, mdc_error *err);
 
 /* Fills the filter's rows, bounds and pattern lists. */
-mdc_status mdc_signatures_rows(const mdc_signatures *signatures, mdc_filter *filter, mdc_error *err);
+mdc_status mdc_condition_sets_rows(const mdc_condition_sets *sets, mdc_filter *filter, mdc_error *err);
 
 /* Whether a protection (PAGE_* base and modifiers) meets the two conditions; 0 is no condition. */
 int mdc_protect_meets(uint32_t protect, uint32_t any, uint32_t all);

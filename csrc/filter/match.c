@@ -18,7 +18,7 @@ MDC_HOT uint32_t search(const uint64_t *start, uint32_t count, uint64_t address)
     return (uint32_t)(base - start);
 }
 
-MDC_OUTLINE uint32_t mdc_seek_far(const uint64_t *start, uint32_t count, uint32_t at, uint64_t address) {
+MDC_OUTLINE uint32_t mdc_gallop_far(const uint64_t *start, uint32_t count, uint32_t at, uint64_t address) {
     if (address < start[at]) return search(start, at, address);
     uint32_t step = 1;
     while (step < count - at && start[at + step] <= address) {
@@ -57,9 +57,9 @@ MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *mo
         if (entry > best) best = entry;
     } else {
         for (const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST); item->code > best; item++) {
-            uint32_t bit = item->signature;
-            if (bit == MDC_SIGNATURE_ALWAYS || (((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 &&
-                                                mdc_size_fits(filter->bounds, m->question->mapping_size, bit))) {
+            uint32_t bit = item->conditions;
+            if (bit == MDC_CONDITIONS_ALWAYS || (((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 &&
+                                                 mdc_size_fits(filter->bounds, m->question->mapping_size, bit))) {
                 best = item->code;
                 break;
             }
@@ -80,13 +80,13 @@ MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *mo
 MDC_HOT mdc_verdict step(const mdc_matcher *m, mdc_cursor *cursor, uint64_t address) {
     const mdc_filter *filter = m->filter;
     const mdc_question *q = m->question;
-    uint32_t interval = mdc_seek(filter->start, filter->interval_count, cursor->interval, address);
+    uint32_t interval = mdc_gallop(filter->start, filter->interval_count, cursor->interval, address);
     cursor->interval = interval;
     mdc_verdict v = {.last = mdc_min_u64(q->last, filter->start[interval + 1] - 1)};
     const uint64_t *module_row = filter->modules.base;
     const mdc_module_map *map = q->modules;
     if (map != NULL) {
-        uint32_t segment = mdc_seek(map->start, map->count, cursor->module, address);
+        uint32_t segment = mdc_gallop(map->start, map->count, cursor->module, address);
         cursor->module = segment;
         v.last = mdc_min_u64(v.last, map->start[segment + 1] - 1);
         module_row = map->rows + (size_t)map->row[segment] * filter->words;

@@ -20,7 +20,7 @@
 #include "../api/filter.h"
 
 /* Modules by address: segment i is [start[i], start[i + 1]), start[0] is 0, start[count] is 0 and means 2**64;
- * rows[row[i] * words] are the signatures whose module condition holds there (row 0: no module). */
+ * rows[row[i] * words] are the condition sets whose module condition holds there (row 0: no module). */
 typedef struct mdc_module_map {
     const uint64_t *start;
     const uint32_t *row;
@@ -95,8 +95,8 @@ int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_que
  * entries, as the answers of mdc_match_next divide them: bytes that a rule keeps but whose page holds excluded ones too
  * count for the rule that excludes their neighbours. What lies outside [keep_first, keep_last] (a host that takes one
  * run only) is excluded under the rule that would have kept it. */
-void mdc_match_tally(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first, uint64_t keep_last,
-                     uint64_t *kept, uint64_t *excluded);
+void mdc_match_rule_stats(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first,
+                          uint64_t keep_last, uint64_t *kept, uint64_t *excluded);
 
 /* ---- what else a callee asks a filter ---- */
 
@@ -108,8 +108,8 @@ bool mdc_filter_has_names(const mdc_filter *filter);
 bool mdc_filter_has_modules(const mdc_filter *filter);
 /* Rows of a mapping without a name condition met, and of an address without a module. Live as long as the filter. */
 const uint64_t *mdc_filter_module_base(const mdc_filter *filter);
-/* Fills row with the signatures whose name (module) condition holds for the text. Costs a match per distinct pattern:
- * once per name, not per region. */
+/* Fills row with the condition sets whose name (module) condition holds for the text. Costs a match per distinct
+ * pattern: once per name, not per region. */
 void mdc_filter_name_row(const mdc_filter *filter, const uint8_t *name, size_t size, uint64_t *row);
 void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t size, uint64_t *row);
 
@@ -124,6 +124,6 @@ const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, s
 uint32_t mdc_filter_secondary_flags(const mdc_filter *filter);
 bool mdc_filter_tolerates(const mdc_filter *filter);
 /* Whether a region can hold a kept byte, an excluded one, and a kept one again. Never false where one can. */
-bool mdc_filter_leaves_holes(const mdc_filter *filter);
+bool mdc_filter_leaves_excluded_gaps(const mdc_filter *filter);
 
 #endif

@@ -169,8 +169,8 @@ MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint
         if (entry & MDC_ENTRY_LIST) {
             const mdc_item *item = hot->items + (entry & ~MDC_ENTRY_LIST);
             for (; item->code > best; item++) {
-                uint32_t bit = item->signature;
-                if (bit == MDC_SIGNATURE_ALWAYS ||
+                uint32_t bit = item->conditions;
+                if (bit == MDC_CONDITIONS_ALWAYS ||
                     ((hits >> bit & 1) != 0 && mdc_size_fits(hot->bounds, mapping_size, bit)))
                     break;
             }

@@ -111,18 +111,18 @@ void mdc_redact_ranges(const mdc_redactor *r, uint64_t address, uint8_t *bytes, 
 
 uint8_t mdc_filter_fill(const mdc_filter *filter) { return filter->fill; }
 
-bool mdc_redact_defaces(const mdc_redactor *r) { return r->deface; }
+bool mdc_redact_sanitizes(const mdc_redactor *r) { return r->sanitize; }
 
 const mdc_redactor *mdc_filter_redactor(const mdc_filter *filter) {
     const mdc_redactor *r = filter->redactor;
-    return r != NULL && (r->pattern_count != 0 || r->range_count != 0 || r->deface) ? r : NULL;
+    return r != NULL && (r->pattern_count != 0 || r->range_count != 0 || r->sanitize) ? r : NULL;
 }
 
 uint64_t mdc_filter_hold(const mdc_filter *filter) {
     const mdc_redactor *r = mdc_filter_redactor(filter);
     if (r == NULL) return 0;
     uint64_t hold = r->longest != 0 ? r->longest - 1 : 0;
-    return r->deface && hold < 7 ? 7 : hold; /* a word may lie across two reads */
+    return r->sanitize && hold < 7 ? 7 : hold; /* a word may lie across two reads */
 }
 
 static bool any_matches(const mdc_redactor *r, const mdc_environ_globs *globs, bool nocase, const uint8_t *name,

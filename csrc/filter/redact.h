@@ -14,7 +14,7 @@
 #include "../api/filter.h"
 
 /* The replacement of a stack word that is not a pointer, as in Breakpad's and Crashpad's sanitized stacks. */
-#define MDC_DEFACED_WORD UINT64_C(0x0defaced0defaced)
+#define MDC_SANITIZED_WORD UINT64_C(0x0defaced0defaced)
 /* Words of at most this amount, positive or negative, stay: counts, indices, errors. */
 #define MDC_SMALL_WORD 4096
 
@@ -33,7 +33,7 @@ uint64_t mdc_redactor_bytes(const mdc_redactor *redactor);
 
 /* NULL if it edits no memory. Lives as long as the filter. */
 const mdc_redactor *mdc_filter_redactor(const mdc_filter *filter);
-bool mdc_redact_defaces(const mdc_redactor *redactor);
+bool mdc_redact_sanitizes(const mdc_redactor *redactor);
 
 /* Overwrites every occurrence of a pattern in bytes[0, size). The first `fresh` bytes were seen before: what lies
  * wholly in them is not counted again. */

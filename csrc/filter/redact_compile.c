@@ -53,7 +53,8 @@ static mdc_status check_globs(const mdc_bytes *globs, size_t count, const char *
 
 static mdc_status check(const mdc_filter_spec *spec, mdc_error *err) {
     if (check_lists(spec, err) != MDC_OK) return err->code;
-    if (spec->deface_stacks > 1) return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0, "deface_stacks is 0 or 1");
+    if (spec->sanitize_stacks > 1)
+        return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0, "sanitize_stacks is 0 or 1");
     if ((spec->fill & ~(MDC_FILL_GIVEN | 0xFFu)) != 0 || (spec->fill != 0 && (spec->fill & MDC_FILL_GIVEN) == 0))
         return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0, "fill is a byte with MDC_FILL_GIVEN, or 0");
     for (size_t i = 0; i < spec->scrub_count; i++) {
@@ -240,13 +241,13 @@ static mdc_status make_globs(mdc_redactor *r, const mdc_filter_spec *spec, mdc_e
 mdc_status mdc_redactor_new(const mdc_filter_spec *spec, mdc_redactor **made, mdc_error *err) {
     *made = NULL;
     if (check(spec, err) != MDC_OK) return err->code;
-    bool any = spec->scrub_count != 0 || spec->pattern_count != 0 || spec->deface_stacks != 0 ||
+    bool any = spec->scrub_count != 0 || spec->pattern_count != 0 || spec->sanitize_stacks != 0 ||
                spec->environ_keep_count != 0 || spec->environ_drop_count != 0;
     if (!any) return MDC_OK;
     mdc_redactor *r = mdc_alloc(1, sizeof *r, err);
     if (r == NULL) return err->code;
     r->bytes = sizeof *r;
-    r->deface = spec->deface_stacks != 0;
+    r->sanitize = spec->sanitize_stacks != 0;
     r->fill = mdc_fill_of(spec);
     if (make_ranges(r, spec, err) != MDC_OK || make_patterns(r, spec, err) != MDC_OK ||
         make_globs(r, spec, err) != MDC_OK) {

@@ -42,7 +42,7 @@ struct mdc_redactor {
     uint32_t bucket_bits;
     uint32_t window_mask; /* 3 bytes or all 4 */
     uint8_t fill;
-    bool deface;
+    bool sanitize;
 
     mdc_scrub_range *ranges; /* sorted, disjoint */
     size_t range_count;

@@ -40,7 +40,7 @@ static scope scope_of(const mdc_filter *filter, uint32_t entry) {
         if (entry > bound) bound = entry;
     } else {
         const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST);
-        for (; item->code > bound && item->signature != MDC_SIGNATURE_ALWAYS; item++) add(filter, &s, item->code);
+        for (; item->code > bound && item->conditions != MDC_CONDITIONS_ALWAYS; item++) add(filter, &s, item->code);
         if (item->code > bound) bound = item->code;
     }
     add(filter, &s, bound);
@@ -49,7 +49,7 @@ static scope scope_of(const mdc_filter *filter, uint32_t entry) {
     return s;
 }
 
-bool mdc_filter_leaves_holes(const mdc_filter *filter) {
+bool mdc_filter_leaves_excluded_gaps(const mdc_filter *filter) {
     bool kept = false, cut = false; /* so far: something may be kept, and something excluded after it */
     for (uint32_t i = 0; i < filter->interval_count; i++) {
         scope s = scope_of(filter, filter->entry[i]);
@@ -66,7 +66,7 @@ uint32_t mdc_filter_needs(const mdc_filter *filter) {
     const uint32_t told = MDC_KIND_IMAGE | MDC_KIND_FILE | MDC_KIND_ANONYMOUS;
     uint32_t needs = 0;
     if (mdc_filter_has_names(filter) || (filter->kinds & ~told) != 0) needs |= MDC_NEED_REGION_FACTS;
-    if (mdc_filter_leaves_holes(filter)) needs |= MDC_NEED_HOLES;
+    if (mdc_filter_leaves_excluded_gaps(filter)) needs |= MDC_NEED_EXCLUDED_GAPS;
     for (uint32_t i = 0; i < filter->interval_count && (needs & MDC_NEED_PIECES) == 0; i++)
         if (scope_of(filter, filter->entry[i]).rule_excludes) needs |= MDC_NEED_PIECES;
     if (mdc_filter_redactor(filter) != NULL) needs |= MDC_NEED_READS;

@@ -3,7 +3,7 @@
 #include "../base/arith.h"
 #include "match.h"
 
-typedef struct tally {
+typedef struct rule_stats {
     const mdc_matcher *matcher;
     uint64_t first; /* what is counted */
     uint64_t last;
@@ -11,7 +11,7 @@ typedef struct tally {
     uint64_t keep_last;
     uint64_t *kept;
     uint64_t *excluded;
-} tally;
+} rule_stats;
 
 /* Bytes of [a, b] and [c, d] together; 2**64 cannot be said and counts as one less. */
 static uint64_t overlap(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
@@ -20,7 +20,7 @@ static uint64_t overlap(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
     return last - first == UINT64_MAX ? UINT64_MAX : last - first + 1;
 }
 
-static void add(const tally *t, uint64_t first, uint64_t last, bool keep, uint32_t rule) {
+static void add(const rule_stats *t, uint64_t first, uint64_t last, bool keep, uint32_t rule) {
     first = mdc_max_u64(first, t->first);
     last = mdc_min_u64(last, t->last);
     if (first > last) return;
@@ -31,7 +31,7 @@ static void add(const tally *t, uint64_t first, uint64_t last, bool keep, uint32
 }
 
 /* A page (or the part of it in the piece) that more than one verdict shares. */
-static void add_mixed(const tally *t, mdc_cursor *cursor, uint64_t first, uint64_t last) {
+static void add_mixed(const rule_stats *t, mdc_cursor *cursor, uint64_t first, uint64_t last) {
     bool whole = true;
     uint32_t excluder = 0;
     for (uint64_t at = first;;) {
@@ -53,16 +53,16 @@ static void add_mixed(const tally *t, mdc_cursor *cursor, uint64_t first, uint64
     }
 }
 
-void mdc_match_tally(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first, uint64_t keep_last,
-                     uint64_t *kept, uint64_t *excluded) {
+void mdc_match_rule_stats(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first,
+                          uint64_t keep_last, uint64_t *kept, uint64_t *excluded) {
     const mdc_question *q = matcher->question;
-    tally t = {.matcher = matcher,
-               .first = mdc_max_u64(first, q->base),
-               .last = mdc_min_u64(last, q->last),
-               .keep_first = keep_first,
-               .keep_last = keep_last,
-               .kept = kept,
-               .excluded = excluded};
+    rule_stats t = {.matcher = matcher,
+                    .first = mdc_max_u64(first, q->base),
+                    .last = mdc_min_u64(last, q->last),
+                    .keep_first = keep_first,
+                    .keep_last = keep_last,
+                    .kept = kept,
+                    .excluded = excluded};
     if (t.first > t.last) return;
     mdc_cursor cursor = {.interval = 0, .module = 0};
     uint64_t at = matcher->whole_pages ? mdc_max_u64(mdc_page_down(t.first), q->base) : t.first;

@@ -3,12 +3,14 @@
  * Every rule has a `code`: (number + 1) << 2 | action, so that comparing codes compares rules, and the winner brings
  * its action along. Code 0 or 1 is the default. All RemoveMemory ranges share the number rule_count.
  *
- * Conditions other than the address range are gathered in signatures; rules with equal conditions share one. A
- * signature is a bit; a question is turned into a few rows of bits, and the AND of the rows says which signatures hold.
- * - Rules without a range: only the highest rule of each signature can ever win. Their signatures have the first bits,
- *   highest rule first, so the first bit set is the winner. The one without conditions is floor_code.
+ * Conditions other than the address range are gathered in condition sets; rules with equal conditions share one. A
+ * condition set is a bit; a question is turned into a few rows of bits, and the AND of the rows says which condition
+ * sets hold.
+ * - Rules without a range: only the highest rule of each condition set can ever win. Their condition sets have the
+ * first bits, highest rule first, so the first bit set is the winner. The one without conditions is floor_code.
  * - Rules with a range: the address space is cut into elementary intervals, one entry each: the code of the one rule
- *   without conditions (0: none), or MDC_ENTRY_LIST and the place of a list of (code, signature) in falling order. */
+ *   without conditions (0: none), or MDC_ENTRY_LIST and the place of a list of (code, condition set) in falling order.
+ */
 #ifndef MDC_FILTER_TABLE_H
 #define MDC_FILTER_TABLE_H
 
@@ -19,7 +21,7 @@
 #define MDC_ENTRY_LIST UINT32_C(0x80000000)
 #define MDC_CODE_ACTION UINT32_C(3)
 /* In a list: no condition, the list ends here. */
-#define MDC_SIGNATURE_ALWAYS UINT32_MAX
+#define MDC_CONDITIONS_ALWAYS UINT32_MAX
 
 enum {
     MDC_PROTECT_ROWS = 128, /* base protection (0: in doubt, else its bit number + 1) << 3 | modifiers */
@@ -34,7 +36,7 @@ enum {
 
 typedef struct mdc_item {
     uint32_t code;
-    uint32_t signature;
+    uint32_t conditions;
 } mdc_item;
 
 typedef struct mdc_bounds {
@@ -42,13 +44,13 @@ typedef struct mdc_bounds {
     uint64_t max;
 } mdc_bounds;
 
-/* Distinct patterns, and for each the signatures that ask for it. */
+/* Distinct patterns, and for each the condition sets that ask for it. */
 typedef struct mdc_patterns {
     uint8_t *pool;
     uint64_t *offset; /* count + 1 */
     uint32_t *first;  /* count + 1, into bits */
     uint32_t *bits;
-    uint64_t *base; /* row: signatures that do not ask */
+    uint64_t *base; /* row: condition sets that do not ask */
     uint32_t count;
 } mdc_patterns;
 

@@ -41,7 +41,7 @@ enum {
 int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t size);
 /* cdef: end */
 
-#define MDC_TRACER_NAME "mdc-holder" /* of our tracers, thread or process */
+#define MDC_TRACER_NAME "mdc-tracer" /* of our tracers, thread or process */
 
 /* Collects the facts of this thread and that process; never fails, unknown stays -1. */
 void mdc_access_gather(int32_t pid, int32_t os_errno, mdc_access_facts *facts);

@@ -108,8 +108,8 @@ static mdc_status find_pages(mdc_backing *backing, const mdc_region *region, uin
     const uint64_t end = region->base + region->size;
     mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED,
                                .none = none,
-                               .told = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_GUARD,
-                               .monitor = backing->mappings->monitor};
+                               .reported = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_GUARD,
+                               .control = backing->mappings->control};
     int os_errno = backing->pagemap < 0 ? EBADF : MDC_FAILPOINT("pagemap:scan");
     mdc_status status = MDC_OK;
     if (os_errno == 0)
@@ -117,13 +117,13 @@ static mdc_status find_pages(mdc_backing *backing, const mdc_region *region, uin
     if (status == MDC_OK && os_errno == EINVAL) { /* before 6.15 guard pages cannot be asked for */
         os_errno = 0;
         backing->owned.count = 0;
-        query.told = MDC_PAGE_IS_PRESENT;
+        query.reported = MDC_PAGE_IS_PRESENT;
         status = mdc_pagemap_scan(backing->pagemap, region->base, end, &query, take_owned, backing, &os_errno, err);
     }
     if (status == MDC_OK && (os_errno == ENOTTY || os_errno == EPERM || os_errno == EINVAL)) {
         os_errno = 0;
         backing->owned.count = 0;
-        query.told |= MDC_PAGE_IS_GUARD;
+        query.reported |= MDC_PAGE_IS_GUARD;
         status = mdc_pagemap_read(backing->pagemap, region->base, end, &query, take_owned, backing, &os_errno, err);
     }
     *known = os_errno == 0;
@@ -399,7 +399,7 @@ static mdc_status count_page(void *context, uint64_t first, uint64_t end, uint64
 /* Does the page table have it? Then reading it as memory changes nothing. */
 static bool present(const mdc_backing *backing, uint64_t page) {
     const mdc_pagemap_query query = {
-        .anyof = MDC_PAGE_IS_PRESENT, .told = MDC_PAGE_IS_PRESENT, .monitor = backing->mappings->monitor};
+        .anyof = MDC_PAGE_IS_PRESENT, .reported = MDC_PAGE_IS_PRESENT, .control = backing->mappings->control};
     uint64_t found = 0;
     int os_errno = 0;
     mdc_error ignored;

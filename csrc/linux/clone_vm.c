@@ -1,7 +1,7 @@
 /* A process of its own that shares our memory (see clone_vm.h).
  *
  * clone(2) with CLONE_VM but neither CLONE_THREAD nor CLONE_VFORK. vfork would do as well, but its parent sleeps where
- * no job control and no other thread's setuid() reaches it (Ctrl-Z would seem to hang), for as long as a target is
+ * no session control and no other thread's setuid() reaches it (Ctrl-Z would seem to hang), for as long as a target is
  * stopped: so our thread waits for it, and does not touch meanwhile what it has lent. */
 #include "clone_vm.h"
 
@@ -21,7 +21,7 @@
 
 enum { STACK_BYTES = 512 * 1024, GUARD_BYTES = 64 * 1024 }; /* the guard: a page of any size there is */
 
-typedef struct twin_order {
+typedef struct clone_vm_order {
     void (*body)(void *argument);
     void *argument;
     pid_t process; /* of the thread that asked */
@@ -29,7 +29,7 @@ typedef struct twin_order {
     volatile bool begun; /* read when the process is gone */
     volatile bool finished;
     _Atomic uint32_t running; /* the kernel clears it when the process no longer uses our memory, however it ends */
-} twin_order;
+} clone_vm_order;
 
 /* There only in a program under ThreadSanitizer, and AddressSanitizer. */
 extern void __tsan_init(void) __attribute__((weak));
@@ -47,7 +47,7 @@ static int cannot_wait(void) {
 }
 
 static int begin(void *argument) {
-    twin_order *order = argument;
+    clone_vm_order *order = argument;
     /* A signal to our process's group (SIGSTOP, SIGKILL) is not for us: the target would wait as long as both are
      * stopped. If refused, we stay in the group. */
     setpgid(0, 0);
@@ -63,8 +63,8 @@ static int begin(void *argument) {
     return 0;
 }
 
-int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished) {
-    twin_order order = {.body = body, .argument = argument, .process = getpid()};
+int mdc_clone_vm_run(void (*body)(void *argument), void *argument, bool *finished) {
+    clone_vm_order order = {.body = body, .argument = argument, .process = getpid()};
     order.thread = (pid_t)syscall(SYS_gettid);
     *finished = false;
     if (!possible()) return ENOSYS;
@@ -76,21 +76,21 @@ int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished) {
     mprotect(stack, GUARD_BYTES, PROT_NONE); /* if refused, it works unguarded */
 
     atomic_init(&order.running, 1);
-    pid_t twin = clone(begin, stack + GUARD_BYTES + STACK_BYTES,
-                       CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_CHILD_CLEARTID, &order, NULL, NULL, &order.running);
-    if (twin < 0) {
+    pid_t child = clone(begin, stack + GUARD_BYTES + STACK_BYTES,
+                        CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_CHILD_CLEARTID, &order, NULL, NULL, &order.running);
+    if (child < 0) {
         rc = errno;
     } else {
-        /* Until this returns errno is the twin's. It can be interrupted although all signals are blocked: the C library
-         * keeps one for itself, by which another thread's setuid() reaches this one. ECHILD: another thread waited for
-         * all there is (__WALL) when the twin was gone. Whatever else the call fails with, the stack and `order` are
-         * the twin's until the kernel says otherwise. */
+        /* Until this returns errno is the clone's. It can be interrupted although all signals are blocked: the C
+         * library keeps one for itself, by which another thread's setuid() reaches this one. ECHILD: another thread
+         * waited for all there is (__WALL) when the clone was gone. Whatever else the call fails with, the stack and
+         * `order` are the clone's until the kernel says otherwise. */
         for (bool waits = true; waits;) {
             int status = 0;
-            long got = syscall(SYS_wait4, twin, &status, __WALL | WUNTRACED, NULL);
+            long got = syscall(SYS_wait4, child, &status, __WALL | WUNTRACED, NULL);
             /* By SIGSTOP: it would keep what it holds for as long as that lasts. */
-            if (got == twin && WIFSTOPPED(status)) kill(twin, SIGKILL);
-            waits = got == twin ? !WIFEXITED(status) && !WIFSIGNALED(status) : got < 0 && errno == EINTR;
+            if (got == child && WIFSTOPPED(status)) kill(child, SIGKILL);
+            waits = got == child ? !WIFEXITED(status) && !WIFSIGNALED(status) : got < 0 && errno == EINTR;
         }
         while (mdc_futex_wait_cleared(&order.running) != 0) sched_yield();
         if (!order.begun) rc = ESRCH;

@@ -17,6 +17,6 @@
  * The caller's thread lends it the thread-local storage (errno, the allocator's caches): so body may call what the
  * thread could call; but it may be killed at any instruction, so it must take no lock. All signals must be blocked in
  * the thread: body inherits that, and its signal handlers are a copy, its own to change. */
-int mdc_twin_run(void (*body)(void *argument), void *argument, bool *finished);
+int mdc_clone_vm_run(void (*body)(void *argument), void *argument, bool *finished);
 
 #endif

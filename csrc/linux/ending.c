@@ -24,7 +24,7 @@ static void signal_name(int32_t number, char name[NAME_MAX_BYTES]) {
         if (known[i].number == number) snprintf(name, NAME_MAX_BYTES, "%s", known[i].name);
 }
 
-/* The code of a process that job control stopped is the signal that did (do_task_stat in fs/proc/array.c). */
+/* The code of a process that session control stopped is the signal that did (do_task_stat in fs/proc/array.c). */
 static bool kills(int32_t number) {
     return number != 0 && number != SIGSTOP && number != SIGTSTP && number != SIGTTIN && number != SIGTTOU;
 }

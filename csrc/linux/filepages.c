@@ -41,7 +41,7 @@ static bool has_identity(const mdc_vec *modules, uint64_t address) {
 mdc_status mdc_filepages_find(mdc_vec *runs, int proc, const mdc_mappings *mappings, const mdc_vec *modules,
                               mdc_error *err) {
     /* Private and written pages of a file mapping are present or swapped. */
-    const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED, .monitor = mappings->monitor};
+    const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED, .control = mappings->control};
     const mdc_region *regions = mappings->regions.data;
     runs->count = 0;
     int fd = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);

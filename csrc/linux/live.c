@@ -36,21 +36,21 @@ static const uint64_t mutual_ns = 5000000000;
 typedef struct mdc_live {
     mdc_source source;
     mdc_live_options options;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     mdc_identity identity;
     mdc_mappings mappings;
     mdc_residency residency;
     mdc_backing backing;
     mdc_memory memory;
     bool memory_open;
-    mdc_texts texts;
+    mdc_proc_files texts;
     mdc_vec infos;   /* mdc_threadinfo, from before the stop */
     mdc_vec threads; /* mdc_thread */
     mdc_vec modules; /* mdc_module */
     mdc_vec in_file; /* mdc_content: pages that only files of modules have, if requested */
     mdc_system system;
     mdc_lists lists;
-    mdc_holder *holder;
+    mdc_tracer *tracer;
     uint64_t busy_until; /* 0: nothing else has traced the target yet */
     uint64_t probe;      /* an address in a stack of the target: shows whether its memory is still there */
 } mdc_live;
@@ -71,18 +71,18 @@ static bool memory_there(const mdc_live *live) {
     return live->probe == 0 || pread(live->memory.mem, &byte, 1, (off_t)(live->probe & INT64_MAX)) != 0;
 }
 
-/* A holder stops its target once. */
-static mdc_status new_holder(mdc_live *live, mdc_error *err) {
-    mdc_holder_free(live->holder);
-    live->holder = mdc_holder_new(&live->options, live->identity.pid, live->identity.pidfd, live->identity.directory,
-                                  live->monitor, err);
-    return live->holder != NULL ? MDC_OK : err->code;
+/* A tracer stops its target once. */
+static mdc_status new_tracer(mdc_live *live, mdc_error *err) {
+    mdc_tracer_free(live->tracer);
+    live->tracer = mdc_tracer_new(&live->options, live->identity.pid, live->identity.pidfd, live->identity.directory,
+                                  live->control, err);
+    return live->tracer != NULL ? MDC_OK : err->code;
 }
 
 /* Whether to try again, after a pause, what failed because another process traces the target. */
 static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     uint64_t limit = live->options.busy_timeout_ns;
-    if (live->holder != NULL && mdc_holder_goes_first(live->holder)) limit = mdc_max_u64(limit, mutual_ns);
+    if (live->tracer != NULL && mdc_tracer_goes_first(live->tracer)) limit = mdc_max_u64(limit, mutual_ns);
     if (*status != MDC_ERR_TARGET_BUSY || limit == 0) return false;
     uint64_t now = mdc_clock_ns();
     if (live->busy_until == 0 && !mdc_add_u64(now, limit, &live->busy_until)) live->busy_until = UINT64_MAX;
@@ -90,13 +90,13 @@ static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     uint64_t pause = mdc_min_u64(busy_pause_ns, live->busy_until - now);
     nanosleep(&(struct timespec){0, (long)pause}, NULL);
     mdc_error_clear(err);
-    *status = mdc_monitor_check(live->monitor, err);
+    *status = mdc_control_check(live->control, err);
     return *status == MDC_OK;
 }
 
 static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     mdc_live *live = live_of(source);
-    if (live->holder != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    if (live->tracer != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
     mdc_status status;
     do status = mdc_identity_open(&live->identity, &live->options, err);
     while (try_again(live, &status, err));
@@ -118,7 +118,7 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
             status = MDC_OK; /* then the do-not-dump marks are not needed */
         if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
     }
-    if (status == MDC_OK) status = new_holder(live, err);
+    if (status == MDC_OK) status = new_tracer(live, err);
     return leave(live, status, err);
 }
 
@@ -153,14 +153,14 @@ static bool where(const mdc_live *live, const mdc_held *held, uint64_t *stack_po
 
 static mdc_status list_threads(mdc_live *live, mdc_error *err) {
     size_t count;
-    const mdc_held *held = mdc_holder_threads(live->holder, &count);
-    uint32_t context_size = mdc_holder_layout(live->holder)->context_size;
+    const mdc_held *held = mdc_tracer_threads(live->tracer, &count);
+    uint32_t context_size = mdc_tracer_layout(live->tracer)->context_size;
     mdc_sigframes frames;
     mdc_status status = mdc_vec_reserve(&live->threads, count, err);
     if (status == MDC_OK) status = mdc_sigframes_init(&frames, &live->memory, &live->mappings, &live->residency, err);
     if (status != MDC_OK) return status;
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
-        mdc_monitor_advance(live->monitor);
+        mdc_control_advance(live->control);
         mdc_thread thread = {.tid = held[i].tid,
                              .flags = held[i].flags,
                              .stack_pointer = held[i].summary.stack_pointer,
@@ -191,7 +191,7 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
  * interrupted. */
 static mdc_status wanted_addresses(const mdc_live *live, mdc_vec *addresses, mdc_error *err) {
     size_t count;
-    const mdc_held *held = mdc_holder_threads(live->holder, &count);
+    const mdc_held *held = mdc_tracer_threads(live->tracer, &count);
     mdc_status status = mdc_vec_reserve(addresses, 3 * count + 1, err);
     if (status == MDC_OK) status = mdc_vec_push(addresses, &live->probe, 1, NULL, err);
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
@@ -229,7 +229,7 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
     if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
-    if (status == MDC_OK) status = mdc_texts_read(&live->texts, task, &live->identity.stat, err);
+    if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, task, &live->identity.stat, err);
     live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);
     if (status == MDC_OK)
         status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
@@ -241,7 +241,7 @@ static mdc_status gather(mdc_live *live, mdc_error *err) {
 }
 
 static void publish(mdc_live *live) {
-    const mdc_registers_layout *layout = mdc_holder_layout(live->holder);
+    const mdc_registers_layout *layout = mdc_tracer_layout(live->tracer);
     live->system.xstate_mask = layout->xstate_mask;
     live->system.xstate_size = layout->xstate_size;
     mdc_registers_xstate(layout, live->system.xstate_features);
@@ -269,45 +269,45 @@ static mdc_status blame(mdc_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);
     if (status != MDC_ERR_TARGET_GONE && status != MDC_OK && !memory_there(live))
-        mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
-    if (mdc_monitor_check(live->monitor, &cause) == MDC_OK) return status;
+        mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
+    if (mdc_control_check(live->control, &cause) == MDC_OK) return status;
     *err = cause;
     return cause.code;
 }
 
 static bool all_stopped(const mdc_live *live) {
     size_t count, without = 0;
-    const mdc_held *held = mdc_holder_threads(live->holder, &count);
+    const mdc_held *held = mdc_tracer_threads(live->tracer, &count);
     for (size_t i = 0; i < count; i++) without += (held[i].flags & MDC_THREAD_NO_REGISTERS) != 0;
     return without == 0;
 }
 
 static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_live *live = live_of(source);
-    if (live->holder == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
+    if (live->tracer == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
     mdc_status status;
     bool again = false;
     do {
         status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
         if (status == MDC_OK) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
-        if (status == MDC_OK && again) status = new_holder(live, err);
-        if (status == MDC_OK) status = mdc_holder_stop(live->holder, err);
+        if (status == MDC_OK && again) status = new_tracer(live, err);
+        if (status == MDC_OK) status = mdc_tracer_stop(live->tracer, err);
         again = try_again(live, &status, err);
     } while (again);
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
-    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_LIST, -1, 0);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
     if (status == MDC_OK) status = gather(live, err);
-    mdc_monitor_end(live->monitor, before);
+    mdc_control_end(live->control, before);
     status = blame(live, status, err);
     if (status == MDC_OK) {
         publish(live);
         return MDC_OK;
     }
     mdc_error ignored;
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
     mdc_error_clear(&ignored);
-    mdc_holder_resume(live->holder, &frozen_ns, &ignored);
+    mdc_tracer_resume(live->tracer, &stop_time_ns, &ignored);
     return leave(live, status, err);
 }
 
@@ -320,7 +320,7 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
         *next = end;
         return 0;
     }
-    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_LIST, -1, 0);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
     size_t count = 0;
     if (live->in_file.count == 0) {
         count = mdc_backing_content(&live->backing, region, first, end, runs, room, next);
@@ -331,8 +331,8 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
             *next = runs[count].end;
         }
     }
-    mdc_monitor_end(live->monitor, before);
-    mdc_monitor_advance(live->monitor);
+    mdc_control_end(live->control, before);
+    mdc_control_advance(live->control);
     return count;
 }
 
@@ -348,7 +348,7 @@ static bool of_file(const mdc_region *region) {
 static void show_name(mdc_live *live, const mdc_region *region) {
     const mdc_name none = {0, 0};
     const mdc_name *name = region == NULL || region->name_id == 0 ? &none : &live->lists.names[region->name_id - 1];
-    mdc_monitor_name(live->monitor, (const uint8_t *)live->lists.pool + name->offset, name->size);
+    mdc_control_name(live->control, (const uint8_t *)live->lists.pool + name->offset, name->size);
 }
 
 /* How many of the spans are read at once, and their size: those of one mapped file, which alone hangs where its file
@@ -364,14 +364,14 @@ static size_t begin_read(mdc_live *live, const mdc_span *spans, size_t count, si
             region = region_at(live, next);
     } while (region == first || (!of_file(first) && !of_file(region)));
     show_name(live, first);
-    (void)mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, spans[0].address);
+    (void)mdc_control_begin(live->control, MDC_DOING_READ, -1, spans[0].address);
     return size;
 }
 
 static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
                             int32_t *os_errno, mdc_error *err) {
     mdc_live *live = live_of(source);
-    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, 0);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_READ, -1, 0);
     mdc_status status = MDC_OK;
     *done = 0;
     *os_errno = 0;
@@ -379,24 +379,24 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
         size_t wanted = 0, got = 0;
         size = begin_read(live, spans + at, span_count - at, &wanted);
         status = mdc_memory_read(&live->memory, &live->mappings, spans + at, size, buffer + *done, &got, os_errno, err);
-        if (got > 0) mdc_monitor_step(live->monitor);
+        if (got > 0) mdc_control_step(live->control);
         *done += got;
         if (got < wanted) break;
     }
-    mdc_monitor_end(live->monitor, before);
+    mdc_control_end(live->control, before);
     if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !memory_there(live)))
-        mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
-    /* The holder sets the reason before it lets the first thread go: without one, what was read is of the stop. */
-    if (status == MDC_OK) status = mdc_monitor_check(live->monitor, err);
+        mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
+    /* The tracer sets the reason before it lets the first thread go: without one, what was read is of the stop. */
+    if (status == MDC_OK) status = mdc_control_check(live->control, err);
     return leave(live, status, err);
 }
 
 static uint64_t live_late_end(mdc_source *source, size_t region) {
     mdc_live *live = live_of(source);
     if (region >= live->lists.region_count) return 0;
-    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_OPEN, -1, live->lists.regions[region].base);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_OPEN, -1, live->lists.regions[region].base);
     uint64_t end = mdc_backing_late_end(&live->backing, region);
-    mdc_monitor_end(live->monitor, before);
+    mdc_control_end(live->control, before);
     return end;
 }
 
@@ -405,10 +405,10 @@ static void live_late_read(mdc_source *source, size_t region, uint64_t address, 
                            size_t *done, int32_t *os_errno) {
     mdc_live *live = live_of(source);
     show_name(live, &live->lists.regions[region]);
-    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, address);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_READ, -1, address);
     *done = mdc_latefiles_read(&live->backing.late, &live->lists.regions[region], address, size, buffer, os_errno);
-    if (*done > 0) mdc_monitor_step(live->monitor);
-    mdc_monitor_end(live->monitor, before);
+    if (*done > 0) mdc_control_step(live->control);
+    mdc_control_end(live->control, before);
 }
 
 static int32_t live_late_check(mdc_source *source, size_t region) {
@@ -416,19 +416,19 @@ static int32_t live_late_check(mdc_source *source, size_t region) {
     return mdc_latefiles_check(&live->backing.late, &live->lists.regions[region]);
 }
 
-static mdc_status live_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+static mdc_status live_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
     mdc_live *live = live_of(source);
-    *frozen_ns = 0;
-    if (live->holder == NULL) return MDC_OK;
-    return leave(live, mdc_holder_resume(live->holder, frozen_ns, err), err);
+    *stop_time_ns = 0;
+    if (live->tracer == NULL) return MDC_OK;
+    return leave(live, mdc_tracer_resume(live->tracer, stop_time_ns, err), err);
 }
 
 static void live_free(mdc_source *source) {
     mdc_live *live = live_of(source);
-    mdc_holder_free(live->holder);
+    mdc_tracer_free(live->tracer);
     if (live->memory_open) mdc_memory_close(&live->memory);
     mdc_identity_close(&live->identity);
-    mdc_texts_fini(&live->texts);
+    mdc_proc_files_fini(&live->texts);
     mdc_backing_fini(&live->backing);
     mdc_residency_fini(&live->residency);
     mdc_mappings_fini(&live->mappings);
@@ -439,7 +439,7 @@ static void live_free(mdc_source *source) {
     mdc_dealloc(live);
 }
 
-mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, mdc_error *err) {
+mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *control, mdc_error *err) {
     static const mdc_late_ops late = {live_late_end, live_late_read, live_late_check};
     static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
                                        live_read,    live_resume, live_free,  &late};
@@ -447,14 +447,14 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, 
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
-    live->monitor = monitor;
+    live->control = control;
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;
     mdc_mappings_init(&live->mappings);
-    live->mappings.monitor = monitor;
+    live->mappings.control = control;
     mdc_residency_init(&live->residency);
-    live->residency.monitor = monitor;
+    live->residency.control = control;
     mdc_backing_init(&live->backing);
-    mdc_texts_init(&live->texts);
+    mdc_proc_files_init(&live->texts);
     mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));

@@ -1,6 +1,6 @@
 /* The live Linux process as a source: puts together what the other files of this room know.
  *
- * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the holder's (tracer.h), the only one
+ * Two threads touch a target: the engine's (lists, memory; needs no tracer) and the tracer's (tracer.h), the only one
  * that may use ptrace and that says what a parent of the target can notice. */
 #ifndef MDC_LINUX_LIVE_H
 #define MDC_LINUX_LIVE_H
@@ -13,7 +13,7 @@ typedef struct mdc_live_options {
     int32_t pidfd;            /* -1, or a descriptor that stays the caller's; then pid may be 0 */
     uint64_t start_time;      /* 0, or field 22 of /proc/PID/stat the target must have (clock ticks since boot) */
     uint64_t stop_timeout_ns; /* how long one thread may take to stop; 0: 250 ms */
-    uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the monitor's deadline */
+    uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the dump control's deadline */
     uint64_t busy_timeout_ns; /* how long to wait until nothing else traces it; 0: MDC_ERR_TARGET_BUSY at once */
     uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
     uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE the marks are not read */
@@ -26,8 +26,8 @@ typedef struct mdc_live_options {
     uint32_t little;
 } mdc_live_options;
 
-/* Touches nothing yet: prepare opens the target. The monitor is borrowed until the source is freed. pid and handle of
- * the source are filled by prepare. */
-mdc_source *mdc_live_new(const mdc_live_options *options, mdc_monitor *monitor, mdc_error *err);
+/* Touches nothing yet: prepare opens the target. The dump control is borrowed until the source is freed. pid and handle
+ * of the source are filled by prepare. */
+mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *control, mdc_error *err);
 
 #endif

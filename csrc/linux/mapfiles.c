@@ -270,15 +270,15 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
 }
 
 int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {
-    mdc_monitor *monitor = mappings->monitor;
-    if (monitor == NULL) return open_file(mappings, proc, region);
+    mdc_dump_control *control = mappings->control;
+    if (control == NULL) return open_file(mappings, proc, region);
     const mdc_name none = {0, 0};
     const mdc_name *name =
         region->name_id == 0 ? &none : &mdc_vec_at(&mappings->names, const mdc_name, region->name_id - 1);
-    mdc_monitor_name(monitor, (const uint8_t *)mappings->pool.data + name->offset, name->size);
-    mdc_doing_before before = mdc_monitor_begin(monitor, MDC_DOING_OPEN, -1, region->base);
+    mdc_control_name(control, (const uint8_t *)mappings->pool.data + name->offset, name->size);
+    mdc_doing_before before = mdc_control_begin(control, MDC_DOING_OPEN, -1, region->base);
     int fd = open_file(mappings, proc, region);
-    mdc_monitor_end(monitor, before);
-    mdc_monitor_advance(monitor);
+    mdc_control_end(control, before);
+    mdc_control_advance(control);
     return fd;
 }

@@ -102,7 +102,7 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
 
 static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err) {
     mdc_mappings *mappings = self->mappings;
-    mdc_monitor_advance(mappings->monitor);
+    mdc_control_advance(mappings->control);
     mdc_region region = {.base = record->first,
                          .size = record->end - record->first,
                          .file_offset = record->file_offset,
@@ -185,20 +185,20 @@ static mdc_status add_vsyscall(lister *self, mdc_error *err) {
 }
 
 static mdc_status list_all(lister *self, mdc_error *err) {
-    mdc_procmap procmap;
-    mdc_status status = mdc_procmap_open(&procmap, self->proc, err);
+    mdc_procmap_query procmap;
+    mdc_status status = mdc_procmap_query_open(&procmap, self->proc, err);
     if (status != MDC_OK) return status;
-    mdc_procmap_step step;
+    mdc_procmap_query_step step;
     mdc_map_record record;
     int os_errno = 0;
-    while ((step = mdc_procmap_next(&procmap, wants_name, self, &record, &os_errno)) == MDC_PROCMAP_FOUND) {
+    while ((step = mdc_procmap_query_next(&procmap, wants_name, self, &record, &os_errno)) == MDC_PROCMAP_QUERY_FOUND) {
         status = add(self, &record, err);
         if (status != MDC_OK) break;
     }
-    mdc_procmap_close(&procmap);
+    mdc_procmap_query_close(&procmap);
     if (status != MDC_OK) return status;
-    if (step == MDC_PROCMAP_FAILED) return mdc_map_fail(err, os_errno, "maps", "query");
-    if (step == MDC_PROCMAP_END) return add_vsyscall(self, err);
+    if (step == MDC_PROCMAP_QUERY_FAILED) return mdc_map_fail(err, os_errno, "maps", "query");
+    if (step == MDC_PROCMAP_QUERY_END) return add_vsyscall(self, err);
     self->mappings->regions.count = self->mappings->notes.count = 0;
     return list_by_text(self, err);
 }
@@ -333,7 +333,7 @@ static uint64_t cost_of_smaps(const mdc_mappings *mappings) {
 static mdc_status seen_again(void *context, const mdc_map_record *record, mdc_error *err) {
     (void)record;
     (void)err;
-    mdc_monitor_advance(context);
+    mdc_control_advance(context);
     return MDC_OK;
 }
 
@@ -343,7 +343,7 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     mdc_error ignored;
     mdc_error_clear(&ignored);
     mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
-    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->monitor, &ignored);
+    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->control, &ignored);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
     else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)

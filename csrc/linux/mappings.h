@@ -28,9 +28,10 @@ typedef struct mdc_mappings {
     mdc_hash name_table; /* names by their bytes */
     mdc_vec files;       /* mdc_mapped_file by (device, inode) */
     mdc_hash file_table;
-    mdc_vec mounts;       /* mdc_mount: which file systems are slow */
-    mdc_noopen noopen;    /* which files are not opened */
-    mdc_monitor *monitor; /* borrowed; NULL, or notified which file is opened, which may hang, and how lists advance */
+    mdc_vec mounts;    /* mdc_mount: which file systems are slow */
+    mdc_noopen noopen; /* which files are not opened */
+    mdc_dump_control
+        *control; /* borrowed; NULL, or notified which file is opened, which may hang, and how lists advance */
 } mdc_mappings;
 
 void mdc_mappings_init(mdc_mappings *mappings);

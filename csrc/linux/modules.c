@@ -211,7 +211,7 @@ static mdc_status build_id_of_file(finder *self, const mdc_region *head, mdc_mod
 static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, mdc_error *err) {
     mdc_mappings *mappings = self->mappings;
     const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, head);
-    mdc_monitor_advance(mappings->monitor);
+    mdc_control_advance(mappings->control);
     image_reader memory = {self, -1, region->base};
     elf_image image = {.valid = false};
     mdc_status status = MDC_OK;

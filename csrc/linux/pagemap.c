@@ -49,7 +49,7 @@ mdc_status mdc_pagemap_scan(int fd, uint64_t first, uint64_t end, const mdc_page
                                        .category_inverted = query->none,
                                        .category_mask = query->none,
                                        .category_anyof_mask = query->anyof,
-                                       .return_mask = query->told};
+                                       .return_mask = query->reported};
         int count;
         do {
             count = ioctl(fd, MDC_PAGEMAP_SCAN, &arg);
@@ -58,7 +58,7 @@ mdc_status mdc_pagemap_scan(int fd, uint64_t first, uint64_t end, const mdc_page
             *os_errno = errno;
             return MDC_OK;
         }
-        mdc_monitor_advance(query->monitor);
+        mdc_control_advance(query->control);
         uint64_t reached = first;
         for (int i = 0; i < count && i < SCAN_RUNS; i++) {
             /* Part of it may have come before. */
@@ -101,13 +101,13 @@ mdc_status mdc_pagemap_read(int fd, uint64_t first, uint64_t end, const mdc_page
             *os_errno = got < 0 ? errno : EIO;
             return MDC_OK;
         }
-        mdc_monitor_advance(query->monitor);
+        mdc_control_advance(query->control);
         pages = (uint64_t)got / sizeof entries[0];
         for (uint64_t i = 0; i < pages; i++) {
             uint64_t is = categories_of(entries[i]);
             if ((is & query->anyof) == 0 || (is & query->none) != 0) continue;
             uint64_t page = first + i * MDC_PAGE_SIZE;
-            mdc_status status = take(context, page, page + MDC_PAGE_SIZE, is & query->told, err);
+            mdc_status status = take(context, page, page + MDC_PAGE_SIZE, is & query->reported, err);
             if (status != MDC_OK) return status;
         }
         first += pages * MDC_PAGE_SIZE;

@@ -20,9 +20,9 @@ enum {
 typedef struct mdc_pagemap_query {
     uint64_t anyof;
     uint64_t none;
-    uint64_t told;
-    uint64_t pages;       /* a scan ends after this many; 0: no limit */
-    mdc_monitor *monitor; /* NULL, or notified after each call: a call takes long in dense memory */
+    uint64_t reported;
+    uint64_t pages;            /* a scan ends after this many; 0: no limit */
+    mdc_dump_control *control; /* NULL, or notified after each call: a call takes long in dense memory */
 } mdc_pagemap_query;
 
 /* Called for runs of pages in ascending order. */

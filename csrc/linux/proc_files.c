@@ -22,13 +22,13 @@ enum {
     ARGUMENTS_MAX = 8 << 20
 };
 
-void mdc_texts_init(mdc_texts *texts) {
+void mdc_proc_files_init(mdc_proc_files *texts) {
     memset(texts, 0, sizeof *texts);
     mdc_vec_init(&texts->texts, sizeof(mdc_text));
     mdc_vec_init(&texts->bytes, 1);
 }
 
-void mdc_texts_fini(mdc_texts *texts) {
+void mdc_proc_files_fini(mdc_proc_files *texts) {
     mdc_vec_fini(&texts->texts);
     mdc_vec_fini(&texts->bytes);
 }
@@ -36,7 +36,7 @@ void mdc_texts_fini(mdc_texts *texts) {
 /* Appends the file's bytes; mdc_text.address holds their offset until the end. A file that is missing or forbidden
  * costs its stream only; of one that is too long (the status of a process with thousands of groups) the first lines
  * stay. */
-static mdc_status add_file(mdc_texts *texts, uint32_t stream, int directory, const char *name, size_t limit,
+static mdc_status add_file(mdc_proc_files *texts, uint32_t stream, int directory, const char *name, size_t limit,
                            mdc_error *err) {
     mdc_error why;
     mdc_error_clear(&why);
@@ -52,7 +52,7 @@ static mdc_status add_file(mdc_texts *texts, uint32_t stream, int directory, con
     return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
 }
 
-static mdc_status add_memory(mdc_texts *texts, uint32_t stream, uint64_t first, uint64_t end, mdc_error *err) {
+static mdc_status add_memory(mdc_proc_files *texts, uint32_t stream, uint64_t first, uint64_t end, mdc_error *err) {
     if (first == 0 || end <= first) return MDC_OK;
     mdc_text text = {.stream = stream, .address = first, .size = mdc_min_u64(end - first, ARGUMENTS_MAX)};
     return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
@@ -92,7 +92,7 @@ static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t 
     return found;
 }
 
-static mdc_status add_auxv(mdc_texts *texts, int proc, mdc_error *err) {
+static mdc_status add_auxv(mdc_proc_files *texts, int proc, mdc_error *err) {
     const size_t start = texts->bytes.count;
     const size_t before = texts->texts.count;
     mdc_status status = add_file(texts, MDC_STREAM_AUXV, proc, "auxv", AUXV_MAX, err);
@@ -113,7 +113,7 @@ static mdc_status add_auxv(mdc_texts *texts, int proc, mdc_error *err) {
 }
 
 /* Offsets become pointers, now that the bytes stay where they are. */
-static void fix_up(mdc_texts *texts, int proc, const mdc_process_stat *stat) {
+static void fix_up(mdc_proc_files *texts, int proc, const mdc_process_stat *stat) {
     for (size_t i = 0; i < texts->texts.count; i++) {
         mdc_text *text = &mdc_vec_at(&texts->texts, mdc_text, i);
         if (text->stream == MDC_STREAM_CMDLINE || text->stream == MDC_STREAM_ENVIRON) continue;
@@ -126,7 +126,7 @@ static void fix_up(mdc_texts *texts, int proc, const mdc_process_stat *stat) {
     }
 }
 
-mdc_status mdc_texts_read(mdc_texts *texts, int proc, const mdc_process_stat *stat, mdc_error *err) {
+mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_process_stat *stat, mdc_error *err) {
     texts->texts.count = 0;
     texts->bytes.count = 0;
     mdc_status status = add_file(texts, MDC_STREAM_CPUINFO, AT_FDCWD, "/proc/cpuinfo", CPUINFO_MAX, err);

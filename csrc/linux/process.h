@@ -45,18 +45,18 @@ mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const m
 /* Texts for the streams not in omit (MDC_STREAM_*): cpuinfo, status, lsb-release, maps as bytes; cmdline, environ by
  * address; auxv as bytes with its address. The bytes live in `bytes` (uint8_t); offsets in mdc_text.data are fixed up
  * at the end. */
-typedef struct mdc_texts {
+typedef struct mdc_proc_files {
     mdc_vec texts;  /* mdc_text */
     mdc_vec bytes;  /* uint8_t */
     uint64_t phdr;  /* AT_PHDR */
     uint64_t phent; /* AT_PHENT: 56 in a 64-bit process */
     uint32_t phnum;
     uint32_t clock_ticks; /* AT_CLKTCK */
-} mdc_texts;
-void mdc_texts_init(mdc_texts *texts);
-void mdc_texts_fini(mdc_texts *texts);
+} mdc_proc_files;
+void mdc_proc_files_init(mdc_proc_files *texts);
+void mdc_proc_files_fini(mdc_proc_files *texts);
 /* A text that cannot be read, or is longer than its limit, is left out; only memory shortage and a target that is gone
  * are errors. */
-mdc_status mdc_texts_read(mdc_texts *texts, int proc, const mdc_process_stat *stat, mdc_error *err);
+mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_process_stat *stat, mdc_error *err);
 
 #endif

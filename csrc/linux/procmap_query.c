@@ -33,19 +33,19 @@ _Static_assert(sizeof(struct procmap_query_arg) == 104, "the kernel's struct pro
 #define MDC_PROCMAP_QUERY _IOWR('f', 17, struct procmap_query_arg)
 enum { QUERY_COVERING_OR_NEXT = 0x10, VMA_BITS = 0x0F };
 
-mdc_status mdc_procmap_open(mdc_procmap *procmap, int proc, mdc_error *err) {
+mdc_status mdc_procmap_query_open(mdc_procmap_query *procmap, int proc, mdc_error *err) {
     procmap->next = 0;
     procmap->expect_names = true;
     procmap->fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
     return procmap->fd < 0 ? mdc_map_fail(err, errno, "maps", "open") : MDC_OK;
 }
 
-void mdc_procmap_close(mdc_procmap *procmap) {
+void mdc_procmap_query_close(mdc_procmap_query *procmap) {
     if (procmap->fd >= 0) close(procmap->fd);
     procmap->fd = -1;
 }
 
-static int query(mdc_procmap *procmap, bool with_name, struct procmap_query_arg *arg) {
+static int query(mdc_procmap_query *procmap, bool with_name, struct procmap_query_arg *arg) {
     int forced = MDC_FAILPOINT("maps:query"); /* ENOTTY: as on a kernel that has no such ioctl */
     if (forced != 0) return forced;
     memset(arg, 0, sizeof *arg);
@@ -59,8 +59,8 @@ static int query(mdc_procmap *procmap, bool with_name, struct procmap_query_arg 
     return ioctl(procmap->fd, MDC_PROCMAP_QUERY, arg) == 0 ? 0 : errno;
 }
 
-mdc_procmap_step mdc_procmap_next(mdc_procmap *procmap, mdc_procmap_want want, const void *context,
-                                  mdc_map_record *record, int *os_errno) {
+mdc_procmap_query_step mdc_procmap_query_next(mdc_procmap_query *procmap, mdc_procmap_query_want want,
+                                              const void *context, mdc_map_record *record, int *os_errno) {
     /* Names cost most where they are paths, and there they mostly are known already. Whether one is needed depends on
      * the answer, so the last mapping serves as a guess; a wrong "no" costs a second call. */
     bool with_name = procmap->expect_names;
@@ -68,12 +68,12 @@ mdc_procmap_step mdc_procmap_next(mdc_procmap *procmap, mdc_procmap_want want, c
     bool wanted;
     do {
         int error = query(procmap, with_name, &arg);
-        if (error == ENOENT) return MDC_PROCMAP_END;
+        if (error == ENOENT) return MDC_PROCMAP_QUERY_END;
         if (error != 0) {
             /* A dying process has no mappings to report; anything else may be a filter of system calls or a security
              * module that refuses this ioctl, whatever its number, and the text may still be there. */
             *os_errno = error;
-            return error == ESRCH || error == ENOMEM ? MDC_PROCMAP_FAILED : MDC_PROCMAP_UNSUPPORTED;
+            return error == ESRCH || error == ENOMEM ? MDC_PROCMAP_QUERY_FAILED : MDC_PROCMAP_QUERY_UNSUPPORTED;
         }
         memset(record, 0, sizeof *record);
         record->first = arg.vma_start;
@@ -94,7 +94,7 @@ mdc_procmap_step mdc_procmap_next(mdc_procmap *procmap, mdc_procmap_want want, c
     }
     procmap->expect_names = wanted;
     /* Never go backwards, whatever comes: the loop has to end. */
-    if (record->end <= record->first || record->end <= procmap->next) return MDC_PROCMAP_END;
+    if (record->end <= record->first || record->end <= procmap->next) return MDC_PROCMAP_QUERY_END;
     procmap->next = record->end;
-    return MDC_PROCMAP_FOUND;
+    return MDC_PROCMAP_QUERY_FOUND;
 }

@@ -180,10 +180,10 @@ static void pause_ns(uint64_t ns) {
 
 /* Whether to go on: not cancelled, and neither deadline nor max_stop has passed. */
 static bool check_time(mdc_tracees *tracees) {
-    if (tracees->frozen_from != 0 && mdc_clock_ns() >= tracees->frozen_until)
-        mdc_monitor_abort(tracees->monitor, MDC_ABORT_MAX_STOP);
-    return mdc_monitor_reason(tracees->monitor) == MDC_ABORT_NONE ||
-           fail(tracees, (mdc_fault){.kind = MDC_FAULT_MONITOR});
+    if (tracees->stopped_from != 0 && mdc_clock_ns() >= tracees->stopped_until)
+        mdc_control_abort(tracees->control, MDC_ABORT_MAX_STOP);
+    return mdc_control_reason(tracees->control) == MDC_ABORT_NONE ||
+           fail(tracees, (mdc_fault){.kind = MDC_FAULT_CONTROL});
 }
 
 static bool seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state) {
@@ -375,7 +375,7 @@ static bool settle(mdc_tracees *tracees) {
 }
 
 /* The signal a stopped thread was about to receive, 0 if it is stopped for another reason. A stop that PTRACE_INTERRUPT
- * or job control made has PTRACE_EVENT_STOP in si_code (ptrace_do_notify in kernel/signal.c). */
+ * or session control made has PTRACE_EVENT_STOP in si_code (ptrace_do_notify in kernel/signal.c). */
 static uintptr_t pending_signal(int32_t tid) {
     siginfo_t info;
     if (ptrace(PTRACE_GETSIGINFO, tid, NULL, &info) != 0) return 0;
@@ -445,10 +445,10 @@ static bool listing_complete(const mdc_tracees *tracees) {
 
 bool mdc_tracees_stop(mdc_tracees *tracees) {
     size_t count = count_of(tracees), found = 0;
-    tracees->frozen_from = mdc_clock_ns();
-    tracees->frozen_until = UINT64_MAX;
-    if (tracees->max_stop_ns != 0 && !mdc_add_u64(tracees->frozen_from, tracees->max_stop_ns, &tracees->frozen_until))
-        tracees->frozen_until = UINT64_MAX;
+    tracees->stopped_from = mdc_clock_ns();
+    tracees->stopped_until = UINT64_MAX;
+    if (tracees->max_stop_ns != 0 && !mdc_add_u64(tracees->stopped_from, tracees->max_stop_ns, &tracees->stopped_until))
+        tracees->stopped_until = UINT64_MAX;
     for (size_t i = 0; i < count; i++)
         if (thread_at(tracees, i)->state == MDC_TRACEE_SEIZED)
             ptrace(PTRACE_INTERRUPT, thread_at(tracees, i)->tid, NULL, NULL);
@@ -490,8 +490,8 @@ mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err) {
     const mdc_fault *fault = &tracees->fault;
     mdc_status code = MDC_ERR_TARGET;
     switch (fault->kind) {
-    case MDC_FAULT_MONITOR:
-        return mdc_monitor_check(tracees->monitor, err);
+    case MDC_FAULT_CONTROL:
+        return mdc_control_check(tracees->control, err);
     case MDC_FAULT_NOMEM:
         return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_STOP, 0, "out of memory for the threads of process %d",
                         (int)tracees->pid);
@@ -524,7 +524,7 @@ mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err) {
                         (int)tracees->pid);
     case MDC_FAULT_KILLED:
         return mdc_fail(err, MDC_ERR_CANCELLED, MDC_PHASE_STOP, 0,
-                        "the process that stopped process %d (mdc-holder) was killed", (int)tracees->pid);
+                        "the process that stopped process %d (mdc-tracer) was killed", (int)tracees->pid);
     default:
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH,
                         "process %d ended, or became another program, while it was being stopped", (int)tracees->pid);

@@ -41,7 +41,7 @@ typedef struct mdc_tracee {
 /* mdc_fault.kind: why the tracer could not do its work. */
 enum {
     MDC_FAULT_NONE = 0,
-    MDC_FAULT_MONITOR = 1, /* the monitor has the reason */
+    MDC_FAULT_CONTROL = 1, /* the dump control has the reason */
     MDC_FAULT_NOMEM = 2,
     MDC_FAULT_SEIZE = 3,     /* thread `tid` cannot be traced: os_errno */
     MDC_FAULT_TRACED = 4,    /* thread `tid` is traced by thread `tracer`, 0: by one we cannot see */
@@ -66,13 +66,13 @@ enum { MDC_TRACEE_SEGMENTS = 17 }; /* of 64, 128, 256, ... threads: more than PI
 typedef struct mdc_tracees {
     int32_t pid;
     uint64_t stop_timeout_ns;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     mdc_registers_layout layout;
-    uint64_t alarm_ns;     /* a seize that takes longer is interrupted by SIGALRM, for the reaper; 0: no alarm */
-    uint64_t max_stop_ns;  /* 0: no limit */
-    uint64_t frozen_from;  /* mdc_clock_ns of the first interrupt, 0: not yet */
-    uint64_t frozen_until; /* when max_stop passes, UINT64_MAX: never */
-    mdc_fault fault;       /* of the function that returned false */
+    uint64_t alarm_ns;      /* a seize that takes longer is interrupted by SIGALRM, for the reaper; 0: no alarm */
+    uint64_t max_stop_ns;   /* 0: no limit */
+    uint64_t stopped_from;  /* mdc_clock_ns of the first interrupt, 0: not yet */
+    uint64_t stopped_until; /* when max_stop passes, UINT64_MAX: never */
+    mdc_fault fault;        /* of the function that returned false */
     /* Private. */
     int proc;            /* /proc/PID, borrowed */
     int task;            /* /proc/PID/task */
@@ -97,7 +97,7 @@ bool mdc_tracees_seize(mdc_tracees *tracees);
 /* After that failed: whether it was for lack of permission, and nothing was seized. */
 bool mdc_tracees_refused(const mdc_tracees *tracees);
 /* Stops every thread, also those born meanwhile, then reads all registers. On failure some may be stopped: release.
- * Aborts the monitor when max_stop passes. */
+ * Aborts the dump control when max_stop passes. */
 bool mdc_tracees_stop(mdc_tracees *tracees);
 /* Whether what was stopped still is: false after SIGKILL (only that ends a stop without us). */
 bool mdc_tracees_alive(const mdc_tracees *tracees);

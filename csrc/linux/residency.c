@@ -35,7 +35,7 @@ void mdc_residency_init(mdc_residency *residency) {
     mdc_vec_init(&residency->runs, sizeof(mdc_content));
     residency->known = false;
     residency->pagemap = -1;
-    residency->monitor = NULL;
+    residency->control = NULL;
 }
 
 void mdc_residency_fini(mdc_residency *residency) {
@@ -57,11 +57,11 @@ static bool slow(const mdc_region *region) {
 }
 
 /* Whether its resident pages are reported. */
-static bool told(const mdc_region *region) { return candidate(region) || slow(region); }
+static bool reported(const mdc_region *region) { return candidate(region) || slow(region); }
 
 /* Devices and the kernel's own pages are left alone; reservations may turn out to hold something. */
 static bool interesting(const mdc_region *region) {
-    if (told(region)) return true;
+    if (reported(region)) return true;
     if ((region->flags & MDC_REGION_NEVER_READ) != 0 || !in_user_space(region)) return false;
     return (region->resident != 0 ? region->resident : region->size) <= guard_walk_max;
 }
@@ -103,7 +103,7 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
         mdc_status status = MDC_OK;
         if (guard && interesting(region))
             status = push(self, self->region, from, to, MDC_CONTENT_UNAVAILABLE, err);
-        else if (!guard && told(region))
+        else if (!guard && reported(region))
             status = push(self, self->region, from, to, MDC_CONTENT_DATA, err);
         if (status != MDC_OK) return status;
         if (to >= end) break;
@@ -114,7 +114,7 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
 
 /* One scan over as much as possible at a time: a call per region would take three times as long. */
 static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_errno, mdc_error *err) {
-    const mdc_pagemap_query query = {.anyof = categories, .told = categories, .monitor = self->residency->monitor};
+    const mdc_pagemap_query query = {.anyof = categories, .reported = categories, .control = self->residency->control};
     self->residency->runs.count = 0;
     self->region = 0;
     size_t i = 0;
@@ -138,13 +138,13 @@ static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_e
 
 static mdc_status read_all(scanner *self, int fd, int *os_errno, mdc_error *err) {
     const uint64_t categories = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED | MDC_PAGE_IS_GUARD;
-    const mdc_pagemap_query query = {.anyof = categories, .told = categories, .monitor = self->residency->monitor};
+    const mdc_pagemap_query query = {.anyof = categories, .reported = categories, .control = self->residency->control};
     uint64_t budget = pagemap_budget;
     self->residency->runs.count = 0;
     self->region = 0;
     for (size_t i = 0; i < self->count && *os_errno == 0; i++) {
         const mdc_region *region = &self->regions[i];
-        if (!told(region)) continue;
+        if (!reported(region)) continue;
         mdc_status status = MDC_OK;
         if (region->size > budget) {
             /* Too long to look at. What was seen empty before the stop stays so; the rest has to be read. */
@@ -241,7 +241,7 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
         status = read_all(&self, fd, &os_errno, err);
     }
     if (status == MDC_OK && os_errno == 0)
-        status = mdc_zeropages_find(&residency->runs, fd, regions, count, residency->monitor, err);
+        status = mdc_zeropages_find(&residency->runs, fd, regions, count, residency->control, err);
     close(fd);
     if (status != MDC_OK) return status;
     residency->known = os_errno == 0;
@@ -267,7 +267,7 @@ static mdc_status take_asked(void *context, uint64_t first, uint64_t end, uint64
     asker *self = context;
     bool guard = (categories & MDC_PAGE_IS_GUARD) != 0;
     uint32_t what = guard ? MDC_CONTENT_UNAVAILABLE : MDC_CONTENT_DATA;
-    if (!guard && !told(self->region)) return MDC_OK;
+    if (!guard && !reported(self->region)) return MDC_OK;
     mdc_content *last = self->count > 0 ? &self->runs[self->count - 1] : NULL;
     if (last != NULL && last->end == first && last->what == what) {
         last->end = end;
@@ -286,7 +286,7 @@ static void ask(const mdc_residency *residency, uint64_t first, asker *asked, in
     const uint64_t end = asked->end;
     uint64_t categories = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED;
     if (residency->method != ASK_PAGES) categories |= MDC_PAGE_IS_GUARD;
-    const mdc_pagemap_query query = {.anyof = categories, .told = categories, .monitor = residency->monitor};
+    const mdc_pagemap_query query = {.anyof = categories, .reported = categories, .control = residency->control};
     if (residency->method == ASK_ENTRIES)
         (void)mdc_pagemap_read(residency->pagemap, first, end, &query, take_asked, asked, os_errno, &full);
     else
@@ -306,9 +306,9 @@ static mdc_status saw(void *context, uint64_t first, uint64_t end, uint64_t cate
 static bool holds(const mdc_residency *residency, const mdc_region *region) {
     const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED,
                                      .none = residency->method == ASK_GUARDS ? MDC_PAGE_IS_GUARD : 0,
-                                     .told = MDC_PAGE_IS_PRESENT,
+                                     .reported = MDC_PAGE_IS_PRESENT,
                                      .pages = 1,
-                                     .monitor = residency->monitor};
+                                     .control = residency->control};
     bool found = false;
     int os_errno = 0;
     mdc_error none;

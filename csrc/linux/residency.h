@@ -14,7 +14,7 @@ typedef struct mdc_residency {
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
     int pagemap;  /* >= 0: nothing is in runs, content asks the kernel; by this method */
     int method;
-    mdc_monitor *monitor; /* borrowed; NULL, or notified of the progress of the page scan */
+    mdc_dump_control *control; /* borrowed; NULL, or notified of the progress of the page scan */
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);

@@ -11,8 +11,8 @@ typedef struct mdc_sigframes {
     mdc_memory *memory;
     const mdc_mappings *mappings;
     const mdc_residency *residency;
-    uint32_t reads_left;     /* of threads away from their own stack */
-    uint32_t own_reads_left; /* of threads on it, where few handlers run on an alternate one */
+    uint32_t reads_left;           /* of threads away from their own stack */
+    uint32_t alternate_reads_left; /* of threads on it, where few handlers run on an alternate one */
     uint8_t *buffer;
 } mdc_sigframes;
 

@@ -40,7 +40,7 @@ mdc_status mdc_sigframes_init(mdc_sigframes *frames, mdc_memory *memory, const m
                               .mappings = mappings,
                               .residency = residency,
                               .reads_left = READS_MAX,
-                              .own_reads_left = OWN_READS_MAX,
+                              .alternate_reads_left = OWN_READS_MAX,
                               .buffer = mdc_alloc(CHUNK + FRAME_SIZE, 1, err)};
     return frames->buffer != NULL ? MDC_OK : err->code;
 }
@@ -137,7 +137,7 @@ static mdc_status next_frame(mdc_sigframes *frames, uint64_t at, bool own, uint6
     uint64_t end = region->base + mdc_min_u64(region->size, mdc_page_up(region->valid_size));
     end = mdc_min_u64(end, mdc_page_up(at) + (own ? OWN_BYTES : (uint64_t)CHUNK * CHUNKS_MAX));
     end = touched_end(frames, region, at, end);
-    uint32_t *left = own ? &frames->own_reads_left : &frames->reads_left;
+    uint32_t *left = own ? &frames->alternate_reads_left : &frames->reads_left;
     for (uint64_t from = at + (8 - (at & 15) + 16) % 16; from < end && end - from >= FRAME_SIZE && *left > 0; --*left) {
         mdc_span span = {from, mdc_min_u64(end - from, CHUNK + FRAME_SIZE)};
         size_t done;

@@ -30,7 +30,7 @@ static mdc_status count(void *context, uint64_t first, uint64_t end, uint64_t ca
 /* A page that was written to is a copy of our own (a sandbox or a tracer may have put its calls there). */
 static bool written(uint64_t first, uint64_t end) {
     const mdc_pagemap_query query = {
-        .anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED, .none = MDC_PAGE_IS_FILE, .told = MDC_PAGE_IS_PRESENT};
+        .anyof = MDC_PAGE_IS_PRESENT | MDC_PAGE_IS_SWAPPED, .none = MDC_PAGE_IS_FILE, .reported = MDC_PAGE_IS_PRESENT};
     uint64_t found = 0;
     int os_errno = 0;
     mdc_error ignored;

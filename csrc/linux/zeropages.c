@@ -49,8 +49,8 @@ static mdc_status split(mdc_vec *runs, const mdc_vec *zeros, mdc_vec *out, mdc_e
 }
 
 static mdc_status list(const mdc_vec *runs, int pagemap, const mdc_region *regions, size_t count, mdc_vec *zeros,
-                       mdc_monitor *monitor, mdc_error *err) {
-    const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PFNZERO, .told = MDC_PAGE_IS_PFNZERO, .monitor = monitor};
+                       mdc_dump_control *control, mdc_error *err) {
+    const mdc_pagemap_query query = {.anyof = MDC_PAGE_IS_PFNZERO, .reported = MDC_PAGE_IS_PFNZERO, .control = control};
     int os_errno = 0;
     size_t at = 0;
     for (size_t i = 0; i < count && os_errno == 0; i++) {
@@ -67,12 +67,12 @@ static mdc_status list(const mdc_vec *runs, int pagemap, const mdc_region *regio
     return MDC_OK;
 }
 
-mdc_status mdc_zeropages_find(mdc_vec *runs, int pagemap, const mdc_region *regions, size_t count, mdc_monitor *monitor,
-                              mdc_error *err) {
+mdc_status mdc_zeropages_find(mdc_vec *runs, int pagemap, const mdc_region *regions, size_t count,
+                              mdc_dump_control *control, mdc_error *err) {
     mdc_vec zeros, out;
     mdc_vec_init(&zeros, sizeof(mdc_content));
     mdc_vec_init(&out, sizeof(mdc_content));
-    mdc_status status = list(runs, pagemap, regions, count, &zeros, monitor, err);
+    mdc_status status = list(runs, pagemap, regions, count, &zeros, control, err);
     if (status == MDC_OK && zeros.count > 0) {
         status = split(runs, &zeros, &out, err);
         if (status == MDC_OK) {

@@ -9,8 +9,8 @@
 /* Runs of 64 KiB of that page and more become MDC_CONTENT_ZERO in `runs` (sorted runs of the regions); shorter ones
  * stay DATA. pagemap is asked only where more is DATA than smaps called resident: that page does not count as
  * resident in any process, and the query makes a scan 3.6 times slower. A kernel without support is not an error.
- * monitor: as that of mdc_pagemap_query. */
-mdc_status mdc_zeropages_find(mdc_vec *runs, int pagemap, const mdc_region *regions, size_t count, mdc_monitor *monitor,
-                              mdc_error *err);
+ * dump control: as that of mdc_pagemap_query. */
+mdc_status mdc_zeropages_find(mdc_vec *runs, int pagemap, const mdc_region *regions, size_t count,
+                              mdc_dump_control *control, mdc_error *err);
 
 #endif

@@ -9,17 +9,17 @@
 #include "../callback/callback_rule_stats.h"
 #include "../source/describe.h"
 
-void mdc_rule_bytes_init(mdc_rule_bytes *bytes) {
+void mdc_session_rule_stats_init(mdc_session_rule_stats *bytes) {
     memset(bytes, 0, sizeof *bytes);
     mdc_error_clear(&bytes->error);
 }
 
-void mdc_rule_bytes_fini(mdc_rule_bytes *bytes) {
+void mdc_session_rule_stats_fini(mdc_session_rule_stats *bytes) {
     mdc_dealloc(bytes->kept); /* one block for both */
     bytes->kept = bytes->excluded = NULL;
 }
 
-mdc_status mdc_rule_bytes_reserve(mdc_rule_bytes *bytes, const mdc_callback *callback, mdc_error *err) {
+mdc_status mdc_session_rule_stats_reserve(mdc_session_rule_stats *bytes, const mdc_callback *callback, mdc_error *err) {
     size_t entries = mdc_callback_rule_count(callback) + 1;
     bytes->kept = mdc_alloc(entries, 3 * sizeof *bytes->kept, err); /* kept, excluded, and what is not asked for */
     if (bytes->kept == NULL) return err->code;
@@ -34,7 +34,7 @@ static bool was_read(const mdc_report_region *region, const mdc_engine_options *
 }
 
 /* The question the engine asked about [first, end) of a mapping, asked again. */
-static mdc_status judge(mdc_rule_bytes *bytes, const mdc_callback *callback, const mdc_report *report,
+static mdc_status judge(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,
                         const mdc_report_region *region, const mdc_engine_options *options, uint32_t flags,
                         uint64_t first, uint64_t end, uint64_t *kept, uint64_t *excluded) {
     /* The engine's number of this name is not in the report; one that no table holds makes the callee look again. */
@@ -54,11 +54,11 @@ static mdc_status judge(mdc_rule_bytes *bytes, const mdc_callback *callback, con
     facts.Flags |= flags;
     if ((region->flags & MDC_REGION_DONTDUMP) != 0 && options->dontdump == MDC_DONTDUMP_ASK)
         facts.Flags |= MDC_FACT_DONTDUMP;
-    return mdc_callback_account(callback, &info, &facts, first, end, kept, excluded, bytes->entries, &bytes->error);
+    return mdc_callback_rule_stats(callback, &info, &facts, first, end, kept, excluded, bytes->entries, &bytes->error);
 }
 
-void mdc_rule_bytes_count(mdc_rule_bytes *bytes, const mdc_callback *callback, const mdc_report *report,
-                          const mdc_engine_options *options) {
+void mdc_session_rule_stats_count(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,
+                                  const mdc_engine_options *options) {
     bool full = (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
     uint64_t *nowhere = bytes->excluded + bytes->entries;
     for (size_t i = 0; i < report->region_count; i++) {
@@ -81,8 +81,8 @@ void mdc_rule_bytes_count(mdc_rule_bytes *bytes, const mdc_callback *callback, c
     }
 }
 
-mdc_status mdc_rule_bytes_add(const mdc_rule_bytes *bytes, uint64_t *kept, uint64_t *excluded, size_t entries,
-                              mdc_error *err) {
+mdc_status mdc_session_rule_stats_add(const mdc_session_rule_stats *bytes, uint64_t *kept, uint64_t *excluded,
+                                      size_t entries, mdc_error *err) {
     if (bytes->error.code != MDC_OK) {
         if (err->code == MDC_OK) *err = bytes->error;
         return bytes->error.code;

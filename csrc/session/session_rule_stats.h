@@ -8,24 +8,24 @@
 #include "../api/callback.h"
 #include "../api/engine.h"
 
-typedef struct mdc_rule_bytes {
+typedef struct mdc_session_rule_stats {
     uint64_t *kept;     /* by rule, then the default */
     uint64_t *excluded; /* likewise */
     size_t entries;
     mdc_error error; /* why there are none */
-} mdc_rule_bytes;
+} mdc_session_rule_stats;
 
-void mdc_rule_bytes_init(mdc_rule_bytes *bytes);
-void mdc_rule_bytes_fini(mdc_rule_bytes *bytes);
+void mdc_session_rule_stats_init(mdc_session_rule_stats *bytes);
+void mdc_session_rule_stats_fini(mdc_session_rule_stats *bytes);
 /* Room for the rules of this callback: before the dump, so that nothing can fail for lack of memory after it. */
-mdc_status mdc_rule_bytes_reserve(mdc_rule_bytes *bytes, const mdc_callback *callback, mdc_error *err);
+mdc_status mdc_session_rule_stats_reserve(mdc_session_rule_stats *bytes, const mdc_callback *callback, mdc_error *err);
 /* While the callback still holds the module table of the dump. A full dump is judged mapping by mapping. In a Normal
  * dump `kept` is what is in the plan, and `excluded` what its rules forbid in all mappings, whether or not a dump of
  * that type would have looked there. */
-void mdc_rule_bytes_count(mdc_rule_bytes *bytes, const mdc_callback *callback, const mdc_report *report,
-                          const mdc_engine_options *options);
+void mdc_session_rule_stats_count(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,
+                                  const mdc_engine_options *options);
 /* Adds to the caller's figures. MDC_ERR_INVALID if `entries` is not the number of rules + 1. */
-mdc_status mdc_rule_bytes_add(const mdc_rule_bytes *bytes, uint64_t *kept, uint64_t *excluded, size_t entries,
-                              mdc_error *err);
+mdc_status mdc_session_rule_stats_add(const mdc_session_rule_stats *bytes, uint64_t *kept, uint64_t *excluded,
+                                      size_t entries, mdc_error *err);
 
 #endif

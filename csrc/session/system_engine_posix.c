@@ -11,9 +11,9 @@ mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc
 
 uint32_t mdc_system_engine_extensions(void) { return 0; }
 
-mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
-                                 mdc_monitor *monitor, mdc_callback_counters *counters, mdc_error *err) {
-    (void)engine, (void)spec, (void)fd, (void)sink, (void)monitor, (void)counters;
+mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_session_spec *spec, intptr_t fd, mdc_sink *sink,
+                                 mdc_dump_control *control, mdc_callback_counters *counters, mdc_error *err) {
+    (void)engine, (void)spec, (void)fd, (void)sink, (void)control, (void)counters;
     return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "this system has no engine of its own");
 }
 

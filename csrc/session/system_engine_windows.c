@@ -21,10 +21,10 @@ enum {
 
 struct mdc_system_engine {
     mdc_dbghelp_options options; /* dll and pss: allocated */
-    mdc_dump_store store;
+    mdc_staging_file store;
     mdc_dbghelp *dbghelp;
-    mdc_dump_file file;
-    mdc_dbghelp_scrub scrub;
+    mdc_dump_reader file;
+    mdc_scrub scrub;
     mdc_dbghelp_report report;
 };
 
@@ -48,7 +48,7 @@ mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc
     mdc_system_engine *engine = mdc_alloc(1, sizeof *engine, err);
     if (engine == NULL) return NULL;
     engine->options.snapshot = options->snapshot;
-    mdc_dbghelp_scrub_init(&engine->scrub);
+    mdc_scrub_init(&engine->scrub);
     mdc_dbghelp_report_init(&engine->report);
     if (copy_path(options->dll, &engine->options.dll, err) == MDC_OK &&
         copy_path(options->pss, &engine->options.pss, err) == MDC_OK)
@@ -61,7 +61,7 @@ mdc_system_engine *mdc_system_engine_new(const mdc_dbghelp_options *options, mdc
  * dump is taken once more (run_once). */
 uint32_t mdc_system_engine_extensions(void) { return MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT; }
 
-static mdc_status check(const mdc_job_spec *spec, mdc_error *err) {
+static mdc_status check(const mdc_session_spec *spec, mdc_error *err) {
     if (spec->callback == NULL) return MDC_OK;
     if ((spec->engine.dump_type & TYPE_WITH_MEMORY_COMPRESSED) != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
@@ -74,31 +74,31 @@ static mdc_status check(const mdc_job_spec *spec, mdc_error *err) {
 
 /* -- the output ---------------------------------------------------------------------------------------------------- */
 
-/* Who takes the bytes: MDC_ADAPTER_IO_*. The Io hooks of a callback of ours get the finished dump. */
-static int io_of(const mdc_job_spec *spec) {
+/* Who takes the bytes: MDC_PROXY_IO_*. The Io hooks of a callback of ours get the finished dump. */
+static int io_of(const mdc_session_spec *spec) {
     bool ours = spec->callback != NULL;
-    if (spec->sink == MDC_SINK_MEMORY) return ours ? MDC_ADAPTER_IO_MEMORY : MDC_ADAPTER_IO_CALLEE_MEMORY;
-    return ours ? MDC_ADAPTER_IO_FILE : MDC_ADAPTER_IO_CALLEE;
+    if (spec->sink == MDC_SINK_MEMORY) return ours ? MDC_PROXY_IO_MEMORY : MDC_PROXY_IO_CALLEE_MEMORY;
+    return ours ? MDC_PROXY_IO_FILE : MDC_PROXY_IO_CALLEE;
 }
 
 /* Empties the caller's file if that can be used: not before the target is open. */
-static mdc_status open_store(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_error *err) {
-    if (spec->sink == MDC_SINK_FD && mdc_dump_store_use(&engine->store, (HANDLE)fd)) return MDC_OK;
-    mdc_status status = mdc_dump_store_open(&engine->store, err);
+static mdc_status open_store(mdc_system_engine *engine, const mdc_session_spec *spec, intptr_t fd, mdc_error *err) {
+    if (spec->sink == MDC_SINK_FD && mdc_staging_file_use(&engine->store, (HANDLE)fd)) return MDC_OK;
+    mdc_status status = mdc_staging_file_open(&engine->store, err);
     engine->store.limit = spec->sink == MDC_SINK_MEMORY ? spec->memory_limit : 0;
     return status;
 }
 
-static mdc_status copy_out(const mdc_system_engine *engine, mdc_sink *sink, bool flush, mdc_monitor *monitor,
+static mdc_status copy_out(const mdc_system_engine *engine, mdc_sink *sink, bool flush, mdc_dump_control *control,
                            mdc_error *err) {
-    const mdc_dump_store *store = &engine->store;
+    const mdc_staging_file *store = &engine->store;
     uint8_t *buffer = mdc_alloc(COPY, 1, err);
     if (buffer == NULL) return err->code;
     mdc_status status = MDC_OK;
     for (uint64_t done = 0; status == MDC_OK && done < store->size;) {
         size_t part = store->size - done < COPY ? (size_t)(store->size - done) : COPY;
-        status = mdc_monitor_check(monitor, err);
-        if (status == MDC_OK) status = mdc_dump_store_read(store, done, buffer, part, err);
+        status = mdc_control_check(control, err);
+        if (status == MDC_OK) status = mdc_staging_file_read(store, done, buffer, part, err);
         if (status == MDC_OK) status = sink->ops->write(sink, buffer, part, err);
         done += part;
     }
@@ -109,34 +109,34 @@ static mdc_status copy_out(const mdc_system_engine *engine, mdc_sink *sink, bool
 
 /* IoStart, of a dump that is finished: true if the callee takes the bytes. */
 static bool callee_takes(mdc_system_engine *engine, const MINIDUMP_CALLBACK_INFORMATION *callee) {
-    mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
+    mdc_proxy *proxy = mdc_dbghelp_proxy(engine->dbghelp);
     MINIDUMP_CALLBACK_OUTPUT output;
     if (callee->CallbackRoutine == NULL) return false;
-    MINIDUMP_CALLBACK_INPUT *input = &adapter->input;
+    MINIDUMP_CALLBACK_INPUT *input = &proxy->input;
     memset(input, 0, sizeof *input);
     memset(&output, 0, sizeof output);
     input->CallbackType = MDC_CB_IO_START;
     output.Status = (int32_t)MDC_E_NOTIMPL;
-    adapter->calls[MDC_CB_IO_START]++;
+    proxy->calls[MDC_CB_IO_START]++;
     return callee->CallbackRoutine(callee->CallbackParam, input, &output) != 0 && output.Status == MDC_S_FALSE;
 }
 
-static mdc_status hand_out(mdc_system_engine *engine, const mdc_job_spec *spec, mdc_sink *sink, mdc_monitor *monitor,
-                           mdc_error *err) {
-    mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
+static mdc_status hand_out(mdc_system_engine *engine, const mdc_session_spec *spec, mdc_sink *sink,
+                           mdc_dump_control *control, mdc_error *err) {
+    mdc_proxy *proxy = mdc_dbghelp_proxy(engine->dbghelp);
     bool flush = spec->engine.fsync != 0;
-    if (adapter->callee_io) return MDC_OK; /* it has the dump already */
+    if (proxy->callee_io) return MDC_OK; /* it has the dump already */
     if (spec->sink == MDC_SINK_FD && !engine->store.owned) {
-        if (mdc_dump_store_leave(&engine->store, flush)) return MDC_OK;
+        if (mdc_staging_file_leave(&engine->store, flush)) return MDC_OK;
         return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_FINISH, (int32_t)GetLastError(), "cannot finish the dump's file");
     }
     /* A callee that was not asked before, since it is to see the finished dump, or since dbghelp never asks. */
-    bool asked = spec->callback == NULL && adapter->calls[MDC_CB_IO_START] != 0;
+    bool asked = spec->callback == NULL && proxy->calls[MDC_CB_IO_START] != 0;
     if (spec->sink != MDC_SINK_NONE || asked || !callee_takes(engine, &spec->engine.callback))
-        return copy_out(engine, sink, flush, monitor, err);
-    mdc_sink *io = mdc_sink_io_new(&spec->engine.callback, NULL, adapter->calls, err);
+        return copy_out(engine, sink, flush, control, err);
+    mdc_sink *io = mdc_sink_io_new(&spec->engine.callback, NULL, proxy->calls, err);
     if (io == NULL) return err->code;
-    mdc_status status = copy_out(engine, io, flush, monitor, err);
+    mdc_status status = copy_out(engine, io, flush, control, err);
     io->ops->free(io);
     return status;
 }
@@ -144,28 +144,28 @@ static mdc_status hand_out(mdc_system_engine *engine, const mdc_job_spec *spec, 
 /* -- the dump ------------------------------------------------------------------------------------------------------ */
 
 /* Takes what the filter excludes from the file. The counters are those of the dump, and not of the second look. */
-static mdc_status scrub(mdc_system_engine *engine, const mdc_job_spec *spec, mdc_monitor *monitor,
+static mdc_status scrub(mdc_system_engine *engine, const mdc_session_spec *spec, mdc_dump_control *control,
                         mdc_callback_counters *counters, mdc_error *err) {
-    mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
+    mdc_proxy *proxy = mdc_dbghelp_proxy(engine->dbghelp);
     bool full = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
     if (spec->callback == NULL) return MDC_OK;
-    if (mdc_dbghelp_scrub_run(&engine->scrub, spec->callback, adapter, &engine->file, &engine->store, full, monitor,
-                              err) != MDC_OK)
+    if (mdc_scrub_run(&engine->scrub, spec->callback, proxy, &engine->file, &engine->store, full, control, err) !=
+        MDC_OK)
         return err->code;
     mdc_callback_counters now = mdc_callback_read_counters(spec->callback);
     /* The file was looked through across the borders of reads: what counts are those that are left there. */
     counters->uncovered_borders = now.uncovered_borders - counters->uncovered_borders;
-    if (adapter->calls[MDC_CB_VM_POST_READ] == 0) { /* all that was hidden was hidden now */
+    if (proxy->calls[MDC_CB_VM_POST_READ] == 0) { /* all that was hidden was hidden now */
         counters->scrubbed_bytes = now.scrubbed_bytes;
         counters->scrubbed_hits = now.scrubbed_hits;
-        counters->defaced_words = now.defaced_words;
+        counters->sanitized_words = now.sanitized_words;
     }
     counters->scrubbed_bytes += engine->scrub.hidden_bytes;
     return mdc_callback_check(spec->callback, err);
 }
 
 /* Of what dbghelp has not asked, that which a filter of ours had something to say about. */
-static uint32_t relevant(const mdc_job_spec *spec, uint32_t warnings) {
+static uint32_t relevant(const mdc_session_spec *spec, uint32_t warnings) {
     size_t added, removed;
     if (spec->callback == NULL) return warnings;
     const mdc_filter *filter = mdc_callback_filter(spec->callback);
@@ -177,20 +177,20 @@ static uint32_t relevant(const mdc_job_spec *spec, uint32_t warnings) {
     return warnings;
 }
 
-static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *spec, mdc_monitor *monitor,
+static mdc_status look_through(mdc_system_engine *engine, const mdc_session_spec *spec, mdc_dump_control *control,
                                mdc_callback_counters *counters, mdc_error *err) {
-    mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
-    if (adapter->callee_io) /* a foreign callee has the bytes */
-        return mdc_dbghelp_report_fill(&engine->report, adapter, NULL, &engine->scrub.hidden, &spec->engine, err);
-    if (mdc_dump_file_read(&engine->file, &engine->store, &adapter->map.names, err) != MDC_OK ||
-        mdc_dump_file_fit_lists(&engine->file, &engine->store, err) != MDC_OK ||
-        scrub(engine, spec, monitor, counters, err) != MDC_OK ||
-        mdc_dbghelp_report_fill(&engine->report, adapter, &engine->file, &engine->scrub.hidden, &spec->engine, err) !=
+    mdc_proxy *proxy = mdc_dbghelp_proxy(engine->dbghelp);
+    if (proxy->callee_io) /* a foreign callee has the bytes */
+        return mdc_dbghelp_report_fill(&engine->report, proxy, NULL, &engine->scrub.hidden, &spec->engine, err);
+    if (mdc_dump_reader_read(&engine->file, &engine->store, &proxy->map.names, err) != MDC_OK ||
+        mdc_dump_reader_fit_lists(&engine->file, &engine->store, err) != MDC_OK ||
+        scrub(engine, spec, control, counters, err) != MDC_OK ||
+        mdc_dbghelp_report_fill(&engine->report, proxy, &engine->file, &engine->scrub.hidden, &spec->engine, err) !=
             MDC_OK)
         return err->code;
     if (spec->callback != NULL && !mdc_filter_tolerates(mdc_callback_filter(spec->callback)) &&
-        adapter->gaps.count != 0) { /* dbghelp goes on without a region that is gone when it comes to write it */
-        const mdc_gap *gap = &mdc_vec_at(&adapter->gaps, const mdc_gap, 0);
+        proxy->gaps.count != 0) { /* dbghelp goes on without a region that is gone when it comes to write it */
+        const mdc_gap *gap = &mdc_vec_at(&proxy->gaps, const mdc_gap, 0);
         mdc_fail(err, MDC_ERR_READ, MDC_PHASE_FINISH, gap->os_errno,
                  "%llu bytes of the target at 0x%llX could not be read, and the filter does not tolerate read failures",
                  (unsigned long long)gap->size, (unsigned long long)gap->address);
@@ -201,7 +201,7 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_job_spec *sp
     report->file_bytes = engine->store.size;
     report->warnings = relevant(spec, report->warnings);
     if (engine->scrub.hidden.count != 0 || engine->scrub.left_out ||
-        (engine->scrub.edited_bytes != 0 && adapter->calls[MDC_CB_VM_POST_READ] == 0))
+        (engine->scrub.edited_bytes != 0 && proxy->calls[MDC_CB_VM_POST_READ] == 0))
         report->warnings |= MDC_WARN_FILLED;
     return MDC_OK;
 }
@@ -221,26 +221,26 @@ static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *er
 
 /* Once more for a dbghelp that does not ask again about the rest of a region: the answers are hulls then, and what is
  * excluded in them is overwritten. */
-static mdc_status run_once(mdc_system_engine *engine, const mdc_job_spec *spec, mdc_dbghelp_request *request,
-                           mdc_monitor *monitor, mdc_error *err) {
+static mdc_status run_once(mdc_system_engine *engine, const mdc_session_spec *spec, mdc_dbghelp_request *request,
+                           mdc_dump_control *control, mdc_error *err) {
     mdc_dbghelp_free(engine->dbghelp);
     engine->dbghelp = NULL;
-    mdc_dump_store_cut(&engine->store);
+    mdc_staging_file_cut(&engine->store);
     engine->store.in_memory = false;
     request->asks_once = true;
     if (mdc_callback_set_host(spec->callback, MDC_EXT_REGION_FACTS, err) != MDC_OK) return err->code;
-    engine->dbghelp = mdc_dbghelp_new(request, &engine->store, monitor, err);
+    engine->dbghelp = mdc_dbghelp_new(request, &engine->store, control, err);
     return engine->dbghelp != NULL ? mdc_dbghelp_run(engine->dbghelp, err) : err->code;
 }
 
 /* A dump that ends for another reason stays ended. */
 static bool asks_once(const mdc_system_engine *engine) {
-    const mdc_adapter *adapter = mdc_dbghelp_adapter(engine->dbghelp);
-    return adapter->asks_once && adapter->error.code == MDC_OK;
+    const mdc_proxy *proxy = mdc_dbghelp_proxy(engine->dbghelp);
+    return proxy->asks_once && proxy->error.code == MDC_OK;
 }
 
-mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *spec, intptr_t fd, mdc_sink *sink,
-                                 mdc_monitor *monitor, mdc_callback_counters *counters, mdc_error *err) {
+mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_session_spec *spec, intptr_t fd, mdc_sink *sink,
+                                 mdc_dump_control *control, mdc_callback_counters *counters, mdc_error *err) {
     memset(counters, 0, sizeof *counters);
     if (check(spec, err) != MDC_OK) return err->code;
     bool ours = spec->callback != NULL;
@@ -248,31 +248,31 @@ mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_job_spec *
                                    .engine = &spec->engine,
                                    .pid = spec->pid,
                                    .process = spec->process,
-                                   .told = spec->told,
+                                   .shown_handle = spec->shown_handle,
                                    .start_time = spec->start_time,
                                    .io = io_of(spec),
                                    .ours = ours,
                                    .own_io = spec->sink == MDC_SINK_NONE,
                                    .tolerates = ours && mdc_filter_tolerates(mdc_callback_filter(spec->callback))};
-    engine->dbghelp = mdc_dbghelp_new(&request, &engine->store, monitor, err);
+    engine->dbghelp = mdc_dbghelp_new(&request, &engine->store, control, err);
     if (engine->dbghelp == NULL || open_store(engine, spec, fd, err) != MDC_OK) return err->code;
     mdc_status status = mdc_dbghelp_run(engine->dbghelp, err);
-    if (asks_once(engine)) status = run_once(engine, spec, &request, monitor, err);
+    if (asks_once(engine)) status = run_once(engine, spec, &request, control, err);
     if (engine->dbghelp == NULL) return status;
     if (spec->callback != NULL) {
         *counters = mdc_callback_read_counters(spec->callback);
         status = blame(spec->callback, status, err);
     }
-    if (status == MDC_OK) status = look_through(engine, spec, monitor, counters, err);
-    if (status == MDC_OK) status = hand_out(engine, spec, sink, monitor, err);
+    if (status == MDC_OK) status = look_through(engine, spec, control, counters, err);
+    if (status == MDC_OK) status = hand_out(engine, spec, sink, control, err);
     mdc_report *report = &engine->report.report;
     report->pid = mdc_dbghelp_pid(engine->dbghelp);
-    report->frozen_ns = mdc_dbghelp_frozen_ns(engine->dbghelp);
-    report->total_ns = mdc_monitor_read(monitor).elapsed_ns;
-    memcpy(report->calls, mdc_dbghelp_adapter(engine->dbghelp)->calls, sizeof report->calls);
-    if (status != MDC_OK) mdc_dump_store_cut(&engine->store); /* nothing of it stays in the caller's file */
+    report->stop_time_ns = mdc_dbghelp_stop_time_ns(engine->dbghelp);
+    report->total_ns = mdc_control_read(control).elapsed_ns;
+    memcpy(report->calls, mdc_dbghelp_proxy(engine->dbghelp)->calls, sizeof report->calls);
+    if (status != MDC_OK) mdc_staging_file_cut(&engine->store); /* nothing of it stays in the caller's file */
     /* The temporary file and the bytes in memory: the sink has them. */
-    mdc_dump_store_fini(&engine->store);
+    mdc_staging_file_fini(&engine->store);
     return status;
 }
 
@@ -283,10 +283,10 @@ const mdc_report *mdc_system_engine_report(const mdc_system_engine *engine) {
 void mdc_system_engine_free(mdc_system_engine *engine) {
     if (engine == NULL) return;
     mdc_dbghelp_report_fini(&engine->report);
-    mdc_dbghelp_scrub_fini(&engine->scrub);
-    mdc_dump_file_fini(&engine->file);
+    mdc_scrub_fini(&engine->scrub);
+    mdc_dump_reader_fini(&engine->file);
     mdc_dbghelp_free(engine->dbghelp);
-    mdc_dump_store_fini(&engine->store);
+    mdc_staging_file_fini(&engine->store);
     mdc_dealloc((void *)(uintptr_t)engine->options.dll);
     mdc_dealloc((void *)(uintptr_t)engine->options.pss);
     mdc_dealloc(engine);

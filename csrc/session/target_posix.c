@@ -1,4 +1,4 @@
-/* Target and output of a job on Linux (see target.h). */
+/* Target and output of a session on Linux (see target.h). */
 #include "target.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "../base/shortage.h"
 #include "../linux/live.h"
 
-mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
+mdc_status mdc_target_check(const mdc_session_spec *spec, mdc_error *err) {
     if (spec->process != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "process handles exist on Windows only");
     if (spec->pid <= 0 && spec->pidfd < 0)
@@ -18,15 +18,15 @@ mdc_status mdc_target_check(const mdc_job_spec *spec, mdc_error *err) {
     return MDC_OK;
 }
 
-mdc_status mdc_target_take(mdc_job_spec *spec, mdc_error *err) {
+mdc_status mdc_target_take(mdc_session_spec *spec, mdc_error *err) {
     (void)err;
     spec->process = 0; /* the pidfd stays the caller's */
     return MDC_OK;
 }
 
-void mdc_target_drop(mdc_job_spec *spec) { (void)spec; }
+void mdc_target_drop(mdc_session_spec *spec) { (void)spec; }
 
-mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_error *err) {
+mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *control, mdc_error *err) {
     mdc_live_options options = {.pid = spec->pid,
                                 .pidfd = spec->pidfd,
                                 .start_time = spec->start_time,
@@ -38,7 +38,7 @@ mdc_source *mdc_target_open(const mdc_job_spec *spec, mdc_monitor *monitor, mdc_
                                 .coredump_filter = spec->engine.coredump_filter,
                                 .in_file = spec->engine.file_pages == MDC_FILE_PAGES_RESIDENT,
                                 .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
-    return mdc_live_new(&options, monitor, err);
+    return mdc_live_new(&options, control, err);
 }
 
 mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {

@@ -38,9 +38,9 @@ struct mdc_sink {
 
 /* A descriptor, on Windows a HANDLE. A regular file opened without O_APPEND is patchable and (where the file system
  * can) sparse, and offsets count from its present position; everything else (pipe, socket, terminal, device, O_APPEND)
- * is a stream. Writing to a stream whose reader stalls gives up when the monitor is aborted or its deadline passes,
- * without changing the descriptor's flags for other users. */
-mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err);
+ * is a stream. Writing to a stream whose reader stalls gives up when the dump control is aborted or its deadline
+ * passes, without changing the descriptor's flags for other users. */
+mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_dump_control *control, mdc_error *err);
 
 /* A growing block of memory, at most `limit` bytes; patchable and sparse only in the sense of zeros. */
 mdc_sink *mdc_sink_memory_new(uint64_t limit, mdc_error *err);

@@ -12,7 +12,7 @@ static mdc_sink *with_descriptor(mdc_sink *sink, int fd) {
     return sink;
 }
 
-mdc_sink *mdc_sink_fd_new(intptr_t number, mdc_monitor *monitor, mdc_error *err) {
+mdc_sink *mdc_sink_fd_new(intptr_t number, mdc_dump_control *control, mdc_error *err) {
     int fd = number >= 0 && number <= INT_MAX ? (int)number : -1;
     int flags = fcntl(fd, F_GETFL);
     struct stat about;
@@ -35,5 +35,5 @@ mdc_sink *mdc_sink_fd_new(intptr_t number, mdc_monitor *monitor, mdc_error *err)
         off_t position = lseek(fd, 0, SEEK_CUR);
         if (position >= 0) return with_descriptor(mdc_sink_file_new(fd, &about, position, err), fd);
     }
-    return with_descriptor(mdc_sink_stream_new(fd, &about, flags, monitor, err), fd);
+    return with_descriptor(mdc_sink_stream_new(fd, &about, flags, control, err), fd);
 }

@@ -62,7 +62,7 @@ static bool is_unbuffered(HANDLE handle) {
            (mode & UNBUFFERED) != 0;
 }
 
-mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err) {
+mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_dump_control *control, mdc_error *err) {
     HANDLE handle = (HANDLE)fd;
     SetLastError(0);
     DWORD type = GetFileType(handle);
@@ -89,7 +89,7 @@ mdc_sink *mdc_sink_fd_new(intptr_t fd, mdc_monitor *monitor, mdc_error *err) {
         position.QuadPart >= 0 && size.QuadPart >= 0)
         sink = mdc_sink_file_new(handle, (uint64_t)size.QuadPart, (uint64_t)position.QuadPart, err);
     else
-        sink = mdc_sink_stream_new(handle, type == FILE_TYPE_DISK, monitor, err);
+        sink = mdc_sink_stream_new(handle, type == FILE_TYPE_DISK, control, err);
     if (sink != NULL) sink->fd = fd;
     return sink;
 }

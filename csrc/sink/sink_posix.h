@@ -9,7 +9,7 @@
 
 /* The two kinds of descriptor (sink_fd_posix.c chooses). */
 mdc_sink *mdc_sink_file_new(int fd, const struct stat *about, int64_t position, mdc_error *err);
-mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_monitor *monitor, mdc_error *err);
+mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_dump_control *control, mdc_error *err);
 
 /* Around a write: a closed pipe raises SIGPIPE and a file size limit SIGXFSZ, both for the writing thread. Neither may
  * end the process, and neither may stay pending for the caller, which did not cause it. */

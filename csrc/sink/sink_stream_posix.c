@@ -1,6 +1,6 @@
 /* Everything that is only written forwards: pipes, sockets, terminals, devices, files opened with O_APPEND.
  *
- * A reader that stalls must not hold the worker longer than the monitor allows, and O_NONBLOCK belongs to the open
+ * A reader that stalls must not hold the worker longer than the dump control allows, and O_NONBLOCK belongs to the open
  * file description, which others may share (a shell's terminal, a parent's pipe): so it is never switched on there.
  * - A pipe or a terminal is opened again through /proc/self/fd, which makes a description of our own.
  * - A socket has MSG_DONTWAIT per call.
@@ -36,7 +36,7 @@ typedef enum stream_way { WAY_PLAIN, WAY_NONBLOCK, WAY_SEND, WAY_POLLED } stream
 
 typedef struct stream_sink {
     mdc_sink_base base;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     int fd;
     int own_fd; /* the description of our own, or -1 */
     stream_way way;
@@ -91,11 +91,11 @@ static void put(stream_sink *stream, const uint8_t *data, uint64_t size) {
     bool ready = stream->way != WAY_POLLED;
     bool refused = false; /* the last wait said there was room, and the write said there was none */
     mdc_quiet_enter(&quiet);
-    while (size > 0 && mdc_monitor_check(stream->monitor, &stream->base.fault) == MDC_OK) {
+    while (size > 0 && mdc_control_check(stream->control, &stream->base.fault) == MDC_OK) {
         if (!ready && !wait_for_room(stream)) continue;
         ssize_t done = attempt(stream, data, size > SIZE_MAX ? SIZE_MAX : (size_t)size, &os_errno);
         if (done > 0) {
-            mdc_monitor_step(stream->monitor);
+            mdc_control_step(stream->control);
             if (data != NULL) data += done;
             size -= (uint64_t)done;
             stream->base.sink.position += (uint64_t)done;
@@ -188,11 +188,11 @@ static void choose_way(stream_sink *stream, mode_t mode, int flags) {
     }
 }
 
-mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_monitor *monitor, mdc_error *err) {
+mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_dump_control *control, mdc_error *err) {
     stream_sink *stream = mdc_alloc(1, sizeof *stream, err);
     if (stream == NULL) return NULL;
     mdc_sink_setup(&stream->base, &STREAM_OPS, false, false);
-    stream->monitor = monitor;
+    stream->control = control;
     stream->fd = fd;
     stream->own_fd = -1;
     choose_way(stream, about->st_mode, flags);

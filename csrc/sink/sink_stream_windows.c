@@ -1,9 +1,9 @@
 /* Everything that is only written forwards: pipes, sockets, consoles, devices, files that may only be appended to.
  *
- * A reader that stalls must not hold the worker longer than the monitor allows. A handle opened for overlapped I/O is
- * waited for in slices. Any other write blocks until the reader has taken it all, and only another
- * thread can cancel it (CancelSynchronousIo): a thread of the sink watches the monitor for this. Switching a pipe to
- * PIPE_NOWAIT instead would change it for all its users. */
+ * A reader that stalls must not hold the worker longer than the dump control allows. A handle opened for overlapped I/O
+ * is waited for in slices. Any other write blocks until the reader has taken it all, and only another thread can cancel
+ * it (CancelSynchronousIo): a thread of the sink watches the dump control for this. Switching a pipe to PIPE_NOWAIT
+ * instead would change it for all its users. */
 #include <inttypes.h>
 
 #include "../base/fail.h"
@@ -24,7 +24,7 @@ static const uint8_t ZEROS[ZERO_BYTES];
 
 typedef struct stream_sink {
     mdc_sink_base base;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     HANDLE handle;
     HANDLE event; /* of the write */
     bool durable; /* flushing means something */
@@ -35,17 +35,17 @@ typedef struct stream_sink {
     HANDLE writer; /* under the lock: the thread that is in a write now, else NULL */
 } stream_sink;
 
-static bool has_to_end(mdc_monitor *monitor) {
+static bool has_to_end(mdc_dump_control *control) {
     mdc_error unused;
     mdc_error_clear(&unused);
-    return mdc_monitor_check(monitor, &unused) != MDC_OK;
+    return mdc_control_check(control, &unused) != MDC_OK;
 }
 
 /* Calls the write off as often as it takes: a call that comes before the write has reached the system does nothing. */
 static DWORD WINAPI watch(void *argument) {
     stream_sink *stream = argument;
     while (WaitForSingleObject(stream->over, SLICE_MS) == WAIT_TIMEOUT) {
-        if (!has_to_end(stream->monitor)) continue;
+        if (!has_to_end(stream->control)) continue;
         mdc_lock_enter(&stream->lock);
         /* Held until it has returned: the writer cannot be in anything but that write. */
         if (stream->writer != NULL) CancelSynchronousIo(stream->writer);
@@ -68,14 +68,14 @@ static DWORD attempt(stream_sink *stream, const uint8_t *data, size_t size, DWOR
         mdc_handle_write(stream->handle, stream->event, stream->durable ? UINT64_MAX : 0, data, size, done, &operation);
     if (os_errno != ERROR_IO_PENDING) return os_errno;
     while (WaitForSingleObject(stream->event, SLICE_MS) == WAIT_TIMEOUT)
-        if (has_to_end(stream->monitor)) CancelIoEx(stream->handle, &operation);
+        if (has_to_end(stream->control)) CancelIoEx(stream->handle, &operation);
     return GetOverlappedResult(stream->handle, &operation, done, TRUE) ? 0 : GetLastError();
 }
 
 static void stream_fail(stream_sink *stream, DWORD os_errno) {
     bool closed = os_errno == ERROR_BROKEN_PIPE || os_errno == ERROR_NO_DATA || os_errno == ERROR_PIPE_NOT_CONNECTED;
     /* Called off by the watcher: then the reason is the error. */
-    if (os_errno == ERROR_OPERATION_ABORTED && mdc_monitor_check(stream->monitor, &stream->base.fault) != MDC_OK)
+    if (os_errno == ERROR_OPERATION_ABORTED && mdc_control_check(stream->control, &stream->base.fault) != MDC_OK)
         return;
     mdc_fail(&stream->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, (int32_t)os_errno, "%s the output at offset %" PRIu64,
              closed ? "the reader closed" : "cannot write", stream->base.sink.position);
@@ -101,7 +101,7 @@ static void put(stream_sink *stream, const uint8_t *data, uint64_t size) {
         stream_fail(stream, GetLastError());
         return;
     }
-    while (size > 0 && os_errno == 0 && mdc_monitor_check(stream->monitor, &stream->base.fault) == MDC_OK) {
+    while (size > 0 && os_errno == 0 && mdc_control_check(stream->control, &stream->base.fault) == MDC_OK) {
         DWORD done = 0;
         set_writer(stream, self);
         os_errno = attempt(stream, data != NULL ? data : ZEROS, size < piece ? (size_t)size : piece, &done);
@@ -111,7 +111,7 @@ static void put(stream_sink *stream, const uint8_t *data, uint64_t size) {
             if (piece > PIECE_MIN) piece /= 2;
             Sleep(SLICE_MS / 10);
         }
-        if (done > 0) mdc_monitor_step(stream->monitor);
+        if (done > 0) mdc_control_step(stream->control);
         if (data != NULL) data += done;
         size -= done;
         stream->base.sink.position += done;
@@ -171,7 +171,7 @@ static void stream_free(mdc_sink *sink) {
 static const mdc_sink_ops STREAM_OPS = {stream_begin, stream_write,  stream_hole,
                                         stream_patch, stream_finish, stream_free};
 
-mdc_sink *mdc_sink_stream_new(HANDLE handle, bool durable, mdc_monitor *monitor, mdc_error *err) {
+mdc_sink *mdc_sink_stream_new(HANDLE handle, bool durable, mdc_dump_control *control, mdc_error *err) {
     stream_sink *stream = mdc_alloc(1, sizeof *stream, err);
     if (stream == NULL) return NULL;
     if (mdc_lock_init(&stream->lock, err) != MDC_OK) {
@@ -179,7 +179,7 @@ mdc_sink *mdc_sink_stream_new(HANDLE handle, bool durable, mdc_monitor *monitor,
         return NULL;
     }
     mdc_sink_setup(&stream->base, &STREAM_OPS, false, false);
-    stream->monitor = monitor;
+    stream->control = control;
     stream->handle = handle;
     stream->durable = durable;
     stream->event = CreateEventW(NULL, TRUE, FALSE, NULL);

@@ -9,7 +9,7 @@
 /* The two kinds of handle (sink_fd_windows.c chooses). The second takes what is only written forwards; `durable` says
  * that flushing it means something and returns. */
 mdc_sink *mdc_sink_file_new(HANDLE handle, uint64_t size, uint64_t position, mdc_error *err);
-mdc_sink *mdc_sink_stream_new(HANDLE handle, bool durable, mdc_monitor *monitor, mdc_error *err);
+mdc_sink *mdc_sink_stream_new(HANDLE handle, bool durable, mdc_dump_control *control, mdc_error *err);
 
 /* Begins one write at this offset, which a stream ignores; works with handles that were opened for overlapped I/O and
  * with those that were not. `event` is manual-reset. ERROR_IO_PENDING: *operation has to be waited for, with

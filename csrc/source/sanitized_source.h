@@ -11,8 +11,9 @@ typedef bool (*mdc_hides)(const void *context, const uint8_t *name, size_t size)
 
 /* Takes `inner` over, and frees it with itself; if it fails (NULL, *err filled), inner stays the caller's. `context`
  * has to live as long. */
-mdc_source *mdc_veil_new(mdc_source *inner, mdc_hides hides, const void *context, uint8_t fill, mdc_error *err);
+mdc_source *mdc_sanitized_source_new(mdc_source *inner, mdc_hides hides, const void *context, uint8_t fill,
+                                     mdc_error *err);
 /* After stop: how many variables are hidden. */
-uint64_t mdc_veil_count(const mdc_source *veil);
+uint64_t mdc_sanitized_source_count(const mdc_source *sanitized);
 
 #endif

@@ -1,5 +1,6 @@
 /* What a target is: regions, threads, modules, texts, and a way to read its memory. The live process of each system is
- * a source (linux/live.h, windows/win_live.h). A caller can hand over one of another kind: mdc_job_spec.take_source.
+ * a source (linux/live.h, windows/win_live.h). A caller can hand over one of another kind:
+ * mdc_session_spec.take_source.
  *
  * Life: new -> prepare -> stop -> (lists, content, read) -> resume -> free. The lists are stable between stop and free.
  * Everything a source delivers comes from a hostile target: the engine checks it again.
@@ -253,9 +254,9 @@ typedef struct mdc_source_ops {
      * Returns an error only when the target is gone. */
     mdc_status (*read)(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer, size_t *done,
                        int32_t *os_errno, mdc_error *err);
-    /* Resumes the threads; idempotent; *frozen_ns is how long they were stopped. Fails only if the target died or was
-     * resumed early (deadline): then what was read must not be used. */
-    mdc_status (*resume)(mdc_source *source, uint64_t *frozen_ns, mdc_error *err);
+    /* Resumes the threads; idempotent; *stop_time_ns is how long they were stopped. Fails only if the target died or
+     * was resumed early (deadline): then what was read must not be used. */
+    mdc_status (*resume)(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err);
     /* Frees everything; resumes first if that has not happened. */
     void (*free)(mdc_source *source);
     const mdc_late_ops *late; /* NULL: nothing can be read after resume */

@@ -17,7 +17,7 @@
 #include "../base/thread_layout.h"
 #include "../format/utf16_path.h"
 
-_Static_assert(sizeof(mdc_call_header) == 32, "a record begins with 32 bytes");
+_Static_assert(sizeof(mdc_trace_header) == 32, "a record begins with 32 bytes");
 
 typedef struct writer {
     uint8_t *at;
@@ -86,7 +86,7 @@ static uint32_t member_bytes(uint32_t type, bool facts) {
     }
 }
 
-uint32_t mdc_call_output_bytes(uint32_t type) {
+uint32_t mdc_trace_output_bytes(uint32_t type) {
     switch (type) {
     case MDC_CB_MODULE:
     case MDC_CB_THREAD:
@@ -172,7 +172,7 @@ static uint32_t take_thread(const MINIDUMP_THREAD_EX_CALLBACK *thread, uint32_t 
     put64(w, tail.backing[1]);
     put32(w, thread->ThreadId);
     put32(w, tail.size);
-    return shift != 0 ? MDC_CALL_GCC : 0;
+    return shift != 0 ? MDC_TRACE_GCC : 0;
 }
 
 static void take_facts(const mdc_region_facts *facts, writer *w) {
@@ -189,8 +189,8 @@ static void take_facts(const mdc_region_facts *facts, writer *w) {
     put32(w, facts->DevMinor);
 }
 
-static void take_member(const MINIDUMP_CALLBACK_INPUT *input, mdc_call_header *header, writer *w,
-                        mdc_call_taken *taken) {
+static void take_member(const MINIDUMP_CALLBACK_INPUT *input, mdc_trace_header *header, writer *w,
+                        mdc_trace_taken *taken) {
     const MDC_CALLBACK_INPUT_UNION *u = &input->u;
     switch (header->type) {
     case MDC_CB_MODULE:
@@ -210,7 +210,7 @@ static void take_member(const MINIDUMP_CALLBACK_INPUT *input, mdc_call_header *h
         put64(w, u->VmQuery.Offset);
         break;
     case MDC_CB_INCLUDE_VM_REGION:
-        if (header->flags & MDC_CALL_FACTS) take_facts(&u->RegionFacts, w);
+        if (header->flags & MDC_TRACE_FACTS) take_facts(&u->RegionFacts, w);
         break;
     case MDC_CB_IO_START:
     case MDC_CB_IO_FINISH: /* Handle alone means something */
@@ -255,35 +255,35 @@ static void take_member(const MINIDUMP_CALLBACK_INPUT *input, mdc_call_header *h
     }
 }
 
-bool mdc_call_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBACK_OUTPUT *output, bool facts,
-                   uint8_t *to, mdc_call_taken *taken) {
+bool mdc_trace_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBACK_OUTPUT *output, bool facts,
+                    uint8_t *to, mdc_trace_taken *taken) {
     uint32_t type = input->CallbackType;
-    mdc_call_header header = {.type = type,
-                              .process_handle = (uintptr_t)input->ProcessHandle,
-                              .process_id = input->ProcessId,
-                              .output_bytes = (uint8_t)mdc_call_output_bytes(type)};
-    memset(to, 0, MDC_CALL_FIXED_MAX);
+    mdc_trace_header header = {.type = type,
+                               .process_handle = (uintptr_t)input->ProcessHandle,
+                               .process_id = input->ProcessId,
+                               .output_bytes = (uint8_t)mdc_trace_output_bytes(type)};
+    memset(to, 0, MDC_TRACE_FIXED_MAX);
     memset(taken, 0, sizeof *taken);
     /* Facts of a version that is not known here mean nothing to a replay either. */
     if (facts && type == MDC_CB_INCLUDE_VM_REGION && input->u.RegionFacts.Version >= 1 &&
         input->u.RegionFacts.Size >= sizeof input->u.RegionFacts)
-        header.flags |= MDC_CALL_FACTS;
-    header.member_bytes = (uint16_t)member_bytes(type, (header.flags & MDC_CALL_FACTS) != 0);
+        header.flags |= MDC_TRACE_FACTS;
+    header.member_bytes = (uint16_t)member_bytes(type, (header.flags & MDC_TRACE_FACTS) != 0);
     size_t text = 0;
     if (type == MDC_CB_MODULE && input->u.Module.FullPath != NULL) {
         taken->text = input->u.Module.FullPath;
         text = path_bytes(input->u.Module.FullPath);
         if (text == 0) return false;
-    } else if ((header.flags & MDC_CALL_FACTS) && input->u.RegionFacts.Name != NULL) {
+    } else if ((header.flags & MDC_TRACE_FACTS) && input->u.RegionFacts.Name != NULL) {
         taken->text = input->u.RegionFacts.Name;
         text = (size_t)input->u.RegionFacts.NameSize + 1; /* with a NUL of our own */
-        if (text > MDC_CALL_TEXT_MAX) return false;
+        if (text > MDC_TRACE_TEXT_MAX) return false;
     }
-    if (taken->text != NULL) header.flags |= MDC_CALL_TEXT;
+    if (taken->text != NULL) header.flags |= MDC_TRACE_TEXT;
     header.text_bytes = (uint32_t)text;
-    if (has_buffer(type)) header.flags |= MDC_CALL_DIGEST;
+    if (has_buffer(type)) header.flags |= MDC_TRACE_DIGEST;
 
-    size_t member_at = sizeof header + (header.flags & MDC_CALL_DIGEST ? 2 * sizeof(uint64_t) : 0);
+    size_t member_at = sizeof header + (header.flags & MDC_TRACE_DIGEST ? 2 * sizeof(uint64_t) : 0);
     size_t before_at = member_at + up8(header.member_bytes);
     writer w = {to + member_at};
     take_member(input, &header, &w, taken);
@@ -297,7 +297,7 @@ bool mdc_call_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBACK
 
 /* -- parsing ------------------------------------------------------------------------------------------------------- */
 
-static bool text_ends(const mdc_call_parts *parts) {
+static bool text_ends(const mdc_trace_parts *parts) {
     uint32_t bytes = parts->header.text_bytes;
     const uint8_t *text = parts->text;
     if (parts->header.type == MDC_CB_MODULE)
@@ -305,26 +305,27 @@ static bool text_ends(const mdc_call_parts *parts) {
     return bytes >= 1 && text[bytes - 1] == 0;
 }
 
-bool mdc_call_parse(const uint8_t *record, size_t left, mdc_call_parts *parts) {
-    mdc_call_header *header = &parts->header;
+bool mdc_trace_parse(const uint8_t *record, size_t left, mdc_trace_parts *parts) {
+    mdc_trace_header *header = &parts->header;
     if (left < sizeof *header) return false;
     memcpy(header, record, sizeof *header);
     uint32_t type = header->type, flags = header->flags;
-    bool facts = (flags & MDC_CALL_FACTS) != 0, text = (flags & MDC_CALL_TEXT) != 0;
-    uint32_t known = MDC_CALL_RESULT | MDC_CALL_AFTER | MDC_CALL_DIGEST | MDC_CALL_FACTS | MDC_CALL_TEXT | MDC_CALL_GCC;
+    bool facts = (flags & MDC_TRACE_FACTS) != 0, text = (flags & MDC_TRACE_TEXT) != 0;
+    uint32_t known =
+        MDC_TRACE_RESULT | MDC_TRACE_AFTER | MDC_TRACE_DIGEST | MDC_TRACE_FACTS | MDC_TRACE_TEXT | MDC_TRACE_GCC;
     if (header->size > left || header->size % 8 != 0 || (flags & ~known) != 0) return false;
     if (facts && type != MDC_CB_INCLUDE_VM_REGION) return false;
-    if ((flags & MDC_CALL_DIGEST) && !has_buffer(type)) return false;
-    if ((flags & MDC_CALL_GCC) && !is_thread(type)) return false;
+    if ((flags & MDC_TRACE_DIGEST) && !has_buffer(type)) return false;
+    if ((flags & MDC_TRACE_GCC) && !is_thread(type)) return false;
     if (text && type != MDC_CB_MODULE && !facts) return false;
-    if (header->member_bytes != member_bytes(type, facts) || header->output_bytes != mdc_call_output_bytes(type))
+    if (header->member_bytes != member_bytes(type, facts) || header->output_bytes != mdc_trace_output_bytes(type))
         return false;
-    if (header->text_bytes > MDC_CALL_TEXT_MAX || text != (header->text_bytes > 0)) return false;
-    size_t member_at = sizeof *header + (flags & MDC_CALL_DIGEST ? 2 * sizeof(uint64_t) : 0);
+    if (header->text_bytes > MDC_TRACE_TEXT_MAX || text != (header->text_bytes > 0)) return false;
+    size_t member_at = sizeof *header + (flags & MDC_TRACE_DIGEST ? 2 * sizeof(uint64_t) : 0);
     size_t before_at = member_at + up8(header->member_bytes);
     size_t text_at = before_at + up8(2 * (size_t)header->output_bytes);
     if (header->size != text_at + up8(header->text_bytes)) return false;
-    parts->digests = flags & MDC_CALL_DIGEST ? record + sizeof *header : NULL;
+    parts->digests = flags & MDC_TRACE_DIGEST ? record + sizeof *header : NULL;
     parts->member = record + member_at;
     parts->before = record + before_at;
     parts->after = record + before_at + header->output_bytes;
@@ -332,8 +333,8 @@ bool mdc_call_parse(const uint8_t *record, size_t left, mdc_call_parts *parts) {
     return !text || text_ends(parts);
 }
 
-mdc_call_buffers mdc_call_buffer_sizes(const mdc_call_parts *parts) {
-    mdc_call_buffers sizes = {0, 0, 0};
+mdc_trace_buffers mdc_trace_buffer_sizes(const mdc_trace_parts *parts) {
+    mdc_trace_buffers sizes = {0, 0, 0};
     uint32_t type = parts->header.type;
     reader r = {parts->member + 20};
     if (type == MDC_CB_MODULE) {
@@ -348,7 +349,7 @@ mdc_call_buffers mdc_call_buffer_sizes(const mdc_call_parts *parts) {
 
 /* -- filling ------------------------------------------------------------------------------------------------------- */
 
-static void fill_module(reader *r, const mdc_call_parts *parts, void *buffer, MINIDUMP_MODULE_CALLBACK *module) {
+static void fill_module(reader *r, const mdc_trace_parts *parts, void *buffer, MINIDUMP_MODULE_CALLBACK *module) {
     module->FullPath = (const uint16_t *)(const void *)parts->text;
     module->BaseOfImage = get64(r);
     module->SizeOfImage = get32(r);
@@ -361,9 +362,9 @@ static void fill_module(reader *r, const mdc_call_parts *parts, void *buffer, MI
     memcpy(&module->VersionInfo, r->at, sizeof module->VersionInfo);
 }
 
-static void fill_thread(reader *r, const mdc_call_header *header, MINIDUMP_THREAD_EX_CALLBACK *thread) {
+static void fill_thread(reader *r, const mdc_trace_header *header, MINIDUMP_THREAD_EX_CALLBACK *thread) {
     bool ex = header->type == MDC_CB_THREAD_EX;
-    uint32_t shift = header->flags & MDC_CALL_GCC ? MDC_GCC_SHIFT : 0;
+    uint32_t shift = header->flags & MDC_TRACE_GCC ? MDC_GCC_SHIFT : 0;
     thread->ThreadHandle = get_pointer(r);
     uint64_t tail[4];
     for (size_t i = 0; i < 4; i++) tail[i] = get64(r);
@@ -374,7 +375,7 @@ static void fill_thread(reader *r, const mdc_call_header *header, MINIDUMP_THREA
     memcpy(to + offsetof(MINIDUMP_THREAD_EX_CALLBACK, StackBase), tail, (ex ? 4 : 2) * sizeof tail[0]);
 }
 
-static void fill_facts(reader *r, const mdc_call_parts *parts, mdc_region_facts *facts) {
+static void fill_facts(reader *r, const mdc_trace_parts *parts, mdc_region_facts *facts) {
     facts->Size = sizeof *facts;
     facts->MappingBase = get64(r);
     facts->MappingSize = get64(r);
@@ -391,8 +392,8 @@ static void fill_facts(reader *r, const mdc_call_parts *parts, mdc_region_facts 
     facts->NameSize = parts->text != NULL ? parts->header.text_bytes - 1 : 0;
 }
 
-void mdc_call_fill(const mdc_call_parts *parts, void *buffer, MINIDUMP_CALLBACK_INPUT *input) {
-    const mdc_call_header *header = &parts->header;
+void mdc_trace_fill(const mdc_trace_parts *parts, void *buffer, MINIDUMP_CALLBACK_INPUT *input) {
+    const mdc_trace_header *header = &parts->header;
     MDC_CALLBACK_INPUT_UNION *u = &input->u;
     reader r = {parts->member};
     input->ProcessId = header->process_id;
@@ -416,7 +417,7 @@ void mdc_call_fill(const mdc_call_parts *parts, void *buffer, MINIDUMP_CALLBACK_
         u->VmQuery.Offset = get64(&r);
         break;
     case MDC_CB_INCLUDE_VM_REGION:
-        if (header->flags & MDC_CALL_FACTS) fill_facts(&r, parts, &u->RegionFacts);
+        if (header->flags & MDC_TRACE_FACTS) fill_facts(&r, parts, &u->RegionFacts);
         break;
     case MDC_CB_IO_START:
     case MDC_CB_IO_WRITE_ALL:

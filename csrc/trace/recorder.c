@@ -120,8 +120,8 @@ static uint8_t *room(mdc_recorder *recorder, size_t size) {
 }
 
 /* fixed NULL: a call that cannot be kept. */
-static void append(mdc_recorder *recorder, const uint8_t *fixed, const mdc_call_taken *taken, uint32_t extensions) {
-    mdc_call_header header = {.size = 0};
+static void append(mdc_recorder *recorder, const uint8_t *fixed, const mdc_trace_taken *taken, uint32_t extensions) {
+    mdc_trace_header header = {.size = 0};
     if (fixed != NULL) memcpy(&header, fixed, sizeof header);
     mdc_lock_enter(&recorder->lock);
     uint8_t *to = fixed != NULL && !recorder->full ? room(recorder, header.size) : NULL;
@@ -149,19 +149,19 @@ static uint32_t extensions_of(const mdc_recorder *recorder) {
 }
 
 static void put_digest(const mdc_recorder *recorder, uint8_t *to, const void *buffer, size_t size) {
-    uint64_t digest = buffer != NULL && size > 0 ? mdc_digest(recorder->key, buffer, size) : 0;
+    uint64_t digest = buffer != NULL && size > 0 ? mdc_siphash(recorder->key, buffer, size) : 0;
     memcpy(to, &digest, sizeof digest);
 }
 
 int32_t MDC_CALL mdc_recorder_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     mdc_recorder *recorder = param;
     if (recorder == NULL || recorder->callee.CallbackRoutine == NULL) return 0;
-    uint8_t fixed[MDC_CALL_FIXED_MAX];
-    mdc_call_taken taken;
+    uint8_t fixed[MDC_TRACE_FIXED_MAX];
+    mdc_trace_taken taken;
     uint32_t extensions = extensions_of(recorder);
-    bool kept = mdc_call_take(input, output, (extensions & MDC_EXT_REGION_FACTS) != 0, fixed, &taken);
+    bool kept = mdc_trace_take(input, output, (extensions & MDC_EXT_REGION_FACTS) != 0, fixed, &taken);
     bool digests = kept && recorder->digests && taken.buffer != NULL;
-    if (digests) put_digest(recorder, fixed + sizeof(mdc_call_header), taken.buffer, taken.buffer_before);
+    if (digests) put_digest(recorder, fixed + sizeof(mdc_trace_header), taken.buffer, taken.buffer_before);
 
     int32_t result = recorder->callee.CallbackRoutine(recorder->callee.CallbackParam, input, output);
 
@@ -169,10 +169,10 @@ int32_t MDC_CALL mdc_recorder_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
         append(recorder, NULL, &taken, extensions);
         return result;
     }
-    mdc_call_header answered;
+    mdc_trace_header answered;
     memcpy(&answered, fixed, sizeof answered);
     answered.result = result;
-    answered.flags |= MDC_CALL_RESULT | MDC_CALL_AFTER;
+    answered.flags |= MDC_TRACE_RESULT | MDC_TRACE_AFTER;
     memcpy(fixed, &answered, sizeof answered);
     memcpy(fixed + taken.after_at, output, answered.output_bytes);
     if (digests) {
@@ -204,7 +204,7 @@ size_t mdc_recorder_copy(mdc_recorder *recorder, uint8_t *to, size_t size) {
         if (take > size - done) { /* no more than whole records */
             take = 0;
             for (;;) {
-                mdc_call_header header;
+                mdc_trace_header header;
                 if (from->used - take < sizeof header) break;
                 memcpy(&header, from->bytes + take, sizeof header);
                 if (header.size > size - done - take) break;

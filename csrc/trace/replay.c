@@ -40,11 +40,11 @@ static mdc_status check(const uint8_t *records, size_t size, uint64_t buffer_max
     uint64_t largest = 0;
     *count = 0;
     for (size_t at = 0; at < size;) {
-        mdc_call_parts parts;
-        if (!mdc_call_parse(records + at, size - at, &parts))
+        mdc_trace_parts parts;
+        if (!mdc_trace_parse(records + at, size - at, &parts))
             return mdc_fail_at(err, MDC_ERR_FORMAT, MDC_PHASE_NONE, (int64_t)*count,
                                "record %zu, at byte %zu, is malformed", *count, at);
-        mdc_call_buffers sizes = mdc_call_buffer_sizes(&parts);
+        mdc_trace_buffers sizes = mdc_trace_buffer_sizes(&parts);
         uint64_t most = sizes.data;
         if (sizes.cv > most) most = sizes.cv;
         if (sizes.misc > most) most = sizes.misc;
@@ -83,7 +83,7 @@ static bool is_all(const uint8_t *bytes, size_t size, uint8_t value) {
     return size == 0 || (bytes[0] == value && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
-static uint32_t judge_buffer(const replay *self, const mdc_call_parts *parts, size_t size) {
+static uint32_t judge_buffer(const replay *self, const mdc_trace_parts *parts, size_t size) {
     uint32_t flags = 0;
     if (!is_all(self->buffer + size, GUARD, self->fill)) flags |= MDC_REPLAY_BEYOND_BUFFER;
     if (!is_all(self->buffer, size, self->fill))
@@ -92,11 +92,11 @@ static uint32_t judge_buffer(const replay *self, const mdc_call_parts *parts, si
     return flags;
 }
 
-static uint32_t send(replay *self, const mdc_call_parts *parts, uint64_t number, output_room *room, int32_t *result) {
-    const mdc_call_header *header = &parts->header;
+static uint32_t send(replay *self, const mdc_trace_parts *parts, uint64_t number, output_room *room, int32_t *result) {
+    const mdc_trace_header *header = &parts->header;
     uint8_t poison = (uint8_t)(0xA5u + 29u * number); /* another one each time: a callee might write this very byte */
     if (self->random != 0) scatter(self->input, sizeof *self->input, &self->random);
-    mdc_call_fill(parts, self->buffer, self->input);
+    mdc_trace_fill(parts, self->buffer, self->input);
     memset(room, poison, sizeof *room);
     memcpy(room->bytes, parts->before, header->output_bytes);
     *result = self->routine(self->param, self->input, &room->output);
@@ -109,7 +109,7 @@ static uint32_t send(replay *self, const mdc_call_parts *parts, uint64_t number,
     }
     if (header->type == MDC_CB_IO_WRITE_ALL || header->type == MDC_CB_VM_PRE_READ ||
         header->type == MDC_CB_VM_POST_READ)
-        flags |= judge_buffer(self, parts, (size_t)mdc_call_buffer_sizes(parts).data);
+        flags |= judge_buffer(self, parts, (size_t)mdc_trace_buffer_sizes(parts).data);
     return flags;
 }
 
@@ -121,10 +121,10 @@ static void run(replay *self, const uint8_t *records, size_t size, uint64_t repe
     for (uint64_t pass = 0; pass < repeat; pass++) {
         mdc_replay_answer *answer = pass + 1 == repeat ? answers : NULL;
         for (size_t at = 0; at < size;) {
-            mdc_call_parts parts;
+            mdc_trace_parts parts;
             output_room room;
             int32_t returned;
-            if (!mdc_call_parse(records + at, size - at, &parts)) return; /* was fine before the first call */
+            if (!mdc_trace_parse(records + at, size - at, &parts)) return; /* was fine before the first call */
             uint32_t flags = send(self, &parts, result->calls, &room, &returned);
             if ((flags & MDC_REPLAY_WRONG) != 0 && result->violations++ == 0) result->first = (int64_t)result->calls;
             if (answer != NULL) {

@@ -31,7 +31,7 @@ static void absorb(uint64_t v[4], uint64_t part) {
     v[0] ^= part;
 }
 
-uint64_t mdc_digest(const uint64_t key[2], const void *data, size_t size) {
+uint64_t mdc_siphash(const uint64_t key[2], const void *data, size_t size) {
     const uint8_t *bytes = data;
     uint64_t v[4] = {key[0] ^ UINT64_C(0x736f6d6570736575), key[1] ^ UINT64_C(0x646f72616e646f6d),
                      key[0] ^ UINT64_C(0x6c7967656e657261), key[1] ^ UINT64_C(0x7465646279746573)};

@@ -9,6 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t mdc_digest(const uint64_t key[2], const void *data, size_t size);
+uint64_t mdc_siphash(const uint64_t key[2], const void *data, size_t size);
 
 #endif

@@ -16,7 +16,7 @@
 #include "win_peb.h"
 #include "win_process.h"
 #include "win_regions.h"
-#include "win_suspend.h"
+#include "win_suspender.h"
 #include "win_system.h"
 #include "win_threads.h"
 #include "win_unloaded.h"
@@ -24,7 +24,7 @@
 typedef struct mdc_win_live {
     mdc_source source;
     mdc_win_live_options options;
-    mdc_monitor *monitor;
+    mdc_dump_control *control;
     mdc_win_nt nt;
     mdc_win_process process;
     mdc_win_paths paths;
@@ -39,7 +39,7 @@ typedef struct mdc_win_live {
     uint64_t types;   /* MDC_TYPE_*, as in mdc_lists */
     mdc_system system;
     mdc_lists lists;
-    mdc_win_holder *holder;
+    mdc_win_suspender *suspender;
     uint64_t peb;
 } mdc_win_live;
 
@@ -53,7 +53,7 @@ static mdc_status leave(const mdc_win_live *live, mdc_status status, mdc_error *
 
 static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     mdc_win_live *live = live_of(source);
-    if (live->holder != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    if (live->suspender != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
     mdc_win_open how = {
         .pid = live->options.pid, .process = live->options.process, .start_time = live->options.start_time};
     if ((live->options.types & MDC_TYPE_WITH_HANDLE_DATA) != 0) how.access = PROCESS_DUP_HANDLE;
@@ -65,14 +65,15 @@ static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
     }
     if (status != MDC_OK) return leave(live, status, err);
     source->pid = live->process.pid;
-    source->handle = live->options.told != 0 ? (void *)(intptr_t)live->options.told : live->process.handle;
+    source->handle =
+        live->options.shown_handle != 0 ? (void *)(intptr_t)live->options.shown_handle : live->process.handle;
     live->nt = mdc_win_nt_load();
     mdc_win_paths_init(&live->paths);
     status = mdc_win_names_init(&live->names, err);
     if (status == MDC_OK) {
-        live->holder = mdc_win_holder_new(&live->process, live->options.stop_timeout_ns, live->options.max_stop_ns,
-                                          live->monitor, err);
-        if (live->holder == NULL) status = err->code;
+        live->suspender = mdc_win_suspender_new(&live->process, live->options.stop_timeout_ns,
+                                                live->options.max_stop_ns, live->control, err);
+        if (live->suspender == NULL) status = err->code;
     }
     return leave(live, status, err);
 }
@@ -91,7 +92,7 @@ static void main_first(mdc_vec *threads) {
 
 static mdc_status list_threads(mdc_win_live *live, mdc_error *err) {
     size_t count;
-    const mdc_win_held *held = mdc_win_holder_threads(live->holder, &count);
+    const mdc_win_held *held = mdc_win_suspender_threads(live->suspender, &count);
     uint32_t priority_class = GetPriorityClass(live->process.handle);
     mdc_status status = mdc_vec_reserve(&live->threads, count, err);
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
@@ -207,17 +208,17 @@ static mdc_status blame(mdc_win_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);
     if (status != MDC_OK && !mdc_win_process_runs(&live->process))
-        mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
-    if (mdc_monitor_check(live->monitor, &cause) == MDC_OK) return status;
+        mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
+    if (mdc_control_check(live->control, &cause) == MDC_OK) return status;
     *err = cause;
     return cause.code;
 }
 
 static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_win_live *live = live_of(source);
-    if (live->holder == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
+    if (live->suspender == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
     mdc_status status = mdc_win_process_check(&live->process, MDC_PHASE_STOP, err);
-    if (status == MDC_OK) status = mdc_win_holder_stop(live->holder, err);
+    if (status == MDC_OK) status = mdc_win_suspender_stop(live->suspender, err);
     if (status != MDC_OK) return leave(live, status, err);
     status = gather(live, err);
     status = blame(live, status, err);
@@ -226,9 +227,9 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
         return MDC_OK;
     }
     mdc_error ignored;
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
     mdc_error_clear(&ignored);
-    mdc_win_holder_resume(live->holder, &frozen_ns, &ignored);
+    mdc_win_suspender_resume(live->suspender, &stop_time_ns, &ignored);
     return leave(live, status, err);
 }
 
@@ -251,31 +252,31 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
     mdc_win_live *live = live_of(source);
     uint32_t error = 0;
     *done = 0;
-    mdc_doing_before before = mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, 0);
-    mdc_monitor_name(live->monitor, "", 0);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_READ, -1, 0);
+    mdc_control_name(live->control, "", 0);
     for (size_t i = 0; i < span_count && error == 0; i++) {
-        (void)mdc_monitor_begin(live->monitor, MDC_DOING_READ, -1, spans[i].address);
+        (void)mdc_control_begin(live->control, MDC_DOING_READ, -1, spans[i].address);
         *done +=
             mdc_win_memory_read(live->process.handle, spans[i].address, buffer + *done, (size_t)spans[i].size, &error);
-        mdc_monitor_step(live->monitor);
+        mdc_control_step(live->control);
     }
-    mdc_monitor_end(live->monitor, before);
+    mdc_control_end(live->control, before);
     *os_errno = (int32_t)error;
-    if (error != 0 && !mdc_win_process_runs(&live->process)) mdc_monitor_abort(live->monitor, MDC_ABORT_TARGET_GONE);
+    if (error != 0 && !mdc_win_process_runs(&live->process)) mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
     /* The watchdog sets the reason before it lets the first thread go: without one, what was read is of the stop. */
-    return leave(live, mdc_monitor_check(live->monitor, err), err);
+    return leave(live, mdc_control_check(live->control, err), err);
 }
 
-static mdc_status live_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+static mdc_status live_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
     mdc_win_live *live = live_of(source);
-    *frozen_ns = 0;
-    if (live->holder == NULL) return MDC_OK;
-    return leave(live, mdc_win_holder_resume(live->holder, frozen_ns, err), err);
+    *stop_time_ns = 0;
+    if (live->suspender == NULL) return MDC_OK;
+    return leave(live, mdc_win_suspender_resume(live->suspender, stop_time_ns, err), err);
 }
 
 static void live_free(mdc_source *source) {
     mdc_win_live *live = live_of(source);
-    mdc_win_holder_free(live->holder);
+    mdc_win_suspender_free(live->suspender);
     mdc_win_process_close(&live->process);
     mdc_win_names_fini(&live->names);
     mdc_vec_fini(&live->regions);
@@ -288,14 +289,14 @@ static void live_free(mdc_source *source) {
     mdc_dealloc(live);
 }
 
-mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *monitor, mdc_error *err) {
+mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_dump_control *control, mdc_error *err) {
     static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
                                        live_read,    live_resume, live_free,  NULL};
     mdc_win_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
-    live->monitor = monitor;
+    live->control = control;
     mdc_vec_init(&live->regions, sizeof(mdc_region));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));

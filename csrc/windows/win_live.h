@@ -8,15 +8,15 @@
 typedef struct mdc_win_live_options {
     int32_t pid;
     int64_t process;          /* 0, or a HANDLE of the caller, which is duplicated (pid may be 0 then) */
-    int64_t told;             /* what callbacks see as ProcessHandle; 0: the source's own handle */
+    int64_t shown_handle;     /* what callbacks see as ProcessHandle; 0: the source's own handle */
     uint64_t types;           /* MDC_TYPE_* for which something has to be gathered */
     uint64_t start_time;      /* 0, or the FILETIME of the target's creation */
     uint64_t stop_timeout_ns; /* how long one thread may take until its registers can be read; 0: 250 ms */
-    uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the monitor's deadline */
+    uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the dump control's deadline */
 } mdc_win_live_options;
 
-/* Touches nothing yet: prepare opens the target. The monitor is borrowed until the source is freed. pid and handle of
- * the source are filled by prepare. Only programs of our own width can be dumped. */
-mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_monitor *monitor, mdc_error *err);
+/* Touches nothing yet: prepare opens the target. The dump control is borrowed until the source is freed. pid and handle
+ * of the source are filled by prepare. Only programs of our own width can be dumped. */
+mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_dump_control *control, mdc_error *err);
 
 #endif

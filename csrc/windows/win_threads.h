@@ -1,4 +1,4 @@
-/* The threads of a Windows process: which there are, and what is known of each. Stopping them is win_suspend.h. */
+/* The threads of a Windows process: which there are, and what is known of each. Stopping them is win_suspender.h. */
 #ifndef MDC_WINDOWS_WIN_THREADS_H
 #define MDC_WINDOWS_WIN_THREADS_H
 

@@ -34,10 +34,10 @@ class NativeCallback:
         name_capacity: int = 0,
         memory_piece: int = 0,
         stack_capacity: int = 0,
-        hole_capacity: int = 0,
+        excluded_gap_capacity: int = 0,
     ) -> None:
         options = ffi.new("mdc_callback_options *")
-        options.stack_capacity, options.hole_capacity = stack_capacity, hole_capacity
+        options.stack_capacity, options.excluded_gap_capacity = stack_capacity, excluded_gap_capacity
         options.module_capacity, options.name_capacity = module_capacity, name_capacity
         options.memory_piece = memory_piece
         if hooks is not None:
@@ -151,10 +151,10 @@ def counters(raw: Any) -> dict[str, Any]:
         "kernel_status": raw.kernel_status & 0xFFFFFFFF,
         "scrubbed_bytes": raw.scrubbed_bytes,
         "scrubbed_hits": raw.scrubbed_hits,
-        "defaced_words": raw.defaced_words,
+        "sanitized_words": raw.sanitized_words,
         "uncovered_borders": raw.uncovered_borders,
         "hulls": raw.hulls,
-        "hole_bytes": raw.hole_bytes,
+        "excluded_gap_bytes": raw.excluded_gap_bytes,
         "filled_bytes": raw.filled_bytes,
         "lost": raw.lost,
     }

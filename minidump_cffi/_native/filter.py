@@ -54,7 +54,7 @@ class NativeFilter:
         spec.secondary_flags = int(made.secondary_flags)
         spec.nocase = made.ignore_case
         redact = made.redact
-        spec.deface_stacks = redact.stacks
+        spec.sanitize_stacks = redact.stacks
         spec.fill = lib.MDC_FILL_GIVEN | redact.fill
         for name, array in (
             ("memory_add", _ranges(made.memory.add)),

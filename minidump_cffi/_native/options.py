@@ -49,7 +49,7 @@ def exception(info: ExceptionInfo | None) -> Fill:
 
 
 def dbghelp(backend: Backend) -> Fill:
-    """`mdc_job_spec.dbghelp`."""
+    """`mdc_session_spec.dbghelp`."""
 
     def fill(spec: Any) -> object:
         if backend.own:
@@ -68,7 +68,7 @@ def dbghelp(backend: Backend) -> Fill:
 
 
 def source(target: SourceTarget) -> Fill:
-    """`mdc_job_spec.take_source`."""
+    """`mdc_session_spec.take_source`."""
 
     def fill(spec: Any) -> object:
         spec.take_source = ffi.cast("mdc_source **", target.slot)

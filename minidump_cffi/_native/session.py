@@ -54,7 +54,7 @@ _NUMBERS = (
     "memory_ranges",
     "memory64_ranges",
     "memory_info_count",
-    "frozen_ns",
+    "stop_time_ns",
     "total_ns",
     "read_failed_gaps",
     "warnings",
@@ -134,7 +134,7 @@ class Session:
         keep: object = None,
         fill: Sequence[Callable[[Any], object]] = (),
     ) -> None:
-        spec = ffi.new("mdc_job_spec *")
+        spec = ffi.new("mdc_session_spec *")
         for name, value in engine.items():
             setattr(spec.engine, name, value)
         for name, value in options.items():
@@ -152,7 +152,7 @@ class Session:
         self._spec = spec
         self._begun = False  # the thread that started it has finished that: others may use it
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
-        self._slot = ffi.gc(ffi.new("mdc_job **"), lib.mdc_job_drop)
+        self._slot = ffi.gc(ffi.new("mdc_session **"), lib.mdc_session_drop)
 
     @property
     def pointer(self) -> Any:
@@ -166,22 +166,22 @@ class Session:
                 _started.discard(job)
         error = new_error()
         _started.add(self)
-        if lib.mdc_job_start(self._spec, self._slot, error) != lib.MDC_OK:
+        if lib.mdc_session_start(self._spec, self._slot, error) != lib.MDC_OK:
             _started.discard(self)
             raise exception(error)
         self._begun = True
 
     def wait(self, seconds: float) -> bool:
         """True once the job has ended, or if it has not started."""
-        ended = bool(lib.mdc_job_wait(self.pointer, max(0, int(seconds * 1e9))))
+        ended = bool(lib.mdc_session_wait(self.pointer, max(0, int(seconds * 1e9))))
         self._begun = True
         return ended
 
     def cancel(self, *, deadline: bool = False) -> None:
-        lib.mdc_job_cancel(self.pointer, lib.MDC_ERR_DEADLINE if deadline else lib.MDC_ERR_CANCELLED)
+        lib.mdc_session_cancel(self.pointer, lib.MDC_ERR_DEADLINE if deadline else lib.MDC_ERR_CANCELLED)
 
     def progress(self) -> RawProgress:
-        raw = lib.mdc_job_progress(self.pointer)
+        raw = lib.mdc_session_progress(self.pointer)
         return RawProgress(
             raw.phase,
             bool(raw.stopped),
@@ -194,16 +194,16 @@ class Session:
 
     def callee(self) -> CalleeState:
         """Where a foreign callee is."""
-        raw = lib.mdc_job_callee(self.pointer)
+        raw = lib.mdc_session_callee(self.pointer)
         return CalleeState(raw.call, raw.type)
 
     def error(self) -> Exception | None:
         """After it has ended: how; None if it succeeded."""
         error = new_error()
-        return None if lib.mdc_job_result(self.pointer, error) == lib.MDC_OK else exception(error)
+        return None if lib.mdc_session_result(self.pointer, error) == lib.MDC_OK else exception(error)
 
     def report(self) -> RawReport:
-        raw = lib.mdc_job_report(self.pointer)
+        raw = lib.mdc_session_report(self.pointer)
         return RawReport(
             {name: getattr(raw, name) for name in _NUMBERS} | {"windows": int(sys.platform == "win32")},
             tuple(raw.calls),
@@ -216,33 +216,33 @@ class Session:
         )
 
     def counters(self) -> dict[str, Any]:
-        return counters(lib.mdc_job_counters(self.pointer))
+        return counters(lib.mdc_session_counters(self.pointer))
 
     def hidden_variables(self) -> int:
-        return lib.mdc_job_hidden_variables(self.pointer)
+        return lib.mdc_session_hidden_variables(self.pointer)
 
     def rule_bytes(self, rules: int) -> tuple[memoryview, memoryview]:
         """Bytes kept and bytes excluded by each rule; the last entry is the default."""
         kept, excluded = ffi.new("uint64_t[]", rules + 1), ffi.new("uint64_t[]", rules + 1)
         error = new_error()
-        if lib.mdc_job_rule_bytes(self.pointer, kept, excluded, rules + 1, error) != lib.MDC_OK:
+        if lib.mdc_session_rule_stats_get(self.pointer, kept, excluded, rules + 1, error) != lib.MDC_OK:
             raise exception(error)
         return memoryview(ffi.buffer(kept)).cast("Q"), memoryview(ffi.buffer(excluded)).cast("Q")
 
     def doing(self) -> Doing:
         text = ffi.new("char[]", 512)
-        raw = lib.mdc_job_doing(self.pointer, text, 512)
+        raw = lib.mdc_session_doing(self.pointer, text, 512)
         return Doing(ffi.string(text).decode(), raw.callback_type, raw.address)
 
     def memory(self) -> bytes:
         """The dump, for a job whose sink is memory."""
         size = ffi.new("size_t *")
-        data = lib.mdc_job_memory(self.pointer, size)
+        data = lib.mdc_session_memory(self.pointer, size)
         return b"" if data == ffi.NULL else bytes(ffi.buffer(data, size[0]))
 
     def close(self) -> None:
         """Free the results. A job that has not ended is asked to; what it still uses lives on until then."""
-        lib.mdc_job_close(self.pointer)
+        lib.mdc_session_close(self.pointer)
         if self.wait(0):
             _started.discard(self)
 

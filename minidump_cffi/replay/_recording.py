@@ -411,7 +411,7 @@ class Recording(Sequence[Call]):
                 at += 1
                 if not line.strip() or line.startswith("#"):
                     continue
-                plain = json.loads(line, object_pairs_hook=_no_twins)
+                plain = json.loads(line, object_pairs_hook=_no_clone_vm)
                 if not isinstance(plain, dict):
                     raise ValueError(f"expected an object, not {plain!r}")
                 if about is None:
@@ -451,7 +451,7 @@ def _check_about(about: dict[str, Any]) -> dict[str, Any]:
     return about
 
 
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_clone_vm(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("duplicate key")

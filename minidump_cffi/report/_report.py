@@ -134,7 +134,7 @@ class DumpReport:
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "honoured": DumpType(numbers["honoured_type"]),
-            "stop_time": numbers["frozen_ns"] / 1e9,
+            "stop_time": numbers["stop_time_ns"] / 1e9,
             "total": numbers["total_ns"] / 1e9,
             "warnings": DumpWarning(numbers["warnings"]),
             "omitted_streams": Stream(numbers["omitted_streams"]),

@@ -287,7 +287,7 @@ static void judge_read(fuzz_engine *engine, const fuzz_call *call) {
     const mdc_filter_spec *spec = &engine->made.spec;
     uint8_t fill = mdc_filter_fill(engine->filter);
     engine->counts->reads++;
-    if (spec->deface_stacks) return; /* words of stacks are overwritten with something else */
+    if (spec->sanitize_stacks) return; /* words of stacks are overwritten with something else */
     for (uint32_t i = 0; i < call->completed; i++) {
         uint64_t address = call->offset + i;
         bool hide = false;
@@ -370,7 +370,7 @@ static void play_engine(bytes_in *in, fuzz_counts *counts) {
     engine.filter = mdc_filter_new(&engine.made.spec, &err);
     if (engine.filter == NULL) return;
     mdc_callback_options options = {
-        .module_capacity = 4, .name_capacity = 6, .stack_capacity = 3, .hole_capacity = mode & 0x80 ? 2 : 64};
+        .module_capacity = 4, .name_capacity = 6, .stack_capacity = 3, .excluded_gap_capacity = mode & 0x80 ? 2 : 64};
     if (take8(in) & 1) options.memory_piece = 1 + take16(in);
     if (!engine.judged) options.hook_types = take32(in), options.hook = hook, options.hook_context = &engine;
     engine.callback = mdc_callback_new(engine.filter, &options, &err);

@@ -52,7 +52,7 @@ static void ask(bytes_in *in, const mdc_filter *filter, const mdc_question *ques
         from = last + 1;
     }
     other = (mdc_cursor){0, 0};
-    if (!mdc_filter_leaves_holes(filter) && !(question->flags & MDC_FACT_DONTDUMP) &&
+    if (!mdc_filter_leaves_excluded_gaps(filter) && !(question->flags & MDC_FACT_DONTDUMP) &&
         mdc_match_next(&matcher, &other, question->base, &first, &last) && last < question->last &&
         mdc_match_next(&matcher, &other, last + 1, &next_first, &next_last) && next_first > last + 1)
         fault("a hole of a filter that leaves none");

@@ -33,9 +33,9 @@ static void make_callback(void) {
                                   .pattern_count = 1,
                                   .memory_remove = &removed,
                                   .memory_remove_count = 1,
-                                  .deface_stacks = 1};
+                                  .sanitize_stacks = 1};
     const mdc_callback_options options = {
-        .module_capacity = 8, .name_capacity = 8, .stack_capacity = 4, .hole_capacity = 8};
+        .module_capacity = 8, .name_capacity = 8, .stack_capacity = 4, .excluded_gap_capacity = 8};
     const mdc_recorder_options limits = {.limit = RECORDS, .key0 = 1, .key1 = 2};
     mdc_error err;
     mdc_filter *filter = mdc_filter_new(&spec, &err);
@@ -57,9 +57,9 @@ static void read_again(size_t room) {
     size_t size = mdc_recorder_copy(recorder, records, room);
     if (size > room) abort();
     for (size_t at = 0; at < size;) {
-        mdc_call_parts parts;
+        mdc_trace_parts parts;
         uint8_t *rest = aligned(records + at, size - at);
-        bool sound = mdc_call_parse(rest, size - at, &parts);
+        bool sound = mdc_trace_parse(rest, size - at, &parts);
         free(rest);
         if (!sound) {
             fprintf(stderr, "a record of our own is malformed at %zu of %zu\n", at, size);

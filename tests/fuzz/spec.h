@@ -120,7 +120,7 @@ static inline void take_spec(bytes_in *in, fuzz_spec *made, bool valid) {
     spec->tolerate_read_failures = flags >> 3 & 1;
     spec->secondary_flags = flags >> 4 & 1;
     spec->nocase = flags >> 5 & 1;
-    spec->deface_stacks = flags >> 6 & 1;
+    spec->sanitize_stacks = flags >> 6 & 1;
     if (flags & 128) spec->fill = MDC_FILL_GIVEN | take8(in);
     if (valid || take8(in) != 255) return;
     spec->default_action = take32(in);

@@ -1,5 +1,5 @@
 /* For the dbghelp tests: a Windows process to dump, which is the test program itself with the argument "child", and
- * short ways to run a job over it. */
+ * short ways to run a session over it. */
 #ifndef MDC_TESTS_DBGHELP_CHILD_H
 #define MDC_TESTS_DBGHELP_CHILD_H
 
@@ -80,39 +80,40 @@ static void stop_child(child *it) {
     CloseHandle(it->ready);
 }
 
-/* -- jobs ---------------------------------------------------------------------------------------------------------- */
+/* -- sessions
+ * ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct outcome {
-    mdc_job *job;
+    mdc_session *session;
     mdc_error err;
     const mdc_report *report; /* NULL if there is none */
     const uint8_t *bytes;     /* MDC_SINK_MEMORY */
     size_t size;
 } outcome;
 
-static outcome end_of(mdc_job *job) {
-    outcome out = {.job = job};
+static outcome end_of(mdc_session *session) {
+    outcome out = {.session = session};
     mdc_error_clear(&out.err);
-    CHECK(mdc_job_wait(job, SECONDS(120)) == 1);
-    mdc_job_result(job, &out.err);
-    out.report = mdc_job_report(job);
-    out.bytes = mdc_job_memory(job, &out.size);
+    CHECK(mdc_session_wait(session, SECONDS(120)) == 1);
+    mdc_session_result(session, &out.err);
+    out.report = mdc_session_report(session);
+    out.bytes = mdc_session_memory(session, &out.size);
     return out;
 }
 
-static outcome run_job(const mdc_job_spec *spec) {
-    mdc_job *job = NULL;
+static outcome run_session(const mdc_session_spec *spec) {
+    mdc_session *session = NULL;
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job_start(spec, &job, &err);
-    if (job != NULL) return end_of(job);
+    mdc_session_start(spec, &session, &err);
+    if (session != NULL) return end_of(session);
     outcome out = {.err = err};
     return out;
 }
 
 static void drop(outcome *out) {
-    mdc_job_free(out->job);
-    out->job = NULL;
+    mdc_session_free(out->session);
+    out->session = NULL;
 }
 
 static bool contains(const uint8_t *bytes, size_t size, const char *text) {

@@ -56,7 +56,7 @@ typedef struct made_dump {
     const uint8_t *data;
     size_t size;
     const mdc_report *report;
-    mdc_monitor monitor;
+    mdc_dump_control control;
     mdc_source *source;
     mdc_sink *sink;
     mdc_dump *dump;
@@ -65,10 +65,10 @@ typedef struct made_dump {
 static inline void make_into(made_dump *made, const mdc_fake_target *target, const mdc_engine_options *options,
                              mdc_sink *sink) {
     memset(made, 0, sizeof *made);
-    mdc_monitor_init(&made->monitor, 0);
+    mdc_control_init(&made->control, 0);
     made->source = mdc_fake_new(target, &made->err);
     made->sink = sink;
-    made->dump = made->source == NULL ? NULL : mdc_dump_new(options, made->source, sink, &made->monitor, &made->err);
+    made->dump = made->source == NULL ? NULL : mdc_dump_new(options, made->source, sink, &made->control, &made->err);
     if (made->dump == NULL) {
         made->status = made->err.code;
         return;

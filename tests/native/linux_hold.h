@@ -1,4 +1,4 @@
-/* Holding a process, for the tests of the holder. Header only: each test is one program. */
+/* Holding a process, for the tests of the tracer. Header only: each test is one program. */
 #ifndef MDC_TESTS_LINUX_HOLD_H
 #define MDC_TESTS_LINUX_HOLD_H
 
@@ -10,12 +10,12 @@
 
 typedef struct held_process {
     mdc_live_options options;
-    mdc_monitor monitor;
-    mdc_holder *holder;
+    mdc_dump_control control;
+    mdc_tracer *tracer;
     mdc_error err;
     int pidfd;
     int proc;
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
 } held_process;
 
 static inline void hold_new(held_process *held, pid_t pid, uint64_t deadline_ns) {
@@ -23,21 +23,21 @@ static inline void hold_new(held_process *held, pid_t pid, uint64_t deadline_ns)
     held->options.pid = pid;
     held->options.pidfd = -1;
     mdc_error_clear(&held->err);
-    mdc_monitor_init(&held->monitor, deadline_ns);
+    mdc_control_init(&held->control, deadline_ns);
     held->pidfd = pidfd_of(pid);
     held->proc = proc_of(pid);
     REQUIRE(held->pidfd >= 0 && held->proc >= 0);
 }
 
 static inline mdc_status hold_stop(held_process *held) {
-    held->holder =
-        mdc_holder_new(&held->options, held->options.pid, held->pidfd, held->proc, &held->monitor, &held->err);
-    REQUIRE(held->holder != NULL);
-    return mdc_holder_stop(held->holder, &held->err);
+    held->tracer =
+        mdc_tracer_new(&held->options, held->options.pid, held->pidfd, held->proc, &held->control, &held->err);
+    REQUIRE(held->tracer != NULL);
+    return mdc_tracer_stop(held->tracer, &held->err);
 }
 
 static inline void hold_free(held_process *held) {
-    mdc_holder_free(held->holder);
+    mdc_tracer_free(held->tracer);
     close(held->pidfd);
     close(held->proc);
 }
@@ -48,8 +48,8 @@ static inline size_t hold_once(pid_t pid) {
     size_t count;
     hold_new(&held, pid, 0);
     REQUIRE_OK(hold_stop(&held), held.err);
-    mdc_holder_threads(held.holder, &count);
-    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    mdc_tracer_threads(held.tracer, &count);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
     hold_free(&held);
     return count;
 }

@@ -1,4 +1,4 @@
-/* Outputs for tests on both systems: a file and a pipe as mdc_job_spec.fd wants them. */
+/* Outputs for tests on both systems: a file and a pipe as mdc_session_spec.fd wants them. */
 #ifndef MDC_TESTS_OUTPUT_CHECK_H
 #define MDC_TESTS_OUTPUT_CHECK_H
 

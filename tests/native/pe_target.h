@@ -131,8 +131,8 @@ static inline mdc_status read_spans(mdc_source *source, const mdc_span *spans, s
     return status;
 }
 
-static inline mdc_status resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
-    return of(source)->fake->ops->resume(of(source)->fake, frozen_ns, err);
+static inline mdc_status resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
+    return of(source)->fake->ops->resume(of(source)->fake, stop_time_ns, err);
 }
 
 static inline void free_it(mdc_source *source) { of(source)->fake->ops->free(of(source)->fake); }
@@ -142,7 +142,7 @@ static inline void make_disguised(made_dump *made, disguise *self, uint16_t arch
                                   const mdc_engine_options *options) {
     static const mdc_source_ops ops = {prepare, stop, lists, content, read_spans, resume, free_it, NULL};
     memset(made, 0, sizeof *made);
-    mdc_monitor_init(&made->monitor, 0);
+    mdc_control_init(&made->control, 0);
     self->fake = mdc_fake_new(&standard_target, &made->err);
     self->source.ops = &ops;
     self->source.pid = self->fake->pid;
@@ -150,7 +150,7 @@ static inline void make_disguised(made_dump *made, disguise *self, uint16_t arch
     self->system.platform = platform;
     made->source = &self->source;
     made->sink = mdc_sink_memory_new(UINT64_C(1) << 32, &made->err);
-    made->dump = mdc_dump_new(options, made->source, made->sink, &made->monitor, &made->err);
+    made->dump = mdc_dump_new(options, made->source, made->sink, &made->control, &made->err);
     if (made->dump == NULL) {
         made->status = made->err.code;
         return;

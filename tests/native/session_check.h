@@ -1,4 +1,4 @@
-/* For the tests of jobs: a fake target, a filter over it, and the short ways to start and end a job. */
+/* For the tests of sessions: a fake target, a filter over it, and the short ways to start and end a session. */
 #ifndef MDC_TESTS_SESSION_CHECK_H
 #define MDC_TESTS_SESSION_CHECK_H
 
@@ -86,7 +86,7 @@ static const mdc_fake_target TARGET = {.regions = REGIONS,
                                        .cmdline = "app",
                                        .seed = 7};
 
-/* A job takes the source out of it; `begin` puts a new one in. */
+/* A session takes the source out of it; `begin` puts a new one in. */
 static _Thread_local mdc_source *slot;
 
 static inline mdc_filter *make_filter(void) {
@@ -126,7 +126,7 @@ static inline mdc_callback *make_callback(mdc_filter *filter) {
 static inline void free_callback(mdc_callback *callback) {
     mdc_error err;
     mdc_error_clear(&err);
-    /* An abandoned job releases its callback when its worker returns. */
+    /* An abandoned session releases its callback when its worker returns. */
     for (int i = 0; i < 2000 && mdc_callback_free(callback, &err) == MDC_ERR_BUSY; i++) {
         sleep_ms(10);
         mdc_error_clear(&err);
@@ -134,55 +134,55 @@ static inline void free_callback(mdc_callback *callback) {
     CHECK(err.code == MDC_OK);
 }
 
-static inline mdc_job_spec full_spec(mdc_callback *callback) {
-    return (mdc_job_spec){.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
-                          .callback = callback,
-                          .take_source = &slot,
-                          .pidfd = -1,
-                          .fd = -1,
-                          .sink = MDC_SINK_MEMORY};
+static inline mdc_session_spec full_spec(mdc_callback *callback) {
+    return (mdc_session_spec){.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
+                              .callback = callback,
+                              .take_source = &slot,
+                              .pidfd = -1,
+                              .fd = -1,
+                              .sink = MDC_SINK_MEMORY};
 }
 
-/* mdc_job_start, with a new source of TARGET for a specification that has none left. */
-static inline mdc_status begin(const mdc_job_spec *spec, mdc_job **job, mdc_error *err) {
+/* mdc_session_start, with a new source of TARGET for a specification that has none left. */
+static inline mdc_status begin(const mdc_session_spec *spec, mdc_session **session, mdc_error *err) {
     if (spec->take_source == &slot && slot == NULL) {
         slot = mdc_fake_new(&TARGET, err);
         if (slot == NULL) return err->code;
     }
-    return mdc_job_start(spec, job, err);
+    return mdc_session_start(spec, session, err);
 }
 
-static inline mdc_job *start(const mdc_job_spec *spec) {
+static inline mdc_session *start(const mdc_session_spec *spec) {
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job *job = NULL;
-    begin(spec, &job, &err);
-    if (job == NULL) {
+    mdc_session *session = NULL;
+    begin(spec, &session, &err);
+    if (session == NULL) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
     }
-    return job;
+    return session;
 }
 
 /* Waits and returns the result. */
-static inline mdc_status end_of(mdc_job *job, mdc_error *err) {
+static inline mdc_status end_of(mdc_session *session, mdc_error *err) {
     mdc_error_clear(err);
-    CHECK(mdc_job_wait(job, SECONDS(60)) == 1);
-    return mdc_job_result(job, err);
+    CHECK(mdc_session_wait(session, SECONDS(60)) == 1);
+    return mdc_session_result(session, err);
 }
 
-static inline void finish_well(mdc_job *job) {
+static inline void finish_well(mdc_session *session) {
     mdc_error err;
-    if (end_of(job, &err) != MDC_OK) {
+    if (end_of(session, &err) != MDC_OK) {
         fprintf(stderr, "%s\n", err.message);
         failures++;
     }
 }
 
 /* Into a pipe without a reader. */
-static inline mdc_job *start_stalled(mdc_callback *callback, int64_t ends[2], uint64_t deadline_ns) {
+static inline mdc_session *start_stalled(mdc_callback *callback, int64_t ends[2], uint64_t deadline_ns) {
     output_pipe(ends);
-    mdc_job_spec spec = full_spec(callback);
+    mdc_session_spec spec = full_spec(callback);
     spec.sink = MDC_SINK_FD;
     spec.fd = ends[1];
     spec.deadline_ns = deadline_ns;

@@ -63,23 +63,23 @@ static void scene_free(scene *s) {
 }
 
 typedef struct view {
-    mdc_gate *gate;
+    mdc_biased_lock *lock;
     uint64_t self;
     bool favoured, entered;
 } view;
 
 static void *look(void *context) {
     view *v = context;
-    v->self = mdc_gate_self();
-    atomic_uint *flag = mdc_gate_enter_favoured(v->gate);
+    v->self = mdc_biased_lock_self();
+    atomic_uint *flag = mdc_biased_lock_enter(v->lock);
     v->favoured = flag != NULL;
-    v->entered = mdc_gate_enter_slow(v->gate);
-    if (v->entered) mdc_gate_leave_slow(v->gate, true);
+    v->entered = mdc_biased_lock_enter_slow(v->lock);
+    if (v->entered) mdc_biased_lock_leave_slow(v->lock, true);
     return NULL;
 }
 
-static view look_elsewhere(mdc_gate *gate) {
-    view v = {.gate = gate};
+static view look_elsewhere(mdc_biased_lock *lock) {
+    view v = {.lock = lock};
     thread *other = thread_begin(look, &v);
     REQUIRE(other != NULL);
     thread_end(other);
@@ -88,20 +88,20 @@ static view look_elsewhere(mdc_gate *gate) {
 
 /* The quick way is open to the thread that was inside last, and to no other. */
 static void favours(void) {
-    mdc_gate gate;
-    mdc_gate_init(&gate);
-    REQUIRE(mdc_gate_enter_favoured(&gate) == NULL && mdc_gate_enter_slow(&gate));
-    mdc_gate_leave_slow(&gate, true);
-    atomic_uint *flag = mdc_gate_enter_favoured(&gate);
-    bool has_marks = mdc_gate_self() != 0;
-    REQUIRE((flag != NULL) == (gate.barrier && has_marks));
+    mdc_biased_lock lock;
+    mdc_biased_lock_init(&lock);
+    REQUIRE(mdc_biased_lock_enter(&lock) == NULL && mdc_biased_lock_enter_slow(&lock));
+    mdc_biased_lock_leave_slow(&lock, true);
+    atomic_uint *flag = mdc_biased_lock_enter(&lock);
+    bool has_marks = mdc_biased_lock_self() != 0;
+    REQUIRE((flag != NULL) == (lock.barrier && has_marks));
     if (flag == NULL) return; /* a system without the barrier */
-    view v = look_elsewhere(&gate);
-    REQUIRE(v.self != 0 && v.self != mdc_gate_self() && !v.favoured && !v.entered); /* a call is inside */
-    mdc_gate_leave_favoured(flag);
-    v = look_elsewhere(&gate);
+    view v = look_elsewhere(&lock);
+    REQUIRE(v.self != 0 && v.self != mdc_biased_lock_self() && !v.favoured && !v.entered); /* a call is inside */
+    mdc_biased_lock_leave(flag);
+    v = look_elsewhere(&lock);
     REQUIRE(!v.favoured && v.entered);
-    REQUIRE(mdc_gate_enter_favoured(&gate) == NULL); /* it is the other one's now */
+    REQUIRE(mdc_biased_lock_enter(&lock) == NULL); /* it is the other one's now */
 }
 
 int main(void) {

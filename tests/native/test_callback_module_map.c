@@ -19,21 +19,21 @@ static unsigned roll(unsigned bound) {
 
 static void overlapping(void) {
     mdc_error err = {.code = MDC_OK};
-    mdc_modmap map;
-    REQUIRE(mdc_modmap_init(&map, ENTRIES, &err) == MDC_OK);
+    mdc_module_table map;
+    REQUIRE(mdc_module_table_init(&map, ENTRIES, &err) == MDC_OK);
     for (int round = 0; round < 20000; round++) {
         uint64_t first[ENTRIES], size[ENTRIES], base = roll(2) ? 0x1000 : (uint64_t)0 - SPACE;
         uint32_t row[ENTRIES], count = roll(ENTRIES + 1);
-        mdc_modmap_clear(&map);
+        mdc_module_table_clear(&map);
         for (uint32_t i = 0; i < count; i++) {
             first[i] = base + roll(SPACE);
             size[i] = roll(20);
             if (size[i] > 0 - first[i]) size[i] = 0 - first[i]; /* equal ends compare as equal */
             row[i] = roll(4);
-            REQUIRE(mdc_modmap_enter(&map, first[i], size[i], row[i]));
-            if (roll(4) == 0) mdc_modmap_seal(&map); /* a question in between */
+            REQUIRE(mdc_module_table_enter(&map, first[i], size[i], row[i]));
+            if (roll(4) == 0) mdc_module_table_seal(&map); /* a question in between */
         }
-        mdc_modmap_seal(&map);
+        mdc_module_table_seal(&map);
         REQUIRE(map.segments >= 1 && map.start[0] == 0 && map.start[map.segments] == 0);
         for (uint32_t i = 1; i < map.segments; i++) REQUIRE(map.start[i] > map.start[i - 1]);
         for (uint64_t offset = 0; offset < SPACE; offset++) {
@@ -49,9 +49,9 @@ static void overlapping(void) {
             REQUIRE(map.row[segment] == expected);
         }
     }
-    for (uint32_t i = map.count; i < ENTRIES; i++) REQUIRE(mdc_modmap_enter(&map, i, 1, 1));
-    REQUIRE(!mdc_modmap_enter(&map, 1, 1, 1) && mdc_modmap_enter(&map, 1, 0, 1));
-    mdc_modmap_fini(&map);
+    for (uint32_t i = map.count; i < ENTRIES; i++) REQUIRE(mdc_module_table_enter(&map, i, 1, 1));
+    REQUIRE(!mdc_module_table_enter(&map, 1, 1, 1) && mdc_module_table_enter(&map, 1, 0, 1));
+    mdc_module_table_fini(&map);
 }
 
 static void path(const uint16_t *units, const char *expected) {

@@ -72,9 +72,9 @@ int main(void) {
     mdc_region_facts facts = {.Size = sizeof facts, .Version = 1, .Name = glob, .NameSize = 5, .NameId = 9};
     uint64_t kept[5] = {0}, excluded[5] = {0};
     fail_nth(1);
-    REQUIRE(mdc_callback_account(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_ERR_NOMEM);
+    REQUIRE(mdc_callback_rule_stats(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_ERR_NOMEM);
     fail_nth(0);
-    REQUIRE(mdc_callback_account(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_OK);
+    REQUIRE(mdc_callback_rule_stats(callback, &info, &facts, 0x1000, 0x2000, kept, excluded, 5, &err) == MDC_OK);
     REQUIRE(excluded[4] == 0x1000); /* removed memory */
     REQUIRE(mdc_callback_free(callback, &err) == MDC_OK);
     mdc_filter_release(filter);

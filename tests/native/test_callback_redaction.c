@@ -116,7 +116,7 @@ static void one_round(bool with_hold, bool with_stack) {
     range.end = range.first + 1 + draw(40);
     if (range.end < range.first) range.end = 0;
     mdc_filter_spec spec = {
-        .patterns = patterns, .pattern_count = count, .scrub = &range, .scrub_count = 1, .deface_stacks = with_stack};
+        .patterns = patterns, .pattern_count = count, .scrub = &range, .scrub_count = 1, .sanitize_stacks = with_stack};
     mdc_callback *callback = make(&spec, NULL, &hold);
     mdc_error err;
     if (callback == NULL) {
@@ -173,7 +173,7 @@ static void one_round(bool with_hold, bool with_stack) {
             }
         mdc_callback_counters counters = mdc_callback_read_counters(callback);
         CHECK(counters.uncovered_borders == 0 && counters.scrubbed_hits == hits);
-        CHECK((counters.scrubbed_bytes >= scrubbed || with_stack) && (counters.defaced_words == words || more > 0));
+        CHECK((counters.scrubbed_bytes >= scrubbed || with_stack) && (counters.sanitized_words == words || more > 0));
     } else {
         CHECK(mdc_callback_read_counters(callback).uncovered_borders > 0 || size <= 300);
     }
@@ -237,7 +237,7 @@ static int32_t no_hook(void *context, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALL
 }
 
 static void test_limits(void) {
-    mdc_filter_spec spec = {.deface_stacks = 1}, nothing = {.deface_stacks = 0};
+    mdc_filter_spec spec = {.sanitize_stacks = 1}, nothing = {.sanitize_stacks = 0};
     mdc_error err;
     mdc_callback_options options = {.hook_types = 1u << MDC_CB_VM_POST_READ, .hook = no_hook};
     CHECK(make(&spec, &options, NULL) == NULL); /* a hook would undo it */
@@ -278,7 +278,7 @@ static void test_limits(void) {
 #if defined(__x86_64__) || defined(_M_X64)
 /* The input of an engine built with GCC for x64: 1296 bytes and not one more, Context at 12 in the member. */
 static void test_layouts(void) {
-    mdc_filter_spec spec = {.deface_stacks = 1};
+    mdc_filter_spec spec = {.sanitize_stacks = 1};
     mdc_error err;
     for (uint32_t type = MDC_CB_THREAD; type <= MDC_CB_THREAD_EX; type++)
         for (uint32_t lower = 0; lower <= 4; lower += 4) {

@@ -114,8 +114,8 @@ static mdc_bytes bytes(const char *text) { return (mdc_bytes){(const uint8_t *)t
 static const mdc_filter_spec everything = {
     .default_action = MDC_INCLUDE, .threads_default_keep = UINT32_MAX, .modules_default_keep = UINT32_MAX};
 
-/* A hole in the middle: asked again, or the longest part. */
-static void holes(void) {
+/* A excluded gap in the middle: asked again, or the longest part. */
+static void gaps(void) {
     const mdc_rule rules[] = {{.action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {0x12010, 0x12020}},
                               {.action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {0x17000, 0x18000}}};
     mdc_filter_spec spec = everything;
@@ -342,7 +342,7 @@ static void account_round(void) {
     spec.memory_remove = &removed;
     spec.memory_remove_count = roll(2);
     uint32_t extensions = MDC_EXT_REGION_FACTS | (roll(4) ? MDC_EXT_RESUBMIT : 0);
-    const mdc_callback_options little = {.hole_capacity = roll(3)}; /* 0: much */
+    const mdc_callback_options little = {.excluded_gap_capacity = roll(3)}; /* 0: much */
     mdc_callback *callback = callback_of(&spec, &little, extensions);
     REQUIRE(mdc_callback_acquire(callback, &err) == MDC_OK);
     if (roll(2)) tell_start(callback);
@@ -380,16 +380,17 @@ static void account_round(void) {
         const region *r = &regions[i];
         uint64_t base = r->info.BaseAddress, end = base + r->info.RegionSize, middle = base + roll(3 * 4096);
         if (middle > end) middle = end;
-        REQUIRE(mdc_callback_account(callback, &r->info, &r->facts, base, middle, kept, excluded, count + 1, &err) ==
+        REQUIRE(mdc_callback_rule_stats(callback, &r->info, &r->facts, base, middle, kept, excluded, count + 1, &err) ==
                 0);
-        REQUIRE(mdc_callback_account(callback, &r->info, &r->facts, middle, end, kept, excluded, count + 1, &err) == 0);
+        REQUIRE(mdc_callback_rule_stats(callback, &r->info, &r->facts, middle, end, kept, excluded, count + 1, &err) ==
+                0);
         asked += r->info.RegionSize;
         if (parts[i] > 0 && mdc_callback_read_counters(callback).hulls ==
                                 0) { /* a part that was kept is kept to its last byte, by whatever rules */
             uint64_t k[RULES + 1] = {0}, x[RULES + 1] = {0}, sum = 0;
             size_t part = roll((unsigned)parts[i]);
-            REQUIRE(mdc_callback_account(callback, &r->info, &r->facts, first_kept[i][part], last_kept[i][part] + 1, k,
-                                         x, count + 1, &err) == 0);
+            REQUIRE(mdc_callback_rule_stats(callback, &r->info, &r->facts, first_kept[i][part], last_kept[i][part] + 1,
+                                            k, x, count + 1, &err) == 0);
             for (size_t j = 0; j <= count; j++) {
                 REQUIRE(x[j] == 0);
                 sum += k[j];
@@ -401,8 +402,8 @@ static void account_round(void) {
         total += kept[i];
         all += kept[i] + excluded[i];
     }
-    REQUIRE(total + mdc_callback_read_counters(callback).hole_bytes == answered && all == asked);
-    REQUIRE(mdc_callback_account(callback, &regions[0].info, NULL, 0, 0, kept, excluded, count, &err) ==
+    REQUIRE(total + mdc_callback_read_counters(callback).excluded_gap_bytes == answered && all == asked);
+    REQUIRE(mdc_callback_rule_stats(callback, &regions[0].info, NULL, 0, 0, kept, excluded, count, &err) ==
             MDC_ERR_INVALID);
     mdc_callback_release(callback);
     finish(callback);
@@ -449,7 +450,7 @@ static void doubts(void) {
 
 int main(void) {
     doubts();
-    holes();
+    gaps();
     mappings();
     names();
     modules();

@@ -75,13 +75,13 @@ static image make(void) {
 }
 
 /* In a block of exactly that size. Every piece of a dump that is accepted lies in it. */
-static mdc_status read_it(const uint8_t *bytes, size_t size, mdc_dump_file *file, mdc_win_names *names) {
+static mdc_status read_it(const uint8_t *bytes, size_t size, mdc_dump_reader *file, mdc_win_names *names) {
     mdc_error err;
     mdc_error_clear(&err);
     uint8_t *exact = malloc(size + 1);
     memcpy(exact, bytes, size);
-    mdc_dump_store store = {.in_memory = true, .data = exact, .size = size, .room = size};
-    mdc_status status = mdc_dump_file_read(file, &store, names, &err);
+    mdc_staging_file store = {.in_memory = true, .data = exact, .size = size, .room = size};
+    mdc_status status = mdc_dump_reader_read(file, &store, names, &err);
     CHECK(status == err.code && (status == MDC_OK || status == MDC_ERR_FORMAT));
     for (size_t i = 0; status == MDC_OK && i < file->pieces.count; i++) {
         const mdc_file_piece *piece = &mdc_vec_at(&file->pieces, const mdc_file_piece, i);
@@ -103,18 +103,18 @@ int main(void) {
     memset(&names, 0, sizeof names);
     CHECK(mdc_win_names_init(&names, &err) == MDC_OK);
     image good = make();
-    mdc_dump_file file;
+    mdc_dump_reader file;
     CHECK(read_it(good.bytes, good.used, &file, &names) == MDC_OK);
     CHECK(file.threads.count == 1 && file.modules.count == 1 && file.infos.count == 1 && file.contexts.count == 2);
     CHECK(file.pieces.count == 5 && file.memory_ranges == 2 && file.memory64_ranges == 2 && file.streams == STREAMS);
-    mdc_name path = mdc_vec_at(&file.modules, const mdc_dump_file_module, 0).path;
+    mdc_name path = mdc_vec_at(&file.modules, const mdc_dump_reader_module, 0).path;
     CHECK(path.size == 5 && memcmp((const uint8_t *)names.pool.data + path.offset, "a.d\xC3\xBC", 5) == 0);
     const mdc_file_piece *last = &mdc_vec_at(&file.pieces, const mdc_file_piece, 4);
     CHECK(last->address == 0x20000 && last->size == 64 && last->offset == good.used - 64);
-    mdc_dump_file_fini(&file);
+    mdc_dump_reader_fini(&file);
     for (uint32_t size = 0; size < good.used; size++) { /* each length lacks something */
         CHECK(read_it(good.bytes, size, &file, &names) == MDC_ERR_FORMAT);
-        mdc_dump_file_fini(&file);
+        mdc_dump_reader_fini(&file);
     }
     static const uint8_t odd[] = {0, 1, 0x7F, 0x80, 0xFF, 4, 8, 0x30};
     uint32_t state = 12345;
@@ -126,7 +126,7 @@ int main(void) {
             bad.bytes[(state >> 8) % good.used] = odd[state >> 24 & 7];
         }
         accepted += read_it(bad.bytes, good.used, &file, &names) == MDC_OK;
-        mdc_dump_file_fini(&file);
+        mdc_dump_reader_fini(&file);
         names.pool.count = 0;
     }
     CHECK(accepted > 100 && accepted < MUTATIONS - 100);

@@ -8,12 +8,12 @@
 static uint16_t own_path[MAX_PATH];
 static const mdc_dbghelp_options DBGHELP = {.dll = own_path};
 
-static mdc_job_spec spec_for(const child *it, uint64_t type, bool dbghelp) {
-    return (mdc_job_spec){.engine = {.dump_type = type},
-                          .dbghelp = dbghelp ? &DBGHELP : NULL,
-                          .pid = (int32_t)it->process.dwProcessId,
-                          .pidfd = -1,
-                          .sink = MDC_SINK_MEMORY};
+static mdc_session_spec spec_for(const child *it, uint64_t type, bool dbghelp) {
+    return (mdc_session_spec){.engine = {.dump_type = type},
+                              .dbghelp = dbghelp ? &DBGHELP : NULL,
+                              .pid = (int32_t)it->process.dwProcessId,
+                              .pidfd = -1,
+                              .sink = MDC_SINK_MEMORY};
 }
 
 /* Bytes of the area that the report says are in the dump. */
@@ -41,9 +41,9 @@ static void test_same_as_native(const child *it) {
     filter.patterns = &pattern;
     filter.pattern_count = 1;
     for (unsigned dbghelp = 0; dbghelp < 2; dbghelp++) {
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY, dbghelp);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY, dbghelp);
         spec.callback = callback_of(&filter);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         if (out.err.code != MDC_OK) fprintf(stderr, "%u: %s\n", dbghelp, out.err.message);
         CHECK(out.err.code == MDC_OK && out.report != NULL);
         for (unsigned page = 0; page < AREA_PAGES; page++) {
@@ -55,9 +55,9 @@ static void test_same_as_native(const child *it) {
         uint64_t kept[4] = {0}, excluded[4] = {0};
         mdc_error err;
         mdc_error_clear(&err);
-        CHECK(mdc_job_rule_bytes(out.job, kept, excluded, 4, &err) == MDC_OK);
+        CHECK(mdc_session_rule_stats_get(out.session, kept, excluded, 4, &err) == MDC_OK);
         CHECK(excluded[0] > 1 << 20 && excluded[1] == 2 * PAGE && excluded[2] == PAGE);
-        CHECK(mdc_job_counters(out.job).scrubbed_hits >= PAGE / strlen(text));
+        CHECK(mdc_session_counters(out.session).scrubbed_hits >= PAGE / strlen(text));
         for (size_t i = 0; out.report != NULL && i < out.report->extent_count; i++)
             CHECK(out.report->regions[out.report->extents[i].region].type != MDC_MEM_IMAGE);
         drop(&out);
@@ -75,12 +75,12 @@ static void test_normal(const child *it) {
     const mdc_thread_rule thread = {.tid = it->second_thread, .keep = 0};
     filter.threads = &thread;
     filter.thread_count = 1;
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL, true);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL, true);
     spec.callback = callback_of(&filter);
     const mdc_user_stream stream = {.type = 0x10001, .data = "a stream of the user", .size = 20};
     spec.engine.user_streams = &stream;
     spec.engine.user_stream_count = 1;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
     CHECK(out.err.code == MDC_OK && out.report != NULL && area_bytes(&out) == PAGE);
     CHECK(holds_page(&out, 2) && !holds_page(&out, 3) && !holds_page(&out, 4));

@@ -1,21 +1,21 @@
-/* Dumps of a real Windows process by the system's own dbghelp, through a job: filters on threads, modules and memory,
- * every kind of output, and what cannot be dumped. Under Wine dbghelp asks about modules and threads only, so this is
- * also the test that nothing excluded gets out of an engine that does not ask. */
+/* Dumps of a real Windows process by the system's own dbghelp, through a session: filters on threads, modules and
+ * memory, every kind of output, and what cannot be dumped. Under Wine dbghelp asks about modules and threads only, so
+ * this is also the test that nothing excluded gets out of an engine that does not ask. */
 #include "dbghelp_child.h"
 
 static const mdc_dbghelp_options DBGHELP = {.snapshot = 0};
 
-static mdc_job_spec spec_for(const child *it, uint64_t type) {
-    return (mdc_job_spec){.engine = {.dump_type = type},
-                          .dbghelp = &DBGHELP,
-                          .pid = (int32_t)it->process.dwProcessId,
-                          .pidfd = -1,
-                          .sink = MDC_SINK_MEMORY};
+static mdc_session_spec spec_for(const child *it, uint64_t type) {
+    return (mdc_session_spec){.engine = {.dump_type = type},
+                              .dbghelp = &DBGHELP,
+                              .pid = (int32_t)it->process.dwProcessId,
+                              .pidfd = -1,
+                              .sink = MDC_SINK_MEMORY};
 }
 
 static void test_plain(const child *it) {
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
-    outcome out = run_job(&spec);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    outcome out = run_session(&spec);
     if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
     CHECK(out.err.code == MDC_OK && out.report != NULL && out.size > 0 && out.report->file_bytes == out.size);
     if (out.report != NULL) {
@@ -37,8 +37,8 @@ static void test_plain(const child *it) {
 }
 
 static void test_threads_and_modules(const child *it) {
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
-    outcome all = run_job(&spec);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    outcome all = run_session(&spec);
     mdc_filter_spec filter = open_filter();
     const mdc_thread_rule thread = {.tid = it->second_thread, .keep = 0};
     const mdc_module_rule module = {.glob = {(const uint8_t *)"*/KERNEL32.dll", 14}, .keep = 0};
@@ -47,7 +47,7 @@ static void test_threads_and_modules(const child *it) {
     filter.modules = &module;
     filter.module_count = 1;
     spec.callback = callback_of(&filter);
-    outcome some = run_job(&spec);
+    outcome some = run_session(&spec);
     if (some.err.code != MDC_OK) fprintf(stderr, "%s\n", some.err.message);
     CHECK(all.err.code == MDC_OK && some.err.code == MDC_OK);
     CHECK(count_of(&some, MDC_STREAM_TYPE_THREAD_LIST) + 1 == count_of(&all, MDC_STREAM_TYPE_THREAD_LIST));
@@ -61,7 +61,8 @@ static void test_threads_and_modules(const child *it) {
     for (size_t i = 0; some.report != NULL && i < some.report->module_count; i++)
         excluded += some.report->modules[i].flags == 0 && some.report->modules[i].path_size > 12;
     CHECK(excluded == 1);
-    CHECK(some.report != NULL && mdc_job_counters(some.job).calls[MDC_CB_THREAD] == some.report->calls[MDC_CB_THREAD]);
+    CHECK(some.report != NULL &&
+          mdc_session_counters(some.session).calls[MDC_CB_THREAD] == some.report->calls[MDC_CB_THREAD]);
     drop(&all);
     drop(&some);
     free_callback(spec.callback);
@@ -69,8 +70,8 @@ static void test_threads_and_modules(const child *it) {
 
 /* Pages 4 to 7 of the area are excluded; whatever the engine asks, they are not in the dump. */
 static void test_memory(const child *it) {
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
-    outcome all = run_job(&spec);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+    outcome all = run_session(&spec);
     CHECK(all.err.code == MDC_OK);
     for (unsigned page = 0; page < AREA_PAGES; page++) CHECK(holds_page(&all, page));
     mdc_filter_spec filter = open_filter();
@@ -79,14 +80,14 @@ static void test_memory(const child *it) {
     filter.rules = &rule;
     filter.rule_count = 1;
     spec.callback = callback_of(&filter);
-    outcome some = run_job(&spec);
+    outcome some = run_session(&spec);
     if (some.err.code != MDC_OK) fprintf(stderr, "%s\n", some.err.message);
     CHECK(some.err.code == MDC_OK);
     for (unsigned page = 0; page < AREA_PAGES; page++) CHECK(holds_page(&some, page) == (page < 4 || page >= 8));
     uint64_t kept[2] = {0, 0}, excluded[2] = {0, 0}, area = 0;
     mdc_error err;
     mdc_error_clear(&err);
-    CHECK(some.job != NULL && mdc_job_rule_bytes(some.job, kept, excluded, 2, &err) == MDC_OK);
+    CHECK(some.session != NULL && mdc_session_rule_stats_get(some.session, kept, excluded, 2, &err) == MDC_OK);
     CHECK(excluded[0] == 4 * PAGE && kept[0] == 0 && kept[1] > 0);
     for (size_t i = 0; some.report != NULL && i < some.report->extent_count; i++) {
         const mdc_extent *extent = &some.report->extents[i];
@@ -103,7 +104,7 @@ static void test_memory(const child *it) {
 }
 
 static void test_redaction(const child *it) {
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
     mdc_filter_spec filter = open_filter();
     char text[32];
     pattern_of(9, text);
@@ -111,10 +112,10 @@ static void test_redaction(const child *it) {
     filter.patterns = &pattern;
     filter.pattern_count = 1;
     spec.callback = callback_of(&filter);
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
     CHECK(out.err.code == MDC_OK && out.size > 0 && !holds_page(&out, 9) && holds_page(&out, 10));
-    CHECK(out.job != NULL && mdc_job_counters(out.job).scrubbed_hits >= PAGE / strlen(text));
+    CHECK(out.session != NULL && mdc_session_counters(out.session).scrubbed_hits >= PAGE / strlen(text));
     drop(&out);
     free_callback(spec.callback);
 }
@@ -128,10 +129,10 @@ static void test_file_and_pipe(const child *it) {
     DWORD done;
     uint8_t head[4];
     LARGE_INTEGER size, start = {.QuadPart = 0};
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.sink = MDC_SINK_FD;
     spec.fd = (int64_t)(intptr_t)file;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && out.report != NULL && GetFileSizeEx(file, &size));
     CHECK(out.report != NULL && (uint64_t)size.QuadPart == out.report->file_bytes);
     LARGE_INTEGER here, by_none = {.QuadPart = 0};
@@ -142,7 +143,7 @@ static void test_file_and_pipe(const child *it) {
     /* After other content, which is kept. */
     start.QuadPart = 100;
     SetFilePointerEx(file, start, NULL, FILE_BEGIN);
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && out.report != NULL && GetFileSizeEx(file, &size));
     CHECK(out.report != NULL && (uint64_t)size.QuadPart == 100 + out.report->file_bytes);
     start.QuadPart = 0;
@@ -154,18 +155,18 @@ static void test_file_and_pipe(const child *it) {
     HANDLE from, to;
     CHECK(CreatePipe(&from, &to, NULL, 0));
     spec.fd = (int64_t)(intptr_t)to;
-    mdc_job *job = NULL;
+    mdc_session *session = NULL;
     mdc_error err;
     mdc_error_clear(&err);
-    CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
-    CloseHandle(to); /* the job has its own */
+    CHECK(mdc_session_start(&spec, &session, &err) == MDC_OK);
+    CloseHandle(to); /* the session has its own */
     uint64_t total = 0;
     static uint8_t buffer[65536];
     while (ReadFile(from, buffer, sizeof buffer, &done, NULL) && done > 0) {
         if (total == 0) CHECK(memcmp(buffer, "MDMP", 4) == 0);
         total += done;
     }
-    out = end_of(job);
+    out = end_of(session);
     CHECK(out.err.code == MDC_OK && out.report != NULL && total == out.report->file_bytes);
     drop(&out);
     CloseHandle(from);
@@ -179,10 +180,10 @@ static void test_odd_handles(const child *it) {
         GetTempFileNameW(folder, L"tst", 0, path);
         HANDLE file = CreateFileW(path, overlapped ? GENERIC_READ | GENERIC_WRITE : GENERIC_WRITE, FILE_SHARE_READ,
                                   NULL, CREATE_ALWAYS, overlapped ? FILE_FLAG_OVERLAPPED : 0, NULL);
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
         spec.sink = MDC_SINK_FD;
         spec.fd = (int64_t)(intptr_t)file;
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
         LARGE_INTEGER size;
         CHECK(out.err.code == MDC_OK && out.report != NULL && GetFileSizeEx(file, &size));
@@ -220,7 +221,7 @@ static int32_t take(void *context, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALL
 }
 
 static void test_hooks(const child *it) {
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     taker t = {.in_order = true};
     mdc_callback_options options = {.hook_types = 7u << MDC_CB_IO_START, .hook = take, .hook_context = &t};
     mdc_filter_spec filter_spec = open_filter();
@@ -230,7 +231,7 @@ static void test_hooks(const child *it) {
     spec.callback = mdc_callback_new(filter, &options, &err);
     mdc_filter_release(filter);
     spec.sink = MDC_SINK_NONE;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && t.starts == 1 && t.finishes == 1 && t.in_order);
     CHECK(out.report != NULL && t.end == out.report->file_bytes && t.end > 0);
     drop(&out);
@@ -241,71 +242,71 @@ static void test_hooks(const child *it) {
  */
 
 static void test_refusals(const child *it) {
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.start_time = 1;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_TARGET_GONE && out.report == NULL);
     drop(&out);
     spec.start_time = 0;
     spec.pid = 0x7FFFFFFC;
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_TARGET_GONE && out.err.os_errno == ERROR_INVALID_PARAMETER);
     CHECK(out.err.hresult == 0x80070057u);
     drop(&out);
     spec.pid = (int32_t)GetCurrentProcessId();
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_TARGET);
     drop(&out);
     spec.pid = 0;
     spec.process = (int64_t)(intptr_t)it->process.hProcess;
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && out.report != NULL && out.report->pid == (int32_t)it->process.dwProcessId);
     drop(&out);
     spec.engine.plan_only = 1;
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_INVALID);
     drop(&out);
     spec.engine.plan_only = 0;
     static const uint16_t nowhere[] = {'n', 'o', '.', 'd', 'l', 'l', 0};
     mdc_dbghelp_options given = {.dll = nowhere};
     spec.dbghelp = &given;
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_INVALID && out.err.os_errno == ERROR_BAD_PATHNAME);
     drop(&out);
     HMODULE kernel = GetModuleHandleW(L"kernel32.dll");
     if (GetProcAddress(kernel, "PssCaptureSnapshot") == NULL) { /* Wine */
         mdc_dbghelp_options snapshot = {.snapshot = 1};
         spec.dbghelp = &snapshot;
-        out = run_job(&spec);
+        out = run_session(&spec);
         CHECK(out.err.code == MDC_ERR_TARGET && strstr(out.err.message, "PssCaptureSnapshot") != NULL);
         drop(&out);
     }
 }
 
-/* Somebody else in this process is inside dbghelp: the job waits for its turn, and not beyond its deadline. */
+/* Somebody else in this process is inside dbghelp: the session waits for its turn, and not beyond its deadline. */
 static void test_turn(const child *it) {
     char name[64];
     snprintf(name, sizeof name, "Local\\minidump_cffi-dbghelp-%lu", GetCurrentProcessId());
     HANDLE turn = CreateMutexA(NULL, TRUE, name);
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.deadline_ns = SECONDS(1) / 10;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_DEADLINE && out.size == 0);
     drop(&out);
-    mdc_job *job = NULL;
+    mdc_session *session = NULL;
     mdc_error err;
     mdc_error_clear(&err);
     spec.deadline_ns = 0;
-    CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
-    CHECK(mdc_job_wait(job, SECONDS(1) / 5) == 0);
-    mdc_job_cancel(job, MDC_ERR_CANCELLED);
-    out = end_of(job);
+    CHECK(mdc_session_start(&spec, &session, &err) == MDC_OK);
+    CHECK(mdc_session_wait(session, SECONDS(1) / 5) == 0);
+    mdc_session_cancel(session, MDC_ERR_CANCELLED);
+    out = end_of(session);
     CHECK(out.err.code == MDC_ERR_CANCELLED && out.err.hresult == 0x800704C7u);
     drop(&out);
-    CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
-    CHECK(mdc_job_wait(job, SECONDS(1) / 5) == 0);
+    CHECK(mdc_session_start(&spec, &session, &err) == MDC_OK);
+    CHECK(mdc_session_wait(session, SECONDS(1) / 5) == 0);
     ReleaseMutex(turn);
-    out = end_of(job);
+    out = end_of(session);
     CHECK(out.err.code == MDC_OK && out.size > 0);
     drop(&out);
     CloseHandle(turn);

@@ -8,13 +8,13 @@
 static uint16_t own_path[MAX_PATH];
 static mdc_dbghelp_options options;
 
-static mdc_job_spec spec_for(const child *it, uint64_t type) {
+static mdc_session_spec spec_for(const child *it, uint64_t type) {
     options = (mdc_dbghelp_options){.dll = own_path};
-    return (mdc_job_spec){.engine = {.dump_type = type},
-                          .dbghelp = &options,
-                          .pid = (int32_t)it->process.dwProcessId,
-                          .pidfd = -1,
-                          .sink = MDC_SINK_MEMORY};
+    return (mdc_session_spec){.engine = {.dump_type = type},
+                              .dbghelp = &options,
+                              .pid = (int32_t)it->process.dwProcessId,
+                              .pidfd = -1,
+                              .sink = MDC_SINK_MEMORY};
 }
 
 static double_script plain_script(void) {
@@ -42,13 +42,13 @@ static void test_sequence(const child *it) {
     const mdc_range add = {AREA + 12 * PAGE, AREA + 12 * PAGE + 64};
     filter.memory_add = &add;
     filter.memory_add_count = 1;
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.callback = callback_of(&filter);
     const mdc_user_stream stream = {.type = 0x10001, .data = "hello", .size = 5};
     spec.engine.user_streams = &stream;
     spec.engine.user_stream_count = 1;
     spec.engine.exception = describe_exception(it, 77);
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     const double_seen *saw = double_read();
     if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
     static const uint8_t start[] = {16, 17, 11, 15, 6, 3, 6, 3, 6, 6, 4, 6, 4, 6, 4, 6, 0, 0, 0, 1, 1, 6, 5, 6, 5, 9};
@@ -72,7 +72,7 @@ static void test_sequence(const child *it) {
         }
         CHECK(blocks == 1 && stacks == out.report->extent_count);
     }
-    mdc_callback_counters counters = mdc_job_counters(out.job);
+    mdc_callback_counters counters = mdc_session_counters(out.session);
     CHECK(counters.calls[MDC_CB_IO_WRITE_ALL] == 0 && counters.calls[MDC_CB_IO_START] == 1); /* shown, for recordings */
     CHECK(counters.calls[MDC_CB_IS_PROCESS_SNAPSHOT] == 1 && counters.calls[MDC_CB_INCLUDE_VM_REGION] == 0);
     drop(&out);
@@ -96,9 +96,9 @@ static void test_items(const child *it) {
         filter.module_count = 1;
         filter.rules = &stacks;
         filter.rule_count = 1;
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
         spec.callback = callback_of(&filter);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         CHECK(out.err.code == MDC_OK && out.report != NULL);
         if (out.report != NULL) {
             CHECK(count_of(&out, MDC_STREAM_TYPE_THREAD_LIST) == 1 && out.report->thread_count == 2);
@@ -107,7 +107,7 @@ static void test_items(const child *it) {
              * dbghelp stores it all the same, and it is overwritten. */
             CHECK(!holds_page(&out, 0) && !holds_page(&out, 1));
             CHECK((out.report->warnings & MDC_WARN_FILLED) != 0 && out.report->memory_bytes == 0);
-            CHECK(mdc_job_counters(out.job).scrubbed_bytes >= 2 * PAGE);
+            CHECK(mdc_session_counters(out.session).scrubbed_bytes >= 2 * PAGE);
         }
         drop(&out);
         free_callback(spec.callback);
@@ -128,9 +128,9 @@ static void test_full(const child *it) {
         {.action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {AREA + 15 * PAGE, AREA + 16 * PAGE}}};
     filter.rules = rules;
     filter.rule_count = 2;
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
     spec.callback = callback_of(&filter);
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
     CHECK(out.err.code == MDC_OK && double_read()->complaint[0] == 0);
     for (unsigned page = 0; page < AREA_PAGES; page++) CHECK(!holds_page(&out, page) || (page / 2 != 2 && page < 15));
@@ -138,7 +138,7 @@ static void test_full(const child *it) {
     uint64_t kept[3] = {0, 0, 0}, excluded[3] = {0, 0, 0};
     mdc_error err;
     mdc_error_clear(&err);
-    CHECK(mdc_job_rule_bytes(out.job, kept, excluded, 3, &err) == MDC_OK);
+    CHECK(mdc_session_rule_stats_get(out.session, kept, excluded, 3, &err) == MDC_OK);
     CHECK(excluded[0] == 2 * PAGE && excluded[1] == PAGE);
     CHECK(out.report != NULL && out.report->calls[MDC_CB_INCLUDE_VM_REGION] == 6);
     CHECK(out.report != NULL && (out.report->warnings & MDC_WARN_NO_REGION_CALLBACKS) == 0);
@@ -161,9 +161,9 @@ static void test_holes_to_come(const child *it) {
             .action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {AREA + 4 * PAGE, AREA + 6 * PAGE}};
         filter.rules = &rule;
         filter.rule_count = 1;
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
         spec.callback = callback_of(&filter);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         if (failing) {
             CHECK(out.err.code == MDC_ERR_SINK && out.err.os_errno == ERROR_DISK_FULL && out.size == 0);
         } else {
@@ -175,7 +175,7 @@ static void test_holes_to_come(const child *it) {
     }
 }
 
-/* A rule by the file that is mapped needs facts that dbghelp does not send: the adapter finds them. Here the area is
+/* A rule by the file that is mapped needs facts that dbghelp does not send: the proxy finds them. Here the area is
  * no file, so a rule about files must leave it alone, and one about memory without a file must not. */
 static void test_facts(const child *it) {
     for (unsigned anonymous = 0; anonymous < 2; anonymous++) {
@@ -189,9 +189,9 @@ static void test_facts(const child *it) {
                                .max_size = AREA_PAGES * PAGE};
         filter.rules = &rule;
         filter.rule_count = 1;
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
         spec.callback = callback_of(&filter);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         CHECK(out.err.code == MDC_OK && holds_page(&out, 10) == !anonymous);
         drop(&out);
         free_callback(spec.callback);
@@ -207,9 +207,9 @@ static void test_added_in_stack(const child *it) {
     filter.default_action = MDC_EXCLUDE;
     filter.memory_add = add;
     filter.memory_add_count = 2;
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.callback = callback_of(&filter);
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && out.report != NULL && (out.report->warnings & MDC_WARN_FILLED) != 0);
     CHECK(holds_page(&out, 0) && holds_page(&out, 3)); /* the beginning of the one, all of the other */
     CHECK(!holds_page(&out, 1) && !holds_page(&out, 2));
@@ -245,10 +245,10 @@ static void test_patterns_in_items(const child *it) {
                                       {(const uint8_t *)"<<area-10-secret>>", 18}};
         filter.patterns = patterns;
         filter.pattern_count = hidden != 0 ? 4 : 0;
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
         spec.callback = callback_of(&filter);
         spec.engine.exception = describe_exception(it, 1000);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         if (out.err.code != MDC_OK) fprintf(stderr, "%s\n", out.err.message);
         CHECK(out.err.code == MDC_OK);
         for (size_t i = 0; i < 2; i++) CHECK(contains(out.bytes, out.size, everywhere[i]) == (hidden == 0));
@@ -277,10 +277,10 @@ static void test_exception_left_out(const child *it) {
         filter.rule_count = how % 4 == 1;
         filter.threads = how % 4 == 2 ? &no_thread : &no_registers;
         filter.thread_count = how % 4 >= 2;
-        mdc_job_spec spec = spec_for(it, how < 4 ? MDC_TYPE_NORMAL : MDC_TYPE_WITH_FULL_MEMORY);
+        mdc_session_spec spec = spec_for(it, how < 4 ? MDC_TYPE_NORMAL : MDC_TYPE_WITH_FULL_MEMORY);
         spec.callback = callback_of(&filter);
         spec.engine.exception = describe_exception(it, 1000);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         CHECK(out.err.code == MDC_OK);
         CHECK(count_of(&out, MDC_STREAM_TYPE_EXCEPTION) == (how % 4 == 0 ? 1000 : 0));
         CHECK(how % 4 == 0 || how > 4 || !holds_page(&out, 10));
@@ -309,9 +309,9 @@ static void test_only_items(const child *it) {
     const mdc_rule rule = {.action = MDC_EXCLUDE, .fields = MDC_RULE_RANGE, .range = {AREA, AREA + 8 * PAGE}};
     filter.rules = &rule;
     filter.rule_count = 1;
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
     spec.callback = callback_of(&filter);
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && out.report != NULL);
     for (unsigned page = 0; page < AREA_PAGES; page++) CHECK(holds_page(&out, page) == (page >= 8));
     CHECK(out.report != NULL && (out.report->warnings & MDC_WARN_NO_REGION_CALLBACKS) != 0 &&
@@ -336,9 +336,9 @@ static void test_read_failures(const child *it) {
         const mdc_range add = {AREA + 10 * PAGE, AREA + AREA_PAGES * PAGE};
         filter.memory_add = &add;
         filter.memory_add_count = 1;
-        mdc_job_spec spec = spec_for(it, full ? MDC_TYPE_WITH_FULL_MEMORY : MDC_TYPE_NORMAL);
+        mdc_session_spec spec = spec_for(it, full ? MDC_TYPE_WITH_FULL_MEMORY : MDC_TYPE_NORMAL);
         spec.callback = callback_of(&filter);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         CHECK(out.report == NULL || (out.report->calls[MDC_CB_READ_MEMORY_FAILURE] != 0) == !full);
         if (tolerated) {
             CHECK(out.err.code == MDC_OK && out.report != NULL && out.report->gap_count == 1);
@@ -379,8 +379,8 @@ static void test_errors(const child *it) {
         s.hresult = cases[i].hresult;
         s.fail_after = MDC_CB_MODULE;
         double_set(&s);
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
-        outcome out = run_job(&spec);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        outcome out = run_session(&spec);
         CHECK(out.err.code == cases[i].code && out.err.hresult == cases[i].hresult && out.size == 0);
         CHECK(out.err.os_errno == cases[i].os_errno && out.err.pid == spec.pid);
         drop(&out);
@@ -389,8 +389,8 @@ static void test_errors(const child *it) {
         double_script s = plain_script();
         s.spoil = spoil;
         double_set(&s);
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
-        outcome out = run_job(&spec);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+        outcome out = run_session(&spec);
         CHECK(out.err.code == MDC_ERR_FORMAT && out.size == 0);
         drop(&out);
     }
@@ -407,10 +407,10 @@ static void test_cut(const child *it) {
     s.hresult = 0x80004005u;
     s.fail_after = MDC_CB_WRITE_KERNEL_MINIDUMP; /* everything is written by then */
     double_set(&s);
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.sink = MDC_SINK_FD;
     spec.fd = (int64_t)(intptr_t)file;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     LARGE_INTEGER size;
     CHECK(out.err.code == MDC_ERR_TARGET && double_read()->io == 0);
     CHECK(GetFileSizeEx(file, &size) && size.QuadPart == 0);
@@ -425,14 +425,14 @@ static void test_cancel(const child *it) {
     double_script s = plain_script();
     s.wait_for_cancel = 60 * 1000;
     double_set(&s);
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
-    mdc_job *job = NULL;
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session *session = NULL;
     mdc_error err;
     mdc_error_clear(&err);
-    CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
+    CHECK(mdc_session_start(&spec, &session, &err) == MDC_OK);
     while (double_read()->calls < 20) Sleep(10); /* it goes on asking, though there is no callee that wants it */
-    mdc_job_cancel(job, MDC_ERR_CANCELLED);
-    outcome out = end_of(job);
+    mdc_session_cancel(session, MDC_ERR_CANCELLED);
+    outcome out = end_of(session);
     CHECK(out.err.code == MDC_ERR_CANCELLED && out.err.hresult == 0x800704C7u && out.size == 0);
     drop(&out);
 
@@ -440,7 +440,7 @@ static void test_cancel(const child *it) {
     spec.deadline_ns = SECONDS(1) / 5;
     mdc_filter_spec filter = open_filter();
     spec.callback = callback_of(&filter);
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_DEADLINE && out.err.hresult == 0x800704C7u && out.size == 0);
     drop(&out);
     free_callback(spec.callback);
@@ -463,15 +463,15 @@ static void test_foreign(const child *it) {
     uint32_t asked[32] = {0};
     double_script s = plain_script();
     double_set(&s);
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.engine.callback = (MINIDUMP_CALLBACK_INFORMATION){refuse, asked};
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && double_read()->was_snapshot == 0 && double_read()->handle_fits == 1);
     CHECK(asked[MDC_CB_IS_PROCESS_SNAPSHOT] == 1 && asked[MDC_CB_IO_START] == 1 && asked[MDC_CB_IO_WRITE_ALL] == 0);
     CHECK(asked[MDC_CB_CANCEL] == 3 && out.report != NULL && out.report->calls[MDC_CB_CANCEL] > 3);
     drop(&out);
     asked[31] = 1;
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_CANCELLED && out.err.callback_type == MDC_CB_CANCEL);
     CHECK(out.err.hresult == 0x800704C7u && out.size == 0);
     drop(&out);
@@ -489,14 +489,14 @@ static void test_fault(const child *it) {
     mdc_error_clear(&err);
     mdc_filter *filter = mdc_filter_new(&filter_spec, &err);
     const mdc_callback_options few = {.module_capacity = 1};
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     spec.callback = mdc_callback_new(filter, &few, &err);
     mdc_filter_release(filter);
     for (unsigned failing = 0; failing < 2; failing++) {
         s.hresult = failing ? 0x80004005u : 0;
         s.fail_after = MDC_CB_WRITE_KERNEL_MINIDUMP;
         double_set(&s);
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         CHECK(out.err.code == MDC_ERR_CALLBACK && out.size == 0 && double_read()->dumps == 1);
         CHECK(strstr(out.err.message, "module") != NULL);
         drop(&out);
@@ -519,10 +519,10 @@ static void test_snapshot(const child *it) {
         if (failing == 1) s.fail_after = MDC_CB_MODULE;
         s.spoil = failing == 2 ? 2 : 0;
         double_set(&s);
-        mdc_job_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
+        mdc_session_spec spec = spec_for(it, MDC_TYPE_WITH_FULL_MEMORY);
         options.pss = own_path;
         options.snapshot = 1;
-        outcome out = run_job(&spec);
+        outcome out = run_session(&spec);
         const double_seen *saw = double_read();
         CHECK((out.err.code == MDC_OK) == (failing == 0));
         CHECK(saw->captures == 1 && saw->frees == 1 && saw->wrong_frees == 0 && saw->was_snapshot == 1);
@@ -534,10 +534,10 @@ static void test_snapshot(const child *it) {
     }
     double_script s = plain_script(); /* PssCaptureSnapshot refuses */
     double_set(&s);
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
     options.pss = own_path;
     options.snapshot = 1;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_TARGET && out.err.os_errno == ERROR_NOT_SUPPORTED && double_read()->dumps == 0);
     CHECK(double_read()->frees == 0);
     drop(&out);
@@ -550,13 +550,13 @@ static void test_one_at_a_time(const child *it) {
     double_script s = plain_script();
     s.wait_for_cancel = 50;
     double_set(&s);
-    mdc_job_spec spec = spec_for(it, MDC_TYPE_NORMAL);
-    mdc_job *jobs[4];
+    mdc_session_spec spec = spec_for(it, MDC_TYPE_NORMAL);
+    mdc_session *sessions[4];
     mdc_error err;
     mdc_error_clear(&err);
-    for (size_t i = 0; i < 4; i++) CHECK(mdc_job_start(&spec, &jobs[i], &err) == MDC_OK);
+    for (size_t i = 0; i < 4; i++) CHECK(mdc_session_start(&spec, &sessions[i], &err) == MDC_OK);
     for (size_t i = 0; i < 4; i++) {
-        outcome out = end_of(jobs[i]);
+        outcome out = end_of(sessions[i]);
         CHECK(out.err.code == MDC_OK && out.size > 0);
         drop(&out);
     }

@@ -8,20 +8,21 @@
 static uint16_t own_path[MAX_PATH];
 static mdc_dbghelp_options options;
 
-static mdc_job_spec spec_for(const child *it, const double_script *s, const mdc_filter_spec *filter, uint64_t type) {
+static mdc_session_spec spec_for(const child *it, const double_script *s, const mdc_filter_spec *filter,
+                                 uint64_t type) {
     double_set(s);
     options = (mdc_dbghelp_options){.dll = own_path, .pss = own_path, .snapshot = s->clone != NULL};
-    return (mdc_job_spec){.engine = {.dump_type = type},
-                          .dbghelp = &options,
-                          .pid = (int32_t)it->process.dwProcessId,
-                          .pidfd = -1,
-                          .sink = MDC_SINK_MEMORY,
-                          .callback = callback_of(filter)};
+    return (mdc_session_spec){.engine = {.dump_type = type},
+                              .dbghelp = &options,
+                              .pid = (int32_t)it->process.dwProcessId,
+                              .pidfd = -1,
+                              .sink = MDC_SINK_MEMORY,
+                              .callback = callback_of(filter)};
 }
 
 static outcome run_script(const child *it, const double_script *s, const mdc_filter_spec *filter, uint64_t type) {
-    mdc_job_spec spec = spec_for(it, s, filter, type);
-    outcome out = run_job(&spec);
+    mdc_session_spec spec = spec_for(it, s, filter, type);
+    outcome out = run_session(&spec);
     free_callback(spec.callback);
     return out;
 }
@@ -89,14 +90,14 @@ static void test_unknown_memory(void) {
         const mdc_rule rule = {.action = MDC_EXCLUDE, .fields = MDC_RULE_KIND, .kinds = MDC_KIND_STACK};
         filter.rules = &rule;
         filter.rule_count = rules;
-        mdc_job_spec spec = spec_for(&target, &s, &filter, MDC_TYPE_NORMAL);
-        mdc_job *job = NULL;
+        mdc_session_spec spec = spec_for(&target, &s, &filter, MDC_TYPE_NORMAL);
+        mdc_session *session = NULL;
         mdc_error err;
         mdc_error_clear(&err);
-        CHECK(mdc_job_start(&spec, &job, &err) == MDC_OK);
+        CHECK(mdc_session_start(&spec, &session, &err) == MDC_OK);
         while (double_read()->calls < 5) Sleep(10);
         stop_child(&target);
-        outcome out = end_of(job);
+        outcome out = end_of(session);
         CHECK(out.err.code == (rules ? MDC_ERR_TARGET : MDC_OK) && (out.size == 0) == (rules == 1));
         CHECK(double_read()->frees == 1 && double_read()->wrong_frees == 0);
         drop(&out);
@@ -117,15 +118,15 @@ static void test_old_content(const child *it) {
     CHECK(WriteFile(file, "old", 3, &done, NULL) && SetFilePointerEx(file, zero, NULL, FILE_BEGIN));
     double_script s = plain_script();
     mdc_filter_spec filter = open_filter();
-    mdc_job_spec spec = spec_for(it, &s, &filter, MDC_TYPE_NORMAL);
+    mdc_session_spec spec = spec_for(it, &s, &filter, MDC_TYPE_NORMAL);
     spec.sink = MDC_SINK_FD;
     spec.fd = (int64_t)(intptr_t)file;
     spec.pid = 0x7FFFFFF0;
-    outcome out = run_job(&spec);
+    outcome out = run_session(&spec);
     CHECK(out.err.code == MDC_ERR_TARGET_GONE && GetFileSizeEx(file, &size) && size.QuadPart == 3);
     drop(&out);
     spec.pid = (int32_t)it->process.dwProcessId;
-    out = run_job(&spec);
+    out = run_session(&spec);
     CHECK(out.err.code == MDC_OK && GetFileSizeEx(file, &size) && size.QuadPart > 3);
     drop(&out);
     free_callback(spec.callback);

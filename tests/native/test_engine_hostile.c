@@ -57,7 +57,7 @@ static void build_linker(void) {
 static void make_bent(made_dump *made, const mdc_engine_options *options) {
     static mdc_source_ops ops;
     memset(made, 0, sizeof *made);
-    mdc_monitor_init(&made->monitor, 0);
+    mdc_control_init(&made->control, 0);
     made->source = mdc_fake_new(&standard_target, &made->err);
     inner = made->source->ops;
     ops = *inner;
@@ -68,7 +68,7 @@ static void make_bent(made_dump *made, const mdc_engine_options *options) {
     bent.auxv_phdr = HEAP;
     bent.auxv_phnum = 2;
     made->sink = mdc_sink_memory_new(UINT64_C(1) << 32, &made->err);
-    made->dump = mdc_dump_new(options, made->source, made->sink, &made->monitor, &made->err);
+    made->dump = mdc_dump_new(options, made->source, made->sink, &made->control, &made->err);
 }
 
 static void run_bent(made_dump *made) {
@@ -246,7 +246,7 @@ static void test_sink_fails(void) {
         mdc_failpoint_set("");
         CHECK(made.status == (i == 4 ? MDC_ERR_TARGET : MDC_ERR_SINK));
         if (made.status == MDC_OK) fprintf(stderr, "  %s\n", specs[i]);
-        CHECK(atomic_load(&made.monitor.stopped) == 0);
+        CHECK(atomic_load(&made.control.stopped) == 0);
         size_t size;
         const uint8_t *data = mdc_sink_memory_data(made.sink, &size);
         uint32_t signature = 0;
@@ -261,7 +261,7 @@ static void test_abort(void) {
     mdc_engine_options options = {.dump_type = FULL, .buffer_bytes = 4096};
     made_dump made;
     make_bent(&made, &options);
-    mdc_monitor_abort(&made.monitor, MDC_ABORT_DEADLINE);
+    mdc_control_abort(&made.control, MDC_ABORT_DEADLINE);
     run_bent(&made);
     CHECK(made.status == MDC_ERR_DEADLINE);
     unmake(&made);

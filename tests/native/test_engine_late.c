@@ -56,9 +56,9 @@ static mdc_status read_spans(mdc_source *source, const mdc_span *spans, size_t c
     return inner->read(source, spans, count, buffer, done, os_errno, err);
 }
 
-static mdc_status resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+static mdc_status resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
     now.resumed = true;
-    return inner->resume(source, frozen_ns, err);
+    return inner->resume(source, stop_time_ns, err);
 }
 
 static uint64_t late_end(mdc_source *source, size_t region) {
@@ -107,7 +107,7 @@ static void make_late(made_dump *made, const mdc_engine_options *options, bool p
     now.stale = stale;
     now.bad_page = bad_page;
     now.short_reads = short_reads;
-    mdc_monitor_init(&made->monitor, 0);
+    mdc_control_init(&made->control, 0);
     made->source = mdc_fake_new(&target, &made->err);
     inner = made->source->ops;
     ops = *inner;
@@ -118,7 +118,7 @@ static void make_late(made_dump *made, const mdc_engine_options *options, bool p
     made->source->ops = &ops;
     made->sink = mdc_sink_memory_new(UINT64_C(1) << 32, &made->err);
     made->sink->patchable = patchable;
-    made->dump = mdc_dump_new(options, made->source, made->sink, &made->monitor, &made->err);
+    made->dump = mdc_dump_new(options, made->source, made->sink, &made->control, &made->err);
     made->status = mdc_dump_run(made->dump, &made->err);
     made->report = mdc_dump_report(made->dump);
     if (made->status == MDC_OK) made->data = mdc_sink_memory_data(made->sink, &made->size);
@@ -146,7 +146,7 @@ static void test_same_dump(void) {
         CHECK(late.report->read_failed_gaps == 1 && plain.report->read_failed_gaps == 1);
         CHECK(late.report->stored_bytes == plain.report->stored_bytes && plain.report->zero_bytes == 12 * PAGE);
         CHECK(late.report->zero_bytes == plain.report->zero_bytes);
-        CHECK(mdc_monitor_read(&late.monitor).bytes_done == mdc_monitor_read(&plain.monitor).bytes_done);
+        CHECK(mdc_control_read(&late.control).bytes_done == mdc_control_read(&plain.control).bytes_done);
         unmake(&plain);
         unmake(&late);
     }

@@ -151,7 +151,7 @@ static void test_batching(void) {
                                     .touch_every = 1};
     mdc_fake_target target = {.regions = many, .region_count = MAPPINGS, .seed = SEED};
     made_dump made = {0};
-    mdc_monitor_init(&made.monitor, 0);
+    mdc_control_init(&made.control, 0);
     counting_source source = {0};
     counted = &source;
     mdc_source *fake = mdc_fake_new(&target, &made.err);
@@ -165,7 +165,7 @@ static void test_batching(void) {
     counting_ops.write = counting_write;
     sink->ops = &counting_ops;
     mdc_engine_options options = {.dump_type = FULL};
-    mdc_dump *dump = mdc_dump_new(&options, fake, sink, &made.monitor, &made.err);
+    mdc_dump *dump = mdc_dump_new(&options, fake, sink, &made.control, &made.err);
     CHECK(dump != NULL && mdc_dump_run(dump, &made.err) == MDC_OK);
     const mdc_report *report = mdc_dump_report(dump);
     CHECK(report->memory64_ranges == MAPPINGS && report->memory_info_count == MAPPINGS &&
@@ -174,7 +174,7 @@ static void test_batching(void) {
     made.data = mdc_sink_memory_data(sink, &made.size);
     CHECK(right(&made, many[0].base) && right(&made, many[4000].base + 0xFFF));
     keep_file(&made, "many");
-    mdc_progress progress = mdc_monitor_read(&made.monitor);
+    mdc_progress progress = mdc_control_read(&made.control);
     CHECK(progress.bytes_done == progress.bytes_total && progress.bytes_total == MAPPINGS * UINT64_C(4096));
     mdc_dump_free(dump);
     fake->ops->free(fake);

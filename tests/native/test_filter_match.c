@@ -301,7 +301,7 @@ static void compare(const world *w, const mdc_filter *filter) {
     uint64_t kept[RULES + 1] = {0}, excluded[RULES + 1] = {0}, total = 0, all = 0;
     uint64_t expected_kept[RULES + 1] = {0}, expected_excluded[RULES + 1] = {0};
     size_t part = roll((unsigned)size), part_end = part + roll((unsigned)(size - part));
-    mdc_match_tally(&m, q.base + part, q.base + part_end, 0, UINT64_MAX, kept, excluded);
+    mdc_match_rule_stats(&m, q.base + part, q.base + part_end, 0, UINT64_MAX, kept, excluded);
     for (size_t i = part; i <= part_end; i++) {
         size_t by = i;
         uint64_t page = (q.base + i) & ~UINT64_C(4095);
@@ -317,7 +317,7 @@ static void compare(const world *w, const mdc_filter *filter) {
         REQUIRE(kept[i] == expected_kept[i] && excluded[i] == expected_excluded[i]);
     memset(kept, 0, sizeof kept);
     memset(excluded, 0, sizeof excluded);
-    mdc_match_tally(&m, q.base, q.last, q.base + size / 3, q.base + size / 2, kept, excluded);
+    mdc_match_rule_stats(&m, q.base, q.last, q.base + size / 3, q.base + size / 2, kept, excluded);
     uint64_t inside = 0;
     total = 0;
     for (size_t i = size / 3; i <= size / 2; i++) inside += page_kept[i];

@@ -220,8 +220,8 @@ static void test_refusals(void) {
     spec.environ_drop = &open_set;
     refused(spec, "variable to drop 0");
     spec = plain_spec();
-    spec.deface_stacks = 2;
-    refused(spec, "deface_stacks");
+    spec.sanitize_stacks = 2;
+    refused(spec, "sanitize_stacks");
     spec = plain_spec();
     spec.fill = 0x41;
     refused(spec, "fill");

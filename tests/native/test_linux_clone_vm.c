@@ -1,4 +1,4 @@
-/* The holder as a process of its own: the parent of a target notices nothing, and whatever becomes of the dumper or of
+/* The tracer as a process of its own: the parent of a target notices nothing, and whatever becomes of the dumper or of
  * that process, the target runs on. */
 #include "linux_hold.h"
 
@@ -16,14 +16,14 @@ static pid_t start_beating(target_shared **shared) {
     return pid;
 }
 
-/* A holder whose target is stopped. */
+/* A tracer whose target is stopped. */
 static void hold(held_process *held, pid_t pid) {
     hold_new(held, pid, 0);
     REQUIRE_OK(hold_stop(held), held->err);
 }
 
 static void let_go(held_process *held) {
-    REQUIRE_OK(mdc_holder_resume(held->holder, &held->frozen_ns, &held->err), held->err);
+    REQUIRE_OK(mdc_tracer_resume(held->tracer, &held->stop_time_ns, &held->err), held->err);
     hold_free(held);
 }
 
@@ -50,14 +50,14 @@ static void *twins(void *argument) {
     cell_call call = {&cell, 0};
     bool finished;
     (void)argument;
-    REQUIRE(mdc_twin_run(write_cell, &call, &finished) == 0 && finished);
+    REQUIRE(mdc_clone_vm_run(write_cell, &call, &finished) == 0 && finished);
     REQUIRE(call.seen == 42 && cell != 42 && cell != (int)getpid());
-    REQUIRE(mdc_twin_run(kill_self, NULL, &finished) == 0 && !finished);
+    REQUIRE(mdc_clone_vm_run(kill_self, NULL, &finished) == 0 && !finished);
     REQUIRE(no_children());
     return NULL;
 }
 
-static void test_twin(void) {
+static void test_clone_vm(void) {
     sigset_t all, before;
     pthread_t thread;
     sigfillset(&all);
@@ -134,7 +134,7 @@ static void test_a_child_killed_while_held(void) {
         hold(&held, pid);
         kill(pid, SIGKILL);
         if (i % 2 == 0) pthread_join(waiter.thread, NULL); /* although nobody resumes */
-        REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
+        REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_TARGET_GONE);
         if (i % 2 == 1) pthread_join(waiter.thread, NULL);
         REQUIRE(WIFSIGNALED(waiter.status) && WTERMSIG(waiter.status) == SIGKILL);
         hold_free(&held);
@@ -150,8 +150,8 @@ static void test_the_tracer_is_killed(void) {
     hold(&held, pid);
     kill(tracer_of(pid), SIGKILL);
     REQUIRE(beats(shared));
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
-    REQUIRE(atomic_load(&held.monitor.stopped) == 0);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_CANCELLED);
+    REQUIRE(atomic_load(&held.control.stopped) == 0);
     hold_free(&held);
     REQUIRE(hold_once(pid) == 4);
     target_end(pid);
@@ -165,7 +165,7 @@ static void test_the_tracer_is_stopped(void) {
     hold(&held, pid);
     kill(tracer_of(pid), SIGSTOP);
     REQUIRE(beats(shared));
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_CANCELLED);
     hold_free(&held);
     target_end(pid);
 }
@@ -221,8 +221,8 @@ static void test_a_stop_that_hangs(void) {
         held_process held;
         hold_new(&held, pid, 0);
         held.options.stop_timeout_ns = 50000000;
-        held.monitor.stall_ns = i == 0 ? 100000000 : 0;
-        if (i == 1) mdc_monitor_abort(&held.monitor, MDC_ABORT_CANCEL);
+        held.control.stall_ns = i == 0 ? 100000000 : 0;
+        if (i == 1) mdc_control_abort(&held.control, MDC_ABORT_CANCEL);
         mdc_failpoint_set("stop:hang:0:1");
         mdc_status status = hold_stop(&held);
         mdc_failpoint_set("");
@@ -238,7 +238,7 @@ static void test_a_stop_that_hangs(void) {
 /* Where a process of its own cannot be started, or is not allowed to trace, our thread does it. Yama lets ancestors
  * trace, and answers EPERM to everybody else. */
 static void test_a_thread_instead(void) {
-    static const char *const points[] = {"spawn:twin:1:11", "stop:thread:1:1"};
+    static const char *const points[] = {"spawn:clone_vm:1:11", "stop:thread:1:1"};
     target_shared *shared;
     pid_t pid = start_beating(&shared);
     for (size_t i = 0; i < 2; i++) {
@@ -248,7 +248,7 @@ static void test_a_thread_instead(void) {
         hold(&held, pid);
         mdc_failpoint_set("");
         REQUIRE(process_of(tracer_of(pid)) == getpid());
-        REQUIRE(mdc_holder_threads(held.holder, &count)[0].tid == (uint32_t)pid && count == 4);
+        REQUIRE(mdc_tracer_threads(held.tracer, &count)[0].tid == (uint32_t)pid && count == 4);
         let_go(&held);
         REQUIRE(beats(shared));
     }
@@ -366,7 +366,7 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(void);
-    } tests[] = {{"twin", test_twin},
+    } tests[] = {{"clone_vm", test_clone_vm},
                  {"a parent does not notice", test_a_parent_does_not_notice},
                  {"a child killed while held", test_a_child_killed_while_held},
                  {"the tracer is killed", test_the_tracer_is_killed},
@@ -378,7 +378,7 @@ int main(int argc, char **argv) {
                  {"the dumper ends", test_the_dumper_ends},
                  {"the dumper is stopped", test_the_dumper_is_stopped}};
     bool finished;
-    int rc = mdc_twin_run(nothing, NULL, &finished);
+    int rc = mdc_clone_vm_run(nothing, NULL, &finished);
     if (rc != 0) {
         printf("a process that shares our memory cannot be started here: %s\n", strerror(rc));
         return 77;

@@ -281,8 +281,8 @@ static target_shared *target;
 static const mdc_source_ops *inner;
 static bool resumed;
 
-static mdc_status resume_and_go_on(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
-    mdc_status status = inner->resume(source, frozen_ns, err);
+static mdc_status resume_and_go_on(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
+    mdc_status status = inner->resume(source, stop_time_ns, err);
     if (!resumed) {
         REQUIRE(status == MDC_OK && beats(target));
         write_again(CHANGES);
@@ -326,12 +326,12 @@ static void test_dump_of_a_process_that_goes_on(void) {
     pid_t pid = target_start(with_mappings, target);
     WAIT_FOR(atomic_load(&target->ready) == 1);
     for (int late = 1; late >= 0; late--) {
-        mdc_monitor monitor;
+        mdc_dump_control control;
         mdc_error err;
         mdc_error_clear(&err);
-        mdc_monitor_init(&monitor, 0);
+        mdc_control_init(&control, 0);
         const mdc_live_options options = {.pid = pid, .pidfd = -1};
-        mdc_source *source = mdc_live_new(&options, &monitor, &err);
+        mdc_source *source = mdc_live_new(&options, &control, &err);
         REQUIRE(source != NULL);
         inner = source->ops;
         ops = *inner;
@@ -342,7 +342,7 @@ static void test_dump_of_a_process_that_goes_on(void) {
         mdc_sink *sink = mdc_sink_memory_new(UINT64_C(1) << 32, &err);
         const mdc_engine_options engine = {
             .dump_type = MDC_TYPE_WITH_FULL_MEMORY, .callback = {keep_files, NULL}, .late_files = (uint32_t)late};
-        mdc_dump *dump = mdc_dump_new(&engine, source, sink, &monitor, &err);
+        mdc_dump *dump = mdc_dump_new(&engine, source, sink, &control, &err);
         REQUIRE(dump != NULL);
         write_again(RACY);
         REQUIRE_OK(mdc_dump_run(dump, &err), err);

@@ -7,10 +7,10 @@
 
 typedef struct live_process {
     mdc_live_options options;
-    mdc_monitor monitor;
+    mdc_dump_control control;
     mdc_source *source;
     mdc_error err;
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
 } live_process;
 
 static void live_open(live_process *live, pid_t pid) {
@@ -18,11 +18,11 @@ static void live_open(live_process *live, pid_t pid) {
     live->options.pid = pid;
     live->options.pidfd = -1;
     mdc_error_clear(&live->err);
-    mdc_monitor_init(&live->monitor, 0);
+    mdc_control_init(&live->control, 0);
 }
 
 static mdc_status live_prepare(live_process *live) {
-    live->source = mdc_live_new(&live->options, &live->monitor, &live->err);
+    live->source = mdc_live_new(&live->options, &live->control, &live->err);
     REQUIRE(live->source != NULL);
     return live->source->ops->prepare(live->source, &live->err);
 }
@@ -30,7 +30,7 @@ static mdc_status live_prepare(live_process *live) {
 static mdc_status live_stop(live_process *live) { return live->source->ops->stop(live->source, &live->err); }
 
 static mdc_status live_resume(live_process *live) {
-    return live->source->ops->resume(live->source, &live->frozen_ns, &live->err);
+    return live->source->ops->resume(live->source, &live->stop_time_ns, &live->err);
 }
 
 static mdc_status live_read(live_process *live, uint64_t address, uint64_t size, void *buffer, size_t *done,
@@ -132,7 +132,7 @@ static void test_lists_and_reads(void) {
         REQUIRE(live.source->ops->content(live.source, lists->region_count, 0, 4096, runs, 8, &(uint64_t){0}) == 0);
         REQUIRE(atomic_load(&shared->beat) == beat); /* it was stopped all the time */
         REQUIRE_OK(live_resume(&live), live.err);
-        REQUIRE(live.frozen_ns > 0);
+        REQUIRE(live.stop_time_ns > 0);
         REQUIRE(beats(shared));
         if (round == 1) close(live.options.pidfd);
         live_free(&live);
@@ -340,7 +340,7 @@ static void test_fail_points(void) {
     pid_t pid = target_start(known_content, shared);
     WAIT_FOR(atomic_load(&shared->ready) == 4);
     static const char *const points[] = {"maps:list:1:5", "pagemap:scan:1:12", "stop:thread:3:1", "regs:thread:2:5",
-                                         "spawn:holder:1:11"};
+                                         "spawn:tracer:1:11"};
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         live_process live;
         live_open(&live, pid);
@@ -361,7 +361,7 @@ static void test_fail_points(void) {
         live_open(&live, pid);
         snprintf(spec, sizeof spec, "alloc:%d:12", n);
         mdc_failpoint_set(spec);
-        live.source = mdc_live_new(&live.options, &live.monitor, &live.err);
+        live.source = mdc_live_new(&live.options, &live.control, &live.err);
         mdc_status status = live.source == NULL ? live.err.code : live.source->ops->prepare(live.source, &live.err);
         if (status == MDC_OK) status = live_stop(&live);
         mdc_failpoint_set("");
@@ -394,7 +394,7 @@ static void test_many_threads(void) {
         REQUIRE_OK(live_stop(&live), live.err);
         REQUIRE(live.source->ops->lists(live.source)->thread_count == 500);
         REQUIRE_OK(live_resume(&live), live.err);
-        if (live.frozen_ns < best) best = live.frozen_ns;
+        if (live.stop_time_ns < best) best = live.stop_time_ns;
         live_free(&live);
     }
     printf("500 threads, lists and all: frozen for %.2f ms\n", (double)best / 1e6);

@@ -287,13 +287,13 @@ static void test_many(void) {
     mdc_mappings mappings;
     mdc_mappings_init(&mappings);
     REQUIRE_OK(mdc_mappings_prepare(&mappings, proc, &err), err);
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, 0);
-    mappings.monitor = &monitor;
+    mdc_dump_control control;
+    mdc_control_init(&control, 0);
+    mappings.control = &control;
     uint64_t before = mdc_clock_ns();
     REQUIRE_OK(mdc_mappings_list(&mappings, proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     uint64_t after = mdc_clock_ns();
-    REQUIRE(atomic_load(&monitor.doing.advances) >= MANY); /* with each mapping it was seen to go on */
+    REQUIRE(atomic_load(&control.doing.advances) >= MANY); /* with each mapping it was seen to go on */
     printf("%zu mappings listed in %.1f ms\n", mappings.regions.count, (double)(after - before) / 1e6);
     REQUIRE(mappings.regions.count >= MANY && mappings.files.count < 100 && mappings.names.count < 100);
     check_order(&mappings);

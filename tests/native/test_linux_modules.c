@@ -29,13 +29,13 @@ static void look(view *self, pid_t pid) {
     self->proc = proc_of(pid);
     mdc_mappings_init(&self->mappings);
     mdc_vec_init(&self->modules, sizeof(mdc_module));
-    mdc_texts texts;
+    mdc_proc_files texts;
     mdc_process_stat stat;
-    mdc_texts_init(&texts);
+    mdc_proc_files_init(&texts);
     REQUIRE_OK(mdc_process_read_stat(self->proc, &stat, &err), err);
-    REQUIRE_OK(mdc_texts_read(&texts, self->proc, &stat, &err), err);
+    REQUIRE_OK(mdc_proc_files_read(&texts, self->proc, &stat, &err), err);
     self->phdr = texts.phdr;
-    mdc_texts_fini(&texts);
+    mdc_proc_files_fini(&texts);
     REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
     REQUIRE_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     REQUIRE_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
@@ -228,15 +228,15 @@ static void test_copy(void (*change)(uint8_t *, size_t), bool removed) {
     REQUIRE(((region_at(&self, first->base)->facts & MDC_FACT_DELETED) != 0) == removed);
     /* It has the build id and size of this program. */
     target_shared *shared = target_share();
-    pid_t twin = target_start(plain_child, shared);
+    pid_t child = target_start(plain_child, shared);
     WAIT_FOR(shared->ready == 1);
     view own;
-    look(&own, twin);
+    look(&own, child);
     const mdc_module *mine = &mdc_vec_at(&own.modules, mdc_module, 0);
     REQUIRE(first->build_id_size == mine->build_id_size && first->size == mine->size);
     REQUIRE(memcmp(first->build_id, mine->build_id, mine->build_id_size) == 0);
     look_away(&own);
-    target_end(twin);
+    target_end(child);
     munmap(shared, sizeof *shared);
     look_away(&self);
     target_end(pid);

@@ -30,13 +30,13 @@ static void dump_next(ring *ring, uint32_t self, uint32_t count, const char *spe
         if (status != MDC_ERR_TARGET_BUSY) REQUIRE_OK(status, held.err);
         if (status == MDC_OK) {
             sleep_us(300);
-            status = mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
+            status = mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err);
             /* Stopped threads of ours send us SIGCHLD where our thread traces; one that is seized waits with it for its
              * tracer, which may be stopped right then. Our tracer, with all signals blocked, notices. */
             if (*spec == '\0' || status != MDC_ERR_TARGET_BUSY) REQUIRE_OK(status, held.err);
         }
         atomic_fetch_add(status == MDC_OK ? &ring->well : &ring->busy, 1);
-        atomic_fetch_add(&ring->first, mdc_holder_goes_first(held.holder));
+        atomic_fetch_add(&ring->first, mdc_tracer_goes_first(held.tracer));
         hold_free(&held);
     }
     meet(ring, ROUNDS + 1, count); /* none ends while another still dumps it */
@@ -73,7 +73,7 @@ int main(void) {
     alarm(LIMIT_S);
     test_ring(2, "");
     test_ring(3, "");
-    test_ring(2, "spawn:twin:0:11");
-    test_ring(3, "spawn:twin:0:11");
+    test_ring(2, "spawn:clone_vm:0:11");
+    test_ring(3, "spawn:clone_vm:0:11");
     return 0;
 }

@@ -107,7 +107,7 @@ static void test_files(void) {
     mdc_vec_fini(&read);
 }
 
-static const mdc_text *text_of(const mdc_texts *texts, uint32_t stream) {
+static const mdc_text *text_of(const mdc_proc_files *texts, uint32_t stream) {
     const mdc_text *found = NULL;
     for (size_t i = 0; i < texts->texts.count; i++) {
         const mdc_text *text = &mdc_vec_at(&texts->texts, mdc_text, i);
@@ -145,10 +145,10 @@ static void test_texts(void) {
     int proc = proc_of(pid);
     mdc_error err = fresh_error();
     mdc_process_stat stat;
-    mdc_texts texts;
-    mdc_texts_init(&texts);
+    mdc_proc_files texts;
+    mdc_proc_files_init(&texts);
     REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
-    REQUIRE_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+    REQUIRE_OK(mdc_proc_files_read(&texts, proc, &stat, &err), err);
     char line[64];
     snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
     REQUIRE(contains(text_of(&texts, MDC_STREAM_STATUS), line));
@@ -167,8 +167,8 @@ static void test_texts(void) {
     REQUIRE(texts.phdr == getauxval(AT_PHDR) && texts.phnum == getauxval(AT_PHNUM));
     REQUIRE(texts.clock_ticks == (uint32_t)sysconf(_SC_CLK_TCK));
     target_end(pid);
-    REQUIRE(mdc_texts_read(&texts, proc, &stat, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
-    mdc_texts_fini(&texts);
+    REQUIRE(mdc_proc_files_read(&texts, proc, &stat, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
+    mdc_proc_files_fini(&texts);
     close(proc);
 
     shared->ready = 0;
@@ -176,11 +176,11 @@ static void test_texts(void) {
     WAIT_FOR(shared->ready == 1);
     proc = proc_of(pid);
     err = fresh_error();
-    mdc_texts_init(&texts);
-    REQUIRE_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+    mdc_proc_files_init(&texts);
+    REQUIRE_OK(mdc_proc_files_read(&texts, proc, &stat, &err), err);
     auxv = text_of(&texts, MDC_STREAM_AUXV);
     REQUIRE(auxv != NULL && auxv->address == stat.start_stack); /* asked about with the stack */
-    mdc_texts_fini(&texts);
+    mdc_proc_files_fini(&texts);
     close(proc);
     target_end(pid);
     munmap(shared, sizeof *shared);
@@ -219,15 +219,15 @@ static void test_long_text(void) {
     mdc_vec_fini(&bytes);
     if (shared->words[0]) {
         mdc_process_stat stat;
-        mdc_texts texts;
-        mdc_texts_init(&texts);
+        mdc_proc_files texts;
+        mdc_proc_files_init(&texts);
         REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
-        REQUIRE_OK(mdc_texts_read(&texts, proc, &stat, &err), err);
+        REQUIRE_OK(mdc_proc_files_read(&texts, proc, &stat, &err), err);
         char line[64];
         snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
         const mdc_text *status = text_of(&texts, MDC_STREAM_STATUS);
         REQUIRE(contains(status, line) && !contains(status, "Groups:"));
-        mdc_texts_fini(&texts);
+        mdc_proc_files_fini(&texts);
     } else {
         printf("not allowed to join thousands of groups: the length of a real status is not tested\n");
     }

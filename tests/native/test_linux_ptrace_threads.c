@@ -69,11 +69,11 @@ static bool test_number_again(bool by_handler) {
     int proc = proc_of(pid);
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, 0);
+    mdc_dump_control control;
+    mdc_control_init(&control, 0);
     mdc_tracees tracees;
     REQUIRE_OK(mdc_tracees_init(&tracees, pid, proc, &err), err);
-    tracees.monitor = &monitor;
+    tracees.control = &control;
     tracees.layout = mdc_registers_describe(false);
     tracees.stop_timeout_ns = UINT64_C(1000000000);
     REQUIRE(mdc_tracees_seize(&tracees));

@@ -454,14 +454,14 @@ static void check_kernel_half(view *self, const target_shared *shared) {
 static void check_progress(const view *self, const target_shared *shared) {
     mdc_region region = *region_at(self, shared->words[SPARSE_AT]);
     mdc_residency again;
-    mdc_monitor monitor;
+    mdc_dump_control control;
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_monitor_init(&monitor, 0);
+    mdc_control_init(&control, 0);
     mdc_residency_init(&again);
-    again.monitor = &monitor;
+    again.control = &control;
     REQUIRE_OK(mdc_residency_scan(&again, self->proc, &region, 1, &err), err);
-    REQUIRE(again.known && atomic_load(&monitor.doing.advances) >= 4);
+    REQUIRE(again.known && atomic_load(&control.doing.advances) >= 4);
     mdc_residency_fini(&again);
 }
 

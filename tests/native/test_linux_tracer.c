@@ -1,9 +1,9 @@
-/* The holder: every thread is stopped with its registers, and the target always runs on. */
+/* The tracer: every thread is stopped with its registers, and the target always runs on. */
 #include "linux_hold.h"
 
-/* How the holder traces in this run: as a process of its own, or by a thread where there cannot be one. */
+/* How the tracer traces in this run: as a process of its own, or by a thread where there cannot be one. */
 static const char *mode;
-static const char by_process[] = "", by_thread[] = "spawn:twin:0:11";
+static const char by_process[] = "", by_thread[] = "spawn:clone_vm:0:11";
 
 static void test_stop_and_resume(void) {
     target_shared *shared = target_share();
@@ -13,14 +13,14 @@ static void test_stop_and_resume(void) {
     size_t count;
     hold_new(&held, pid, 0);
     REQUIRE_OK(hold_stop(&held), held.err);
-    REQUIRE(atomic_load(&held.monitor.stopped) == 1);
+    REQUIRE(atomic_load(&held.control.stopped) == 1);
     pid_t tracer = tracer_of(pid);
     REQUIRE(process_of(tracer) == (mode == by_thread ? getpid() : tracer) && tracer != getpid());
     uint64_t blocked = (uint64_t)status_of(tracer, "SigBlk:", 16);
     uint64_t wanted = 1U << (SIGINT - 1) | 1U << (SIGTERM - 1) | 1U << (SIGALRM - 1) | 1U << (SIGCHLD - 1);
     REQUIRE((blocked & wanted) == wanted);
     uint64_t beat = atomic_load(&shared->beat);
-    const mdc_held *threads = mdc_holder_threads(held.holder, &count);
+    const mdc_held *threads = mdc_tracer_threads(held.tracer, &count);
     REQUIRE(count == 8);
     REQUIRE(threads[0].tid == (uint32_t)pid);
     for (size_t i = 0; i < count; i++) {
@@ -30,14 +30,14 @@ static void test_stop_and_resume(void) {
     }
     sleep_us(30000);
     REQUIRE(atomic_load(&shared->beat) == beat);
-    REQUIRE(mdc_holder_stop(held.holder, &held.err) == MDC_ERR_INVALID); /* once */
+    REQUIRE(mdc_tracer_stop(held.tracer, &held.err) == MDC_ERR_INVALID); /* once */
     mdc_error_clear(&held.err);
-    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
-    REQUIRE(held.frozen_ns >= 30000000);
-    REQUIRE(atomic_load(&held.monitor.stopped) == 0);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
+    REQUIRE(held.stop_time_ns >= 30000000);
+    REQUIRE(atomic_load(&held.control.stopped) == 0);
     uint64_t again;
-    REQUIRE_OK(mdc_holder_resume(held.holder, &again, &held.err), held.err);
-    REQUIRE(again == held.frozen_ns);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &again, &held.err), held.err);
+    REQUIRE(again == held.stop_time_ns);
     REQUIRE(beats(shared));
     hold_free(&held);
 
@@ -49,7 +49,7 @@ static void test_stop_and_resume(void) {
     target_end(pid);
 }
 
-/* A process under job control stays stopped; a running one does not become so. */
+/* A process under session control stays stopped; a running one does not become so. */
 static void test_stopped_stays_stopped(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(beating_with_threads, shared);
@@ -74,13 +74,13 @@ static void test_stopped_stays_stopped(void) {
     REQUIRE_OK(hold_stop(&held), held.err);
     kill(pid, SIGSTOP);
     sleep_us(5000);
-    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
     hold_free(&held);
     WAIT_FOR(state_of(pid, pid) == 'T');
     hold_new(&held, pid, 0);
     REQUIRE_OK(hold_stop(&held), held.err);
     kill(pid, SIGCONT);
-    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
     hold_free(&held);
     REQUIRE(beats(shared));
     target_end(pid);
@@ -206,7 +206,7 @@ static void test_threads_born_and_dying(void) {
         size_t count;
         hold_new(&held, pid, 0);
         REQUIRE_OK(hold_stop(&held), held.err);
-        const mdc_held *threads = mdc_holder_threads(held.holder, &count);
+        const mdc_held *threads = mdc_tracer_threads(held.tracer, &count);
         /* What /proc lists while it is stopped is what is held, except the dying: a thread in its exit does not stop.
          */
         for (pid_t tid = pid; tid < pid + 200000 && i == 0; tid++) {
@@ -220,7 +220,7 @@ static void test_threads_born_and_dying(void) {
         uint64_t beat = atomic_load(&shared->beat);
         sleep_us(2000);
         REQUIRE(atomic_load(&shared->beat) == beat);
-        REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+        REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
         hold_free(&held);
     }
     REQUIRE(beats(shared));
@@ -252,12 +252,12 @@ static void test_uninterruptible(void) {
     hold_new(&held, pid, 0);
     held.options.stop_timeout_ns = 30000000;
     REQUIRE_OK(hold_stop(&held), held.err);
-    const mdc_held *threads = mdc_holder_threads(held.holder, &count);
+    const mdc_held *threads = mdc_tracer_threads(held.tracer, &count);
     REQUIRE(count == 3);
     REQUIRE(threads[0].tid == (uint32_t)pid && threads[0].flags == MDC_THREAD_NO_REGISTERS);
     REQUIRE(threads[0].summary.stack_pointer == 0);
     REQUIRE(threads[1].flags == 0 && threads[2].flags == 0);
-    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
     hold_free(&held);
     REQUIRE(beats(shared));
     atomic_store(&shared->go, 1); /* and the thread that never stopped goes its way */
@@ -291,18 +291,18 @@ static void test_max_stop_and_deadline(void) {
     held.options.max_stop_ns = 50000000;
     REQUIRE_OK(hold_stop(&held), held.err);
     REQUIRE(beats(shared)); /* resumed without a request */
-    REQUIRE(atomic_load(&held.monitor.abort) == MDC_ABORT_MAX_STOP);
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
-    REQUIRE(held.frozen_ns >= 50000000);
+    REQUIRE(atomic_load(&held.control.abort) == MDC_ABORT_MAX_STOP);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_DEADLINE);
+    REQUIRE(held.stop_time_ns >= 50000000);
     mdc_error_clear(&held.err);
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_DEADLINE);
     hold_free(&held);
 
     hold_new(&held, pid, mdc_clock_ns() + 50000000);
     REQUIRE_OK(hold_stop(&held), held.err);
     REQUIRE(beats(shared));
-    REQUIRE(atomic_load(&held.monitor.abort) == MDC_ABORT_DEADLINE);
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_DEADLINE);
+    REQUIRE(atomic_load(&held.control.abort) == MDC_ABORT_DEADLINE);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_DEADLINE);
     hold_free(&held);
 
     hold_new(&held, pid, mdc_clock_ns() - 1); /* passed before the stop */
@@ -312,9 +312,9 @@ static void test_max_stop_and_deadline(void) {
 
     hold_new(&held, pid, 0);
     REQUIRE_OK(hold_stop(&held), held.err);
-    mdc_monitor_abort(&held.monitor, MDC_ABORT_CANCEL);
+    mdc_control_abort(&held.control, MDC_ABORT_CANCEL);
     REQUIRE(beats(shared));
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_CANCELLED);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_CANCELLED);
     hold_free(&held);
     target_end(pid);
 }
@@ -348,8 +348,8 @@ static void test_killed_while_it_stands(void) {
     REQUIRE(waitpid(pid, &status, 0) == pid);
     while (mode == by_thread && WIFSTOPPED(status)) REQUIRE(waitpid(pid, &status, 0) == pid); /* see tracer.h */
     REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
-    REQUIRE(atomic_load(&held.monitor.abort) == MDC_ABORT_TARGET_GONE);
+    REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_TARGET_GONE);
+    REQUIRE(atomic_load(&held.control.abort) == MDC_ABORT_TARGET_GONE);
     hold_free(&held);
 }
 
@@ -363,7 +363,7 @@ static void test_killed_right_before_resume(void) {
         hold_new(&held, pid, 0);
         REQUIRE_OK(hold_stop(&held), held.err);
         kill(pid, SIGKILL);
-        REQUIRE(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err) == MDC_ERR_TARGET_GONE);
+        REQUIRE(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err) == MDC_ERR_TARGET_GONE);
         hold_free(&held);
         target_end(pid);
     }
@@ -390,7 +390,7 @@ static void test_exit_meanwhile(void) {
         mdc_status stopped = hold_stop(&held);
         if (stopped != MDC_OK) REQUIRE(stopped == MDC_ERR_TARGET_GONE);
         gone += stopped != MDC_OK;
-        mdc_status resumed = mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
+        mdc_status resumed = mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err);
         REQUIRE(stopped != MDC_OK || resumed == MDC_OK || resumed == MDC_ERR_TARGET_GONE);
         hold_free(&held);
         REQUIRE(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 7);
@@ -430,7 +430,7 @@ static void test_exec_meanwhile(void) {
         atomic_store(&shared->go, 1);
         mdc_status status = hold_stop(&held);
         if (status != MDC_OK && status != MDC_ERR_TARGET_GONE) REQUIRE_OK(status, held.err);
-        mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
+        mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err);
         hold_free(&held);
         REQUIRE(has_become(pid, "sleep")); /* the exec went through */
         target_end(pid);
@@ -477,7 +477,7 @@ static void test_traced_already(void) {
     snprintf(expected, sizeof expected, "is under way, by process %d:", (int)getpid());
     REQUIRE(strstr(second.err.message, expected) != NULL);
     hold_free(&second);
-    REQUIRE_OK(mdc_holder_resume(first.holder, &first.frozen_ns, &first.err), first.err);
+    REQUIRE_OK(mdc_tracer_resume(first.tracer, &first.stop_time_ns, &first.err), first.err);
     hold_free(&first);
     REQUIRE(beats(shared));
     target_end(pid);
@@ -485,7 +485,7 @@ static void test_traced_already(void) {
 
 static void test_fail_points(void) {
     static const char *const points[] = {"stop:thread:1:5", "stop:thread:5:5",   "regs:thread:1:5",
-                                         "regs:thread:8:5", "spawn:holder:1:11", "alloc:2:12",
+                                         "regs:thread:8:5", "spawn:tracer:1:11", "alloc:2:12",
                                          "alloc:3:12",      "alloc:4:12",        "alloc:5:12"};
     target_shared *shared = target_share();
     pid_t pid = target_start(beating_with_threads, shared);
@@ -503,7 +503,7 @@ static void test_fail_points(void) {
         REQUIRE(held.err.os_errno == (memory ? 0 : spawn ? 11 : 5) && held.err.message[0] != '\0');
         REQUIRE(beats(shared));
         REQUIRE(state_of(pid, pid) != 't');
-        REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &(mdc_error){0}), held.err);
+        REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &(mdc_error){0}), held.err);
         hold_free(&held);
     }
     REQUIRE(hold_once(pid) == 8);
@@ -525,13 +525,13 @@ static void test_thousands_of_threads(void) {
     size_t count;
     hold_new(&held, pid, 0);
     REQUIRE_OK(hold_stop(&held), held.err);
-    const mdc_held *threads = mdc_holder_threads(held.holder, &count);
+    const mdc_held *threads = mdc_tracer_threads(held.tracer, &count);
     REQUIRE(count == 4000 && threads[0].leader && threads[0].tid == (uint32_t)pid);
     for (size_t i = 0; i < count; i++) {
         REQUIRE(threads[i].flags == 0 && threads[i].summary.stack_pointer != 0);
         REQUIRE(i < 2 || (threads[i].tid > threads[i - 1].tid && !threads[i].leader));
     }
-    REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
     for (size_t i = 0; i < count; i++) REQUIRE(state_of(pid, (pid_t)threads[i].tid) != 't');
     hold_free(&held);
     REQUIRE(beats(shared));
@@ -550,11 +550,11 @@ static void test_many_threads(void) {
         hold_new(&held, pid, 0);
         held.options.xstate = i & 1;
         REQUIRE_OK(hold_stop(&held), held.err);
-        const mdc_held *threads = mdc_holder_threads(held.holder, &count);
+        const mdc_held *threads = mdc_tracer_threads(held.tracer, &count);
         REQUIRE(count == 500);
         for (size_t k = 0; k < count; k++) REQUIRE(threads[k].flags == 0 && threads[k].summary.stack_pointer != 0);
-        REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
-        if (held.frozen_ns < best) best = held.frozen_ns;
+        REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
+        if (held.stop_time_ns < best) best = held.stop_time_ns;
         hold_free(&held);
     }
     printf("500 threads: frozen for %.1f us per thread\n", (double)best / 500e3);

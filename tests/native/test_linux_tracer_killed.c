@@ -83,7 +83,7 @@ static void test_killed_at_any_time(void) {
         mdc_status status = hold_stop(&held);
         if (status == MDC_OK) {
             sleep_us(3000);
-            status = mdc_holder_resume(held.holder, &held.frozen_ns, &held.err);
+            status = mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err);
         }
         REQUIRE(status == MDC_OK || (status == MDC_ERR_CANCELLED && held.err.message[0] != '\0'));
         cancelled += status != MDC_OK;
@@ -140,11 +140,12 @@ static void dump_without(const forbidden_call *call, pid_t pid, target_shared *s
         fflush(stdout);
         _exit(1);
     }
-    mdc_holder_threads(held.holder, &count);
+    mdc_tracer_threads(held.tracer, &count);
     REQUIRE(status != MDC_OK || held.err.code == MDC_ERR_NOMEM || count == 8);
     sleep_us(20000);
     mdc_error_clear(&held.err);
-    if (status == MDC_OK && count > 0) REQUIRE_OK(mdc_holder_resume(held.holder, &held.frozen_ns, &held.err), held.err);
+    if (status == MDC_OK && count > 0)
+        REQUIRE_OK(mdc_tracer_resume(held.tracer, &held.stop_time_ns, &held.err), held.err);
     REQUIRE(beats(shared));
     hold_free(&held);
     _exit(0);

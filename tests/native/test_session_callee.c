@@ -1,4 +1,4 @@
-/* Jobs with a foreign callee: its current call can be seen from another thread while it hangs, its job can be
+/* Jobs with a foreign callee: its current call can be seen from another thread while it hangs, its session can be
  * abandoned, and the descriptor of the output arrives as Io.Handle. Run this one under a thread sanitizer, too. */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -61,50 +61,50 @@ static int32_t MDC_CALL routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MIN
     }
 }
 
-static mdc_job *start(callee *self, int64_t fd) {
+static mdc_session *start(callee *self, int64_t fd) {
     mdc_error err;
     mdc_source *source = mdc_fake_new(&TARGET, &err);
-    mdc_job_spec spec = {
+    mdc_session_spec spec = {
         .take_source = &source, .pidfd = -1, .sink = fd != -1 ? MDC_SINK_FD : MDC_SINK_MEMORY, .fd = fd};
     spec.engine.callback.CallbackRoutine = routine;
     spec.engine.callback.CallbackParam = self;
-    mdc_job *job = NULL;
-    mdc_job_start(&spec, &job, &err);
-    if (job == NULL) {
+    mdc_session *session = NULL;
+    mdc_session_start(&spec, &session, &err);
+    if (session == NULL) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
     }
-    return job;
+    return session;
 }
 
-static void wait_inside(const mdc_job *job, int32_t type) {
-    while (mdc_job_callee(job).type != type) give_way();
+static void wait_inside(const mdc_session *session, int32_t type) {
+    while (mdc_session_callee(session).type != type) give_way();
 }
 
 static void hangs_and_comes_back(uint32_t type) {
     callee self = {.hang_at = type};
-    mdc_job *job = start(&self, -1);
-    wait_inside(job, (int32_t)type);
-    mdc_callee_state first = mdc_job_callee(job), second = mdc_job_callee(job);
+    mdc_session *session = start(&self, -1);
+    wait_inside(session, (int32_t)type);
+    mdc_callee_state first = mdc_session_callee(session), second = mdc_session_callee(session);
     CHECK(first.call == second.call && first.call > 0);
-    CHECK(!mdc_job_wait(job, 1000));
+    CHECK(!mdc_session_wait(session, 1000));
     atomic_store(&self.come_back, 1);
-    CHECK(mdc_job_wait(job, SECONDS(60)));
+    CHECK(mdc_session_wait(session, SECONDS(60)));
     mdc_error err = {.callback_type = -1};
-    CHECK(mdc_job_result(job, &err) == MDC_OK);
-    mdc_callee_state last = mdc_job_callee(job);
+    CHECK(mdc_session_result(session, &err) == MDC_OK);
+    mdc_callee_state last = mdc_session_callee(session);
     CHECK(last.type == -1 && last.call == atomic_load(&self.calls) && last.call >= first.call);
-    mdc_job_free(job);
+    mdc_session_free(session);
 }
 
 static void left_behind(void) {
     callee *self = calloc(1, sizeof *self);
     self->hang_at = MDC_CB_THREAD;
-    mdc_job *job = start(self, -1);
-    wait_inside(job, MDC_CB_THREAD);
-    mdc_job_cancel(job, MDC_ERR_DEADLINE);
-    CHECK(!mdc_job_wait(job, 1000));
-    mdc_job_free(job); /* the worker keeps it */
+    mdc_session *session = start(self, -1);
+    wait_inside(session, MDC_CB_THREAD);
+    mdc_session_cancel(session, MDC_ERR_DEADLINE);
+    CHECK(!mdc_session_wait(session, 1000));
+    mdc_session_free(session); /* the worker keeps it */
     atomic_store(&self->come_back, 1);
     while (!atomic_load(&self->left)) give_way();
     sleep_ms(200); /* until the worker is gone: leak checkers look at the end */
@@ -114,15 +114,15 @@ static void left_behind(void) {
 static void handle_is_the_descriptor(bool takes_output) {
     int64_t fd = output_file();
     callee self = {.hang_at = UINT32_MAX, .takes_output = takes_output};
-    mdc_job *job = start(&self, fd);
-    CHECK(mdc_job_wait(job, SECONDS(60)));
+    mdc_session *session = start(&self, fd);
+    CHECK(mdc_session_wait(session, SECONDS(60)));
     mdc_error err = {.callback_type = -1};
-    CHECK(mdc_job_result(job, &err) == MDC_OK);
+    CHECK(mdc_session_result(session, &err) == MDC_OK);
     CHECK(atomic_load(&self.handle[0]) > 2 && atomic_load(&self.handle[0]) != fd); /* a duplicate */
     CHECK(atomic_load(&self.handle[1]) == (takes_output ? atomic_load(&self.handle[0]) : 0));
     char first;
     CHECK((output_read(fd, &first, 1) == 0) == takes_output);
-    mdc_job_free(job);
+    mdc_session_free(session);
     output_close(fd);
 }
 

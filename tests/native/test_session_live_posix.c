@@ -61,29 +61,29 @@ static void *dump_often(void *argument) {
     mdc_callback *callback = make_callback(self->filter);
     mdc_error err;
     for (int i = 0; i < 4; i++) {
-        mdc_job_spec spec = {.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
-                             .callback = callback,
-                             .pid = self->pid,
-                             .pidfd = -1,
-                             .fd = -1,
-                             .sink = MDC_SINK_MEMORY};
+        mdc_session_spec spec = {.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
+                                 .callback = callback,
+                                 .pid = self->pid,
+                                 .pidfd = -1,
+                                 .fd = -1,
+                                 .sink = MDC_SINK_MEMORY};
         mdc_error_clear(&err);
-        mdc_job *job = NULL;
-        mdc_job_start(&spec, &job, &err);
+        mdc_session *session = NULL;
+        mdc_session_start(&spec, &session, &err);
         REQUIRE_OK(err.code, err);
-        while (mdc_job_wait(job, MS(1)) == 0) mdc_job_progress(job);
-        mdc_status status = mdc_job_result(job, &err);
+        while (mdc_session_wait(session, MS(1)) == 0) mdc_session_progress(session);
+        mdc_status status = mdc_session_result(session, &err);
         REQUIRE_OK(status, err);
-        const mdc_report *report = mdc_job_report(job);
+        const mdc_report *report = mdc_session_report(session);
         size_t size;
-        const uint8_t *dump = mdc_job_memory(job, &size);
+        const uint8_t *dump = mdc_session_memory(session, &size);
         REQUIRE(size == report->file_bytes && memcmp(dump, "MDMP", 4) == 0);
         REQUIRE(report->pid == self->pid && report->thread_count == 1 && report->module_count > 1);
         uint64_t kept[2] = {0}, excluded[2] = {0};
-        status = mdc_job_rule_bytes(job, kept, excluded, 2, &err);
+        status = mdc_session_rule_stats_get(session, kept, excluded, 2, &err);
         REQUIRE_OK(status, err);
         REQUIRE(kept[0] == 0 && excluded[0] > 0 && excluded[1] == 0 && kept[1] >= report->memory_bytes);
-        mdc_job_free(job);
+        mdc_session_free(session);
         WAIT_FOR(state_of(self->pid, self->pid) == 'S'); /* asleep again, no 't' remains */
     }
     REQUIRE(mdc_callback_free(callback, &err) == MDC_OK);
@@ -97,31 +97,31 @@ static void test_two_at_once(mdc_filter *filter, pid_t first, pid_t second) {
     for (int i = 0; i < 2; i++) REQUIRE(pthread_join(threads[i], NULL) == 0);
 }
 
-/* Nobody reads the pipe. The holder lets the target go at max_stop, although the worker still waits for room. */
+/* Nobody reads the pipe. The tracer lets the target go at max_stop, although the worker still waits for room. */
 static void test_stalled(mdc_filter *filter, pid_t pid, bool leave_behind) {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     mdc_callback *callback = make_callback(filter);
-    mdc_job_spec spec = {.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
-                         .callback = callback,
-                         .pid = pid,
-                         .pidfd = -1,
-                         .max_stop_ns = leave_behind ? 0 : MS(200),
-                         .sink = MDC_SINK_FD,
-                         .fd = ends[1]};
+    mdc_session_spec spec = {.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY},
+                             .callback = callback,
+                             .pid = pid,
+                             .pidfd = -1,
+                             .max_stop_ns = leave_behind ? 0 : MS(200),
+                             .sink = MDC_SINK_FD,
+                             .fd = ends[1]};
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job *job = NULL;
-    mdc_job_start(&spec, &job, &err);
+    mdc_session *session = NULL;
+    mdc_session_start(&spec, &session, &err);
     REQUIRE_OK(err.code, err);
     if (leave_behind) {
-        WAIT_FOR(mdc_job_progress(job).stopped == 1);
+        WAIT_FOR(mdc_session_progress(session).stopped == 1);
         WAIT_FOR(state_of(pid, pid) == 't'); /* told of from the first thread on */
-        mdc_job_free(job);
+        mdc_session_free(session);
     } else {
-        REQUIRE(mdc_job_wait(job, MS(20000)) == 1);
-        REQUIRE(mdc_job_result(job, &err) == MDC_ERR_DEADLINE && err.pid == pid);
-        mdc_job_free(job);
+        REQUIRE(mdc_session_wait(session, MS(20000)) == 1);
+        REQUIRE(mdc_session_result(session, &err) == MDC_ERR_DEADLINE && err.pid == pid);
+        mdc_session_free(session);
     }
     WAIT_FOR(state_of(pid, pid) == 'S');
     bool freed = false; /* once the worker has come back, soon after it was told */
@@ -134,15 +134,15 @@ static void test_no_such_process(mdc_filter *filter) {
     mdc_callback *callback = make_callback(filter);
     pid_t pid = start_sleeper();
     target_end(pid);
-    mdc_job_spec spec = {.callback = callback, .pid = pid, .pidfd = -1, .fd = -1, .sink = MDC_SINK_NONE};
+    mdc_session_spec spec = {.callback = callback, .pid = pid, .pidfd = -1, .fd = -1, .sink = MDC_SINK_NONE};
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job *job = NULL;
-    mdc_job_start(&spec, &job, &err);
+    mdc_session *session = NULL;
+    mdc_session_start(&spec, &session, &err);
     REQUIRE_OK(err.code, err);
-    REQUIRE(mdc_job_wait(job, MS(20000)) == 1);
-    REQUIRE(mdc_job_result(job, &err) == MDC_ERR_TARGET_GONE && err.pid == pid);
-    mdc_job_free(job);
+    REQUIRE(mdc_session_wait(session, MS(20000)) == 1);
+    REQUIRE(mdc_session_result(session, &err) == MDC_ERR_TARGET_GONE && err.pid == pid);
+    mdc_session_free(session);
     REQUIRE(mdc_callback_free(callback, &err) == MDC_OK); /* free again, although the dump never began */
 }
 

@@ -42,10 +42,10 @@ static void *call(void *argument) {
 
 /* Every record whole, each thread's in order. */
 static void check(const uint8_t *records, size_t size, uint32_t *next) {
-    mdc_call_parts parts;
+    mdc_trace_parts parts;
     for (size_t at = 0; at < size; at += parts.header.size) {
         uint32_t asked, answered;
-        if (!mdc_call_parse(records + at, size - at, &parts) || parts.header.process_id >= THREADS) {
+        if (!mdc_trace_parse(records + at, size - at, &parts) || parts.header.process_id >= THREADS) {
             CHECK(!"a torn record");
             return;
         }

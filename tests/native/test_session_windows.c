@@ -1,5 +1,5 @@
 /* Jobs on Windows: over a fake target the dump in memory and the one in a file through a HANDLE are the same bytes; a
- * live target is given by its pid or by a HANDLE, of which the job has a duplicate. */
+ * live target is given by its pid or by a HANDLE, of which the session has a duplicate. */
 #include "../../csrc/session/session.h"
 #include "../support/fake.h"
 #include "output_check.h"
@@ -46,33 +46,33 @@ static const mdc_fake_target TARGET = {.regions = REGIONS,
                                        .module_count = 1,
                                        .seed = 7};
 
-/* The job takes the source out of the slot. */
-static mdc_job_spec spec_of(mdc_source **slot, int32_t sink, int64_t fd) {
+/* The session takes the source out of the slot. */
+static mdc_session_spec spec_of(mdc_source **slot, int32_t sink, int64_t fd) {
     mdc_error err;
     mdc_error_clear(&err);
     *slot = mdc_fake_new(&TARGET, &err);
     /* Holes in both: by itself the engine leaves untouched memory out where the volume has no sparse files. */
-    return (mdc_job_spec){.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY, .untouched = MDC_UNTOUCHED_HOLE},
-                          .take_source = slot,
-                          .pidfd = -1,
-                          .sink = sink,
-                          .fd = fd};
+    return (mdc_session_spec){.engine = {.dump_type = MDC_TYPE_WITH_FULL_MEMORY, .untouched = MDC_UNTOUCHED_HOLE},
+                              .take_source = slot,
+                              .pidfd = -1,
+                              .sink = sink,
+                              .fd = fd};
 }
 
-static mdc_job *start(const mdc_job_spec *spec) {
-    mdc_job *job = NULL;
+static mdc_session *start(const mdc_session_spec *spec) {
+    mdc_session *session = NULL;
     mdc_error err;
     mdc_error_clear(&err);
-    CHECK(mdc_job_start(spec, &job, &err) == MDC_OK);
-    if (job == NULL) fprintf(stderr, "%s\n", err.message);
-    return job;
+    CHECK(mdc_session_start(spec, &session, &err) == MDC_OK);
+    if (session == NULL) fprintf(stderr, "%s\n", err.message);
+    return session;
 }
 
-static mdc_error end_of(mdc_job *job) {
+static mdc_error end_of(mdc_session *session) {
     mdc_error err;
     mdc_error_clear(&err);
-    CHECK(mdc_job_wait(job, SECONDS(60)) == 1);
-    mdc_job_result(job, &err);
+    CHECK(mdc_session_wait(session, SECONDS(60)) == 1);
+    mdc_session_result(session, &err);
     return err;
 }
 
@@ -83,23 +83,23 @@ static void forget_time(uint8_t *dump, size_t size) {
 
 static void test_memory_and_file(void) {
     mdc_source *slot;
-    mdc_job_spec spec = spec_of(&slot, MDC_SINK_MEMORY, -1);
-    mdc_job *job = start(&spec);
-    if (job == NULL) return;
-    mdc_error err = end_of(job);
+    mdc_session_spec spec = spec_of(&slot, MDC_SINK_MEMORY, -1);
+    mdc_session *session = start(&spec);
+    if (session == NULL) return;
+    mdc_error err = end_of(session);
     CHECK(err.code == MDC_OK);
     size_t size = 0;
-    const uint8_t *memory = mdc_job_memory(job, &size);
-    const mdc_report *report = mdc_job_report(job);
+    const uint8_t *memory = mdc_session_memory(session, &size);
+    const mdc_report *report = mdc_session_report(session);
     CHECK(memory != NULL && report != NULL && size == report->file_bytes && memcmp(memory, "MDMP", 4) == 0);
     CHECK(report != NULL && report->memory_bytes == MIB(20) + 0x10000);
 
     int64_t file = output_file();
     spec = spec_of(&slot, MDC_SINK_FD, file);
-    mdc_job *second = start(&spec);
+    mdc_session *second = start(&spec);
     if (second != NULL) {
         err = end_of(second);
-        CHECK(err.code == MDC_OK && mdc_job_report(second)->file_bytes == size);
+        CHECK(err.code == MDC_OK && mdc_session_report(second)->file_bytes == size);
         CHECK(output_position(file) == (int64_t)size);
         uint8_t *bytes = malloc(size + 1), *copy = malloc(size);
         CHECK(bytes != NULL && copy != NULL && memory != NULL && output_read(file, bytes, size + 1) == size);
@@ -111,33 +111,33 @@ static void test_memory_and_file(void) {
         }
         free(copy);
         free(bytes);
-        mdc_job_free(second);
+        mdc_session_free(second);
     }
     output_close(file);
-    mdc_job_free(job);
+    mdc_session_free(session);
 }
 
 /* -- live targets -------------------------------------------------------------------------------------------------- */
 
-static void check_live(const mdc_job_spec *spec, const child *target, HANDLE closed) {
-    mdc_job *job = start(spec);
-    if (closed != NULL) CloseHandle(closed); /* the job has its own */
-    if (job == NULL) return;
-    mdc_error err = end_of(job);
+static void check_live(const mdc_session_spec *spec, const child *target, HANDLE closed) {
+    mdc_session *session = start(spec);
+    if (closed != NULL) CloseHandle(closed); /* the session has its own */
+    if (session == NULL) return;
+    mdc_error err = end_of(session);
     if (err.code != MDC_OK) fprintf(stderr, "%s\n", err.message);
-    const mdc_report *report = mdc_job_report(job);
+    const mdc_report *report = mdc_session_report(session);
     size_t size = 0;
-    const uint8_t *dump = mdc_job_memory(job, &size);
+    const uint8_t *dump = mdc_session_memory(session, &size);
     CHECK(err.code == MDC_OK && report != NULL && (uint32_t)report->pid == target->info.dwProcessId);
     CHECK(report != NULL && report->thread_count == 3 && report->module_count > 1 && report->memory_bytes > 0);
     CHECK(dump != NULL && size == report->file_bytes && memcmp(dump, "MDMP", 4) == 0);
-    mdc_job_free(job);
+    mdc_session_free(session);
     CHECK(runs_on(target));
 }
 
 static void test_live(const child *target) {
     HANDLE own = NULL;
-    mdc_job_spec spec = {.pidfd = -1, .sink = MDC_SINK_MEMORY, .fd = -1};
+    mdc_session_spec spec = {.pidfd = -1, .sink = MDC_SINK_MEMORY, .fd = -1};
     spec.pid = (int32_t)target->info.dwProcessId;
     check_live(&spec, target, NULL);
     spec.pid = 0;
@@ -147,17 +147,17 @@ static void test_live(const child *target) {
     check_live(&spec, target, own);
 }
 
-static mdc_error refusal(const mdc_job_spec *spec) {
+static mdc_error refusal(const mdc_session_spec *spec) {
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_job *job = NULL;
-    if (mdc_job_start(spec, &job, &err) == MDC_OK) err = end_of(job);
-    mdc_job_free(job);
+    mdc_session *session = NULL;
+    if (mdc_session_start(spec, &session, &err) == MDC_OK) err = end_of(session);
+    mdc_session_free(session);
     return err;
 }
 
 static void test_refused(const child *target) {
-    mdc_job_spec spec = {.pidfd = -1, .sink = MDC_SINK_MEMORY, .fd = -1};
+    mdc_session_spec spec = {.pidfd = -1, .sink = MDC_SINK_MEMORY, .fd = -1};
     CHECK(refusal(&spec).code == MDC_ERR_INVALID); /* no target at all */
     HANDLE closed = CreateEventW(NULL, TRUE, FALSE, NULL);
     CloseHandle(closed);

@@ -18,7 +18,7 @@
 #include "../../csrc/sink/sink.h"
 #include "check.h"
 
-static mdc_monitor monitor;
+static mdc_dump_control control;
 
 static int temporary(int flags) {
     char path[] = "/tmp/mdc_sink_XXXXXX";
@@ -31,7 +31,7 @@ static int temporary(int flags) {
 static mdc_sink *open_sink(int fd) {
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_sink *sink = mdc_sink_fd_new(fd, &monitor, &err);
+    mdc_sink *sink = mdc_sink_fd_new(fd, &control, &err);
     if (sink == NULL) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
@@ -135,19 +135,19 @@ static void test_refused_descriptors(void) {
     mdc_error err;
     mdc_error_clear(&err);
     int fd = open("/dev/null", O_RDONLY);
-    CHECK(mdc_sink_fd_new(fd, &monitor, &err) == NULL && err.code == MDC_ERR_SINK && err.os_errno == EBADF);
+    CHECK(mdc_sink_fd_new(fd, &control, &err) == NULL && err.code == MDC_ERR_SINK && err.os_errno == EBADF);
     close(fd);
     mdc_error_clear(&err);
-    CHECK(mdc_sink_fd_new(fd, &monitor, &err) == NULL && err.code == MDC_ERR_SINK && err.os_errno == EBADF);
+    CHECK(mdc_sink_fd_new(fd, &control, &err) == NULL && err.code == MDC_ERR_SINK && err.os_errno == EBADF);
     int ends[2];
     CHECK(pipe(ends) == 0);
     mdc_error_clear(&err);
-    CHECK(mdc_sink_fd_new(ends[0], &monitor, &err) == NULL && err.os_errno == EBADF); /* the wrong end */
+    CHECK(mdc_sink_fd_new(ends[0], &control, &err) == NULL && err.os_errno == EBADF); /* the wrong end */
     close(ends[0]);
     close(ends[1]);
     mdc_error_clear(&err);
     int direct = temporary(O_DIRECT);
-    CHECK(mdc_sink_fd_new(direct, &monitor, &err) == NULL && err.os_errno == EINVAL);
+    CHECK(mdc_sink_fd_new(direct, &control, &err) == NULL && err.os_errno == EINVAL);
     close(direct);
 }
 
@@ -295,7 +295,7 @@ static void test_fail_points(void) {
 #endif
 
 int main(void) {
-    mdc_monitor_init(&monitor, 0);
+    mdc_control_init(&control, 0);
     test_position_holes_patch();
     test_shorter_than_before();
     test_holes_in_what_was_reserved();

@@ -17,10 +17,10 @@ enum { BYTES = 300000 };
 
 static WCHAR path[MAX_PATH];
 
-static mdc_monitor *monitor_of(uint64_t deadline_ms) {
-    static mdc_monitor monitor;
-    mdc_monitor_init(&monitor, deadline_ms != 0 ? mdc_clock_ns() + MS(deadline_ms) : 0);
-    return &monitor;
+static mdc_dump_control *control_of(uint64_t deadline_ms) {
+    static mdc_dump_control control;
+    mdc_control_init(&control, deadline_ms != 0 ? mdc_clock_ns() + MS(deadline_ms) : 0);
+    return &control;
 }
 
 static HANDLE open_with(DWORD access, DWORD how, DWORD flags) {
@@ -29,10 +29,10 @@ static HANDLE open_with(DWORD access, DWORD how, DWORD flags) {
     return file;
 }
 
-static mdc_sink *sink_on(HANDLE handle, mdc_monitor *monitor) {
+static mdc_sink *sink_on(HANDLE handle, mdc_dump_control *control) {
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_sink *sink = mdc_sink_fd_new((intptr_t)handle, monitor, &err);
+    mdc_sink *sink = mdc_sink_fd_new((intptr_t)handle, control, &err);
     CHECK(sink != NULL && err.code == MDC_OK);
     if (sink == NULL) {
         fprintf(stderr, "%s\n", err.message);
@@ -89,7 +89,7 @@ static void test_file(DWORD flags, int sparse) {
     CHECK(SetFilePointerEx(file, seven, NULL, FILE_BEGIN));
 
     mdc_error_clear(&err);
-    mdc_sink *sink = sink_on(file, monitor_of(0));
+    mdc_sink *sink = sink_on(file, control_of(0));
     CHECK(sink->patchable);
     if (sparse >= 0) sink->sparse = sparse != 0;
     CHECK(sink->ops->begin(sink, BYTES + 200000 + 5, BYTES + 200000 + 5, &err) == MDC_OK);
@@ -121,7 +121,7 @@ static void test_trailing_hole(int sparse) {
     mdc_error err;
     mdc_error_clear(&err);
     HANDLE file = open_with(GENERIC_WRITE, CREATE_ALWAYS, 0);
-    mdc_sink *sink = sink_on(file, monitor_of(0));
+    mdc_sink *sink = sink_on(file, control_of(0));
     sink->sparse = sparse != 0;
     CHECK(sink->ops->write(sink, "abc", 3, &err) == MDC_OK && sink->ops->hole(sink, 100000, &err) == MDC_OK);
     CHECK(sink->ops->finish(sink, false, &err) == MDC_OK);
@@ -130,7 +130,7 @@ static void test_trailing_hole(int sparse) {
     uint8_t *got = contents(&size);
     CHECK(size == 100003 && memcmp(got, "abc", 3) == 0 && all_zero(got + 3, size - 3));
     free(got);
-    sink = sink_on(file, monitor_of(0));
+    sink = sink_on(file, control_of(0));
     CHECK(sink->ops->patch(sink, 0, "x", 1, &err) == MDC_ERR_INVALID);
     sink->ops->free(sink);
     CloseHandle(file);
@@ -142,7 +142,7 @@ static void test_limits_and_fail_points(void) {
     LARGE_INTEGER end = {.QuadPart = INT64_MAX - 10}, zero = {.QuadPart = 0};
     if (SetFilePointerEx(file, end, NULL, FILE_BEGIN)) {
         mdc_error_clear(&err);
-        mdc_sink *sink = sink_on(file, monitor_of(0));
+        mdc_sink *sink = sink_on(file, control_of(0));
         CHECK(sink->ops->write(sink, pattern(), 100, &err) == MDC_ERR_SINK && err.os_errno == ERROR_FILE_TOO_LARGE);
         sink->ops->free(sink);
     }
@@ -153,7 +153,7 @@ static void test_limits_and_fail_points(void) {
         snprintf(spec, sizeof spec, "%s:1:%d", points[i], (int)ERROR_DISK_FULL);
         mdc_failpoint_set(spec);
         mdc_error_clear(&err);
-        mdc_sink *sink = sink_on(file, monitor_of(0));
+        mdc_sink *sink = sink_on(file, control_of(0));
         mdc_status status = sink->ops->write(sink, "abcd", 4, &err);
         if (status == MDC_OK) status = sink->ops->patch(sink, 0, "x", 1, &err);
         if (status == MDC_OK) status = sink->ops->finish(sink, true, &err);
@@ -178,7 +178,7 @@ static void test_rights(void) {
     CHECK(WriteFile(file, "12345", 5, &done, NULL));
     CloseHandle(file);
     file = open_with(FILE_APPEND_DATA | SYNCHRONIZE, OPEN_EXISTING, 0);
-    mdc_sink *sink = sink_on(file, monitor_of(0));
+    mdc_sink *sink = sink_on(file, control_of(0));
     CHECK(!sink->patchable && !sink->sparse);
     CHECK(sink->ops->write(sink, "ab", 2, &err) == MDC_OK && sink->ops->hole(sink, 3, &err) == MDC_OK);
     CHECK(sink->ops->write(sink, "cd", 2, &err) == MDC_OK && sink->ops->finish(sink, true, &err) == MDC_OK);
@@ -190,23 +190,23 @@ static void test_rights(void) {
     free(got);
 
     file = open_with(GENERIC_READ, OPEN_EXISTING, 0);
-    CHECK(mdc_sink_fd_new((intptr_t)file, monitor_of(0), &err) == NULL && err.code == MDC_ERR_SINK);
+    CHECK(mdc_sink_fd_new((intptr_t)file, control_of(0), &err) == NULL && err.code == MDC_ERR_SINK);
     CHECK(err.os_errno == ERROR_ACCESS_DENIED && err.hresult == 0x80070005u);
     CloseHandle(file);
 
     file = open_with(GENERIC_WRITE, OPEN_EXISTING, FILE_FLAG_NO_BUFFERING);
     mdc_error_clear(&err);
-    sink = mdc_sink_fd_new((intptr_t)file, monitor_of(0), &err);
+    sink = mdc_sink_fd_new((intptr_t)file, control_of(0), &err);
     if (sink != NULL) puts("this system does not tell unbuffered handles"), sink->ops->free(sink);
     CHECK(sink != NULL || (err.code == MDC_ERR_SINK && strstr(err.message, "FILE_FLAG_NO_BUFFERING") != NULL));
     CloseHandle(file);
 
     mdc_error_clear(&err);
-    CHECK(mdc_sink_fd_new((intptr_t)file, monitor_of(0), &err) == NULL && err.code == MDC_ERR_SINK); /* closed */
+    CHECK(mdc_sink_fd_new((intptr_t)file, control_of(0), &err) == NULL && err.code == MDC_ERR_SINK); /* closed */
     CHECK(err.os_errno == ERROR_INVALID_HANDLE);
     HANDLE event = CreateEventW(NULL, TRUE, FALSE, NULL);
     mdc_error_clear(&err);
-    CHECK(mdc_sink_fd_new((intptr_t)event, monitor_of(0), &err) == NULL && err.code == MDC_ERR_SINK); /* no file */
+    CHECK(mdc_sink_fd_new((intptr_t)event, control_of(0), &err) == NULL && err.code == MDC_ERR_SINK); /* no file */
     CloseHandle(event);
 }
 
@@ -246,7 +246,7 @@ static void test_pipe(bool overlapped, size_t most) {
     make_pipe(&read, &write, overlapped);
     reader r = {.pipe = read, .most = most, .bytes = calloc(1, most)};
     HANDLE thread = CreateThread(NULL, 0, read_all, &r, 0, NULL);
-    mdc_sink *sink = sink_on(write, monitor_of(0));
+    mdc_sink *sink = sink_on(write, control_of(0));
     CHECK(!sink->patchable && !sink->sparse);
     mdc_status status = sink->ops->write(sink, pattern(), BYTES, &err);
     if (status == MDC_OK) status = sink->ops->hole(sink, 100000, &err);
@@ -270,7 +270,7 @@ static void test_pipe(bool overlapped, size_t most) {
 
 static DWORD WINAPI cancel_soon(void *argument) {
     Sleep(200);
-    mdc_monitor_abort(argument, MDC_ABORT_CANCEL);
+    mdc_control_abort(argument, MDC_ABORT_CANCEL);
     return 0;
 }
 
@@ -280,9 +280,9 @@ static void test_stalled(bool overlapped, bool cancel) {
     mdc_error_clear(&err);
     HANDLE read, write;
     make_pipe(&read, &write, overlapped);
-    mdc_monitor *monitor = monitor_of(cancel ? 0 : 300);
-    mdc_sink *sink = sink_on(write, monitor);
-    HANDLE thread = cancel ? CreateThread(NULL, 0, cancel_soon, monitor, 0, NULL) : NULL;
+    mdc_dump_control *control = control_of(cancel ? 0 : 300);
+    mdc_sink *sink = sink_on(write, control);
+    HANDLE thread = cancel ? CreateThread(NULL, 0, cancel_soon, control, 0, NULL) : NULL;
     CHECK(sink->ops->write(sink, pattern(), BYTES, &err) == (cancel ? MDC_ERR_CANCELLED : MDC_ERR_DEADLINE));
     CHECK(sink->position < BYTES);
     sink->ops->free(sink);
@@ -304,7 +304,7 @@ static void test_nowait(void) {
     CHECK(SetNamedPipeHandleState(write, &mode, NULL, NULL));
     reader r = {.pipe = read, .most = BYTES + 1, .bytes = calloc(1, BYTES + 1)};
     HANDLE thread = CreateThread(NULL, 0, read_all, &r, 0, NULL);
-    mdc_sink *sink = sink_on(write, monitor_of(30000));
+    mdc_sink *sink = sink_on(write, control_of(30000));
     CHECK(sink->ops->write(sink, pattern(), BYTES, &err) == MDC_OK);
     sink->ops->free(sink);
     CloseHandle(write);
@@ -318,7 +318,7 @@ static void test_devices(void) {
     mdc_error err;
     mdc_error_clear(&err);
     HANDLE nul = CreateFileW(L"NUL", GENERIC_WRITE, 0, NULL, OPEN_EXISTING, 0, NULL);
-    mdc_sink *sink = sink_on(nul, monitor_of(0));
+    mdc_sink *sink = sink_on(nul, control_of(0));
     CHECK(!sink->patchable);
     CHECK(sink->ops->write(sink, pattern(), BYTES, &err) == MDC_OK && sink->ops->finish(sink, true, &err) == MDC_OK);
     sink->ops->free(sink);

@@ -22,10 +22,10 @@
 enum { CHUNK = 300001, HOLE = 700003 };
 static uint8_t chunk[CHUNK];
 
-static mdc_sink *open_sink(int fd, mdc_monitor *monitor) {
+static mdc_sink *open_sink(int fd, mdc_dump_control *control) {
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_sink *sink = mdc_sink_fd_new(fd, monitor, &err);
+    mdc_sink *sink = mdc_sink_fd_new(fd, control, &err);
     if (sink == NULL) {
         fprintf(stderr, "%s\n", err.message);
         exit(1);
@@ -66,12 +66,12 @@ static void write_all(mdc_sink *sink) {
 }
 
 static void test_arrives(int from, int to) {
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, 0);
+    mdc_dump_control control;
+    mdc_control_init(&control, 0);
     int flags = fcntl(to, F_GETFL);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, reader, &from) == 0);
-    mdc_sink *sink = open_sink(to, &monitor);
+    mdc_sink *sink = open_sink(to, &control);
     write_all(sink);
     sink->ops->free(sink);
     CHECK(fcntl(to, F_GETFL) == flags);
@@ -82,14 +82,14 @@ static void test_arrives(int from, int to) {
 
 /* Nobody reads: the deadline, or an abort, ends it; without them this test would not end. */
 static void test_stalls(int from, int to, bool abort) {
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, abort ? 0 : mdc_clock_ns() + 120 * UINT64_C(1000000));
+    mdc_dump_control control;
+    mdc_control_init(&control, abort ? 0 : mdc_clock_ns() + 120 * UINT64_C(1000000));
     int flags = fcntl(to, F_GETFL);
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_sink *sink = open_sink(to, &monitor);
+    mdc_sink *sink = open_sink(to, &control);
     mdc_status status = MDC_OK;
-    if (abort) mdc_monitor_abort(&monitor, MDC_ABORT_CANCEL);
+    if (abort) mdc_control_abort(&control, MDC_ABORT_CANCEL);
     for (int i = 0; i < 100 && status == MDC_OK; i++) status = sink->ops->write(sink, chunk, CHUNK, &err);
     CHECK(status == (abort ? MDC_ERR_CANCELLED : MDC_ERR_DEADLINE) && err.code == status);
     CHECK(sink->position < 100 * (uint64_t)CHUNK);
@@ -102,11 +102,11 @@ static void test_stalls(int from, int to, bool abort) {
 }
 
 static void test_closed(int from, int to, int pending_before) {
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, mdc_clock_ns() + 20 * UINT64_C(1000000000));
+    mdc_dump_control control;
+    mdc_control_init(&control, mdc_clock_ns() + 20 * UINT64_C(1000000000));
     mdc_error err;
     mdc_error_clear(&err);
-    mdc_sink *sink = open_sink(to, &monitor);
+    mdc_sink *sink = open_sink(to, &control);
     CHECK(sink->ops->write(sink, chunk, 1000, &err) == MDC_OK);
     close(from);
     mdc_status status = sink->ops->write(sink, chunk, CHUNK, &err); /* would be SIGPIPE */
@@ -177,9 +177,9 @@ static void test_append(void) {
     if (fd < 0) exit(77);
     unlink(path);
     CHECK(write(fd, "head", 4) == 4);
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, 0);
-    mdc_sink *sink = open_sink(fd, &monitor);
+    mdc_dump_control control;
+    mdc_control_init(&control, 0);
+    mdc_sink *sink = open_sink(fd, &control);
     write_all(sink);
     mdc_error err;
     mdc_error_clear(&err);
@@ -194,20 +194,20 @@ static void test_append(void) {
 }
 
 static void test_devices(void) {
-    mdc_monitor monitor;
-    mdc_monitor_init(&monitor, mdc_clock_ns() + 20 * UINT64_C(1000000000));
+    mdc_dump_control control;
+    mdc_control_init(&control, mdc_clock_ns() + 20 * UINT64_C(1000000000));
     mdc_error err;
     mdc_error_clear(&err);
     int fd = open("/dev/full", O_WRONLY);
     if (fd >= 0) {
-        mdc_sink *sink = open_sink(fd, &monitor);
+        mdc_sink *sink = open_sink(fd, &control);
         CHECK(sink->ops->write(sink, chunk, CHUNK, &err) == MDC_ERR_SINK && err.os_errno == ENOSPC);
         sink->ops->free(sink);
         close(fd);
     }
     fd = open("/dev/null", O_WRONLY);
     if (fd >= 0) {
-        mdc_sink *sink = open_sink(fd, &monitor);
+        mdc_sink *sink = open_sink(fd, &control);
         write_all(sink);
         sink->ops->free(sink);
         close(fd);

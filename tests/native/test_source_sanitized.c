@@ -62,9 +62,9 @@ static mdc_status stub_read(mdc_source *source, const mdc_span *spans, size_t sp
         }
     return MDC_OK;
 }
-static mdc_status stub_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+static mdc_status stub_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
     (void)err;
-    *frozen_ns = 5;
+    *stop_time_ns = 5;
     ((stub *)source)->stopped = false;
     return MDC_OK;
 }
@@ -110,25 +110,27 @@ static void test_reads(bool whole_too) {
     mdc_error_clear(&err);
     stub inner = make_stub();
     inner.lists.texts = &inner.text;
-    mdc_source *veil = mdc_veil_new(&inner.source, hides_api, whole_too ? &inner : NULL, 'X', &err);
-    CHECK(veil != NULL && veil->ops->prepare(veil, &err) == MDC_OK && veil->pid == 77);
-    CHECK(veil->ops->stop(veil, &err) == MDC_OK && inner.stopped);
-    CHECK(mdc_veil_count(veil) == 4 + (uint64_t)whole_too && veil->ops->lists(veil) == &inner.lists);
+    mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, hides_api, whole_too ? &inner : NULL, 'X', &err);
+    CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, &err) == MDC_OK && sanitized->pid == 77);
+    CHECK(sanitized->ops->stop(sanitized, &err) == MDC_OK && inner.stopped);
+    CHECK(mdc_sanitized_source_count(sanitized) == 4 + (uint64_t)whole_too &&
+          sanitized->ops->lists(sanitized) == &inner.lists);
     for (uint64_t first = BASE - 5; first < BASE + SIZE + 5; first++)
         for (uint64_t size = 1; first + size <= BASE + SIZE + 5; size += 1 + size / 7) {
             uint8_t bytes[512] = {0};
             mdc_span spans[2] = {{first, size}, {BASE + 20, 8}};
             size_t done;
             int32_t os_errno;
-            CHECK(veil->ops->read(veil, spans, 2, bytes, &done, &os_errno, &err) == MDC_OK && done == size + 8);
+            CHECK(sanitized->ops->read(sanitized, spans, 2, bytes, &done, &os_errno, &err) == MDC_OK &&
+                  done == size + 8);
             for (uint64_t i = 0; i < size; i++) CHECK(bytes[i] == (uint8_t)wanted(first + i, whole_too));
             for (uint64_t i = 0; i < 8; i++) CHECK(bytes[size + i] == (uint8_t)wanted(BASE + 20 + i, whole_too));
         }
     uint64_t frozen = 0, next;
     mdc_content run;
-    CHECK(veil->ops->content(veil, 0, 4096, 8192, &run, 1, &next) == 1 && next == 8192);
-    CHECK(veil->ops->resume(veil, &frozen, &err) == MDC_OK && frozen == 5 && !inner.stopped);
-    veil->ops->free(veil);
+    CHECK(sanitized->ops->content(sanitized, 0, 4096, 8192, &run, 1, &next) == 1 && next == 8192);
+    CHECK(sanitized->ops->resume(sanitized, &frozen, &err) == MDC_OK && frozen == 5 && !inner.stopped);
+    sanitized->ops->free(sanitized);
     CHECK(inner.freed);
 }
 
@@ -147,15 +149,16 @@ static void test_unreadable(void) {
     inner.data = data;
     inner.size = inner.text.size = sizeof data;
     inner.second_unreadable = true;
-    mdc_source *veil = mdc_veil_new(&inner.source, hides_api, NULL, 'X', &err);
-    CHECK(veil != NULL && veil->ops->stop(veil, &err) == MDC_OK);
+    mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, hides_api, NULL, 'X', &err);
+    CHECK(sanitized != NULL && sanitized->ops->stop(sanitized, &err) == MDC_OK);
     inner.second_unreadable = false;
     mdc_span span = {BASE, sizeof data};
     size_t done;
     int32_t os_errno;
-    CHECK(veil->ops->read(veil, &span, 1, (uint8_t *)bytes, &done, &os_errno, &err) == MDC_OK && done == sizeof data);
+    CHECK(sanitized->ops->read(sanitized, &span, 1, (uint8_t *)bytes, &done, &os_errno, &err) == MDC_OK &&
+          done == sizeof data);
     for (size_t i = 0; i < sizeof data; i++) CHECK(bytes[i] == (i >= 128 && i < 4500 ? 'X' : data[i]));
-    veil->ops->free(veil);
+    sanitized->ops->free(sanitized);
 }
 
 /* A text that cannot be is an error, and nothing stays stopped; without an environment nothing is hidden. */
@@ -171,11 +174,12 @@ static void test_odd_texts(void) {
         inner.text.address = rows[i].address;
         inner.text.size = rows[i].size;
         mdc_error_clear(&err);
-        mdc_source *veil = mdc_veil_new(&inner.source, hides_api, NULL, 'X', &err);
-        CHECK(veil != NULL);
-        mdc_status status = veil->ops->stop(veil, &err);
-        CHECK((status == MDC_OK) == rows[i].fine && inner.stopped == rows[i].fine && mdc_veil_count(veil) == 0);
-        veil->ops->free(veil);
+        mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, hides_api, NULL, 'X', &err);
+        CHECK(sanitized != NULL);
+        mdc_status status = sanitized->ops->stop(sanitized, &err);
+        CHECK((status == MDC_OK) == rows[i].fine && inner.stopped == rows[i].fine &&
+              mdc_sanitized_source_count(sanitized) == 0);
+        sanitized->ops->free(sanitized);
     }
 }
 

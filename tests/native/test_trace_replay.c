@@ -161,11 +161,11 @@ static void test_records(uint8_t *records) {
     CHECK(!contains(records, size, "xyz", 3)); /* the engine's name has no NUL: nothing after it is read */
     size_t at = 0;
     for (uint32_t type = 0; type < 31; type++) {
-        mdc_call_parts parts;
-        CHECK(mdc_call_parse(records + at, size - at, &parts));
+        mdc_trace_parts parts;
+        CHECK(mdc_trace_parse(records + at, size - at, &parts));
         CHECK(parts.header.type == type && parts.header.process_id == 41 && parts.header.process_handle == 42);
-        CHECK(parts.header.result == -3 && (parts.header.flags & (MDC_CALL_RESULT | MDC_CALL_AFTER)) == 3);
-        CHECK(parts.header.output_bytes == mdc_call_output_bytes(type) && parts.header.output_bytes <= 52);
+        CHECK(parts.header.result == -3 && (parts.header.flags & (MDC_TRACE_RESULT | MDC_TRACE_AFTER)) == 3);
+        CHECK(parts.header.output_bytes == mdc_trace_output_bytes(type) && parts.header.output_bytes <= 52);
         if (parts.header.output_bytes > 0) CHECK(parts.before[0] == 0xEE && parts.after[0] == 0x11);
         if (parts.header.output_bytes > 4) CHECK(parts.before[4] == 0xEE && parts.after[4] == 0xEE);
         if (type == MDC_CB_THREAD_EX) CHECK(parts.member[32] == 5); /* BackingStoreEnd */
@@ -183,8 +183,8 @@ static void test_digests(void) {
     for (uint8_t i = 0; i < 16; i++) key[i] = i;
     for (uint8_t i = 0; i < 15; i++) message[i] = i;
     memcpy(words, key, sizeof words);
-    CHECK(mdc_digest(words, message, sizeof message) == UINT64_C(0xA129CA6149BE45E5)); /* of the paper */
-    CHECK(mdc_digest(words, "", 0) == UINT64_C(0x726FDB47DD0E0E31));
+    CHECK(mdc_siphash(words, message, sizeof message) == UINT64_C(0xA129CA6149BE45E5)); /* of the paper */
+    CHECK(mdc_siphash(words, "", 0) == UINT64_C(0x726FDB47DD0E0E31));
 
     callee self = {.result = 1, .buffer_write = 0};
     MINIDUMP_CALLBACK_INFORMATION who;
@@ -192,7 +192,7 @@ static void test_digests(void) {
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
     MINIDUMP_CALLBACK_OUTPUT output = {.VmRead = {MDC_S_OK, 32}};
     uint8_t buffer[64], *records = malloc(ROOM);
-    mdc_call_parts parts;
+    mdc_trace_parts parts;
     uint64_t digests[4][2];
     if (records == NULL) exit(1);
     for (uint32_t turn = 0; turn < 4; turn++) {
@@ -204,7 +204,7 @@ static void test_digests(void) {
     }
     size_t size = mdc_recorder_copy(recorder, records, ROOM), at = 0;
     for (uint32_t turn = 0; turn < 4; turn++) {
-        CHECK(mdc_call_parse(records + at, size - at, &parts) && parts.digests != NULL);
+        CHECK(mdc_trace_parse(records + at, size - at, &parts) && parts.digests != NULL);
         memcpy(digests[turn], parts.digests, sizeof digests[turn]);
         at += parts.header.size;
     }
@@ -255,7 +255,7 @@ static void test_limits(void) {
     recorder = front(&self, 0, MDC_EXT_REGION_FACTS, &who);
     fill(&input, MDC_CB_INCLUDE_VM_REGION, buffer);
     input.u.RegionFacts.Name = (const uint8_t *)endless;
-    input.u.RegionFacts.NameSize = MDC_CALL_TEXT_MAX;
+    input.u.RegionFacts.NameSize = MDC_TRACE_TEXT_MAX;
     CHECK(who.CallbackRoutine(who.CallbackParam, &input, &output) == 1);
     input.u.RegionFacts.NameSize--;
     CHECK(who.CallbackRoutine(who.CallbackParam, &input, &output) == 1);
@@ -307,8 +307,8 @@ static void test_many(void) {
     CHECK(mdc_recorder_copy(recorder, records, bytes) == bytes);
     size_t at = 0;
     uint32_t seen = 0, tid;
-    for (mdc_call_parts parts; at < bytes; at += parts.header.size, seen++) {
-        if (!mdc_call_parse(records + at, bytes - at, &parts)) break;
+    for (mdc_trace_parts parts; at < bytes; at += parts.header.size, seen++) {
+        if (!mdc_trace_parse(records + at, bytes - at, &parts)) break;
         memcpy(&tid, parts.member, sizeof tid);
         if (tid != seen) break;
     }
@@ -335,12 +335,12 @@ static void test_gcc_layout(uint8_t *records) {
     memset(member + 12, 0xCC, MDC_CONTEXT_SIZE);
     memcpy(member + 1244, &size, 4);
     memcpy(member + 1248, stack, 16);
-    mdc_call_taken taken;
-    uint8_t fixed[MDC_CALL_FIXED_MAX];
+    mdc_trace_taken taken;
+    uint8_t fixed[MDC_TRACE_FIXED_MAX];
     /* Not through a callee: those of this file copy all 1312 bytes. */
-    CHECK(mdc_call_take((const MINIDUMP_CALLBACK_INPUT *)(const void *)input, &output, false, fixed, &taken));
-    mdc_call_parts parts;
-    CHECK(mdc_call_parse(fixed, taken.fixed, &parts) && parts.header.flags == MDC_CALL_GCC);
+    CHECK(mdc_trace_take((const MINIDUMP_CALLBACK_INPUT *)(const void *)input, &output, false, fixed, &taken));
+    mdc_trace_parts parts;
+    CHECK(mdc_trace_parse(fixed, taken.fixed, &parts) && parts.header.flags == MDC_TRACE_GCC);
     memcpy(records, fixed, taken.fixed);
     mdc_error err;
     mdc_replay_result result;
@@ -373,7 +373,7 @@ static void test_replay(uint8_t *records) {
     CHECK(garbage > sizeof self.last.u / 2);
     for (uint32_t type = 0; type < 31; type++) {
         CHECK(answers[type].result == -3 && answers[type].flags == 0);
-        uint32_t member = mdc_call_output_bytes(type);
+        uint32_t member = mdc_trace_output_bytes(type);
         for (uint32_t at = 0; at < 52; at++) CHECK(answers[type].output[at] == (at < member ? 0xEE : 0));
     }
     /* Recorded again, it is the same: but for digests, as the buffers were not. */
@@ -381,8 +381,8 @@ static void test_replay(uint8_t *records) {
     if (again == NULL) exit(1);
     CHECK(mdc_recorder_copy(recorder, again, ROOM) == 3 * size);
     for (size_t at = 0; at < size;) {
-        mdc_call_parts old, new;
-        CHECK(mdc_call_parse(records + at, size - at, &old) && mdc_call_parse(again + at, size - at, &new));
+        mdc_trace_parts old, new;
+        CHECK(mdc_trace_parse(records + at, size - at, &old) && mdc_trace_parse(again + at, size - at, &new));
         size_t head = old.digests != NULL ? 48 : 32;
         CHECK(memcmp(records + at, again + at, 32) == 0);
         CHECK(memcmp(records + at + head, again + at + head, old.header.size - head) == 0);
@@ -411,7 +411,7 @@ static void test_violations(uint8_t *records) {
         uint32_t wrong = 0;
         mdc_replay_result result = replay_with(records, size, &self, answers);
         for (uint32_t type = 0; type < 31; type++) {
-            uint32_t member = mdc_call_output_bytes(type), expected = 0;
+            uint32_t member = mdc_trace_output_bytes(type), expected = 0;
             if (write > member && member < 52) expected |= MDC_REPLAY_BEYOND_MEMBER;
             if (write > 52) expected |= MDC_REPLAY_BEYOND_OUTPUT; /* as with mingw-w64's header, which has 68 */
             CHECK(answers[type].flags == expected);
@@ -484,8 +484,8 @@ static void test_hostile(uint8_t *records) {
         }
     CHECK(refused > 100);
     for (size_t at = 0; at < size;) { /* a path or name without an end; a record with more after its parts */
-        mdc_call_parts parts;
-        CHECK(mdc_call_parse(records + at, size - at, &parts));
+        mdc_trace_parts parts;
+        CHECK(mdc_trace_parse(records + at, size - at, &parts));
         memcpy(copy, records, size);
         if (parts.text != NULL) {
             copy[(size_t)(parts.text - records) + parts.header.text_bytes - 1] = 'x';

@@ -119,7 +119,7 @@ static void test_normal(const child *target, bool kept) {
     mdc_engine_options options = {.dump_type = NORMAL};
     take(&dump, &live, &options, 0);
     CHECK(dump.status == MDC_OK);
-    CHECK(dump.report->gap_count == 0 && dump.report->frozen_ns > 0);
+    CHECK(dump.report->gap_count == 0 && dump.report->stop_time_ns > 0);
     check_threads(&dump, target);
     check_modules(&dump);
     check_system(&dump, target);
@@ -201,8 +201,8 @@ static void test_watchdog(const child *target) {
     mdc_engine_options options = {.dump_type = FULL};
     take(&dump, &live, &options, 1000);
     CHECK(dump.status == MDC_ERR_DEADLINE);
-    CHECK(atomic_load(&dump.monitor.abort) == MDC_ABORT_MAX_STOP);
-    CHECK(atomic_load(&dump.monitor.stopped) == 0);
+    CHECK(atomic_load(&dump.control.abort) == MDC_ABORT_MAX_STOP);
+    CHECK(atomic_load(&dump.control.stopped) == 0);
     CHECK(runs_on(target)); /* before anything is freed */
     CHECK(suspend_count(fact(target, "sleeper")) == 1);
     put_back(&dump);
@@ -230,7 +230,7 @@ static void test_refusals(const child *target) {
     take(&dump, &live, &options, 0);
     CHECK(dump.status == MDC_OK);
     put_back(&dump);
-    mdc_failpoint_set("spawn:holder:1:8");
+    mdc_failpoint_set("spawn:tracer:1:8");
     take(&dump, &live, &options, 0);
     CHECK(dump.status == MDC_ERR_NOMEM);
     put_back(&dump);

@@ -180,7 +180,7 @@ typedef struct taken {
     mdc_status status;
     mdc_error err;
     block_sink block;
-    mdc_monitor monitor;
+    mdc_dump_control control;
     mdc_source *source;
     mdc_dump *dump;
     const mdc_report *report;
@@ -190,13 +190,13 @@ static inline void take(taken *dump, const mdc_win_live_options *target, const m
                         DWORD pause_ms) {
     memset(dump, 0, sizeof *dump);
     mdc_error_clear(&dump->err);
-    mdc_monitor_init(&dump->monitor, 0);
+    mdc_control_init(&dump->control, 0);
     block_init(&dump->block);
     dump->block.pause_ms = pause_ms;
     mdc_win_live_options live = *target;
     live.types = options->dump_type;
-    dump->source = mdc_win_live_new(&live, &dump->monitor, &dump->err);
-    dump->dump = mdc_dump_new(options, dump->source, &dump->block.sink, &dump->monitor, &dump->err);
+    dump->source = mdc_win_live_new(&live, &dump->control, &dump->err);
+    dump->dump = mdc_dump_new(options, dump->source, &dump->block.sink, &dump->control, &dump->err);
     if (dump->dump == NULL) {
         dump->status = dump->err.code;
         return;

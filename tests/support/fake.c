@@ -31,7 +31,7 @@ typedef struct mdc_fake {
     mdc_system system;
     mdc_lists lists;
     uint64_t stopped_ns; /* 0: not stopped */
-    uint64_t frozen_ns;
+    uint64_t stop_time_ns;
     size_t hint; /* region of the last read */
     uint32_t seed;
 } mdc_fake;
@@ -175,14 +175,14 @@ static mdc_status fake_stop(mdc_source *source, mdc_error *err) {
 
 static const mdc_lists *fake_lists(const mdc_source *source) { return &((const mdc_fake *)source)->lists; }
 
-static mdc_status fake_resume(mdc_source *source, uint64_t *frozen_ns, mdc_error *err) {
+static mdc_status fake_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
     mdc_fake *fake = (mdc_fake *)source;
     (void)err;
     if (fake->stopped_ns != 0) {
-        fake->frozen_ns = mdc_clock_ns() - fake->stopped_ns;
+        fake->stop_time_ns = mdc_clock_ns() - fake->stopped_ns;
         fake->stopped_ns = 0;
     }
-    *frozen_ns = fake->frozen_ns;
+    *stop_time_ns = fake->stop_time_ns;
     return MDC_OK;
 }
 

@@ -54,7 +54,7 @@ typedef struct mdc_fake_target {
 uint8_t mdc_fake_byte(uint64_t address, uint32_t seed);
 /* Copies the description. NULL with *err filled on failure (regions unsorted, overlapping, unaligned). */
 mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err);
-/* Frees what no job has taken out of the slot. */
+/* Frees what no session has taken out of the slot. */
 void mdc_fake_drop(mdc_source **slot);
 /* cdef: end */
 
