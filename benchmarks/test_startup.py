@@ -25,6 +25,8 @@ def _cpu_time(command: list[str]) -> tuple[float, dict[str, float]]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, {}
 
 
+#: What pip installs as minidump-cffi.
+SCRIPT = "import re, sys\nfrom minidump_cffi.cli import main\nsys.exit(main())"
 WAYS = ["python", "import", "dump"]
 
 
@@ -32,7 +34,7 @@ WAYS = ["python", "import", "dump"]
 def contest(output: Path, sizes: Sizes) -> Contest:
     """Each way by turns."""
     with subprocess.Popen(["sleep", "600"]) as target:
-        dump = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", str(output / "sleep.dmp")]
+        dump = [sys.executable, "-c", SCRIPT, "dump", str(target.pid), "-o", str(output / "sleep.dmp")]
         commands = {
             "python": [sys.executable, "-c", "pass"],
             "import": [sys.executable, "-c", "import minidump_cffi"],

@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # typing takes longer to import than all that is needed h
 if TYPE_CHECKING:
     from . import aio, filters, protocol, replay, report
     from ._aliases import (
+        AnyCallback,
         File,
         Process,
     )
@@ -71,9 +72,6 @@ if TYPE_CHECKING:
     )
     from .plugins import (
         Plugin,
-    )
-    from .protocol import (
-        AnyCallback,
     )
     from .report import (
         DumpPlan,
@@ -142,7 +140,7 @@ _HOMES = _lazy.homes(
     {
         "aio": "aio",
         "filters": "filters Filter Glob Redact Size exclude exclude_ranges head include include_ranges module thread",
-        "protocol": "protocol AnyCallback",
+        "protocol": "protocol",
         "replay": "replay",
         "report": "report DumpPlan DumpReport",
         "callback": "Callback",
@@ -156,7 +154,7 @@ _HOMES = _lazy.homes(
             "FormatError LimitReached PluginError ReadError SinkError Stalled TargetBusy TargetError TargetGone"
         ),
         "plugins": "Plugin",
-        "_aliases": "File Process",
+        "_aliases": "AnyCallback File Process",
         "targets": "Handle PidFd",
     }
 )

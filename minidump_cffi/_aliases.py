@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from .targets import Handle, PidFd
 
-__all__ = ["File", "HasPid", "Process", "Writable"]
+if TYPE_CHECKING:
+    from .protocol._views import Input, Output
+
+__all__ = ["AnswerFunction", "AnyCallback", "File", "HasPid", "Hook", "IoHandler", "Process", "Writable"]
 
 
 @runtime_checkable
@@ -32,3 +36,30 @@ Process: TypeAlias = int | PidFd | Handle | HasPid
 
 File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Writable
 """Where a dump can go."""
+
+Hook: TypeAlias = Callable[[Any, Any], bool]
+"""Answers one callback type in Python: gets MINIDUMP_CALLBACK_INPUT * and MINIDUMP_CALLBACK_OUTPUT * as cffi objects,
+returns TRUE or FALSE."""
+
+
+@runtime_checkable
+class IoHandler(Protocol):
+    """Takes the bytes of a dump instead of a file (IoStart, IoWriteAll and IoFinish)."""
+
+    def write(self, offset: int, data: memoryview, /) -> None:
+        """Store all of `data` at this offset, in bytes from the start of the dump.
+
+        The memory of `data` is valid during the call. The engine of this package writes forwards; others may return
+        to earlier offsets. An exception ends the dump.
+        """
+
+    def finish(self) -> None:
+        """Make the dump complete: everything has been written."""
+
+
+AnswerFunction: TypeAlias = "Callable[[Input, Output], bool]"
+"""Answers a callback: returns TRUE or FALSE, and writes the members of the type in the `Output`."""
+
+AnyCallback: TypeAlias = object
+"""What `write_dump` takes: `Callback`, `Plugin`, `PythonCallback`, `Routine`, a pair (routine, param) of addresses, a
+ctypes function, a cffi function pointer."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dataclasses import KW_ONLY
     from typing import Any, Literal
 
+    from ._aliases import AnyCallback
     from ._progress import Progress
     from .filters import Filter
-    from .protocol import AnyCallback
 
 __all__ = ["DumpOptions", "EngineOptions", "PlanOptions"]
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .callback import recording_of
 from .enums import DumpType
-from .filters._filter import Filter
 from .filters._rules import Rule
 from .report._report import DumpPlan, DumpReport, Redaction, RuleBytes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._native.recorder import NativeRecorder
     from ._native.session import Session
     from ._request import Request
+    from .filters._filter import Filter
 
 
 def report_of(session: Session, filter: Filter | None, request: Request, recorder: NativeRecorder | None) -> DumpReport:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from ._native.callback import NativeCallback
 from ._native.hooks import Hooks
 from ._native.pointers import address, view
 from ._native.recorder import NativeRecorder
 from ._options import record_limit
+from ._record import Record
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
 from .filters._filter import Filter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Any
+
+    from ._aliases import Hook, IoHandler
     from .replay._recording import Recording
 
-__all__ = ["Callback", "Counters", "Hook", "IoHandler"]
-
-Hook: TypeAlias = Callable[[Any, Any], bool]
-"""Answers one callback type in Python: gets MINIDUMP_CALLBACK_INPUT * and MINIDUMP_CALLBACK_OUTPUT * as cffi objects,
-returns TRUE or FALSE."""
+__all__ = ["Callback", "Counters"]
 
 # Sent per region or per read while the target is stopped: Python answers to these would cost seconds to minutes.
 _NEVER_PYTHON = (
@@ -37,23 +36,7 @@ _NEVER_PYTHON = (
 )
 
 
-@runtime_checkable
-class IoHandler(Protocol):
-    """Takes the bytes of a dump instead of a file (IoStart, IoWriteAll and IoFinish)."""
-
-    def write(self, offset: int, data: memoryview, /) -> None:
-        """Store all of `data` at this offset, in bytes from the start of the dump.
-
-        The memory of `data` is valid during the call. The engine of this package writes forwards; others may return
-        to earlier offsets. An exception ends the dump.
-        """
-
-    def finish(self) -> None:
-        """Make the dump complete: everything has been written."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Counters:
+class Counters(Record):
     """Statistics of a callback since its dump began.
 
     Attributes

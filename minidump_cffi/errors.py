@@ -28,9 +28,11 @@ A wrong argument of a function is a plain `ValueError` or `TypeError`, as everyw
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-from .enums import CallbackType, Phase
+    from .enums import CallbackType, Phase
 
 __all__ = [
     "AccessDenied",

@@ -10,11 +10,14 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from .enums import PLAIN, Extensions, Phase
 from .errors import PluginError
 from .protocol._foreign import Callee, check_extensions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 if sys.platform == "win32":
     from ._os import pe as _libraries

@@ -7,7 +7,6 @@ import os
 from .. import errors
 from .._record import Record
 from ._ext import ffi, lib
-from .callback import NativeCallback
 from .errors import exception, new_error
 from .pointers import owned
 from .session import keep_for_good
@@ -16,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from .callback import NativeCallback
 
 ANSWER_SIZE = 60
 """Bytes of mdc_replay_answer; C asserts it."""

@@ -6,7 +6,10 @@ import ctypes
 import os
 import struct
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 assert sys.platform != "win32"
 

@@ -9,10 +9,13 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
 
 from .._native.errors import short
 from ..errors import TargetError, TargetGone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 assert sys.platform != "win32"
 

@@ -14,8 +14,12 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+
+from .._record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 assert sys.platform != "win32"
 
@@ -25,8 +29,7 @@ _MAX_LINKS = 40  # the kernel's MAXSYMLINKS
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(Record):
     """Where a path leads: a name in an open directory.
 
     `directory` is a descriptor opened with O_PATH. `about` is None if the name is free. `magic` says that the name is a

@@ -6,9 +6,12 @@ import ctypes
 import struct
 import sys
 from ctypes import wintypes
-from typing import Any
 
 from . import windows as _windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 assert sys.platform == "win32"
 

@@ -7,8 +7,11 @@ import fcntl
 import os
 import select
 import sys
-from collections.abc import Iterator
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 assert sys.platform != "win32"
 

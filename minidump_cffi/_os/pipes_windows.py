@@ -9,11 +9,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from ctypes import wintypes
-from typing import Any
 
 from . import windows as _windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 assert sys.platform == "win32"
 

@@ -10,12 +10,15 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable
 
 from ..enums import Phase
 from ..errors import SinkError
 from . import paths_posix, pipes_posix
 from .sinks_common import Sink, sink_error, temporary_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 assert sys.platform != "win32"
 

@@ -15,14 +15,17 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from ctypes import wintypes
-from typing import Any, cast
 
 from ..enums import Phase
 from ..errors import SinkError
 from . import windows as _windows
 from .sinks_common import Sink, sink_error, temporary_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, cast
 
 assert sys.platform == "win32"
 

@@ -6,9 +6,12 @@ import ctypes
 import errno
 import sys
 from ctypes import wintypes
-from typing import Any
 
 from ..errors import TargetError, TargetGone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 assert sys.platform == "win32"
 

@@ -13,13 +13,16 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 from .. import __version__
 from ..errors import DumpError, FilterError, FilterWarning
 from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 __all__ = ["main"]
 

@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import islice
-from typing import Any
 
 from .text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PROGRAM = "minidump-cffi"
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import mmap
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from ..dumping import write_dump
 from ..enums import DumpType
@@ -20,6 +17,12 @@ from . import text
 from .console import Exit, put_json, say
 from .dump import say_warnings, summary
 from .regions import put_regions, put_rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import Final
 
 #: The process of the demo: a document and a secret in private memory, a big file map, two more threads. The patterns
 #: are written byte by byte, so that no second copy of them lies anywhere in the process.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from .._options import DumpOptions
 from ..dumping import write_dump
 from ..engines import DbgHelp
 from ..errors import DumpError
-from ..report._report import DumpReport
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
 from .options import add_target, given
 from .progress import ProgressLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..report._report import DumpReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,14 +15,17 @@ import os
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from operator import attrgetter, sub
-from typing import BinaryIO, Final
 
 from ..errors import FormatError
 from . import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO, Final
 
 MAX_STREAMS: Final = 4096
 MAX_ITEMS: Final = 100_000

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
 from functools import cache, lru_cache
-from typing import Final
 
 from ..enums import GapReason, MemoryProtect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from enum import IntFlag
+    from typing import Final
 
 #: Stream numbers: Microsoft's, Breakpad's and Crashpad's, LLDB's, our own.
 STREAMS: Final[dict[int, str]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from .._options import PlanOptions
@@ -12,6 +11,10 @@ from .console import Exit, UsageError, put_json
 from .dump import say_warnings
 from .options import add_target, given
 from .regions import put_regions, put_rules, totals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

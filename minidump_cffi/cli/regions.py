@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TextIO
-
 from ..enums import Kind, MemoryType
-from ..report._report import DumpReport, RuleBytes
 from . import names, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from ..report._report import DumpReport, RuleBytes
 
 
 def _bytes(number: int) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 from ..enums import MemoryState, MemoryType
 from . import names, text
 from .console import Exit, put_json, say
 from .dumpfile import DumpFile, read_dump
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,15 @@ import enum
 import os
 import re
 from collections.abc import Iterable
-from typing import TypeVar
 
 from ..enums import Access, MemoryProtect
 from ..errors import FilterError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Flags = TypeVar("Flags", bound=enum.IntFlag)
 
 TOP = 1 << 64
 """One past the last address."""
@@ -21,8 +26,6 @@ for _power, _letter in enumerate("kmgtpe", start=1):
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 _LETTERS = {"r": Access.READ, "w": Access.WRITE, "x": Access.EXECUTE}
 _WORDS = {"readable": Access.READ, "writable": Access.WRITE, "executable": Access.EXECUTE}
-
-Flags = TypeVar("Flags", bound=enum.IntFlag)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -4,6 +4,12 @@ from .. import _lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .._aliases import (
+        AnswerFunction,
+        AnyCallback,
+        Hook,
+        IoHandler,
+    )
     from .._native._ext import (
         ffi,
     )
@@ -13,8 +19,6 @@ if TYPE_CHECKING:
     )
     from ..callback import (
         Counters,
-        Hook,
-        IoHandler,
     )
     from ..enums import (
         CallbackType,
@@ -29,8 +33,6 @@ if TYPE_CHECKING:
         ThreadWrite,
     )
     from ._foreign import (
-        AnswerFunction,
-        AnyCallback,
         PythonCallback,
         Routine,
     )
@@ -80,11 +82,12 @@ __all__ = [
 
 _HOMES = _lazy.homes(
     {
-        "_foreign": "AnswerFunction AnyCallback PythonCallback Routine",
+        "_foreign": "PythonCallback Routine",
+        ".._aliases": "AnswerFunction AnyCallback Hook IoHandler",
         "_views": "Input IoInput MemoryInfo ModuleInput Output ReadFailureInput RegionFacts ThreadInput VmReadInput",
         ".._native._ext": "ffi",
         "..building": "ffibuilder get_include",
-        "..callback": "Counters Hook IoHandler",
+        "..callback": "Counters",
         "..enums": (
             "CallbackType Extensions HResult Kind MemoryProtect MemoryState MemoryType ModuleWrite SecondaryFlags "
             "ThreadWrite"

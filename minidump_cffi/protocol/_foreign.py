@@ -6,34 +6,29 @@ that they know the extensions of our engine.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._native import pointers
+from .._record import Record
 from ..callback import Callback
 from ..enums import PLAIN, CallbackType, Extensions
 from ..filters._filter import Filter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._native.session import Session
-    from ._views import Input, Output
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
-__all__ = ["AnyCallback", "Callee", "PythonCallback", "Routine", "Watch", "resolve"]
+    from .._aliases import AnswerFunction, AnyCallback
+    from .._native.session import Session
+
+__all__ = ["Callee", "PythonCallback", "Routine", "Watch", "resolve"]
 
 _CDECL = 1  # FUNCFLAG_CDECL in _flags_ of a function type
-AnswerFunction: TypeAlias = "Callable[[Input, Output], bool]"
-"""Answers a callback: returns TRUE or FALSE, and writes the members of the type in the `Output`."""
-
-AnyCallback: TypeAlias = Any
-"""What `write_dump` takes: `Callback`, `Plugin`, `PythonCallback`, `Routine`, a pair (routine, param) of addresses, a
-ctypes function, a cffi function pointer."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Callee:
+class Callee(Record):
     """A callback as a dump calls it.
 
     Attributes
@@ -61,8 +56,7 @@ class Callee:
     python: PythonCallback | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, init=False)
-class Routine:
+class Routine(Record):
     """A foreign callback routine: from a C library, ctypes, cffi.
 
     It is called on a thread of the dump, while the target is stopped.
@@ -93,16 +87,16 @@ class Routine:
     routine: int
     param: int
     extensions: Extensions
-    _keep: object = dataclasses.field(repr=False, compare=False)
+    _keep: object
 
     def __init__(self, *, routine: Any, param: Any = 0, extensions: Extensions = PLAIN) -> None:
         address, value = _routine_address(routine), _param_address(param)
         if not 0 < address < 1 << 64 or not 0 <= value < 1 << 64:
             raise ValueError("routine and param are addresses, and routine is not 0")
-        object.__setattr__(self, "routine", address)
-        object.__setattr__(self, "param", value)
-        object.__setattr__(self, "extensions", check_extensions(extensions))
-        object.__setattr__(self, "_keep", (routine, param))
+        self._put("routine", address)
+        self._put("param", value)
+        self._put("extensions", check_extensions(extensions))
+        self._put("_keep", (routine, param))
 
     def _callee(self) -> Callee:
         return Callee(

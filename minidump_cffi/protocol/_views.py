@@ -8,11 +8,11 @@ type would change the meaning of the answer.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
 from .._native import pointers
+from .._record import Record
 from ..enums import CallbackType, Kind, MemoryProtect, MemoryState, ModuleWrite, SecondaryFlags, ThreadWrite
 
 __all__ = [
@@ -31,8 +31,7 @@ T = TypeVar("T")
 _GONE = "the callback has returned: what the engine asked is valid during the call only"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ModuleInput:
+class ModuleInput(Record):
     """MINIDUMP_MODULE_CALLBACK.
 
     Attributes
@@ -55,8 +54,7 @@ class ModuleInput:
     cv_record: bytes
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ThreadInput:
+class ThreadInput(Record):
     """MINIDUMP_THREAD_CALLBACK.
 
     Attributes
@@ -78,8 +76,7 @@ class ThreadInput:
     stack_end: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class IoInput:
+class IoInput(Record):
     """MINIDUMP_IO_CALLBACK.
 
     Attributes
@@ -97,8 +94,7 @@ class IoInput:
     data: memoryview
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class ReadFailureInput:
+class ReadFailureInput(Record):
     """MINIDUMP_READ_MEMORY_FAILURE_CALLBACK.
 
     Attributes
@@ -114,8 +110,7 @@ class ReadFailureInput:
     failure_status: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class VmReadInput:
+class VmReadInput(Record):
     """MINIDUMP_VM_PRE_READ_CALLBACK and MINIDUMP_VM_POST_READ_CALLBACK.
 
     Attributes
@@ -139,8 +134,7 @@ class VmReadInput:
     status: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class RegionFacts:
+class RegionFacts(Record):
     """Facts about a mapping that our engine sends with `Extensions.REGION_FACTS`.
 
     Attributes

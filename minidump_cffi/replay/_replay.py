@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import os
 import struct
@@ -10,11 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import overload
 
+from .._aliases import AnyCallback
 from .._native import recorder as native
+from .._record import Record
 from ..callback import Callback
 from ..enums import CallbackType
 from ..errors import CallbackError, ReplayMismatch
-from ..protocol._foreign import AnyCallback, resolve
+from ..protocol._foreign import resolve
 from . import _calls
 from ._recording import Call, Recording
 
@@ -41,8 +42,7 @@ _WORDS = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(Record):
     """What a callback answered to one call.
 
     Attributes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 
+from .._record import Record
 from ..enums import (
     ExtentFlags,
     GapReason,
@@ -20,8 +20,7 @@ from ..enums import (
 __all__ = ["Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Region:
+class Region(Record):
     """One mapping of the target.
 
     Attributes
@@ -100,8 +99,7 @@ class Region:
         return "left-to-file" if self.left_to_file else "not-stored"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Thread:
+class Thread(Record):
     """One thread of the target; stack_base (the low end) and stack_size say what of its stack is in the dump."""
 
     tid: int
@@ -110,8 +108,7 @@ class Thread:
     stack_size: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Module:
+class Module(Record):
     """One module of the target. flags: what was written about it, 0 if it was left out."""
 
     base: int
@@ -125,8 +122,7 @@ class Module:
         return bool(self.flags & ModuleWrite.MODULE)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Extent:
+class Extent(Record):
     """A run of memory in the plan: where it is in the target and in the file; region is an index into regions."""
 
     address: int
@@ -136,8 +132,7 @@ class Extent:
     flags: ExtentFlags
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Gap:
+class Gap(Record):
     """Memory that was asked for and is not in the dump.
 
     Attributes
@@ -157,8 +152,7 @@ class Gap:
     winerror: int | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class RuleBytes:
+class RuleBytes(Record):
     """What one rule, or block of ranges, decided.
 
     Attributes
@@ -181,8 +175,7 @@ class RuleBytes:
     excluded: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Redaction:
+class Redaction(Record):
     """What was overwritten before it was stored.
 
     Attributes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
 
 from ..enums import DumpWarning, GapReason, RegionFlags
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._report import DumpReport
 

@@ -6,11 +6,8 @@ first looked at.
 
 from __future__ import annotations
 
-import dataclasses
 import struct
-from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
 
 from ..enums import (
     CallbackType,
@@ -31,7 +28,11 @@ from ..errors import errno_of
 from . import _messages
 from ._items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Self
+
     from ..replay._recording import Recording
 
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
@@ -382,8 +383,8 @@ class DumpReport:
             "warnings": _flags(self.warnings),
             "messages": list(self.messages),
             "callbacks": {member.name.lower(): count for member, count in self.callbacks.items()},
-            "rules": [dataclasses.asdict(rule) for rule in self.rules],
-            "redaction": None if self.redaction is None else dataclasses.asdict(self.redaction),
+            "rules": [_values(rule) for rule in self.rules],
+            "redaction": None if self.redaction is None else _values(self.redaction),
             "threads": [_plain(thread) for thread in self.threads],
             "modules": [_plain(module) for module in self.modules],
             "regions": [_plain(region) | {"verdict": region.verdict} for region in self.regions],
@@ -409,15 +410,18 @@ def _flags(value: Any) -> list[str]:
     return [str(member.name).lower() for member in value.__class__ if member.value and member & value]
 
 
+def _values(item: Any) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item._fields}
+
+
 def _plain(item: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {}
-    for field in dataclasses.fields(item):
-        value = getattr(item, field.name)
+    for name, value in _values(item).items():
         if isinstance(value, bytes):
             value = value.decode("utf-8", "backslashreplace")
         elif isinstance(value, GapReason):
             value = value.name.lower()
         elif hasattr(value, "value"):
             value = _flags(value)
-        plain[field.name] = value
+        plain[name] = value
     return plain
