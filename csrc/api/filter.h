@@ -140,7 +140,7 @@ enum {
      * vdso): MDC_EXT_REGION_FACTS. Without it no region has a name, and none of these kinds. */
     MDC_NEED_REGION_FACTS = 0x01,
     /* Kept bytes may lie on both sides of excluded ones: MDC_EXT_RESUBMIT, or VmStart, VmPostRead and room in
-     * excluded_gap_capacity: then the excluded bytes stand in the dump as `fill`. With neither, only the longest kept
+     * excluded_gap_capacity: then the excluded bytes are `fill` in the dump. With neither, only the longest kept
      * part of such a region is stored. */
     MDC_NEED_EXCLUDED_GAPS = 0x02,
     /* Rules exclude memory, or the default does: in dumps without full memory only an engine with MDC_EXT_PIECES asks.

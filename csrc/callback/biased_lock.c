@@ -42,10 +42,10 @@ bool mdc_biased_lock_enter_slow(mdc_biased_lock *lock) {
     /* Acquire: a thread that shut the lock from inside raised its flag before. */
     if (atomic_load_explicit(&lock->bias, memory_order_acquire) != MDC_BIASED_LOCK_NONE) {
         atomic_store_explicit(&lock->bias, MDC_BIASED_LOCK_NONE, memory_order_seq_cst);
-        alone = barrier_all(); /* refused after all: nothing can be known about the biased thread */
+        alone = barrier_all(); /* refused after all: nothing is known about the owner of the bias */
         if (!alone) lock->barrier = false;
     }
-    /* Also without a favour to withdraw: the last biased thread may still be inside. */
+    /* Also without a bias to revoke: its last owner may still be inside. */
     if (alone && !any_flag(lock)) return true;
     atomic_store_explicit(&lock->lock, 0, memory_order_release);
     return false;

@@ -1,11 +1,11 @@
 /* One call at a time, without the 5 ns of a locked instruction per call: a lock that is biased towards the thread that
  * used it last.
  *
- * The biased thread raises a flag of its own with a plain store, looks whether it is still favoured, and is in. Any
- * other thread takes the lock, withdraws the favour, has the kernel put a memory barrier into every running thread
+ * The owner of the bias raises a flag of its own with a plain store, checks that the bias is still its own, and is in.
+ * Any other thread takes the lock, revokes the bias, has the kernel put a memory barrier into every running thread
  * of the process (membarrier(2), FlushProcessWriteBuffers on Windows), and only then looks at the flag: either it sees
- * the flag, or the biased thread sees that the favour is gone. When it leaves, the favour is its own. An engine
- * calls from one thread, so this happens about once per dump. Without such a barrier no thread is favoured and
+ * the flag, or the former owner sees that the bias was revoked. When it leaves, the bias is its own. An engine
+ * calls from one thread, so this happens about once per dump. Without such a barrier there is no bias and
  * each call takes the lock. Never waits: a second call inside is refused. */
 #ifndef MDC_CALLBACK_BIASED_LOCK_H
 #define MDC_CALLBACK_BIASED_LOCK_H
@@ -19,7 +19,7 @@
 #include <intrin.h>
 #endif
 
-/* A flag per favour granted, reused in turn: a thread that lost the favour between two instructions lowers its old
+/* A flag per bias granted, reused in turn: a thread that lost the bias between two instructions lowers its old
  * flag, not its successor's. */
 enum { MDC_BIASED_LOCK_FLAGS = 16 };
 #define MDC_BIASED_LOCK_NONE UINT64_MAX
@@ -35,7 +35,7 @@ typedef struct mdc_biased_lock {
 void mdc_biased_lock_init(mdc_biased_lock *lock);
 /* false: a call is inside, or about to enter. */
 bool mdc_biased_lock_enter_slow(mdc_biased_lock *lock);
-/* favour: the calling thread is likely to come again. */
+/* bias: the calling thread is likely to come again. */
 void mdc_biased_lock_leave_slow(mdc_biased_lock *lock, bool bias);
 
 /* Unlike for each live thread. The thread pointer costs one instruction where a thread-local variable of a loaded
@@ -60,11 +60,11 @@ static inline uint64_t mdc_biased_lock_self(void) {
 #elif defined(_MSC_VER) && defined(_M_X64) && !defined(__clang__)
     return __readgsqword(0x30); /* the thread's own TEB */
 #else
-    return 0; /* no thread is favoured */
+    return 0; /* no bias */
 #endif
 }
 
-/* The flag to lower again, or NULL: not favoured, mdc_biased_lock_enter_slow decides. */
+/* The flag to lower again, or NULL: the bias is not ours, mdc_biased_lock_enter_slow decides. */
 static inline atomic_uint *mdc_biased_lock_enter(mdc_biased_lock *lock) {
     uint64_t bias = atomic_load_explicit(&lock->bias, memory_order_relaxed);
     if (bias >> 4 != mdc_biased_lock_self()) return NULL;
@@ -76,7 +76,7 @@ static inline atomic_uint *mdc_biased_lock_enter(mdc_biased_lock *lock) {
     return NULL;
 }
 
-/* Called by the thread inside, before it calls something that may call back: the favour would let it in. */
+/* Called by the thread inside, before it calls something that may call back: its bias would let that call in. */
 static inline void mdc_biased_lock_shut(mdc_biased_lock *lock) {
     atomic_store_explicit(&lock->bias, MDC_BIASED_LOCK_NONE, memory_order_release);
 }

@@ -41,12 +41,12 @@ void mdc_callback_rewind(mdc_callback *callback) {
     }
     memset(callback->name_row, 0, callback->name_used * sizeof *callback->name_row);
     callback->name_used = 0;
-    for (size_t i = 0; i < sizeof callback->tally.calls / sizeof callback->tally.calls[0]; i++)
-        atomic_store_explicit(&callback->tally.calls[i], 0, memory_order_relaxed);
-    atomic_store_explicit(&callback->tally.excluded, 0, memory_order_relaxed);
-    atomic_store_explicit(&callback->tally.narrowed, 0, memory_order_relaxed);
-    atomic_store_explicit(&callback->tally.tolerated, 0, memory_order_relaxed);
-    atomic_store_explicit(&callback->tally.kernel_status, 0, memory_order_relaxed);
+    for (size_t i = 0; i < sizeof callback->counters.calls / sizeof callback->counters.calls[0]; i++)
+        atomic_store_explicit(&callback->counters.calls[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->counters.excluded, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->counters.narrowed, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->counters.tolerated, 0, memory_order_relaxed);
+    atomic_store_explicit(&callback->counters.kernel_status, 0, memory_order_relaxed);
     atomic_store_explicit(&callback->fault, MDC_FAULT_NONE, memory_order_relaxed);
     /* A cancel that was answered ended a dump and is used up; one that was not waits for its question. */
     int answered = MDC_CANCEL_ANSWERED;
@@ -100,7 +100,7 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
     mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
     if (status != MDC_OK) return status;
-    /* Whoever answers for regions or reads in our place answers for excluded gaps too. */
+    /* Hooks that answer for regions or reads in our place answer for excluded gaps too. */
     bool gaps =
         mdc_filter_leaves_excluded_gaps(filter) && (o->hook_types & (READ_TYPES | 1u << MDC_CB_INCLUDE_VM_REGION)) == 0;
     uint32_t excluded_gap_capacity = o->excluded_gap_capacity != 0 ? o->excluded_gap_capacity : DEFAULT_CAPACITY;
@@ -238,13 +238,13 @@ void mdc_callback_cancel(mdc_callback *callback) {
 }
 
 mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
-    const mdc_rule_stats *tally = &callback->tally;
+    const mdc_counters *now = &callback->counters;
     mdc_callback_counters counters = {.reserved = 0};
     for (size_t i = 0; i < sizeof counters.calls / sizeof counters.calls[0]; i++)
-        counters.calls[i] = atomic_load_explicit(&tally->calls[i], memory_order_relaxed);
-    counters.excluded = atomic_load_explicit(&tally->excluded, memory_order_relaxed);
-    counters.narrowed = atomic_load_explicit(&tally->narrowed, memory_order_relaxed);
-    counters.tolerated = atomic_load_explicit(&tally->tolerated, memory_order_relaxed);
+        counters.calls[i] = atomic_load_explicit(&now->calls[i], memory_order_relaxed);
+    counters.excluded = atomic_load_explicit(&now->excluded, memory_order_relaxed);
+    counters.narrowed = atomic_load_explicit(&now->narrowed, memory_order_relaxed);
+    counters.tolerated = atomic_load_explicit(&now->tolerated, memory_order_relaxed);
     const mdc_redaction *redaction = &callback->redaction;
     counters.scrubbed_bytes = atomic_load_explicit(&redaction->scrubbed_bytes, memory_order_relaxed);
     counters.scrubbed_hits = atomic_load_explicit(&redaction->scrubbed_hits, memory_order_relaxed);
@@ -255,13 +255,13 @@ mdc_callback_counters mdc_callback_read_counters(const mdc_callback *callback) {
     counters.excluded_gap_bytes = atomic_load_explicit(&gaps->excluded_gap_bytes, memory_order_relaxed);
     counters.filled_bytes = atomic_load_explicit(&gaps->filled_bytes, memory_order_relaxed);
     counters.lost = atomic_load_explicit(&gaps->lost, memory_order_relaxed);
-    counters.kernel_status = atomic_load_explicit(&tally->kernel_status, memory_order_relaxed);
+    counters.kernel_status = atomic_load_explicit(&now->kernel_status, memory_order_relaxed);
     return counters;
 }
 
 void mdc_callback_settle(mdc_callback *callback) {
     if (!mdc_biased_lock_enter_slow(&callback->lock)) return; /* a dump that is not over */
-    mdc_excluded_gaps_settle(&callback->gaps);
+    mdc_excluded_gaps_dismiss(&callback->gaps);
     leave(callback);
 }
 

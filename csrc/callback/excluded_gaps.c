@@ -166,7 +166,7 @@ void mdc_excluded_gaps_pass(mdc_excluded_gaps *h, uint64_t address, uint64_t siz
     }
 }
 
-void mdc_excluded_gaps_settle(mdc_excluded_gaps *h) {
+void mdc_excluded_gaps_dismiss(mdc_excluded_gaps *h) {
     for (uint32_t at = 0; at < h->count; at++) pass(&h->gaps[at], 0, h->gaps[at].last - h->gaps[at].first + 1);
 }
 

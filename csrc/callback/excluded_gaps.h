@@ -41,9 +41,9 @@ mdc_status mdc_excluded_gaps_init(mdc_excluded_gaps *gaps, uint32_t capacity, ui
 void mdc_excluded_gaps_fini(mdc_excluded_gaps *gaps);
 void mdc_excluded_gaps_rewind(mdc_excluded_gaps *gaps);
 
-/* The answer to 10 for a host that does not ask again, as mdc_match_answer gives it: the hull where reads are shown and
- * there is room for all its excluded gaps, else the longest kept part. The same question gets the same answer, and
- * enters its excluded gaps once. */
+/* The answer to IncludeVmRegion for a host that does not ask again, as mdc_match_answer gives it: the hull where reads
+ * are shown and there is room for all its excluded gaps, else the longest kept part. The same question gets the same
+ * answer, and enters its excluded gaps once. */
 int mdc_excluded_gaps_answer(mdc_excluded_gaps *gaps, const mdc_filter *filter, mdc_cursor *cursor,
                              const mdc_question *question, uint64_t *first, uint64_t *last);
 /* Whether all that lies between kept parts of the question is entered: its answer was, or would be, the hull. */
@@ -56,7 +56,7 @@ void mdc_excluded_gaps_fill(mdc_excluded_gaps *gaps, uint64_t address, uint8_t *
 void mdc_excluded_gaps_pass(mdc_excluded_gaps *gaps, uint64_t address, uint64_t size);
 
 /* What was not shown is not in the dump; the caller has made sure of that. */
-void mdc_excluded_gaps_settle(mdc_excluded_gaps *gaps);
+void mdc_excluded_gaps_dismiss(mdc_excluded_gaps *gaps);
 
 /* Bytes in excluded gaps that were not shown, and the address of the first. */
 uint64_t mdc_excluded_gaps_hidden(const mdc_excluded_gaps *gaps, uint64_t *address);

@@ -1,4 +1,4 @@
-/* Which module covers an address: filled at Module (0), sealed into disjoint segments before the first question. */
+/* Which module covers an address: filled at Module, sealed into disjoint segments before the first question. */
 #ifndef MDC_CALLBACK_MODULE_MAP_H
 #define MDC_CALLBACK_MODULE_MAP_H
 

@@ -1,4 +1,4 @@
-/* Memory (5) and RemoveMemory (9): lists handed out range by range. MemorySize is 32 bits wide and a size of 0 ends
+/* Memory and RemoveMemory: lists handed out range by range. MemorySize is 32 bits wide and a size of 0 ends
  * the list, so a long range goes out in pieces, none of them empty. */
 #include "state.h"
 

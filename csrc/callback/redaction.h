@@ -50,7 +50,7 @@ static inline bool mdc_redaction_listens(const mdc_redaction *redaction) {
 bool mdc_redaction_module(mdc_redaction *redaction, uint64_t base, uint64_t size);
 bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t other_end);
 
-/* Edits what 20 shows; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
+/* Redacts what VmPostRead shows; holds_back: the engine speaks MDC_EXT_HOLD_BACK. */
 void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back);
 
 /* For session/: patterns, and ranges if the bytes are also in the target (address not 0), in what never

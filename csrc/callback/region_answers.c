@@ -1,4 +1,4 @@
-/* Module (0) and IncludeVmRegion (10): the answers that look at the filter's table. The routine has a short way of its
+/* Module and IncludeVmRegion: the answers that look at the filter's table. The routine has a short way of its
  * own for the commonest regions; what it leaves comes here. */
 #include <stddef.h>
 #include <string.h>
@@ -12,9 +12,9 @@
 int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK *module,
                           MINIDUMP_CALLBACK_OUTPUT *output) {
     const mdc_filter *filter = callback->filter;
-    bool judged = mdc_filter_judges_modules(filter);
+    bool decided = mdc_filter_decides_modules(filter);
     size_t size = 0;
-    if (judged || callback->has_modules) {
+    if (decided || callback->has_modules) {
         size = mdc_path_bytes(module->FullPath, callback->path);
         if (size == SIZE_MAX) {
             mdc_callback_fault(callback, MDC_FAULT_PATH_TOO_LONG);
@@ -99,12 +99,12 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
         break;
     case MDC_MATCH_NOTHING:
         region->RegionSize = 0;
-        mdc_rule_stats_add(&callback->tally.excluded);
+        mdc_counters_add(&callback->counters.excluded);
         break;
     default:
         region->BaseAddress = first;
         region->RegionSize = last - first + 1;
-        mdc_rule_stats_add(&callback->tally.narrowed);
+        mdc_counters_add(&callback->counters.narrowed);
     }
     /* From here on the routine may answer by itself, beginning where this answer was found. */
     bool refused = (extensions & MDC_EXT_REGION_FACTS) != 0 && facts == NULL;

@@ -41,13 +41,13 @@ typedef struct mdc_range_cursor {
     uint64_t done; /* bytes of ranges[index] handed out */
 } mdc_range_cursor;
 
-typedef struct mdc_rule_stats {
+typedef struct mdc_counters {
     _Atomic uint64_t calls[32];
     _Atomic uint64_t excluded;
     _Atomic uint64_t narrowed;
     _Atomic uint64_t tolerated;
     _Atomic int32_t kernel_status;
-} mdc_rule_stats;
+} mdc_counters;
 
 struct mdc_callback {
     mdc_biased_lock lock;        /* one call in the routine at a time */
@@ -67,7 +67,7 @@ struct mdc_callback {
     mdc_rows rows;      /* row 0: base of modules; names' rows among them */
     uint32_t *name_row; /* by NameId: row + 1, 0: not matched yet */
     uint32_t name_used; /* highest NameId + 1 that was set */
-    mdc_rule_stats tally;
+    mdc_counters counters;
 
     mdc_excluded_gaps gaps;  /* what is overwritten inside hulls */
     mdc_redaction redaction; /* what else is overwritten in reads */
@@ -85,7 +85,7 @@ struct mdc_callback {
 };
 
 /* Counters have one writer: a plain addition that other threads may read. */
-static inline void mdc_rule_stats_add(_Atomic uint64_t *counter) {
+static inline void mdc_counters_add(_Atomic uint64_t *counter) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 

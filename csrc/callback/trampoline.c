@@ -43,7 +43,7 @@ static int32_t answer_failure(mdc_callback *callback, const MINIDUMP_READ_MEMORY
         return 0;
     }
     output->Status = MDC_S_OK;
-    mdc_rule_stats_add(&callback->tally.tolerated);
+    mdc_counters_add(&callback->counters.tolerated);
     mdc_excluded_gaps_pass(&callback->gaps, failure->Offset, failure->Bytes);
     return 1;
 }
@@ -105,14 +105,14 @@ static int32_t answer(mdc_callback *callback, uint32_t type, MINIDUMP_CALLBACK_I
         if (!(keep & MDC_THREAD_WRITE_THREAD)) return 0; /* documented: excluded, not even suspended */
         return flags_kept(&output->ThreadWriteFlags, keep);
     }
-    case MDC_CB_INCLUDE_MODULE: /* carries a base only: judged at Module, where the path is */
+    case MDC_CB_INCLUDE_MODULE: /* carries a base only: decided at Module, where the path is */
         return 1;
     case MDC_CB_MEMORY:
         return mdc_answer_memory(callback, &callback->add, output);
     case MDC_CB_REMOVE_MEMORY:
         return mdc_answer_memory(callback, &callback->remove, output);
     case MDC_CB_KERNEL_MINIDUMP_STATUS:
-        atomic_store_explicit(&callback->tally.kernel_status, input->u.Status, memory_order_relaxed);
+        atomic_store_explicit(&callback->counters.kernel_status, input->u.Status, memory_order_relaxed);
         return 1;
     case MDC_CB_INCLUDE_VM_REGION:
         return mdc_answer_region(callback, input, output);
@@ -141,7 +141,7 @@ static int32_t answer_any(mdc_callback *callback, MINIDUMP_CALLBACK_INPUT *input
     uint32_t type = input->CallbackType;
     if (type == MDC_CB_IS_PROCESS_SNAPSHOT || type == MDC_CB_VM_START) begin_dump(callback, type);
     callback->snapshot_asked = type == MDC_CB_IS_PROCESS_SNAPSHOT;
-    mdc_rule_stats_add(&callback->tally.calls[type < MDC_CB_COUNT ? type : 31]);
+    mdc_counters_add(&callback->counters.calls[type < MDC_CB_COUNT ? type : 31]);
     if (type == MDC_CB_THREAD || type == MDC_CB_THREAD_EX) note_stack(callback, &input->u.Thread);
     if (type == MDC_CB_CANCEL) return answer_cancel(callback, input, output);
     if (type < 32 && (callback->hook_types >> type & 1) != 0 && (type != MDC_CB_IO_FINISH || may_finish(callback))) {
@@ -211,11 +211,11 @@ MDC_HOT uint32_t kinds_of(const mdc_callback *callback, const MINIDUMP_CALLBACK_
 }
 
 MDC_HOT int32_t tell_region(mdc_callback *callback, MINIDUMP_CALLBACK_OUTPUT *output, int part, atomic_uint *flag) {
-    mdc_rule_stats_add(&callback->tally.calls[MDC_CB_INCLUDE_VM_REGION]);
+    mdc_counters_add(&callback->counters.calls[MDC_CB_INCLUDE_VM_REGION]);
     output->Region.Continue = 1;
     if (part == MDC_MATCH_NOTHING) {
         output->Region.VmRegion.RegionSize = 0;
-        mdc_rule_stats_add(&callback->tally.excluded);
+        mdc_counters_add(&callback->counters.excluded);
     }
     mdc_biased_lock_leave(flag);
     return 1;

@@ -76,8 +76,8 @@ static size_t find_region(const mdc_dbghelp_report *report, size_t sorted, uint6
     return address - region->base < region->size ? at - 1 : SIZE_MAX;
 }
 
-/* What the callee answered to 10. A region can be asked about in parts, each the rest of the one before; the last time
- * that its beginning was asked about is the one that counted. */
+/* What the callee answered to IncludeVmRegion. A region can be asked about in parts, each the rest of the one before;
+ * the last time that its beginning was asked about is the one that counted. */
 static void mark_answers(mdc_dbghelp_report *report, const mdc_proxy *proxy, size_t sorted) {
     size_t current = SIZE_MAX;
     uint64_t kept = 0, size = 0;

@@ -280,7 +280,7 @@ mdc_status mdc_dbghelp_run(mdc_dbghelp *dbghelp, mdc_error *err) {
         dbghelp->proxy.exception_spans = mdc_dbghelp_exception_find(&dbghelp->proxy.exception, dbghelp->process.handle,
                                                                     dbghelp->proxy.exception_memory);
     }
-    mdc_proxy_settle(&dbghelp->proxy);
+    mdc_proxy_complete(&dbghelp->proxy);
     if (status == MDC_OK && dbghelp->proxy.rest_size != 0) dbghelp->proxy.asks_once = true;
     mdc_pss_snapshot_drop(&dbghelp->snapshot);
     mdc_win_process_close(&dbghelp->process);

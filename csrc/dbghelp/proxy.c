@@ -404,7 +404,7 @@ void mdc_proxy_fini(mdc_proxy *proxy) {
     mdc_region_map_fini(&proxy->map);
 }
 
-void mdc_proxy_settle(mdc_proxy *proxy) { mdc_range_set_normalise(&proxy->added); }
+void mdc_proxy_complete(mdc_proxy *proxy) { mdc_range_set_normalise(&proxy->added); }
 
 bool mdc_proxy_was_added(const mdc_proxy *proxy, uint64_t address, uint64_t size) {
     size_t at = mdc_range_set_find(&proxy->added, address);

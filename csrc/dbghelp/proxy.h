@@ -77,9 +77,10 @@ typedef struct mdc_proxy {
     void *process;        /* source of the memory map: the target, or the clone; NULL: none */
     uint64_t io_end;      /* highest end of an IoWriteAll */
     uint64_t asked_up_to; /* end of the highest region asked about */
-    uint64_t rest_base;   /* what 10 has to be asked about next, if resubmits */
+    uint64_t rest_base;   /* what IncludeVmRegion has to be asked about next, if resubmits */
     uint64_t rest_size;   /* 0: anything */
-    uint32_t failure;     /* HRESULT of the first answer to 12, 13, 14, 18 that makes dbghelp fail; 0: none */
+    uint32_t failure; /* HRESULT of the first answer to an Io callback, ReadMemoryFailure or VmStart that makes dbghelp
+                         fail; 0: none */
     uint32_t gaps_max;
     uint32_t answers_max; /* ranges accepted from Memory and RemoveMemory each */
     uint32_t warnings;    /* MDC_WARN_GAP_TABLE_FULL */
@@ -103,7 +104,7 @@ mdc_status mdc_proxy_init(mdc_proxy *proxy, const MINIDUMP_CALLBACK_INFORMATION 
                           mdc_error *err);
 void mdc_proxy_fini(mdc_proxy *proxy); /* also of one that was zeroed only */
 /* Behind the dump: puts what was noted into the order in which it is looked up. */
-void mdc_proxy_settle(mdc_proxy *proxy);
+void mdc_proxy_complete(mdc_proxy *proxy);
 /* A gap of the dump: a read that failed. */
 void mdc_proxy_gap(mdc_proxy *proxy, uint64_t address, uint64_t size, int32_t os_errno);
 /* Then: whether the callee gave all of [address, address + size) to Memory (5) in one block. */

@@ -29,7 +29,7 @@ typedef struct scrubber {
     uint8_t *buffer; /* CHUNK bytes after `hold` bytes */
     uint8_t *before; /* as many */
     uint8_t fill;
-    bool left_out; /* judge without a piece: not all of it is kept */
+    bool left_out; /* ask without a piece: not all of it is kept */
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } scrubber;
 
@@ -64,8 +64,8 @@ static mdc_status fill(scrubber *s, const mdc_file_piece *piece, uint64_t first,
 
 /* Asks about [first, last], which lies in one region or in none and was added by Memory (5) as a whole or not at all,
  * and overwrites what is not kept. No piece: only notes whether all is kept. */
-static mdc_status judge(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index, bool added,
-                        uint64_t first, uint64_t last, mdc_error *err) {
+static mdc_status ask_filter(scrubber *s, const mdc_file_piece *piece, const mdc_region *region, size_t index,
+                             bool added, uint64_t first, uint64_t last, mdc_error *err) {
     const mdc_region unknown = {
         .state = MDC_MEM_COMMIT, .protect = MDC_PAGE_READWRITE, .type = MDC_MEM_PRIVATE, .alloc_base = first};
     MINIDUMP_MEMORY_INFO info = mdc_describe_info(region != NULL ? region : &unknown);
@@ -124,8 +124,9 @@ static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t f
         }
         bool added = !s->full && mdc_proxy_added_run(s->proxy, first, &last);
         bool unwanted = !s->full && !added && stack_left_out(s, first, &last);
-        mdc_status status = unwanted ? fill(s, piece, first, last, err)
-                                     : judge(s, piece, region, found >= 0 ? (size_t)found : 0, added, first, last, err);
+        mdc_status status = unwanted
+                                ? fill(s, piece, first, last, err)
+                                : ask_filter(s, piece, region, found >= 0 ? (size_t)found : 0, added, first, last, err);
         if (status != MDC_OK) return status;
         if (last == end_last) return MDC_OK;
         first = last + 1;

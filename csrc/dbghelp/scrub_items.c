@@ -64,7 +64,7 @@ static mdc_status leave_out_registers(mdc_scrub_items *items, mdc_error *err) {
 }
 
 /* With the thread's registers, or the memory it was read from, goes the exception: the directory has an unused entry
- * then. Registers that are a thread's too are judged with the thread. */
+ * then. Registers that are a thread's too are decided with the thread. */
 static mdc_status leave_out_exception(mdc_scrub_items *items, const mdc_dump_reader_exception *exception,
                                       mdc_error *err) {
     const mdc_file_directory unused = {0, 0, 0};

@@ -117,7 +117,7 @@ void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t
 uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid);
 uint32_t mdc_filter_module_keep(const mdc_filter *filter, const uint8_t *path, size_t size);
 /* Whether mdc_filter_module_keep looks at the path. */
-bool mdc_filter_judges_modules(const mdc_filter *filter);
+bool mdc_filter_decides_modules(const mdc_filter *filter);
 
 /* The Memory (add) and RemoveMemory lists. Live as long as the filter. */
 const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, size_t *count);

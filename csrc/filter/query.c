@@ -46,7 +46,7 @@ uint32_t mdc_filter_module_keep(const mdc_filter *filter, const uint8_t *path, s
     return filter->modules_default_keep;
 }
 
-bool mdc_filter_judges_modules(const mdc_filter *filter) { return filter->module_count > 0; }
+bool mdc_filter_decides_modules(const mdc_filter *filter) { return filter->module_count > 0; }
 
 const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, size_t *count) {
     *count = remove ? filter->memory_remove_count : filter->memory_add_count;

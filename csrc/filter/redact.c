@@ -132,14 +132,14 @@ static bool any_matches(const mdc_redactor *r, const mdc_environ_globs *globs, b
     return false;
 }
 
-bool mdc_filter_judges_environ(const mdc_filter *filter) {
+bool mdc_filter_decides_environ(const mdc_filter *filter) {
     const mdc_redactor *r = filter->redactor;
     return r != NULL && (r->keep.count != 0 || r->drop.count != 0);
 }
 
 bool mdc_filter_hides_variable(const mdc_filter *filter, const uint8_t *name, size_t size) {
     const mdc_redactor *r = filter->redactor;
-    if (!mdc_filter_judges_environ(filter)) return false;
+    if (!mdc_filter_decides_environ(filter)) return false;
     bool nocase = filter->nocase != 0;
     if (r->keep.count != 0 && !any_matches(r, &r->keep, nocase, name, size)) return true;
     return any_matches(r, &r->drop, nocase, name, size);

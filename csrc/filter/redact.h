@@ -46,7 +46,7 @@ void mdc_redact_ranges(const mdc_redactor *redactor, uint64_t address, uint8_t *
 /* What hidden and excluded bytes are overwritten with; there is one without any redaction too. */
 uint8_t mdc_filter_fill(const mdc_filter *filter);
 /* Whether there are rules about variables of the environment, and whether they hide this one's value. */
-bool mdc_filter_judges_environ(const mdc_filter *filter);
+bool mdc_filter_decides_environ(const mdc_filter *filter);
 bool mdc_filter_hides_variable(const mdc_filter *filter, const uint8_t *name, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* The compiled redaction: what redact_compile.c makes and redact.c reads. Nobody outside filter/ looks inside. */
+/* The compiled redaction: what redact_compile.c makes and redact.c reads. Private to filter/. */
 #ifndef MDC_FILTER_REDACT_TABLE_H
 #define MDC_FILTER_REDACT_TABLE_H
 

@@ -71,6 +71,6 @@ uint32_t mdc_filter_needs(const mdc_filter *filter) {
         if (scope_of(filter, filter->entry[i]).rule_excludes) needs |= MDC_NEED_PIECES;
     if (mdc_filter_redactor(filter) != NULL) needs |= MDC_NEED_READS;
     if (mdc_filter_hold(filter) != 0) needs |= MDC_NEED_HOLD_BACK;
-    if (mdc_filter_judges_environ(filter)) needs |= MDC_NEED_ENVIRON;
+    if (mdc_filter_decides_environ(filter)) needs |= MDC_NEED_ENVIRON;
     return needs;
 }

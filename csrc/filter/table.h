@@ -1,4 +1,4 @@
-/* The compiled filter: what compile.c makes and match.c reads. Nobody outside filter/ looks inside.
+/* The compiled filter: what compile.c makes and match.c reads. Private to filter/.
  *
  * Every rule has a `code`: (number + 1) << 2 | action, so that comparing codes compares rules, and the winner brings
  * its action along. Code 0 or 1 is the default. All RemoveMemory ranges share the number rule_count.

@@ -265,7 +265,7 @@ static void publish(mdc_live *live) {
 }
 
 /* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
-static mdc_status blame(mdc_live *live, mdc_status status, mdc_error *err) {
+static mdc_status explain(mdc_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);
     if (status != MDC_ERR_TARGET_GONE && status != MDC_OK && !memory_there(live))
@@ -299,7 +299,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
     if (status == MDC_OK) status = gather(live, err);
     mdc_control_end(live->control, before);
-    status = blame(live, status, err);
+    status = explain(live, status, err);
     if (status == MDC_OK) {
         publish(live);
         return MDC_OK;

@@ -281,7 +281,7 @@ static mdc_smaps_match look_up(const mdc_mappings *mappings, const mdc_vec *entr
     return match;
 }
 
-static void judge(const mdc_mappings *mappings, size_t index, const mdc_map_facts *facts) {
+static void classify_one(const mdc_mappings *mappings, size_t index, const mdc_map_facts *facts) {
     mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, index);
     bool *head = &mdc_vec_at(&mappings->notes, mdc_mapping_note, index).head;
     mdc_map_classify(region, facts);
@@ -299,7 +299,7 @@ static void classify(mdc_mappings *mappings, uint32_t dontdump) {
         mdc_map_facts facts;
         facts_of(mappings, i, dontdump, &facts);
         mdc_smaps_match match = look_up(mappings, &mappings->flags, &cursor, i, &facts);
-        judge(mappings, i, &facts);
+        classify_one(mappings, i, &facts);
         if (match != MDC_SMAPS_EXACT && mappings->flags_known) regions[i].flags |= MDC_REGION_CHANGED;
     }
 }
@@ -315,7 +315,7 @@ static void classify_again(mdc_mappings *mappings, const mdc_vec *fresh, uint32_
         facts_of(mappings, i, dontdump, &facts);
         mdc_smaps_match match = look_up(mappings, fresh, &cursor, i, &facts);
         if (match != MDC_SMAPS_EXACT) facts.smaps_known = false;
-        judge(mappings, i, &facts);
+        classify_one(mappings, i, &facts);
         bool other = ((regions[i].flags ^ before) & MDC_REGION_DONTDUMP) != 0;
         if (match != MDC_SMAPS_EXACT || other) before |= MDC_REGION_CHANGED;
         regions[i].flags |= before & MDC_REGION_CHANGED;

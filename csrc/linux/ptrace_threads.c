@@ -339,7 +339,7 @@ void mdc_tracees_reap_all(void) {
 }
 
 /* Waits until every seized thread is stopped, is dead, or has had its time. */
-static bool settle(mdc_tracees *tracees) {
+static bool wait_for_stops(mdc_tracees *tracees) {
     uint64_t start = mdc_clock_ns(), pause = PAUSE_MIN_NS;
     size_t count = count_of(tracees);
     for (unsigned pass = 0;; pass++) {
@@ -452,12 +452,12 @@ bool mdc_tracees_stop(mdc_tracees *tracees) {
     for (size_t i = 0; i < count; i++)
         if (thread_at(tracees, i)->state == MDC_TRACEE_SEIZED)
             ptrace(PTRACE_INTERRUPT, thread_at(tracees, i)->tid, NULL, NULL);
-    if (!settle(tracees)) return false;
+    if (!wait_for_stops(tracees)) return false;
     int quiet = 0;
     for (int round = 0;; round++) {
         if (round == STOP_ROUNDS) return fail(tracees, (mdc_fault){.kind = MDC_FAULT_RESTLESS});
         if (!find_new(tracees, true, &found)) return false;
-        if (found > 0 && !settle(tracees)) return false;
+        if (found > 0 && !wait_for_stops(tracees)) return false;
         quiet = found > 0 ? 0 : quiet + 1;
         if (quiet > 0 && (quiet == QUIET_ROUNDS || listing_complete(tracees))) break;
         if (quiet > 1) pause_ns(PAUSE_MIN_NS);

@@ -192,8 +192,8 @@ static bool inaccessible(const mdc_region *region) {
     return candidate(region) && (region->state == MDC_MEM_RESERVE || region->protect == MDC_PAGE_NOACCESS);
 }
 
-/* Reservations were judged by smaps, before the stop: now it is known. */
-static void judge(mdc_region *region, bool content) {
+/* Reservations were classified by smaps, before the stop: now it is known. */
+static void note_content(mdc_region *region, bool content) {
     if (content == (region->state != MDC_MEM_RESERVE)) return;
     if (content) {
         region->state = MDC_MEM_COMMIT;
@@ -206,7 +206,7 @@ static void judge(mdc_region *region, bool content) {
     }
 }
 
-static void settle(const mdc_residency *residency, mdc_region *regions, size_t count) {
+static void apply_scan(const mdc_residency *residency, mdc_region *regions, size_t count) {
     for (size_t i = 0; i < count; i++) {
         mdc_region *region = &regions[i];
         if (!inaccessible(region)) continue;
@@ -218,7 +218,7 @@ static void settle(const mdc_residency *residency, mdc_region *regions, size_t c
             if (run->first >= end) break;
             content = run->what == MDC_CONTENT_DATA;
         }
-        judge(region, content);
+        note_content(region, content);
     }
 }
 
@@ -247,7 +247,7 @@ mdc_status mdc_residency_scan(mdc_residency *residency, int proc, mdc_region *re
     residency->known = os_errno == 0;
     if (!residency->known) residency->runs.count = 0;
     mdc_vec_trim(&residency->runs);
-    if (residency->known) settle(residency, regions, count);
+    if (residency->known) apply_scan(residency, regions, count);
     return MDC_OK;
 }
 
@@ -339,7 +339,7 @@ mdc_status mdc_residency_begin(mdc_residency *residency, int proc, mdc_region *r
     }
     /* An entry per page takes too long: there what smaps said has to do. */
     for (size_t i = 0; i < count && residency->known && residency->method != ASK_ENTRIES; i++)
-        if (inaccessible(&regions[i])) judge(&regions[i], holds(residency, &regions[i]));
+        if (inaccessible(&regions[i])) note_content(&regions[i], holds(residency, &regions[i]));
     return MDC_OK;
 }
 

@@ -153,7 +153,7 @@ static int32_t reason_to_resume(mdc_tracer *tracer, mdc_stall *stall, uint64_t n
 }
 
 /* Waits while the target is stopped. Returns false if it has to be resumed before that was asked for. */
-static bool stand(mdc_tracer *tracer) {
+static bool keep_stopped(mdc_tracer *tracer) {
     mdc_dump_control *control = tracer->control;
     uint64_t until = tracer->tracees.stopped_until;
     mdc_stall stall;
@@ -198,7 +198,7 @@ static void hold(mdc_tracer *tracer) {
     if (stopped) {
         if (!by_thread) reap_by_alarm(false);
         enter(tracer, STAGE_STANDING);
-        tracer->early = !stand(tracer);
+        tracer->early = !keep_stopped(tracer);
     }
     if (!mdc_tracees_release(tracees) && stopped) {
         mdc_control_abort(tracer->control, MDC_ABORT_TARGET_GONE);

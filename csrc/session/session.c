@@ -121,7 +121,7 @@ static bool hides(const void *context, const uint8_t *name, size_t size) {
 /* Puts before the source what hides values of variables, if the filter asks for it. */
 static mdc_status sanitized(mdc_session *session, mdc_error *err) {
     const mdc_filter *filter = session->spec.callback != NULL ? mdc_callback_filter(session->spec.callback) : NULL;
-    if (filter == NULL || !mdc_filter_judges_environ(filter)) return MDC_OK;
+    if (filter == NULL || !mdc_filter_decides_environ(filter)) return MDC_OK;
     mdc_source *sanitized = mdc_sanitized_source_new(session->source, hides, filter, mdc_filter_fill(filter), err);
     if (sanitized == NULL) return err->code;
     session->source = sanitized;

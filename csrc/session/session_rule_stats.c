@@ -34,9 +34,9 @@ static bool was_read(const mdc_report_region *region, const mdc_engine_options *
 }
 
 /* The question the engine asked about [first, end) of a mapping, asked again. */
-static mdc_status judge(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,
-                        const mdc_report_region *region, const mdc_engine_options *options, uint32_t flags,
-                        uint64_t first, uint64_t end, uint64_t *kept, uint64_t *excluded) {
+static mdc_status count_by_rule(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,
+                                const mdc_report_region *region, const mdc_engine_options *options, uint32_t flags,
+                                uint64_t first, uint64_t end, uint64_t *kept, uint64_t *excluded) {
     /* The engine's number of this name is not in the report; one that no table holds makes the callee look again. */
     const mdc_region mapping = {.base = region->base,
                                 .size = region->size,
@@ -66,8 +66,8 @@ void mdc_session_rule_stats_count(mdc_session_rule_stats *bytes, const mdc_callb
         uint64_t end;
         if (!was_read(region, options) || !mdc_add_u64(region->base, region->size - region->filtered, &end)) continue;
         if (end == region->base) continue;
-        if (judge(bytes, callback, report, region, options, 0, region->base, end, full ? bytes->kept : nowhere,
-                  bytes->excluded) != MDC_OK)
+        if (count_by_rule(bytes, callback, report, region, options, 0, region->base, end, full ? bytes->kept : nowhere,
+                          bytes->excluded) != MDC_OK)
             return;
     }
     for (size_t i = 0; !full && i < report->extent_count; i++) {
@@ -75,8 +75,8 @@ void mdc_session_rule_stats_count(mdc_session_rule_stats *bytes, const mdc_callb
         uint64_t end;
         if (extent->region >= report->region_count || !mdc_add_u64(extent->address, extent->size, &end)) continue;
         uint32_t flags = MDC_FACT_PIECE | ((extent->flags & MDC_EXTENT_BLOCK) != 0 ? MDC_FACT_ADDED : 0u);
-        if (judge(bytes, callback, report, &report->regions[extent->region], options, flags, extent->address, end,
-                  bytes->kept, nowhere) != MDC_OK)
+        if (count_by_rule(bytes, callback, report, &report->regions[extent->region], options, flags, extent->address,
+                          end, bytes->kept, nowhere) != MDC_OK)
             return;
     }
 }

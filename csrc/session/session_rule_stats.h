@@ -1,4 +1,4 @@
-/* Bytes by the rule that decided about them: the engine's finished plan, judged once more by the callee's table.
+/* Bytes by the rule that decided about them: the engine's finished plan, looked up once more in the callee's table.
  *
  * No rule number crosses the protocol, so this is done here, where both sides are known: each byte goes to one rule or
  * to the default. What the engine itself never reads belongs to no rule. */
@@ -19,7 +19,7 @@ void mdc_session_rule_stats_init(mdc_session_rule_stats *bytes);
 void mdc_session_rule_stats_fini(mdc_session_rule_stats *bytes);
 /* Room for the rules of this callback: before the dump, so that nothing can fail for lack of memory after it. */
 mdc_status mdc_session_rule_stats_reserve(mdc_session_rule_stats *bytes, const mdc_callback *callback, mdc_error *err);
-/* While the callback still holds the module table of the dump. A full dump is judged mapping by mapping. In a Normal
+/* While the callback still holds the module table of the dump. A full dump is counted mapping by mapping. In a Normal
  * dump `kept` is what is in the plan, and `excluded` what its rules forbid in all mappings, whether or not a dump of
  * that type would have looked there. */
 void mdc_session_rule_stats_count(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,

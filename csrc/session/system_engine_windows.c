@@ -66,7 +66,7 @@ static mdc_status check(const mdc_session_spec *spec, mdc_error *err) {
     if ((spec->engine.dump_type & TYPE_WITH_MEMORY_COMPRESSED) != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
                         "a filter cannot be enforced in compressed memory: leave out MiniDumpWithMemoryCompressed");
-    if (mdc_filter_judges_environ(mdc_callback_filter(spec->callback)))
+    if (mdc_filter_decides_environ(mdc_callback_filter(spec->callback)))
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
                         "dbghelp cannot hide variables of the environment: use the engine of this package");
     return MDC_OK;
@@ -208,7 +208,7 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_session_spec
 
 /* An error in the callee is the reason why dbghelp failed, unless it was cancelled. Holes that it had not reached are
  * not a reason: nothing of this dump is handed out. A finished dump is searched first. */
-static mdc_status blame(mdc_callback *callback, mdc_status status, mdc_error *err) {
+static mdc_status callback_fault(mdc_callback *callback, mdc_status status, mdc_error *err) {
     mdc_error fault;
     mdc_error_clear(&fault);
     if (status == MDC_OK || status == MDC_ERR_CANCELLED || status == MDC_ERR_DEADLINE) return status;
@@ -261,7 +261,7 @@ mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_session_sp
     if (engine->dbghelp == NULL) return status;
     if (spec->callback != NULL) {
         *counters = mdc_callback_read_counters(spec->callback);
-        status = blame(spec->callback, status, err);
+        status = callback_fault(spec->callback, status, err);
     }
     if (status == MDC_OK) status = look_through(engine, spec, control, counters, err);
     if (status == MDC_OK) status = hand_out(engine, spec, sink, control, err);

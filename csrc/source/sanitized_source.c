@@ -42,8 +42,8 @@ static mdc_status hide(mdc_sanitized_source *sanitized, uint64_t address, uint64
 }
 
 /* One string of the block. */
-static mdc_status judge(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *text, size_t size,
-                        mdc_error *err) {
+static mdc_status hide_value(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *text, size_t size,
+                             mdc_error *err) {
     const uint8_t *equals = memchr(text, '=', size);
     size_t name = equals != NULL ? (size_t)(equals - text) : size;
     if (size == 0 || !sanitized->hides(sanitized->context, text, name)) return MDC_OK;
@@ -53,13 +53,13 @@ static mdc_status judge(mdc_sanitized_source *sanitized, uint64_t address, const
 }
 
 /* The strings of one run of pages that could be read. broken: its first string begins in what could not. */
-static mdc_status judge_run(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *bytes, size_t size,
-                            bool broken, mdc_error *err) {
+static mdc_status hide_values(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *bytes, size_t size,
+                              bool broken, mdc_error *err) {
     for (size_t at = 0; at < size;) {
         const uint8_t *nul = memchr(bytes + at, 0, size - at);
         size_t length = nul != NULL ? (size_t)(nul - (bytes + at)) : size - at;
         mdc_status status = broken && at == 0 ? hide(sanitized, address, length, err)
-                                              : judge(sanitized, address + at, bytes + at, length, err);
+                                              : hide_value(sanitized, address + at, bytes + at, length, err);
         if (status != MDC_OK) return status;
         at += length + 1;
     }
@@ -67,8 +67,8 @@ static mdc_status judge_run(mdc_sanitized_source *sanitized, uint64_t address, c
 }
 
 /* Pages that cannot be read now are hidden: their content is unknown. */
-static mdc_status judge_block(mdc_sanitized_source *sanitized, uint64_t address, uint8_t *bytes, size_t size,
-                              mdc_error *err) {
+static mdc_status hide_in_block(mdc_sanitized_source *sanitized, uint64_t address, uint8_t *bytes, size_t size,
+                                mdc_error *err) {
     size_t at = 0;
     bool broken = false;
     while (at < size) {
@@ -78,7 +78,7 @@ static mdc_status judge_block(mdc_sanitized_source *sanitized, uint64_t address,
         if (sanitized->inner->ops->read(sanitized->inner, &span, 1, bytes + at, &done, &os_errno, err) != MDC_OK)
             return err->code;
         if (done > size - at) done = size - at;
-        if (judge_run(sanitized, address + at, bytes + at, done, broken, err) != MDC_OK) return err->code;
+        if (hide_values(sanitized, address + at, bytes + at, done, broken, err) != MDC_OK) return err->code;
         at += done;
         if (at == size) break;
         uint64_t next = mdc_min_u64(mdc_page_down(address + at) + MDC_PAGE_SIZE, address + size);
@@ -102,7 +102,7 @@ static mdc_status find_variables(mdc_sanitized_source *sanitized, mdc_error *err
                             "the target's environment is too long to hide variables in it");
         uint8_t *bytes = mdc_alloc((size_t)text->size, 1, err);
         if (bytes == NULL) return err->code;
-        mdc_status status = judge_block(sanitized, text->address, bytes, (size_t)text->size, err);
+        mdc_status status = hide_in_block(sanitized, text->address, bytes, (size_t)text->size, err);
         mdc_dealloc(bytes);
         return status;
     }

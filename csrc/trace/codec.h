@@ -83,7 +83,7 @@ bool mdc_trace_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBAC
 
 /* Sizes of the buffers that a record's input points at. */
 typedef struct mdc_trace_buffers {
-    uint64_t data; /* 12, 19, 20 */
+    uint64_t data; /* IoWriteAll, VmPreRead, VmPostRead */
     uint64_t cv;   /* 0 */
     uint64_t misc;
 } mdc_trace_buffers;

@@ -204,7 +204,7 @@ static void publish(mdc_win_live *live) {
 }
 
 /* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
-static mdc_status blame(mdc_win_live *live, mdc_status status, mdc_error *err) {
+static mdc_status explain(mdc_win_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);
     if (status != MDC_OK && !mdc_win_process_runs(&live->process))
@@ -221,7 +221,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     if (status == MDC_OK) status = mdc_win_suspender_stop(live->suspender, err);
     if (status != MDC_OK) return leave(live, status, err);
     status = gather(live, err);
-    status = blame(live, status, err);
+    status = explain(live, status, err);
     if (status == MDC_OK) {
         publish(live);
         return MDC_OK;

@@ -11,7 +11,7 @@
 #include "win_threads.h"
 
 enum {
-    TICK_MS = 10,    /* how often a standing target and the dump control are looked at */
+    TICK_MS = 10,    /* how often the stopped target and the dump control are checked */
     ROUNDS_MAX = 64, /* listings of the threads until none is new */
     WATCHDOG_STACK = 64 * 1024
 };

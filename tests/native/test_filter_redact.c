@@ -168,7 +168,7 @@ static void test_variables(void) {
         spec.environ_drop_count = how & 2 ? 2 : 0;
         mdc_filter *filter = mdc_filter_new(&spec, &err);
         CHECK(filter != NULL && mdc_filter_redactor(filter) == NULL && mdc_filter_hold(filter) == 0);
-        CHECK(mdc_filter_judges_environ(filter) == (how != 0));
+        CHECK(mdc_filter_decides_environ(filter) == (how != 0));
         const struct {
             const char *name;
             int with_keep, with_drop;

@@ -293,7 +293,7 @@ static void test_sources(void) {
     mdc_source other = {.version = MDC_SOURCE_VERSION, .layout = MDC_SOURCE_LAYOUT}, *held = &other;
     spec.take_source = &held;
     for (int n = 0; n < 2; n++) {
-        other.version = MDC_SOURCE_VERSION + (n == 0);
+        other.version = MDC_SOURCE_VERSION + (n == 0 ? 1 : 0);
         other.layout = MDC_SOURCE_LAYOUT + 8 * (n == 1);
         mdc_error_clear(&err);
         CHECK(mdc_session_start(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL && held == &other);
