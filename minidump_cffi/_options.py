@@ -86,6 +86,7 @@ class PlanOptions(Record, kw_only=False):
     stop_timeout: float | None = None
     busy_timeout: float | None = None
     stall_timeout: float | None = 30.0
+    grace: float = 5.0
     untouched: Literal["auto", "hole", "omit"] = "auto"
     dontdump: Literal["honour", "ask", "ignore"] = "honour"
     coredump_filter: bool = False
@@ -99,8 +100,10 @@ class PlanOptions(Record, kw_only=False):
         self._put("type", dump_type(self.type))
         for name in ("deadline", "max_stop", "stop_timeout"):
             _seconds(name, getattr(self, name), least="above 0")
-        for name in ("busy_timeout", "stall_timeout"):
+        for name in ("busy_timeout", "stall_timeout", "grace"):
             _seconds(name, getattr(self, name), least="from 0")
+        if self.grace is None:
+            raise TypeError("grace must be seconds, not None")
         for name, known in _WORDS.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")

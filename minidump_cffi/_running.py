@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._options import PlanOptions
     from ._request import Request
     from .engines import Backend
     from .report import DumpReport
 
 SLICE = 0.1
 """Seconds between two looks at a running dump."""
-GRACE = 5.0
-"""Seconds a dump that must end may take to do so before it is abandoned."""
 
 # What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
 _UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
@@ -44,10 +43,11 @@ _UNASKED = _UNASKED_MEMORY | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM
 class Timer:
     """The deadline and the caller's wish to end, for the parts that are done in Python."""
 
-    def __init__(self, deadline: float | None, on_cancel: Callable[[], object] | None) -> None:
+    def __init__(self, options: PlanOptions) -> None:
         self.started = time.monotonic()
-        self.deadline = None if deadline is None else self.started + deadline
-        self.on_cancel = on_cancel
+        self.deadline = None if options.deadline is None else self.started + options.deadline
+        self.on_cancel = options.on_cancel
+        self.grace = options.grace
         self.cancelled = False
 
     def left(self) -> float | None:
@@ -130,7 +130,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
     except BaseException:
         while not ended and not given_up:
             try:
-                ended = session is None or _settle(session)
+                ended = session is None or _settle(session, timer.grace)
                 given_up = not ended
             except BaseException:  # a second Ctrl-C must still remove the output
                 continue
@@ -205,13 +205,13 @@ def _wait(
             progress(_progress(session))
         left = timer.left()
         if session.progress().aborted or (left is not None and left <= 0):
-            late = time.monotonic() + GRACE
+            late = time.monotonic() + timer.grace
     return True
 
 
-def _settle(session: Session) -> bool:
+def _settle(session: Session, grace: float) -> bool:
     """End a dump and wait for that; True if it did. An exception is on its way already: hardly ever raises another."""
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + grace
     while True:
         try:
             session.cancel()

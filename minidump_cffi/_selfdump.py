@@ -169,7 +169,7 @@ def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
                             raise body
                     if reader.closed:
                         errors.seek(0)
-                        _end(process, _running.GRACE)
+                        _end(process, timer.grace)
                         said = errors.read().decode(errors="replace").strip().splitlines()
                         raise TargetError(
                             f"the process that dumps us ended with status {process.returncode}"
@@ -177,10 +177,10 @@ def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
                         )
                     if late is None and timer.wants_cancel():
                         process.stdin.close()
-                        late = time.monotonic() + _running.GRACE
+                        late = time.monotonic() + timer.grace
                     left = timer.left()
                     if late is None and left is not None and left <= 0:
-                        late = time.monotonic() + _running.GRACE
+                        late = time.monotonic() + timer.grace
                     if late is not None and time.monotonic() >= late:
                         if timer.cancelled:
                             raise Cancelled("the dump was cancelled, and the output hangs", hresult=0x800704C7)
@@ -189,7 +189,7 @@ def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
             with contextlib.suppress(OSError):
                 process.stdin.close()
             try:
-                _end(process, _running.GRACE)
+                _end(process, timer.grace)
             finally:
                 process.stdout.close()
 
@@ -306,7 +306,7 @@ def _dump(question: dict[str, Any]) -> DumpReport:
     sink = sinks.Sink()
     sink.fd = _pipes.taken_over(question["output"])
     target = targets.Target(pid=question["pid"], start_time=question["start_time"])
-    timer = Timer(options.deadline, lambda: _pipes.is_closed(0))
+    timer = Timer(replace(options, on_cancel=lambda: _pipes.is_closed(0)))
     return _running.run(Request(options, question["backend"]), target, sink, timer)
 
 

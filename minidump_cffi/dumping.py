@@ -109,6 +109,9 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         Seconds the target may be stopped without progress: no memory is read, no byte is written, no callback
         returns and, on Linux, no list of its mappings, pages or threads advances. Then it is resumed, and `Stalled`
         names what hung. None or 0: no limit.
+    grace
+        Seconds a dump that has to end, because it was cancelled or a time is over, may take to do so. Then it is
+        abandoned: the function raises, and the thread that hangs in an output or a callback is left behind.
     spool
         For objects with ``write()``. True: through an unlinked temporary file, copied after the target was resumed; a
         directory: make that file there. False: written while the target is stopped, which prolongs the stop.
@@ -192,7 +195,7 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     True
     """
     request = Request(options)
-    return _write(request, targets.resolve(process), file, _running.Timer(options.deadline, options.on_cancel))
+    return _write(request, targets.resolve(process), file, _running.Timer(options))
 
 
 @_plans(PlanOptions)
@@ -212,7 +215,7 @@ def plan_dump(process: Process, options: PlanOptions) -> DumpPlan:
     """
     request = Request(options)
     target = targets.resolve(process)
-    plan: Any = _run(request, target, sinks.Sink(), _running.Timer(options.deadline, options.on_cancel))
+    plan: Any = _run(request, target, sinks.Sink(), _running.Timer(options))
     return plan  # type: ignore[no-any-return]
 
 

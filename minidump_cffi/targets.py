@@ -79,7 +79,7 @@ class SourceTarget(Record):
     owner: object
 
 
-def resolve(process: Process | SourceTarget) -> Target | SourceTarget:
+def resolve(process: Process | Target | SourceTarget) -> Target | SourceTarget:
     """Find out which process is meant, and how to make sure that it is the same later.
 
     Raises
@@ -91,7 +91,7 @@ def resolve(process: Process | SourceTarget) -> Target | SourceTarget:
     TypeError
         It is nothing that names a process.
     """
-    if isinstance(process, SourceTarget):
+    if isinstance(process, (Target, SourceTarget)):
         return process
     if isinstance(process, bool):
         raise TypeError("process must be a pid, PidFd, Popen or psutil.Process, not a bool")

@@ -145,6 +145,22 @@ def start_pattern(pattern_program: Path, tmp_path: Path) -> Iterator[Callable[..
 
 
 @pytest.fixture
+def target(start_pattern: Callable[..., live.Target]) -> Iterator[live.Target]:
+    """A small process: three threads, 4 MiB of heap. It runs on after every test."""
+    made = start_pattern("--threads", 2, "--heap", 4)
+    yield made
+    made.assert_runs_on()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the dump goes, and nothing else is."""
+    made = tmp_path / "out"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
 def take(tmp_path: Path) -> live.Taker:
     """Takes a dump that all readers have to accept."""
     return live.Taker(tmp_path)

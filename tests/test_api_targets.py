@@ -127,14 +127,9 @@ def test_the_wrong_start_time(running: subprocess.Popen[str]) -> None:
 
     target = targets.resolve(Stale())
     assert target.start_time == targets.start_time(running.pid)
-    from minidump_cffi import _running, sinks
-    from minidump_cffi._options import PlanOptions
-    from minidump_cffi._request import Request
-
-    request = Request(PlanOptions(FULL))
     wrong = targets.Target(pid=running.pid, start_time=target.start_time + 1)
     with pytest.raises(md.TargetGone) as caught:
-        _running.run(request, wrong, sinks.Sink(), _running.Timer(None, None))
+        md.plan_dump(wrong, FULL)  # type: ignore[arg-type]
     assert caught.value.pid == running.pid
 
 
@@ -339,28 +334,24 @@ def test_a_deadline_that_passed_on_the_way_is_told_as_one() -> None:
     from minidump_cffi._options import DumpOptions
     from minidump_cffi._request import Request
 
-    timer = _running.Timer(1e-9, None)
+    request = Request(DumpOptions(FULL, deadline=1e-9))
+    timer = _running.Timer(request.options)
     left = timer.left()
     assert left is not None and left < 0
-    asked = pickle.loads(_selfdump._question(Request(DumpOptions(FULL, deadline=1e-9)), timer, None))
+    asked = pickle.loads(_selfdump._question(request, timer, None))
     assert 0 < asked["options"].deadline < 0.1
 
 
 def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The output is a pipe without a reader, so the dump hangs until cancelled. Another process plays our part."""
-    from minidump_cffi import _running, _selfdump, sinks
-    from minidump_cffi._options import DumpOptions
-    from minidump_cffi._request import Request
-
     read, write = os.pipe()
-    sink = sinks.DescriptorSink(write)
-    request = Request(DumpOptions(FULL))
     try:
         with child() as process, monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: process.pid)
-            timer = _running.Timer(60, lambda: bool(select.select([read], [], [], 0)[0]))
             with pytest.raises(md.Cancelled) as caught:
-                _selfdump.run(request, sink, timer)
+                md.write_dump(
+                    process.pid, write, FULL, deadline=60, on_cancel=lambda: select.select([read], [], [], 0)[0]
+                )
             assert caught.value.pid == process.pid, "the other process said so"
     finally:
         os.close(read)
@@ -369,13 +360,10 @@ def test_the_other_process_hears_a_cancel_while_it_writes(monkeypatch: pytest.Mo
 
 def test_the_other_process_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed, and the error is ours."""
-    from minidump_cffi import _running
-
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\necho $$ > "${0%/*}/pid"\nexec sleep 100\n')
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    monkeypatch.setattr(_running, "GRACE", 0.3)
     asked: list[int] = []
 
     def later() -> bool:
@@ -385,7 +373,7 @@ def test_the_other_process_never_ends(tmp_path: Path, monkeypatch: pytest.Monkey
     options: dict[str, Any]
     for options, kind in (({"deadline": 0.5}, md.DeadlineExceeded), ({"on_cancel": later}, md.Cancelled)):
         with pytest.raises(kind):
-            md.write_dump(os.getpid(), tmp_path / "a.dmp", **options)
+            md.write_dump(os.getpid(), tmp_path / "a.dmp", grace=0.3, **options)
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), 0)
     assert not (tmp_path / "a.dmp").exists()

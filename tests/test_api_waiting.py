@@ -16,7 +16,6 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _running
 from minidump_cffi._native import session as native_session
 
 FULL = md.DumpType.WITH_FULL_MEMORY
@@ -37,10 +36,12 @@ class Slow:
         self.release.wait(60)
 
 
+SOON = 0.3  # seconds until what hangs is abandoned
+
+
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An output that hangs until the test ends; waiting for it is cut short."""
-    monkeypatch.setattr(_running, "GRACE", 0.3)
+def slow() -> Any:
+    """An output that hangs until the test ends."""
     output = Slow()
     yield output
     output.release.set()
@@ -142,13 +143,13 @@ def test_a_dump_on_another_thread_is_cancelled_from_here(tmp_path: Path) -> None
 
 def test_a_hanging_output_and_a_deadline(slow: Slow) -> None:
     with pytest.raises(md.DeadlineExceeded, match="deadline passed, and the output hangs"):
-        fake.write(TARGET, slow, FULL, spool=False, deadline=0.2)
+        fake.write(TARGET, slow, FULL, spool=False, grace=SOON, deadline=0.2)
     assert slow.entered.is_set()
 
 
 def test_a_hanging_output_and_a_cancel(slow: Slow) -> None:
     with pytest.raises(md.Cancelled, match="the output hangs"):
-        fake.write(TARGET, slow, FULL, spool=False, on_cancel=slow.entered.is_set)
+        fake.write(TARGET, slow, FULL, spool=False, grace=SOON, on_cancel=slow.entered.is_set)
 
 
 def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
@@ -161,13 +162,12 @@ def test_a_hanging_output_and_ctrl_c(slow: Slow) -> None:
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        fake.write(TARGET, slow, FULL, spool=False)
+        fake.write(TARGET, slow, FULL, spool=False, grace=SOON)
     with contextlib.suppress(KeyboardInterrupt):
         time.sleep(0.3)
 
 
-def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_running, "GRACE", 30)
+def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow) -> None:
     left_behind = len(native_session._started)
 
     def interrupt() -> None:
@@ -180,7 +180,7 @@ def test_a_second_ctrl_c_does_not_cut_the_cleaning_up_short(slow: Slow, monkeypa
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        fake.write(TARGET, slow, FULL, spool=False)
+        fake.write(TARGET, slow, FULL, spool=False, grace=30)
     thread.join()
     assert len(native_session._started) <= left_behind, "the dump was waited for, although it took its time"
 
@@ -189,7 +189,7 @@ def test_what_was_left_behind_comes_back_harmlessly(slow: Slow) -> None:
     before = len(native_session._started)
     for _ in range(3):
         with pytest.raises(md.DeadlineExceeded):
-            fake.write(TARGET, slow, FULL, spool=False, deadline=0.05)
+            fake.write(TARGET, slow, FULL, spool=False, grace=SOON, deadline=0.05)
     assert len(native_session._started) == before + 3, "what the worker still uses is kept"
     slow.release.set()
     time.sleep(0.2)
@@ -207,7 +207,7 @@ def test_a_callback_left_behind_is_busy_until_it_comes_back(slow: Slow) -> None:
 
     callback = md.Callback(io=Io())
     with pytest.raises(md.DeadlineExceeded):
-        fake.write(TARGET, None, FULL, callback=callback, deadline=0.05)
+        fake.write(TARGET, None, FULL, callback=callback, deadline=0.05, grace=SOON)
     with pytest.raises(md.CallbackError, match="in use"):
         fake.write(TARGET, None, FULL, callback=callback)
     with pytest.raises(md.CallbackError, match="in use"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import fake
@@ -24,15 +23,6 @@ NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 E_NOTIMPL, S_FALSE = 0x80004001, 1
 NEVER = {TYPE.THREAD_EX, TYPE.COMPRESSED_MEMORY_STREAM_START, TYPE.COMPRESSED_MEMORY_STREAM_FINISH}
 ON_REQUEST = {TYPE.VM_QUERY, TYPE.VM_PRE_READ, TYPE.VM_POST_READ}
-Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2)
-    yield made
-    made.assert_runs_on()
 
 
 def dump(target: live.Target, callee: Callee, type: int = NORMAL) -> md.DumpReport:

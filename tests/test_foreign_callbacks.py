@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import cffi
@@ -18,16 +17,7 @@ import minidump_cffi as md
 FULL = md.DumpType.WITH_FULL_MEMORY
 C = md.protocol.CallbackType
 TARGET = fake.small()
-Start = Callable[..., live.Target]
 ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 4)
-    yield made
-    made.assert_runs_on()
 
 
 def type_at(pointer: int) -> int:

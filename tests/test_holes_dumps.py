@@ -6,7 +6,6 @@ Real processes where the file is looked at by readers that are not ours, made-up
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fake
@@ -23,15 +22,6 @@ TYPE = md.protocol.CallbackType
 PAGE = live.PAGE
 HOLE = (0x50_3000, 0x50_5000)
 ROUTINE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 1)
-    yield made
-    made.assert_runs_on()
 
 
 def through_the_plain_protocol(callback: md.Callback) -> md.protocol.Routine:

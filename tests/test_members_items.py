@@ -7,7 +7,6 @@ are not ours.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +21,6 @@ import minidump_cffi as md
 FULL = md.DumpType.WITH_FULL_MEMORY
 TYPE = md.protocol.CallbackType
 CANCELLED = 0x800704C7
-Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 1)
-    yield made
-    made.assert_runs_on()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the dump goes, and nothing else is."""
-    made = tmp_path / "out"
-    made.mkdir()
-    return made
 
 
 # ------------------------------------------------------------------------------------------------ ModuleWriteFlags

@@ -5,7 +5,7 @@ As in test_members_items.py: real processes, and readers that are not ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,6 @@ NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 TYPE = md.protocol.CallbackType
 PAGE, MIB = live.PAGE, 1 << 20
 Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 4)
-    yield made
-    made.assert_runs_on()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the dump goes, and nothing else is."""
-    made = tmp_path / "out"
-    made.mkdir()
-    return made
 
 
 # ------------------------------------------------------------------------------------------- MemoryBase, MemorySize

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,6 @@ NORMAL, FULL = md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY
 TYPE = md.protocol.CallbackType
 E_PARTIAL_COPY = 0x8007012B
 PAGE, MIB = live.PAGE, 1 << 20
-Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 4)
-    yield made
-    made.assert_runs_on()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the dump goes, and nothing else is."""
-    made = tmp_path / "out"
-    made.mkdir()
-    return made
 
 
 # ----------------------------------------------------------------------------------------------------- Status: Io

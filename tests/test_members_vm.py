@@ -5,7 +5,7 @@ As in test_members_items.py: real processes, and readers that are not ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import live
@@ -21,16 +21,7 @@ TYPE = md.protocol.CallbackType
 S_OK, E_NOTIMPL, E_FAIL = md.protocol.HResult.S_OK, md.protocol.HResult.E_NOTIMPL, md.protocol.HResult.E_FAIL
 PAGE = live.PAGE
 MADE_UP = 0x6000_0000_0000
-Start = Callable[..., live.Target]
 Answer = Callable[[md.protocol.Input, md.protocol.Output], bool]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 1)
-    yield made
-    made.assert_runs_on()
 
 
 def serving(**functions: Answer) -> md.protocol.PythonCallback:

@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +19,19 @@ import pytest
 import readers
 
 import minidump_cffi as md
-from minidump_cffi import _running, plugins
+from minidump_cffi import plugins
 
 pytestmark = pytest.mark.linux
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 MIB = 1 << 20
 NONSENSE, ENDLESS, CANCEL, HANG, CRASH = range(1, 6)
-Start = Callable[..., live.Target]
 Compile = Callable[[str], Path]
 
 
 def behaviour(what: int, at: md.protocol.CallbackType) -> int:
     """The parameter of misbehaves.c."""
     return what << 8 | at
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 4)
-    yield made
-    made.assert_runs_on()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where the dump goes, and nothing else is."""
-    made = tmp_path / "out"
-    made.mkdir()
-    return made
 
 
 # ---------------------------------------------------------------------------------------------------- what they decide
@@ -308,12 +291,11 @@ def test_one_that_cancels_at_once(target: live.Target, plugin: Compile, folder: 
     ids=lambda kind: kind.name.lower(),
 )
 def test_one_that_hangs_is_left_behind(
-    at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path, monkeypatch: pytest.MonkeyPatch
+    at: md.protocol.CallbackType, target: live.Target, plugin: Compile, folder: Path
 ) -> None:
-    monkeypatch.setattr(_running, "GRACE", 0.2)
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, at))
     with pytest.raises(md.DeadlineExceeded, match=rf"misbehaves\.so does not return from {at.name} ") as caught:
-        md.write_dump(target.pid, folder / "a.dmp", FULL, callback=callback, max_stop=0.5)
+        md.write_dump(target.pid, folder / "a.dmp", FULL, callback=callback, max_stop=0.5, grace=0.2)
     assert caught.value.callback_type == at
     target.assert_runs_on()
     assert not list(folder.iterdir())
@@ -326,12 +308,11 @@ def test_a_plug_in_has_30_seconds_unless_said_otherwise(
 ) -> None:
     assert plugins.PLUGIN_MAX_STOP == 30
     callback = md.Plugin(plugin("misbehaves"), param=behaviour(HANG, md.protocol.CallbackType.INCLUDE_MODULE))
-    monkeypatch.setattr(_running, "GRACE", 0.2)
     monkeypatch.setattr(plugins, "PLUGIN_MAX_STOP", 0.4)
     with pytest.raises(md.DeadlineExceeded, match="INCLUDE_MODULE"):
-        md.write_dump(target.pid, folder / "a.dmp", callback=callback)
+        md.write_dump(target.pid, folder / "a.dmp", callback=callback, grace=0.2)
     with pytest.raises(md.DeadlineExceeded, match="the deadline passed, and the plug-in"):
-        md.write_dump(target.pid, folder / "a.dmp", callback=callback, max_stop=60, deadline=0.4)
+        md.write_dump(target.pid, folder / "a.dmp", callback=callback, max_stop=60, deadline=0.4, grace=0.2)
     assert not list(folder.iterdir())
 
 
@@ -488,10 +469,10 @@ def test_command_line_says_what_is_wrong(target: live.Target, plugin: Compile, f
 def test_a_hanging_plug_in_does_not_keep_the_dumper_alive(target: live.Target, plugin: Compile, folder: Path) -> None:
     """The process ends although a thread of it sits in the plug-in for ever."""
     program = (
-        "import sys, minidump_cffi as md\nfrom minidump_cffi import _running\n_running.GRACE = 0.2\n"
+        "import sys, minidump_cffi as md\n"
         "plugin = md.Plugin(sys.argv[2], param=int(sys.argv[4]))\n"
         "try:\n"
-        "    md.write_dump(int(sys.argv[1]), sys.argv[3], callback=plugin, max_stop=0.3)\n"
+        "    md.write_dump(int(sys.argv[1]), sys.argv[3], callback=plugin, max_stop=0.3, grace=0.2)\n"
         "except md.DeadlineExceeded as error:\n"
         "    print(error.callback_type.name)\n"
     )

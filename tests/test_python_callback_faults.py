@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,10 @@ import live
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi import _running
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 C = md.protocol.CallbackType
 TARGET = fake.small()
-Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 4)
-    yield made
-    made.assert_runs_on()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in C if kind <= 20 and kind not in (2, 8, 12, 13, 14, 18, 19, 20)])
@@ -183,10 +172,7 @@ def test_functions_that_cannot_be() -> None:
         md.write_dump(os.getpid(), "/dev/null", callback=md.protocol.PythonCallback({C.MODULE: lambda *_: True}))
 
 
-def test_a_python_function_that_hangs_is_left_behind(
-    target: live.Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_running, "GRACE", 0.2)
+def test_a_python_function_that_hangs_is_left_behind(target: live.Target, tmp_path: Path) -> None:
     end = threading.Event()
     back = threading.Event()
 
@@ -198,7 +184,7 @@ def test_a_python_function_that_hangs_is_left_behind(
     callback = md.protocol.PythonCallback({C.INCLUDE_MODULE: hang})
     try:
         with pytest.raises(md.DeadlineExceeded, match="the Python callback does not return from INCLUDE_MODULE"):
-            md.write_dump(target.pid, tmp_path / "a.dmp", callback=callback, max_stop=0.4)
+            md.write_dump(target.pid, tmp_path / "a.dmp", callback=callback, max_stop=0.4, grace=0.2)
         target.assert_runs_on()
         with pytest.raises(md.CallbackError, match="in use"):
             callback.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fake
@@ -16,15 +15,6 @@ import minidump_cffi as md
 FULL = md.DumpType.WITH_FULL_MEMORY
 C = md.protocol.CallbackType
 TARGET = fake.small()
-Start = Callable[..., live.Target]
-
-
-@pytest.fixture
-def target(start_pattern: Start) -> Iterator[live.Target]:
-    """A small process; it runs on after every test."""
-    made = start_pattern("--threads", 2, "--heap", 4)
-    yield made
-    made.assert_runs_on()
 
 
 def test_a_python_function_narrows_and_drops(target: live.Target, take: live.Taker) -> None:

@@ -20,23 +20,17 @@ import pytest
 from test_slow_files import MAPPER, Silent, running
 
 import minidump_cffi as md
-from minidump_cffi import _running
 
 pytestmark = pytest.mark.linux
 
 Start = Callable[..., live.Target]
 FULL = md.DumpType.WITH_FULL_MEMORY
 SHORT = 0.4  # seconds
+SOON = 0.3  # until what does not end is abandoned
 
 
 def runs(pid: int) -> bool:
     return not any(state == "t" for state in live.task_states(pid).values())
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not end is abandoned at once."""
-    monkeypatch.setattr(_running, "GRACE", 0.3)
 
 
 def test_an_output_that_nobody_reads(start_pattern: Start) -> None:
@@ -55,7 +49,7 @@ def test_an_output_that_nobody_reads(start_pattern: Start) -> None:
     target.assert_runs_on()
 
 
-def test_a_write_that_does_not_come_back(start_pattern: Start, impatient: None) -> None:
+def test_a_write_that_does_not_come_back(start_pattern: Start) -> None:
     target = start_pattern()
     over = threading.Event()
     seen: list[bool] = []
@@ -77,7 +71,7 @@ def test_a_write_that_does_not_come_back(start_pattern: Start, impatient: None) 
 
 
 @pytest.mark.parametrize("kind", [md.protocol.CallbackType.INCLUDE_VM_REGION, md.protocol.CallbackType.MODULE])
-def test_a_hook_that_does_not_come_back(start_pattern: Start, impatient: None, kind: md.protocol.CallbackType) -> None:
+def test_a_hook_that_does_not_come_back(start_pattern: Start, kind: md.protocol.CallbackType) -> None:
     target = start_pattern()
     over = threading.Event()
     entered = threading.Event()
@@ -140,12 +134,12 @@ def hung_file(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
             subprocess.run(["umount", "-l", str(folders["top"])], check=False, capture_output=True)
 
 
-def test_a_file_that_does_not_answer(hung_file: tuple[Path, Callable[[], None]], impatient: None) -> None:
+def test_a_file_that_does_not_answer(hung_file: tuple[Path, Callable[[], None]]) -> None:
     path, silence = hung_file
     with running(sys.executable, "-c", MAPPER, path) as target:
         silence()
         with pytest.raises(md.Stalled, match=re.escape(str(path)[-40:])) as caught:
-            md.write_dump(target.pid, "/dev/null", FULL, stall_timeout=SHORT)
+            md.write_dump(target.pid, "/dev/null", FULL, stall_timeout=SHORT, grace=SOON)
         assert runs(target.pid)
         assert caught.value.address is not None
         assert "the file of the mapping at" in str(caught.value) or "a read of memory at" in str(caught.value)

@@ -284,15 +284,10 @@ def test_processes_by_start_time(child: tuple[subprocess.Popen[bytes], int]) -> 
     assert start is not None and start > 0
     assert targets.resolve(Known(process.pid)) == targets.Target(pid=process.pid, start_time=start)
     assert targets.start_time(0x7FFF_FFF0) is None
-    from minidump_cffi import _running
-    from minidump_cffi._options import DumpOptions
-    from minidump_cffi._request import Request
-
     for engine in ENGINES:
-        request = Request(DumpOptions(FULL, engine=engine))
         wrong = targets.Target(pid=process.pid, start_time=start + 1)
         with pytest.raises(md.TargetGone):
-            _running.run(request, wrong, sinks.Sink(), _running.Timer(None, None))
+            md.write_dump(wrong, io.BytesIO(), FULL, engine=engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
