@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import engines
 from ._record import Record, replace
-from .enums import DumpType
+from .enums import DumpType, Extensions
 from .filters import _values
 
 TYPE_CHECKING = False
@@ -184,6 +184,20 @@ def record_limit(record: bool | int) -> int | None:
     if not 0 <= record < 1 << 63:
         raise ValueError(f"record must be a number of bytes, not {record}")
     return int(record) or None
+
+
+def check_extensions(extensions: Any) -> Extensions:
+    """The flags, from flags or names of them."""
+    if isinstance(extensions, str):
+        extensions = [extensions]
+    if isinstance(extensions, (list, tuple, set, frozenset)):
+        return _values.flag_names(Extensions, extensions, "extensions")
+    if isinstance(extensions, bool) or not isinstance(extensions, int):
+        raise TypeError(f"extensions must be Extensions or names of them, not {extensions!r}")
+    known = sum(flag.value for flag in Extensions)
+    if int(extensions) & ~known:  # of an IntFlag, ~ knows the named bits only
+        raise ValueError(f"extensions {int(extensions):#x} has bits that Extensions does not have")
+    return Extensions(extensions)
 
 
 def dump_type(value: Any) -> DumpType:

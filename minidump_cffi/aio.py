@@ -32,7 +32,9 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def _awaitable(function: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _R]]:
+def _awaitable(
+    function: Callable[_P, _R],
+) -> Callable[[Callable[[], None]], Callable[_P, Coroutine[Any, Any, _R]]]:
     """The same function on a thread of its own, with the same parameters, as something to await.
 
     A thread of its own, because those of the loop's executor may all be busy, and a dump that waits for one would keep
@@ -87,42 +89,49 @@ def _awaitable(function: Callable[_P, _R]) -> Callable[_P, Coroutine[Any, Any, _
         finally:
             cancelled.set()  # also when the loop throws the coroutine away
 
-    return run
+    def documented(text: Callable[[], None]) -> Callable[_P, Coroutine[Any, Any, _R]]:
+        run.__doc__, run.__module__ = text.__doc__, text.__module__
+        return run
+
+    return documented
 
 
-write_dump = _awaitable(dumping.write_dump)
-plan_dump = _awaitable(dumping.plan_dump)
+@_awaitable(dumping.write_dump)
+def write_dump() -> None:
+    """Write a minidump of a live process, as `minidump_cffi.write_dump` does, for asyncio.
 
-write_dump.__doc__ = """Write a minidump of a live process, as `minidump_cffi.write_dump` does, for asyncio.
+    Parameters, result and exceptions are those of that function. The dump is taken by a thread that is started for it;
+    hooks (`on_cancel`, `progress`) are called there, about ten times a second, and reach the loop by
+    ``call_soon_threadsafe``.
 
-Parameters, result and exceptions are those of that function. The dump is taken by a thread that is started for it;
-hooks (`on_cancel`, `progress`) are called there, about ten times a second, and reach the loop by
-``call_soon_threadsafe``.
+    Cancelling the task ends the dump: within about a tenth of a second the target is resumed and the output is removed.
+    Only then is `asyncio.CancelledError` raised, so that ``asyncio.timeout`` and ``asyncio.TaskGroup`` work as
+    expected. A dump that was complete at that moment is kept. An output or a callback that hangs is abandoned after
+    five seconds; the target is resumed before that.
 
-Cancelling the task ends the dump: within about a tenth of a second the target is resumed and the output is removed.
-Only then is `asyncio.CancelledError` raised, so that ``asyncio.timeout`` and ``asyncio.TaskGroup`` work as expected.
-A dump that was complete at that moment is kept. An output or a callback that hangs is abandoned after five seconds;
-the target is resumed before that.
+    Examples
+    --------
+    >>> import asyncio, subprocess
+    >>> with subprocess.Popen(["sleep", "60"]) as child:
+    ...     report = asyncio.run(write_dump(child, "/dev/null", deadline=30.0))
+    ...     child.kill()
+    >>> report.complete
+    True
+    """
 
-Examples
---------
->>> import asyncio, subprocess
->>> with subprocess.Popen(["sleep", "60"]) as child:
-...     report = asyncio.run(write_dump(child, "/dev/null", deadline=30.0))
-...     child.kill()
->>> report.complete
-True
-"""
-plan_dump.__doc__ = """Say what `write_dump` would write, as `minidump_cffi.plan_dump` does, without blocking the loop.
 
-Parameters, result and exceptions are those of that function; cancelling works as in `write_dump`.
+@_awaitable(dumping.plan_dump)
+def plan_dump() -> None:
+    """Say what `write_dump` would write, as `minidump_cffi.plan_dump` does, without blocking the loop.
 
-Examples
---------
->>> import asyncio, subprocess
->>> with subprocess.Popen(["sleep", "60"]) as child:
-...     plan = asyncio.run(plan_dump(child))
-...     child.kill()
->>> plan.memory_bytes > 0
-True
-"""
+    Parameters, result and exceptions are those of that function; cancelling works as in `write_dump`.
+
+    Examples
+    --------
+    >>> import asyncio, subprocess
+    >>> with subprocess.Popen(["sleep", "60"]) as child:
+    ...     plan = asyncio.run(plan_dump(child))
+    ...     child.kill()
+    >>> plan.memory_bytes > 0
+    True
+    """

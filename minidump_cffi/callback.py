@@ -10,7 +10,7 @@ from ._native.callback import NativeCallback
 from ._native.hooks import Hooks
 from ._native.pointers import address, view
 from ._native.recorder import NativeRecorder
-from ._options import record_limit
+from ._options import check_extensions, record_limit
 from ._record import Record
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
@@ -18,7 +18,7 @@ from .filters._filter import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Any
 
@@ -308,7 +308,7 @@ class Callback:
                 self._recorder.clear()
 
     @contextlib.contextmanager
-    def in_use(self, *, extensions: Extensions = PLAIN) -> Iterator[Callback]:
+    def in_use(self, *, extensions: Extensions | str | Iterable[str] = PLAIN) -> Iterator[Callback]:
         """For an engine that is not `write_dump`: around its whole dump.
 
         Resets its state; until the end it cannot be used elsewhere or closed. Without this, `close` is refused only
@@ -332,7 +332,7 @@ class Callback:
         use = Use()
         native = self._enter(use)
         try:
-            native.acquire(int(extensions))
+            native.acquire(int(check_extensions(extensions)))
             try:
                 yield self
             finally:

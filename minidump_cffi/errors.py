@@ -92,6 +92,8 @@ class DumpError(Exception):
 
     winerror: Any  # OSError has one of its own, on Windows only
 
+    args: tuple[Any, ...]
+
     def __init__(
         self,
         message: str = "",

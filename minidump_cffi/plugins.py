@@ -11,12 +11,14 @@ import os
 import sys
 from pathlib import Path
 
+from ._options import check_extensions
 from .enums import PLAIN, Extensions, Phase
 from .errors import PluginError
-from .protocol._foreign import Callee, check_extensions
+from .protocol._foreign import Callee
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 if sys.platform == "win32":
@@ -71,7 +73,18 @@ class Plugin:
 
     __slots__ = ("_library", "extensions", "param", "path", "routine")
 
-    def __init__(self, path: str | bytes | os.PathLike[str], *, param: int = 0, extensions: Extensions = PLAIN) -> None:
+    extensions: Extensions
+    param: int
+    path: str
+    routine: int
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str],
+        *,
+        param: int = 0,
+        extensions: Extensions | str | Iterable[str] = PLAIN,
+    ) -> None:
         self.extensions = check_extensions(extensions)
         if not 0 <= param < 1 << 64:
             raise ValueError("param is an address, or a number of 64 bits")

@@ -33,8 +33,8 @@ __all__ = ["Sink", "native", "open_sink", "scratch_file"]
 
 CHUNK = 1 << 20
 """Bytes handed to a file object at a time."""
-native = _outputs.native
-scratch_file = _outputs.scratch_file
+native: Callable[[int], int] = _outputs.native
+scratch_file: Callable[[], io.FileIO] = _outputs.scratch_file
 
 
 def open_sink(
@@ -122,7 +122,7 @@ class DescriptorSink(Sink):
             about = os.fstat(fd)
         except OSError as error:
             raise sink_error(error, "write to", name) from error
-        self.fd = fd
+        self.fd: int | None = fd
         self._owner = owner
         self._start: int | None = None
         if stat.S_ISREG(about.st_mode) and positioned:
@@ -178,7 +178,7 @@ class HookSink(Sink):
     """An object with write() that is written while the target is stopped (`spool=False`)."""
 
     def __init__(self, file: Any) -> None:
-        self.io = ForwardIo(file)
+        self.io: Any = ForwardIo(file)
 
 
 class ForwardIo:

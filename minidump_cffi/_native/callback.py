@@ -25,6 +25,9 @@ class NativeCallback:
 
     __slots__ = ("_maker", "_native", "_shown", "hooks", "pointer")
 
+    hooks: Hooks | None
+    pointer: Any
+
     def __init__(
         self,
         native: NativeFilter,

@@ -39,6 +39,8 @@ class NativeFilter:
 
     __slots__ = ("_maker", "pointer")
 
+    pointer: Any
+
     def __init__(self, made: Filter) -> None:
         keep: list[Any] = []
         spec = ffi.new("mdc_filter_spec *")

@@ -19,6 +19,9 @@ class Hooks:
 
     __slots__ = ("callback", "error", "handle", "table")
 
+    handle: Any
+    table: dict[int, Callable[[Any, Any], object]]
+
     def __init__(self, table: Mapping[int, Callable[[Any, Any], object]]) -> None:
         self.table = dict(table)
         self.error: BaseException | None = None

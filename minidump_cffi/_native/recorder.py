@@ -27,6 +27,8 @@ class NativeRecorder:
 
     __slots__ = ("_callback", "_maker", "pointer")
 
+    pointer: Any
+
     def __init__(self, limit: int = 0, callback: NativeCallback | None = None) -> None:
         options = ffi.new("mdc_recorder_options *")
         options.limit = limit

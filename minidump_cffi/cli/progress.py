@@ -26,7 +26,7 @@ class ProgressLine:
         self._out = out
         self._width = 0
         self._first: tuple[float, int] | None = None
-        self.active = out.isatty()
+        self.active: bool = out.isatty()
 
     def __enter__(self) -> ProgressLine:
         return self

@@ -10,6 +10,7 @@ import sys
 import time
 
 from .._native import pointers
+from .._options import check_extensions
 from .._record import Record
 from ..callback import Callback
 from ..enums import PLAIN, CallbackType, Extensions
@@ -17,7 +18,7 @@ from ..filters._filter import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from .._aliases import AnswerFunction, AnyCallback
@@ -89,7 +90,7 @@ class Routine(Record):
     extensions: Extensions
     _keep: object
 
-    def __init__(self, *, routine: Any, param: Any = 0, extensions: Extensions = PLAIN) -> None:
+    def __init__(self, *, routine: Any, param: Any = 0, extensions: Extensions | str | Iterable[str] = PLAIN) -> None:
         address, value = _routine_address(routine), _param_address(param)
         if not 0 < address < 1 << 64 or not 0 <= value < 1 << 64:
             raise ValueError("routine and param are addresses, and routine is not 0")
@@ -106,16 +107,6 @@ class Routine(Record):
             name=f"the callback at {self.routine:#x}",
             keep=self._keep,
         )
-
-
-def check_extensions(extensions: Any) -> Extensions:
-    """The flags, if they are some."""
-    if isinstance(extensions, bool) or not isinstance(extensions, int):
-        raise TypeError(f"extensions must be Extensions, not {extensions!r}")
-    known = sum(flag.value for flag in Extensions)
-    if int(extensions) & ~known:  # of an IntFlag, ~ knows the named bits only
-        raise ValueError(f"extensions {int(extensions):#x} has bits that Extensions does not have")
-    return Extensions(extensions)
 
 
 def _ctypes() -> Any:
@@ -220,9 +211,9 @@ class PythonCallback(Callback):
         self,
         functions: Mapping[CallbackType, AnswerFunction] | AnswerFunction,
         *,
-        extensions: Extensions = PLAIN,
+        extensions: Extensions | str | Iterable[str] = PLAIN,
     ) -> None:
-        self.extensions = check_extensions(extensions)
+        self.extensions: Extensions = check_extensions(extensions)
         if callable(functions):
             table = dict.fromkeys(_ANSWERABLE, functions)
         else:

@@ -341,21 +341,35 @@ class Input(_View):
             raise AttributeError(f"a {self.type.name} callback has no region_facts", name="region_facts", obj=self)
         return _facts(self._raw.u.RegionFacts) if self._facts_known else None
 
-    module = _Member((_C.MODULE,), "u.Module", _module, doc="MODULE: its information.")
-    thread = _Member((_C.THREAD, _C.THREAD_EX), "u.Thread", _thread, doc="THREAD, THREAD_EX: with its context.")
-    include_thread = _Member((_C.INCLUDE_THREAD,), "u.IncludeThread.ThreadId", int, doc="INCLUDE_THREAD: its id.")
-    include_module = _Member((_C.INCLUDE_MODULE,), "u.IncludeModule.BaseOfImage", int, doc="INCLUDE_MODULE: its base.")
-    status = _Member(
+    module: _Member[ModuleInput] = _Member((_C.MODULE,), "u.Module", _module, doc="MODULE: its information.")
+    thread: _Member[ThreadInput] = _Member(
+        (_C.THREAD, _C.THREAD_EX), "u.Thread", _thread, doc="THREAD, THREAD_EX: with its context."
+    )
+    include_thread: _Member[int] = _Member(
+        (_C.INCLUDE_THREAD,), "u.IncludeThread.ThreadId", int, doc="INCLUDE_THREAD: its id."
+    )
+    include_module: _Member[int] = _Member(
+        (_C.INCLUDE_MODULE,), "u.IncludeModule.BaseOfImage", int, doc="INCLUDE_MODULE: its base."
+    )
+    status: _Member[int] = _Member(
         (_C.KERNEL_MINIDUMP_STATUS,), "u.Status", _unsigned, doc="KERNEL_MINIDUMP_STATUS: HRESULT, unsigned."
     )
-    io = _Member((_C.IO_START, _C.IO_WRITE_ALL, _C.IO_FINISH), "u.Io", _io, doc="IO_START, IO_WRITE_ALL, IO_FINISH.")
-    read_memory_failure = _Member(
+    io: _Member[IoInput] = _Member(
+        (_C.IO_START, _C.IO_WRITE_ALL, _C.IO_FINISH), "u.Io", _io, doc="IO_START, IO_WRITE_ALL, IO_FINISH."
+    )
+    read_memory_failure: _Member[ReadFailureInput] = _Member(
         (_C.READ_MEMORY_FAILURE,), "u.ReadMemoryFailure", _failure, doc="READ_MEMORY_FAILURE: what failed."
     )
-    secondary_flags = _Member((_C.SECONDARY_FLAGS,), "u.SecondaryFlags", SecondaryFlags, doc="SECONDARY_FLAGS: so far.")
-    vm_query = _Member((_C.VM_QUERY,), "u.VmQuery.Offset", int, doc="VM_QUERY: the address.")
-    vm_pre_read = _Member((_C.VM_PRE_READ,), "u.VmPreRead", _pre_read, doc="VM_PRE_READ: memory to supply.")
-    vm_post_read = _Member((_C.VM_POST_READ,), "u.VmPostRead", _post_read, doc="VM_POST_READ: memory that was read.")
+    secondary_flags: _Member[SecondaryFlags] = _Member(
+        (_C.SECONDARY_FLAGS,), "u.SecondaryFlags", SecondaryFlags, doc="SECONDARY_FLAGS: so far."
+    )
+    vm_query: _Member[int] = _Member((_C.VM_QUERY,), "u.VmQuery.Offset", int, doc="VM_QUERY: the address.")
+    vm_pre_read: _Member[VmReadInput] = _Member(
+        (_C.VM_PRE_READ,), "u.VmPreRead", _pre_read, doc="VM_PRE_READ: memory to supply."
+    )
+    vm_post_read: _Member[VmReadInput] = _Member(
+        (_C.VM_POST_READ,), "u.VmPostRead", _post_read, doc="VM_POST_READ: memory that was read."
+    )
 
     def __repr__(self) -> str:
         return f"<Input: {self.type.name}>"
@@ -369,15 +383,21 @@ class MemoryInfo(_View):
 
     __slots__ = ()
 
-    base_address = _Member(_MEMORY_INFO, "BaseAddress", int, int, doc="Address.")
-    allocation_base = _Member(_MEMORY_INFO, "AllocationBase", int, int, doc="Address.")
-    allocation_protect = _Member(
+    base_address: _Member[int] = _Member(_MEMORY_INFO, "BaseAddress", int, int, doc="Address.")
+    allocation_base: _Member[int] = _Member(_MEMORY_INFO, "AllocationBase", int, int, doc="Address.")
+    allocation_protect: _Member[MemoryProtect] = _Member(
         _MEMORY_INFO, "AllocationProtect", MemoryProtect, int, doc="PAGE_* when it was allocated."
     )
-    region_size = _Member(_MEMORY_INFO, "RegionSize", int, int, doc="Bytes; 0 in IncludeVmRegion leaves it out.")
-    state = _Member(_MEMORY_INFO, "State", int, int, doc="MEM_COMMIT, MEM_RESERVE or MEM_FREE: see `MemoryState`.")
-    protect = _Member(_MEMORY_INFO, "Protect", MemoryProtect, int, doc="PAGE_*.")
-    type = _Member(_MEMORY_INFO, "Type", int, int, doc="MEM_PRIVATE, MEM_MAPPED or MEM_IMAGE: see `MemoryType`.")
+    region_size: _Member[int] = _Member(
+        _MEMORY_INFO, "RegionSize", int, int, doc="Bytes; 0 in IncludeVmRegion leaves it out."
+    )
+    state: _Member[int] = _Member(
+        _MEMORY_INFO, "State", int, int, doc="MEM_COMMIT, MEM_RESERVE or MEM_FREE: see `MemoryState`."
+    )
+    protect: _Member[MemoryProtect] = _Member(_MEMORY_INFO, "Protect", MemoryProtect, int, doc="PAGE_*.")
+    type: _Member[int] = _Member(
+        _MEMORY_INFO, "Type", int, int, doc="MEM_PRIVATE, MEM_MAPPED or MEM_IMAGE: see `MemoryType`."
+    )
 
     def set(
         self,
@@ -418,63 +438,65 @@ class Output(_View):
     def __init__(self, raw: Any, type: int) -> None:
         super().__init__(raw, type)
 
-    module_write_flags = _Member(
+    module_write_flags: _Member[ModuleWrite] = _Member(
         (_C.MODULE, _C.INCLUDE_MODULE),
         "ModuleWriteFlags",
         ModuleWrite,
         int,
         doc="MODULE, INCLUDE_MODULE: what is written.",
     )
-    thread_write_flags = _Member(
+    thread_write_flags: _Member[ThreadWrite] = _Member(
         (_C.THREAD, _C.THREAD_EX, _C.INCLUDE_THREAD),
         "ThreadWriteFlags",
         ThreadWrite,
         int,
         doc="THREAD, THREAD_EX, INCLUDE_THREAD: what is written.",
     )
-    secondary_flags = _Member(
+    secondary_flags: _Member[SecondaryFlags] = _Member(
         (_C.SECONDARY_FLAGS,), "SecondaryFlags", SecondaryFlags, int, doc="SECONDARY_FLAGS: those in effect."
     )
-    memory_base = _Member(_MEMORY, "Memory.MemoryBase", int, int, doc="MEMORY, REMOVE_MEMORY: address of a range.")
-    memory_size = _Member(
+    memory_base: _Member[int] = _Member(
+        _MEMORY, "Memory.MemoryBase", int, int, doc="MEMORY, REMOVE_MEMORY: address of a range."
+    )
+    memory_size: _Member[int] = _Member(
         _MEMORY,
         "Memory.MemorySize",
         int,
         int,
         doc="MEMORY, REMOVE_MEMORY: bytes of the range, below 4 GiB; 0 ends the list.",
     )
-    check_cancel = _Member(
+    check_cancel: _Member[bool] = _Member(
         (_C.CANCEL,),
         "Cancel.CheckCancel",
         bool,
         int,
         doc="CANCEL: ask again. Always TRUE for a `PythonCallback`: an exception of any function must end the dump.",
     )
-    cancel = _Member((_C.CANCEL,), "Cancel.Cancel", bool, int, doc="CANCEL: cancel the dump.")
-    handle = _Member(
+    cancel: _Member[bool] = _Member((_C.CANCEL,), "Cancel.Cancel", bool, int, doc="CANCEL: cancel the dump.")
+    handle: _Member[int] = _Member(
         (_C.WRITE_KERNEL_MINIDUMP,),
         "Handle",
         pointers.address,
         pointers.as_pointer,
         doc="WRITE_KERNEL_MINIDUMP: output of a kernel minidump; 0 for none.",
     )
-    continue_ = _Member(
+    continue_: _Member[bool] = _Member(
         (_C.INCLUDE_VM_REGION,), "Region.Continue", bool, int, doc="INCLUDE_VM_REGION: TRUE, or `vm_region` is ignored."
     )
-    vm_query_status = _Member(
+    vm_query_status: _Member[int] = _Member(
         (_C.VM_QUERY,),
         "VmQuery.VmQueryStatus",
         _unsigned,
         _status,
         doc="VM_QUERY: S_OK: see `vm_query_result`; E_NOTIMPL: ask the system; any other: no more regions.",
     )
-    vm_read_status = _Member(
+    vm_read_status: _Member[int] = _Member(
         _VM_READ, "VmRead.VmReadStatus", _unsigned, _status, doc="VM_PRE_READ, VM_POST_READ: HRESULT of the read."
     )
-    vm_read_bytes_completed = _Member(
+    vm_read_bytes_completed: _Member[int] = _Member(
         _VM_READ, "VmRead.VmReadBytesCompleted", int, int, doc="VM_PRE_READ, VM_POST_READ: valid bytes of the buffer."
     )
-    status = _Member(
+    status: _Member[int] = _Member(
         _STATUS,
         "Status",
         _unsigned,

@@ -87,6 +87,10 @@ class Answers(Sequence[Answer]):
 
     __slots__ = ("_data", "_recording", "calls", "elapsed", "violations")
 
+    calls: int
+    elapsed: float
+    violations: int
+
     def __init__(self, recording: Recording, outcome: native.Outcome) -> None:
         self._recording = recording
         self._data = outcome.answers
@@ -162,7 +166,7 @@ class Replay:
     """
 
     def __init__(self, calls: Recording | Iterable[Call]) -> None:
-        self.recording = calls if isinstance(calls, Recording) else Recording(calls)
+        self.recording: Recording = calls if isinstance(calls, Recording) else Recording(calls)
 
     @classmethod
     def from_jsonl(cls, source: str | os.PathLike[str]) -> Replay:
