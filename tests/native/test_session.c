@@ -294,7 +294,7 @@ static void test_sources(void) {
     spec.take_source = &held;
     for (int n = 0; n < 2; n++) {
         other.version = MDC_SOURCE_VERSION + (n == 0 ? 1 : 0);
-        other.layout = MDC_SOURCE_LAYOUT + 8 * (n == 1);
+        other.layout = MDC_SOURCE_LAYOUT + (n == 1 ? 8 : 0);
         mdc_error_clear(&err);
         CHECK(mdc_session_start(&spec, &none, &err) == MDC_ERR_INVALID && none == NULL && held == &other);
         CHECK(strstr(err.message, "another version") != NULL);
