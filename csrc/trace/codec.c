@@ -1,15 +1,8 @@
-/* Records of callbacks: packing and unpacking (see call.h).
+/* Records of callbacks: packing and unpacking (see codec.h).
  *
- * Members are written field by field with fixed widths, so that a record is the same on every CPU of one byte order:
- *     0       BaseOfImage u64, SizeOfImage, CheckSum, TimeDateStamp, SizeOfCvRecord, SizeOfMiscRecord, VersionInfo x 13
- *     1, 2    ThreadHandle u64, StackBase u64, StackEnd u64, BackingStoreBase u64, BackingStoreEnd u64, ThreadId,
- *             SizeOfContext
- *     3, 8, 15  one u32       4, 18  one u64       14  Offset u64, Bytes, FailureStatus
- *     10      with facts: MappingBase u64, MappingSize u64, FileOffset u64, Inode u64, ResidentBytes u64, Version,
- *             NameId, Kinds, Flags, DevMajor, DevMinor
- *     11-13   Handle u64, Offset u64, BufferBytes
- *     19      Offset u64, Size     20  Offset u64, Size, Completed, Status     22  CompressedStreamSize u64, Rate
- * and u32 where nothing else is said. All others have none. */
+ * One table says of each type which fields its input member has, in the order of a record, where each is in the union
+ * and how wide it is. Packing, unpacking and the check of a record's sizes all read it. Widths are fixed, so that a
+ * record is the same on every CPU of one byte order; the fields of 64 bits come first. */
 #include "codec.h"
 
 #include <string.h>
@@ -19,112 +12,116 @@
 
 _Static_assert(sizeof(mdc_trace_header) == 32, "a record begins with 32 bytes");
 
-typedef struct writer {
-    uint8_t *at;
-} writer;
+/* -- the table ----------------------------------------------------------------------------------------------------- */
 
-static void put32(writer *w, uint32_t value) {
-    memcpy(w->at, &value, sizeof value);
-    w->at += sizeof value;
+enum {
+    PLAIN,
+    POINTER, /* 64 bits in a record */
+    SHIFTED, /* after Context: 4 bytes lower where the engine was built with GCC */
+    UNSET    /* 0 in a recording: the engine gives no meaning to it */
+};
+
+typedef struct field {
+    uint16_t offset; /* in the union */
+    uint8_t width;   /* bytes, in a record */
+    uint8_t how;
+} field;
+
+typedef struct member {
+    const field *fields;
+    uint8_t count;
+    uint8_t output;      /* bytes of the output member; 0 where none is known to be read */
+    uint8_t buffer_size; /* with a buffer: which field says how long it is; 0: no buffer */
+    uint16_t buffer;     /* where the pointer to it is */
+} member;
+
+#define AT(name) offsetof(MDC_CALLBACK_INPUT_UNION, name)
+#define WIDTH(name) sizeof(((MDC_CALLBACK_INPUT_UNION *)0)->name)
+#define F(name) {AT(name), WIDTH(name), PLAIN}
+#define P(name) {AT(name), 8, POINTER}
+#define S(name) {AT(ThreadEx.name), WIDTH(ThreadEx.name), SHIFTED}
+#define U(name) {AT(name), WIDTH(name), UNSET}
+#define ROW(fields, ...) {fields, sizeof fields / sizeof fields[0], __VA_ARGS__}
+#define OF(output) sizeof(output)
+
+static const field module[] = {F(Module.BaseOfImage),   F(Module.SizeOfImage),    F(Module.CheckSum),
+                               F(Module.TimeDateStamp), F(Module.SizeOfCvRecord), F(Module.SizeOfMiscRecord),
+                               F(Module.VersionInfo)};
+static const field thread[] = {
+    P(ThreadEx.ThreadHandle),    S(StackBase),         S(StackEnd),     U(ThreadEx.BackingStoreBase),
+    U(ThreadEx.BackingStoreEnd), F(ThreadEx.ThreadId), S(SizeOfContext)};
+static const field thread_ex[] = {P(ThreadEx.ThreadHandle), S(StackBase),         S(StackEnd),     S(BackingStoreBase),
+                                  S(BackingStoreEnd),       F(ThreadEx.ThreadId), S(SizeOfContext)};
+static const field number[] = {F(SecondaryFlags)}; /* IncludeThread and KernelMinidumpStatus have theirs there too */
+static const field address[] = {F(VmQuery.Offset)};
+static const field region_facts[] = {
+    F(RegionFacts.MappingBase),   F(RegionFacts.MappingSize), F(RegionFacts.FileOffset), F(RegionFacts.Inode),
+    F(RegionFacts.ResidentBytes), F(RegionFacts.Version),     F(RegionFacts.NameId),     F(RegionFacts.Kinds),
+    F(RegionFacts.Flags),         F(RegionFacts.DevMajor),    F(RegionFacts.DevMinor)};
+static const field io[] = {P(Io.Handle), U(Io.Offset), U(Io.BufferBytes)};
+static const field io_write_all[] = {P(Io.Handle), F(Io.Offset), F(Io.BufferBytes)};
+static const field failure[] = {F(ReadMemoryFailure.Offset), F(ReadMemoryFailure.Bytes),
+                                F(ReadMemoryFailure.FailureStatus)};
+static const field pre_read[] = {F(VmPreRead.Offset), F(VmPreRead.Size)};
+static const field post_read[] = {F(VmPostRead.Offset), F(VmPostRead.Size), F(VmPostRead.Completed),
+                                  F(VmPostRead.Status)};
+static const field stream_finish[] = {F(CompressedMemoryStreamFinish.CompressedStreamSize),
+                                      F(CompressedMemoryStreamFinish.StreamCompressionRate)};
+
+static const member members[MDC_CB_COUNT] = {
+    [MDC_CB_MODULE] = ROW(module, 4),
+    [MDC_CB_THREAD] = ROW(thread, 4),
+    [MDC_CB_THREAD_EX] = ROW(thread_ex, 4),
+    [MDC_CB_INCLUDE_THREAD] = ROW(number, 4),
+    [MDC_CB_INCLUDE_MODULE] = ROW(address, 4),
+    [MDC_CB_MEMORY] = {.output = OF(MDC_OUTPUT_MEMORY)},
+    [MDC_CB_CANCEL] = {.output = OF(MDC_OUTPUT_CANCEL)},
+    [MDC_CB_WRITE_KERNEL_MINIDUMP] = {.output = sizeof(void *)},
+    [MDC_CB_KERNEL_MINIDUMP_STATUS] = ROW(number, 0), /* only reports, as CompressedMemoryStreamFinish */
+    [MDC_CB_REMOVE_MEMORY] = {.output = OF(MDC_OUTPUT_MEMORY)},
+    [MDC_CB_INCLUDE_VM_REGION] = {.output = OF(MDC_OUTPUT_VM_REGION)},
+    [MDC_CB_IO_START] = ROW(io, 4),
+    [MDC_CB_IO_WRITE_ALL] = ROW(io_write_all, 4, 2, AT(Io.Buffer)),
+    [MDC_CB_IO_FINISH] = ROW(io, 4),
+    [MDC_CB_READ_MEMORY_FAILURE] = ROW(failure, 4),
+    [MDC_CB_SECONDARY_FLAGS] = ROW(number, 4),
+    [MDC_CB_IS_PROCESS_SNAPSHOT] = {.output = 4},
+    [MDC_CB_VM_START] = {.output = 4},
+    [MDC_CB_VM_QUERY] = ROW(address, OF(MDC_OUTPUT_VM_QUERY)),
+    [MDC_CB_VM_PRE_READ] = ROW(pre_read, OF(MDC_OUTPUT_VM_READ), 1, AT(VmPreRead.Buffer)),
+    [MDC_CB_VM_POST_READ] = ROW(post_read, OF(MDC_OUTPUT_VM_READ), 1, AT(VmPostRead.Buffer)),
+    [MDC_CB_COMPRESSED_MEMORY_STREAM_START] = {.output = OF(MINIDUMP_COMPRESSED_MEMORY_STREAM_START_CALLBACK)},
+    [MDC_CB_COMPRESSED_MEMORY_STREAM_FINISH] = ROW(stream_finish, 0),
+};
+
+/* Types of the future have neither members nor outputs. facts: IncludeVmRegion with mdc_region_facts. */
+static member member_of(uint32_t type, bool facts) {
+    member found = type < MDC_CB_COUNT ? members[type] : (member){.count = 0};
+    if (facts) {
+        found.fields = region_facts;
+        found.count = sizeof region_facts / sizeof region_facts[0];
+    }
+    return found;
 }
 
-static void put64(writer *w, uint64_t value) {
-    memcpy(w->at, &value, sizeof value);
-    w->at += sizeof value;
+static uint32_t member_bytes(const member *m) {
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < m->count; i++) bytes += m->fields[i].width;
+    return bytes;
 }
 
-static void put_pointer(writer *w, const void *pointer) { put64(w, (uintptr_t)pointer); }
+uint32_t mdc_trace_output_bytes(uint32_t type) { return member_of(type, false).output; }
 
-typedef struct reader {
-    const uint8_t *at;
-} reader;
-
-static uint32_t get32(reader *r) {
+static uint32_t get32(const member *m, const uint8_t *record, uint32_t index) {
     uint32_t value;
-    memcpy(&value, r->at, sizeof value);
-    r->at += sizeof value;
+    for (uint32_t i = 0; i < index; i++) record += m->fields[i].width;
+    memcpy(&value, record, sizeof value);
     return value;
 }
 
-static uint64_t get64(reader *r) {
-    uint64_t value;
-    memcpy(&value, r->at, sizeof value);
-    r->at += sizeof value;
-    return value;
-}
+enum { MODULE_CV = 4, MODULE_MISC = 5 }; /* indices of SizeOfCvRecord and SizeOfMiscRecord */
 
-static void *get_pointer(reader *r) { return (void *)(uintptr_t)get64(r); }
-
-static uint32_t member_bytes(uint32_t type, bool facts) {
-    switch (type) {
-    case MDC_CB_MODULE:
-        return 80;
-    case MDC_CB_THREAD:
-    case MDC_CB_THREAD_EX:
-        return 48;
-    case MDC_CB_INCLUDE_THREAD:
-    case MDC_CB_KERNEL_MINIDUMP_STATUS:
-    case MDC_CB_SECONDARY_FLAGS:
-        return 4;
-    case MDC_CB_INCLUDE_MODULE:
-    case MDC_CB_VM_QUERY:
-        return 8;
-    case MDC_CB_INCLUDE_VM_REGION:
-        return facts ? 64 : 0;
-    case MDC_CB_IO_START:
-    case MDC_CB_IO_WRITE_ALL:
-    case MDC_CB_IO_FINISH:
-    case MDC_CB_VM_POST_READ:
-        return 20;
-    case MDC_CB_READ_MEMORY_FAILURE:
-        return 16;
-    case MDC_CB_VM_PRE_READ:
-    case MDC_CB_COMPRESSED_MEMORY_STREAM_FINISH:
-        return 12;
-    default:
-        return 0;
-    }
-}
-
-uint32_t mdc_trace_output_bytes(uint32_t type) {
-    switch (type) {
-    case MDC_CB_MODULE:
-    case MDC_CB_THREAD:
-    case MDC_CB_THREAD_EX:
-    case MDC_CB_INCLUDE_THREAD:
-    case MDC_CB_INCLUDE_MODULE:
-    case MDC_CB_SECONDARY_FLAGS:
-    case MDC_CB_IO_START:
-    case MDC_CB_IO_WRITE_ALL:
-    case MDC_CB_IO_FINISH:
-    case MDC_CB_READ_MEMORY_FAILURE:
-    case MDC_CB_IS_PROCESS_SNAPSHOT:
-    case MDC_CB_VM_START:
-        return 4;
-    case MDC_CB_MEMORY:
-    case MDC_CB_REMOVE_MEMORY:
-        return sizeof(MDC_OUTPUT_MEMORY);
-    case MDC_CB_CANCEL:
-        return sizeof(MDC_OUTPUT_CANCEL);
-    case MDC_CB_WRITE_KERNEL_MINIDUMP:
-        return sizeof(void *);
-    case MDC_CB_INCLUDE_VM_REGION:
-        return sizeof(MDC_OUTPUT_VM_REGION);
-    case MDC_CB_VM_QUERY:
-        return sizeof(MDC_OUTPUT_VM_QUERY);
-    case MDC_CB_VM_PRE_READ:
-    case MDC_CB_VM_POST_READ:
-        return sizeof(MDC_OUTPUT_VM_READ);
-    case MDC_CB_COMPRESSED_MEMORY_STREAM_START:
-        return sizeof(MINIDUMP_COMPRESSED_MEMORY_STREAM_START_CALLBACK);
-    default: /* KernelMinidumpStatus and CompressedMemoryStreamFinish only report; future types are unknown */
-        return 0;
-    }
-}
-
-static bool has_buffer(uint32_t type) {
-    return type == MDC_CB_IO_WRITE_ALL || type == MDC_CB_VM_PRE_READ || type == MDC_CB_VM_POST_READ;
-}
+static bool has_buffer(uint32_t type) { return member_of(type, false).buffer_size != 0; }
 
 static bool is_thread(uint32_t type) { return type == MDC_CB_THREAD || type == MDC_CB_THREAD_EX; }
 
@@ -142,117 +139,36 @@ static size_t path_bytes(const uint16_t *path) {
     return 0;
 }
 
-static void take_module(const MINIDUMP_MODULE_CALLBACK *module, writer *w) {
-    put64(w, module->BaseOfImage);
-    put32(w, module->SizeOfImage);
-    put32(w, module->CheckSum);
-    put32(w, module->TimeDateStamp);
-    put32(w, module->CvRecord != NULL ? module->SizeOfCvRecord : 0);
-    put32(w, module->MiscRecord != NULL ? module->SizeOfMiscRecord : 0);
-    memcpy(w->at, &module->VersionInfo, sizeof module->VersionInfo);
-    w->at += sizeof module->VersionInfo;
-}
-
-static uint32_t take_thread(const MINIDUMP_THREAD_EX_CALLBACK *thread, uint32_t type, writer *w) {
-    uint32_t shift = mdc_thread_shift(thread);
-    struct {
-        uint32_t size;
-        uint64_t stack[2];
-        uint64_t backing[2];
-    } tail = {.size = 0};
-    const uint8_t *from = (const uint8_t *)thread - shift;
-    memcpy(&tail.size, from + offsetof(MINIDUMP_THREAD_EX_CALLBACK, SizeOfContext), sizeof tail.size);
-    mdc_thread_stack(thread, tail.stack);
-    if (type == MDC_CB_THREAD_EX)
-        memcpy(tail.backing, from + offsetof(MINIDUMP_THREAD_EX_CALLBACK, BackingStoreBase), sizeof tail.backing);
-    put_pointer(w, thread->ThreadHandle);
-    put64(w, tail.stack[0]);
-    put64(w, tail.stack[1]);
-    put64(w, tail.backing[0]);
-    put64(w, tail.backing[1]);
-    put32(w, thread->ThreadId);
-    put32(w, tail.size);
-    return shift != 0 ? MDC_TRACE_GCC : 0;
-}
-
-static void take_facts(const mdc_region_facts *facts, writer *w) {
-    put64(w, facts->MappingBase);
-    put64(w, facts->MappingSize);
-    put64(w, facts->FileOffset);
-    put64(w, facts->Inode);
-    put64(w, facts->ResidentBytes);
-    put32(w, facts->Version);
-    put32(w, facts->NameId);
-    put32(w, facts->Kinds);
-    put32(w, facts->Flags);
-    put32(w, facts->DevMajor);
-    put32(w, facts->DevMinor);
-}
-
-static void take_member(const MINIDUMP_CALLBACK_INPUT *input, mdc_trace_header *header, writer *w,
-                        mdc_trace_taken *taken) {
-    const MDC_CALLBACK_INPUT_UNION *u = &input->u;
-    switch (header->type) {
-    case MDC_CB_MODULE:
-        take_module(&u->Module, w);
-        break;
-    case MDC_CB_THREAD:
-    case MDC_CB_THREAD_EX:
-        header->flags = (uint8_t)(header->flags | take_thread(&u->ThreadEx, header->type, w));
-        break;
-    case MDC_CB_INCLUDE_THREAD:
-    case MDC_CB_KERNEL_MINIDUMP_STATUS:
-    case MDC_CB_SECONDARY_FLAGS: /* all at offset 0 of the union */
-        put32(w, u->SecondaryFlags);
-        break;
-    case MDC_CB_INCLUDE_MODULE:
-    case MDC_CB_VM_QUERY:
-        put64(w, u->VmQuery.Offset);
-        break;
-    case MDC_CB_INCLUDE_VM_REGION:
-        if (header->flags & MDC_TRACE_FACTS) take_facts(&u->RegionFacts, w);
-        break;
-    case MDC_CB_IO_START:
-    case MDC_CB_IO_FINISH: /* Handle alone means something */
-        put_pointer(w, u->Io.Handle);
-        put64(w, 0);
-        put32(w, 0);
-        break;
-    case MDC_CB_IO_WRITE_ALL:
-        put_pointer(w, u->Io.Handle);
-        put64(w, u->Io.Offset);
-        put32(w, u->Io.BufferBytes);
-        taken->buffer = u->Io.Buffer;
-        taken->buffer_before = u->Io.BufferBytes;
-        break;
-    case MDC_CB_READ_MEMORY_FAILURE:
-        put64(w, u->ReadMemoryFailure.Offset);
-        put32(w, u->ReadMemoryFailure.Bytes);
-        put32(w, (uint32_t)u->ReadMemoryFailure.FailureStatus);
-        break;
-    case MDC_CB_VM_PRE_READ:
-        put64(w, u->VmPreRead.Offset);
-        put32(w, u->VmPreRead.Size);
-        taken->buffer = u->VmPreRead.Buffer;
-        taken->buffer_after = u->VmPreRead.Size;
-        break;
-    case MDC_CB_VM_POST_READ:
-        put64(w, u->VmPostRead.Offset);
-        put32(w, u->VmPostRead.Size);
-        put32(w, u->VmPostRead.Completed);
-        put32(w, (uint32_t)u->VmPostRead.Status);
-        taken->buffer = u->VmPostRead.Buffer;
-        taken->buffer_before =
-            u->VmPostRead.Completed < u->VmPostRead.Size ? u->VmPostRead.Completed : u->VmPostRead.Size;
-        taken->buffer_after = u->VmPostRead.Size;
-        break;
-    case MDC_CB_COMPRESSED_MEMORY_STREAM_FINISH:
-        put64(w, u->CompressedMemoryStreamFinish.CompressedStreamSize);
-        put32(w, u->CompressedMemoryStreamFinish.StreamCompressionRate);
-        break;
-    default:
-        break;
+static void take_member(const MINIDUMP_CALLBACK_INPUT *input, const member *m, uint32_t shift, uint8_t *to) {
+    for (uint32_t i = 0; i < m->count; to += m->fields[i].width, i++) {
+        const field *f = &m->fields[i];
+        const uint8_t *from = (const uint8_t *)&input->u + f->offset - (f->how == SHIFTED ? shift : 0);
+        if (f->how == POINTER) {
+            void *pointer;
+            memcpy(&pointer, from, sizeof pointer);
+            uint64_t value = (uintptr_t)pointer;
+            memcpy(to, &value, sizeof value);
+        } else if (f->how != UNSET) {
+            memcpy(to, from, f->width);
+        }
     }
+}
+
+/* Debug records that are not there have no size, whatever the engine says. */
+static void take_module_sizes(const MINIDUMP_MODULE_CALLBACK *from, const member *m, uint8_t *to) {
+    for (uint32_t i = 0; i < m->count; to += m->fields[i].width, i++)
+        if ((i == MODULE_CV && from->CvRecord == NULL) || (i == MODULE_MISC && from->MiscRecord == NULL))
+            memset(to, 0, m->fields[i].width);
+}
+
+static void take_buffer(const MINIDUMP_CALLBACK_INPUT *input, const member *m, const uint8_t *record,
+                        mdc_trace_taken *taken) {
+    size_t size = get32(m, record, m->buffer_size);
+    memcpy(&taken->buffer, (const uint8_t *)&input->u + m->buffer, sizeof taken->buffer);
+    taken->buffer_before = input->CallbackType == MDC_CB_VM_PRE_READ ? 0 : size;
+    taken->buffer_after = input->CallbackType == MDC_CB_IO_WRITE_ALL ? 0 : size;
+    if (input->CallbackType == MDC_CB_VM_POST_READ && input->u.VmPostRead.Completed < size)
+        taken->buffer_before = input->u.VmPostRead.Completed;
 }
 
 bool mdc_trace_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBACK_OUTPUT *output, bool facts,
@@ -268,7 +184,8 @@ bool mdc_trace_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBAC
     if (facts && type == MDC_CB_INCLUDE_VM_REGION && input->u.RegionFacts.Version >= 1 &&
         input->u.RegionFacts.Size >= sizeof input->u.RegionFacts)
         header.flags |= MDC_TRACE_FACTS;
-    header.member_bytes = (uint16_t)member_bytes(type, (header.flags & MDC_TRACE_FACTS) != 0);
+    member m = member_of(type, (header.flags & MDC_TRACE_FACTS) != 0);
+    header.member_bytes = (uint16_t)member_bytes(&m);
     size_t text = 0;
     if (type == MDC_CB_MODULE && input->u.Module.FullPath != NULL) {
         taken->text = input->u.Module.FullPath;
@@ -281,12 +198,15 @@ bool mdc_trace_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBAC
     }
     if (taken->text != NULL) header.flags |= MDC_TRACE_TEXT;
     header.text_bytes = (uint32_t)text;
-    if (has_buffer(type)) header.flags |= MDC_TRACE_DIGEST;
+    if (m.buffer_size != 0) header.flags |= MDC_TRACE_DIGEST;
+    uint32_t shift = is_thread(type) ? mdc_thread_shift(&input->u.ThreadEx) : 0;
+    if (shift != 0) header.flags |= MDC_TRACE_GCC;
 
     size_t member_at = sizeof header + (header.flags & MDC_TRACE_DIGEST ? 2 * sizeof(uint64_t) : 0);
     size_t before_at = member_at + up8(header.member_bytes);
-    writer w = {to + member_at};
-    take_member(input, &header, &w, taken);
+    take_member(input, &m, shift, to + member_at);
+    if (type == MDC_CB_MODULE) take_module_sizes(&input->u.Module, &m, to + member_at);
+    if (m.buffer_size != 0) take_buffer(input, &m, to + member_at, taken);
     memcpy(to + before_at, output, header.output_bytes);
     taken->after_at = before_at + header.output_bytes;
     taken->fixed = before_at + up8(2 * (size_t)header.output_bytes);
@@ -318,8 +238,8 @@ bool mdc_trace_parse(const uint8_t *record, size_t left, mdc_trace_parts *parts)
     if ((flags & MDC_TRACE_DIGEST) && !has_buffer(type)) return false;
     if ((flags & MDC_TRACE_GCC) && !is_thread(type)) return false;
     if (text && type != MDC_CB_MODULE && !facts) return false;
-    if (header->member_bytes != member_bytes(type, facts) || header->output_bytes != mdc_trace_output_bytes(type))
-        return false;
+    member m = member_of(type, facts);
+    if (header->member_bytes != member_bytes(&m) || header->output_bytes != m.output) return false;
     if (header->text_bytes > MDC_TRACE_TEXT_MAX || text != (header->text_bytes > 0)) return false;
     size_t member_at = sizeof *header + (flags & MDC_TRACE_DIGEST ? 2 * sizeof(uint64_t) : 0);
     size_t before_at = member_at + up8(header->member_bytes);
@@ -335,120 +255,57 @@ bool mdc_trace_parse(const uint8_t *record, size_t left, mdc_trace_parts *parts)
 
 mdc_trace_buffers mdc_trace_buffer_sizes(const mdc_trace_parts *parts) {
     mdc_trace_buffers sizes = {0, 0, 0};
-    uint32_t type = parts->header.type;
-    reader r = {parts->member + 20};
-    if (type == MDC_CB_MODULE) {
-        sizes.cv = get32(&r);
-        sizes.misc = get32(&r);
-    } else if (has_buffer(type)) {
-        r.at = parts->member + (type == MDC_CB_IO_WRITE_ALL ? 16 : 8);
-        sizes.data = get32(&r);
+    member m = member_of(parts->header.type, false);
+    if (parts->header.type == MDC_CB_MODULE) {
+        sizes.cv = get32(&m, parts->member, MODULE_CV);
+        sizes.misc = get32(&m, parts->member, MODULE_MISC);
+    } else if (m.buffer_size != 0) {
+        sizes.data = get32(&m, parts->member, m.buffer_size);
     }
     return sizes;
 }
 
 /* -- filling ------------------------------------------------------------------------------------------------------- */
 
-static void fill_module(reader *r, const mdc_trace_parts *parts, void *buffer, MINIDUMP_MODULE_CALLBACK *module) {
-    module->FullPath = (const uint16_t *)(const void *)parts->text;
-    module->BaseOfImage = get64(r);
-    module->SizeOfImage = get32(r);
-    module->CheckSum = get32(r);
-    module->TimeDateStamp = get32(r);
-    module->SizeOfCvRecord = get32(r);
-    module->SizeOfMiscRecord = get32(r);
-    module->CvRecord = module->SizeOfCvRecord != 0 ? buffer : NULL;
-    module->MiscRecord = module->SizeOfMiscRecord != 0 ? buffer : NULL;
-    memcpy(&module->VersionInfo, r->at, sizeof module->VersionInfo);
+static void fill_member(const mdc_trace_parts *parts, const member *m, MINIDUMP_CALLBACK_INPUT *input) {
+    const uint8_t *from = parts->member;
+    uint32_t shift = parts->header.flags & MDC_TRACE_GCC ? MDC_GCC_SHIFT : 0;
+    for (uint32_t i = 0; i < m->count; from += m->fields[i].width, i++) {
+        const field *f = &m->fields[i];
+        uint8_t *to = (uint8_t *)&input->u + f->offset - (f->how == SHIFTED ? shift : 0);
+        if (f->how == POINTER) {
+            uint64_t value;
+            memcpy(&value, from, sizeof value);
+            void *pointer = (void *)(uintptr_t)value;
+            memcpy(to, &pointer, sizeof pointer);
+        } else if (f->how != UNSET || !is_thread(parts->header.type)) { /* Thread has no room for ThreadEx's */
+            memcpy(to, from, f->width);
+        }
+    }
 }
 
-static void fill_thread(reader *r, const mdc_trace_header *header, MINIDUMP_THREAD_EX_CALLBACK *thread) {
-    bool ex = header->type == MDC_CB_THREAD_EX;
-    uint32_t shift = header->flags & MDC_TRACE_GCC ? MDC_GCC_SHIFT : 0;
-    thread->ThreadHandle = get_pointer(r);
-    uint64_t tail[4];
-    for (size_t i = 0; i < 4; i++) tail[i] = get64(r);
-    thread->ThreadId = get32(r);
-    uint32_t size = get32(r);
-    uint8_t *to = (uint8_t *)thread - shift;
-    memcpy(to + offsetof(MINIDUMP_THREAD_EX_CALLBACK, SizeOfContext), &size, sizeof size);
-    memcpy(to + offsetof(MINIDUMP_THREAD_EX_CALLBACK, StackBase), tail, (ex ? 4 : 2) * sizeof tail[0]);
+static void fill_module(const mdc_trace_parts *parts, void *buffer, MINIDUMP_MODULE_CALLBACK *to) {
+    to->FullPath = (const uint16_t *)(const void *)parts->text;
+    to->CvRecord = to->SizeOfCvRecord != 0 ? buffer : NULL;
+    to->MiscRecord = to->SizeOfMiscRecord != 0 ? buffer : NULL;
 }
 
-static void fill_facts(reader *r, const mdc_trace_parts *parts, mdc_region_facts *facts) {
+static void fill_facts(const mdc_trace_parts *parts, mdc_region_facts *facts) {
     facts->Size = sizeof *facts;
-    facts->MappingBase = get64(r);
-    facts->MappingSize = get64(r);
-    facts->FileOffset = get64(r);
-    facts->Inode = get64(r);
-    facts->ResidentBytes = get64(r);
-    facts->Version = get32(r);
-    facts->NameId = get32(r);
-    facts->Kinds = get32(r);
-    facts->Flags = get32(r);
-    facts->DevMajor = get32(r);
-    facts->DevMinor = get32(r);
     facts->Name = parts->text;
     facts->NameSize = parts->text != NULL ? parts->header.text_bytes - 1 : 0;
 }
 
 void mdc_trace_fill(const mdc_trace_parts *parts, void *buffer, MINIDUMP_CALLBACK_INPUT *input) {
     const mdc_trace_header *header = &parts->header;
-    MDC_CALLBACK_INPUT_UNION *u = &input->u;
-    reader r = {parts->member};
+    bool facts = (header->flags & MDC_TRACE_FACTS) != 0;
+    member m = member_of(header->type, facts);
     input->ProcessId = header->process_id;
     input->ProcessHandle = (void *)(uintptr_t)header->process_handle;
     input->CallbackType = header->type;
-    switch (header->type) {
-    case MDC_CB_MODULE:
-        fill_module(&r, parts, buffer, &u->Module);
-        break;
-    case MDC_CB_THREAD:
-    case MDC_CB_THREAD_EX:
-        fill_thread(&r, header, &u->ThreadEx);
-        break;
-    case MDC_CB_INCLUDE_THREAD:
-    case MDC_CB_KERNEL_MINIDUMP_STATUS:
-    case MDC_CB_SECONDARY_FLAGS:
-        u->SecondaryFlags = get32(&r);
-        break;
-    case MDC_CB_INCLUDE_MODULE:
-    case MDC_CB_VM_QUERY:
-        u->VmQuery.Offset = get64(&r);
-        break;
-    case MDC_CB_INCLUDE_VM_REGION:
-        if (header->flags & MDC_TRACE_FACTS) fill_facts(&r, parts, &u->RegionFacts);
-        break;
-    case MDC_CB_IO_START:
-    case MDC_CB_IO_WRITE_ALL:
-    case MDC_CB_IO_FINISH:
-        u->Io.Handle = get_pointer(&r);
-        u->Io.Offset = get64(&r);
-        u->Io.BufferBytes = get32(&r);
-        u->Io.Buffer = header->type == MDC_CB_IO_WRITE_ALL ? buffer : NULL;
-        break;
-    case MDC_CB_READ_MEMORY_FAILURE:
-        u->ReadMemoryFailure.Offset = get64(&r);
-        u->ReadMemoryFailure.Bytes = get32(&r);
-        u->ReadMemoryFailure.FailureStatus = (int32_t)get32(&r);
-        break;
-    case MDC_CB_VM_PRE_READ:
-        u->VmPreRead.Offset = get64(&r);
-        u->VmPreRead.Size = get32(&r);
-        u->VmPreRead.Buffer = buffer;
-        break;
-    case MDC_CB_VM_POST_READ:
-        u->VmPostRead.Offset = get64(&r);
-        u->VmPostRead.Size = get32(&r);
-        u->VmPostRead.Completed = get32(&r);
-        u->VmPostRead.Status = (int32_t)get32(&r);
-        u->VmPostRead.Buffer = buffer;
-        break;
-    case MDC_CB_COMPRESSED_MEMORY_STREAM_FINISH:
-        u->CompressedMemoryStreamFinish.CompressedStreamSize = get64(&r);
-        u->CompressedMemoryStreamFinish.StreamCompressionRate = get32(&r);
-        break;
-    default:
-        break;
-    }
+    fill_member(parts, &m, input);
+    if (header->type == MDC_CB_MODULE) fill_module(parts, buffer, &input->u.Module);
+    if (facts) fill_facts(parts, &input->u.RegionFacts);
+    if (m.buffer_size != 0) memcpy((uint8_t *)&input->u + m.buffer, &buffer, sizeof buffer);
+    if (header->type == MDC_CB_IO_START || header->type == MDC_CB_IO_FINISH) input->u.Io.Buffer = NULL;
 }

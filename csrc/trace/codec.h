@@ -5,7 +5,7 @@
  *
  *     header                  32 bytes, mdc_trace_header
  *     digests                 16 bytes, if MDC_TRACE_DIGEST: the buffer before the call and after it
- *     input member            member_bytes, in the order of the tables in call.c, padded to 8
+ *     input member            member_bytes, in the order of the table in codec.c, padded to 8
  *     output member           output_bytes on entry, output_bytes after the call, padded to 8 together
  *     text                    text_bytes: path (UTF-16) or name (bytes) with its NUL, padded to 8
  *
@@ -25,9 +25,9 @@ enum {
     MDC_TRACE_RESULT = 0x01, /* `result` is known */
     MDC_TRACE_AFTER = 0x02,  /* the output after the call is known */
     MDC_TRACE_DIGEST = 0x04, /* digests are there */
-    MDC_TRACE_FACTS = 0x08,  /* 10: the member is mdc_region_facts */
+    MDC_TRACE_FACTS = 0x08,  /* IncludeVmRegion: the member is mdc_region_facts */
     MDC_TRACE_TEXT = 0x10,   /* the path or name is there (not NULL) */
-    MDC_TRACE_GCC = 0x20     /* 1, 2: Context at 12 instead of 16, as engines built with GCC have it on x64 */
+    MDC_TRACE_GCC = 0x20 /* Thread, ThreadEx: Context at 12 instead of 16, as engines built with GCC have it on x64 */
 };
 
 typedef struct mdc_trace_header {
@@ -38,7 +38,7 @@ typedef struct mdc_trace_header {
     int32_t result; /* what the routine returned */
     uint16_t member_bytes;
     uint8_t output_bytes;
-    uint8_t flags; /* MDC_CALL_* */
+    uint8_t flags; /* MDC_TRACE_* */
     uint32_t text_bytes;
 } mdc_trace_header;
 
@@ -84,7 +84,7 @@ bool mdc_trace_take(const MINIDUMP_CALLBACK_INPUT *input, const MINIDUMP_CALLBAC
 /* Sizes of the buffers that a record's input points at. */
 typedef struct mdc_trace_buffers {
     uint64_t data; /* IoWriteAll, VmPreRead, VmPostRead */
-    uint64_t cv;   /* 0 */
+    uint64_t cv;   /* Module */
     uint64_t misc;
 } mdc_trace_buffers;
 
