@@ -44,7 +44,24 @@ returns TRUE or FALSE."""
 
 @runtime_checkable
 class IoHandler(Protocol):
-    """Takes the bytes of a dump instead of a file (IoStart, IoWriteAll and IoFinish)."""
+    """Takes the bytes of a dump instead of a file (IoStart, IoWriteAll and IoFinish).
+
+    Examples
+    --------
+    >>> import io
+    >>> from minidump_cffi import Callback
+    >>> class Memory:
+    ...     def __init__(self) -> None:
+    ...         self.file = io.BytesIO()
+    ...     def write(self, offset: int, data: memoryview) -> None:
+    ...         self.file.seek(offset)
+    ...         self.file.write(data)
+    ...     def finish(self) -> None:
+    ...         self.file.seek(0)
+    >>> with Callback(io=Memory()) as callback:
+    ...     len(callback.hook_types)
+    3
+    """
 
     def write(self, offset: int, data: memoryview, /) -> None:
         """Store all of `data` at this offset, in bytes from the start of the dump.

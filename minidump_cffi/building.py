@@ -38,7 +38,7 @@ def get_include() -> str:
 
 
 def ffibuilder() -> Any:
-    r"""Declarations of the public headers, for `cffi.FFI.include` in the build script of another cffi module.
+    """Declarations of the public headers, for `cffi.FFI.include` in the build script of another cffi module.
 
     Returns
     -------
@@ -48,16 +48,15 @@ def ffibuilder() -> Any:
 
     Examples
     --------
-    ::
-
-        ffi = cffi.FFI()
-        ffi.include(minidump_cffi.protocol.ffibuilder())
-        ffi.cdef("int drive(MINIDUMP_CALLBACK_INFORMATION *callback);")
-        ffi.set_source(
-            "engine",
-            '#include <minidump_cffi/minidump_protocol.h>\n int drive(...) { ... }',
-            include_dirs=[minidump_cffi.protocol.get_include()],
-        )
+    >>> import cffi
+    >>> ffi = cffi.FFI()
+    >>> ffi.include(ffibuilder())
+    >>> ffi.cdef("int drive(MINIDUMP_CALLBACK_INFORMATION *callback);")
+    >>> ffi.set_source(
+    ...     "engine",
+    ...     "#include <minidump_cffi/minidump_protocol.h>",  # and the function
+    ...     include_dirs=[get_include()],
+    ... )
     """
     headers = Path(get_include()) / "minidump_cffi"
     builder = importlib.import_module("cffi").FFI()

@@ -68,6 +68,12 @@ class Counters(Record):
     lost : int
         Answers that kept only the longest of several kept parts of a region: the engine neither asks again nor sent
         VmStart, or there were more holes than `excluded_gap_capacity`.
+
+    Examples
+    --------
+    >>> with Callback() as callback:
+    ...     callback.counters.excluded
+    0
     """
 
     calls: Mapping[CallbackType, int]
@@ -100,26 +106,26 @@ class Callback:
 
     Parameters
     ----------
-    filter
+    filter : Filter or None
         What goes into the dump; None keeps everything.
-    on_cancel
+    on_cancel : callable or None
         Called whenever the engine sends Cancel, on its thread, while the target is stopped; returns true to cancel.
         With `write_dump` prefer the parameter `on_cancel` of that function, which costs the target nothing.
-    io
+    io : IoHandler or None
         Takes the bytes of the dump. Called while the target is stopped.
-    hooks
+    hooks : mapping or None
         Python functions for single callback types. This is the slow path: each call waits for the GIL while the target
         is stopped, microseconds when Python is idle and milliseconds when it is busy. Types that are sent per region or
         per read are refused; a `PythonCallback` takes those too.
-    module_capacity, name_capacity
+    module_capacity, name_capacity : int
         Modules and distinct mapping names remembered per dump; 0 is 65,536.
-    memory_piece
+    memory_piece : int
         Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
-    stack_capacity
+    stack_capacity : int
         Stacks remembered per dump to deface them; 0 is 65,536.
-    excluded_gap_capacity
+    excluded_gap_capacity : int
         Holes remembered per dump for engines that take one part of a region only; 0 is 65,536.
-    record
+    record : bool or int
         Keep what is asked and what is answered, for `recording`: True, or the most bytes it may take (True is 256 MiB).
         Each call then takes a lock and may allocate.
 
@@ -316,7 +322,7 @@ class Callback:
 
         Parameters
         ----------
-        extensions
+        extensions : Extensions, str or iterable of str
             What that engine supports beyond the plain protocol; set for this dump only.
 
         Raises

@@ -72,76 +72,76 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
 
     Parameters
     ----------
-    process
+    process : Process
         A pid (a bare int is always a pid), `PidFd`, `Handle`, a `subprocess.Popen`, a ``psutil.Process``, or anything
         with a ``pid``. Our own process is dumped by a fresh one that is started for it.
-    file
+    file : File or None
         A path: a temporary file takes the name when complete, with mode 0600; a symbolic link
         is followed (on Linux not another user's in a directory that others can write); FIFOs and devices are opened.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
-    type
+    type : DumpType, int or str
         What the dump holds: `DumpType` flags, or names of them joined by ``+`` ("full", "full+with_thread_info"). The
         native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds nothing: MemoryInfoList is
         always there), WITH_THREAD_INFO, IGNORE_INACCESSIBLE_MEMORY, on Linux WITH_AVX_XSTATE_CONTEXT and on Windows
         WITH_PROCESS_THREAD_DATA (PEB and TEBs). dbghelp gets all bits as they are.
-    filter
+    filter : Filter or None
         What goes into it; None keeps everything.
-    callback
+    callback : AnyCallback or None
         Instead of `filter`: a `Callback`, a `Plugin`, a `PythonCallback`, a `Routine`, a pair of addresses (routine,
         param), a ctypes function or a cffi function pointer. All but the first get the plain protocol.
-    on_cancel
+    on_cancel : callable or None
         Called on this thread about ten times a second; returns true to cancel.
-    progress
+    progress : callable or None
         Called on this thread about ten times a second, and at the end, with a `Progress`.
-    deadline
+    deadline : float or None
         Longest time, in seconds, for everything. After it the target is resumed, the output removed and
         `DeadlineExceeded` raised.
-    max_stop
+    max_stop : float or None
         Longest time, in seconds, the target may be stopped; same consequences as `deadline`. 30 by default with a
         `Plugin`. A foreign callback that does not return for that long is abandoned, and named in the exception.
-    stop_timeout
+    stop_timeout : float or None
         Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers, and
         the dump is not complete.
-    busy_timeout
+    busy_timeout : float or None
         Seconds to wait while another process traces the target: another dump of it, or a debugger. None or 0: not at
         all, `TargetBusy` is raised. On Linux; Windows lets several processes suspend one.
-    stall_timeout
+    stall_timeout : float or None
         Seconds the target may be stopped without progress: no memory is read, no byte is written, no callback
         returns and, on Linux, no list of its mappings, pages or threads advances. Then it is resumed, and `Stalled`
         names what hung. None or 0: no limit.
-    grace
+    grace : float
         Seconds a dump that has to end, because it was cancelled or a time is over, may take to do so. Then it is
         abandoned: the function raises, and the thread that hangs in an output or a callback is left behind.
-    spool
+    spool : bool, str or os.PathLike
         For objects with ``write()``. True: through an unlinked temporary file, copied after the target was resumed; a
         directory: make that file there. False: written while the target is stopped, which prolongs the stop.
-    untouched
+    untouched : {"auto", "hole", "omit"}
         How pages that were never written are stored: "hole" in the file, "omit", or "auto".
-    dontdump
+    dontdump : {"honour", "ask", "ignore"}
         MADV_DONTDUMP memory: "honour" (never in the dump), "ask" (only if a rule includes it), "ignore" the mark.
-    coredump_filter
+    coredump_filter : bool
         True: what the target's ``/proc/PID/coredump_filter`` leaves out of a core file (core(5)) is left out of the
         dump, with every rule that would keep it; `DumpReport.filtered_bytes` says how much that is.
-    file_pages
+    file_pages : {"all", "resident"}
         Pages of a module that are clean and not in the target's memory: "all", they are read from the file; or
         "resident", they are left to it, if it still has its name and the module is in the dump with its build
         id. They are listed (`DumpReport.left_to_file`), and are not gaps.
-    fsync
+    fsync : bool
         Flush file and directory to the disk before the dump counts as written.
-    strict
+    strict : bool
         What the engine cannot honour is an error, before anything is written, instead of a note in the report. What
         is only known after dbghelp sent no callback is an error too; then the output is removed.
-    record
+    record : bool or int
         Keep the callbacks and their answers in `DumpReport.recording`: True, or the largest number of bytes it may take
         (True is 256 MiB). Each call then takes a lock and may allocate, while the target is stopped.
-    options
+    options : EngineOptions or None
         Limits of the native engine.
-    engine
+    engine : {"auto", "native", "dbghelp"} or DbgHelp
         "native", the engine of this package; "dbghelp", MiniDumpWriteDump of Windows, or a `DbgHelp` with its own
         options; "auto": dbghelp on Windows, native elsewhere. docs/windows.md says what each honours.
-    exception
+    exception : ExceptionInfo or None
         Why the dump is taken; for targets that are Windows processes.
-    user_streams
+    user_streams : sequence of UserStream
         Streams that are written to the dump unchanged.
 
     Returns
@@ -212,6 +212,15 @@ def plan_dump(process: Process, options: PlanOptions) -> DumpPlan:
     -------
     DumpPlan
         Like a `DumpReport`, of a dump to a regular file.
+
+    Examples
+    --------
+    >>> import subprocess, sys
+    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    ...     plan = plan_dump(child, "full")
+    ...     child.kill()
+    >>> plan.memory_bytes == sum(region.kept for region in plan.regions)
+    True
     """
     request = Request(options)
     target = targets.resolve(process)

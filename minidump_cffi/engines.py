@@ -53,11 +53,11 @@ class ExceptionInfo(Record):
 
     Parameters
     ----------
-    thread_id
+    thread_id : int
         The thread that had the exception.
-    pointers
+    pointers : int
         Address of its EXCEPTION_POINTERS, as the handler of the exception was given it.
-    client_pointers
+    client_pointers : bool
         True if that is an address in the target, False if it is one in this process.
 
     Examples
@@ -84,10 +84,10 @@ class UserStream(Record):
 
     Parameters
     ----------
-    type
+    type : int
         Its number: above 0xFFFF, as the numbers below are Microsoft's. (dbghelp also takes its comment streams, 10
         and 11.)
-    data
+    data : bytes
         Its bytes, below 4 GiB.
 
     Examples
@@ -116,9 +116,9 @@ class DbgHelp(Record):
 
     Parameters
     ----------
-    path
+    path : str, os.PathLike or None
         Path of a dbghelp.dll to use instead of the system's; None for that.
-    snapshot
+    snapshot : bool
         Dump a snapshot of the process (PssCaptureSnapshot), which stops it only while that is taken.
 
     Raises

@@ -65,7 +65,7 @@ class DumpError(Exception):
 
     Parameters
     ----------
-    message
+    message : str
         What happened, where, and what to do about it; one line.
 
     Attributes
@@ -88,6 +88,11 @@ class DumpError(Exception):
         Number, from 0, of the rule, range or thread the message is about.
     hint : str or None
         What would make it work, when that is known.
+
+    Examples
+    --------
+    >>> DumpError("cannot do it: give more", hint="give more").hint
+    'give more'
     """
 
     winerror: Any  # OSError has one of its own, on Windows only
@@ -169,6 +174,15 @@ class FilterError(DumpError, ValueError):
         Line in it, from 1, where that is known.
     label : str or None
         Of the rule.
+
+    Examples
+    --------
+    >>> from minidump_cffi import exclude
+    >>> try:
+    ...     exclude(min_size="64 Mib/s")
+    ... except FilterError as error:
+    ...     print(error)
+    min_size: '64 Mib/s' is not a size; write a number of bytes, or '64 KiB', '10 MB', '1.5 GiB'
     """
 
     def __init__(
@@ -187,30 +201,74 @@ class FilterError(DumpError, ValueError):
 
 
 class TargetError(DumpError):
-    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, dumping core, our own consumer."""
+    """The target cannot be dumped: a zombie, a kernel thread, 32-bit, dumping core, our own consumer.
+
+    Examples
+    --------
+    >>> issubclass(TargetGone, TargetError) and issubclass(TargetError, DumpError)
+    True
+    """
 
 
 class TargetGone(TargetError, ProcessLookupError):
-    """The process does not exist: it never did, it ended, became another program, or its pid was reused."""
+    """The process does not exist: it never did, it ended, became another program, or its pid was reused.
+
+    Examples
+    --------
+    >>> from minidump_cffi import write_dump
+    >>> try:
+    ...     write_dump(2**22 + 1, "/dev/null")
+    ... except ProcessLookupError as error:
+    ...     type(error).__name__
+    'TargetGone'
+    """
 
 
 class TargetBusy(TargetError):
     """Another process traces the target: another dump of it is under way, or a debugger is attached.
 
     The same call works when that has ended; ``busy_timeout`` waits for it.
+
+    Examples
+    --------
+    >>> TargetBusy("a debugger is attached", pid=7).pid
+    7
     """
 
 
 class AccessDenied(TargetError, PermissionError):
-    """Permission to look into the target was refused; the message names who refused, `hint` what would allow it."""
+    """Permission to look into the target was refused; the message names who refused, `hint` what would allow it.
+
+    Examples
+    --------
+    >>> issubclass(AccessDenied, PermissionError)
+    True
+    """
 
 
 class ReadError(DumpError, OSError):
-    """Memory of the target could not be read, and the callback did not tolerate it."""
+    """Memory of the target could not be read, and the callback did not tolerate it.
+
+    Examples
+    --------
+    >>> ReadError("cannot read", address=0x1000, errno=5).errno
+    5
+    """
 
 
 class SinkError(DumpError, OSError):
-    """The output could not be written; nothing of it remains."""
+    """The output could not be written; nothing of it remains.
+
+    Examples
+    --------
+    >>> import os
+    >>> from minidump_cffi import write_dump
+    >>> try:
+    ...     write_dump(os.getppid(), "/nowhere/app.dmp")
+    ... except SinkError as error:
+    ...     error.filename
+    '/nowhere/app.dmp'
+    """
 
 
 class FormatError(DumpError, ValueError):
@@ -222,6 +280,15 @@ class FormatError(DumpError, ValueError):
         The file, where that is known.
     lineno : int or None
         Line in it, from 1, if it is a text.
+
+    Examples
+    --------
+    >>> from minidump_cffi.replay import Recording
+    >>> try:
+    ...     Recording.from_jsonl("{}")
+    ... except FormatError as error:
+    ...     error.lineno
+    1
     """
 
     def __init__(
@@ -233,32 +300,72 @@ class FormatError(DumpError, ValueError):
 
 
 class LimitReached(DumpError, OSError):
-    """We may not have more open files, threads or processes; the message names the limit, `hint` what would help."""
+    """We may not have more open files, threads or processes; the message names the limit, `hint` what would help.
+
+    Examples
+    --------
+    >>> issubclass(LimitReached, OSError)
+    True
+    """
 
 
 class Cancelled(DumpError):
-    """The dump was cancelled: by `on_cancel`, by a Cancel callback or by `Callback.cancel`."""
+    """The dump was cancelled: by `on_cancel`, by a Cancel callback or by `Callback.cancel`.
+
+    Examples
+    --------
+    >>> hex(Cancelled("cancelled", hresult=0x800704C7).hresult)
+    '0x800704c7'
+    """
 
 
 class DeadlineExceeded(DumpError, TimeoutError):
-    """`deadline` or `max_stop` passed; the target runs on and nothing was written."""
+    """`deadline` or `max_stop` passed; the target runs on and nothing was written.
+
+    Examples
+    --------
+    >>> issubclass(DeadlineExceeded, TimeoutError)
+    True
+    """
 
 
 class Stalled(DeadlineExceeded):
     """The target was resumed because the dump made no progress for `stall_timeout`; the message names what hung.
 
     A read of memory that does not return has its `address`, a callback its `callback_type`.
+
+    Examples
+    --------
+    >>> issubclass(Stalled, DeadlineExceeded)
+    True
     """
 
 
 class CallbackError(DumpError):
-    """The callback answered what the protocol forbids, or it is closed, or another dump uses it."""
+    """The callback answered what the protocol forbids, or it is closed, or another dump uses it.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Callback
+    >>> callback = Callback()
+    >>> callback.close()
+    >>> try:
+    ...     callback.counters
+    ... except CallbackError as error:
+    ...     print(error)
+    this callback is closed
+    """
 
 
 class ReplayMismatch(CallbackError):
     """A replay got another answer than the recording has, or the callback wrote where it must not.
 
     `index` is the number of the call, from 0, `callback_type` its type; the message says what differs.
+
+    Examples
+    --------
+    >>> issubclass(ReplayMismatch, CallbackError)
+    True
     """
 
 
@@ -269,8 +376,28 @@ class PluginError(DumpError, OSError):
     ----------
     filename : str or None
         The file.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Plugin
+    >>> try:
+    ...     Plugin("/nowhere/plugin.so")
+    ... except PluginError as error:
+    ...     error.filename
+    '/nowhere/plugin.so'
     """
 
 
 class FilterWarning(UserWarning):
-    """A rule of a filter can never decide anything."""
+    """A rule of a filter can never decide anything.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from minidump_cffi import Filter, exclude, include
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     compiled = Filter(exclude(kind="heap"), include()).compile()
+    >>> print(caught[0].message)
+    rule 0 can never decide anything: later rules hide it
+    """

@@ -49,11 +49,11 @@ class Plugin:
 
     Parameters
     ----------
-    path
+    path : str, bytes or os.PathLike
         The library, or a path relative to the current directory; the search path of the loader is not used.
-    param
+    param : int
         CallbackParam: a number or an address.
-    extensions
+    extensions : Extensions, str or iterable of str
         What the plug-in knows beyond the plain protocol.
 
     Raises
@@ -69,6 +69,16 @@ class Plugin:
         Addresses.
     extensions : Extensions
         As given.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> source = Path(folder, "plugin.c")
+    >>> _ = source.write_text("int MiniDumpCallbackRoutine(void *param, void *input, void *output) { return 1; }")
+    >>> import subprocess
+    >>> _ = subprocess.run(["cc", "-shared", "-fPIC", source, "-o", Path(folder, "plugin.so")], check=True)
+    >>> Plugin(Path(folder, "plugin.so")).param
+    0
     """
 
     __slots__ = ("_library", "extensions", "param", "path", "routine")

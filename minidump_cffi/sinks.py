@@ -48,14 +48,14 @@ def open_sink(
 
     Parameters
     ----------
-    file
+    file : File or None
         A path, a descriptor, an object with ``write()``, or None for nothing.
-    spool
+    spool : bool, str or os.PathLike
         For objects with ``write()``: False writes to them while the target is stopped; a directory is where the
         temporary file is made.
-    fsync
+    fsync : bool
         Flush the directory, too.
-    give_up
+    give_up : callable
         Called while waiting for the reader of a FIFO; raises to end the waiting.
 
     Raises

@@ -23,6 +23,18 @@ class PidFd(Record, kw_only=False):
     """A process by pidfd (`os.pidfd_open`), on Linux: its pid cannot be used again meanwhile.
 
     Stays the caller's to close.
+
+    Examples
+    --------
+    >>> import os, subprocess, sys
+    >>> from minidump_cffi import plan_dump
+    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    ...     fd = os.pidfd_open(child.pid)
+    ...     plan = plan_dump(PidFd(fd))
+    ...     os.close(fd)
+    ...     child.kill()
+    >>> plan.pid == child.pid
+    True
     """
 
     fd: int
@@ -33,6 +45,11 @@ class Handle(Record, kw_only=False):
 
     The handle needs PROCESS_QUERY_INFORMATION and PROCESS_VM_READ, for snapshots PROCESS_CREATE_PROCESS too; with
     SYNCHRONIZE the end of the process is noticed.
+
+    Examples
+    --------
+    >>> Handle(0x1F4)
+    Handle(handle=500)
     """
 
     handle: int

@@ -7,6 +7,7 @@ import inspect
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,14 @@ def test_cancelling_twice_changes_nothing(child: subprocess.Popen[bytes], full_p
 def test_a_timeout_leaves_no_file(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     async def main() -> None:
         options = md.EngineOptions(buffer_bytes=4096)
+        slow = md.protocol.PythonCallback({md.protocol.CallbackType.MODULE: lambda *_: time.sleep(0.1) is None})
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await aio.write_dump(child.pid, Slow(), FULL, spool=False, options=options)
         assert not is_stopped(child.pid)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0):
-                await aio.write_dump(child.pid, tmp_path / "a.dmp")
+            async with asyncio.timeout(0):  # it cannot be complete at that moment
+                await aio.write_dump(child.pid, tmp_path / "a.dmp", callback=slow)
         assert fake.names(tmp_path) == []
 
     asyncio.run(main())

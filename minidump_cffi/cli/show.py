@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from ..enums import MemoryState, MemoryType
 from . import names, text
 from .console import Exit, put_json, say
-from .dumpfile import DumpFile, read_dump
+from .dumpfile import read_dump
+from .dumpmodel import DumpFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

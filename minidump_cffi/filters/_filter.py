@@ -44,24 +44,24 @@ class Filter:
 
     Parameters
     ----------
-    *rules
+    *rules : Rule or RangeRules
         Made by `include`, `exclude`, `head`, `include_ranges`, `exclude_ranges`. The last one that matches wins.
-    default
+    default : Verdict
         "include" or "exclude": for memory no rule matches.
-    read_failure
+    read_failure : ReadFailure
         "skip": memory that cannot be read is left out and reported as a gap. "abort": the dump fails (`ReadError`).
-    threads, modules
+    threads, modules : Threads, iterable of ThreadRule or mapping; Modules, iterable of ModuleRule or mapping
         What is written about them: rules made by `thread` and `module`, of which the last one that matches wins, or a
         `filters.Threads` and a `filters.Modules`.
-    memory
+    memory : Memory, mapping or None
         Address ranges to add and to remove: a `filters.Memory`.
-    streams
+    streams : Streams, mapping or None
         Streams to leave out: a `filters.Streams`.
-    redact
+    redact : Redact, mapping or None
         What is overwritten in the dump: a `Redact`.
-    ignore_case
+    ignore_case : bool or None
         Globs ignore ASCII case and read a backslash as ``/``. None: as on the current system.
-    secondary_flags
+    secondary_flags : SecondaryFlags, str or iterable of str
         MINIDUMP_SECONDARY_FLAGS to set.
 
     Raises
@@ -78,6 +78,7 @@ class Filter:
 
     Examples
     --------
+    >>> from minidump_cffi import exclude, include
     >>> keep = Filter(
     ...     exclude(type="mapped", min_size="64 MiB"),
     ...     include(module="*/libapp*.so*", label="our code"),
@@ -181,13 +182,13 @@ class Filter:
 
         Parameters
         ----------
-        ranges
+        ranges : Ranges
             As for `include_ranges`.
-        action
+        action : Verdict
             "include" (then `default` is "exclude", unless given) or "exclude".
-        label
+        label : str or None
             Name of all of them in reports.
-        **others
+        **others : object
             Keyword arguments of `Filter`.
 
         Examples
@@ -204,9 +205,9 @@ class Filter:
 
         Parameters
         ----------
-        text
+        text : str or bytes
             TOML, as in the documentation of filter files; bytes must be UTF-8.
-        source
+        source : str or None
             Name of the file, for messages.
 
         Raises

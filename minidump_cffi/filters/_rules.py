@@ -63,6 +63,11 @@ class Rule(Record):
         Any of these.
     bytes : int or None
         For "head": how many bytes from the start of the mapping are kept.
+
+    Examples
+    --------
+    >>> Rule(action="exclude", kind=Kind.HEAP, label="the heap")
+    <exclude: label='the heap', kind=<Kind.HEAP: 8>>
     """
 
     action: Action
@@ -104,6 +109,12 @@ class RangeRules(Record, kw_only=False):
     """Any number of rules that each state one address range and share action and label, in one block of bytes.
 
     Made by `include_ranges` and `exclude_ranges`. Counts as ``len(self)`` rules; iterating gives (first, end) pairs.
+
+    Examples
+    --------
+    >>> blocks = include_ranges([(0x1000, 0x2000), (0x4000, 0x6000)])
+    >>> len(blocks), list(blocks)[1]
+    (2, (16384, 24576))
     """
 
     action: Verdict
@@ -132,14 +143,26 @@ class RangeRules(Record, kw_only=False):
 
 
 class ThreadRule(Record):
-    """What is written about one thread; nothing at all without `ThreadWrite.THREAD`."""
+    """What is written about one thread; nothing at all without `ThreadWrite.THREAD`.
+
+    Examples
+    --------
+    >>> ThreadRule(id=7, write=ThreadWrite.THREAD | ThreadWrite.STACK).id
+    7
+    """
 
     id: int
     write: ThreadWrite
 
 
 class ModuleRule(Record):
-    """What is written about the modules whose path matches; nothing at all without `ModuleWrite.MODULE`."""
+    """What is written about the modules whose path matches; nothing at all without `ModuleWrite.MODULE`.
+
+    Examples
+    --------
+    >>> ModuleRule(path=b"*/libbig*", write=ModuleWrite(0)).path
+    b'*/libbig*'
+    """
 
     path: bytes
     write: ModuleWrite
@@ -185,7 +208,7 @@ def include(**conditions: Unpack[Conditions]) -> Rule:
 
     Parameters
     ----------
-    **conditions
+    **conditions : Conditions
         What memory must be: the keys of `filters.Conditions`, which also says what each of them takes.
 
         ``range``: addresses (first, end); ``state``, ``type``, ``kind``: flags or their names, any of them;
@@ -220,7 +243,7 @@ def exclude(**conditions: Unpack[Conditions]) -> Rule:
 
     Parameters
     ----------
-    **conditions
+    **conditions : Conditions
         As for `include`.
 
     Examples
@@ -236,9 +259,9 @@ def head(bytes: Size, **conditions: Unpack[Conditions]) -> Rule:
 
     Parameters
     ----------
-    bytes
+    bytes : Size
         How much to keep: a number or a text such as "64 KiB". Not 0.
-    **conditions
+    **conditions : Conditions
         As for `include`.
 
     Examples
@@ -254,16 +277,21 @@ def include_ranges(ranges: Ranges, *, label: str | None = None) -> RangeRules:
 
     Parameters
     ----------
-    ranges
+    ranges : Ranges
         (first, end) pairs of integers; or, much faster, a flat ``array('Q')`` first, end, first, end, ... or a buffer
         of 64-bit integers of shape (2 * n,) or (n, 2), such as a NumPy array. In a buffer an `end` of 0 is 2**64.
-    label
+    label : str or None
         Name of all of them in reports.
 
     Raises
     ------
     FilterError
         The values are not pairs. Empty ranges are detected when the filter is compiled.
+
+    Examples
+    --------
+    >>> include_ranges([(0x1000, 0x2000)], label="kept")
+    <include_ranges: 1 ranges, label='kept'>
     """
     return RangeRules("include", pack(ranges), label)
 
@@ -316,9 +344,9 @@ def thread(id: int, write: ThreadWrite | str | Iterable[str]) -> ThreadRule:
 
     Parameters
     ----------
-    id
+    id : int
         Thread id (on Linux: tid).
-    write
+    write : ThreadWrite, str or iterable of str
         `ThreadWrite` flags or their names. Flags can only take away from what the dump type asks for; without
         "thread" the thread is left out of the dump.
 
@@ -337,9 +365,9 @@ def module(path: Glob, write: ModuleWrite | str | Iterable[str]) -> ModuleRule:
 
     Parameters
     ----------
-    path
+    path : Glob
         Glob, as in `include`.
-    write
+    write : ModuleWrite, str or iterable of str
         `ModuleWrite` flags or their names, as in `thread`; without "module" the modules are left out of the list.
 
     Examples

@@ -24,11 +24,11 @@ class Threads(Record):
 
     Parameters
     ----------
-    rules
+    rules : iterable of ThreadRule
         Made by `thread`; the last one that matches wins.
-    default
+    default : ThreadWrite, str or iterable of str
         "include" (everything), "exclude", or `ThreadWrite` flags or names of them: for threads no rule names.
-    exclude, include
+    exclude, include : iterable of int
         Thread ids to leave out, and to write all about; they come before `rules`.
 
     Attributes
@@ -67,11 +67,11 @@ class Modules(Record):
 
     Parameters
     ----------
-    rules
+    rules : iterable of ModuleRule
         Made by `module`; the last one that matches wins.
-    default
+    default : ModuleWrite, str or iterable of str
         "include" (everything), "exclude", or `ModuleWrite` flags or names of them: for modules no rule names.
-    exclude, include
+    exclude, include : iterable of Glob
         Globs of modules to leave out, and to write all about; they come before `rules`.
 
     Attributes
@@ -110,9 +110,9 @@ class Memory(Record):
 
     Parameters
     ----------
-    add
+    add : iterable of AddressRange
         Address ranges to add to a dump without full memory, (first, end) pairs.
-    remove
+    remove : iterable of AddressRange
         Address ranges to leave out, in every dump type; like an `exclude` after all other rules.
 
     Attributes
@@ -139,7 +139,7 @@ class Streams(Record):
 
     Parameters
     ----------
-    exclude
+    exclude : Stream, str or iterable of str
         `Stream` flags or names of streams to leave out ("environ", "cmdline", ...).
 
     Attributes
@@ -164,9 +164,9 @@ class Environ(Record):
 
     Parameters
     ----------
-    keep
+    keep : iterable of Glob
         Globs over names; if there are any, values of all other variables are overwritten.
-    drop
+    drop : iterable of Glob
         Globs over names of variables whose values always are.
 
     Attributes
@@ -194,16 +194,16 @@ class Redact(Record):
 
     Parameters
     ----------
-    ranges
+    ranges : iterable of AddressRange
         Address ranges, (first, end) pairs.
-    patterns
+    patterns : iterable of bytes or str
         Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each.
-    stacks
+    stacks : bool
         Sanitize stacks: words that are neither pointers into a module or a stack nor numbers up to 4,096 become
         0x0defaced0defaced.
-    environ
+    environ : Environ, mapping or None
         Values of environment variables: an `Environ`, or a dict of its parameters.
-    fill
+    fill : int
         What is written over what is hidden: a byte as a number from 0 to 255.
 
     Attributes

@@ -36,16 +36,18 @@ if TYPE_CHECKING:
         PythonCallback,
         Routine,
     )
-    from ._views import (
-        Input,
+    from ._inputs import (
         IoInput,
-        MemoryInfo,
         ModuleInput,
-        Output,
         ReadFailureInput,
         RegionFacts,
         ThreadInput,
         VmReadInput,
+    )
+    from ._views import (
+        Input,
+        MemoryInfo,
+        Output,
     )
 
 __all__ = [
@@ -84,7 +86,8 @@ _HOMES = _lazy.homes(
     {
         "_foreign": "PythonCallback Routine",
         ".._aliases": "AnswerFunction AnyCallback Hook IoHandler",
-        "_views": "Input IoInput MemoryInfo ModuleInput Output ReadFailureInput RegionFacts ThreadInput VmReadInput",
+        "_inputs": "IoInput ModuleInput ReadFailureInput RegionFacts ThreadInput VmReadInput",
+        "_views": "Input MemoryInfo Output",
         ".._native._ext": "ffi",
         "..building": "ffibuilder get_include",
         "..callback": "Counters",

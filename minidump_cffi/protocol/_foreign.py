@@ -64,12 +64,12 @@ class Routine(Record):
 
     Parameters
     ----------
-    routine
+    routine : object
         A MINIDUMP_CALLBACK_ROUTINE: its address, a ctypes function object (``CFUNCTYPE``, on Windows ``WINFUNCTYPE``,
         or a function of a loaded library), or a cffi function pointer of any FFI.
-    param
+    param : object
         CallbackParam: an address or any number, a ctypes or cffi pointer; 0 for NULL.
-    extensions
+    extensions : Extensions, str or iterable of str
         What the routine knows beyond the plain protocol.
 
     Notes
@@ -83,6 +83,13 @@ class Routine(Record):
         Addresses.
     extensions : Extensions
         As given.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Callback
+    >>> with Callback() as callback:
+    ...     Routine(routine=callback.routine, param=callback.param).extensions
+    <Extensions: 0>
     """
 
     routine: int
@@ -176,10 +183,10 @@ class PythonCallback(Callback):
 
     Parameters
     ----------
-    functions
+    functions : mapping or AnswerFunction
         ``{CallbackType: function}``, or one function for all types from MODULE to VM_POST_READ. Called with an `Input`
         and an `Output`, valid during the call; returns True or False.
-    extensions
+    extensions : Extensions, str or iterable of str
         What the functions know beyond the plain protocol.
 
     Raises

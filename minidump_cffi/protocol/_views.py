@@ -12,153 +12,13 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
 from .._native import pointers
-from .._record import Record
 from ..enums import CallbackType, Kind, MemoryProtect, MemoryState, ModuleWrite, SecondaryFlags, ThreadWrite
+from ._inputs import IoInput, ModuleInput, ReadFailureInput, RegionFacts, ThreadInput, VmReadInput
 
-__all__ = [
-    "Input",
-    "IoInput",
-    "MemoryInfo",
-    "ModuleInput",
-    "Output",
-    "ReadFailureInput",
-    "RegionFacts",
-    "ThreadInput",
-    "VmReadInput",
-]
+__all__ = ["Input", "MemoryInfo", "Output"]
 
 T = TypeVar("T")
 _GONE = "the callback has returned: what the engine asked is valid during the call only"
-
-
-class ModuleInput(Record):
-    """MINIDUMP_MODULE_CALLBACK.
-
-    Attributes
-    ----------
-    full_path : str
-        As from `os.fsdecode`: an invalid UTF-8 byte is U+DC00 + byte.
-    base_of_image, size_of_image : int
-        Address, and bytes.
-    checksum, time_date_stamp : int
-        0 on Linux.
-    cv_record : bytes
-        The CodeView record: on Linux ``BpEL`` and the build id, or nothing.
-    """
-
-    full_path: str
-    base_of_image: int
-    size_of_image: int
-    checksum: int
-    time_date_stamp: int
-    cv_record: bytes
-
-
-class ThreadInput(Record):
-    """MINIDUMP_THREAD_CALLBACK.
-
-    Attributes
-    ----------
-    thread_id : int
-        On Linux the tid.
-    thread_handle : int
-        0 on Linux.
-    context : bytes
-        The CONTEXT.
-    stack_base, stack_end : int
-        The high and the low end of the stack, addresses.
-    """
-
-    thread_id: int
-    thread_handle: int
-    context: bytes
-    stack_base: int
-    stack_end: int
-
-
-class IoInput(Record):
-    """MINIDUMP_IO_CALLBACK.
-
-    Attributes
-    ----------
-    handle : int
-        On Linux the descriptor of the output; 0 if there is none.
-    offset : int
-        Bytes from the start of the dump.
-    data : memoryview
-        What is to be stored at `offset`; valid during the call.
-    """
-
-    handle: int
-    offset: int
-    data: memoryview
-
-
-class ReadFailureInput(Record):
-    """MINIDUMP_READ_MEMORY_FAILURE_CALLBACK.
-
-    Attributes
-    ----------
-    offset, bytes : int
-        Address in the target, and how much could not be read.
-    failure_status : int
-        HRESULT, unsigned.
-    """
-
-    offset: int
-    bytes: int
-    failure_status: int
-
-
-class VmReadInput(Record):
-    """MINIDUMP_VM_PRE_READ_CALLBACK and MINIDUMP_VM_POST_READ_CALLBACK.
-
-    Attributes
-    ----------
-    offset : int
-        Address in the target.
-    buffer : memoryview
-        Writable; valid during the call. Behind a read it holds what was read.
-    size : int
-        Bytes of `buffer`.
-    completed : int
-        VmPostRead: bytes that were read; VmPreRead: 0.
-    status : int
-        VmPostRead: HRESULT of the read, unsigned; VmPreRead: 0.
-    """
-
-    offset: int
-    buffer: memoryview
-    size: int
-    completed: int
-    status: int
-
-
-class RegionFacts(Record):
-    """Facts about a mapping that our engine sends with `Extensions.REGION_FACTS`.
-
-    Attributes
-    ----------
-    name : bytes or None
-        Of the mapping: a path, ``[heap]``.
-    mapping_base, mapping_size : int
-        Of the whole mapping: address and bytes.
-    kinds : Kind
-        What it is.
-    flags : int
-        MDC_FACT_* of minidump_protocol.h.
-    file_offset, inode, device : int, int, (int, int)
-        Of the mapped file.
-    """
-
-    name: bytes | None
-    mapping_base: int
-    mapping_size: int
-    kinds: Kind
-    flags: int
-    file_offset: int
-    inode: int
-    device: tuple[int, int]
 
 
 class _View:
@@ -311,6 +171,18 @@ class Input(_View):
     """MINIDUMP_CALLBACK_INPUT: what the engine asks; read-only.
 
     Members that are structs are read once and stay as they were; buffers in them are memory of the engine.
+
+    Examples
+    --------
+    >>> from minidump_cffi.protocol import PythonCallback
+    >>> from minidump_cffi.replay import Call, Replay
+    >>> def look(question, answer):
+    ...     print(question.type.name, question.module.full_path)
+    ...     return True
+    >>> calls = [Call(CallbackType.MODULE, {"FullPath": "/bin/app"})]
+    >>> with PythonCallback({CallbackType.MODULE: look}) as callback:
+    ...     answers = Replay(calls).run(callback)
+    MODULE /bin/app
     """
 
     __slots__ = ("_facts_known",)
@@ -379,7 +251,22 @@ _MEMORY_INFO = (_C.INCLUDE_VM_REGION, _C.VM_QUERY)
 
 
 class MemoryInfo(_View):
-    """MINIDUMP_MEMORY_INFO in an `Output`: read and written in place."""
+    """MINIDUMP_MEMORY_INFO in an `Output`: read and written in place.
+
+    Examples
+    --------
+    >>> from minidump_cffi.protocol import PythonCallback
+    >>> from minidump_cffi.replay import Call, Replay
+    >>> def first_page(question, answer):
+    ...     answer.vm_region.region_size = 4096
+    ...     answer.continue_ = True
+    ...     return True
+    >>> calls = [Call(CallbackType.INCLUDE_VM_REGION, before={"BaseAddress": 0x1000, "RegionSize": 0x9000})]
+    >>> with PythonCallback({CallbackType.INCLUDE_VM_REGION: first_page}) as callback:
+    ...     answers = Replay(calls).run(callback)
+    >>> answers[0].after["RegionSize"]
+    4096
+    """
 
     __slots__ = ()
 
@@ -431,7 +318,21 @@ _STATUS = (
 
 
 class Output(_View):
-    """MINIDUMP_CALLBACK_OUTPUT: the answer. On entry each member holds the engine's default."""
+    """MINIDUMP_CALLBACK_OUTPUT: the answer. On entry each member holds the engine's default.
+
+    Examples
+    --------
+    >>> from minidump_cffi.protocol import PythonCallback
+    >>> from minidump_cffi.replay import Call, Replay
+    >>> def without_stack(question, answer):
+    ...     answer.thread_write_flags &= ~ThreadWrite.STACK
+    ...     return True
+    >>> calls = [Call(CallbackType.INCLUDE_THREAD, {"ThreadId": 7})]
+    >>> with PythonCallback({CallbackType.INCLUDE_THREAD: without_stack}) as callback:
+    ...     answers = Replay(calls).run(callback)
+    >>> ThreadWrite.STACK in ThreadWrite(answers[0].after["ThreadWriteFlags"])
+    False
+    """
 
     __slots__ = ()
 

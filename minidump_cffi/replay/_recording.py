@@ -224,15 +224,15 @@ class Recording(Sequence[Call]):
 
     Parameters
     ----------
-    calls
+    calls : iterable of Call
         In their order.
-    engine
+    engine : str
         Who sent them.
-    note
+    note : str
         What else a reader should know, such as what is observed and what is put together.
-    extensions
+    extensions : Extensions
         What the engine says and does beyond Microsoft's protocol.
-    dropped
+    dropped : int
         Calls that came later and did not fit into the recorder's limit.
 
     Notes
@@ -381,7 +381,7 @@ class Recording(Sequence[Call]):
 
         Parameters
         ----------
-        source
+        source : str or os.PathLike
             A path, or the text itself: a str with a line end or a ``{`` in front is text. Empty lines and lines that
             begin with ``#`` are passed over.
 

@@ -26,12 +26,18 @@ _WRONG, _CHANGED = 0x0F, 0x10
 
 
 class ReplayFault(enum.IntFlag):
-    """Where a callback wrote that it must not: in a dump it would have been the engine's own memory."""
+    """Where a callback wrote that it must not: in a dump it would have been the engine's own memory.
 
-    BEYOND_MEMBER = 0x01
-    BEYOND_OUTPUT = 0x02
-    BEYOND_BUFFER = 0x04
-    READ_ONLY = 0x08
+    Examples
+    --------
+    >>> ReplayFault.BEYOND_MEMBER | ReplayFault.BEYOND_OUTPUT
+    <ReplayFault.BEYOND_MEMBER|BEYOND_OUTPUT: 3>
+    """
+
+    BEYOND_MEMBER = 0x01  #: To the output beyond the member of the type
+    BEYOND_OUTPUT = 0x02  #: After the 52 bytes of the output
+    BEYOND_BUFFER = 0x04  #: After the end of the buffer
+    READ_ONLY = 0x08  #: Into the buffer of IoWriteAll
 
 
 _WORDS = {
@@ -59,6 +65,14 @@ class Answer(Record):
         Where it wrote that it must not; 0 if it kept to its member.
     changed : bool
         Whether it wrote into the buffer of VmPreRead or VmPostRead, as it may.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Callback
+    >>> with Callback() as callback:
+    ...     answer = Replay([Call(CallbackType.CANCEL)]).run(callback)[0]
+    >>> answer.returned, dict(answer.after)
+    (1, {'CheckCancel': 1, 'Cancel': 0})
     """
 
     index: int
@@ -83,6 +97,14 @@ class Answers(Sequence[Answer]):
         How many of them wrote outside their members.
     elapsed : float
         Seconds the replay took.
+
+    Examples
+    --------
+    >>> from minidump_cffi import Callback
+    >>> with Callback() as callback:
+    ...     answers = Replay([Call(CallbackType.CANCEL)] * 3).run(callback)
+    >>> len(answers), answers.calls, answers.violations
+    (3, 3, 0)
     """
 
     __slots__ = ("_data", "_recording", "calls", "elapsed", "violations")
@@ -152,7 +174,7 @@ class Replay:
 
     Parameters
     ----------
-    calls
+    calls : Recording or iterable of Call
         A `Recording`, or any `Call` objects.
 
     Examples
@@ -186,16 +208,16 @@ class Replay:
 
         Parameters
         ----------
-        callback
+        callback : AnyCallback
             What `write_dump` takes: a `Callback` or `PythonCallback`, which begins anew, as with a dump; a `Plugin`; a
             `Routine`; a pair of routine and parameter; a ctypes or a cffi function.
-        repeat
+        repeat : int
             How often the whole sequence is sent. The answers are those of the last time.
-        fill
+        fill : int
             The byte that buffers are filled with.
-        garbage
+        garbage : int
             Not 0: seed of the content of all input bytes that the type of the call does not use.
-        buffer_max
+        buffer_max : int
             Largest buffer a call may ask for, bytes; 0 is 64 MiB.
 
         Raises

@@ -40,12 +40,22 @@ class Region(Record):
         Bytes at its end that the target's coredump_filter leaves out, if that was asked for.
     zeros : int
         Bytes kept that were read and are pages of zeros: holes in the file. Always 0 on streams, which store them.
-    state, protect, type, kinds
+    state, protect, type, kinds : MemoryState; MemoryProtect; MemoryType; Kind
         What it is.
     flags : RegionFlags
         What the engine found out about it.
     name : bytes
         As the kernel has it, without escapes; empty if it has none.
+
+    Examples
+    --------
+    >>> heap = Region(
+    ...     base=0x1000, size=0x2000, kept=0x2000, stored=0x1000, untouched=0x1000, left_to_file=0, filtered=0, zeros=0,
+    ...     state=MemoryState.COMMIT, protect=MemoryProtect.READWRITE, type=MemoryType.PRIVATE, kinds=Kind.HEAP,
+    ...     flags=RegionFlags(0), name=b"[heap]",
+    ... )
+    >>> heap.path, hex(heap.end), heap.verdict
+    ('[heap]', '0x3000', 'kept')
     """
 
     base: int
@@ -100,7 +110,13 @@ class Region(Record):
 
 
 class Thread(Record):
-    """One thread of the target; stack_base (the low end) and stack_size say what of its stack is in the dump."""
+    """One thread of the target; stack_base (the low end) and stack_size say what of its stack is in the dump.
+
+    Examples
+    --------
+    >>> Thread(tid=7, flags=ThreadFlags(0), stack_base=0x7000, stack_size=0x1000).tid
+    7
+    """
 
     tid: int
     flags: ThreadFlags
@@ -109,7 +125,13 @@ class Thread(Record):
 
 
 class Module(Record):
-    """One module of the target. flags: what was written about it, 0 if it was left out."""
+    """One module of the target. flags: what was written about it, 0 if it was left out.
+
+    Examples
+    --------
+    >>> Module(base=0x1000, size=0x2000, flags=ModuleWrite(0), path=b"/bin/app").included
+    False
+    """
 
     base: int
     size: int
@@ -123,7 +145,13 @@ class Module(Record):
 
 
 class Extent(Record):
-    """A run of memory in the plan: where it is in the target and in the file; region is an index into regions."""
+    """A run of memory in the plan: where it is in the target and in the file; region is an index into regions.
+
+    Examples
+    --------
+    >>> Extent(address=0x1000, size=0x2000, file_offset=640, region=0, flags=ExtentFlags.STACK).file_offset
+    640
+    """
 
     address: int
     size: int
@@ -143,6 +171,11 @@ class Gap(Record):
         Why.
     errno, winerror : int or None
         Of the read that failed; a Windows error where Windows refused it.
+
+    Examples
+    --------
+    >>> Gap(address=0x1000, size=0x1000, reason=GapReason.READ_FAILED, errno=5).reason.name
+    'READ_FAILED'
     """
 
     address: int
@@ -166,6 +199,11 @@ class RuleBytes(Record):
     kept, excluded : int
         Bytes of the target it kept and left out: each byte counts for one rule, the last that matches. What was left
         to the file of a module counts as kept.
+
+    Examples
+    --------
+    >>> RuleBytes(index=0, action="exclude", label="big maps", kept=0, excluded=4096).excluded
+    4096
     """
 
     index: int | None
@@ -190,6 +228,11 @@ class Redaction(Record):
         Environment variables whose values were hidden.
     uncovered : int
         Places where a pattern that lay across two reads would not have been found; 0 with the engine of this package.
+
+    Examples
+    --------
+    >>> Redaction(bytes=24, hits=3, words=0, variables=1, uncovered=0).hits
+    3
     """
 
     bytes: int

@@ -94,6 +94,16 @@ class DumpReport:
         What was overwritten; None if the filter does not redact, and in a plan.
     engine : str
         Who wrote it: "native" or "dbghelp".
+
+    Examples
+    --------
+    >>> import subprocess, sys
+    >>> from minidump_cffi import write_dump
+    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    ...     report = write_dump(child, "/dev/null", "full")
+    ...     child.kill()
+    >>> report.complete and report.memory_bytes == sum(region.kept for region in report.regions)
+    True
     """
 
     _planned = False
@@ -393,7 +403,18 @@ class DumpReport:
 
 
 class DumpPlan(DumpReport):
-    """What a dump would hold. Nothing was read or written; times are those of the planning."""
+    """What a dump would hold. Nothing was read or written; times are those of the planning.
+
+    Examples
+    --------
+    >>> import subprocess, sys
+    >>> from minidump_cffi import plan_dump
+    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    ...     plan = plan_dump(child, "full")
+    ...     child.kill()
+    >>> plan.planned and plan.file_bytes > 0
+    True
+    """
 
     _planned = True
 
