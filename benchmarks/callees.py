@@ -22,8 +22,8 @@ from cffi import FFI
 from minidump_cffi._native import _ext
 
 ffi, lib = _ext.ffi, _ext.lib
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-support = importlib.import_module("support.extension").load()
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+support = importlib.import_module("extension").load()
 
 COMMIT, MAPPED, PRIVATE, READWRITE = 0x1000, 0x40000, 0x20000, 0x04
 REGION = 10  # IncludeVmRegion

@@ -33,7 +33,7 @@ LINUX = sys.platform == "linux"
 POSIX_IMPORT = re.compile(r"^import (fcntl|pty|resource)$", re.MULTILINE)  # which Windows does not have
 LINUX_MODULES = [
     "test_api_sinks.py",
-    *(path.name for path in live.HERE.glob("test_*.py") if POSIX_IMPORT.search(path.read_text("utf-8"))),
+    *(path.name for path in live.HERE.glob("*/test_*.py") if POSIX_IMPORT.search(path.read_text("utf-8"))),
 ]
 LINUX_FIXTURES = {"start_pattern", "pattern_program"}
 WINDOWS_MODULES = (
@@ -43,9 +43,10 @@ WINDOWS_MODULES = (
     "test_windows_microsoft.py",
 )
 # .ci/windows runs them.
-collect_ignore = list(WINDOWS_MODULES) if LINUX else LINUX_MODULES
+ignored = list(WINDOWS_MODULES) if LINUX else LINUX_MODULES
 if not LINUX and not os.environ.get("MDC_DBGHELP"):
-    collect_ignore.append("test_windows_microsoft.py")  # with Microsoft's dbghelp only
+    ignored.append("test_windows_microsoft.py")  # with Microsoft's dbghelp only
+collect_ignore_glob = [f"*/{name}" for name in ignored]
 
 LAST_MODULE = "test_debugger_corpus.py"
 

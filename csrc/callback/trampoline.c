@@ -272,7 +272,7 @@ MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
 
 /* Answers at a glance what most questions are: a region that one rule decides as a whole, with a name seen before,
  * where the last one was. Everything else leaves by a jump, so that this function saves no register and has no stack
- * frame (tests/test_native_code.py looks). */
+ * frame (tests/callback/test_native_code.py looks). */
 int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *input, MINIDUMP_CALLBACK_OUTPUT *output) {
     mdc_callback *callback = param;
     if (callback == NULL) return 0;

@@ -1,4 +1,4 @@
-"""Minidumps that ask for too much (tests/bombs.py), shown as text and as JSON: memory, output and CPU time.
+"""Minidumps that ask for too much (tests/support/bombs.py), shown as text and as JSON: memory, output and CPU time.
 
 python tests/stress/show.py
 """
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import bombs
 
 

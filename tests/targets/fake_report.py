@@ -1,4 +1,4 @@
-"""Dumps the fake target of tests/fake.py with a filter file, and says as JSON what came of it, the same everywhere.
+"""Dumps the fake target of tests/support/fake.py with a filter file; its result is JSON, the same on every system.
 
 Arguments: filter file, dump, number of the dump type.
 """
@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import fake
 import file_rules

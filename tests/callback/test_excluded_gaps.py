@@ -1,7 +1,7 @@
 """Holes inside kept memory on engines that take one part of a region and do not ask again.
 
 The answer is the hull, and the bytes in it that a rule excludes are overwritten in VmPostRead. Here a made-up engine
-asks, which can do what no good one does; test_holes_dumps.py has a real one.
+asks, which can do what no good one does; test_excluded_gaps_dumps.py has a real one.
 """
 
 from __future__ import annotations

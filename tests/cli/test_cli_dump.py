@@ -20,7 +20,7 @@ import pytest
 
 from minidump_cffi.cli import dumpfile, main
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
 COMMAND = [sys.executable, "-m", "minidump_cffi"]
 #: Shared memory under userfaultfd: touching a missing page waits for a handler that never comes, and a debugger

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FOLDER = "MDC_DUMPS"
 FILES_MAX = 120
 BYTES_MAX = 64 << 20  # of one dump
-SAMPLES = Path(__file__).resolve().parent / "data"  # dumps of other writers
+SAMPLES = Path(__file__).resolve().parents[1] / "data"  # dumps of other writers
 
 
 def kind_of(dump: file_rules.DumpFile) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import extension
 import fake
 import live
 import pytest
 import wine
-from support import extension
 
 import minidump_cffi as md
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from minidump_cffi import FormatError
 from minidump_cffi.cli import dumpfile, main
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).resolve().parents[1] / "data"
 SAMPLES = sorted(DATA.glob("*.dmp"))
 SOUND = [path for path in SAMPLES if "invalid" not in path.name]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ENGINE = Path(__file__).resolve().parent.parent / "csrc" / "engine"
+ENGINE = Path(__file__).resolve().parents[2] / "csrc" / "engine"
 FILES = {path.name: path.read_text("utf-8") for path in ENGINE.rglob("*.[ch]")}
 STAGES = ("capture", "plan", "layout", "writer")  # report.h comes after all of them
 INCLUDE = re.compile(r'^#include "(?:\.\./|streams/)?(\w+\.h)"$', re.MULTILINE)  # of the engine's own headers

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import extension
 import fake
 import pytest
-from support import extension
 
 import minidump_cffi as md
 from minidump_cffi._native import _ext

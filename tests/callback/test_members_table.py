@@ -18,7 +18,7 @@ import minidump_cffi as md
 from minidump_cffi._native._ext import ffi
 
 HERE = Path(__file__).resolve().parent
-TEXT = (HERE.parent / "docs" / "members.md").read_text("utf-8")
+TEXT = (HERE.parents[1] / "docs" / "members.md").read_text("utf-8")
 OUTPUT = ffi.typeof("MINIDUMP_CALLBACK_OUTPUT")
 NAMED_TEST = re.compile(r"`(test_\w+\.py)::(test_\w+)`")
 

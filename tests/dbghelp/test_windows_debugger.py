@@ -15,7 +15,7 @@ import pytest
 import wine
 from debugger import VERSIONS, Debugger, Seen
 from fake import Region, Target
-from test_oracles_fake import APP, FULL, IMAGE, NORMAL, with_threads
+from made_up import APP, FULL, IMAGE, NORMAL, with_threads
 
 import minidump_cffi as md
 

@@ -1,7 +1,7 @@
 """The bytes of dumps do not change by accident: one fixed target, dumped in every way, against kept digests.
 
-Who changes what a dump holds runs ``python tests/test_same_bytes.py`` and commits the new digests together with the
-reason. The names of the streams whose bytes changed are in the failure.
+After a change of what a dump holds, run ``python tests/engine/test_same_bytes.py`` and commit the new digests together
+with the reason. The names of the streams whose bytes changed are in the failure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 import minidump_cffi as md
 
 pytestmark = pytest.mark.linux  # gaps hold error numbers of the system
-KEPT = Path(__file__).parent / "data" / "same_bytes.json"
+KEPT = Path(__file__).resolve().parents[1] / "data" / "same_bytes.json"
 HEADER = struct.Struct("<4sIIIIIQ")  # MINIDUMP_HEADER
 DIRECTORY = struct.Struct("<III")  # MINIDUMP_DIRECTORY
 STAMP = slice(20, 24)  # TimeDateStamp of the header

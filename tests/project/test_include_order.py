@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.linux
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
 
 # Each room may include itself and these. session/ is the only one that sees both engine and callback.

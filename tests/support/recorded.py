@@ -19,7 +19,7 @@ from typing import Any
 
 import minidump_cffi as md
 
-FOLDER = Path(__file__).resolve().parent / "data" / "sequences"
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "sequences"
 VERSIONS = ("6.3.9600", "10.0.22621")
 AREA, PAGES, PAGE = 0x7000_0000_0000, 24, 4096  # of targets/win_area.c; the rules of strategies.py are about it too
 FLAGS = ("-O1", "-s", "-Wl,--no-insert-timestamp")  # so that the program is the same each time

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import live
 import pytest
-from test_native_programs import room_sources
+from compilers import clang, room_sources
 
 pytestmark = pytest.mark.linux
 
@@ -25,14 +25,6 @@ CPUS = {
 }
 # Headers that give no system's types: enough to compile declarations for a CPU whose system is not installed.
 PLAIN_HEADERS = ("stddef.h", "stdint.h")
-
-
-def clang() -> str:
-    """A clang, or a skip."""
-    for name in ("clang", *(f"clang-{version}" for version in range(22, 13, -1))):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("clang is not installed")
 
 
 def run(command: list[str], folder: Path) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import extension
 import fake
 import live
 import pytest
-from support import extension
-from test_sources_sound import clang
+from compilers import clang
 
 import minidump_cffi as md
 from minidump_cffi._native import _ext

@@ -6,7 +6,6 @@ import ctypes
 import dataclasses
 import threading
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import cffi
@@ -25,7 +24,7 @@ from minidump_cffi.replay import Call, Recording, Replay, ReplayFault
 
 pytestmark = pytest.mark.filterwarnings("ignore::minidump_cffi.FilterWarning")
 
-FOLDER = Path(__file__).resolve().parent / "data" / "sequences"
+FOLDER = live.HERE / "data" / "sequences"
 SEQUENCES = {path.stem: Recording.from_jsonl(path) for path in sorted(FOLDER.glob("*.jsonl"))}
 CONTEXT = ffi.sizeof(dict(ffi.typeof("MINIDUMP_THREAD_CALLBACK").fields)["Context"].type)
 OWN = [name for name in SEQUENCES if name.startswith("own-")]

@@ -14,7 +14,7 @@ import file_rules
 import pytest
 import readers
 
-DATA = Path(__file__).resolve().parent / "data"
+DATA = Path(__file__).resolve().parents[1] / "data"
 CRASHPAD = DATA / "own-a-crashpad.dmp"
 TINY = DATA / "google-tiny-exe-with-cet-xsave.dmp"
 LLDB_WRITTEN = DATA / "own-a-lldb22-stack.dmp"

@@ -17,6 +17,7 @@ import live
 import pytest
 import readers
 import wine
+from compilers import room_sources
 
 pytestmark = pytest.mark.linux
 
@@ -31,17 +32,6 @@ VARIANTS = {
 }
 WINDOWS = {"windows-x64": "x64", "windows-x86": "x86"}
 THREADED = "session"  # in the name of a program that is run under TSan too: jobs are what runs in several threads
-
-
-def room_sources(system: str = "linux") -> list[Path]:
-    """The C files of all rooms that belong to a system; see csrc/ffi_build.py for the rule."""
-    absent, suffix = ({"windows", "dbghelp"}, "_windows") if system == "linux" else ({"linux"}, "_posix")
-    csrc = ROOT / "csrc"
-    return sorted(
-        path
-        for path in csrc.rglob("*.c")
-        if path.relative_to(csrc).parts[0] not in absent and not path.stem.endswith(suffix)
-    )
 
 
 FAKE = live.HERE / "support" / "fake.c"  # linked with the rooms: most programs dump it

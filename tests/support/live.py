@@ -25,7 +25,7 @@ import file_rules
 import pytest
 import readers
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 PAGE = 4096
 FACTOR = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1

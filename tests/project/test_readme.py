@@ -15,7 +15,7 @@ import wine
 
 pytestmark = pytest.mark.linux  # where Windows' examples are run by Wine
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 C_FILE = re.compile(r"^```c file=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

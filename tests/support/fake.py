@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from support import extension
+import extension
 
 import minidump_cffi as md
 from minidump_cffi import plan_dump, write_dump

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from minidump_cffi import FormatError
 from minidump_cffi.cli import dumpfile, main
 
-SAMPLES = sorted((Path(__file__).parent / "data").glob("*.dmp"))
+SAMPLES = sorted((Path(__file__).resolve().parents[1] / "data").glob("*.dmp"))
 
 
 def shown(path: Path, *options: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import live
 import pytest
-from test_slow_files import MAPPER, Silent, running
+from silent_files import MAPPER, Silent, running
 
 import minidump_cffi as md
 
