@@ -122,10 +122,11 @@ static mdc_status add_queried(mdc_capture *capture, const MINIDUMP_MEMORY_INFO *
 /* VmQuery from address 0 to the end of the callee's answers. A callee that leaves the query to the engine gets the
  * engine's regions. */
 static mdc_status query_regions(mdc_capture *capture, mdc_error *err) {
+    mdc_calls *calls = &capture->engine->calls;
     uint64_t address = 0;
     for (uint32_t i = 0; i < capture->engine->options.answers_max; i++) {
         MINIDUMP_MEMORY_INFO info;
-        int answer = mdc_calls_vm_query(&capture->engine->calls, address, &info);
+        int answer = mdc_calls_vm_query(calls, address, &info);
         if (answer == MDC_VM_OWN_QUERY && capture->answers.count == 0) return MDC_OK;
         if (answer != MDC_VM_ANSWER) return MDC_OK;
         uint64_t last;
@@ -144,7 +145,7 @@ static mdc_status query_regions(mdc_capture *capture, mdc_error *err) {
         }
         if (info.State != MDC_MEM_FREE && add_queried(capture, &info, err) != MDC_OK) return err->code;
         address = end;
-        if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
+        if (mdc_calls_poll(calls, err) != MDC_OK) return err->code;
     }
     return mdc_fail_callback(err, MDC_CB_VM_QUERY, address, "the callback answered VmQuery without an end");
 }
@@ -176,15 +177,14 @@ mdc_status mdc_capture_lists(mdc_capture *capture, mdc_error *err) {
 }
 
 static mdc_status include_threads(mdc_capture *capture, mdc_error *err) {
-    uint64_t type = capture->type;
+    mdc_calls *calls = &capture->engine->calls;
     uint32_t flags = MDC_THREAD_WRITE_THREAD | MDC_THREAD_WRITE_STACK | MDC_THREAD_WRITE_CONTEXT |
                      MDC_THREAD_WRITE_INSTRUCTION_WINDOW;
-    if ((type & MDC_TYPE_WITH_THREAD_INFO) != 0) flags |= MDC_THREAD_WRITE_THREAD_INFO;
-    if ((type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0) flags |= MDC_THREAD_WRITE_THREAD_DATA;
+    if ((capture->type & MDC_TYPE_WITH_THREAD_INFO) != 0) flags |= MDC_THREAD_WRITE_THREAD_INFO;
+    if ((capture->type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0) flags |= MDC_THREAD_WRITE_THREAD_DATA;
     for (size_t i = 0; i < capture->lists->thread_count; i++) {
-        capture->threads[i].write =
-            mdc_calls_include_thread(&capture->engine->calls, capture->lists->threads[i].tid, flags);
-        if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
+        capture->threads[i].write = mdc_calls_include_thread(calls, capture->lists->threads[i].tid, flags);
+        if (mdc_calls_poll(calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
@@ -214,32 +214,31 @@ static mdc_status size_modules(mdc_capture *capture, mdc_error *err) {
 }
 
 static mdc_status include_modules(mdc_capture *capture, mdc_error *err) {
-    uint64_t type = capture->type;
+    mdc_calls *calls = &capture->engine->calls;
     uint32_t flags = MDC_MODULE_WRITE_MODULE | MDC_MODULE_WRITE_MISC_RECORD | MDC_MODULE_WRITE_CV_RECORD;
-    if ((type & MDC_TYPE_WITH_DATA_SEGS) != 0) flags |= MDC_MODULE_WRITE_DATA_SEG;
-    if ((type & MDC_TYPE_WITH_CODE_SEGS) != 0) flags |= MDC_MODULE_WRITE_CODE_SEGS;
+    if ((capture->type & MDC_TYPE_WITH_DATA_SEGS) != 0) flags |= MDC_MODULE_WRITE_DATA_SEG;
+    if ((capture->type & MDC_TYPE_WITH_CODE_SEGS) != 0) flags |= MDC_MODULE_WRITE_CODE_SEGS;
     for (size_t i = 0; i < capture->lists->module_count; i++) {
-        const mdc_module *module = &capture->lists->modules[i];
-        mdc_module_choice *choice = &capture->modules[i];
-        choice->write = mdc_calls_include_module(&capture->engine->calls, module->base, flags);
-        if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
+        capture->modules[i].write = mdc_calls_include_module(calls, capture->lists->modules[i].base, flags);
+        if (mdc_calls_poll(calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
 
 static mdc_status call_threads(mdc_capture *capture, mdc_error *err) {
+    mdc_calls *calls = &capture->engine->calls;
     for (size_t i = 0; i < capture->lists->thread_count; i++) {
         const mdc_thread *thread = &capture->lists->threads[i];
         mdc_thread_choice *choice = &capture->threads[i];
         if (choice->write == 0) continue;
-        choice->write =
-            mdc_calls_thread(&capture->engine->calls, thread, choice->stack.first, choice->stack.end, choice->write);
-        if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
+        choice->write = mdc_calls_thread(calls, thread, choice->stack.first, choice->stack.end, choice->write);
+        if (mdc_calls_poll(calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
 
 static mdc_status call_modules(mdc_capture *capture, mdc_error *err) {
+    mdc_calls *calls = &capture->engine->calls;
     size_t longest = 0;
     for (size_t i = 0; i < capture->lists->module_count; i++)
         if (capture->lists->modules[i].path.size > longest) longest = capture->lists->modules[i].path.size;
@@ -263,8 +262,8 @@ static mdc_status call_modules(mdc_capture *capture, mdc_error *err) {
         memcpy(&input.VersionInfo, module->version, sizeof input.VersionInfo);
         /* The callee may write to it, as on Windows: nothing of it is used afterwards. */
         input.CvRecord = record_size != 0 ? (void *)(uintptr_t)record : NULL;
-        choice->write = mdc_calls_module(&capture->engine->calls, &input, choice->write);
-        status = mdc_calls_poll(&capture->engine->calls, err);
+        choice->write = mdc_calls_module(calls, &input, choice->write);
+        status = mdc_calls_poll(calls, err);
     }
     mdc_dealloc(path);
     return status;
@@ -273,9 +272,10 @@ static mdc_status call_modules(mdc_capture *capture, mdc_error *err) {
 /* All answers to Memory, or to RemoveMemory. No cap is documented, and a callee that always answers would never end:
  * there is one here. */
 static mdc_status ask_memory(mdc_capture *capture, uint32_t type, mdc_vec *runs, mdc_error *err) {
+    mdc_calls *calls = &capture->engine->calls;
     for (uint32_t i = 0;; i++) {
         uint64_t base, size;
-        if (mdc_calls_memory(&capture->engine->calls, type, &base, &size, err) != MDC_OK) return err->code;
+        if (mdc_calls_memory(calls, type, &base, &size, err) != MDC_OK) return err->code;
         if (size == 0) break;
         if (i >= capture->engine->options.answers_max)
             return mdc_fail_callback(err, (int32_t)type, base, "the callback answered %s more than %" PRIu32 " times",
@@ -283,7 +283,7 @@ static mdc_status ask_memory(mdc_capture *capture, uint32_t type, mdc_vec *runs,
                                      capture->engine->options.answers_max);
         mdc_set_range range = {base, base + size};
         if (mdc_vec_push(runs, &range, 1, NULL, err) != MDC_OK) return err->code;
-        if (mdc_calls_poll(&capture->engine->calls, err) != MDC_OK) return err->code;
+        if (mdc_calls_poll(calls, err) != MDC_OK) return err->code;
     }
     mdc_range_set_normalise(runs);
     return MDC_OK;

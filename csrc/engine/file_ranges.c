@@ -39,6 +39,14 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
     return false;
 }
 
+size_t mdc_ranges_count(const mdc_layout *layout) {
+    size_t count = 0;
+    mdc_range_walk walk = mdc_ranges_begin(layout, 0, layout->plan->extents.count);
+    mdc_file_range range;
+    while (mdc_ranges_next(&walk, &range)) count++;
+    return count;
+}
+
 mdc_sorted_walk mdc_ranges_sorted(const mdc_layout *layout) {
     const mdc_extents *extents = &layout->plan->extents;
     mdc_sorted_walk both = {.walk = {mdc_ranges_begin(layout, 0, extents->stack_count),

@@ -21,6 +21,7 @@ typedef struct mdc_range_walk {
 } mdc_range_walk;
 mdc_range_walk mdc_ranges_begin(const mdc_layout *layout, size_t extent, size_t end);
 bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range);
+size_t mdc_ranges_count(const mdc_layout *layout);
 
 /* All of them by address: stacks and the rest side by side. */
 typedef struct mdc_sorted_walk {

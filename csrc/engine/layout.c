@@ -157,14 +157,6 @@ static void put_header(mdc_layout *layout) {
     mdc_layout_set(layout, sizeof header, layout->directory, layout->stream_count * sizeof layout->directory[0]);
 }
 
-static size_t count_ranges(const mdc_layout *layout) {
-    size_t count = 0;
-    mdc_range_walk walk = mdc_ranges_begin(layout, 0, layout->plan->extents.count);
-    mdc_file_range range;
-    while (mdc_ranges_next(&walk, &range)) count++;
-    return count;
-}
-
 mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *err) {
     const mdc_engine *engine = layout->engine;
     layout->extents = extents;
@@ -174,7 +166,7 @@ mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *
     layout->excised = mdc_alloc(layout->spare, sizeof *layout->excised, err);
     layout->directory = mdc_alloc(layout->directory_room, sizeof *layout->directory, err);
     if (layout->excised == NULL || layout->directory == NULL) return err->code;
-    layout->range_count = count_ranges(layout);
+    layout->range_count = mdc_ranges_count(layout);
     /* Memory beyond the offsets of MemoryList goes into a Memory64List in a Normal dump too: seen when all is placed,
      * so perhaps it is built twice. */
     layout->memory64 = engine->full;

@@ -23,31 +23,31 @@ void mdc_sanitize(const mdc_engine *engine, uint64_t address, void *bytes, uint6
         engine->options.edit(engine->options.edit_context, address, bytes, (size_t)size);
 }
 
-static mdc_status add_copy(mdc_sanitized *copies, const uint8_t *data, uint64_t size, mdc_error *err) {
+static uint8_t *copy_of(const mdc_sanitized *copies, size_t item) {
+    return (uint8_t *)copies->bytes.data + mdc_vec_at(&copies->starts, const size_t, item);
+}
+
+static mdc_status add_copy(mdc_sanitized *copies, uint64_t address, const uint8_t *data, uint64_t size,
+                           mdc_error *err) {
     size_t at = copies->bytes.count;
     if (size > SIZE_MAX / 2)
         return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_PLAN, 0, "a string is too long to be sanitized");
-    if (data != NULL && mdc_vec_push(&copies->bytes, data, (size_t)size, NULL, err) != MDC_OK) return err->code;
-    return mdc_vec_push(&copies->starts, &at, 1, NULL, err);
-}
-
-static uint8_t *copy_of(const mdc_sanitized *copies, size_t item) {
-    return (uint8_t *)copies->bytes.data + mdc_vec_at(&copies->starts, const size_t, item);
+    if (mdc_vec_push(&copies->starts, &at, 1, NULL, err) != MDC_OK) return err->code;
+    if (data == NULL) return MDC_OK;
+    if (mdc_vec_push(&copies->bytes, data, (size_t)size, NULL, err) != MDC_OK) return err->code;
+    mdc_sanitize(copies->engine, address, (uint8_t *)copies->bytes.data + at, size);
+    return MDC_OK;
 }
 
 mdc_status mdc_sanitized_make(mdc_sanitized *copies, mdc_error *err) {
     const mdc_lists *lists = copies->capture->lists;
     if (copies->engine->options.edit == NULL) return MDC_OK;
     for (size_t i = 0; i < lists->text_count; i++)
-        if (add_copy(copies, lists->texts[i].data, lists->texts[i].size, err) != MDC_OK) return err->code;
-    for (size_t i = 0; i < lists->thread_count; i++)
-        if (add_copy(copies, lists->threads[i].context, lists->threads[i].context_size, err) != MDC_OK)
+        if (add_copy(copies, lists->texts[i].address, lists->texts[i].data, lists->texts[i].size, err) != MDC_OK)
             return err->code;
-    for (size_t i = 0; i < lists->text_count; i++)
-        if (lists->texts[i].data != NULL)
-            mdc_sanitize(copies->engine, lists->texts[i].address, copy_of(copies, i), lists->texts[i].size);
     for (size_t i = 0; i < lists->thread_count; i++)
-        mdc_sanitize(copies->engine, 0, copy_of(copies, lists->text_count + i), lists->threads[i].context_size);
+        if (add_copy(copies, 0, lists->threads[i].context, lists->threads[i].context_size, err) != MDC_OK)
+            return err->code;
     return MDC_OK;
 }
 

@@ -19,9 +19,7 @@ static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *
 }
 
 static void count_entries(mdc_layout *layout, mdc_place *place) {
-    mdc_range_walk walk = mdc_ranges_begin(layout, 0, layout->plan->extents.count);
-    mdc_file_range range;
-    for (place->count = 0; mdc_ranges_next(&walk, &range);) place->count++;
+    place->count = mdc_ranges_count(layout);
     layout->directory[place->directory].data_size = (uint32_t)(header_size(layout) + entry_size(layout) * place->count);
     if (!layout->memory64 && layout->range_count > BREAKPAD_RANGES) layout->warnings |= MDC_WARN_MANY_RANGES;
 }
