@@ -1,6 +1,6 @@
-/* A Windows process to record dumps of (tests/support/recorded.py): two threads beside the main one, and 24 pages of private
- * memory at an address that rules can name. Writes "ready" to its standard output and ends when its standard input
- * does. */
+/* A Windows process to record dumps of (tests/support/recorded.py): two threads beside the main one, and 24 pages of
+ * private memory at an address that rules can name. Writes "ready" to its standard output and ends when its standard
+ * input does. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
