@@ -1,5 +1,7 @@
 /* One call at a time, whatever threads do: a hook never sees a second one inside; a thread that takes over from another
- * is let in; who was refused is remembered. */
+ * is let in; who was refused is remembered; and the barrier comes where it has to. */
+#include <errno.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -104,8 +106,107 @@ static void favours(void) {
     REQUIRE(mdc_biased_lock_enter(&lock) == NULL); /* it is the other one's now */
 }
 
+/* -- the barrier ----------------------------------------------------------------------------------------------------
+ */
+
+/* What the lock asks of the system comes by here, in place of the C library's or Windows' function. */
+static struct {
+    mdc_biased_lock *lock;
+    atomic_uint *flag; /* raised at the barrier: of a thread that raised it before, which nobody had to see yet */
+    int barriers;
+    bool biased; /* at one of them the bias had not been revoked yet */
+    bool refuses;
+} watched;
+
+static bool barrier_is_seen(void) {
+    if (watched.lock == NULL) return true;
+    watched.barriers++;
+    if (atomic_load(&watched.lock->bias) != MDC_BIASED_LOCK_NONE) watched.biased = true;
+    if (watched.flag != NULL) atomic_store_explicit(watched.flag, 1, memory_order_relaxed);
+    return !watched.refuses;
+}
+
+#if defined(_WIN32)
+#include <windows.h>
+
+static void WINAPI flush(void) {
+    typedef void(WINAPI * function)(void);
+    barrier_is_seen();
+    FARPROC real = GetProcAddress(GetModuleHandleW(L"kernel32.dll"), "FlushProcessWriteBuffers");
+    ((function)(void (*)(void))real)();
+}
+#if defined(_WIN64)
+void(WINAPI *imported_flush)(void) __asm__("__imp_FlushProcessWriteBuffers") = flush;
+#else
+void(WINAPI *imported_flush)(void) __asm__("__imp__FlushProcessWriteBuffers@0") = flush;
+#endif
+enum { WATCHED = true, CAN_REFUSE = false };
+#elif defined(__linux__) && defined(__x86_64__)
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+
+long syscall(long number, ...) {
+    va_list list;
+    long words[6];
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) words[i] = va_arg(list, long);
+    va_end(list);
+    if (number == __NR_membarrier && (int)words[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED && !barrier_is_seen()) {
+        errno = EPERM;
+        return -1;
+    }
+    register long fourth __asm__("r10") = words[3];
+    register long fifth __asm__("r8") = words[4];
+    register long sixth __asm__("r9") = words[5];
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(words[0]), "S"(words[1]), "d"(words[2]), "r"(fourth), "r"(fifth), "r"(sixth)
+                     : "rcx", "r11", "memory");
+    if (result >= 0 || result < -4095) return result;
+    errno = (int)-result;
+    return -1;
+}
+enum { WATCHED = true, CAN_REFUSE = true };
+#else
+enum { WATCHED = false, CAN_REFUSE = false };
+#endif
+
+/* The owner's flag need not be seen by another thread before the barrier. So that one revokes the bias first, then has
+ * the barrier made, and looks at the flag only then. */
+static void barrier_is_between(void) {
+    mdc_biased_lock lock;
+    mdc_biased_lock_init(&lock);
+    REQUIRE(mdc_biased_lock_enter_slow(&lock));
+    mdc_biased_lock_leave_slow(&lock, true);
+    atomic_uint *flag = mdc_biased_lock_enter(&lock);
+    if (flag == NULL || !WATCHED) return; /* a system without the barrier */
+    mdc_biased_lock_leave(flag);
+
+    watched.lock = &lock;
+    watched.flag = flag;
+    REQUIRE(!mdc_biased_lock_enter_slow(&lock)); /* its owner is inside */
+    REQUIRE(watched.barriers == 1 && !watched.biased);
+    watched.flag = NULL;
+    REQUIRE(!mdc_biased_lock_enter_slow(&lock) && watched.barriers == 1); /* there is no bias to revoke any more */
+    mdc_biased_lock_leave(flag);
+    REQUIRE(mdc_biased_lock_enter_slow(&lock) && watched.barriers == 1);
+    mdc_biased_lock_leave_slow(&lock, true);
+    REQUIRE(mdc_biased_lock_enter_slow(&lock) && watched.barriers == 2 && !watched.biased);
+    mdc_biased_lock_leave_slow(&lock, true);
+    if (CAN_REFUSE) {
+        watched.refuses = true;
+        REQUIRE(!mdc_biased_lock_enter_slow(&lock) && watched.barriers == 3); /* nothing is known about the owner */
+        REQUIRE(mdc_biased_lock_enter_slow(&lock) && watched.barriers == 3);
+        mdc_biased_lock_leave_slow(&lock, true);
+        REQUIRE(mdc_biased_lock_enter(&lock) == NULL); /* and from then on there is no bias */
+    }
+    watched.lock = NULL;
+}
+
 int main(void) {
     favours();
+    barrier_is_between();
     thread *threads[THREADS];
     scene *s = scene_new();
     /* One after the other: none is refused, also not after a reset from this thread. */
