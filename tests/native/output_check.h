@@ -36,6 +36,11 @@ static inline int64_t output_position(int64_t fd) {
     return SetFilePointerEx(output_handle(fd), zero, &at, FILE_CURRENT) ? at.QuadPart : -1;
 }
 
+static inline bool output_restart(int64_t fd) {
+    LARGE_INTEGER zero = {.QuadPart = 0};
+    return SetFilePointerEx(output_handle(fd), zero, NULL, FILE_BEGIN);
+}
+
 /* From the start of the file. */
 static inline size_t output_read(int64_t fd, void *bytes, size_t size) {
     OVERLAPPED start;
@@ -78,6 +83,7 @@ static inline int64_t output_file(void) {
 
 static inline void output_close(int64_t fd) { close((int)fd); }
 static inline int64_t output_position(int64_t fd) { return lseek((int)fd, 0, SEEK_CUR); }
+static inline bool output_restart(int64_t fd) { return lseek((int)fd, 0, SEEK_SET) == 0; }
 
 static inline size_t output_read(int64_t fd, void *bytes, size_t size) {
     size_t done = 0;

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "../../csrc/base/failpoint.h"
+#include "flush_check.h"
 #include "session_check.h"
 
 static void check_rules(const mdc_session *session, bool full) {
@@ -85,10 +86,15 @@ static void test_descriptor(mdc_filter *filter) {
     mdc_session_spec spec = full_spec(callback);
     spec.sink = MDC_SINK_FD;
     spec.fd = fd;
-    spec.engine.fsync = 1;
     mdc_session *session = start(&spec);
     finish_well(session);
-    CHECK(output_position(fd) == (int64_t)mdc_session_report(session)->file_bytes);
+    mdc_session_free(session);
+    CHECK(flushed.calls == 0 && output_restart(fd));
+    spec.engine.fsync = 1;
+    session = start(&spec);
+    finish_well(session);
+    int64_t size = (int64_t)mdc_session_report(session)->file_bytes;
+    CHECK(output_position(fd) == size && flushed.calls == 1 && flushed.size == size);
     mdc_session_free(session);
     char head[4];
     CHECK(output_read(fd, head, 4) == 4 && memcmp(head, "MDMP", 4) == 0);
