@@ -145,6 +145,9 @@ def test_demo_command_from_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "the secret is not there" in done.stdout
+    # The sources are in the way of a package that is installed elsewhere; they are the package that was installed.
+    module = [str(copy / ".venv" / "bin" / "python"), "-m", "minidump_cffi", "--version"]
+    assert subprocess.run(module, cwd=copy, capture_output=True, text=True, env=environment).returncode == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
