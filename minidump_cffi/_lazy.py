@@ -21,9 +21,11 @@ def attributes(package: str, where: "Mapping[str, str]") -> "tuple[Callable[[str
         home = where.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        module = import_module(home if home.startswith(".") else f".{home}", package)
+        leaf = home.lstrip(".")
+        above = max(0, len(home) - len(leaf) - 1)  # a second dot is the package above, as in import statements
+        full = f"{package.rsplit('.', above)[0]}.{leaf}"
+        __import__(full)
+        module = modules[full]
         found: object = module if name == home else getattr(module, name)
         setattr(modules[package], name, found)
         return found

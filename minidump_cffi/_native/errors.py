@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 
 from .. import errors
@@ -98,7 +99,5 @@ def _hint(cls: type[errors.DumpError], message: str) -> str | None:
     """The advice at the end of a message: "who refused: what would allow it: what the system said"."""
     if cls not in (errors.AccessDenied, errors.LimitReached):
         return None
-    import re  # for messages about errors only
-
     text = re.sub(r": [^:]* \((errno|error) \d+\)$", "", message)
     return text.rpartition(": ")[2] if ": " in text else None

@@ -225,7 +225,7 @@ def test_options_are_passed_on_as_a_whole() -> None:
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(wrong))}'"):
             md.write_dump(os.getpid(), "/dev/null", **wrong)
     for function, kind in ((md.write_dump, DumpOptions), (md.plan_dump, PlanOptions)):
-        documented = re.findall(r"^    (\w+)$", str(md.write_dump.__doc__), re.MULTILINE)
+        documented = re.findall(r"^    (\w+) : ", str(md.write_dump.__doc__), re.MULTILINE)
         assert [name for name in kind._fields if name not in documented] == [], function
         shown = inspect.signature(function).parameters
         assert {name: shown[name].default for name in kind._fields} == kind._defaults
