@@ -11,7 +11,7 @@ typedef struct full_plan {
     uint64_t kept; /* bytes of the region being asked about */
 } full_plan;
 
-/* A kept part, cut where stacks begin and end: their bytes are elsewhere in the file. */
+/* A kept part, split where stacks begin and end: their bytes are elsewhere in the file. */
 static mdc_status keep_full(void *context, size_t region, uint64_t first, uint64_t end, mdc_error *err) {
     full_plan *full = context;
     const mdc_vec *all = &full->plan->capture->stacks;

@@ -45,7 +45,7 @@ def test_earlier_stages_are_const(stage: str) -> None:
     assert [(name, found) for name in (stage, *parts) if (found := writable(stage, FILES[f"{name}.h"]))] == []
 
 
-def test_the_report_is_nobodys_working_state() -> None:
+def test_no_stage_sees_the_report() -> None:
     assert {name for name in FILES if "report.h" in INCLUDE.findall(FILES[name])} == {"dump.c", "report.c"}
 
 

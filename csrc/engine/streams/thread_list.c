@@ -15,7 +15,7 @@ static const uint8_t no_context_x86[716] = {[2] = MDC_FILE_CONTEXT_X86 >> 16};
 static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
     const mdc_capture *capture = layout->capture;
     /* Elsewhere Teb stays 0: a debugger engine takes the first word of a glibc thread block for the address of a 32-bit
-     * TEB, and cuts the registers to 32 bits. */
+     * TEB, and truncates the registers to 32 bits. */
     bool has_tebs = capture->lists->system->platform == MDC_PLATFORM_WINDOWS;
     for (size_t i = 0; i < capture->lists->thread_count; i++) place->count += capture->threads[i].write != 0;
     if (place->count > BREAKPAD_THREADS) layout->warnings |= MDC_WARN_MANY_THREADS;
