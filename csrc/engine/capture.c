@@ -160,8 +160,9 @@ static mdc_status init_choices(mdc_capture *capture, mdc_error *err) {
 }
 
 mdc_status mdc_capture_lists(mdc_capture *capture, mdc_error *err) {
-    capture->lists = capture->engine->source->ops->lists(capture->engine->source);
-    if (mdc_lists_check(capture->lists, err) != MDC_OK || mdc_streams_check(capture, err) != MDC_OK) return err->code;
+    capture->lists = capture->engine->source->ops->snapshot(capture->engine->source);
+    if (mdc_snapshot_check(capture->lists, err) != MDC_OK || mdc_streams_check(capture, err) != MDC_OK)
+        return err->code;
     capture->regions = capture->lists->regions;
     capture->region_count = capture->lists->region_count;
     capture->warnings |= capture->lists->warnings;

@@ -35,7 +35,7 @@ typedef struct mdc_module_choice {
 
 typedef struct mdc_capture {
     mdc_engine *engine;
-    const mdc_lists *lists;
+    const mdc_snapshot *lists;
     const mdc_region *regions; /* the source's, or those of the callee */
     size_t region_count;
     bool queried;               /* the regions are answers to VmQuery: the source does not know them */
@@ -72,8 +72,8 @@ mdc_name mdc_region_name(const mdc_capture *capture, size_t region);
 /* The CodeView record of a module, NULL and size 0 if there is none. elf: room for one of a build id. */
 const uint8_t *mdc_module_record(const mdc_capture *capture, const mdc_module *module, uint8_t *elf, size_t *size);
 
-/* lists_check.c: the source's lists are hostile. */
-mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err);
+/* snapshot_check.c: the source's lists are hostile. */
+mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err);
 /* streams/streams.c: whether the target can have the streams that the caller asks for. */
 mdc_status mdc_streams_check(const mdc_capture *capture, mdc_error *err);
 

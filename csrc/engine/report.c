@@ -7,7 +7,7 @@
 #include "streams/stream.h"
 
 mdc_status mdc_report_reserve(mdc_report_rows *rows, const mdc_capture *capture, mdc_error *err) {
-    const mdc_lists *lists = capture->lists;
+    const mdc_snapshot *lists = capture->lists;
     rows->regions = mdc_alloc(capture->region_count, sizeof *rows->regions, err);
     rows->threads = mdc_alloc(lists->thread_count, sizeof *rows->threads, err);
     rows->modules = mdc_alloc(lists->module_count, sizeof *rows->modules, err);

@@ -76,7 +76,7 @@ static mdc_stack find_part(mdc_capture *capture, const mdc_vec *starts, uint64_t
 mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error *err) {
     mdc_vec starts;
     mdc_vec_init(&starts, sizeof(uint64_t));
-    const mdc_lists *lists = capture->lists;
+    const mdc_snapshot *lists = capture->lists;
     mdc_status status = mdc_vec_reserve(&starts, lists->thread_count, err);
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];

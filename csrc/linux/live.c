@@ -49,7 +49,7 @@ typedef struct mdc_live {
     mdc_vec modules; /* mdc_module */
     mdc_vec in_file; /* mdc_content: pages that only files of modules have, if requested */
     mdc_system system;
-    mdc_lists lists;
+    mdc_snapshot lists;
     mdc_tracer *tracer;
     uint64_t busy_until; /* 0: nothing else has traced the target yet */
     uint64_t probe;      /* an address in a stack of the target: shows whether its memory is still there */
@@ -245,23 +245,23 @@ static void publish(mdc_live *live) {
     live->system.xstate_mask = layout->xstate_mask;
     live->system.xstate_size = layout->xstate_size;
     mdc_registers_xstate(layout, live->system.xstate_features);
-    live->lists = (mdc_lists){.regions = live->mappings.regions.data,
-                              .region_count = live->mappings.regions.count,
-                              .threads = live->threads.data,
-                              .thread_count = live->threads.count,
-                              .modules = live->modules.data,
-                              .module_count = live->modules.count,
-                              .texts = live->texts.texts.data,
-                              .text_count = live->texts.texts.count,
-                              .names = live->mappings.names.data,
-                              .name_count = live->mappings.names.count,
-                              .pool = live->mappings.pool.data,
-                              .pool_size = live->mappings.pool.count,
-                              .system = &live->system,
-                              .types = layout->xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
-                              .auxv_phdr = live->texts.phdr,
-                              .auxv_phnum = live->texts.phnum,
-                              .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};
+    live->lists = (mdc_snapshot){.regions = live->mappings.regions.data,
+                                 .region_count = live->mappings.regions.count,
+                                 .threads = live->threads.data,
+                                 .thread_count = live->threads.count,
+                                 .modules = live->modules.data,
+                                 .module_count = live->modules.count,
+                                 .texts = live->texts.texts.data,
+                                 .text_count = live->texts.texts.count,
+                                 .names = live->mappings.names.data,
+                                 .name_count = live->mappings.names.count,
+                                 .pool = live->mappings.pool.data,
+                                 .pool_size = live->mappings.pool.count,
+                                 .system = &live->system,
+                                 .types = layout->xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
+                                 .auxv_phdr = live->texts.phdr,
+                                 .auxv_phnum = live->texts.phnum,
+                                 .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};
 }
 
 /* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
@@ -311,7 +311,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     return leave(live, status, err);
 }
 
-static const mdc_lists *live_lists(const mdc_source *source) { return &((const mdc_live *)source)->lists; }
+static const mdc_snapshot *live_lists(const mdc_source *source) { return &((const mdc_live *)source)->lists; }
 
 static size_t live_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                            size_t room, uint64_t *next) {

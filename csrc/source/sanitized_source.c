@@ -90,7 +90,7 @@ static mdc_status hide_in_block(mdc_sanitized_source *sanitized, uint64_t addres
 }
 
 static mdc_status find_variables(mdc_sanitized_source *sanitized, mdc_error *err) {
-    const mdc_lists *lists = sanitized->inner->ops->lists(sanitized->inner);
+    const mdc_snapshot *lists = sanitized->inner->ops->snapshot(sanitized->inner);
     sanitized->hidden.count = 0;
     sanitized->count = 0;
     for (size_t i = 0; i < lists->text_count; i++) {
@@ -128,9 +128,9 @@ static mdc_status sanitized_stop(mdc_source *source, mdc_error *err) {
     return err->code;
 }
 
-static const mdc_lists *sanitized_lists(const mdc_source *source) {
+static const mdc_snapshot *sanitized_lists(const mdc_source *source) {
     const mdc_sanitized_source *sanitized = (const mdc_sanitized_source *)source;
-    return sanitized->inner->ops->lists(sanitized->inner);
+    return sanitized->inner->ops->snapshot(sanitized->inner);
 }
 
 static size_t sanitized_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
@@ -198,7 +198,7 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, mdc_hides hides, const v
     static const mdc_late_ops late = {sanitized_late_end, sanitized_late_read, sanitized_late_check};
     static const mdc_source_ops ops = {.prepare = sanitized_prepare,
                                        .stop = sanitized_stop,
-                                       .lists = sanitized_lists,
+                                       .snapshot = sanitized_lists,
                                        .content = sanitized_content,
                                        .read = sanitized_read,
                                        .resume = sanitized_resume,
@@ -206,7 +206,7 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, mdc_hides hides, const v
                                        .late = &late};
     static const mdc_source_ops ops_without = {.prepare = sanitized_prepare,
                                                .stop = sanitized_stop,
-                                               .lists = sanitized_lists,
+                                               .snapshot = sanitized_lists,
                                                .content = sanitized_content,
                                                .read = sanitized_read,
                                                .resume = sanitized_resume,

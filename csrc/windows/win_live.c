@@ -36,9 +36,9 @@ typedef struct mdc_win_live {
     mdc_vec blocks;   /* mdc_span */
     mdc_vec unloaded; /* mdc_unloaded */
     mdc_vec handles;  /* mdc_handle */
-    uint64_t types;   /* MDC_TYPE_*, as in mdc_lists */
+    uint64_t types;   /* MDC_TYPE_*, as in mdc_snapshot */
     mdc_system system;
-    mdc_lists lists;
+    mdc_snapshot lists;
     mdc_win_suspender *suspender;
     uint64_t peb;
 } mdc_win_live;
@@ -180,27 +180,27 @@ static mdc_status gather(mdc_win_live *live, mdc_error *err) {
 }
 
 static void publish(mdc_win_live *live) {
-    live->lists = (mdc_lists){.regions = live->regions.data,
-                              .region_count = live->regions.count,
-                              .threads = live->threads.data,
-                              .thread_count = live->threads.count,
-                              .modules = live->modules.data,
-                              .module_count = live->modules.count,
-                              .names = live->names.names.data,
-                              .name_count = live->names.names.count,
-                              .pool = live->names.pool.data,
-                              .pool_size = live->names.pool.count,
-                              .system = &live->system,
-                              .types = live->types,
-                              .sections = live->sections.data,
-                              .section_count = live->sections.count,
-                              .blocks = live->blocks.data,
-                              .block_count = live->blocks.count,
-                              .unloaded = live->unloaded.data,
-                              .unloaded_count = live->unloaded.count,
-                              .handles = live->handles.data,
-                              .handle_count = live->handles.count,
-                              .warnings = MDC_WARN_NO_RESIDENCY};
+    live->lists = (mdc_snapshot){.regions = live->regions.data,
+                                 .region_count = live->regions.count,
+                                 .threads = live->threads.data,
+                                 .thread_count = live->threads.count,
+                                 .modules = live->modules.data,
+                                 .module_count = live->modules.count,
+                                 .names = live->names.names.data,
+                                 .name_count = live->names.names.count,
+                                 .pool = live->names.pool.data,
+                                 .pool_size = live->names.pool.count,
+                                 .system = &live->system,
+                                 .types = live->types,
+                                 .sections = live->sections.data,
+                                 .section_count = live->sections.count,
+                                 .blocks = live->blocks.data,
+                                 .block_count = live->blocks.count,
+                                 .unloaded = live->unloaded.data,
+                                 .unloaded_count = live->unloaded.count,
+                                 .handles = live->handles.data,
+                                 .handle_count = live->handles.count,
+                                 .warnings = MDC_WARN_NO_RESIDENCY};
 }
 
 /* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
@@ -233,7 +233,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     return leave(live, status, err);
 }
 
-static const mdc_lists *live_lists(const mdc_source *source) { return &((const mdc_win_live *)source)->lists; }
+static const mdc_snapshot *live_lists(const mdc_source *source) { return &((const mdc_win_live *)source)->lists; }
 
 /* Which pages were never touched could be asked of a process's working set, but only page by page, and a page that is
  * not in it may well be in the page file: so all that is committed counts as data. */

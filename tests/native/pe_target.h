@@ -8,7 +8,7 @@
 typedef struct disguise {
     mdc_source source;
     mdc_source *fake;
-    mdc_lists lists;
+    mdc_snapshot lists;
     mdc_system system;
     mdc_thread threads[2];
     mdc_module modules[2];
@@ -73,7 +73,7 @@ static inline mdc_status stop(mdc_source *source, mdc_error *err) {
     bool x86 = self->system.architecture == MDC_FILE_ARCH_X86 && self->system.platform == MDC_PLATFORM_WINDOWS;
     uint16_t architecture = self->system.architecture;
     uint32_t platform = self->system.platform;
-    self->lists = *self->fake->ops->lists(self->fake);
+    self->lists = *self->fake->ops->snapshot(self->fake);
     self->system = *self->lists.system;
     if (platform == 0) return MDC_OK; /* as it is */
     self->system.architecture = architecture;
@@ -110,7 +110,7 @@ static inline mdc_status stop(mdc_source *source, mdc_error *err) {
     return MDC_OK;
 }
 
-static inline const mdc_lists *lists(const mdc_source *source) { return &((const disguise *)source)->lists; }
+static inline const mdc_snapshot *lists(const mdc_source *source) { return &((const disguise *)source)->lists; }
 
 static inline size_t content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                              size_t room, uint64_t *next) {

@@ -6,7 +6,7 @@ enum { FULL = MDC_TYPE_WITH_FULL_MEMORY };
 
 /* A fake source whose heap holds an image of our making, and whose lists a test may bend. */
 static uint8_t heap[0x8000];
-static mdc_lists bent;
+static mdc_snapshot bent;
 static const mdc_source_ops *inner;
 
 static mdc_status heap_read(mdc_source *source, const mdc_span *spans, size_t count, uint8_t *buffer, size_t *done,
@@ -19,7 +19,7 @@ static mdc_status heap_read(mdc_source *source, const mdc_span *spans, size_t co
     return status;
 }
 
-static const mdc_lists *bent_lists(const mdc_source *source) {
+static const mdc_snapshot *bent_lists(const mdc_source *source) {
     (void)source;
     return &bent;
 }
@@ -62,9 +62,9 @@ static void make_bent(made_dump *made, const mdc_engine_options *options) {
     inner = made->source->ops;
     ops = *inner;
     ops.read = heap_read;
-    ops.lists = bent_lists;
+    ops.snapshot = bent_lists;
     made->source->ops = &ops;
-    bent = *inner->lists(made->source);
+    bent = *inner->snapshot(made->source);
     bent.auxv_phdr = HEAP;
     bent.auxv_phnum = 2;
     made->sink = mdc_sink_memory_new(UINT64_C(1) << 32, &made->err);

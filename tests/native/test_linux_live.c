@@ -58,7 +58,7 @@ static void known_content(target_shared *shared) {
 }
 
 static void check_lists(live_process *live, pid_t pid, const target_shared *shared) {
-    const mdc_lists *lists = live->source->ops->lists(live->source);
+    const mdc_snapshot *lists = live->source->ops->snapshot(live->source);
     bool page = false, stacks_ok = true;
     REQUIRE(lists->region_count > 10 && lists->thread_count == 4 && lists->module_count >= 1);
     for (size_t i = 0; i < lists->region_count; i++) {
@@ -111,7 +111,7 @@ static void test_lists_and_reads(void) {
         REQUIRE_OK(live_read(&live, 4096, 4096, buffer, &done, &os_errno), live.err); /* nothing is mapped there */
         REQUIRE(done == 0 && os_errno != 0);
 
-        const mdc_lists *lists = live.source->ops->lists(live.source);
+        const mdc_snapshot *lists = live.source->ops->snapshot(live.source);
         mdc_content runs[8];
         for (size_t i = 0; i < lists->region_count; i++) {
             const mdc_region *region = &lists->regions[i];
@@ -149,7 +149,7 @@ static void test_xstate(void) {
     live.options.xstate = 1;
     REQUIRE_OK(live_prepare(&live), live.err);
     REQUIRE_OK(live_stop(&live), live.err);
-    const mdc_lists *lists = live.source->ops->lists(live.source);
+    const mdc_snapshot *lists = live.source->ops->snapshot(live.source);
     REQUIRE((lists->system->xstate_size != 0) == (lists->threads[0].context_size > MDC_CONTEXT_SIZE));
     REQUIRE_OK(live_resume(&live), live.err);
     live_free(&live);
@@ -257,7 +257,7 @@ static void test_dead_leader(void) {
     live_open(&live, pid);
     REQUIRE_OK(live_prepare(&live), live.err);
     REQUIRE_OK(live_stop(&live), live.err);
-    const mdc_lists *lists = live.source->ops->lists(live.source);
+    const mdc_snapshot *lists = live.source->ops->snapshot(live.source);
     REQUIRE(lists->thread_count == 3 && lists->region_count > 10 && lists->module_count >= 1);
     REQUIRE_OK(live_read(&live, shared->words[0], 4096, buffer, &done, &os_errno), live.err);
     REQUIRE(done == 4096 && buffer[0] == 0x5A && buffer[4095] == 0x5A);
@@ -392,7 +392,7 @@ static void test_many_threads(void) {
         live_open(&live, pid);
         REQUIRE_OK(live_prepare(&live), live.err);
         REQUIRE_OK(live_stop(&live), live.err);
-        REQUIRE(live.source->ops->lists(live.source)->thread_count == 500);
+        REQUIRE(live.source->ops->snapshot(live.source)->thread_count == 500);
         REQUIRE_OK(live_resume(&live), live.err);
         if (live.stop_time_ns < best) best = live.stop_time_ns;
         live_free(&live);

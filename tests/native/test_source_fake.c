@@ -50,7 +50,7 @@ static void test_read(void) {
     CHECK(touched == 4 * 0x1000);
     uint64_t frozen;
     CHECK(fake->ops->resume(fake, &frozen, &err) == MDC_OK && fake->ops->resume(fake, &frozen, &err) == MDC_OK);
-    const mdc_lists *lists = fake->ops->lists(fake);
+    const mdc_snapshot *lists = fake->ops->snapshot(fake);
     CHECK(lists->region_count == 8 && lists->regions[3].valid_size == 0x1800 && lists->name_count == 5);
     fake->ops->free(fake);
 }

@@ -17,7 +17,7 @@ enum { SIZE = sizeof block - 1 };
 /* A source that holds the block alone, whose second page may be unreadable. */
 typedef struct stub {
     mdc_source source;
-    mdc_lists lists;
+    mdc_snapshot lists;
     mdc_text text;
     const char *data; /* at BASE */
     uint64_t size;
@@ -34,7 +34,7 @@ static mdc_status stub_stop(mdc_source *source, mdc_error *err) {
     ((stub *)source)->stopped = true;
     return MDC_OK;
 }
-static const mdc_lists *stub_lists(const mdc_source *source) { return &((const stub *)source)->lists; }
+static const mdc_snapshot *stub_lists(const mdc_source *source) { return &((const stub *)source)->lists; }
 static size_t stub_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                            size_t room, uint64_t *next) {
     (void)source;
@@ -114,7 +114,7 @@ static void test_reads(bool whole_too) {
     CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, &err) == MDC_OK && sanitized->pid == 77);
     CHECK(sanitized->ops->stop(sanitized, &err) == MDC_OK && inner.stopped);
     CHECK(mdc_sanitized_source_count(sanitized) == 4 + (uint64_t)whole_too &&
-          sanitized->ops->lists(sanitized) == &inner.lists);
+          sanitized->ops->snapshot(sanitized) == &inner.lists);
     for (uint64_t first = BASE - 5; first < BASE + SIZE + 5; first++)
         for (uint64_t size = 1; first + size <= BASE + SIZE + 5; size += 1 + size / 7) {
             uint8_t bytes[512] = {0};

@@ -29,7 +29,7 @@ typedef struct mdc_fake {
     mdc_vec contexts; /* uint8_t[CONTEXT_SIZE] */
     mdc_text texts[6];
     mdc_system system;
-    mdc_lists lists;
+    mdc_snapshot lists;
     uint64_t stopped_ns; /* 0: not stopped */
     uint64_t stop_time_ns;
     size_t hint; /* region of the last read */
@@ -173,7 +173,7 @@ static mdc_status fake_stop(mdc_source *source, mdc_error *err) {
     return MDC_OK;
 }
 
-static const mdc_lists *fake_lists(const mdc_source *source) { return &((const mdc_fake *)source)->lists; }
+static const mdc_snapshot *fake_lists(const mdc_source *source) { return &((const mdc_fake *)source)->lists; }
 
 static mdc_status fake_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_error *err) {
     mdc_fake *fake = (mdc_fake *)source;

@@ -80,7 +80,7 @@ static mdc_status peek(dso_state *state, uint64_t address, void *out, size_t siz
 /* The dynamic section: into `dyn` up to DT_NULL, *count entries; *debug is what DT_DEBUG points at. */
 static mdc_status find_dynamic(dso_state *state, uint8_t *dyn, size_t *count, uint64_t *address, uint64_t *debug,
                                bool *found, mdc_error *err) {
-    const mdc_lists *lists = state->reader->capture->lists;
+    const mdc_snapshot *lists = state->reader->capture->lists;
     uint8_t phdr[PHDR_SIZE];
     uint64_t bias = 0, size = 0;
     *found = false;

@@ -98,7 +98,7 @@ static mdc_status read_all(const mdc_plan *plan, exception_state *state, bool *k
 
 static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     const mdc_engine *engine = plan->engine;
-    const mdc_lists *lists = plan->capture->lists;
+    const mdc_snapshot *lists = plan->capture->lists;
     if (engine->options.exception.thread_id == 0 || engine->options.plan_only) return MDC_OK;
     bool kept = thread_kept(plan);
     exception_state *state = *place = mdc_alloc(1, sizeof *state, err);

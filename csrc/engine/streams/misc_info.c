@@ -7,7 +7,7 @@
 enum { BUILD_UNITS = 260, DEBUG_BUILD_UNITS = 40 }; /* of MINIDUMP_MISC_INFO_4 */
 
 /* The number after "cpu MHz" in the text of /proc/cpuinfo, 0 if there is none. */
-static uint32_t clock_mhz(const mdc_lists *lists) {
+static uint32_t clock_mhz(const mdc_snapshot *lists) {
     static const char key[] = "cpu MHz";
     for (size_t i = 0; i < lists->text_count; i++) {
         const mdc_text *text = &lists->texts[i];

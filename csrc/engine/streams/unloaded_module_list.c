@@ -2,7 +2,7 @@
 #include "stream.h"
 
 static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
-    const mdc_lists *lists = layout->capture->lists;
+    const mdc_snapshot *lists = layout->capture->lists;
     mdc_file_unloaded_list header = {sizeof header, sizeof(mdc_file_unloaded), (uint32_t)lists->unloaded_count};
     size_t entries;
     (void)place;

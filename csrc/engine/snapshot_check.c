@@ -15,11 +15,11 @@ static mdc_status wrong(mdc_error *err, const char *what, size_t index, uint64_t
     return err->code;
 }
 
-static bool name_fits(const mdc_lists *lists, mdc_name name) {
+static bool name_fits(const mdc_snapshot *lists, mdc_name name) {
     return name.size == 0 || (uint64_t)name.offset + name.size <= lists->pool_size;
 }
 
-static mdc_status check_windows(const mdc_lists *lists, mdc_error *err) {
+static mdc_status check_windows(const mdc_snapshot *lists, mdc_error *err) {
     for (size_t i = 0; i < lists->section_count; i++)
         if (lists->sections[i].module >= lists->module_count)
             return wrong(err, "a section without a module:", i, lists->sections[i].address);
@@ -33,7 +33,7 @@ static mdc_status check_windows(const mdc_lists *lists, mdc_error *err) {
     return MDC_OK;
 }
 
-static mdc_status check_regions(const mdc_lists *lists, mdc_error *err) {
+static mdc_status check_regions(const mdc_snapshot *lists, mdc_error *err) {
     uint64_t floor = 0;
     for (size_t i = 0; i < lists->region_count; i++) {
         const mdc_region *region = &lists->regions[i];
@@ -50,7 +50,7 @@ static mdc_status check_regions(const mdc_lists *lists, mdc_error *err) {
     return MDC_OK;
 }
 
-mdc_status mdc_lists_check(const mdc_lists *lists, mdc_error *err) {
+mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err) {
     if (lists->region_count > ITEMS_MAX || lists->thread_count > ITEMS_MAX || lists->module_count > ITEMS_MAX ||
         lists->name_count > ITEMS_MAX || lists->pool_size > UINT32_MAX || lists->section_count > ITEMS_MAX ||
         lists->unloaded_count > ITEMS_MAX || lists->handle_count > ITEMS_MAX || lists->system == NULL)
