@@ -25,7 +25,7 @@ from .sinks_common import Sink, sink_error, temporary_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, cast
+    from typing import Any
 
 assert sys.platform == "win32"
 
@@ -136,8 +136,8 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
     OSError
         It cannot be made.
     """
-    file = tempfile.TemporaryFile(buffering=0, dir=os.fsdecode(directory))  # noqa: SIM115 -- the caller closes it
-    return cast(io.FileIO, file)
+    file: Any = tempfile.TemporaryFile(buffering=0, dir=os.fsdecode(directory))  # noqa: SIM115 -- the caller closes it
+    return file  # type: ignore[no-any-return]
 
 
 class StreamSink(Sink):
