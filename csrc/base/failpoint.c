@@ -54,6 +54,13 @@ int mdc_failpoint(const char *name) {
     }
     return os_errno;
 }
+
+unsigned long mdc_failpoint_passes(const char *name) {
+    size_t count = atomic_load(&point_count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(points[i].name, name) == 0) return atomic_load(&points[i].passes);
+    return 0;
+}
 #else
 /* ISO C forbids an empty translation unit. */
 typedef int mdc_failpoints_are_off;

@@ -2,8 +2,8 @@
  * build the macro is the constant 0 and nothing remains.
  *
  * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, stop:hang, regs:thread, regs:hang,
- * maps:list, maps:query, smaps:list, pagemap:scan, backing:open, backing:blocks, backing:runs, late:lease,
- * spawn:tracer, spawn:clone_vm, spawn:worker. */
+ * maps:list, maps:query, smaps:list, modules:step, pagemap:scan, backing:open, backing:blocks, backing:runs,
+ * late:lease, spawn:tracer, spawn:clone_vm, spawn:worker. */
 #ifndef MDC_BASE_FAILPOINT_H
 #define MDC_BASE_FAILPOINT_H
 
@@ -12,6 +12,8 @@
 int mdc_failpoint(const char *name);
 /* `spec`: "name:n:errno,name:n:errno"; "" switches everything off. n counts from 1; 0 fails every time. */
 void mdc_failpoint_set(const char *spec);
+/* How often a point of the current `spec` was passed; with the error number 0 it never fails and is only counted. */
+unsigned long mdc_failpoint_passes(const char *name);
 #define MDC_FAILPOINT(name) mdc_failpoint(name)
 #else
 #define MDC_FAILPOINT(name) 0

@@ -11,6 +11,7 @@
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/failpoint.h"
 #include "../format/elf_notes.h"
 #include "mapfiles.h"
 
@@ -143,6 +144,7 @@ static extent measure(finder *self, size_t head, uint64_t span) {
     extent out = {head + 1, regions[head].base + regions[head].size, executable(&regions[head])};
     extent files = out; /* up to the last region of the file */
     for (size_t i = head + 1; i < mappings->regions.count && self->steps > 0; i++, self->steps--) {
+        if (MDC_FAILPOINT("modules:step") != 0) break;
         const mdc_region *region = &regions[i];
         uint64_t region_end = region->base + region->size;
         bool file = same_file(&regions[head], region);
