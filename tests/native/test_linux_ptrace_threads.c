@@ -1,9 +1,98 @@
-/* A thread that died while traced and was waited for frees its number: a new thread that gets it is stopped too. */
+/* With which signal a thread is resumed. And a thread that died while traced and was waited for frees its number: a new
+ * thread that gets it is stopped too. */
 #include <inttypes.h>
+#include <stdarg.h>
+#include <sys/ptrace.h>
 
 #include "base/failpoint.h"
 #include "linux/ptrace_threads.h"
 #include "linux_target.h"
+
+/* -- the signal of a detach -----------------------------------------------------------------------------------------
+ */
+
+static struct {
+    int detaches;
+    uintptr_t signal; /* of the last one */
+} seen;
+
+/* In place of the C library's, for the requests of the room. */
+long ptrace(enum __ptrace_request request, ...) {
+    va_list list;
+    va_start(list, request);
+    pid_t pid = va_arg(list, pid_t);
+    void *address = va_arg(list, void *);
+    void *data = va_arg(list, void *);
+    va_end(list);
+    if (request == PTRACE_DETACH) {
+        seen.detaches++;
+        seen.signal = (uintptr_t)data;
+    }
+    if (request != PTRACE_PEEKUSER) return syscall(SYS_ptrace, (long)request, (long)pid, address, data);
+    long word; /* the system call stores it */
+    if (syscall(SYS_ptrace, (long)request, (long)pid, address, &word) != 0) return -1;
+    errno = 0;
+    return word;
+}
+
+static target_shared *resting;
+
+static void count(int signal) {
+    (void)signal;
+    atomic_fetch_add(&resting->beat, 1);
+}
+
+static void resting_child(target_shared *shared) {
+    resting = shared;
+    signal(SIGUSR1, count);
+    shared->ready = 1;
+    for (;;) pause();
+}
+
+/* Seized, then sent a signal or none, stopped and resumed. Returns the signal it was resumed with. */
+static uintptr_t resumed_with(pid_t pid, int sent) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_dump_control control;
+    mdc_control_init(&control, 0);
+    mdc_tracees tracees;
+    int proc = proc_of(pid);
+    REQUIRE_OK(mdc_tracees_init(&tracees, pid, proc, &err), err);
+    tracees.control = &control;
+    tracees.layout = mdc_registers_describe(false);
+    tracees.stop_timeout_ns = UINT64_C(10000000000);
+    REQUIRE(mdc_tracees_seize(&tracees));
+    if (sent != 0) {
+        REQUIRE(kill(pid, sent) == 0);
+        WAIT_FOR(state_of(pid, pid) == 't');
+    }
+    seen.detaches = 0;
+    REQUIRE(mdc_tracees_stop(&tracees) && seen.detaches == 0);
+    REQUIRE(mdc_tracees_release(&tracees) && seen.detaches == 1);
+    mdc_tracees_fini(&tracees);
+    close(proc);
+    return seen.signal;
+}
+
+/* A signal that the thread was about to receive is handed on. A stop that the tracer made, or one of job control, has a
+ * number too (SIGTRAP, SIGSTOP), but no signal: whether the kernel ignores one there is not promised by ptrace(2). */
+static void test_signal_of_a_detach(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(resting_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    REQUIRE(resumed_with(pid, 0) == 0 && atomic_load(&shared->beat) == 0);
+    REQUIRE(resumed_with(pid, SIGUSR1) == SIGUSR1);
+    WAIT_FOR(atomic_load(&shared->beat) == 1);
+    REQUIRE(kill(pid, SIGSTOP) == 0);
+    WAIT_FOR(state_of(pid, pid) == 'T');
+    REQUIRE(resumed_with(pid, 0) == 0);
+    WAIT_FOR(state_of(pid, pid) == 'T'); /* as it was */
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
+/* -- a number that is used again ------------------------------------------------------------------------------------
+ */
 
 enum { FIRST, SECOND, TRIED };
 
@@ -109,6 +198,7 @@ static bool test_number_again(bool by_handler) {
 }
 
 int main(void) {
+    test_signal_of_a_detach();
     if (access("/proc/sys/kernel/ns_last_pid", W_OK) != 0 || geteuid() != 0) {
         printf("numbers of new threads cannot be chosen here\n");
         return 77;
