@@ -44,6 +44,9 @@ MAY_INCLUDE = {
     },
 }
 
+# Of dbghelp/ only what looks at the finished file again sees the callback, and of trace/ only the recorder does.
+SEES_CALLBACK = {"dbghelp": {"scrub.c", "scrub_items.c"}, "trace": {"recorder.c"}}
+
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]+)"|<([^>]+)>|(\S+))', re.MULTILINE)
 
 FOLDERS = {"engine/streams"}  # inside a room: it belongs to that room
@@ -70,6 +73,8 @@ def wrong_includes(path: Path, text: str) -> list[str]:
                 wrong.append(f'"{quoted}": no such file')
             elif (other_room := target.relative_to(CSRC).parts[0]) != room and other_room not in MAY_INCLUDE[room]:
                 wrong.append(f'"{quoted}": {room}/ may not include {other_room}/')
+            elif other_room == "callback" and path.name not in SEES_CALLBACK.get(room, {path.name}):
+                wrong.append(f'"{quoted}": of {room}/ only {sorted(SEES_CALLBACK[room])} may include callback/')
     return wrong
 
 
@@ -100,6 +105,7 @@ def test_rooms_include_only_what_they_may(path: Path) -> None:
         ("base/x.c", '#include "../../tests/native/x.h"'),
         ("base/x.c", '#include "nowhere.h"'),
         ("base/x.c", "#include WHATEVER"),
+        ("dbghelp/proxy.c", '#include "../callback/redaction.h"'),
     ],
 )
 def test_a_wrong_include_is_found(file: str, line: str) -> None:
