@@ -122,7 +122,7 @@ class Callback:
     memory_piece : int
         Largest MemorySize handed out for added and removed memory, in bytes; 0 is 4 GiB - 64 KiB.
     stack_capacity : int
-        Stacks remembered per dump to deface them; 0 is 65,536.
+        Stacks remembered per dump to sanitize them; 0 is 65,536.
     excluded_gap_capacity : int
         Holes remembered per dump for engines that take one part of a region only; 0 is 65,536.
     record : bool or int

@@ -559,8 +559,8 @@ def test_scrubbed_ranges(child: Child, engine: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [NORMAL, FULL], ids=["normal", "full"])
-def test_defaced_stacks(child: Child, engine: str, kind: md.DumpType, tmp_path: Path) -> None:
-    """Words of stacks are pointers into modules and stacks, small numbers, or defaced."""
+def test_sanitized_stacks(child: Child, engine: str, kind: md.DumpType, tmp_path: Path) -> None:
+    """Words of stacks are pointers into modules and stacks, small numbers, or overwritten."""
     path = tmp_path / "x.dmp"
     report = take(child, path, kind, engine, filter=md.Filter(redact=md.Redact(stacks=True)))
     assert report.redaction is not None and report.redaction.words > 50

@@ -111,7 +111,7 @@ def test_a_thread_left_out_takes_it_along(start: Start, take: live.Taker) -> Non
 
 @pytest.mark.linux
 @pytest.mark.parametrize("dump_type", [NORMAL, FULL], ids=["normal", "full"])
-def test_its_words_are_defaced(dump_type: md.DumpType, start: Start, take: live.Taker) -> None:
+def test_its_words_are_sanitized(dump_type: md.DumpType, start: Start, take: live.Taker) -> None:
     target = start("mapping")
     _, path = take(target.pid, dump_type, only=QUICK, filter=md.Filter(redact=md.Redact(stacks=True)))
     [at] = target.info["marks"]
