@@ -47,8 +47,8 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
     if filter is not None and filter.redact and not request.options.planned:
         counters = session.counters()
         redaction = Redaction(
-            bytes=counters["scrubbed_bytes"],
-            hits=counters["scrubbed_hits"],
+            bytes=counters["redacted_bytes"],
+            hits=counters["redacted_hits"],
             words=counters["sanitized_words"],
             variables=session.hidden_variables(),
             uncovered=counters["uncovered_borders"],

@@ -53,7 +53,7 @@ class Counters(Record):
         Read failures that were tolerated.
     kernel_status : int
         HRESULT of the last KernelMinidumpStatus, unsigned.
-    scrubbed_bytes, scrubbed_hits : int
+    redacted_bytes, redacted_hits : int
         Bytes overwritten by ranges and patterns of the filter, and occurrences of patterns, in what it was shown; what
         is in the dump twice counts twice.
     sanitized_words : int
@@ -62,12 +62,12 @@ class Counters(Record):
         Reads that continued an earlier one without its end being shown again: a pattern across the two
         was not found. 0 with `write_dump`.
     hulls, excluded_gap_bytes, filled_bytes : int
-        With an engine that takes only one part of a region: regions that were kept with holes in them, the bytes of
-        these holes, and how many bytes of reads were overwritten because they are in one; what is read twice counts
-        twice.
+        With an engine that takes only one part of a region: regions that were kept with excluded gaps in them, the
+        bytes of these gaps, and how many bytes of reads were overwritten because they are in one; what is read twice
+        counts twice.
     lost : int
         Answers that kept only the longest of several kept parts of a region: the engine neither asks again nor sent
-        VmStart, or there were more holes than `excluded_gap_capacity`.
+        VmStart, or there were more excluded gaps than `excluded_gap_capacity`.
 
     Examples
     --------
@@ -82,8 +82,8 @@ class Counters(Record):
     narrowed: int
     tolerated: int
     kernel_status: int
-    scrubbed_bytes: int = 0
-    scrubbed_hits: int = 0
+    redacted_bytes: int = 0
+    redacted_hits: int = 0
     sanitized_words: int = 0
     uncovered_borders: int = 0
     hulls: int = 0
@@ -124,7 +124,7 @@ class Callback:
     stack_capacity : int
         Stacks remembered per dump to sanitize them; 0 is 65,536.
     excluded_gap_capacity : int
-        Holes remembered per dump for engines that take one part of a region only; 0 is 65,536.
+        Excluded gaps remembered per dump for engines that take one part of a region only; 0 is 65,536.
     record : bool or int
         Keep what is asked and what is answered, for `recording`: True, or the most bytes it may take (True is 256 MiB).
         Each call then takes a lock and may allocate.

@@ -355,7 +355,7 @@ def test_redaction_sees_what_is_left() -> None:
         host.read(REGION.base, REGION.size)
         assert bytes(host.stored[at(4) + 64 + i] for i in range(16)) == b"." * 16
         assert bytes(host.stored[at(2) + i] for i in range(PAGE)) == b"." * PAGE
-        assert (callback.counters.scrubbed_bytes, callback.counters.filled_bytes) == (16, PAGE)
+        assert (callback.counters.redacted_bytes, callback.counters.filled_bytes) == (16, PAGE)
     assert word and kept
 
 
