@@ -1,4 +1,4 @@
-"""The report of a dump that has ended, from what its job counted."""
+"""The report of a dump that has ended, from what its session counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report_of(session: Session, filter: Filter | None, request: Request, recorder: NativeRecorder | None) -> DumpReport:
-    """What a job that succeeded wrote, or would have written."""
+    """What a session that succeeded wrote, or would have written."""
     raw = session.report()
     rules: list[RuleBytes] = []
     if filter is not None:

@@ -369,7 +369,7 @@ class Phase(enum.IntEnum):
     COMPILE = 1  #: The filter is compiled
     OPEN = 2  #: Target and output are opened
     STOP = 3  #: The threads are stopped
-    GATHER = 4  #: Mappings, threads and modules are listed
+    CAPTURE = 4  #: Mappings, threads and modules are listed
     PLAN = 5  #: It is decided what is written
     WRITE = 6  #: The file is written
     FINISH = 7  #: The file is put in its place

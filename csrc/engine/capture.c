@@ -83,7 +83,7 @@ mdc_status mdc_capture_before_stop(mdc_capture *capture, mdc_sink **sink, mdc_si
         if (*sink == NULL) return err->code;
     }
     if (*sink == NULL && !engine->options.plan_only)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0, "no output was given for the dump");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0, "no output was given for the dump");
     engine->patchable = *sink != NULL && (*sink)->patchable;
     engine->sparse = *sink != NULL && (*sink)->sparse;
     capture->secondary = mdc_calls_secondary_flags(&engine->calls);

@@ -107,7 +107,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     if (source->ops->prepare(source, err) != MDC_OK) return err->code;
     engine->calls.pid = (uint32_t)source->pid; /* a live source knows its pidfd, and a pid to it, from here on */
     engine->calls.process = source->handle;
-    set_phase(dump, MDC_PHASE_GATHER);
+    set_phase(dump, MDC_PHASE_CAPTURE);
     if (mdc_capture_before_stop(&dump->capture, &dump->sink, &dump->io_sink, err) != MDC_OK ||
         mdc_gaps_init(&dump->gaps, &dump->capture, err) != MDC_OK ||
         mdc_reader_init(&dump->reader, &dump->capture, &dump->plan.extents, err) != MDC_OK ||
@@ -117,7 +117,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     if (source->ops->stop(source, err) != MDC_OK) return err->code;
     dump->resumed = false;
     atomic_store(&engine->control->stopped, 1);
-    set_phase(dump, MDC_PHASE_GATHER);
+    set_phase(dump, MDC_PHASE_CAPTURE);
     /* The lists stay when the target runs on: a plan alone needs no more than the registers. */
     if ((engine->options.plan_only && resume(dump, err) != MDC_OK) ||
         mdc_capture_lists(&dump->capture, err) != MDC_OK ||

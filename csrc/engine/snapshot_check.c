@@ -9,7 +9,7 @@
 enum { CONTEXT_MAX = 1 << 16, ITEMS_MAX = 1 << 26 };
 
 static mdc_status wrong(mdc_error *err, const char *what, size_t index, uint64_t address) {
-    mdc_fail_at(err, MDC_ERR_FORMAT, MDC_PHASE_GATHER, (int64_t)index, "the source delivered %s %zu (0x%" PRIx64 ")",
+    mdc_fail_at(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, (int64_t)index, "the source delivered %s %zu (0x%" PRIx64 ")",
                 what, index, address);
     err->address = address;
     return err->code;
@@ -54,7 +54,7 @@ mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err) {
     if (lists->region_count > ITEMS_MAX || lists->thread_count > ITEMS_MAX || lists->module_count > ITEMS_MAX ||
         lists->name_count > ITEMS_MAX || lists->pool_size > UINT32_MAX || lists->section_count > ITEMS_MAX ||
         lists->unloaded_count > ITEMS_MAX || lists->handle_count > ITEMS_MAX || lists->system == NULL)
-        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_GATHER, 0, "the source delivered lists of impossible length");
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0, "the source delivered lists of impossible length");
     if (check_regions(lists, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];

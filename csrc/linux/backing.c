@@ -84,7 +84,8 @@ static size_t step_of_runs(void) {
 static mdc_status push_owned(mdc_backing *backing, uint64_t first, uint64_t end, uint32_t what, mdc_error *err) {
     backing->crowded = backing->owned.count >= backing->owned_most;
     if (!backing->crowded) return push(&backing->owned, first, end, what, err);
-    return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "a mapping has more runs of pages than there is room for");
+    return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_CAPTURE, 0,
+                    "a mapping has more runs of pages than there is room for");
 }
 
 static mdc_status take_owned(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {

@@ -216,7 +216,7 @@ static mdc_status list_mappings(mdc_live *live, mdc_error *err) {
 }
 
 /* Everything that is to be of one moment. */
-static mdc_status gather(mdc_live *live, mdc_error *err) {
+static mdc_status capture_lists(mdc_live *live, mdc_error *err) {
     int task = live->identity.task;
     mdc_status status = check_same(live, err);
     if (status == MDC_OK) status = list_mappings(live, err);
@@ -297,7 +297,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
     mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
-    if (status == MDC_OK) status = gather(live, err);
+    if (status == MDC_OK) status = capture_lists(live, err);
     mdc_control_end(live->control, before);
     status = explain(live, status, err);
     if (status == MDC_OK) {

@@ -51,7 +51,7 @@ void mdc_mappings_fini(mdc_mappings *mappings) {
 
 mdc_status mdc_mappings_intern(mdc_mappings *mappings, const void *bytes, size_t size, mdc_name *name, mdc_error *err) {
     if (size > UINT32_MAX || mappings->pool.count > UINT32_MAX - size)
-        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "the names in the target take more than 4 GiB");
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_CAPTURE, 0, "the names in the target take more than 4 GiB");
     size_t at;
     mdc_status status = mdc_vec_push(&mappings->pool, bytes, size, &at, err);
     if (status != MDC_OK) return status;
@@ -94,7 +94,7 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
         return status;
     }
     if (mappings->flags.count == 0)
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, 0, "the target has no memory left: it is exiting");
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
     mdc_vec_trim(&mappings->flags);
     mappings->flags_known = true;
     return MDC_OK;
@@ -111,7 +111,7 @@ static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err
                          .dev_minor = record->dev_minor};
     mdc_mapping_note note = {.perms = record->perms};
     if (((record->first | record->end) & (MDC_PAGE_SIZE - 1)) != 0)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "a mapping of the target is not page-aligned");
+        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "a mapping of the target is not page-aligned");
     if (mappings->regions.count > 0) {
         const mdc_region *last = &mdc_vec_at(&mappings->regions, mdc_region, mappings->regions.count - 1);
         /* Seen only where the target was not stopped: the list must still be in order. */
@@ -161,7 +161,7 @@ static mdc_status list_by_text(lister *self, mdc_error *err) {
         status = mdc_map_reader_line(reader, &line, &size, err);
         if (status != MDC_OK || line == NULL) break;
         if (!mdc_map_parse(line, size, &record))
-            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "malformed line in /proc/PID/maps");
+            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
         if (status == MDC_OK) status = add(self, &record, err);
         if (status != MDC_OK) break;
     }
@@ -374,7 +374,7 @@ static bool worth_again(const mdc_mappings *mappings, uint32_t dontdump, const m
 mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, const mdc_again *again,
                              mdc_error *err) {
     if (!mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE)
-        return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_GATHER, 0,
+        return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_CAPTURE, 0,
                         "/proc/PID/smaps was not read, so the MADV_DONTDUMP mappings are unknown; give ignore to "
                         "dump all the same");
     int forced = MDC_FAILPOINT("maps:list");
@@ -385,7 +385,7 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     if (status == MDC_OK) status = list_all(&self, err);
     if (status != MDC_OK) return status;
     if (mappings->regions.count == 0)
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH, "the target no longer has memory");
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH, "the target no longer has memory");
     refresh_sizes(mappings, proc);
     classify(mappings, dontdump);
     const bool looked = worth_again(mappings, dontdump, again);

@@ -183,7 +183,7 @@ mdc_status mdc_memory_read(mdc_memory *memory, const mdc_mappings *mappings, con
         if (got == 0) {
             got = read_mem(memory, part.address, part.size, buffer + *done, &error);
             if (got == 0 && error == 0)
-                return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH,
+                return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH,
                                 "the memory of the target no longer exists: the target exited or called exec");
         }
         if (got == 0) {

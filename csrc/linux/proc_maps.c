@@ -31,9 +31,9 @@ mdc_status mdc_map_fail(mdc_error *err, int os_errno, const char *name, const ch
     if (mdc_is_shortage_number(os_errno)) {
         char want[96];
         snprintf(want, sizeof want, "cannot %s /proc/PID/%s", what, name);
-        return mdc_fail_short(err, MDC_PHASE_GATHER, os_errno, want);
+        return mdc_fail_short(err, MDC_PHASE_CAPTURE, os_errno, want);
     }
-    return mdc_fail(err, code, MDC_PHASE_GATHER, os_errno, "cannot %s /proc/PID/%s", what, name);
+    return mdc_fail(err, code, MDC_PHASE_CAPTURE, os_errno, "cannot %s /proc/PID/%s", what, name);
 }
 
 mdc_map_reader *mdc_map_reader_new(int proc, const char *name, mdc_error *err) {

@@ -50,7 +50,7 @@ mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, 
     mdc_status status = mdc_process_read_text(directory, name, limit, bytes, &cut, err);
     if (status != MDC_OK || !cut) return status;
     bytes->count = start;
-    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "%s is longer than %zu bytes", name, limit);
+    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "%s is longer than %zu bytes", name, limit);
 }
 
 /* One blank-separated number of stat, signed or not (negative ones wrap, as the caller's types expect). */
@@ -125,7 +125,7 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
     }
     int os_errno = mdc_process_parse_stat(file, stat);
     close(file);
-    if (os_errno == EBADMSG) return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "malformed /proc/PID/stat");
+    if (os_errno == EBADMSG) return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed /proc/PID/stat");
     return os_errno == 0 ? MDC_OK : mdc_map_fail(err, os_errno, "stat", "read");
 }
 
@@ -191,7 +191,7 @@ mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err) {
     if (status != MDC_OK) return status;
     int32_t *found = (int32_t *)tids->data + start;
     size_t count = tids->count - start;
-    if (count == 0) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_GATHER, ESRCH, "the target has no threads");
+    if (count == 0) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH, "the target has no threads");
     qsort(found, count, sizeof *found, compare_tids);
     for (size_t i = 0; i < count; i++) {
         if (found[i] != leader) continue;

@@ -275,7 +275,7 @@ static mdc_status take_asked(void *context, uint64_t first, uint64_t end, uint64
         self->runs[self->count++] = (mdc_content){.first = first, .end = end, .what = what};
     } else { /* ends the scan; no failure */
         self->end = first;
-        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_GATHER, 0, "more runs than there is room for");
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_CAPTURE, 0, "more runs than there is room for");
     }
     return MDC_OK;
 }

@@ -150,7 +150,7 @@ static mdc_status read_all(mdc_map_reader *reader, mdc_vec *entries, uint64_t li
         if (status != MDC_OK) return status;
         mdc_map_record record;
         if (!mdc_map_parse(line, size, &record))
-            return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "malformed line in /proc/PID/smaps");
+            return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/smaps");
         open = record.first < limit;
         if (!open) return MDC_OK;
         begin(&entry, &record);

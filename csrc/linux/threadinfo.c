@@ -31,7 +31,7 @@ static mdc_status read_one(int directory, int32_t tid, mdc_threadinfo *info, boo
     snprintf(path, sizeof path, "task/%d", (int)tid);
     int task = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (task < 0 && mdc_is_shortage_number(errno))
-        return mdc_fail_short(err, MDC_PHASE_GATHER, errno, "cannot open a thread in /proc");
+        return mdc_fail_short(err, MDC_PHASE_CAPTURE, errno, "cannot open a thread in /proc");
     if (task < 0) return MDC_OK;
     mdc_status status = mdc_process_read_stat(task, &info->stat, &why);
     close(task);

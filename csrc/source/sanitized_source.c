@@ -98,7 +98,7 @@ static mdc_status find_variables(mdc_sanitized_source *sanitized, mdc_error *err
         uint64_t end;
         if (text->stream != MDC_STREAM_ENVIRON || text->data != NULL || text->size == 0) continue;
         if (!mdc_add_u64(text->address, text->size, &end) || text->size > BLOCK_MAX)
-            return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_GATHER, 0,
+            return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0,
                             "the target's environment is too long to hide variables in it");
         uint8_t *bytes = mdc_alloc((size_t)text->size, 1, err);
         if (bytes == NULL) return err->code;

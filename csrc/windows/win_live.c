@@ -160,11 +160,11 @@ static mdc_status gather_types(mdc_win_live *live, mdc_error *err) {
 }
 
 /* Everything that is to be of one moment. */
-static mdc_status gather(mdc_win_live *live, mdc_error *err) {
+static mdc_status capture_lists(mdc_win_live *live, mdc_error *err) {
     void *process = live->process.handle;
     mdc_status status = mdc_win_regions_list(&live->regions, process, &live->names, &live->paths, err);
     if (status == MDC_OK && live->regions.count == 0)
-        status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_GATHER, 0, "the memory map of the target is not available");
+        status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "the memory map of the target is not available");
     live->peb = mdc_win_peb_address(&live->nt, process);
     bool sections = (live->options.types & (MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS)) != 0;
     if (status == MDC_OK)
@@ -220,7 +220,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_status status = mdc_win_process_check(&live->process, MDC_PHASE_STOP, err);
     if (status == MDC_OK) status = mdc_win_suspender_stop(live->suspender, err);
     if (status != MDC_OK) return leave(live, status, err);
-    status = gather(live, err);
+    status = capture_lists(live, err);
     status = explain(live, status, err);
     if (status == MDC_OK) {
         publish(live);

@@ -28,7 +28,7 @@ void mdc_win_names_fini(mdc_win_names *names) {
 mdc_status mdc_win_names_put(mdc_win_names *names, const void *bytes, size_t size, mdc_name *name, mdc_error *err) {
     size_t at;
     if (size > UINT32_MAX || names->pool.count > UINT32_MAX - size)
-        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_GATHER, 0, "the names in the target take more than 4 GiB");
+        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_CAPTURE, 0, "the names in the target take more than 4 GiB");
     if (mdc_vec_push(&names->pool, bytes, size, &at, err) != MDC_OK) return err->code;
     *name = (mdc_name){(uint32_t)at, (uint32_t)size};
     return MDC_OK;

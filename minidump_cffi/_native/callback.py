@@ -100,7 +100,7 @@ class NativeCallback:
         return int(ffi.cast("uintptr_t", found.CallbackRoutine)), int(ffi.cast("uintptr_t", found.CallbackParam))
 
     def acquire(self, extensions: int) -> None:
-        """Begin a dump of an engine that is not paired with it by a job."""
+        """Begin a dump of an engine that is not paired with it by a session."""
         error = new_error()
         if lib.mdc_callback_acquire(self.pointer, error) != lib.MDC_OK:
             raise exception(error)

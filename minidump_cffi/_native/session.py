@@ -72,7 +72,7 @@ class CalleeState(Record, kw_only=False):
 
 
 class Doing(Record, kw_only=False):
-    """What a job does right now: for one that hangs."""
+    """What a session does right now: for one that hangs."""
 
     text: str
     callback_type: int
@@ -97,11 +97,11 @@ def _end_all() -> None:
     A worker that went on would use objects that Python frees, and a hook would wait for a GIL that is gone.
     """
     running = tuple(_started)
-    for job in running:
-        job.cancel()
+    for session in running:
+        session.cancel()
     until = time.monotonic() + EXIT_GRACE
-    for job in running:
-        job.wait(until - time.monotonic())
+    for session in running:
+        session.wait(until - time.monotonic())
 
 
 EXIT_GRACE = 2.0
@@ -112,13 +112,13 @@ atexit.register(_end_all)
 class Session:
     """One dump. It runs from `start` until `wait` says that it has ended; `close` it then.
 
-    Ownership: the job of C lives exactly as long as this object, so a thread that holds a reference to the object may
+    Ownership: the session of C lives exactly as long as this object, so a thread that holds a reference to it may
     call `wait`, `cancel` and `progress`. The results are for the thread that called `start`, until it calls `close`.
-    What the worker uses (`_keep`) lives until the job has ended: `_started` holds the object that long, also if an
+    What the worker uses (`_keep`) lives until the session has ended: `_started` holds the object that long, also if an
     exception took the caller away, and drops it only after C said so.
 
-    A signal handler may raise between any two steps of Python. So the slot that C stores the running job in has an
-    owner before there is a job, and the caller of `start` cancels and waits for the job whatever comes of the call.
+    A signal handler may raise between any two steps of Python. So the slot that C stores the running session in has an
+    owner before there is a session, and the caller of `start` cancels it and waits for it whatever comes of the call.
     """
 
     __slots__ = ("_begun", "_keep", "_slot", "_spec")
@@ -156,14 +156,14 @@ class Session:
 
     @property
     def pointer(self) -> Any:
-        """The C job; NULL before it has started, and if it could not."""
+        """The C session; NULL before it has started, and if it could not."""
         return self._slot[0]
 
     def start(self) -> None:
         """Let it run, once."""
-        for job in tuple(_started):  # also jobs of other threads: each is alive as long as it is in the tuple
-            if job._begun and job.wait(0):
-                _started.discard(job)
+        for session in tuple(_started):  # also sessions of other threads: each is alive as long as it is in the tuple
+            if session._begun and session.wait(0):
+                _started.discard(session)
         error = new_error()
         _started.add(self)
         if lib.mdc_session_start(self._spec, self._slot, error) != lib.MDC_OK:
@@ -172,7 +172,7 @@ class Session:
         self._begun = True
 
     def wait(self, seconds: float) -> bool:
-        """True once the job has ended, or if it has not started."""
+        """True once the session has ended, or if it has not started."""
         ended = bool(lib.mdc_session_wait(self.pointer, max(0, int(seconds * 1e9))))
         self._begun = True
         return ended
@@ -235,13 +235,13 @@ class Session:
         return Doing(ffi.string(text).decode(), raw.callback_type, raw.address)
 
     def memory(self) -> bytes:
-        """The dump, for a job whose sink is memory."""
+        """The dump, for a session whose sink is memory."""
         size = ffi.new("size_t *")
         data = lib.mdc_session_memory(self.pointer, size)
         return b"" if data == ffi.NULL else bytes(ffi.buffer(data, size[0]))
 
     def close(self) -> None:
-        """Free the results. A job that has not ended is asked to; what it still uses lives on until then."""
+        """Free the results. A session that has not ended is asked to; what it still uses lives on until then."""
         lib.mdc_session_close(self.pointer)
         if self.wait(0):
             _started.discard(self)

@@ -64,7 +64,7 @@ class Io:
 
 
 def use_again(callback: md.Callback) -> None:
-    """Refused as long as a job has it."""
+    """Refused as long as a session has it."""
     with callback.in_use():
         pass
 
@@ -202,7 +202,7 @@ def test_an_interrupt_anywhere(kind: str, tmp_path: Path) -> None:
             pass
         finally:
             sys.settrace(before)
-        with open(os.devnull, "wb") as other:  # refused if a job still has the callback
+        with open(os.devnull, "wb") as other:  # refused if a session still has the callback
             fake.write(fake.small(), other, callback=callback)
         assert fake.names(tmp_path) == [], number
     assert number > 50

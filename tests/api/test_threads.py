@@ -34,24 +34,24 @@ FULL = md.DumpType.WITH_FULL_MEMORY
 TARGET = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 24),))
 
 
-# ------------------------------------------------------------------------------------------------ jobs of others
+# ------------------------------------------------------------------------------------------------ sessions of others
 
 
 def test_a_job_outlives_its_close_for_other_threads() -> None:
-    """A thread that starts a dump looks at the jobs of others, which these may close at the same time."""
+    """A thread that starts a dump looks at the sessions of others, which these may close at the same time."""
     source = native_options.source(TARGET.source())
-    job = native_session.Session(None, {"plan_only": 1, "dump_type": int(FULL)}, {"pidfd": -1}, fill=[source])
-    job.start()
-    while not job.wait(0.1):
+    session = native_session.Session(None, {"plan_only": 1, "dump_type": int(FULL)}, {"pidfd": -1}, fill=[source])
+    session.start()
+    while not session.wait(0.1):
         pass
-    assert job.report().extents
-    job.close()
-    assert job not in native_session._started
-    assert job.pointer, "the job of C lives as long as its object"
-    assert job.wait(0)
-    job.cancel()
-    job.close()
-    assert job.progress().phase >= md.report.Phase.PLAN
+    assert session.report().extents
+    session.close()
+    assert session not in native_session._started
+    assert session.pointer, "the session of C lives as long as its object"
+    assert session.wait(0)
+    session.cancel()
+    session.close()
+    assert session.progress().phase >= md.report.Phase.PLAN
 
 
 @pytest.mark.linux
@@ -84,7 +84,7 @@ def test_jobs_end_before_python_does(tmp_path: Path) -> None:
         pid = int(number)
         try:
             assert done.returncode == 0, done.stderr
-            assert ended in ("True", b"True"), "a job still runs when Python ends"
+            assert ended in ("True", b"True"), "a session still runs when Python ends"
             live.wait_until(lambda pid=pid: live.status_field(pid, "TracerPid") == "0", "the target runs on")
             assert set(live.task_states(pid).values()) <= {"S", "R"}
         finally:

@@ -294,7 +294,7 @@ def test_a_dump_cancelled(way: str, when: str, target: live.Target, folder: Path
     assert caught.value.hresult == CANCELLED
     assert caught.value.callback_type == TYPE.CANCEL
     assert caught.value.phase in (
-        (md.report.Phase.GATHER,) if when == "first" else (md.report.Phase.WRITE, md.report.Phase.FINISH)
+        (md.report.Phase.CAPTURE,) if when == "first" else (md.report.Phase.WRITE, md.report.Phase.FINISH)
     )
     assert list(folder.iterdir()) == [], "nothing under its name, and nothing beside it"
 

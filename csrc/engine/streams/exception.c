@@ -32,10 +32,11 @@ static mdc_status check_target(const mdc_capture *capture, mdc_error *err) {
     const mdc_exception_info *info = &capture->engine->options.exception;
     if (info->thread_id == 0) return MDC_OK;
     if (capture->lists->system->platform != MDC_PLATFORM_WINDOWS)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0,
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0,
                         "exception is for Windows processes only: no others have EXCEPTION_POINTERS");
     if (info->pointers == 0)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_GATHER, 0, "exception: the address of EXCEPTION_POINTERS is 0");
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0,
+                        "exception: the address of EXCEPTION_POINTERS is 0");
     return MDC_OK;
 }
 
