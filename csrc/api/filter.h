@@ -132,28 +132,28 @@ uint64_t mdc_filter_intervals(const mdc_filter *filter);
  * minus one (at least 7 with sanitize_stacks); 0 if the filter edits no memory. */
 uint64_t mdc_filter_hold(const mdc_filter *filter);
 
-/* What an engine must support for the whole filter to be honoured; MDC_NEED_*. Parts of a filter without a bit need
+/* What an engine must support for the whole filter to be honoured; MDC_REQUIRES_*. Parts of a filter without a bit need
  * no support. If the engine sends no facts, size and head rules apply to what it calls the region. Rules about the text
  * streams are not part of a filter: they are options of the engine. */
 enum {
     /* Rules have conditions on names, or on kinds that the Type of a region does not determine (heap, stack, shared,
      * vdso): MDC_EXT_REGION_FACTS. Without it no region has a name, and none of these kinds. */
-    MDC_NEED_REGION_FACTS = 0x01,
+    MDC_REQUIRES_REGION_FACTS = 0x01,
     /* Kept bytes may lie on both sides of excluded ones: MDC_EXT_RESUBMIT, or VmStart, VmPostRead and room in
      * excluded_gap_capacity: then the excluded bytes are `fill` in the dump. With neither, only the longest kept
      * part of such a region is stored. */
-    MDC_NEED_EXCLUDED_GAPS = 0x02,
+    MDC_REQUIRES_EXCLUDED_GAPS = 0x02,
     /* Rules exclude memory, or the default does: in dumps without full memory only an engine with MDC_EXT_PIECES asks.
      * Ranges to remove (memory_remove) need nothing: RemoveMemory (9) tells them. */
-    MDC_NEED_PIECES = 0x04,
+    MDC_REQUIRES_PIECES = 0x04,
     /* Memory is edited (ranges to scrub, patterns, stacks): VmStart and VmPostRead. */
-    MDC_NEED_READS = 0x08,
+    MDC_REQUIRES_READS = 0x08,
     /* Patterns and stack words may span two reads: MDC_EXT_HOLD_BACK, and `hold` of the engine. */
-    MDC_NEED_HOLD_BACK = 0x10,
+    MDC_REQUIRES_HOLD_BACK = 0x10,
     /* Values of variables are hidden: only the engine of this package locates the environment. */
-    MDC_NEED_ENVIRON = 0x20
+    MDC_REQUIRES_ENVIRON = 0x20
 };
-uint32_t mdc_filter_needs(const mdc_filter *filter);
+uint32_t mdc_filter_requirements(const mdc_filter *filter);
 
 /* Writes to `out` the numbers of rules that can never decide anything because later rules hide them completely
  * (a rule that cannot match by itself is an error instead). At most `capacity` are written; returns how many

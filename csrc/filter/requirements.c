@@ -62,15 +62,15 @@ bool mdc_filter_leaves_excluded_gaps(const mdc_filter *filter) {
     return false;
 }
 
-uint32_t mdc_filter_needs(const mdc_filter *filter) {
+uint32_t mdc_filter_requirements(const mdc_filter *filter) {
     const uint32_t told = MDC_KIND_IMAGE | MDC_KIND_FILE | MDC_KIND_ANONYMOUS;
-    uint32_t needs = 0;
-    if (mdc_filter_has_names(filter) || (filter->kinds & ~told) != 0) needs |= MDC_NEED_REGION_FACTS;
-    if (mdc_filter_leaves_excluded_gaps(filter)) needs |= MDC_NEED_EXCLUDED_GAPS;
-    for (uint32_t i = 0; i < filter->interval_count && (needs & MDC_NEED_PIECES) == 0; i++)
-        if (scope_of(filter, filter->entry[i]).rule_excludes) needs |= MDC_NEED_PIECES;
-    if (mdc_filter_redactor(filter) != NULL) needs |= MDC_NEED_READS;
-    if (mdc_filter_hold(filter) != 0) needs |= MDC_NEED_HOLD_BACK;
-    if (mdc_filter_decides_environ(filter)) needs |= MDC_NEED_ENVIRON;
-    return needs;
+    uint32_t required = 0;
+    if (mdc_filter_has_names(filter) || (filter->kinds & ~told) != 0) required |= MDC_REQUIRES_REGION_FACTS;
+    if (mdc_filter_leaves_excluded_gaps(filter)) required |= MDC_REQUIRES_EXCLUDED_GAPS;
+    for (uint32_t i = 0; i < filter->interval_count && (required & MDC_REQUIRES_PIECES) == 0; i++)
+        if (scope_of(filter, filter->entry[i]).rule_excludes) required |= MDC_REQUIRES_PIECES;
+    if (mdc_filter_redactor(filter) != NULL) required |= MDC_REQUIRES_READS;
+    if (mdc_filter_hold(filter) != 0) required |= MDC_REQUIRES_HOLD_BACK;
+    if (mdc_filter_decides_environ(filter)) required |= MDC_REQUIRES_ENVIRON;
+    return required;
 }

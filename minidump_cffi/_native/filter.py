@@ -88,9 +88,9 @@ class NativeFilter:
     def intervals(self) -> int:
         return lib.mdc_filter_intervals(self.pointer)
 
-    def needs(self) -> int:
-        """What an engine has to speak to honour all of it: MDC_NEED_* of api/filter.h."""
-        return int(lib.mdc_filter_needs(self.pointer))
+    def requirements(self) -> int:
+        """What an engine has to speak to honour all of it: MDC_REQUIRES_* of api/filter.h."""
+        return int(lib.mdc_filter_requirements(self.pointer))
 
     def dead_rules(self) -> list[int]:
         """Numbers of rules that can never decide anything."""

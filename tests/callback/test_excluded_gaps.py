@@ -359,41 +359,50 @@ def test_redaction_sees_what_is_left() -> None:
     assert word and kept
 
 
+GAPS = lib.MDC_REQUIRES_EXCLUDED_GAPS
 NEEDS = {
-    "facts": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.exclude(name="/dev/*")), md.Filter(md.exclude(kind="file"))),
-    "kinds": (lib.MDC_NEED_REGION_FACTS, md.Filter(md.include(kind="stack")), md.Filter(md.exclude(type="image"))),
-    "a range": (lib.MDC_NEED_EXCLUDED_GAPS, TWO_HOLES, md.Filter(md.include(range=(at(1), at(2))), default="exclude")),
+    "facts": (lib.MDC_REQUIRES_REGION_FACTS, md.Filter(md.exclude(name="/dev/*")), md.Filter(md.exclude(kind="file"))),
+    "kinds": (lib.MDC_REQUIRES_REGION_FACTS, md.Filter(md.include(kind="stack")), md.Filter(md.exclude(type="image"))),
+    "a range": (
+        GAPS,
+        TWO_HOLES,
+        md.Filter(md.include(range=(at(1), at(2))), default="exclude"),
+    ),
     "ranges": (
-        lib.MDC_NEED_EXCLUDED_GAPS,
+        GAPS,
         md.Filter(md.include_ranges([(1, 2), (3, 4)]), default="exclude"),
         md.Filter(),
     ),
-    "a module": (lib.MDC_NEED_EXCLUDED_GAPS, md.Filter(md.exclude(module="*")), md.Filter(modules={"exclude": ["*"]})),
+    "a module": (
+        GAPS,
+        md.Filter(md.exclude(module="*")),
+        md.Filter(modules={"exclude": ["*"]}),
+    ),
     "removed": (
-        lib.MDC_NEED_EXCLUDED_GAPS,
+        GAPS,
         md.Filter(memory={"remove": [(1, 2)]}),
         md.Filter(memory={"add": [(1, 2)]}),
     ),
     "a head": (
-        lib.MDC_NEED_EXCLUDED_GAPS,
+        GAPS,
         md.Filter(md.head(PAGE), md.include(range=(8, 9))),
         md.Filter(md.head(PAGE)),
     ),
-    "pieces": (lib.MDC_NEED_PIECES, md.Filter(md.exclude(type="mapped")), md.Filter(memory={"remove": [(1, 2)]})),
-    "the default": (lib.MDC_NEED_PIECES, md.Filter(default="exclude"), md.Filter(threads={"exclude": [1]})),
-    "reads": (lib.MDC_NEED_READS, md.Filter(redact=md.Redact(ranges=[(1, 2)])), TWO_HOLES),
+    "pieces": (lib.MDC_REQUIRES_PIECES, md.Filter(md.exclude(type="mapped")), md.Filter(memory={"remove": [(1, 2)]})),
+    "the default": (lib.MDC_REQUIRES_PIECES, md.Filter(default="exclude"), md.Filter(threads={"exclude": [1]})),
+    "reads": (lib.MDC_REQUIRES_READS, md.Filter(redact=md.Redact(ranges=[(1, 2)])), TWO_HOLES),
     "hold": (
-        lib.MDC_NEED_HOLD_BACK,
+        lib.MDC_REQUIRES_HOLD_BACK,
         md.Filter(redact=md.Redact(patterns=["secret"])),
         md.Filter(redact=md.Redact(ranges=[(1, 2)])),
     ),
     "words": (
-        lib.MDC_NEED_HOLD_BACK,
+        lib.MDC_REQUIRES_HOLD_BACK,
         md.Filter(redact=md.Redact(stacks=True)),
         md.Filter(redact=md.Redact(environ={"drop": ["A"]})),
     ),
     "environ": (
-        lib.MDC_NEED_ENVIRON,
+        lib.MDC_REQUIRES_ENVIRON,
         md.Filter(redact=md.Redact(environ={"keep": ["A"]})),
         md.Filter(redact=md.Redact(stacks=True)),
     ),
@@ -404,9 +413,9 @@ NEEDS = {
 def test_what_a_filter_needs_of_an_engine(what: str) -> None:
     """Known before a dump, so that it can be refused: one filter that needs it, one like it that does not."""
     bit, needs, does_not = NEEDS[what]
-    assert needs._compiled().needs() & bit
-    assert not does_not._compiled().needs() & bit
-    assert md.Filter()._compiled().needs() == 0
+    assert needs._compiled().requirements() & bit
+    assert not does_not._compiled().requirements() & bit
+    assert md.Filter()._compiled().requirements() == 0
 
 
 # --------------------------------------------------------------------------------------------------- any filter at all
@@ -455,7 +464,7 @@ def test_what_a_plain_engine_stores(
             runs = strategies.kept(keep, region, modules, whole_pages=True)
             holes = [(one[1], two[0]) for one, two in itertools.pairwise(runs)]
             if holes:
-                assert callback.filter._compiled().needs() & lib.MDC_NEED_EXCLUDED_GAPS
+                assert callback.filter._compiled().requirements() & GAPS
             hull = not holes or (vm and len(holes) <= room)
             base, size = host.ask(region)
             assert (base if size else 0, size) == answer_of(runs, hull)

@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     uint32_t dead[4];
     (void)mdc_filter_dead_rules(filter, dead, 4);
-    (void)mdc_filter_needs(filter);
+    (void)mdc_filter_requirements(filter);
     (void)mdc_filter_hold(filter);
     uint64_t *row = calloc(mdc_filter_words(filter) + 1u, sizeof *row);
     for (int i = 0; i < QUESTIONS && in.left != 0; i++) {

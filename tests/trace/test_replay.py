@@ -72,7 +72,7 @@ def settled(recording: Recording) -> dict[T, int]:
 def reads_are_shown(recording: Recording, keep: md.Filter) -> bool:
     """Whether it asks to see reads: an engine that takes one part of a region would store what lies in holes."""
     again = int(recording.extensions) & lib.MDC_EXT_RESUBMIT
-    return not again and bool(keep._compiled().needs() & lib.MDC_NEED_EXCLUDED_GAPS)
+    return not again and bool(keep._compiled().requirements() & lib.MDC_REQUIRES_EXCLUDED_GAPS)
 
 
 def check_answer(call: Call, answer: md.replay.Answer, keep: md.Filter, shown: bool) -> None:
