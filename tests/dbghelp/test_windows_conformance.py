@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ import minidump_cffi as md
 if sys.platform != "win32":
     pytest.skip("needs Windows; .ci/windows runs it", allow_module_level=True)
 
-from windows_child import FULL, NEW, PAGE, UNLOADED, VERSION, WINE, C, Child, covered, one_engine, take, tell_counts
+from windows_child import FULL, NEW, PAGE, UNLOADED, VERSION, WINE, C, Child, covered, take
 
 T = md.DumpType
 NORMAL = T.NORMAL
@@ -75,21 +74,6 @@ LACKS: Final = {
     ("test_handles", "dbghelp"): "no HandleData under Wine",
     ("test_handles", WINE): "no HandleData under Wine",
 }
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[Child]:
-    """One process; nothing changes in it."""
-    made = Child()
-    yield made
-    made.end()
-    tell_counts()
-
-
-@pytest.fixture(params=["native", "dbghelp"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine, but for what it is known not to do."""
-    return one_engine(request, LACKS)
 
 
 def sections(child: Child, folder: Path) -> list[tuple[str, int, int, int]]:

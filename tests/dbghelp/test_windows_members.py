@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import minidump_cffi as md
 if sys.platform != "win32":
     pytest.skip("needs Windows; .ci/windows runs it", allow_module_level=True)
 
-from windows_child import FULL, NEW, PAGE, PAGES, VERSION, WINE, C, Child, covered, kept, one_engine, take, tell_counts
+from windows_child import FULL, NEW, PAGE, PAGES, VERSION, WINE, C, Child, covered, kept, take
 
 T = md.DumpType
 NORMAL = T.NORMAL
@@ -42,21 +42,6 @@ LACKS: Final = {
     ("test_thread_write_flags", WINE): "clears no part of a thread",
     ("test_module_without_its_record", WINE): "stores every CodeView record",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[Child]:
-    """One process; nothing changes in it."""
-    made = Child()
-    yield made
-    made.end()
-    tell_counts()
-
-
-@pytest.fixture(params=["native", "dbghelp"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine, but for what it is known not to do."""
-    return one_engine(request, LACKS)
 
 
 def python(kinds: dict[md.protocol.CallbackType, Answer]) -> md.protocol.PythonCallback:

@@ -25,15 +25,7 @@ import minidump_cffi as md
 if sys.platform != "win32":
     pytest.skip("needs Microsoft's dbghelp; .ci/windows runs it", allow_module_level=True)
 
-from windows_child import FULL, NEW, PAGE, PAGES, SYSTEM, VERSION, C, Child, file_version, kept, take, tell_counts
-
-
-@pytest.fixture(scope="module")
-def child() -> Iterator[Child]:
-    """One process for all tests that change nothing in it."""
-    made = Child()
-    yield made
-    made.end()
+from windows_child import FULL, NEW, PAGE, PAGES, SYSTEM, VERSION, C, Child, file_version, kept, take
 
 
 @pytest.fixture
@@ -42,13 +34,6 @@ def fresh() -> Iterator[Child]:
     made = Child()
     yield made
     made.end()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tell() -> Iterator[None]:
-    """For the lane's closing lines."""
-    yield
-    tell_counts()
 
 
 def test_it_is_the_version_that_was_fetched() -> None:
