@@ -106,7 +106,9 @@ class Record(metaclass=_RecordType):
         return tuple([getattr(self, name) for name in self._shown])
 
     def __eq__(self, other: object) -> bool:
-        return self._key() == other._key() if other.__class__ is self.__class__ else NotImplemented
+        if not isinstance(other, Record) or other.__class__ is not self.__class__:
+            return NotImplemented
+        return self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
