@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import engines
 from ._record import Record, replace
 from .enums import DumpType, Extensions
+from .errors import FilterError
 from .filters import _values
 
 TYPE_CHECKING = False
@@ -191,7 +192,10 @@ def check_extensions(extensions: Any) -> Extensions:
     if isinstance(extensions, str):
         extensions = [extensions]
     if isinstance(extensions, (list, tuple, set, frozenset)):
-        return _values.flag_names(Extensions, extensions, "extensions")
+        try:
+            return _values.flag_names(Extensions, extensions, "extensions")
+        except FilterError as error:
+            raise ValueError(error.message) from None
     if isinstance(extensions, bool) or not isinstance(extensions, int):
         raise TypeError(f"extensions must be Extensions or names of them, not {extensions!r}")
     known = sum(flag.value for flag in Extensions)

@@ -1,9 +1,11 @@
 """`write_dump` and `plan_dump` for asyncio: the event loop runs on meanwhile, and cancelling the task ends the dump.
 
->>> import asyncio, subprocess, sys
+>>> import asyncio, sys
+>>> from subprocess import PIPE, Popen
 >>> from minidump_cffi import aio
 >>> async def main():
-...     with subprocess.Popen(["sleep", "60"]) as child:
+...     with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+...         _ = child.stdout.readline()
 ...         async with asyncio.timeout(30):
 ...             report = await aio.write_dump(child, "/dev/null")
 ...         child.kill()
@@ -111,8 +113,10 @@ def write_dump() -> None:
 
     Examples
     --------
-    >>> import asyncio, subprocess
-    >>> with subprocess.Popen(["sleep", "60"]) as child:
+    >>> import asyncio, sys
+    >>> from subprocess import PIPE, Popen
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     report = asyncio.run(write_dump(child, "/dev/null", deadline=30.0))
     ...     child.kill()
     >>> report.complete
@@ -128,8 +132,10 @@ def plan_dump() -> None:
 
     Examples
     --------
-    >>> import asyncio, subprocess
-    >>> with subprocess.Popen(["sleep", "60"]) as child:
+    >>> import asyncio, sys
+    >>> from subprocess import PIPE, Popen
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     plan = asyncio.run(plan_dump(child))
     ...     child.kill()
     >>> plan.memory_bytes > 0

@@ -187,8 +187,10 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
 
     Examples
     --------
-    >>> import subprocess, sys
-    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    >>> import sys
+    >>> from subprocess import PIPE, Popen
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     report = write_dump(child, "/dev/null")
     ...     child.kill()
     >>> report.complete
@@ -215,8 +217,10 @@ def plan_dump(process: Process, options: PlanOptions) -> DumpPlan:
 
     Examples
     --------
-    >>> import subprocess, sys
-    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    >>> import sys
+    >>> from subprocess import PIPE, Popen
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     plan = plan_dump(child, "full")
     ...     child.kill()
     >>> plan.memory_bytes == sum(region.kept for region in plan.regions)

@@ -26,9 +26,11 @@ class PidFd(Record, kw_only=False):
 
     Examples
     --------
-    >>> import os, subprocess, sys
+    >>> import os, sys
+    >>> from subprocess import PIPE, Popen
     >>> from minidump_cffi import plan_dump
-    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     fd = os.pidfd_open(child.pid)
     ...     plan = plan_dump(PidFd(fd))
     ...     os.close(fd)

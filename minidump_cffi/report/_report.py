@@ -97,9 +97,11 @@ class DumpReport:
 
     Examples
     --------
-    >>> import subprocess, sys
+    >>> import sys
+    >>> from subprocess import PIPE, Popen
     >>> from minidump_cffi import write_dump
-    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     report = write_dump(child, "/dev/null", "full")
     ...     child.kill()
     >>> report.complete and report.memory_bytes == sum(region.kept for region in report.regions)
@@ -407,9 +409,11 @@ class DumpPlan(DumpReport):
 
     Examples
     --------
-    >>> import subprocess, sys
+    >>> import sys
+    >>> from subprocess import PIPE, Popen
     >>> from minidump_cffi import plan_dump
-    >>> with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...     _ = child.stdout.readline()
     ...     plan = plan_dump(child, "full")
     ...     child.kill()
     >>> plan.planned and plan.file_bytes > 0

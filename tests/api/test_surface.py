@@ -69,7 +69,9 @@ def test_a_dump_imports_only_what_it_needs(tmp_path: Path) -> None:
     script = (
         "import sys\nfrom minidump_cffi import cli\nassert cli.main(['dump', *sys.argv[1:]]) == 0\nprint(*sys.modules)"
     )
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as target:
+    program, pipe = "print(flush=True); input()", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe) as target:
+        assert target.stdout is not None and target.stdout.readline()
         command = [sys.executable, "-c", script, str(target.pid), "-o", str(tmp_path / "small.dmp")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         target.communicate(b"\n")

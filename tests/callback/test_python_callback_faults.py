@@ -167,7 +167,10 @@ def test_functions_that_cannot_be() -> None:
     with pytest.raises(TypeError, match="not callable"):
         md.protocol.PythonCallback({C.MODULE: 5})
     with pytest.raises(TypeError, match="must be Extensions"):
-        md.protocol.PythonCallback({}, extensions="all")
+        md.protocol.PythonCallback({}, extensions=1.5)
+    with pytest.raises(ValueError, match=r"'hold_bac' is not known; did you mean 'hold_back'"):
+        md.protocol.PythonCallback({}, extensions="hold_bac")
+    assert md.protocol.PythonCallback({}, extensions=["hold_back", "pieces"]).extensions == 0x0C
     with pytest.raises(md.TargetError, match="no Python hook"):
         md.write_dump(os.getpid(), "/dev/null", callback=md.protocol.PythonCallback({C.MODULE: lambda *_: True}))
 
