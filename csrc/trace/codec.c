@@ -41,7 +41,8 @@ typedef struct member {
 #define P(name) {AT(name), 8, POINTER}
 #define S(name) {AT(ThreadEx.name), WIDTH(ThreadEx.name), SHIFTED}
 #define U(name) {AT(name), WIDTH(name), UNSET}
-#define ROW(fields, ...) {fields, sizeof fields / sizeof fields[0], __VA_ARGS__}
+#define ROW(of, size) BUFFERED(of, size, 0, 0)
+#define BUFFERED(of, size, size_field, at) {of, sizeof of / sizeof of[0], size, size_field, at}
 #define OF(output) sizeof(output)
 
 static const field module[] = {F(Module.BaseOfImage),   F(Module.SizeOfImage),    F(Module.CheckSum),
@@ -81,15 +82,15 @@ static const member members[MDC_CB_COUNT] = {
     [MDC_CB_REMOVE_MEMORY] = {.output = OF(MDC_OUTPUT_MEMORY)},
     [MDC_CB_INCLUDE_VM_REGION] = {.output = OF(MDC_OUTPUT_VM_REGION)},
     [MDC_CB_IO_START] = ROW(io, 4),
-    [MDC_CB_IO_WRITE_ALL] = ROW(io_write_all, 4, 2, AT(Io.Buffer)),
+    [MDC_CB_IO_WRITE_ALL] = BUFFERED(io_write_all, 4, 2, AT(Io.Buffer)),
     [MDC_CB_IO_FINISH] = ROW(io, 4),
     [MDC_CB_READ_MEMORY_FAILURE] = ROW(failure, 4),
     [MDC_CB_SECONDARY_FLAGS] = ROW(number, 4),
     [MDC_CB_IS_PROCESS_SNAPSHOT] = {.output = 4},
     [MDC_CB_VM_START] = {.output = 4},
     [MDC_CB_VM_QUERY] = ROW(address, OF(MDC_OUTPUT_VM_QUERY)),
-    [MDC_CB_VM_PRE_READ] = ROW(pre_read, OF(MDC_OUTPUT_VM_READ), 1, AT(VmPreRead.Buffer)),
-    [MDC_CB_VM_POST_READ] = ROW(post_read, OF(MDC_OUTPUT_VM_READ), 1, AT(VmPostRead.Buffer)),
+    [MDC_CB_VM_PRE_READ] = BUFFERED(pre_read, OF(MDC_OUTPUT_VM_READ), 1, AT(VmPreRead.Buffer)),
+    [MDC_CB_VM_POST_READ] = BUFFERED(post_read, OF(MDC_OUTPUT_VM_READ), 1, AT(VmPostRead.Buffer)),
     [MDC_CB_COMPRESSED_MEMORY_STREAM_START] = {.output = OF(MINIDUMP_COMPRESSED_MEMORY_STREAM_START_CALLBACK)},
     [MDC_CB_COMPRESSED_MEMORY_STREAM_FINISH] = ROW(stream_finish, 0),
 };
