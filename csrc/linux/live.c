@@ -386,7 +386,7 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
     mdc_control_end(live->control, before);
     if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !memory_there(live)))
         mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
-    /* The tracer sets the reason before it lets the first thread go: without one, what was read is of the stop. */
+    /* The tracer sets the reason before it resumes the first thread: without one, what was read is of the stop. */
     if (status == MDC_OK) status = mdc_control_check(live->control, err);
     return leave(live, status, err);
 }

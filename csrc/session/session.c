@@ -161,7 +161,7 @@ static mdc_status run(mdc_session *session, mdc_error *err) {
  * and a dump in memory goes with the session. */
 static void shut(mdc_session *session) {
     if (session->source != NULL)
-        session->source->ops->free(session->source); /* also lets the target go if that is still to do */
+        session->source->ops->free(session->source); /* also resumes the target if that is still to do */
     session->source = NULL;
     mdc_target_drop(&session->spec);
     if (session->spec.sink == MDC_SINK_MEMORY) return;

@@ -263,7 +263,7 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
     mdc_control_end(live->control, before);
     *os_errno = (int32_t)error;
     if (error != 0 && !mdc_win_process_runs(&live->process)) mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
-    /* The watchdog sets the reason before it lets the first thread go: without one, what was read is of the stop. */
+    /* The watchdog sets the reason before it resumes the first thread: without one, what was read is of the stop. */
     return leave(live, mdc_control_check(live->control, err), err);
 }
 

@@ -112,7 +112,7 @@ static void favours(void) {
 /* What the lock asks of the system comes by here, in place of the C library's or Windows' function. */
 static struct {
     mdc_biased_lock *lock;
-    atomic_uint *flag; /* raised at the barrier: of a thread that raised it before, which nobody had to see yet */
+    atomic_uint *flag; /* raised at the barrier: of a thread that raised it before, and that was not seen yet */
     int barriers;
     bool biased; /* at one of them the bias had not been revoked yet */
     bool refuses;

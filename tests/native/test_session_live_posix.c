@@ -97,7 +97,7 @@ static void test_two_at_once(mdc_filter *filter, pid_t first, pid_t second) {
     for (int i = 0; i < 2; i++) REQUIRE(pthread_join(threads[i], NULL) == 0);
 }
 
-/* Nobody reads the pipe. The tracer lets the target go at max_stop, although the worker still waits for room. */
+/* The pipe is not read. The tracer resumes the target at max_stop, although the worker still waits for room. */
 static void test_stalled(mdc_filter *filter, pid_t pid, bool leave_behind) {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
