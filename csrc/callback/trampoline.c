@@ -241,6 +241,7 @@ MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
     const mdc_region_facts *facts = facts_of(callback, input);
     uint64_t found;
     uint32_t row;
+    if (!mdc_attributes_known(region)) return false;
     if (facts != NULL) {
         const uint64_t *name = known_name(callback, input);
         if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0 || name == NULL) return false;
@@ -258,13 +259,11 @@ MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
         found &= hot->size_rows[mdc_size_row(region->RegionSize)];
     }
     MDC_SETTLE(found);
-    row = mdc_protect_row(region->Protect);
+    found &= hot->attributes[region->Protect];
+    MDC_SETTLE(found);
+    row = mdc_state_place(region->State, region->Type);
     MDC_SETTLE(row);
-    row += mdc_state_part(region->State) << 7;
-    MDC_SETTLE(row);
-    row += mdc_type_part(region->Type) << 7;
-    MDC_SETTLE(row);
-    found &= hot->attribute_rows[row];
+    found &= hot->attributes[MDC_PROTECT_WORDS + row];
     MDC_SETTLE(found);
     *hits = found & hot->module_bits & hot->global_bits;
     return true;
@@ -287,7 +286,7 @@ int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
     MDC_SETTLE(output);
     region = &output->Region.VmRegion;
     uint64_t hits = 0;
-    if (hot->attribute_rows != NULL) {
+    if (hot->attributes != NULL) {
         if (hot->entry & MDC_ENTRY_LIST || !glance(callback, input, region, &hits))
             return answer_closely(callback, input, output, flag);
     } else if (is_hard(callback, input)) {

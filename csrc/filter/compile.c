@@ -251,11 +251,11 @@ static void free_patterns(mdc_patterns *p) {
 
 void mdc_filter_release(mdc_filter *filter) {
     if (filter == NULL || atomic_fetch_sub_explicit(&filter->references, 1, memory_order_acq_rel) != 1) return;
-    void *blocks[] = {
-        filter->start,         filter->entry,     filter->items,        filter->protect_rows,   filter->state_rows,
-        filter->size_rows,     filter->kind_rows, filter->global_code,  filter->attribute_rows, filter->bounds,
-        filter->head_bytes,    filter->threads,   filter->module_rules, filter->module_pool,    filter->memory_add,
-        filter->memory_remove, filter->dead};
+    void *blocks[] = {filter->start,        filter->entry,       filter->items,      filter->protect_rows,
+                      filter->state_rows,   filter->size_rows,   filter->kind_rows,  filter->global_code,
+                      filter->attributes,   filter->bounds,      filter->head_bytes, filter->threads,
+                      filter->module_rules, filter->module_pool, filter->memory_add, filter->memory_remove,
+                      filter->dead};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mdc_dealloc(blocks[i]);
     free_patterns(&filter->names);
     free_patterns(&filter->modules);

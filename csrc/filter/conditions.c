@@ -8,7 +8,7 @@
 #include "../base/fail.h"
 #include "../base/hash.h"
 #include "bits.h"
-#include "match.h"
+#include "match_hot.h"
 
 uint32_t mdc_protect_of_row(uint32_t row) {
     uint32_t base = row >> 3;
@@ -302,12 +302,14 @@ mdc_status mdc_condition_sets_rows(const mdc_condition_sets *sets, mdc_filter *f
         filter->kind_rows == NULL)
         return err->code;
     if (filter->words == 1) {
-        filter->attribute_rows = mdc_alloc(MDC_ATTRIBUTE_ROWS, sizeof *filter->attribute_rows, err);
-        if (filter->attribute_rows == NULL) return err->code;
-        for (uint32_t row = 0; row < MDC_ATTRIBUTE_ROWS; row++)
-            filter->attribute_rows[row] =
-                filter->state_rows[row / MDC_PROTECT_ROWS] & filter->protect_rows[row % MDC_PROTECT_ROWS];
-        filter->bytes += MDC_ATTRIBUTE_ROWS * sizeof *filter->attribute_rows;
+        uint64_t *word = mdc_alloc(MDC_PROTECT_WORDS + MDC_STATE_WORDS, sizeof *word, err);
+        if (word == NULL) return err->code;
+        filter->attributes = word;
+        for (uint32_t protect = 0; protect < MDC_PROTECT_WORDS; protect++)
+            *word++ = filter->protect_rows[mdc_protect_row(protect)];
+        for (uint32_t place = 0; place < MDC_STATE_WORDS; place++)
+            *word++ = filter->state_rows[mdc_state_row(mdc_state_at(place), mdc_type_at(place))];
+        filter->bytes += (MDC_PROTECT_WORDS + MDC_STATE_WORDS) * sizeof *word;
     }
     int sizes = 0;
     for (uint32_t bit = 0; bit < count && !sizes; bit++) {

@@ -64,9 +64,19 @@ MDC_HOT uint32_t mdc_kinds_of_type(uint32_t type) {
     return kinds[mdc_type_bits(type)];
 }
 
-/* Row of attribute_rows. */
-MDC_HOT uint32_t mdc_attribute_row(uint32_t protect, uint32_t state, uint32_t type) {
-    return mdc_state_row(state, type) << 7 | mdc_protect_row(protect);
+/* State and Type in one number below MDC_STATE_WORDS, and back. No known bit of one is one of the other. */
+enum { MDC_STATE_KNOWN = 0x13000, MDC_TYPE_KNOWN = 0x1060000 };
+MDC_HOT uint32_t mdc_state_place(uint32_t state, uint32_t type) {
+    uint32_t bits = state | type;
+    return ((bits >> 12) & 0x73) | ((bits >> 17) & 0x80);
+}
+MDC_HOT uint32_t mdc_state_at(uint32_t place) { return (place << 12) & MDC_STATE_KNOWN; }
+MDC_HOT uint32_t mdc_type_at(uint32_t place) { return (place & 0x60) << 12 | (place & 0x80) << 17; }
+
+/* Whether its attributes have no bits that are not known: only then their words are found without a row. */
+MDC_HOT bool mdc_attributes_known(const MINIDUMP_MEMORY_INFO *region) {
+    return region->Protect < MDC_PROTECT_WORDS && (region->State & ~(uint32_t)MDC_STATE_KNOWN) == 0 &&
+           (region->Type & ~(uint32_t)MDC_TYPE_KNOWN) == 0;
 }
 
 /* Row of size_rows: sizes 0 and 1 share one. */
@@ -90,7 +100,7 @@ typedef struct mdc_hot {
     uint64_t first; /* [first, last]: where `entry` and `module_bits` hold */
     uint64_t last;
     uint64_t module_bits;
-    const uint64_t *attribute_rows; /* NULL if no rule has conditions besides a range */
+    const uint64_t *attributes; /* NULL if no rule has conditions besides a range */
     const uint64_t *size_rows;
     const uint64_t *kind_rows;
     const uint32_t *global_code;
@@ -104,6 +114,8 @@ typedef struct mdc_hot {
     uint32_t floor_code;
     uint32_t interval;
     bool modules; /* module_bits differ from place to place */
+    const uint64_t *protect_rows;
+    const uint64_t *state_rows;
 } mdc_hot;
 
 /* Whether the short way can be taken with this filter at all. */
@@ -116,7 +128,9 @@ static inline void mdc_hot_place(mdc_hot *hot, const mdc_filter *filter, const m
     *hot = (mdc_hot){.first = filter->start[interval],
                      .last = filter->start[interval + 1] - 1,
                      .module_bits = UINT64_MAX,
-                     .attribute_rows = filter->attribute_rows,
+                     .attributes = filter->attributes,
+                     .protect_rows = filter->protect_rows,
+                     .state_rows = filter->state_rows,
                      .size_rows = filter->size_rows,
                      .kind_rows = filter->kind_rows,
                      .global_code = filter->global_code,
@@ -143,6 +157,15 @@ MDC_HOT int mdc_hot_verdict(uint32_t code) {
     return code & MDC_HEAD ? MDC_MATCH_PART : MDC_MATCH_NOTHING;
 }
 
+/* Which sets of conditions Protect, State and Type meet. */
+MDC_HOT uint64_t mdc_attribute_word(const mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region) {
+    if (!mdc_attributes_known(region))
+        return hot->protect_rows[mdc_protect_row(region->Protect)] &
+               hot->state_rows[mdc_state_row(region->State, region->Type)];
+    return hot->attributes[region->Protect] &
+           hot->attributes[MDC_PROTECT_WORDS + mdc_state_place(region->State, region->Type)];
+}
+
 /* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. For regions of at least one byte without
  * MDC_FACT_ADDED and MDC_FACT_DONTDUMP; `names` is the first word of the name's row. */
 MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint64_t mapping_size, uint32_t kinds,
@@ -162,10 +185,9 @@ MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint
         hot->interval = (uint32_t)(start - hot->start);
         hot->entry = entry = hot->entries[hot->interval];
     }
-    if (hot->attribute_rows != NULL) {
-        uint64_t hits = hot->attribute_rows[mdc_attribute_row(region->Protect, region->State, region->Type)] &
-                        hot->size_rows[mdc_size_row(mapping_size)] & hot->kind_rows[kinds & (MDC_KIND_ROWS - 1)] &
-                        names & hot->module_bits;
+    if (hot->attributes != NULL) {
+        uint64_t hits = mdc_attribute_word(hot, region) & hot->size_rows[mdc_size_row(mapping_size)] &
+                        hot->kind_rows[kinds & (MDC_KIND_ROWS - 1)] & names & hot->module_bits;
         if (entry & MDC_ENTRY_LIST) {
             const mdc_item *item = hot->items + (entry & ~MDC_ENTRY_LIST);
             for (; item->code > best; item++) {

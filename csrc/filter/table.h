@@ -24,14 +24,15 @@
 #define MDC_CONDITIONS_ALWAYS UINT32_MAX
 
 enum {
-    MDC_PROTECT_ROWS = 128, /* base protection (0: in doubt, else its bit number + 1) << 3 | modifiers */
-    MDC_PROTECT_NONE = 9,   /* the base of protection 0 */
-    MDC_STATE_VALUES = 5,   /* 0: none; 1 to 3: the known ones; MDC_STATE_DOUBT */
-    MDC_STATE_DOUBT = 4,    /* see match.h */
-    MDC_STATE_ROWS = 25,    /* state * 5 + type */
-    MDC_SIZE_ROWS = 64,     /* binary digits of the size but one; 0 counts as 1 */
-    MDC_KIND_ROWS = 256,    /* MDC_KIND_*, MDC_KIND_DOUBT */
-    MDC_ATTRIBUTE_ROWS = MDC_STATE_ROWS * MDC_PROTECT_ROWS
+    MDC_PROTECT_ROWS = 128,   /* base protection (0: in doubt, else its bit number + 1) << 3 | modifiers */
+    MDC_PROTECT_NONE = 9,     /* the base of protection 0 */
+    MDC_STATE_VALUES = 5,     /* 0: none; 1 to 3: the known ones; MDC_STATE_DOUBT */
+    MDC_STATE_DOUBT = 4,      /* see match.h */
+    MDC_STATE_ROWS = 25,      /* state * 5 + type */
+    MDC_SIZE_ROWS = 64,       /* binary digits of the size but one; 0 counts as 1 */
+    MDC_KIND_ROWS = 256,      /* MDC_KIND_*, MDC_KIND_DOUBT */
+    MDC_PROTECT_WORDS = 2048, /* values of Protect without unknown bits */
+    MDC_STATE_WORDS = 256     /* of State and Type: mdc_state_place */
 };
 
 typedef struct mdc_item {
@@ -65,12 +66,12 @@ struct mdc_filter {
     uint64_t *state_rows;
     uint64_t *size_rows;
     uint64_t *kind_rows;
-    uint64_t *attribute_rows; /* where words is 1: state and protect rows combined, one word each; else NULL */
-    uint32_t *global_code;    /* by bit, for the words that hold rules without a range; 0 for other bits */
-    mdc_bounds *bounds;       /* by bit; NULL if no rule asks for a size */
-    uint64_t *head_bytes;     /* by rule; NULL if there is no head rule */
-    uint64_t global_bits;     /* the first 64 bits of which are rules without a range */
-    uint64_t inexact_bits;    /* those of the first 64 whose bounds size_rows do not express exactly */
+    uint64_t *attributes;  /* where words is 1: the protect rows by Protect, then the state rows by State and Type */
+    uint32_t *global_code; /* by bit, for the words that hold rules without a range; 0 for other bits */
+    mdc_bounds *bounds;    /* by bit; NULL if no rule asks for a size */
+    uint64_t *head_bytes;  /* by rule; NULL if there is no head rule */
+    uint64_t global_bits;  /* the first 64 bits of which are rules without a range */
+    uint64_t inexact_bits; /* those of the first 64 whose bounds size_rows do not express exactly */
     uint32_t interval_count;
     uint32_t floor_code; /* of the highest rule without range and conditions, else the default action */
     uint32_t words;
