@@ -53,7 +53,8 @@ static mdc_status check_regions(const mdc_snapshot *lists, mdc_error *err) {
 mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err) {
     if (lists->region_count > ITEMS_MAX || lists->thread_count > ITEMS_MAX || lists->module_count > ITEMS_MAX ||
         lists->name_count > ITEMS_MAX || lists->pool_size > UINT32_MAX || lists->section_count > ITEMS_MAX ||
-        lists->unloaded_count > ITEMS_MAX || lists->handle_count > ITEMS_MAX || lists->system == NULL)
+        lists->unloaded_count > ITEMS_MAX || lists->handle_count > ITEMS_MAX || lists->copy_count > ITEMS_MAX ||
+        lists->system == NULL)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0, "the source delivered lists of impossible length");
     if (check_regions(lists, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < lists->thread_count; i++) {

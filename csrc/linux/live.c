@@ -11,6 +11,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
+#include "arguments.h"
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
@@ -47,6 +48,7 @@ typedef struct mdc_live {
     mdc_vec infos;   /* mdc_threadinfo, from before the stop */
     mdc_vec threads; /* mdc_thread */
     mdc_vec modules; /* mdc_module */
+    mdc_vec copies;  /* mdc_copy */
     mdc_vec in_file; /* mdc_content: pages that only files of modules have, if requested */
     mdc_system system;
     mdc_snapshot lists;
@@ -229,7 +231,10 @@ static mdc_status capture_lists(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
     if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
-    if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, task, &live->identity.stat, err);
+    const mdc_process_stat *stat = &live->identity.stat;
+    if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, task, stat, err);
+    if (status == MDC_OK)
+        status = mdc_arguments_find(&live->copies, &live->texts, stat, &live->memory, &live->mappings, err);
     live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);
     if (status == MDC_OK)
         status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
@@ -253,6 +258,8 @@ static void publish(mdc_live *live) {
                                  .module_count = live->modules.count,
                                  .texts = live->texts.texts.data,
                                  .text_count = live->texts.texts.count,
+                                 .copies = live->copies.data,
+                                 .copy_count = live->copies.count,
                                  .names = live->mappings.names.data,
                                  .name_count = live->mappings.names.count,
                                  .pool = live->mappings.pool.data,
@@ -435,6 +442,7 @@ static void live_free(mdc_source *source) {
     mdc_vec_fini(&live->infos);
     mdc_vec_fini(&live->threads);
     mdc_vec_fini(&live->modules);
+    mdc_vec_fini(&live->copies);
     mdc_vec_fini(&live->in_file);
     mdc_dealloc(live);
 }
@@ -458,6 +466,7 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *cont
     mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));
+    mdc_vec_init(&live->copies, sizeof(mdc_copy));
     mdc_vec_init(&live->in_file, sizeof(mdc_content));
     return &live->source;
 }

@@ -10,7 +10,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
-#include "process.h"
+#include "arguments.h"
 
 /* Bytes. cpuinfo has about 1.5 KiB per processor; 60,000 mappings with long paths make 10 MiB of maps. */
 enum {
@@ -18,8 +18,7 @@ enum {
     STATUS_MAX = 64 << 10,
     LSB_RELEASE_MAX = 64 << 10,
     AUXV_MAX = 64 << 10,
-    MAPS_MAX = 64 << 20,
-    ARGUMENTS_MAX = 8 << 20
+    MAPS_MAX = 64 << 20
 };
 
 void mdc_proc_files_init(mdc_proc_files *texts) {
@@ -54,7 +53,7 @@ static mdc_status add_file(mdc_proc_files *texts, uint32_t stream, int directory
 
 static mdc_status add_memory(mdc_proc_files *texts, uint32_t stream, uint64_t first, uint64_t end, mdc_error *err) {
     if (first == 0 || end <= first) return MDC_OK;
-    mdc_text text = {.stream = stream, .address = first, .size = mdc_min_u64(end - first, ARGUMENTS_MAX)};
+    mdc_text text = {.stream = stream, .address = first, .size = mdc_min_u64(end - first, MDC_ARGUMENTS_MAX)};
     return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
 }
 
@@ -69,7 +68,7 @@ static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t 
     uint64_t at = stat->start_stack & ~UINT64_C(7);
     /* Without the strings' address: argc and a few thousand pointers. */
     uint64_t end = stat->arg_start > at ? stat->arg_start : at + 2 * WINDOW;
-    end = mdc_min_u64(end, at + ARGUMENTS_MAX);
+    end = mdc_min_u64(end, at + MDC_ARGUMENTS_MAX);
     if (at == 0 || end < at) return 0;
     int mem = openat(proc, "mem", O_RDONLY | O_CLOEXEC);
     if (mem < 0) return 0;
@@ -105,6 +104,9 @@ static mdc_status add_auxv(mdc_proc_files *texts, int proc, mdc_error *err) {
         if (entry.a_type == AT_NULL) break;
         if (entry.a_type == AT_PHDR) texts->phdr = entry.a_un.a_val;
         if (entry.a_type == AT_PHENT) texts->phent = entry.a_un.a_val;
+        if (entry.a_type == AT_EXECFN) texts->execfn = entry.a_un.a_val;
+        if (entry.a_type == AT_RANDOM) texts->random = entry.a_un.a_val;
+        if (entry.a_type == AT_PLATFORM) texts->platform = entry.a_un.a_val;
         if (entry.a_type == AT_PHNUM && entry.a_un.a_val <= UINT16_MAX) texts->phnum = (uint32_t)entry.a_un.a_val;
         if (entry.a_type == AT_CLKTCK && entry.a_un.a_val <= UINT32_MAX)
             texts->clock_ticks = (uint32_t)entry.a_un.a_val;

@@ -46,10 +46,13 @@ mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const m
  * address; auxv as bytes with its address. The bytes live in `bytes` (uint8_t); offsets in mdc_text.data are fixed up
  * at the end. */
 typedef struct mdc_proc_files {
-    mdc_vec texts;  /* mdc_text */
-    mdc_vec bytes;  /* uint8_t */
-    uint64_t phdr;  /* AT_PHDR */
-    uint64_t phent; /* AT_PHENT: 56 in a 64-bit process */
+    mdc_vec texts;   /* mdc_text */
+    mdc_vec bytes;   /* uint8_t */
+    uint64_t phdr;   /* AT_PHDR */
+    uint64_t phent;  /* AT_PHENT: 56 in a 64-bit process */
+    uint64_t execfn; /* AT_EXECFN, AT_RANDOM, AT_PLATFORM: addresses; 0: the vector has none */
+    uint64_t random;
+    uint64_t platform;
     uint32_t phnum;
     uint32_t clock_ticks; /* AT_CLKTCK */
 } mdc_proc_files;

@@ -48,7 +48,7 @@ struct mdc_session {
     mdc_sink *sink;
     mdc_dump *dump;
     mdc_callback_counters counters;
-    bool veiled;               /* source hides variables of the environment */
+    bool veiled;               /* source hides texts, or variables of the environment */
     uint64_t hidden_variables; /* how many */
     mdc_session_rule_stats rules;
     MINIDUMP_CALLBACK_INFORMATION foreign; /* a foreign callee; the engine calls it through call_foreign */
@@ -118,11 +118,15 @@ static bool hides(const void *context, const uint8_t *name, size_t size) {
     return mdc_filter_hides_variable(context, name, size);
 }
 
-/* Puts before the source what hides values of variables, if the filter asks for it. */
+/* Puts before the source what hides texts that are left out, and values of variables, if anything is asked of it. */
 static mdc_status sanitized(mdc_session *session, mdc_error *err) {
     const mdc_filter *filter = session->spec.callback != NULL ? mdc_callback_filter(session->spec.callback) : NULL;
-    if (filter == NULL || !mdc_filter_decides_environ(filter)) return MDC_OK;
-    mdc_source *sanitized = mdc_sanitized_source_new(session->source, hides, filter, mdc_filter_fill(filter), err);
+    mdc_hiding hiding = {.streams = session->spec.engine.omit_streams & (MDC_STREAM_CMDLINE | MDC_STREAM_ENVIRON),
+                         .context = filter,
+                         .fill = filter != NULL ? mdc_filter_fill(filter) : 'X'};
+    if (filter != NULL && mdc_filter_decides_environ(filter)) hiding.hides = hides;
+    if (hiding.streams == 0 && hiding.hides == NULL) return MDC_OK;
+    mdc_source *sanitized = mdc_sanitized_source_new(session->source, &hiding, err);
     if (sanitized == NULL) return err->code;
     session->source = sanitized;
     session->veiled = true;

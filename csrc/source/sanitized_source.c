@@ -1,23 +1,20 @@
-/* Hiding variables of the environment (see sanitized_source.h). */
+/* Hiding texts of the target (see sanitized_source.h). */
 #include "sanitized_source.h"
 
 #include <string.h>
 
 #include "../base/arith.h"
-#include "../base/bound.h"
 #include "../base/fail.h"
-#include "../base/vec.h"
+#include "../base/range_set.h"
 
 #define BLOCK_MAX (UINT64_C(8) << 20) /* bytes; the kernel lets arguments and environment grow to 6 MiB */
 
 typedef struct mdc_sanitized_source {
     mdc_source source;
     mdc_source *inner;
-    mdc_hides hides;
-    const void *context;
-    mdc_vec hidden; /* mdc_span, sorted, disjoint */
+    mdc_hiding hiding;
+    mdc_vec hidden; /* mdc_set_range: a set after stop */
     uint64_t count; /* variables */
-    uint8_t fill;
 } mdc_sanitized_source;
 
 static mdc_sanitized_source *sanitized_of(mdc_source *source) {
@@ -30,15 +27,11 @@ static void take_identity(mdc_sanitized_source *sanitized) {
 }
 
 static mdc_status hide(mdc_sanitized_source *sanitized, uint64_t address, uint64_t size, mdc_error *err) {
-    mdc_span *last =
-        sanitized->hidden.count > 0 ? &mdc_vec_at(&sanitized->hidden, mdc_span, sanitized->hidden.count - 1) : NULL;
+    mdc_set_range range = {address, 0};
     if (size == 0) return MDC_OK;
-    if (last != NULL && last->address + last->size == address) {
-        last->size += size;
-        return MDC_OK;
-    }
-    mdc_span span = {address, size};
-    return mdc_vec_push(&sanitized->hidden, &span, 1, NULL, err);
+    if (!mdc_add_u64(address, size, &range.end))
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0, "a text of the target overflows");
+    return mdc_vec_push(&sanitized->hidden, &range, 1, NULL, err);
 }
 
 /* One string of the block. */
@@ -46,7 +39,7 @@ static mdc_status hide_value(mdc_sanitized_source *sanitized, uint64_t address, 
                              mdc_error *err) {
     const uint8_t *equals = memchr(text, '=', size);
     size_t name = equals != NULL ? (size_t)(equals - text) : size;
-    if (size == 0 || !sanitized->hides(sanitized->context, text, name)) return MDC_OK;
+    if (size == 0 || !sanitized->hiding.hides(sanitized->hiding.context, text, name)) return MDC_OK;
     sanitized->count++;
     size_t kept = equals != NULL ? name + 1 : 0;
     return hide(sanitized, address + kept, size - kept, err);
@@ -89,23 +82,37 @@ static mdc_status hide_in_block(mdc_sanitized_source *sanitized, uint64_t addres
     return MDC_OK;
 }
 
-static mdc_status find_variables(mdc_sanitized_source *sanitized, mdc_error *err) {
+static mdc_status hide_variables(mdc_sanitized_source *sanitized, const mdc_span *span, mdc_error *err) {
+    uint64_t end;
+    if (span->size == 0) return MDC_OK;
+    if (!mdc_add_u64(span->address, span->size, &end) || span->size > BLOCK_MAX)
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0,
+                        "the target's environment is too long to hide variables in it");
+    uint8_t *bytes = mdc_alloc((size_t)span->size, 1, err);
+    if (bytes == NULL) return err->code;
+    mdc_status status = hide_in_block(sanitized, span->address, bytes, (size_t)span->size, err);
+    mdc_dealloc(bytes);
+    return status;
+}
+
+static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, mdc_span span, mdc_error *err) {
+    if ((sanitized->hiding.streams & stream) != 0) return hide(sanitized, span.address, span.size, err);
+    if (stream != MDC_STREAM_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
+    return hide_variables(sanitized, &span, err);
+}
+
+static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     const mdc_snapshot *lists = sanitized->inner->ops->snapshot(sanitized->inner);
     sanitized->hidden.count = 0;
     sanitized->count = 0;
     for (size_t i = 0; i < lists->text_count; i++) {
         const mdc_text *text = &lists->texts[i];
-        uint64_t end;
-        if (text->stream != MDC_STREAM_ENVIRON || text->data != NULL || text->size == 0) continue;
-        if (!mdc_add_u64(text->address, text->size, &end) || text->size > BLOCK_MAX)
-            return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0,
-                            "the target's environment is too long to hide variables in it");
-        uint8_t *bytes = mdc_alloc((size_t)text->size, 1, err);
-        if (bytes == NULL) return err->code;
-        mdc_status status = hide_in_block(sanitized, text->address, bytes, (size_t)text->size, err);
-        mdc_dealloc(bytes);
-        return status;
+        mdc_span span = {text->address, text->size};
+        if (text->data == NULL && hide_text(sanitized, text->stream, span, err) != MDC_OK) return err->code;
     }
+    for (size_t i = 0; i < lists->copy_count; i++)
+        if (hide_text(sanitized, lists->copies[i].stream, lists->copies[i].span, err) != MDC_OK) return err->code;
+    mdc_range_set_normalise(&sanitized->hidden);
     return MDC_OK;
 }
 
@@ -120,7 +127,7 @@ static mdc_status sanitized_stop(mdc_source *source, mdc_error *err) {
     mdc_sanitized_source *sanitized = sanitized_of(source);
     mdc_status status = sanitized->inner->ops->stop(sanitized->inner, err);
     take_identity(sanitized);
-    if (status != MDC_OK || find_variables(sanitized, err) == MDC_OK) return status;
+    if (status != MDC_OK || find_texts(sanitized, err) == MDC_OK) return status;
     mdc_error ignored; /* nothing stays stopped after a failure */
     uint64_t stop_time_ns;
     mdc_error_clear(&ignored);
@@ -141,13 +148,11 @@ static size_t sanitized_content(mdc_source *source, size_t region, uint64_t firs
 
 /* [first, end) was read to `bytes`. */
 static void cover(const mdc_sanitized_source *sanitized, uint64_t first, uint64_t end, uint8_t *bytes) {
-    const mdc_span *spans = sanitized->hidden.data;
-    size_t at; /* the first that ends after `first` */
-    mdc_lower_bound(at, 0, sanitized->hidden.count, spans[at].address + spans[at].size <= first);
-    for (; at < sanitized->hidden.count && spans[at].address < end; at++) {
-        uint64_t from = mdc_max_u64(first, spans[at].address);
-        uint64_t to = mdc_min_u64(end, spans[at].address + spans[at].size);
-        memset(bytes + (from - first), sanitized->fill, (size_t)(to - from));
+    const mdc_set_range *hidden = sanitized->hidden.data;
+    for (size_t at = mdc_range_set_find(&sanitized->hidden, first);
+         at < sanitized->hidden.count && hidden[at].first < end; at++) {
+        uint64_t from = mdc_max_u64(first, hidden[at].first), to = mdc_min_u64(end, hidden[at].end);
+        memset(bytes + (from - first), sanitized->hiding.fill, (size_t)(to - from));
     }
 }
 
@@ -193,8 +198,7 @@ static void sanitized_free(mdc_source *source) {
     mdc_dealloc(sanitized);
 }
 
-mdc_source *mdc_sanitized_source_new(mdc_source *inner, mdc_hides hides, const void *context, uint8_t fill,
-                                     mdc_error *err) {
+mdc_source *mdc_sanitized_source_new(mdc_source *inner, const mdc_hiding *hiding, mdc_error *err) {
     static const mdc_late_ops late = {sanitized_late_end, sanitized_late_read, sanitized_late_check};
     static const mdc_source_ops ops = {.prepare = sanitized_prepare,
                                        .stop = sanitized_stop,
@@ -215,10 +219,8 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, mdc_hides hides, const v
     if (sanitized == NULL) return NULL;
     mdc_source_init(&sanitized->source, inner->ops->late != NULL ? &ops : &ops_without, inner->pid);
     sanitized->inner = inner;
-    sanitized->hides = hides;
-    sanitized->context = context;
-    sanitized->fill = fill;
-    mdc_vec_init(&sanitized->hidden, sizeof(mdc_span));
+    sanitized->hiding = *hiding;
+    mdc_range_set_init(&sanitized->hidden);
     take_identity(sanitized);
     return &sanitized->source;
 }

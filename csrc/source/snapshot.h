@@ -184,6 +184,13 @@ typedef struct mdc_span {
     uint64_t size; /* bytes */
 } mdc_span;
 
+/* Memory that holds what a text stream shows, beside the text itself: hidden with it where the stream is left out. */
+typedef struct mdc_copy {
+    uint32_t stream; /* MDC_STREAM_CMDLINE or MDC_STREAM_ENVIRON */
+    uint32_t reserved;
+    mdc_span span;
+} mdc_copy;
+
 typedef struct mdc_snapshot {
     const mdc_region *regions;
     size_t region_count;
@@ -193,6 +200,8 @@ typedef struct mdc_snapshot {
     size_t module_count;
     const mdc_text *texts;
     size_t text_count;
+    const mdc_copy *copies;
+    size_t copy_count;
     const mdc_name *names; /* by name_id - 1 */
     size_t name_count;
     const uint8_t *pool; /* what every mdc_name points into */

@@ -73,7 +73,7 @@ struct mdc_source {
 #define MDC_SOURCE_LAYOUT                                                                                              \
     ((uint32_t)(sizeof(mdc_source) + sizeof(mdc_source_ops) + sizeof(mdc_late_ops) + sizeof(mdc_snapshot) +            \
                 sizeof(mdc_region) + sizeof(mdc_thread) + sizeof(mdc_module) + sizeof(mdc_section) +                   \
-                sizeof(mdc_unloaded) + sizeof(mdc_handle) + sizeof(mdc_system) + sizeof(mdc_text) +                    \
+                sizeof(mdc_unloaded) + sizeof(mdc_handle) + sizeof(mdc_system) + sizeof(mdc_text) + sizeof(mdc_copy) + \
                 sizeof(mdc_content) + sizeof(mdc_span) + sizeof(mdc_error)))
 
 static inline void mdc_source_init(mdc_source *source, const mdc_source_ops *ops, int32_t pid) {

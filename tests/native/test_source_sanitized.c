@@ -85,6 +85,13 @@ static stub make_stub(void) {
     return made;
 }
 
+static mdc_source *hiding(stub *inner, uint32_t streams, mdc_hides hides, const void *context) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    const mdc_hiding what = {.streams = streams, .hides = hides, .context = context, .fill = 'X'};
+    return mdc_sanitized_source_new(&inner->source, &what, &err);
+}
+
 static char wanted(uint64_t at, bool whole_too) {
     static const char *const secrets[] = {"first secret", "01234567890123", "open"};
     if (at - BASE >= SIZE) return '.';
@@ -110,7 +117,7 @@ static void test_reads(bool whole_too) {
     mdc_error_clear(&err);
     stub inner = make_stub();
     inner.lists.texts = &inner.text;
-    mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, hides_api, whole_too ? &inner : NULL, 'X', &err);
+    mdc_source *sanitized = hiding(&inner, 0, hides_api, whole_too ? &inner : NULL);
     CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, &err) == MDC_OK && sanitized->pid == 77);
     CHECK(sanitized->ops->stop(sanitized, &err) == MDC_OK && inner.stopped);
     CHECK(mdc_sanitized_source_count(sanitized) == 4 + (uint64_t)whole_too &&
@@ -149,7 +156,7 @@ static void test_unreadable(void) {
     inner.data = data;
     inner.size = inner.text.size = sizeof data;
     inner.second_unreadable = true;
-    mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, hides_api, NULL, 'X', &err);
+    mdc_source *sanitized = hiding(&inner, 0, hides_api, NULL);
     CHECK(sanitized != NULL && sanitized->ops->stop(sanitized, &err) == MDC_OK);
     inner.second_unreadable = false;
     mdc_span span = {BASE, sizeof data};
@@ -174,7 +181,7 @@ static void test_odd_texts(void) {
         inner.text.address = rows[i].address;
         inner.text.size = rows[i].size;
         mdc_error_clear(&err);
-        mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, hides_api, NULL, 'X', &err);
+        mdc_source *sanitized = hiding(&inner, 0, hides_api, NULL);
         CHECK(sanitized != NULL);
         mdc_status status = sanitized->ops->stop(sanitized, &err);
         CHECK((status == MDC_OK) == rows[i].fine && inner.stopped == rows[i].fine &&
@@ -183,7 +190,65 @@ static void test_odd_texts(void) {
     }
 }
 
+/* Whole texts, and what a source knows of copies: also where they overlap, touch, or are in another order. */
+static void test_whole_texts(void) {
+    for (int which = 0; which < 4; which++) {
+        mdc_error err;
+        mdc_error_clear(&err);
+        const uint32_t streams =
+            (which & 1 ? (uint32_t)MDC_STREAM_ENVIRON : 0) | (which & 2 ? (uint32_t)MDC_STREAM_CMDLINE : 0);
+        stub inner = make_stub();
+        inner.lists.texts = &inner.text;
+        inner.text.address = BASE + 10;
+        inner.text.size = 20;
+        const mdc_copy copies[] = {{MDC_STREAM_CMDLINE, 0, {BASE + 60, 5}},
+                                   {MDC_STREAM_ENVIRON, 0, {BASE + 25, 10}},
+                                   {MDC_STREAM_CMDLINE, 0, {BASE + 35, 5}},
+                                   {MDC_STREAM_ENVIRON, 0, {BASE, 0}}};
+        inner.lists.copies = copies;
+        inner.lists.copy_count = 4;
+        mdc_source *sanitized = hiding(&inner, streams, NULL, NULL);
+        CHECK(sanitized != NULL && sanitized->ops->stop(sanitized, &err) == MDC_OK);
+        uint8_t bytes[SIZE];
+        mdc_span span = {BASE, SIZE};
+        size_t done;
+        int32_t os_errno;
+        CHECK(sanitized->ops->read(sanitized, &span, 1, bytes, &done, &os_errno, &err) == MDC_OK && done == SIZE);
+        for (size_t i = 0; i < SIZE; i++) {
+            bool hidden = ((which & 1) != 0 && i >= 10 && i < 35) ||
+                          ((which & 2) != 0 && ((i >= 35 && i < 40) || (i >= 60 && i < 65)));
+            CHECK(bytes[i] == (hidden ? 'X' : (uint8_t)block[i]));
+        }
+        CHECK(mdc_sanitized_source_count(sanitized) == 0);
+        sanitized->ops->free(sanitized);
+    }
+}
+
+/* Variables in a copy are hidden by their names as well. */
+static void test_variables_of_a_copy(void) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    stub inner = make_stub();
+    inner.lists.texts = &inner.text;
+    inner.text.size = 0;
+    const mdc_copy copy = {MDC_STREAM_ENVIRON, 0, {BASE, SIZE}};
+    inner.lists.copies = &copy;
+    inner.lists.copy_count = 1;
+    mdc_source *sanitized = hiding(&inner, 0, hides_api, NULL);
+    CHECK(sanitized != NULL && sanitized->ops->stop(sanitized, &err) == MDC_OK);
+    CHECK(mdc_sanitized_source_count(sanitized) == 4);
+    uint8_t bytes[SIZE];
+    mdc_span span = {BASE, SIZE};
+    size_t done;
+    int32_t os_errno;
+    CHECK(sanitized->ops->read(sanitized, &span, 1, bytes, &done, &os_errno, &err) == MDC_OK && done == SIZE);
+    for (uint64_t i = 0; i < SIZE; i++) CHECK(bytes[i] == (uint8_t)wanted(BASE + i, false));
+    sanitized->ops->free(sanitized);
+}
+
 int main(void) {
+    test_whole_texts();
+    test_variables_of_a_copy();
     test_reads(false);
     test_reads(true);
     test_unreadable();
