@@ -15,7 +15,7 @@ from .filters import _values
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from dataclasses import KW_ONLY
     from typing import Any, Literal
 
@@ -148,12 +148,17 @@ class DumpOptions(PlanOptions):
     fsync: bool = False
     exception: engines.ExceptionInfo | None = None
     user_streams: Sequence[engines.UserStream] = ()
+    annotations: Mapping[str, str] | None = None
+    comment: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.exception is not None and not isinstance(self.exception, engines.ExceptionInfo):
             raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
         self._put("user_streams", engines.check_streams(self.user_streams))
+        self._put("annotations", engines.check_annotations(self.annotations))
+        if self.comment is not None:
+            engines.check_text("comment", self.comment)
 
 
 _WORDS = {  # in the order of the numbers in csrc/api/engine.h

@@ -164,6 +164,8 @@ def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> t
     return (
         *source,
         parts.user_streams(getattr(options, "user_streams", ())),
+        parts.simple_annotations(getattr(options, "annotations", None)),
+        parts.comment(getattr(options, "comment", None)),
         parts.exception(getattr(options, "exception", None)),
         parts.dbghelp(request.backend),
     )

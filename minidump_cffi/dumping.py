@@ -143,6 +143,12 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         Why the dump is taken; for targets that are Windows processes.
     user_streams : sequence of UserStream
         Streams that are written to the dump unchanged.
+    annotations : Mapping of str to str, or None
+        What the dump says of itself: crash pipelines show the simple annotations of Crashpad's stream, which these
+        become. Like `comment` they are written as they are: no rule excludes or redacts them. 1,024 at most, and with
+        the comment 1 MiB of UTF-8.
+    comment : str or None
+        A comment, which debuggers show when they open the dump.
 
     Returns
     -------

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from ._options import PlanOptions
     from .filters import Filter
 
-__all__ = ["Backend", "DbgHelp", "ExceptionInfo", "UserStream", "check_streams", "choose"]
+__all__ = [
+    "Backend",
+    "DbgHelp",
+    "ExceptionInfo",
+    "UserStream",
+    "check_annotations",
+    "check_streams",
+    "check_text",
+    "choose",
+]
 
 _NATIVE_TYPES = (
     DumpType.WITH_FULL_MEMORY
@@ -85,8 +94,8 @@ class UserStream(Record):
     Parameters
     ----------
     type : int
-        Its number: above 0xFFFF, as the numbers below are Microsoft's. (dbghelp also takes its comment streams, 10
-        and 11.)
+        Its number: above 0xFFFF, as the numbers below are Microsoft's, and not one that the engine writes itself.
+        (dbghelp also takes its comment streams, 10 and 11, if no comment is given.)
     data : bytes
         Its bytes, below 4 GiB.
 
@@ -151,6 +160,31 @@ def check_streams(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
         if not isinstance(stream, UserStream):
             raise TypeError(f"user_streams must be UserStream objects, not {stream!r}")
     return found
+
+
+def check_annotations(annotations: Any) -> dict[str, str] | None:
+    """A copy of the annotations, if they can be written."""
+    if annotations is None:
+        return None
+    found = dict(annotations)
+    for key, value in found.items():
+        check_text("a key of annotations", key)
+        check_text(f"annotations[{key!r}]", value)
+        if not key:
+            raise ValueError("a key of annotations is empty")
+    return found
+
+
+def check_text(name: str, text: Any) -> None:
+    """Refuse what is not a text of UTF-8 without NUL."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a text, not {text!r}")
+    if "\0" in text:
+        raise ValueError(f"{name} has a NUL, which ends a text: {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} cannot be encoded: {error}") from None
 
 
 class Backend(Record):

@@ -35,6 +35,15 @@ typedef struct mdc_user_stream {
     uint64_t size; /* bytes, below 4 GiB */
 } mdc_user_stream;
 
+/* What the caller says of the dump, for the stream CrashpadInfo: UTF-8, NUL-terminated. */
+typedef struct mdc_annotation {
+    const char *key; /* not empty */
+    const char *value;
+} mdc_annotation;
+
+/* Limits of annotations and comment together: how many, and bytes without the NULs. */
+enum { MDC_ANNOTATIONS_MAX = 1024, MDC_CALLER_TEXT_MAX = 1048576 };
+
 /* Why a dump is taken: MINIDUMP_EXCEPTION_INFORMATION. */
 typedef struct mdc_exception_info {
     uint32_t thread_id; /* 0: there was no exception */
@@ -70,6 +79,9 @@ typedef struct mdc_engine_options {
     void *edit_context;        /* for both */
     const mdc_user_stream *user_streams; /* with their data; must outlive the dump */
     size_t user_stream_count;
+    const mdc_annotation *annotations; /* with their texts; must outlive the dump */
+    size_t annotation_count;
+    const char *comment;          /* NULL, or UTF-8, NUL-terminated; must outlive the dump */
     mdc_exception_info exception; /* targets that are Windows processes */
 } mdc_engine_options;
 

@@ -304,6 +304,9 @@ static mdc_status read_stream(dump_reader *reader, const mdc_file_directory *str
         return each_sized(reader, stream, HANDLE_BYTES, take_handle, err);
     case STREAM_UNLOADED_MODULES:
         return each_sized(reader, stream, UNLOADED_BYTES, take_unloaded, err);
+    case MDC_STREAM_TYPE_CRASHPAD_INFO:
+        file->crashpad_info = (mdc_file_location){stream->data_size, stream->rva};
+        return MDC_OK;
     case STREAM_COMPRESSED:
     case STREAM_COMPRESSED_SQL:
         file->compressed = true;

@@ -64,16 +64,17 @@ typedef struct mdc_dump_reader {
     uint32_t streams; /* directory entries */
     uint64_t memory_ranges;
     uint64_t memory64_ranges;
-    bool odd_texts;     /* there are names that point outside of the file */
-    bool compressed;    /* memory is in a stream whose contents are not documented */
-    mdc_vec pieces;     /* mdc_file_piece */
-    mdc_vec threads;    /* mdc_dump_reader_thread */
-    mdc_vec modules;    /* mdc_dump_reader_module */
-    mdc_vec infos;      /* MINIDUMP_MEMORY_INFO */
-    mdc_vec contexts;   /* mdc_file_location: registers of threads and of the exception */
-    mdc_vec texts;      /* mdc_file_text: names of modules, threads, handles, unloaded modules */
-    mdc_vec exceptions; /* mdc_dump_reader_exception */
-    mdc_vec shortened;  /* mdc_file_short_list */
+    mdc_file_location crashpad_info; /* size 0: there is none */
+    bool odd_texts;                  /* there are names that point outside of the file */
+    bool compressed;                 /* memory is in a stream whose contents are not documented */
+    mdc_vec pieces;                  /* mdc_file_piece */
+    mdc_vec threads;                 /* mdc_dump_reader_thread */
+    mdc_vec modules;                 /* mdc_dump_reader_module */
+    mdc_vec infos;                   /* MINIDUMP_MEMORY_INFO */
+    mdc_vec contexts;                /* mdc_file_location: registers of threads and of the exception */
+    mdc_vec texts;                   /* mdc_file_text: names of modules, threads, handles, unloaded modules */
+    mdc_vec exceptions;              /* mdc_dump_reader_exception */
+    mdc_vec shortened;               /* mdc_file_short_list */
 } mdc_dump_reader;
 
 /* names: where the modules' paths go. */

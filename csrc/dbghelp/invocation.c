@@ -7,6 +7,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../windows/win_process.h"
+#include "caller_streams.h"
 #include "exception_pointers.h"
 #include "library.h"
 #include "pss_snapshot.h"
@@ -27,33 +28,11 @@ struct mdc_dbghelp {
     mdc_pss_snapshot snapshot;
     mdc_win_process process;
     mdc_proxy proxy;
-    MINIDUMP_USER_STREAM *streams; /* allocated; as many as the options have */
+    mdc_caller_streams streams;
     uint64_t stop_time_ns;
 };
 
 /* -- what is passed ------------------------------------------------------------------------------------------------ */
-
-static mdc_status copy_streams(mdc_dbghelp *dbghelp, mdc_error *err) {
-    const mdc_engine_options *engine = dbghelp->request.engine;
-    if (engine->user_stream_count == 0) return MDC_OK;
-    if (engine->user_stream_count > UINT32_MAX)
-        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "too many user streams");
-    dbghelp->streams = mdc_alloc(engine->user_stream_count, sizeof *dbghelp->streams, err);
-    if (dbghelp->streams == NULL) return err->code;
-    for (size_t i = 0; i < engine->user_stream_count; i++) {
-        const mdc_user_stream *stream = &engine->user_streams[i];
-        if (stream->size > UINT32_MAX)
-            return mdc_fail_at(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, (int64_t)i,
-                               "user stream %u has 4 GiB or more: the format has 32 bits for its size",
-                               (unsigned)stream->type);
-        dbghelp->streams[i] = (MINIDUMP_USER_STREAM){
-            .Type = stream->type,
-            .BufferSize = (uint32_t)stream->size,
-            .Buffer = (void *)(uintptr_t)stream->data, /* Microsoft's struct has no const; it is only read */
-        };
-    }
-    return MDC_OK;
-}
 
 static mdc_status check_options(const mdc_engine_options *engine, mdc_error *err) {
     if (engine->plan_only)
@@ -89,7 +68,7 @@ static mdc_status open_all(mdc_dbghelp *dbghelp, mdc_error *err) {
         how.access = PROCESS_DUP_HANDLE;
     if (mdc_dbghelp_library_load(&dbghelp->library, request->options->dll, err) != MDC_OK ||
         (snapshot && mdc_pss_snapshot_load(&dbghelp->snapshot, request->options->pss, err) != MDC_OK) ||
-        copy_streams(dbghelp, err) != MDC_OK)
+        mdc_caller_streams_init(&dbghelp->streams, request->engine, err) != MDC_OK)
         return err->code;
     return mdc_win_process_open(&dbghelp->process, &how, err);
 }
@@ -122,6 +101,7 @@ mdc_dbghelp *mdc_dbghelp_new(const mdc_dbghelp_request *request, mdc_staging_fil
     proxy->told_io = request->ours && !request->own_io;
     proxy->resubmits = request->ours && !request->asks_once;
     proxy->exception = dbghelp->exception;
+    proxy->annotated = request->engine->annotation_count > 0;
     if (request->engine->answers_max != 0) proxy->answers_max = request->engine->answers_max;
     if (request->engine->gaps_max != 0) proxy->gaps_max = request->engine->gaps_max;
     return dbghelp;
@@ -221,12 +201,11 @@ static uint32_t dump_type_of(const mdc_dbghelp *dbghelp) {
 }
 
 static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
-    const mdc_engine_options *engine = dbghelp->request.engine;
     MINIDUMP_EXCEPTION_INFORMATION exception = {.ThreadId = dbghelp->exception.thread_id,
                                                 .ExceptionPointers = (void *)(uintptr_t)dbghelp->exception.pointers,
                                                 .ClientPointers = dbghelp->exception.client};
-    MINIDUMP_USER_STREAM_INFORMATION streams = {.UserStreamCount = (uint32_t)engine->user_stream_count,
-                                                .UserStreamArray = dbghelp->streams};
+    MINIDUMP_USER_STREAM_INFORMATION streams = {.UserStreamCount = dbghelp->streams.count,
+                                                .UserStreamArray = dbghelp->streams.all};
     MINIDUMP_CALLBACK_INFORMATION callback = mdc_proxy_information(&dbghelp->proxy);
     void *snapshot = dbghelp->snapshot.handle;
     /* A snapshot without a clone of the memory gives no regions by itself. */
@@ -237,7 +216,7 @@ static mdc_status call(mdc_dbghelp *dbghelp, mdc_error *err) {
     BOOL written = dbghelp->library.write_dump(snapshot != NULL ? snapshot : dbghelp->process.handle,
                                                (DWORD)dbghelp->process.pid, dbghelp->store->file, dump_type_of(dbghelp),
                                                dbghelp->exception.thread_id != 0 ? &exception : NULL,
-                                               dbghelp->streams != NULL ? &streams : NULL, &callback);
+                                               streams.UserStreamCount != 0 ? &streams : NULL, &callback);
     uint32_t last = GetLastError();
     atomic_store_explicit(&dbghelp->control->stopped, 0, memory_order_relaxed);
     if (snapshot == NULL) dbghelp->stop_time_ns = mdc_clock_ns() - began;
@@ -306,6 +285,6 @@ void mdc_dbghelp_free(mdc_dbghelp *dbghelp) {
     mdc_pss_snapshot_drop(&dbghelp->snapshot);
     mdc_win_process_close(&dbghelp->process);
     mdc_dbghelp_library_unload(&dbghelp->library);
-    mdc_dealloc(dbghelp->streams);
+    mdc_caller_streams_fini(&dbghelp->streams);
     mdc_dealloc(dbghelp);
 }

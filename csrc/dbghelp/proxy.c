@@ -277,6 +277,14 @@ static int32_t answer_io(mdc_proxy *proxy, MINIDUMP_CALLBACK_INPUT *input, MINID
         if (proxy->io == MDC_PROXY_IO_CALLEE || proxy->io == MDC_PROXY_IO_CALLEE_MEMORY)
             answer = pass(proxy, input, output);
         proxy->callee_io = answer != 0 && output->Status == MDC_S_FALSE;
+        if (proxy->callee_io &&
+            proxy->annotated) { /* they hold offsets in the file, and dbghelp puts it where it wants */
+            proxy->callee_io = false;
+            output->Status = (int32_t)MDC_E_NOTIMPL;
+            mdc_fail(&proxy->error, MDC_ERR_INVALID, MDC_PHASE_WRITE, 0,
+                     "annotations are not possible where a callback takes the output of dbghelp: give an output");
+            return 0;
+        }
         if (proxy->told_io) {
             MINIDUMP_CALLBACK_OUTPUT shown = *output;
             (void)pass(proxy, input, &shown);

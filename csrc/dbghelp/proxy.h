@@ -62,6 +62,7 @@ typedef struct mdc_proxy {
     mdc_staging_file *store;
     int io;         /* MDC_PROXY_IO_* */
     bool facts;     /* the callee understands MDC_EXT_REGION_FACTS */
+    bool annotated; /* the dump has annotations, which are completed in the finished file */
     bool told_io;   /* it is shown IoStart, whose answer does not count */
     bool resubmits; /* it relies on a further IncludeVmRegion for the rest after the part that it kept */
     bool asks_once; /* and this engine does not do that */

@@ -4,6 +4,7 @@
 #include "../base/arith.h"
 #include "../base/clock.h"
 #include "../base/fail.h"
+#include "../format/caller_texts.h"
 #include "report.h"
 #include "streams/stream.h"
 #include "writer.h"
@@ -40,7 +41,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
         own->file_pages > MDC_FILE_PAGES_RESIDENT || own->late_files > 1 || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
         own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
-    if (mdc_user_streams_check(own, err) != MDC_OK) return err->code;
+    if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
     if (own->plan_only) own->edit = NULL; /* nothing is stored */
     if (own->spare_slots == 0) own->spare_slots = 64;

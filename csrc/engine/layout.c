@@ -11,7 +11,7 @@
 #include "file_ranges.h"
 #include "streams/stream.h"
 
-enum { DIRECTORY_ROOM = 24 }; /* entries the directory has room for, and one for each user stream */
+enum { DIRECTORY_ROOM = 24 }; /* entries the directory has room for, without those of streams the caller gives */
 
 void mdc_layout_init(mdc_layout *layout, const mdc_plan *plan) {
     layout->engine = plan->engine;
@@ -163,6 +163,8 @@ mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *
     if (mdc_sanitized_make(&layout->sanitized, err) != MDC_OK) return err->code;
     if (engine->patchable) layout->spare = engine->options.spare_slots;
     layout->directory_room = DIRECTORY_ROOM + engine->options.user_stream_count;
+    if (engine->options.annotation_count > 0) layout->directory_room++;
+    if (engine->options.comment != NULL) layout->directory_room += 2;
     layout->excised = mdc_alloc(layout->spare, sizeof *layout->excised, err);
     layout->directory = mdc_alloc(layout->directory_room, sizeof *layout->directory, err);
     if (layout->excised == NULL || layout->directory == NULL) return err->code;

@@ -23,14 +23,15 @@ enum {
     MDC_FILE_ARCH_X86 = 0,
     MDC_FILE_ARCH_AMD64 = 9,
     MDC_FILE_ARCH_ARM64 = 12,
-    MDC_FILE_STRING_UNITS = 1024 /* longest string written, UTF-16 units */
+    MDC_FILE_CRASHPAD_VERSION = 1, /* MinidumpCrashpadInfo */
+    MDC_FILE_STRING_UNITS = 1024   /* longest string written, UTF-16 units */
 };
 
 /* Id of the entry in a thread list without threads: debugger engines do not start without a thread. No
  * system gives a thread this id. */
 #define MDC_FILE_NO_THREAD UINT32_MAX
 
-/* MINIDUMP_STREAM_TYPE, and Breakpad's numbers for Linux. */
+/* MINIDUMP_STREAM_TYPE, and the numbers of Crashpad and, for Linux, Breakpad. */
 enum {
     MDC_STREAM_TYPE_THREAD_LIST = 3,
     MDC_STREAM_TYPE_MODULE_LIST = 4,
@@ -38,12 +39,15 @@ enum {
     MDC_STREAM_TYPE_EXCEPTION = 6,
     MDC_STREAM_TYPE_SYSTEM_INFO = 7,
     MDC_STREAM_TYPE_MEMORY64_LIST = 9,
+    MDC_STREAM_TYPE_COMMENT_A = 10,
+    MDC_STREAM_TYPE_COMMENT_W = 11,
     MDC_STREAM_TYPE_HANDLE_DATA = 12,
     MDC_STREAM_TYPE_UNLOADED_MODULE_LIST = 14,
     MDC_STREAM_TYPE_MISC_INFO = 15,
     MDC_STREAM_TYPE_MEMORY_INFO_LIST = 16,
     MDC_STREAM_TYPE_THREAD_INFO_LIST = 17,
     MDC_STREAM_TYPE_THREAD_NAMES = 24,
+    MDC_STREAM_TYPE_CRASHPAD_INFO = 0x43500001,
     MDC_STREAM_TYPE_LINUX_CPU_INFO = 0x47670003,
     MDC_STREAM_TYPE_LINUX_PROC_STATUS = 0x47670004,
     MDC_STREAM_TYPE_LINUX_LSB_RELEASE = 0x47670005,
@@ -288,6 +292,22 @@ typedef struct mdc_file_link_map {
     uint64_t ld;
 } mdc_file_link_map;
 
+/* MinidumpCrashpadInfo of Crashpad, and an entry of its MinidumpSimpleStringDictionary. */
+typedef struct mdc_file_crashpad_info {
+    uint32_t version;
+    uint8_t report_id[16];
+    uint8_t client_id[16];
+    mdc_file_location simple_annotations;
+    mdc_file_location module_list;
+    uint32_t reserved;
+    uint64_t address_mask;
+} mdc_file_crashpad_info;
+
+typedef struct mdc_file_annotation {
+    uint32_t key_rva;
+    uint32_t value_rva;
+} mdc_file_annotation;
+
 #pragma pack(pop)
 
 _Static_assert(sizeof(mdc_file_header) == 32 && offsetof(mdc_file_header, flags) == 24, "MINIDUMP_HEADER");
@@ -330,5 +350,9 @@ _Static_assert(sizeof(mdc_file_handle_data) == 16 && sizeof(mdc_file_handle) == 
 _Static_assert(sizeof(mdc_file_unloaded_list) == 12 && sizeof(mdc_file_unloaded) == 24, "MINIDUMP_UNLOADED_MODULE");
 _Static_assert(sizeof(mdc_file_dso_debug) == 40 && offsetof(mdc_file_dso_debug, brk) == 16, "MDRawDebug64");
 _Static_assert(sizeof(mdc_file_link_map) == 24 && offsetof(mdc_file_link_map, ld) == 16, "MDRawLinkMap64");
+_Static_assert(sizeof(mdc_file_crashpad_info) == 64 && offsetof(mdc_file_crashpad_info, simple_annotations) == 36 &&
+                   offsetof(mdc_file_crashpad_info, module_list) == 44,
+               "MinidumpCrashpadInfo");
+_Static_assert(sizeof(mdc_file_annotation) == 8, "MinidumpSimpleStringDictionaryEntry");
 
 #endif

@@ -50,3 +50,9 @@ size_t mdc_utf16_path(const uint8_t *bytes, size_t size, uint16_t *out) {
     out[written] = 0;
     return written;
 }
+
+size_t mdc_utf16_units(const uint8_t *bytes, size_t size) {
+    size_t units = 0, length;
+    for (size_t at = 0; at < size; at += length) units += decode(bytes + at, size - at, &length) < 0x10000 ? 1 : 2;
+    return units;
+}

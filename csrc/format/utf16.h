@@ -14,5 +14,7 @@ size_t mdc_utf16_text(const uint8_t *bytes, size_t size, uint16_t *out, size_t r
  * U+DC00 + b (U+DC80 to U+DCFF), as in Python's surrogateescape, so that a callee can restore the bytes. `out` needs
  * room for size + 1 units; a NUL is added. Returns the units before it. */
 size_t mdc_utf16_path(const uint8_t *bytes, size_t size, uint16_t *out);
+/* How many units it returns. */
+size_t mdc_utf16_units(const uint8_t *bytes, size_t size);
 
 #endif

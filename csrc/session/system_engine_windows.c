@@ -9,6 +9,7 @@
 
 #include "../base/fail.h"
 #include "../callback/redaction.h"
+#include "../dbghelp/caller_streams.h"
 #include "../dbghelp/dbghelp_report.h"
 #include "../dbghelp/scrub.h"
 #include "../filter/match.h"
@@ -184,6 +185,7 @@ static mdc_status look_through(mdc_system_engine *engine, const mdc_session_spec
         return mdc_dbghelp_report_fill(&engine->report, proxy, NULL, &engine->scrub.hidden, &spec->engine, err);
     if (mdc_dump_reader_read(&engine->file, &engine->store, &proxy->map.names, err) != MDC_OK ||
         mdc_dump_reader_fit_lists(&engine->file, &engine->store, err) != MDC_OK ||
+        mdc_caller_streams_settle(&spec->engine, &engine->file, &engine->store, err) != MDC_OK ||
         scrub(engine, spec, control, counters, err) != MDC_OK ||
         mdc_dbghelp_report_fill(&engine->report, proxy, &engine->file, &engine->scrub.hidden, &spec->engine, err) !=
             MDC_OK)

@@ -1,4 +1,4 @@
-"""Parts of a session's specification that point at memory: streams of the user, options of dbghelp, a source.
+"""Parts of a session's specification that point at memory: what the caller adds, options of dbghelp, a source.
 
 Each function fills in a part and returns what has to live as long as the session.
 """
@@ -9,7 +9,7 @@ from ._ext import ffi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ..engines import Backend, ExceptionInfo, UserStream
@@ -34,6 +34,39 @@ def user_streams(streams: Sequence[UserStream]) -> Fill:
         return kept
 
     return fill
+
+
+def simple_annotations(texts: Mapping[str, str] | None) -> Fill:
+    """`mdc_engine_options.annotations`."""
+
+    def fill(spec: Any) -> object:
+        if not texts:
+            return None
+        table = ffi.new("mdc_annotation[]", len(texts))
+        kept: list[Any] = [table]
+        for entry, (key, value) in zip(table, texts.items(), strict=True):
+            entry.key, entry.value = words = _text(key), _text(value)
+            kept.append(words)
+        spec.engine.annotations, spec.engine.annotation_count = table, len(texts)
+        return kept
+
+    return fill
+
+
+def comment(text: str | None) -> Fill:
+    """`mdc_engine_options.comment`."""
+
+    def fill(spec: Any) -> object:
+        if text is None:
+            return None
+        spec.engine.comment = kept = _text(text)
+        return kept
+
+    return fill
+
+
+def _text(text: str) -> Any:
+    return ffi.new("char[]", text.encode())
 
 
 def exception(info: ExceptionInfo | None) -> Fill:

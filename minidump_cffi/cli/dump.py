@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from .._options import DumpOptions
@@ -15,8 +16,6 @@ from .progress import ProgressLine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
-
     from ..report._report import DumpReport
 
 
@@ -37,7 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dbghelp", metavar="DLL", help="dbghelp: path of a dbghelp.dll to use instead of the system's"
     )
+    parser.add_argument(
+        "--annotation",
+        metavar="KEY=VALUE",
+        dest="annotations",
+        type=annotation,
+        action="append",
+        help="a text that crash pipelines show with the dump; may be given several times",
+    )
+    parser.add_argument("--comment", metavar="TEXT", help="a comment that debuggers show with the dump")
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
+
+
+def annotation(word: str) -> tuple[str, str]:
+    """Read ``--annotation``: KEY=VALUE."""
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+    return key, value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,6 +68,10 @@ def run(args: argparse.Namespace) -> int:
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
     options = given(args, DumpOptions)
+    if args.annotations is not None:
+        options["annotations"] = dict(args.annotations)
+        if len(options["annotations"]) < len(args.annotations):
+            raise UsageError("--annotation: a KEY is given twice")
     if args.plugin is not None:
         from ..plugins import Plugin
 

@@ -24,6 +24,7 @@ if sys.platform != "win32":
 import _winapi
 import msvcrt
 
+import crashpad
 import fake
 
 import minidump_cffi as md
@@ -384,7 +385,10 @@ def test_our_own_process(tmp_path: Path, engine: Any) -> None:
     report = md.write_dump(
         os.getpid(), path, engine=engine, progress=seen.append,
         user_streams=[md.UserStream(type=0x10001, data=b"from the parent")],
+        annotations={"version": "1.2", "\u00fc": ""}, comment="by hand",
     )  # fmt: skip
+    assert crashpad.simple_annotations(path) == {"version": "1.2", "\u00fc": ""}
+    assert crashpad.comments(path) == ("by hand", "by hand")
     assert report.pid == os.getpid() and report.engine == engine
     data = path.read_bytes()
     assert len(data) == report.file_bytes and b"from the parent" in data

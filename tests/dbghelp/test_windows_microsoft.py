@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import crashpad
 import fake
 import file_rules
 import pytest
@@ -295,9 +296,25 @@ def test_an_exception_in_a_hook(child: Child, tmp_path: Path) -> None:
 
 def test_user_streams(child: Child, tmp_path: Path) -> None:
     path = tmp_path / "x.dmp"
-    take(child, path, user_streams=[md.UserStream(type=0x10001, data=b"build 42")])
+    said = {"version": "1.2", "\u00fc": "\U0001f389"}
+    take(child, path, user_streams=[md.UserStream(type=0x10001, data=b"build 42")], annotations=said, comment="\u00fc")
     with file_rules.DumpFile(path) as dump:
         assert dump.stream(0x10001) == b"build 42"
+    assert crashpad.simple_annotations(path) == said and crashpad.comments(path) == (None, "\u00fc")
+
+
+def test_annotations_need_an_output_of_ours(child: Child) -> None:
+    """Their offsets are those of the file: a callback that takes it has the bytes before they are known."""
+
+    def start(question: md.protocol.Input, answer: md.protocol.Output) -> bool:
+        answer.status = 1
+        return True
+
+    callback = md.protocol.PythonCallback(
+        {C.IO_START: start, C.IO_WRITE_ALL: lambda *_: True, C.IO_FINISH: lambda *_: True}
+    )
+    with pytest.raises(ValueError, match="annotations are not possible"):
+        take(child, None, callback=callback, annotations={"a": "b"})  # type: ignore[arg-type]
 
 
 def test_threads_that_were_not_stopped_are_said(child: Child, tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ typedef struct mdc_stream {
 #define MDC_STREAMS(stream)                                                                                            \
     stream(system_info) stream(misc_info) stream(thread_list) stream(thread_pointers) stream(thread_names)             \
         stream(thread_info_list) stream(module_list) stream(dso_debug) stream(exception) stream(unloaded_module_list)  \
-            stream(handle_data) stream(linux_texts) stream(user_streams) stream(memory_list) stream(memory_info_list)  \
-                stream(gap_stream)
+            stream(handle_data) stream(crashpad_info) stream(comment) stream(linux_texts) stream(user_streams)         \
+                stream(memory_list) stream(memory_info_list) stream(gap_stream)
 /* clang-format on */
 
 #define MDC_STREAM_DECLARE(name) extern const mdc_stream mdc_stream_##name;
