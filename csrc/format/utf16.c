@@ -31,10 +31,15 @@ static size_t put(int32_t code, uint16_t *out) {
     return 2;
 }
 
-size_t mdc_utf16_text(const uint8_t *bytes, size_t size, uint16_t *out, size_t room) {
-    size_t units = 0, written = 0, length;
+size_t mdc_utf16_units(const uint8_t *bytes, size_t size) {
+    size_t units = 0, length;
     for (size_t at = 0; at < size; at += length)
         units += mdc_utf8_decode(bytes + at, size - at, &length) < 0x10000 ? 1 : 2;
+    return units;
+}
+
+size_t mdc_utf16_text(const uint8_t *bytes, size_t size, uint16_t *out, size_t room) {
+    size_t units = mdc_utf16_units(bytes, size), written = 0, length;
     for (size_t at = 0; at < size; at += length) {
         int32_t code = mdc_utf8_decode(bytes + at, size - at, &length);
         bool head = units > room; /* which goes */
@@ -52,10 +57,4 @@ size_t mdc_utf16_path(const uint8_t *bytes, size_t size, uint16_t *out) {
     }
     out[written] = 0;
     return written;
-}
-
-size_t mdc_utf16_units(const uint8_t *bytes, size_t size) {
-    size_t units = 0, length;
-    for (size_t at = 0; at < size; at += length) units += decode(bytes + at, size - at, &length) < 0x10000 ? 1 : 2;
-    return units;
 }
