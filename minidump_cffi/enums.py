@@ -254,6 +254,8 @@ class Stream(enum.IntFlag):
     THREAD_NAMES = 0x100  #: ThreadNames
     THREAD_INFO = 0x200  #: ThreadInfoList
     EXCEPTION = 0x400  #: Exception
+    LIMITS = 0x800  #: MozLinuxLimits: /proc/PID/limits
+    HANDLE_DATA = 0x1000  #: HandleData: open handles, on Linux descriptors
 
 
 class GapReason(enum.IntEnum):

@@ -196,6 +196,7 @@ static mdc_status fail_dump(mdc_dbghelp *dbghelp, uint32_t last, mdc_error *err)
 /* ReadMemoryFailure (14) is never sent in a full dump: this bit is what makes it go on there. */
 static uint32_t dump_type_of(const mdc_dbghelp *dbghelp) {
     uint32_t type = (uint32_t)dbghelp->request.engine->dump_type;
+    if ((dbghelp->request.engine->omit_streams & MDC_STREAM_HANDLE_DATA) != 0) type &= ~(uint32_t)TYPE_WITH_HANDLE_DATA;
     bool goes_on = dbghelp->request.tolerates && (type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
     return goes_on ? type | MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY : type;
 }

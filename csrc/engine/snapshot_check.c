@@ -77,6 +77,7 @@ mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err) {
         if (text->data == NULL && !mdc_add_u64(text->address, text->size, &end))
             return wrong(err, "a string that overflows:", i, text->address);
     }
-    if (!name_fits(lists, lists->system->version)) return wrong(err, "a version outside the pool:", 0, 0);
+    if (!name_fits(lists, lists->system->version) || !name_fits(lists, lists->system->csd_version))
+        return wrong(err, "a version outside the pool:", 0, 0);
     return check_windows(lists, err);
 }

@@ -31,7 +31,7 @@ enum {
  * system gives a thread this id. */
 #define MDC_FILE_NO_THREAD UINT32_MAX
 
-/* MINIDUMP_STREAM_TYPE, and the numbers of Crashpad and, for Linux, Breakpad. */
+/* MINIDUMP_STREAM_TYPE, and the numbers of Crashpad, Breakpad (Linux) and Mozilla. */
 enum {
     MDC_STREAM_TYPE_THREAD_LIST = 3,
     MDC_STREAM_TYPE_MODULE_LIST = 4,
@@ -55,7 +55,8 @@ enum {
     MDC_STREAM_TYPE_LINUX_ENVIRON = 0x47670007,
     MDC_STREAM_TYPE_LINUX_AUXV = 0x47670008,
     MDC_STREAM_TYPE_LINUX_MAPS = 0x47670009,
-    MDC_STREAM_TYPE_LINUX_DSO_DEBUG = 0x4767000A
+    MDC_STREAM_TYPE_LINUX_DSO_DEBUG = 0x4767000A,
+    MDC_STREAM_TYPE_MOZ_LINUX_LIMITS = 0x4D7A0003
 };
 
 /* MINIDUMP_MISC_INFO.Flags1 */

@@ -15,6 +15,7 @@
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
+#include "handles.h"
 #include "identity.h"
 #include "mappings.h"
 #include "memory.h"
@@ -50,6 +51,8 @@ typedef struct mdc_live {
     mdc_vec modules; /* mdc_module */
     mdc_vec copies;  /* mdc_copy */
     mdc_vec in_file; /* mdc_content: pages that only files of modules have, if requested */
+    mdc_vec handles; /* mdc_handle: open descriptors, if requested */
+    bool handles_known;
     mdc_system system;
     mdc_snapshot lists;
     mdc_tracer *tracer;
@@ -242,6 +245,10 @@ static mdc_status capture_lists(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK && live->options.in_file != 0)
         status = mdc_filepages_find(&live->in_file, task, &live->mappings, &live->modules, err);
     if (status == MDC_OK) status = list_threads(live, err);
+    if (status == MDC_OK && live->options.handles != 0) {
+        live->handles_known = mdc_handles_list(&live->handles, task, &live->mappings, err);
+        status = err->code;
+    }
     return status;
 }
 
@@ -266,9 +273,12 @@ static void publish(mdc_live *live) {
                                  .pool_size = live->mappings.pool.count,
                                  .system = &live->system,
                                  .types = layout->xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
+                                 .handles = live->handles.data,
+                                 .handle_count = live->handles.count,
                                  .auxv_phdr = live->texts.phdr,
                                  .auxv_phnum = live->texts.phnum,
                                  .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};
+    if (live->handles_known) live->lists.types |= MDC_TYPE_WITH_HANDLE_DATA;
 }
 
 /* Why a step during the stop failed, where the reason may be that the target was resumed or killed meanwhile. */
@@ -444,6 +454,7 @@ static void live_free(mdc_source *source) {
     mdc_vec_fini(&live->modules);
     mdc_vec_fini(&live->copies);
     mdc_vec_fini(&live->in_file);
+    mdc_vec_fini(&live->handles);
     mdc_dealloc(live);
 }
 
@@ -468,5 +479,6 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *cont
     mdc_vec_init(&live->modules, sizeof(mdc_module));
     mdc_vec_init(&live->copies, sizeof(mdc_copy));
     mdc_vec_init(&live->in_file, sizeof(mdc_content));
+    mdc_vec_init(&live->handles, sizeof(mdc_handle));
     return &live->source;
 }

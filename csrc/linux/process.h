@@ -42,9 +42,9 @@ mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err);
  * members stay 0: the registers provide them. */
 mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const mdc_process_stat *stat, mdc_error *err);
 
-/* Texts for the streams not in omit (MDC_STREAM_*): cpuinfo, status, lsb-release, maps as bytes; cmdline, environ by
- * address; auxv as bytes with its address. The bytes live in `bytes` (uint8_t); offsets in mdc_text.data are fixed up
- * at the end. */
+/* Texts for the streams not in omit (MDC_STREAM_*): cpuinfo, status, lsb-release, maps, limits as bytes; cmdline,
+ * environ by address; auxv as bytes with its address. The bytes live in `bytes` (uint8_t); offsets in mdc_text.data are
+ * fixed up at the end. */
 typedef struct mdc_proc_files {
     mdc_vec texts;   /* mdc_text */
     mdc_vec bytes;   /* uint8_t */

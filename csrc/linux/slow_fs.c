@@ -63,7 +63,7 @@ bool mdc_mount_parse(const uint8_t *line, size_t size, mdc_mount *mount) {
     const uint8_t *at = line, *end = line + size, *word;
     size_t length;
     for (int i = 0; i < 3; i++)
-        if (!next_word(&at, end, &word, &length)) return false;
+        if (!next_word(&at, end, &word, &length) || (i == 0 && !number(word, length, &mount->id))) return false;
     const uint8_t *colon = memchr(word, ':', length);
     if (colon == NULL || !number(word, (size_t)(colon - word), &mount->dev_major) ||
         !number(colon + 1, length - (size_t)(colon - word) - 1, &mount->dev_minor))
@@ -102,7 +102,7 @@ static mdc_status add_shared_memory(mdc_vec *mounts, mdc_error *err) {
     int rc = fstat(fd, &facts);
     close(fd);
     if (rc != 0) return MDC_OK;
-    mdc_mount mount = {major(facts.st_dev), minor(facts.st_dev), MDC_FS_MEMORY};
+    mdc_mount mount = {major(facts.st_dev), minor(facts.st_dev), MDC_FS_MEMORY, 0};
     return mdc_vec_push(mounts, &mount, 1, NULL, err);
 }
 

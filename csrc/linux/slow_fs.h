@@ -27,6 +27,7 @@ typedef struct mdc_mount {
     uint32_t dev_major;
     uint32_t dev_minor;
     uint32_t kind; /* mdc_fs_kind */
+    uint32_t id;   /* the mount's; 0: it is mounted nowhere */
 } mdc_mount;
 
 /* The kind of a file system type as mountinfo has it: "ext4", "fuse.sshfs". */

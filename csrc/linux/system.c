@@ -92,18 +92,20 @@ static mdc_status read_processor(mdc_system *system, mdc_error *err) {
     return MDC_OK;
 }
 
-static void parse_release(mdc_system *system, const char *release) {
+/* Returns what follows the number. */
+static const char *parse_release(mdc_system *system, const char *release) {
     uint32_t parts[3] = {0, 0, 0};
     const char *at = release;
     for (int i = 0; i < 3; i++) {
         parts[i] = decimal(at, strlen(at));
         while (*at >= '0' && *at <= '9') at++;
-        if (*at != '.') break;
+        if (i == 2 || at[0] != '.' || at[1] < '0' || at[1] > '9') break;
         at++;
     }
     system->major = parts[0];
     system->minor = parts[1];
     system->build = parts[2];
+    return at;
 }
 
 static uint32_t seconds(uint64_t ticks, uint64_t per_second) {
@@ -118,13 +120,12 @@ mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const m
     struct utsname name;
     if (uname(&name) == 0) {
         char line[sizeof name];
-        parse_release(system, name.release);
-        /* The line Breakpad writes to CSDVersion. */
-        int size = snprintf(line, sizeof line, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
-        if (size > 0) {
-            mdc_status status = mdc_mappings_intern(pool_owner, line, strlen(line), &system->version, err);
-            if (status != MDC_OK) return status;
-        }
+        const char *rest = parse_release(system, name.release);
+        snprintf(line, sizeof line, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
+        if (mdc_mappings_intern(pool_owner, line, strlen(line), &system->version, err) != MDC_OK) return err->code;
+        /* As Crashpad's CSDVersion. */
+        snprintf(line, sizeof line, "%s%s%s %s", rest, rest[0] != 0 ? " " : "", name.version, name.machine);
+        if (mdc_mappings_intern(pool_owner, line, strlen(line), &system->csd_version, err) != MDC_OK) return err->code;
     }
     mdc_status status = read_processor(system, err);
     if (status != MDC_OK) return status;

@@ -34,6 +34,8 @@ mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *cont
                                 .max_stop_ns = spec->max_stop_ns,
                                 .busy_timeout_ns = spec->busy_timeout_ns,
                                 .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
+                                .handles = (spec->engine.dump_type & MDC_TYPE_WITH_HANDLE_DATA) != 0 &&
+                                           (spec->engine.omit_streams & MDC_STREAM_HANDLE_DATA) == 0,
                                 .dontdump = spec->engine.dontdump,
                                 .coredump_filter = spec->engine.coredump_filter,
                                 .in_file = spec->engine.file_pages == MDC_FILE_PAGES_RESIDENT,

@@ -50,7 +50,7 @@ typedef struct mdc_thread {
     uint32_t priority;      /* as in MINIDUMP_THREAD */
     uint32_t priority_class;
     uint32_t suspend_count;
-    mdc_name name;        /* UTF-8 or odd bytes */
+    mdc_name name;        /* UTF-8 or odd bytes; size 0 if none */
     uint64_t create_time; /* 100 ns since 1601, as ThreadInfoList wants it */
     uint64_t kernel_time; /* 100 ns */
     uint64_t user_time;   /* 100 ns */
@@ -59,8 +59,8 @@ typedef struct mdc_thread {
     /* Stack pointers of other stacks that signal handlers of the thread have interrupted, the innermost first. */
     uint64_t interrupted[MDC_INTERRUPTED_MAX];
     uint32_t interrupted_count;
-    uint32_t named; /* 1: it has a name even if that is empty */
-    void *handle;   /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
+    uint32_t reserved;
+    void *handle; /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
 } mdc_thread;
 
 typedef struct mdc_module {
@@ -104,7 +104,9 @@ typedef struct mdc_unloaded {
     mdc_name name;
 } mdc_unloaded;
 
-/* An open handle of a Windows process, as MINIDUMP_HANDLE_DESCRIPTOR has it. */
+/* An open handle of a Windows process, as MINIDUMP_HANDLE_DESCRIPTOR has it. Of a Linux process it is a descriptor:
+ * attributes are its st_mode (as minidump-writer has it), access its open(2) flags, handles and pointers the low and
+ * the high half of its offset, the name what it leads to. */
 typedef struct mdc_handle {
     uint64_t value;
     uint32_t attributes;
@@ -143,6 +145,7 @@ typedef struct mdc_system {
     uint32_t feature_information;
     uint64_t processor_features[2]; /* Windows, not on x86: bit i is IsProcessorFeaturePresent(i) */
     mdc_name version;               /* uname line: sysname release version machine */
+    mdc_name csd_version;           /* what of it is not in major, minor and build */
     uint64_t create_time_s;         /* of the process, seconds since 1970 */
     uint32_t user_time_s, kernel_time_s;
     uint64_t xstate_mask; /* XCR0 components in the contexts, 0 if none */
@@ -155,7 +158,7 @@ typedef struct mdc_system {
 /* A text stream: bytes the kernel made (address 0), or target memory [address, address + size), which the engine reads
  * by address like any other, asking the callee. */
 typedef struct mdc_text {
-    uint32_t stream; /* MDC_STREAM_CPUINFO .. MDC_STREAM_MAPS */
+    uint32_t stream; /* MDC_STREAM_CPUINFO .. MDC_STREAM_MAPS, MDC_STREAM_LIMITS */
     uint32_t reserved;
     const uint8_t *data; /* NULL for target memory */
     uint64_t address;    /* with data: address of the same bytes in the target, 0 if none */

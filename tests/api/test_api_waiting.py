@@ -268,11 +268,11 @@ def test_wrong_arguments(options: dict[str, Any]) -> None:
 
 
 def test_what_the_engine_does_not_know(tmp_path: Path) -> None:
-    kind = md.DumpType.WITH_HANDLE_DATA | md.DumpType.WITH_THREAD_INFO
+    kind = md.DumpType.WITH_UNLOADED_MODULES | md.DumpType.WITH_THREAD_INFO
     report = fake.write(TARGET, tmp_path / "a.dmp", kind)
-    assert any("WITH_HANDLE_DATA" in message and "WITH_THREAD_INFO" not in message for message in report.messages)
+    assert any("WITH_UNLOADED_MODULES" in message and "WITH_THREAD_INFO" not in message for message in report.messages)
     assert report.type == kind
-    with pytest.raises(md.DumpError, match="WITH_HANDLE_DATA"):
+    with pytest.raises(md.DumpError, match="WITH_UNLOADED_MODULES"):
         fake.write(TARGET, tmp_path / "b.dmp", kind, strict=True)
     assert fake.names(tmp_path) == ["a.dmp"]
 

@@ -181,3 +181,13 @@ def test_descriptors_of_it_do_not_hold_up_a_dump_to_a_pipe(serve: Callable[[Path
             status, report, said = dump(target.pid, fifo)
             assert (status, report.get("complete")) == (0, True), said
             assert reader.wait(PATIENCE) == 0
+
+
+def test_descriptors_of_it_are_listed(serve: Callable[[Path], Silent], tmp_path: Path) -> None:
+    """Nothing is asked of the file system: its kind is what the kernel knows."""
+    silent = serve(elf_file(tmp_path / "file"))
+    with running(sys.executable, "-c", HOLDER, silent.image) as target:
+        silent.silence()
+        status, report, said = dump(target.pid, tmp_path / "x.dmp", "--type", "normal+with_handle_data")
+        assert (status, report.get("complete")) == (0, True), said
+        assert str(silent.image).encode("utf-16-le") in (tmp_path / "x.dmp").read_bytes()

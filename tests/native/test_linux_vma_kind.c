@@ -46,7 +46,7 @@ static void test_slow_file_systems(void) {
     REQUIRE(mount_of("36 35 0:52 /a /mnt/a\\040b rw,noatime master:1 shared:2 - fuse.sshfs me@there: rw", &mount));
     REQUIRE(mount.dev_major == 0 && mount.dev_minor == 52 && mount.kind == MDC_FS_SLOW);
     REQUIRE(mount_of("24 1 254:1 / / rw - ext4 /dev/root rw", &mount));
-    REQUIRE(mount.dev_major == 254 && mount.dev_minor == 1 && mount.kind == MDC_FS_LOCAL);
+    REQUIRE(mount.dev_major == 254 && mount.dev_minor == 1 && mount.kind == MDC_FS_LOCAL && mount.id == 24);
     static const char *const bad[] = {"",
                                       "36",
                                       "36 35",

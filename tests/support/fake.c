@@ -27,7 +27,7 @@ typedef struct mdc_fake {
     mdc_vec pool;     /* uint8_t */
     mdc_vec bytes;    /* uint8_t: texts */
     mdc_vec contexts; /* uint8_t[CONTEXT_SIZE] */
-    mdc_text texts[6];
+    mdc_text texts[7];
     mdc_system system;
     mdc_snapshot lists;
     uint64_t stopped_ns; /* 0: not stopped */
@@ -337,6 +337,8 @@ static mdc_status add_maps(mdc_fake *fake, mdc_error *err) {
 static mdc_status add_texts(mdc_fake *fake, const mdc_fake_target *target, mdc_error *err) {
     static const char cpuinfo[] = "processor\t: 0\nvendor_id\t: GenuineFake!\ncpu MHz\t\t: 2500.000\n\n";
     static const char process_status[] = "Name:\tfake\nPid:\t4711\n";
+    static const char limits[] = "Limit                     Soft Limit           Hard Limit           Units     \n"
+                                 "Max open files            1024                 unlimited            files     \n";
     static const char lsb[] = "DISTRIB_ID=Fake\n";
     mdc_status status = add_text(fake, MDC_STREAM_CPUINFO, cpuinfo, sizeof cpuinfo - 1, err);
     if (status == MDC_OK) status = add_text(fake, MDC_STREAM_STATUS, process_status, sizeof process_status - 1, err);
@@ -344,6 +346,7 @@ static mdc_status add_texts(mdc_fake *fake, const mdc_fake_target *target, mdc_e
     if (status == MDC_OK && target->cmdline != NULL)
         status = add_text(fake, MDC_STREAM_CMDLINE, target->cmdline, strlen(target->cmdline) + 1, err);
     if (status == MDC_OK) status = add_maps(fake, err);
+    if (status == MDC_OK) status = add_text(fake, MDC_STREAM_LIMITS, limits, sizeof limits - 1, err);
     for (size_t i = 0; status == MDC_OK && i < fake->lists.text_count; i++) {
         fake->texts[i].data = (const uint8_t *)fake->bytes.data + fake->texts[i].address;
         fake->texts[i].address = 0;
@@ -367,7 +370,8 @@ static mdc_status add_system(mdc_fake *fake, mdc_error *err) {
                                 .user_time_s = 3,
                                 .kernel_time_s = 1,
                                 .vendor = {0x756E6547, 0x46656E69, 0x21656B61}};
-    return add_name(fake, "Linux 6.18.44 #1 SMP fake x86_64", &fake->system.version, err);
+    mdc_status status = add_name(fake, "Linux 6.18.44 #1 SMP fake x86_64", &fake->system.version, err);
+    return status != MDC_OK ? status : add_name(fake, "#1 SMP fake x86_64", &fake->system.csd_version, err);
 }
 
 mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err) {

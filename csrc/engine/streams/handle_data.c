@@ -1,4 +1,4 @@
-/* HandleData of a Windows process. */
+/* HandleData: handles of a Windows process, descriptors of a Linux one. */
 #include "stream.h"
 
 static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
@@ -25,5 +25,7 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     return MDC_OK;
 }
 
-const mdc_stream mdc_stream_handle_data = {
-    .type = MDC_STREAM_TYPE_HANDLE_DATA, .needs = MDC_TYPE_WITH_HANDLE_DATA, .build = build_stream};
+const mdc_stream mdc_stream_handle_data = {.type = MDC_STREAM_TYPE_HANDLE_DATA,
+                                           .omit = MDC_STREAM_HANDLE_DATA,
+                                           .needs = MDC_TYPE_WITH_HANDLE_DATA,
+                                           .build = build_stream};

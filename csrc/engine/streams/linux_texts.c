@@ -1,4 +1,5 @@
-/* Breakpad's Linux streams except the link map: texts made by the kernel, and target memory shown as text. */
+/* Breakpad's Linux streams except the link map, and Mozilla's of the limits: texts made by the kernel, and target
+ * memory shown as text. */
 #include "stream.h"
 
 enum { TARGET_TEXT_MAX = 16 << 20 }; /* bytes of target memory in one text: environ and cmdline are limited to 6 MiB */
@@ -19,6 +20,8 @@ static uint32_t stream_type(uint32_t stream) {
         return MDC_STREAM_TYPE_LINUX_AUXV;
     case MDC_STREAM_MAPS:
         return MDC_STREAM_TYPE_LINUX_MAPS;
+    case MDC_STREAM_LIMITS:
+        return MDC_STREAM_TYPE_MOZ_LINUX_LIMITS;
     default:
         return 0;
     }

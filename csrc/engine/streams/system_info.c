@@ -22,8 +22,9 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
         info.version_information = system->version_information;
         info.feature_information = system->feature_information;
     }
-    const uint8_t *version = mdc_capture_name(layout->capture, system->version);
-    if (mdc_layout_string(layout, version, system->version.size, &info.csd_version_rva, err) != MDC_OK)
+    /* Readers show it after the number: Breakpad and rust-minidump as "major.minor.build csd". */
+    const uint8_t *rest = mdc_capture_name(layout->capture, system->csd_version);
+    if (mdc_layout_string(layout, rest, system->csd_version.size, &info.csd_version_rva, err) != MDC_OK)
         return err->code;
     (void)place;
     return mdc_layout_table(layout, MDC_STREAM_TYPE_SYSTEM_INFO, &info, sizeof info, 0, 0, NULL, err);

@@ -11,7 +11,7 @@ enum {
 
 /* Numbers this engine writes itself, whatever the target. */
 static bool is_ours(uint32_t type) {
-    return mdc_streams_find(type) >= 0 ||
+    return mdc_streams_find(type) >= 0 || type == MDC_STREAM_TYPE_MOZ_LINUX_LIMITS ||
            (type >= MDC_STREAM_TYPE_LINUX_CPU_INFO && type <= MDC_STREAM_TYPE_LINUX_DSO_DEBUG);
 }
 
