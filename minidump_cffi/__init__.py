@@ -12,7 +12,7 @@ from . import _lazy
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
-    from . import aio, filters, protocol, replay, report
+    from . import aio, crash, filters, protocol, replay, report
     from ._aliases import (
         AnyCallback,
         File,
@@ -121,6 +121,7 @@ __all__ = [
     "TargetGone",
     "UserStream",
     "aio",
+    "crash",
     "exclude",
     "exclude_ranges",
     "filters",
@@ -139,6 +140,7 @@ __all__ = [
 _HOMES = _lazy.homes(
     {
         "aio": "aio",
+        "crash": "crash",
         "filters": "filters Filter Glob Redact Size exclude exclude_ranges head include include_ranges module thread",
         "protocol": "protocol",
         "replay": "replay",

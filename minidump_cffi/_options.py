@@ -92,6 +92,8 @@ class PlanOptions(Record, kw_only=False):
     dontdump: Literal["honour", "ask", "ignore"] = "honour"
     coredump_filter: bool = False
     file_pages: Literal["all", "resident"] = "all"
+    names: Literal["unicode", "ascii"] = "unicode"
+    module_names: Literal["path", "soname"] = "path"
     strict: bool = False
     record: bool | int = False
     options: EngineOptions | None = None
@@ -165,6 +167,8 @@ _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "untouched": ("auto", "hole", "omit"),
     "dontdump": ("honour", "ask", "ignore"),
     "file_pages": ("all", "resident"),
+    "names": ("unicode", "ascii"),
+    "module_names": ("path", "soname"),
 }
 _SWITCHES = ("coredump_filter", "fsync")
 _ALL_TYPES = _values.every(DumpType)

@@ -11,16 +11,14 @@ import contextlib
 import errno
 import os
 import pickle
-import struct
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _running, sinks, targets
+from . import _another, _running, sinks, targets
 from ._native.errors import start_refused
 from ._options import DumpOptions
 from ._record import replace
@@ -28,7 +26,7 @@ from ._request import Request
 from ._running import Timer
 from .callback import Use
 from .enums import Phase
-from .errors import Cancelled, DeadlineExceeded, DumpError, TargetBusy, TargetError
+from .errors import Cancelled, DeadlineExceeded, TargetBusy, TargetError
 from .protocol._foreign import Callee
 
 if sys.platform == "win32":
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from ._progress import Progress
     from .report import DumpReport
 
-_HEADER = struct.Struct("=cQ")
 _BUSY_POLL = 0.02
 
 
@@ -81,18 +78,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-# This very package, wherever it is. The folder around it comes last: it may hold anything, but cffi may be there only.
-_PROGRAM = """
-import importlib.util, sys
-package = sys.argv[1]
-sys.path.append(sys.argv[2])
-spec = importlib.util.spec_from_file_location(
-    "minidump_cffi", package + "/__init__.py", submodule_search_locations=[package])
-sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-from minidump_cffi import _selfdump
-_selfdump.main()
-"""
 
 
 def run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
@@ -125,20 +110,18 @@ def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
             "our own process is dumped by another one while all our threads are stopped: no Python hook can run; "
             "give on_cancel to the function, and an output that is a path, a descriptor or spooled"
         )
-    if not sys.executable:
-        raise TargetError("our own process is dumped by another Python, and sys.executable does not say where that is")
+    command = _another.command("_selfdump", "our own process is dumped")
     timer.check()
     filter = request.rules()
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
-    package = Path(__file__).resolve().parent
     with sinks.scratch_file() as errors:
         with _pipes.handed_over(sink.fd) as (output, options):
             question = _question(request, timer, output)
             try:
                 with _pipes.standard_occupied():
                     process = subprocess.Popen(
-                        [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent)],
+                        command,
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=errors,
@@ -154,7 +137,7 @@ def _run(request: Request, sink: sinks.Sink, timer: Timer) -> DumpReport:
         try:
             with _ptracer(process.pid):
                 with contextlib.suppress(BrokenPipeError):
-                    process.stdin.write(_HEADER.pack(b"q", len(question)) + question)
+                    process.stdin.write(_another.framed(b"q", question))
                     process.stdin.flush()
                 reader = _Reader(process.stdout.fileno())
                 late: float | None = None
@@ -254,30 +237,29 @@ class _Reader:
             self.closed = not data
             self._bytes += data
         found = []
-        while len(self._bytes) >= _HEADER.size:
-            kind, size = _HEADER.unpack_from(self._bytes)
-            if len(self._bytes) < _HEADER.size + size:
+        start = _another.HEADER.size
+        while len(self._bytes) >= start:
+            kind, size = _another.HEADER.unpack_from(self._bytes)
+            if len(self._bytes) < start + size:
                 break
-            found.append((kind, pickle.loads(self._bytes[_HEADER.size : _HEADER.size + size])))
-            del self._bytes[: _HEADER.size + size]
+            found.append((kind, pickle.loads(self._bytes[start : start + size])))
+            del self._bytes[: start + size]
         return found
 
 
 @contextlib.contextmanager
 def _ptracer(pid: int) -> Any:
     """Let a child of ours trace us, where Yama asks for that (prctl(2), PR_SET_PTRACER)."""
-    if not Path("/proc/sys/kernel/yama/ptrace_scope").exists():
+    if sys.platform == "win32":
         yield
-        return
-    import ctypes
+    else:
+        from ._native.crash import allow_tracer
 
-    pr_set_ptracer = 0x59616D61
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(pr_set_ptracer, ctypes.c_ulong(pid), 0, 0, 0)
-    try:
-        yield
-    finally:
-        prctl(pr_set_ptracer, ctypes.c_ulong(0), 0, 0, 0)
+        allow_tracer(pid)
+        try:
+            yield
+        finally:
+            allow_tracer(0)
 
 
 # ------------------------------------------------------------------------------------------------- the other side
@@ -285,13 +267,12 @@ def _ptracer(pid: int) -> Any:
 
 def main() -> None:
     """Read the request from stdin, dump, write progress and answer to stdout."""
-    size = _HEADER.unpack(_exactly(0, _HEADER.size))[1]
-    question = pickle.loads(_exactly(0, size))
+    _, question = _another.receive(0)
     try:
         answer: tuple[bytes, Any] = (b"r", _dump(question))
     except BaseException as error:
-        answer = (b"e", _portable(error))
-    _send(*answer)
+        answer = (b"e", _another.portable(error))
+    _another.send(1, _another.message(*answer))
 
 
 def _dump(question: dict[str, Any]) -> DumpReport:
@@ -299,7 +280,7 @@ def _dump(question: dict[str, Any]) -> DumpReport:
 
     def progress(state: Progress) -> None:
         # The reader is stopped while it is dumped: there may be no room.
-        _pipes.write_if_room(1, _message(b"p", state))
+        _pipes.write_if_room(1, _another.message(b"p", state))
 
     if question["progress"]:
         options = replace(options, progress=progress)
@@ -308,33 +289,3 @@ def _dump(question: dict[str, Any]) -> DumpReport:
     target = targets.Target(pid=question["pid"], start_time=question["start_time"])
     timer = Timer(replace(options, on_cancel=lambda: _pipes.is_closed(0)))
     return _running.run(Request(options, question["backend"]), target, sink, timer)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """The error, if it survives the way back."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return DumpError(f"{type(error).__name__}: {error}", phase=Phase.NONE)
-    return error
-
-
-def _message(kind: bytes, body: object) -> bytes:
-    data = pickle.dumps(body)
-    return _HEADER.pack(kind, len(data)) + data
-
-
-def _send(kind: bytes, body: object) -> None:
-    data = _message(kind, body)
-    while data:
-        data = data[os.write(1, data) :]
-
-
-def _exactly(fd: int, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = os.read(fd, size - len(data))
-        if not more:
-            raise SystemExit("the request ended early")
-        data += more
-    return data

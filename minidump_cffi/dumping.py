@@ -127,6 +127,13 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         Pages of a module that are clean and not in the target's memory: "all", they are read from the file; or
         "resident", they are left to it, if it still has its name and the module is in the dump with its build
         id. They are listed (`DumpReport.left_to_file`), and are not gaps.
+    names : {"unicode", "ascii"}
+        Names of threads, modules and all other strings: "unicode", or "ascii" for readers that choke on others
+        (docs/file.md): a byte that is no printable ASCII is written as a backslash and three octal digits.
+    module_names : {"path", "soname"}
+        What the module list shows: "path", the file's; "soname", the path with the name that the library gives itself
+        (DT_SONAME) in place of the file's, by which symbol stores have it; of a library that was mapped out of an
+        archive the archive's path and then that name. Rules see the path.
     fsync : bool
         Flush file and directory to the disk before the dump counts as written.
     strict : bool

@@ -19,6 +19,11 @@ enum { MDC_UNTOUCHED_AUTO = 0, MDC_UNTOUCHED_HOLE = 1, MDC_UNTOUCHED_OMIT = 2 };
 enum { MDC_DONTDUMP_HONOUR = 0, MDC_DONTDUMP_ASK = 1, MDC_DONTDUMP_IGNORE = 2 };
 /* mdc_engine_options.file_pages: how non-resident pages of mapped files are treated. */
 enum { MDC_FILE_PAGES_ALL = 0, MDC_FILE_PAGES_RESIDENT = 1 };
+/* mdc_engine_options.names: what strings may hold; ASCII: other bytes are escaped (format/escape.h). */
+enum { MDC_NAMES_UNICODE = 0, MDC_NAMES_ASCII = 1 };
+/* mdc_engine_options.module_names: the names of ModuleList. SONAME: the library's own name in place of the file's,
+ * where it has one; behind the path of an archive. */
+enum { MDC_MODULE_NAMES_PATH = 0, MDC_MODULE_NAMES_SONAME = 1 };
 
 /* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as
  * reported by the kernel. address: their address in the target, 0 if they are not there. The size does not change. */
@@ -61,6 +66,8 @@ typedef struct mdc_engine_options {
     uint32_t dontdump;                      /* MDC_DONTDUMP_* */
     uint32_t coredump_filter;               /* 1: what the target's coredump_filter leaves out is left out */
     uint32_t file_pages;                    /* MDC_FILE_PAGES_* */
+    uint32_t names;                         /* MDC_NAMES_* */
+    uint32_t module_names;                  /* MDC_MODULE_NAMES_* */
     uint32_t plan_only;                     /* 1: end after the plan; no memory is read, nothing written */
     uint32_t spare_slots;                   /* spare descriptors per list for ranges split by gaps [64] */
     uint64_t limit32;                       /* limit of 32-bit offsets and sizes, bytes [2**32]; tests set it low */

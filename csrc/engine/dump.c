@@ -38,7 +38,8 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     mdc_engine_options *own = &dump->engine.options;
     *own = *options;
     if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE || own->coredump_filter > 1 ||
-        own->file_pages > MDC_FILE_PAGES_RESIDENT || own->late_files > 1 || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
+        own->file_pages > MDC_FILE_PAGES_RESIDENT || own->names > MDC_NAMES_ASCII ||
+        own->module_names > MDC_MODULE_NAMES_SONAME || own->late_files > 1 || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
         own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;

@@ -7,6 +7,7 @@
 
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../format/escape.h"
 #include "../format/utf16.h"
 #include "file_ranges.h"
 #include "streams/stream.h"
@@ -19,12 +20,14 @@ void mdc_layout_init(mdc_layout *layout, const mdc_plan *plan) {
     layout->plan = plan;
     mdc_vec_init(&layout->small, 1);
     mdc_vec_init(&layout->parts, sizeof(mdc_part));
+    mdc_vec_init(&layout->ascii, 1);
     mdc_sanitized_init(&layout->sanitized, plan->capture);
 }
 
 void mdc_layout_fini(mdc_layout *layout) {
     mdc_vec_fini(&layout->small);
     mdc_vec_fini(&layout->parts);
+    mdc_vec_fini(&layout->ascii);
     mdc_sanitized_fini(&layout->sanitized);
     mdc_dealloc(layout->directory);
     mdc_dealloc(layout->excised);
@@ -62,6 +65,12 @@ mdc_status mdc_layout_stream(mdc_layout *layout, uint32_t type, uint64_t offset,
 mdc_status mdc_layout_string(mdc_layout *layout, const uint8_t *bytes, size_t size, uint32_t *rva, mdc_error *err) {
     uint16_t text[MDC_FILE_STRING_UNITS + 1];
     if (mdc_sanitized_string(&layout->sanitized, &bytes, size, err) != MDC_OK) return err->code;
+    if (layout->engine->options.names == MDC_NAMES_ASCII) {
+        layout->ascii.count = 0;
+        if (mdc_escape_text(&layout->ascii, bytes, size, MDC_ESCAPE_ASCII, err) != MDC_OK) return err->code;
+        bytes = layout->ascii.data;
+        size = layout->ascii.count;
+    }
     size_t units = mdc_utf16_text(bytes, size, text, MDC_FILE_STRING_UNITS), at;
     text[units] = 0;
     uint32_t length = (uint32_t)(units * 2);

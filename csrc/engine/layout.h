@@ -40,6 +40,7 @@ typedef struct mdc_layout {
     mdc_extent *extents;               /* the plan's: their file_offset is filled in here */
     mdc_vec small;                     /* uint8_t: the small streams are at offset 0, so an index is an offset */
     mdc_vec parts;                     /* mdc_part */
+    mdc_vec ascii;                     /* uint8_t: the string that is being escaped */
     mdc_place places[MDC_STREAMS_MAX]; /* by row of the table */
     mdc_file_directory *directory;     /* directory_room of them */
     size_t directory_room;

@@ -11,6 +11,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
+#include "../format/escape.h"
 #include "arguments.h"
 
 /* Bytes. cpuinfo has about 1.5 KiB per processor; 60,000 mappings with long paths make 10 MiB of maps. */
@@ -116,6 +117,23 @@ static mdc_status add_auxv(mdc_proc_files *texts, int proc, mdc_error *err) {
     return MDC_OK;
 }
 
+/* The kernel escapes newlines in names. Readers that take the text for UTF-8 refuse all of it for an invalid byte
+ * (rust-minidump), and others split lines at more than newlines. */
+static mdc_status escape_maps(mdc_proc_files *texts, mdc_error *err) {
+    mdc_text *maps = texts->texts.count > 0 ? &mdc_vec_at(&texts->texts, mdc_text, texts->texts.count - 1) : NULL;
+    if (maps == NULL || maps->stream != MDC_STREAM_MAPS) return MDC_OK;
+    const uint8_t *bytes = (const uint8_t *)texts->bytes.data + maps->address;
+    if (!mdc_escape_needed(bytes, (size_t)maps->size, MDC_ESCAPE_LINES)) return MDC_OK;
+    mdc_vec escaped;
+    mdc_vec_init(&escaped, 1);
+    mdc_status status = mdc_escape_text(&escaped, bytes, (size_t)maps->size, MDC_ESCAPE_LINES, err);
+    texts->bytes.count = (size_t)maps->address;
+    maps->size = escaped.count;
+    if (status == MDC_OK) status = mdc_vec_push(&texts->bytes, escaped.data, escaped.count, NULL, err);
+    mdc_vec_fini(&escaped);
+    return status;
+}
+
 /* Offsets become pointers, now that the bytes stay where they are. */
 static void fix_up(mdc_proc_files *texts, int proc, const mdc_process_stat *stat) {
     for (size_t i = 0; i < texts->texts.count; i++) {
@@ -147,6 +165,8 @@ mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_proces
     if (status == MDC_OK) status = add_auxv(texts, proc, err);
     if (status == MDC_OK) status = add_file(texts, MDC_STREAM_MAPS, proc, "maps", MAPS_MAX, err);
     if (status == MDC_OK) status = add_file(texts, MDC_STREAM_LIMITS, proc, "limits", LIMITS_MAX, err);
+    if (status != MDC_OK) return status;
+    status = escape_maps(texts, err);
     if (status != MDC_OK) return status;
     mdc_vec_trim(&texts->bytes);
     fix_up(texts, proc, stat);

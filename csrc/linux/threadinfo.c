@@ -137,5 +137,6 @@ mdc_status mdc_threadinfo_fill(const mdc_vec *infos, int directory, mdc_mappings
     if (priority < -PRIORITY_LIMIT) priority = -PRIORITY_LIMIT;
     thread->priority = (uint32_t)(int32_t)priority;
     thread->priority_class = stat->priority < 0 ? REALTIME_PRIORITY_CLASS : NORMAL_PRIORITY_CLASS;
+    thread->named = 1; /* PR_SET_NAME takes an empty one */
     return mdc_mappings_intern(pool_owner, stat->name, stat->name_size, &thread->name, err);
 }

@@ -50,7 +50,7 @@ typedef struct mdc_thread {
     uint32_t priority;      /* as in MINIDUMP_THREAD */
     uint32_t priority_class;
     uint32_t suspend_count;
-    mdc_name name;        /* UTF-8 or odd bytes; size 0 if none */
+    mdc_name name;        /* UTF-8 or odd bytes */
     uint64_t create_time; /* 100 ns since 1601, as ThreadInfoList wants it */
     uint64_t kernel_time; /* 100 ns */
     uint64_t user_time;   /* 100 ns */
@@ -59,8 +59,8 @@ typedef struct mdc_thread {
     /* Stack pointers of other stacks that signal handlers of the thread have interrupted, the innermost first. */
     uint64_t interrupted[MDC_INTERRUPTED_MAX];
     uint32_t interrupted_count;
-    uint32_t reserved;
-    void *handle; /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
+    uint32_t named; /* 1: it has a name even if that is empty */
+    void *handle;   /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
 } mdc_thread;
 
 typedef struct mdc_module {

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
 assert sys.platform != "win32"
 
-__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "open_path", "scratch_file", "temporary_file"]
+__all__ = [
+    "NewFileSink",
+    "ReplacingSink",
+    "StreamSink",
+    "check_writable",
+    "native",
+    "open_path",
+    "scratch_file",
+    "temporary_file",
+]
 
 _FIFO_POLL = 0.02
 
@@ -265,3 +274,61 @@ class ReplacingSink(Sink):
                 os.unlink(self._temporary, dir_fd=self._directory)
             self._temporary = None
         self._close()
+
+
+class NewFileSink(ReplacingSink):
+    """A regular file that replaces none: where the name is taken, a number follows it.
+
+    Parameters
+    ----------
+    folder
+        Where it is made.
+    stem, suffix
+        Its name, before and after the number.
+    """
+
+    def __init__(self, folder: str, stem: str, suffix: str) -> None:
+        self._stem, self._suffix = stem, suffix
+        self.path = os.path.join(folder, stem + suffix)  # noqa: PTH118
+        try:
+            with paths_posix.resolve(self.path) as place:
+                super().__init__(place, self.path, fsync=False)
+        except OSError as error:
+            if isinstance(error, SinkError):
+                raise
+            raise sink_error(error, "create", self.path) from error
+        self._folder = folder
+
+    def commit(self, check: Callable[[], None]) -> None:
+        """Take the first name that is free; `path` is the one."""
+        number = 1
+        while True:
+            name = self._stem + ("" if number == 1 else f"-{number}") + self._suffix
+            try:
+                self._take(name)
+                break
+            except FileExistsError:
+                number += 1
+            except OSError as error:
+                self.discard()
+                raise sink_error(error, "put in place", self.path, Phase.FINISH) from error
+        self._temporary = None
+        self.path = os.path.join(self._folder, name)  # noqa: PTH118
+        self._close()
+
+    def _take(self, name: str) -> None:
+        at = {"src_dir_fd": self._directory, "dst_dir_fd": self._directory}
+        if self._temporary is None:
+            # src_dir_fd makes Python call linkat, which follows the link; link() would not.
+            os.link(f"/proc/self/fd/{self.fd}", name, follow_symlinks=True, **at)
+            return
+        try:
+            os.link(self._temporary, name, follow_symlinks=False, **at)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            # A file system without links: nothing else takes a name without replacing what has it.
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=self._directory))
+            os.replace(self._temporary, name, **at)  # noqa: PTH105
+        else:
+            os.unlink(self._temporary, dir_fd=self._directory)

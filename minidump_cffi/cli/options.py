@@ -87,6 +87,18 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--names",
+        choices=("unicode", "ascii"),
+        default="unicode",
+        help="names of threads and modules: as they are, or what is not ASCII as octal escapes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--module-names",
+        choices=("path", "soname"),
+        default="path",
+        help="the module list: paths, or with the library's own name in place of the file's (default: %(default)s)",
+    )
+    parser.add_argument(
         "--untouched",
         choices=("auto", "hole", "omit"),
         default="auto",

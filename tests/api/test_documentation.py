@@ -17,7 +17,7 @@ import pytest
 
 import minidump_cffi as md
 
-PACKAGES: tuple[Any, ...] = (md, md.aio, md.filters, md.protocol, md.replay, md.report)
+PACKAGES: tuple[Any, ...] = (md, md.aio, md.crash, md.filters, md.protocol, md.replay, md.report)
 ROOT = Path(str(md.__file__)).parent
 
 
@@ -54,7 +54,7 @@ def test_it_is_described(name: str) -> None:
 
 
 @pytest.mark.linux
-@pytest.mark.parametrize("name", [*PUBLIC, "minidump_cffi", "minidump_cffi.aio"])
+@pytest.mark.parametrize("name", [*PUBLIC, "minidump_cffi", "minidump_cffi.aio", "minidump_cffi.crash"])
 def test_its_examples_run(name: str, tmp_path: Path) -> None:
     """With the names of its module, as one who has just imported it."""
     value = PUBLIC.get(name) or sys.modules[name]

@@ -83,7 +83,11 @@ static void fuzz_names(const uint8_t *data, size_t size) {
     uint16_t *some = malloc(room * 2 + 1), *all = malloc(size * 2);
     units = mdc_utf16_text(text, size - 1, some, room);
     require(units <= room, "more units than room");
-    for (size_t i = 0; i < units; i++) require(some[i] < 0xD800 || some[i] > 0xDFFF, "a surrogate in a text");
+    for (size_t i = 0; i < units; i++) {
+        if (some[i] < 0xD800 || some[i] > 0xDFFF) continue;
+        require(some[i] < 0xDC00 && i + 1 < units && some[i + 1] >= 0xDC00 && some[i + 1] <= 0xDFFF, "half a pair");
+        i++;
+    }
     units = mdc_utf16_path(text, size - 1, all);
     require(units <= size - 1, "more units than bytes");
     uint8_t *back = malloc(units * 3 + 1);

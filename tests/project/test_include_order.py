@@ -25,6 +25,7 @@ MAY_INCLUDE = {
     "source": {"api", "base", "format"},
     "linux": {"api", "base", "format", "source"},
     "sink": {"api", "base"},
+    "crash": {"api", "base"},
     "engine": {"api", "base", "format", "source", "sink"},
     "windows": {"api", "base", "format", "source"},
     "dbghelp": {"api", "base", "format", "filter", "callback", "source", "windows"},
@@ -144,14 +145,14 @@ def find_compiler() -> str:
 
 
 def test_no_mutable_globals(tmp_path: Path) -> None:
-    """All state hangs on a dump, so that any number may run at once."""
+    """All state hangs on a dump, so that any number may run at once; but signal handlers are given nothing."""
     compiler = find_compiler()
     found = {
         path.relative_to(CSRC).as_posix(): symbols
         for path in SOURCES
         if not is_for_windows(path) and (symbols := writable_symbols(path, tmp_path / "object.o", compiler))
     }
-    assert found == {}
+    assert found == {"crash/crash_handlers_posix.c": ["state"]}
 
 
 def test_a_mutable_global_is_found(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def task_states(pid: int) -> dict[int, str]:
     states = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
-            states[int(task.name)] = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            states[int(task.name)] = (task / "stat").read_text("latin-1").rpartition(")")[2].split()[0]
     return states
 
 

@@ -2,7 +2,8 @@
 #include "stream.h"
 
 static bool has_name(const mdc_capture *capture, size_t thread) {
-    return capture->threads[thread].write != 0 && capture->lists->threads[thread].name.size != 0;
+    const mdc_thread *it = &capture->lists->threads[thread];
+    return capture->threads[thread].write != 0 && (it->name.size != 0 || it->named != 0);
 }
 
 static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
@@ -19,7 +20,8 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
         const mdc_thread *thread = &capture->lists->threads[i];
         uint32_t rva;
         if (!has_name(capture, i)) continue;
-        if (mdc_layout_name(layout, thread->name, &rva, err) != MDC_OK) return err->code;
+        const uint8_t *name = mdc_capture_name(capture, thread->name);
+        if (mdc_layout_string(layout, name, thread->name.size, &rva, err) != MDC_OK) return err->code;
         mdc_file_thread_name entry = {thread->tid, rva};
         mdc_layout_set(layout, entry_at, &entry, sizeof entry);
         entry_at += sizeof entry;

@@ -1,0 +1,243 @@
+"""Dump this program when it crashes: `enable`, in the manner of `faulthandler.enable`.
+
+>>> import minidump_cffi as md
+>>> md.crash.enable(folder)
+>>> md.crash.status().enabled
+True
+>>> md.crash.disable()
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from .. import targets
+from .._options import DumpOptions
+from .._record import Record
+from ..errors import DumpError
+from ._settings import Settings, names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from ..enums import DumpType
+    from ..filters import Filter
+
+if sys.platform == "win32":
+    _system: Any = None
+else:
+    from . import _posix as _system
+
+__all__ = ["Status", "disable", "dump_now", "enable", "status"]
+
+_REFUSED = ("callback", "on_cancel", "progress", "spool", "fsync", "record", "exception", "engine", "deadline", "grace")
+
+_lock = threading.RLock()
+_watch: Any = None  # what the module of this system has set up
+
+
+class Status(Record):
+    """What `enable` has set up.
+
+    Attributes
+    ----------
+    enabled : bool
+        Whether a crash of this process is dumped.
+    pid : int
+        This process.
+    helper : int
+        The pid of the process that takes the dumps, 0 if there is none.
+    helper_alive : bool
+        False if it has ended, because it was killed.
+    signals : tuple of int
+        The signals that are handled.
+    threads_covered : int
+        Threads whose stack overflow is dumped, because they have an alternate stack.
+    threads_uncovered : int
+        Threads that may have none: they were started before `enable`, or not by `threading`.
+    dumps : int
+        Dumps that were taken: crashes that the program survived, and those of `dump_now`.
+
+    Examples
+    --------
+    >>> md.crash.status().helper
+    0
+    """
+
+    enabled: bool
+    pid: int
+    helper: int
+    helper_alive: bool
+    signals: tuple[int, ...]
+    threads_covered: int
+    threads_uncovered: int
+    dumps: int
+
+
+def enable(
+    place: str | os.PathLike[str],
+    *,
+    filter: Filter | None = None,
+    type: DumpType | int | str = "normal",
+    signals: Iterable[int] | None = None,
+    max_stop: float = 30.0,
+    on_dump: Sequence[str] | None = None,
+    chain: bool = True,
+    name: str = "{name}-{pid}-{time}",
+    dumpable: bool = False,
+    **options: Any,
+) -> None:
+    """Dump this process when a signal is about to end it.
+
+    A helper process is started, and handlers of the signals are installed. When one comes, the helper takes the dump
+    while all threads are stopped; then the program ends as it would have without us: with the handlers
+    there were before (faulthandler's), the same exit status, and a core if it writes one.
+
+    Parameters
+    ----------
+    place : str or os.PathLike
+        A directory, in which dumps are named by `name`; or the path of the dump, whose last component is the template.
+    filter : Filter or None
+        What goes into it.
+    type : DumpType, int or str
+        As in `write_dump`.
+    signals : iterable of int or None
+        Which signals; by default SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS.
+    max_stop : float
+        Longest time for a dump, in seconds. After it the program ends without one.
+    on_dump : sequence of str or None
+        A command that is run with each dump, by the helper and when the program has ended. In its words {path}, {pid}
+        and {signal} are replaced.
+    chain : bool
+        After the dump come the handlers that were installed before; False for the default action.
+    name : str
+        Template of file names: {name} is the script, {time} the time in UTC, {signal} the signal. Where a name is
+        taken, a number follows it.
+    dumpable : bool
+        Set PR_SET_DUMPABLE for the time of a dump, for a program that has dropped its privileges.
+    **options : Any
+        More options of `write_dump`.
+
+    Raises
+    ------
+    AccessDenied
+        This process may not be dumped; the message says why.
+    SinkError
+        Nothing can be written there.
+    DumpError
+        Another interpreter of this process has enabled it.
+
+    Examples
+    --------
+    >>> md.crash.enable(folder, type="normal", name="{name}-{signal}-{time}")
+    >>> md.crash.disable()
+    """
+    global _watch
+    if sys.platform == "win32":
+        raise DumpError("crashes are dumped on Linux only")
+    refused = [option for option in options if option in _REFUSED]
+    if refused:
+        raise TypeError(f"enable() has no {', '.join(refused)}: a crashed process can run nothing, and nothing waits")
+    checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=max_stop, grace=2.0, **options)
+    if filter is not None:
+        filter.compile()  # its errors and warnings belong here
+    settings = Settings(
+        pid=os.getpid(),
+        start_time=targets.start_time(os.getpid()) or 0,
+        names=names(place, name),
+        options=checked,
+        on_dump=_command(on_dump),
+    )
+    with _lock:
+        disable()
+        _watch = _system.Watch(settings, signals, chain=chain, dumpable=dumpable)
+
+
+def disable() -> None:
+    """Undo `enable`: remove the handlers, end the helper. Without effect if it is not enabled.
+
+    Handlers that were installed after ours stay. Alternate stacks go with their threads.
+
+    Examples
+    --------
+    >>> md.crash.disable()
+    >>> md.crash.status().enabled
+    False
+    """
+    global _watch
+    with _lock:
+        watch, _watch = _watch, None
+        if watch is not None:
+            watch.close()
+
+
+def status() -> Status:
+    """What is set up, and which threads are covered.
+
+    Examples
+    --------
+    >>> md.crash.status().enabled
+    False
+    """
+    with _lock:
+        watch = _watch
+        covered, uncovered = (0, 0) if watch is None else watch.threads()
+        return Status(
+            enabled=watch is not None,
+            pid=os.getpid(),
+            helper=0 if watch is None else watch.helper,
+            helper_alive=watch is not None and watch.alive,
+            signals=() if watch is None else watch.signals,
+            threads_covered=covered,
+            threads_uncovered=uncovered,
+            dumps=0 if watch is None else watch.dumps,
+        )
+
+
+def dump_now() -> str:
+    """Dump this process as after a crash, and go on; the path of the dump.
+
+    Raises
+    ------
+    DumpError
+        `enable` was not called in this process, or the dump failed.
+
+    Examples
+    --------
+    >>> md.crash.enable(folder)
+    >>> md.crash.dump_now().endswith(".dmp")
+    True
+    >>> md.crash.disable()
+    """
+    watch = _watch
+    if watch is None:
+        raise DumpError("dump_now() needs enable(), which starts the process that takes the dump")
+    path: str = watch.dump({})
+    return path
+
+
+def _command(words: Sequence[str] | None) -> tuple[str, ...]:
+    if words is None:
+        return ()
+    if isinstance(words, str) or callable(words) or not all(isinstance(word, str) for word in words):
+        raise TypeError(
+            f"on_dump must be a command, as a sequence of texts, not {words!r}: no Python runs after a crash"
+        )
+    return tuple(words)
+
+
+def _after_fork() -> None:
+    """A child is not watched: the helper is its parent's."""
+    global _watch, _lock
+    _lock = threading.RLock()  # another thread may have held it
+    watch, _watch = _watch, None
+    if watch is not None:
+        watch.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

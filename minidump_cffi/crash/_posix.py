@@ -1,0 +1,257 @@
+"""Crashes on POSIX: the program's side. It starts the helper, arms the handlers, and asks for dumps."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import select
+import signal as _signal
+import socket
+import sys
+import threading
+import time
+
+from .. import _another, sinks
+from .._native import crash as native
+from .._os import pipes_posix
+from ..errors import AccessDenied, DeadlineExceeded, DumpError, TargetError
+from ._settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+assert sys.platform != "win32"
+
+__all__ = ["SIGNALS", "Watch"]
+
+SIGNALS: tuple[int, ...] = (
+    _signal.SIGSEGV,
+    _signal.SIGBUS,
+    _signal.SIGFPE,
+    _signal.SIGILL,
+    _signal.SIGABRT,
+    _signal.SIGTRAP,
+    _signal.SIGSYS,
+)
+"""The signals that say that a program has crashed."""
+_HARMLESS = (  # that do not end a process, or cannot be handled
+    *(_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH),
+    *(_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU),
+)
+_START = 60.0  # seconds that a helper may take to be ready
+_GRACE = 5.0  # seconds from the end of the time for a dump until nobody waits for it any more
+
+
+class Watch:
+    """A helper that watches this process, and the handlers that ask it."""
+
+    def __init__(self, settings: Settings, signals: Iterable[int] | None, *, chain: bool, dumpable: bool) -> None:
+        self.settings, self.dumpable = settings, dumpable
+        self.signals = _checked(SIGNALS if signals is None else signals)
+        self._taken = 0
+        self._wait = (settings.options.deadline or 0) + _GRACE
+        self._turn = threading.Lock()
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            native.arm(
+                socket=self._crashes.fileno(),
+                helper=self.helper,
+                helper_fd=self._helper_fd,
+                signals=self.signals,
+                chain=chain,
+                dumpable=dumpable,
+                wait=self._wait,
+            )
+            _cover_threads()
+            stack.pop_all()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        command = _another.command("crash._helper", "crashes are dumped")
+        with pipes_posix.standard_occupied():
+            self._control, far_control = socket.socketpair()
+            stack.callback(self._control.close)
+            self._crashes, far_crashes = socket.socketpair(type=socket.SOCK_SEQPACKET)
+            stack.callback(self._crashes.close)
+        with far_control, far_crashes, sinks.scratch_file() as errors:
+            self.helper = native.start(
+                command,
+                os.environ,
+                errors=errors.fileno(),
+                control=far_control.fileno(),
+                crashes=far_crashes.fileno(),
+            )
+            self._helper_fd = -1
+            stack.callback(self._end)
+            self._helper_fd = os.pidfd_open(self.helper)
+            far_control.close()
+            self._ask(_another.message(b"s", self.settings), _START, errors)
+
+    @contextlib.contextmanager
+    def _allowed(self) -> Iterator[None]:
+        """The helper may look into this process."""
+        before = native.dumpable()
+        if self.dumpable and before != 1:
+            native.set_dumpable(1)
+        native.allow_tracer(self.helper)
+        try:
+            yield
+        finally:
+            native.allow_tracer(0)
+            if self.dumpable and before != 1:
+                native.set_dumpable(0)
+
+    def _ask(self, request: bytes, seconds: float, errors: io.FileIO | None = None) -> Any:
+        """Send a request on the control socket; the answer, or raise it."""
+        fd, until = self._control.fileno(), time.monotonic() + seconds
+        waiter = select.poll()
+        waiter.register(fd, select.POLLIN)
+        waiter.register(self._helper_fd, select.POLLIN)
+        with self._allowed():
+            try:
+                self._control.sendall(request)
+                ready: set[int] = set()
+                while not ready:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        raise DeadlineExceeded(f"the helper of crashes does not answer for {seconds:g} seconds")
+                    ready = {number for number, _ in waiter.poll(left * 1000)}
+                if fd not in ready:
+                    raise EOFError
+                kind, body = _another.receive(fd)
+            except (EOFError, ConnectionError):
+                raise TargetError(f"the helper of crashes has ended{_last_line(errors)}") from None
+        if kind == b"e":
+            raise self._explained(body)
+        return body
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """With the advice that helps here."""
+        if isinstance(error, AccessDenied) and not self.dumpable and native.dumpable() != 1:
+            hint = "enable(dumpable=True) sets that for the time of a dump"
+            return AccessDenied(
+                f"this process is not dumpable, as after setuid(), so none with the same rights may dump it: {hint}",
+                pid=error.pid,
+                errno=error.errno,
+                hint=hint,
+            )
+        return error
+
+    def dump(self, about: dict[str, Any]) -> str:
+        """Ask for a dump now; the path."""
+        with self._turn:
+            path: str = self._ask(_another.framed(b"d", json.dumps(about).encode()), self._wait)
+        self._taken += 1
+        return path
+
+    @property
+    def dumps(self) -> int:
+        """How many were taken."""
+        return self._taken + native.dumps()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the helper is."""
+        return not self._ended(0)
+
+    def threads(self) -> tuple[int, int]:
+        """How many threads have an alternate stack of which we know, and how many may have none."""
+        covered = 0 if _stacks is None else _stacks.count
+        return covered, max(0, len(os.listdir("/proc/self/task")) - covered)  # noqa: PTH208
+
+    def close(self) -> None:
+        """Remove the handlers and end the helper."""
+        native.disarm()
+        _uncover_threads()
+        self._end()
+        self._close_sockets()
+
+    def _end(self) -> None:
+        """Of the helper; it has only its own work to lose."""
+        self._control.shutdown(socket.SHUT_RDWR)
+        if self._helper_fd < 0:
+            return
+        if not self._ended(1.0):
+            with contextlib.suppress(ProcessLookupError):
+                _signal.pidfd_send_signal(self._helper_fd, _signal.SIGKILL)
+            self._ended(_GRACE)
+        with contextlib.suppress(ChildProcessError):  # it is our child where orphans go to us
+            os.waitpid(self.helper, os.WNOHANG)
+        os.close(self._helper_fd)
+
+    def _ended(self, seconds: float) -> bool:
+        waiter = select.poll()
+        waiter.register(self._helper_fd, select.POLLIN)
+        return bool(waiter.poll(seconds * 1000))
+
+    def _close_sockets(self) -> None:
+        self._control.close()
+        self._crashes.close()
+
+    def forget(self) -> None:
+        """In a forked child: all of it is the parent's."""
+        native.disarm()
+        self._close_sockets()
+        os.close(self._helper_fd)
+
+
+def _checked(signals: Iterable[int]) -> tuple[int, ...]:
+    known = _signal.valid_signals() - set(_HARMLESS)
+    found = tuple(dict.fromkeys(int(number) for number in signals))
+    wrong = [number for number in found if number not in known]
+    if wrong or not found:
+        raise ValueError(f"signals must be some that end a process, not {wrong or found}")
+    return found
+
+
+def _last_line(errors: io.FileIO | None) -> str:
+    if errors is None:
+        return ""
+    errors.seek(0)
+    said = errors.read().decode(errors="replace").strip().splitlines()
+    return f": {said[-1]}" if said else ""
+
+
+# ------------------------------------------------------------------------------------------------- alternate stacks
+
+_stacks: native.Stacks | None = None
+_bootstrap: Any = None  # what threading had before
+
+
+def _cover_threads() -> None:
+    """Give the calling thread an alternate stack, and every one that `threading` starts from now on."""
+    global _stacks, _bootstrap
+    if _stacks is None:
+        _stacks = native.Stacks()
+    stacks = _stacks
+    stacks.cover()
+    if _bootstrap is not None:
+        return
+    before: Any = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+
+    def covered(thread: threading.Thread) -> None:
+        with contextlib.suppress(DumpError, MemoryError):  # without, all works but an overflow of its stack
+            stacks.cover()
+        before(thread)
+
+    _bootstrap = before
+    threading.Thread._bootstrap_inner = covered  # type: ignore[attr-defined]
+
+
+def _uncover_threads() -> None:
+    """Threads that are started from now on get none."""
+    global _bootstrap
+    if _bootstrap is not None:
+        threading.Thread._bootstrap_inner = _bootstrap  # type: ignore[attr-defined]
+        _bootstrap = None
+
+
+def _forked() -> None:
+    if _stacks is not None:
+        _stacks.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

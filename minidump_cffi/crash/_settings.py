@@ -1,0 +1,117 @@
+"""What a helper is told when it is started: where dumps go, with what options, and what happens to them."""
+
+from __future__ import annotations
+
+import os
+import signal as _signal
+import sys
+import time
+
+from .._record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._options import DumpOptions
+
+__all__ = ["Names", "Settings", "names", "program_name", "signal_name"]
+
+_LONGEST = 255 - 16  # bytes of a name, without a number and the suffix
+
+
+class Names(Record):
+    """The names of the dumps of one process.
+
+    Attributes
+    ----------
+    folder : str
+        Where they are.
+    template : str
+        Of the name, with {name}, {pid}, {time} and {signal}.
+    suffix : str
+        What follows.
+    name : str
+        For {name}.
+    """
+
+    folder: str
+    template: str
+    suffix: str
+    name: str
+
+    def __post_init__(self) -> None:
+        try:
+            self.stem(1, "SIGSEGV")
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{self.template!r} is not a template of file names: it may hold {{name}}, {{pid}}, {{time}} and "
+                f"{{signal}} ({type(error).__name__}: {error})"
+            ) from None
+
+    def stem(self, pid: int, signal: str) -> str:
+        """The name of a dump that is taken now, without the suffix: no hidden file, and no path."""
+        now = time.time()
+        clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+        text = self.template.format(name=self.name, pid=pid, time=clock, signal=signal)
+        text = text.replace("/", "_").replace("\0", "_")
+        if text.startswith("."):
+            text = "_" + text[1:]
+        return os.fsdecode(os.fsencode(text)[:_LONGEST]) or "_"
+
+
+class Settings(Record):
+    """Of one process that is watched.
+
+    Attributes
+    ----------
+    pid : int
+        The process.
+    start_time : int
+        What field 22 of /proc/PID/stat has to say.
+    names : Names
+        Of its dumps.
+    options : DumpOptions
+        Of its dumps.
+    on_dump : tuple of str
+        The command that is run with each.
+    """
+
+    pid: int
+    start_time: int
+    names: Names
+    options: DumpOptions
+    on_dump: tuple[str, ...] = ()
+
+
+def names(place: str | os.PathLike[str], template: str) -> Names:
+    """The names in a directory, or those of a path whose last component is the template."""
+    path = os.fspath(place)
+    if not isinstance(path, str) or not path:
+        raise TypeError(f"a directory or a path must be text, not {place!r}")
+    if not isinstance(template, str):
+        raise TypeError(f"name must be text, not {template!r}")
+    path, suffix = os.path.abspath(path), ".dmp"  # noqa: PTH100
+    if not os.path.isdir(path):  # noqa: PTH112
+        path, template = os.path.split(path)
+        template, suffix = os.path.splitext(template)  # noqa: PTH122
+        if "{" in suffix:
+            template, suffix = template + suffix, ""
+    return Names(folder=path, template=template, suffix=suffix, name=program_name())
+
+
+def program_name() -> str:
+    """What was started: the script or the module without .py, else the Python."""
+    started = sys.argv[0] if sys.argv else ""
+    name = os.path.basename(started)  # noqa: PTH119
+    if name == "__main__.py":  # python -m package
+        name = os.path.basename(os.path.dirname(started))  # noqa: PTH119, PTH120
+    if name in ("", "-", "-c", "-m"):
+        name = os.path.basename(sys.executable or "python")  # noqa: PTH119
+    return name.removesuffix(".py") or "python"
+
+
+def signal_name(number: int) -> str:
+    """SIGSEGV for 11."""
+    try:
+        return _signal.Signals(number).name
+    except ValueError:
+        return f"signal-{number}"
