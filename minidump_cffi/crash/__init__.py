@@ -142,7 +142,7 @@ def enable(
     refused = [option for option in options if option in _REFUSED]
     if refused:
         raise TypeError(f"enable() has no {', '.join(refused)}: a crashed process can run nothing, and nothing waits")
-    checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=max_stop, grace=2.0, **options)
+    checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=max_stop, grace=1.0, **options)
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
     settings = Settings(

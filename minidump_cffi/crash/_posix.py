@@ -43,11 +43,14 @@ _HARMLESS = (  # that do not end a process, or cannot be handled
     *(_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU),
 )
 _START = 60.0  # seconds that a helper may take to be ready
-_GRACE = 5.0  # seconds from the end of the time for a dump until nobody waits for it any more
+_GRACE = 3.0  # seconds from the end of the time for a dump until nobody waits for it any more
 
 
 class Watch:
-    """A helper that watches this process, and the handlers that ask it."""
+    """A helper that watches this process, and the handlers that ask it.
+
+    Its descriptors are numbers, which no interpreter closes when it ends: the process may crash after that.
+    """
 
     def __init__(self, settings: Settings, signals: Iterable[int] | None, *, chain: bool, dumpable: bool) -> None:
         self.settings, self.dumpable = settings, dumpable
@@ -58,7 +61,7 @@ class Watch:
         with contextlib.ExitStack() as stack:
             self._start(stack)
             native.arm(
-                socket=self._crashes.fileno(),
+                socket=self._crashes,
                 helper=self.helper,
                 helper_fd=self._helper_fd,
                 signals=self.signals,
@@ -72,10 +75,8 @@ class Watch:
     def _start(self, stack: contextlib.ExitStack) -> None:
         command = _another.command("crash._helper", "crashes are dumped")
         with pipes_posix.standard_occupied():
-            self._control, far_control = socket.socketpair()
-            stack.callback(self._control.close)
-            self._crashes, far_crashes = socket.socketpair(type=socket.SOCK_SEQPACKET)
-            stack.callback(self._crashes.close)
+            self._control, far_control = _socket_pair(stack, socket.SOCK_STREAM)
+            self._crashes, far_crashes = _socket_pair(stack, socket.SOCK_SEQPACKET)
         with far_control, far_crashes, sinks.scratch_file() as errors:
             self.helper = native.start(
                 command,
@@ -106,13 +107,14 @@ class Watch:
 
     def _ask(self, request: bytes, seconds: float, errors: io.FileIO | None = None) -> Any:
         """Send a request on the control socket; the answer, or raise it."""
-        fd, until = self._control.fileno(), time.monotonic() + seconds
+        fd, until = self._control, time.monotonic() + seconds
         waiter = select.poll()
         waiter.register(fd, select.POLLIN)
         waiter.register(self._helper_fd, select.POLLIN)
         with self._allowed():
             try:
-                self._control.sendall(request)
+                with _as_socket(fd) as control:
+                    control.sendall(request)  # without SIGPIPE
                 ready: set[int] = set()
                 while not ready:
                     left = until - time.monotonic()
@@ -171,7 +173,8 @@ class Watch:
 
     def _end(self) -> None:
         """Of the helper; it has only its own work to lose."""
-        self._control.shutdown(socket.SHUT_RDWR)
+        with _as_socket(self._control) as control:
+            control.shutdown(socket.SHUT_RDWR)
         if self._helper_fd < 0:
             return
         if not self._ended(1.0):
@@ -188,14 +191,30 @@ class Watch:
         return bool(waiter.poll(seconds * 1000))
 
     def _close_sockets(self) -> None:
-        self._control.close()
-        self._crashes.close()
+        os.close(self._control)
+        os.close(self._crashes)
 
     def forget(self) -> None:
         """In a forked child: all of it is the parent's."""
         native.disarm()
         self._close_sockets()
         os.close(self._helper_fd)
+
+
+def _socket_pair(stack: contextlib.ExitStack, kind: int) -> tuple[int, socket.socket]:
+    ours, theirs = socket.socketpair(type=kind)
+    fd = ours.detach()
+    stack.callback(os.close, fd)
+    return fd, theirs
+
+
+@contextlib.contextmanager
+def _as_socket(fd: int) -> Iterator[socket.socket]:
+    borrowed = socket.socket(fileno=fd)
+    try:
+        yield borrowed
+    finally:
+        borrowed.detach()
 
 
 def _checked(signals: Iterable[int]) -> tuple[int, ...]:

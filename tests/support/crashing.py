@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,7 +23,47 @@ def enable(**options):
     print("helper", md.crash.status().helper, flush=True)
 def null():
     ctypes.string_at(0)
+def crashers():
+    library = ctypes.CDLL(sys.argv[2])
+    library.crash_at.restype = ctypes.c_ulong
+    return library
+def crash(way):
+    library = crashers()
+    print("tid", threading.get_native_id())
+    print("at", library.crash_at(way.encode()), flush=True)
+    library.crash(way.encode())
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blame:
+    """What the Exception stream says."""
+
+    tid: int
+    signal: int
+    code: int
+    address: int
+    context: bytes
+
+    @property
+    def rip(self) -> int:
+        """The instruction."""
+        value: int = struct.unpack_from("<Q", self.context, 248)[0]
+        return value
+
+    @property
+    def rsp(self) -> int:
+        """The stack pointer."""
+        value: int = struct.unpack_from("<Q", self.context, 152)[0]
+        return value
+
+
+def exception_of(path: Path) -> Blame:
+    """MINIDUMP_EXCEPTION_STREAM (6) of a dump."""
+    with file_rules.DumpFile(path) as dump:
+        stream = dump.stream(6)
+        tid, signal, code, address, size, at = struct.unpack("<I4xIi8xQ128xII", stream)
+        return Blame(tid=tid, signal=signal, code=code, address=address, context=dump.data[at : at + size])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +83,11 @@ class Outcome:
         assert file_rules.broken_rules(path) == []
         assert path.stat().st_mode & 0o777 == 0o600
         return path
+
+    def said(self, name: str) -> int:
+        """The number that the program printed after this word."""
+        [line] = [line for line in self.out.splitlines() if line.startswith(name + " ")]
+        return int(line.split()[1])
 
 
 def gone(pid: int) -> bool:
@@ -72,5 +118,5 @@ def run(folder: Path, body: str, *words: object, core: bool = False, **options: 
         if line.startswith("helper "):
             helper = int(line.split()[1])
             live.wait_until(lambda pid=helper: gone(pid), "the helper ends with the program")
-    dumps = sorted(path for path in folder.iterdir() if path.is_file())
+    dumps = sorted(path for path in folder.glob("*") if path.is_file())
     return Outcome(status=done.returncode, out=done.stdout, err=done.stderr, dumps=dumps)
