@@ -81,7 +81,7 @@ static inline mdc_status stop(mdc_source *source, mdc_error *err) {
     self->system.product_type = 3;
     self->system.suite_mask = 0x110;
     self->system.processor_features[0] = UINT64_C(0x1122334455667788);
-    self->system.version = (mdc_name){0, 0};
+    self->system.version = self->system.csd_version = (mdc_name){0, 0};
     memcpy(self->pool, self->lists.pool, self->lists.pool_size);
     memcpy(self->pool + self->lists.pool_size, rsds, sizeof rsds);
     for (size_t i = 0; i < 2; i++) {
