@@ -16,12 +16,15 @@ import threading
 from .. import targets
 from .._options import DumpOptions
 from .._record import Record
+from ..engines import check_annotations, check_text
 from ..errors import DumpError
+from ._exceptions import MOST, Exceptions
 from ._settings import Settings, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import asyncio
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from ..enums import DumpType
@@ -32,11 +35,12 @@ if sys.platform == "win32":
 else:
     from . import _posix as _system
 
-__all__ = ["Status", "disable", "dump_now", "enable", "status"]
+__all__ = ["Status", "asyncio_handler", "disable", "dump_now", "enable", "status"]
 
 _REFUSED = ("callback", "on_cancel", "progress", "spool", "fsync", "record", "exception", "engine", "deadline", "grace")
 
 _lock = threading.RLock()
+_exceptions: Exceptions | None = None
 _watch: Any = None  # what the module of this system has set up
 
 
@@ -88,6 +92,7 @@ def enable(
     on_dump: Sequence[str] | None = None,
     chain: bool = True,
     name: str = "{name}-{pid}-{time}",
+    excepthooks: bool | int = False,
     dumpable: bool = False,
     **options: Any,
 ) -> None:
@@ -117,6 +122,10 @@ def enable(
     name : str
         Template of file names: {name} is the script, {time} the time in UTC, {signal} the signal. Where a name is
         taken, a number follows it.
+    excepthooks : bool or int
+        Also dump Python exceptions that nothing catches, with the traceback as comment and annotation, and then call
+        the previous `sys.excepthook` or `threading.excepthook`. At most so many, 10 if True. For asyncio see
+        `asyncio_handler`.
     dumpable : bool
         Set PR_SET_DUMPABLE for the time of a dump, for a program that has dropped its privileges.
     **options : Any
@@ -136,7 +145,7 @@ def enable(
     >>> md.crash.enable(folder, type="normal", name="{name}-{signal}-{time}")
     >>> md.crash.disable()
     """
-    global _watch
+    global _watch, _exceptions
     if sys.platform == "win32":
         raise DumpError("crashes are dumped on Linux only")
     refused = [option for option in options if option in _REFUSED]
@@ -155,6 +164,9 @@ def enable(
     with _lock:
         disable()
         _watch = _system.Watch(settings, signals, chain=chain, dumpable=dumpable)
+        _exceptions = Exceptions(_dump, MOST if excepthooks in (True, False) else excepthooks)
+        if excepthooks:
+            _exceptions.install()
 
 
 def disable() -> None:
@@ -171,6 +183,7 @@ def disable() -> None:
     global _watch
     with _lock:
         watch, _watch = _watch, None
+        _drop_hooks()
         if watch is not None:
             watch.close()
 
@@ -198,8 +211,15 @@ def status() -> Status:
         )
 
 
-def dump_now() -> str:
-    """Dump this process as after a crash, and go on; the path of the dump.
+def dump_now(*, comment: str | None = None, annotations: Mapping[str, str] | None = None) -> str:
+    """Dump this process as after a crash, and go on; the path of the dump. It blames the calling thread.
+
+    Parameters
+    ----------
+    comment : str or None
+        In place of the one that `enable` was given.
+    annotations : Mapping of str to str, or None
+        Beside those that `enable` was given.
 
     Raises
     ------
@@ -209,15 +229,52 @@ def dump_now() -> str:
     Examples
     --------
     >>> md.crash.enable(folder)
-    >>> md.crash.dump_now().endswith(".dmp")
+    >>> md.crash.dump_now(comment="the cache is inconsistent").endswith(".dmp")
     True
     >>> md.crash.disable()
     """
     watch = _watch
     if watch is None:
         raise DumpError("dump_now() needs enable(), which starts the process that takes the dump")
-    path: str = watch.dump({})
+    if comment is not None:
+        check_text("comment", comment)
+    about = {"tid": threading.get_native_id(), "comment": comment, "annotations": check_annotations(annotations)}
+    path: str = watch.dump(about)
     return path
+
+
+def asyncio_handler(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception handler for an event loop: dump, then do what the loop does by default.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop.
+    context : dict
+        What happened. Only exceptions are dumped, and while `enable` is in force.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> async def main():
+    ...     asyncio.get_running_loop().set_exception_handler(md.crash.asyncio_handler)
+    >>> asyncio.run(main())
+    """
+    error, exceptions = context.get("exception"), _exceptions
+    if exceptions is not None and error is not None:
+        exceptions.take(error, f"asyncio: {context.get('message')}")
+    loop.default_exception_handler(context)
+
+
+def _dump(comment: str, annotations: dict[str, str]) -> None:
+    dump_now(comment=comment, annotations=annotations)
+
+
+def _drop_hooks() -> None:
+    global _exceptions
+    if _exceptions is not None:
+        _exceptions.remove()
+        _exceptions = None
 
 
 def _command(words: Sequence[str] | None) -> tuple[str, ...]:
@@ -235,6 +292,7 @@ def _after_fork() -> None:
     global _watch, _lock
     _lock = threading.RLock()  # another thread may have held it
     watch, _watch = _watch, None
+    _drop_hooks()
     if watch is not None:
         watch.forget()
 

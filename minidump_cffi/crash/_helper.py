@@ -110,9 +110,14 @@ class _Helper:
         kind, size = _another.HEADER.unpack(_another.exactly(_CONTROL, _another.HEADER.size))
         if kind != b"d" or size > _LONGEST:
             raise EOFError
-        json.loads(_another.exactly(_CONTROL, size))
+        about = json.loads(_another.exactly(_CONTROL, size))
+        options = self.settings.options
+        changes = {
+            "comment": options.comment if about["comment"] is None else about["comment"],
+            "annotations": {**(options.annotations or {}), **(about["annotations"] or {})},
+        }
         try:
-            path = self._dump("requested")
+            path = self._dump("requested", **changes)
         except BaseException as error:
             _another.send(_CONTROL, _another.message(b"e", _another.portable(error)))
             return
