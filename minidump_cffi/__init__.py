@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from .callback import (
         Callback,
     )
+    from .causes import (
+        ExceptionInfo,
+        SignalInfo,
+    )
     from .dumping import (
         plan_dump,
         write_dump,
     )
     from .engines import (
         DbgHelp,
-        ExceptionInfo,
         UserStream,
     )
     from .enums import (
@@ -113,6 +116,7 @@ __all__ = [
     "Progress",
     "ReadError",
     "Redact",
+    "SignalInfo",
     "SinkError",
     "Size",
     "Stalled",
@@ -149,7 +153,8 @@ _HOMES = _lazy.homes(
         "_options": "EngineOptions",
         "_progress": "Progress",
         "dumping": "plan_dump write_dump",
-        "engines": "DbgHelp ExceptionInfo UserStream",
+        "causes": "ExceptionInfo SignalInfo",
+        "engines": "DbgHelp UserStream",
         "enums": "DumpType",
         "errors": (
             "AccessDenied CallbackError Cancelled DeadlineExceeded DumpError FilterError FilterWarning "

@@ -6,7 +6,7 @@ fields as their parameters; a dump of our own process pickles the whole.
 
 from __future__ import annotations
 
-from . import engines
+from . import causes, engines
 from ._record import Record, replace
 from .enums import DumpType, Extensions
 from .errors import FilterError
@@ -148,15 +148,15 @@ class DumpOptions(PlanOptions):
     progress: Callable[[Progress], object] | None = None
     spool: bool | str | os.PathLike[str] = True
     fsync: bool = False
-    exception: engines.ExceptionInfo | None = None
+    exception: causes.ExceptionInfo | causes.SignalInfo | None = None
     user_streams: Sequence[engines.UserStream] = ()
     annotations: Mapping[str, str] | None = None
     comment: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.exception is not None and not isinstance(self.exception, engines.ExceptionInfo):
-            raise TypeError(f"exception must be an ExceptionInfo, not {self.exception!r}")
+        if not isinstance(self.exception, (causes.ExceptionInfo, causes.SignalInfo, type(None))):
+            raise TypeError(f"exception must be a SignalInfo or an ExceptionInfo, not {self.exception!r}")
         self._put("user_streams", engines.check_streams(self.user_streams))
         self._put("annotations", engines.check_annotations(self.annotations))
         if self.comment is not None:

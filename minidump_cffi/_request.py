@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._options import EngineOptions, PlanOptions
 from ._record import replace
 from .callback import Callback
+from .causes import SignalInfo
 from .engines import choose
 from .enums import CallbackType
 from .errors import DumpError
@@ -52,6 +53,10 @@ class Request:
             raise ValueError(f"give filter or callback: only {self.callback.name} would be used")
         if options.filter is not None and self.callback is not None:
             raise ValueError("give filter or callback, not both: a Callback has its own filter")
+        if not self.backend.own and isinstance(getattr(options, "exception", None), SignalInfo):
+            raise ValueError(
+                "exception: a SignalInfo is for Linux processes; of a Windows process give an ExceptionInfo"
+            )
         self.options = options
         filter = self.rules()
         self.notes = self.backend.limits(options, None if filter is None else filter.streams.exclude)

@@ -25,6 +25,7 @@ from ._record import replace
 from ._request import Request
 from ._running import Timer
 from .callback import Use
+from .causes import ExceptionInfo
 from .enums import Phase
 from .errors import Cancelled, DeadlineExceeded, TargetBusy, TargetError
 from .protocol._foreign import Callee
@@ -191,7 +192,7 @@ def _question(request: Request, timer: Timer, output: int | None) -> bytes:
     }
     if isinstance(options, DumpOptions):
         changes |= {"progress": None, "spool": True}
-        if options.exception is not None:  # an address in us is one in the target
+        if isinstance(options.exception, ExceptionInfo):  # an address in us is one in the target
             changes["exception"] = replace(options.exception, client_pointers=True)
     return pickle.dumps(
         {

@@ -147,8 +147,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     engine : {"auto", "native", "dbghelp"} or DbgHelp
         "native", the engine of this package; "dbghelp", MiniDumpWriteDump of Windows, or a `DbgHelp` with its own
         options; "auto": dbghelp on Windows, native elsewhere. docs/windows.md says what each honours.
-    exception : ExceptionInfo or None
-        Why the dump is taken; for targets that are Windows processes.
+    exception : SignalInfo, ExceptionInfo or None
+        Why the dump is taken: the signal of a Linux process, the exception of a Windows process.
     user_streams : sequence of UserStream
         Streams that are written to the dump unchanged.
     annotations : Mapping of str to str, or None

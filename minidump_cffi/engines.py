@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "DbgHelp",
-    "ExceptionInfo",
     "UserStream",
     "check_annotations",
     "check_streams",
@@ -55,37 +54,6 @@ _MEMORY_TYPES = (  # memory that a full dump has anyway
     | DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY
     | DumpType.WITH_MODULE_HEADERS
 )
-
-
-class ExceptionInfo(Record):
-    """Why a dump is taken: MINIDUMP_EXCEPTION_INFORMATION. For targets that are Windows processes.
-
-    Parameters
-    ----------
-    thread_id : int
-        The thread that had the exception.
-    pointers : int
-        Address of its EXCEPTION_POINTERS, as the handler of the exception was given it.
-    client_pointers : bool
-        True if that is an address in the target, False if it is one in this process.
-
-    Examples
-    --------
-    >>> ExceptionInfo(thread_id=4242, pointers=0x14F2A0)
-    ExceptionInfo(thread_id=4242, pointers=1372832, client_pointers=True)
-    """
-
-    thread_id: int
-    pointers: int
-    client_pointers: bool = True
-
-    def __post_init__(self) -> None:
-        for name, bits in (("thread_id", 32), ("pointers", 64)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be a number, not {value!r}")
-            if not 0 < value < 1 << bits:
-                raise ValueError(f"{name} must be above 0 and fit into {bits} bits, not {value}")
 
 
 class UserStream(Record):

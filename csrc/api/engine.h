@@ -49,6 +49,29 @@ typedef struct mdc_annotation {
 /* Limits of annotations and comment together: how many, and bytes without the NULs. */
 enum { MDC_ANNOTATIONS_MAX = 1024, MDC_CALLER_TEXT_MAX = 1048576 };
 
+/* mdc_signal_info.given */
+enum {
+    MDC_SIGNAL_NUMBER = 1, /* signal, and not what siginfo says; the others likewise */
+    MDC_SIGNAL_CODE = 2,
+    MDC_SIGNAL_ADDRESS = 4,
+    MDC_SIGNAL_SEARCH = 8 /* nothing: look for the frame of a fault's handler on the stack of the thread */
+};
+#define MDC_DUMP_REQUESTED 0xFFFFFFFF /* the signal of a dump without one, as Breakpad and Crashpad write it */
+
+/* The signal a dump of a Linux process is taken for. */
+typedef struct mdc_signal_info {
+    uint32_t thread_id; /* 0: there was no signal */
+    uint32_t given;     /* MDC_SIGNAL_* */
+    uint32_t signal;
+    int32_t code;             /* si_code */
+    uint64_t address;         /* si_addr */
+    uint64_t ucontext;        /* address of the ucontext_t in the target, 0: the registers of the thread are those */
+    uint64_t siginfo;         /* address of the siginfo_t in the target, 0: not known */
+    uint32_t parameter_count; /* 0: what siginfo says */
+    uint32_t reserved;
+    uint64_t parameters[3]; /* as MINIDUMP_EXCEPTION.ExceptionInformation has them */
+} mdc_signal_info;
+
 /* Why a dump is taken: MINIDUMP_EXCEPTION_INFORMATION. */
 typedef struct mdc_exception_info {
     uint32_t thread_id; /* 0: there was no exception */
@@ -90,6 +113,7 @@ typedef struct mdc_engine_options {
     size_t annotation_count;
     const char *comment;          /* NULL, or UTF-8, NUL-terminated; must outlive the dump */
     mdc_exception_info exception; /* targets that are Windows processes */
+    mdc_signal_info signal;       /* targets that are Linux processes */
 } mdc_engine_options;
 
 typedef struct mdc_progress {

@@ -29,6 +29,7 @@ void mdc_capture_fini(mdc_capture *capture) {
     mdc_vec_fini(&capture->stacks);
     mdc_vec_fini(&capture->added);
     mdc_vec_fini(&capture->removed);
+    mdc_dealloc(capture->crash.context);
     mdc_dealloc(capture->kinds);
     mdc_dealloc(capture->threads);
     mdc_dealloc(capture->modules);

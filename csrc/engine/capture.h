@@ -7,6 +7,7 @@
 #define MDC_ENGINE_CAPTURE_H
 
 #include "../base/range_set.h"
+#include "crash.h"
 #include "engine_parts.h"
 
 /* The part of a stack a thread descriptor points at. Threads with one page of SP share one. */
@@ -46,6 +47,7 @@ typedef struct mdc_capture {
     mdc_vec stacks;             /* mdc_stack: those of threads whose stack is kept */
     mdc_vec added;              /* mdc_set_range: the answers to Memory; in a Normal dump only */
     mdc_vec removed;            /* mdc_set_range: the answers to RemoveMemory; likewise */
+    mdc_crash crash;            /* of a Linux process */
     uint64_t type;              /* bits of the dump type that are honoured */
     uint32_t secondary;         /* MDC_SECONDARY_* */
     uint32_t warnings;

@@ -123,6 +123,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     /* The lists stay when the target runs on: a plan alone needs no more than the registers. */
     if ((engine->options.plan_only && resume(dump, err) != MDC_OK) ||
         mdc_capture_lists(&dump->capture, err) != MDC_OK ||
+        mdc_crash_read(&dump->capture, &dump->reader, err) != MDC_OK ||
         mdc_report_reserve(&dump->report, &dump->capture, err) != MDC_OK)
         return err->code;
     return mdc_capture_items(&dump->capture, err);

@@ -66,20 +66,25 @@ static mdc_status add_piece(mdc_plan *plan, mdc_set_range range, uint32_t fact_f
     return mdc_calls_poll(&plan->engine->calls, err);
 }
 
+static mdc_status add_window(const mdc_plan *plan, mdc_vec *windows, uint64_t at, mdc_error *err) {
+    int64_t found = at == 0 ? MDC_NO_REGION : mdc_regions_find(plan->capture, at);
+    if (found == MDC_NO_REGION) return MDC_OK; /* a wild jump: nothing there to show */
+    const mdc_region *region = &plan->capture->regions[found];
+    mdc_set_range range = {at - region->base < WINDOW / 2 ? region->base : at - WINDOW / 2,
+                           region->base + region->size - at < WINDOW / 2 ? region->base + region->size
+                                                                         : at + WINDOW / 2};
+    return mdc_vec_push(windows, &range, 1, NULL, err);
+}
+
 static mdc_status find_windows(mdc_plan *plan, mdc_vec *windows, mdc_error *err) {
+    const mdc_crash *crash = &plan->capture->crash;
     if (mdc_type_memory(plan->reader, windows, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < plan->capture->lists->thread_count; i++) {
-        const mdc_thread *thread = &plan->capture->lists->threads[i];
-        uint64_t at = thread->instruction_pointer;
-        bool wanted = (plan->capture->threads[i].write & MDC_THREAD_WRITE_INSTRUCTION_WINDOW) != 0;
-        if (!wanted || at == 0) continue;
-        int64_t found = mdc_regions_find(plan->capture, at);
-        if (found == MDC_NO_REGION) continue; /* a wild jump: nothing there to show */
-        const mdc_region *region = &plan->capture->regions[found];
-        mdc_set_range range = {at - region->base < WINDOW / 2 ? region->base : at - WINDOW / 2,
-                               region->base + region->size - at < WINDOW / 2 ? region->base + region->size
-                                                                             : at + WINDOW / 2};
-        if (mdc_vec_push(windows, &range, 1, NULL, err) != MDC_OK) return err->code;
+        if ((plan->capture->threads[i].write & MDC_THREAD_WRITE_INSTRUCTION_WINDOW) == 0) continue;
+        if (add_window(plan, windows, plan->capture->lists->threads[i].instruction_pointer, err) != MDC_OK ||
+            (crash->context != NULL && crash->thread == i &&
+             add_window(plan, windows, crash->instruction_pointer, err) != MDC_OK))
+            return err->code;
     }
     mdc_range_set_normalise(windows);
     return MDC_OK;

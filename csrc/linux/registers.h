@@ -1,17 +1,6 @@
 /* Registers of a stopped thread -> CONTEXT of the file format. One file per processor implements this
  * (registers_x86_64.c): another processor is another file, and nothing outside of it may know a register's name.
- *
- * With the extended state a context is longer than the CONTEXT. What follows it is laid out as Windows does as far as
- * that is known (no reader at hand decodes it):
- *
- *     [0, context)            CONTEXT, ContextFlags with the XSTATE bit (0x40)
- *     [context, + 24)         CONTEXT_EX: All, Legacy, XState, each {i32 Offset, u32 Length}; offsets count from the
- *                             CONTEXT_EX itself, so All and Legacy have a negative one
- *     [context, + 48)         the rest is zero
- *     [context + 48, + size)  XSAVE header of 64 bytes {u64 Mask, u64 CompactionMask = 0, 6 x u64 0}, then the
- * components in the standard (not compacted) format: a component that CPUID leaf 0xD puts at offset o of the XSAVE area
- * is at o - 512 from this header. Mask never holds bits 0 and 1: the x87 and SSE state is in FltSave. A component
- * whose bit is clear is all zero. */
+ * With the extended state a context is longer than the CONTEXT (format/amd64_context.h). */
 #ifndef MDC_LINUX_REGISTERS_H
 #define MDC_LINUX_REGISTERS_H
 

@@ -1,5 +1,5 @@
-/* x86-64: struct rt_sigframe (arch/x86/include/asm/sigframe.h), found by what must be in it. Its address is 8 above a
- * multiple of 16 (align_sigframe in arch/x86/kernel/signal.c), and it lies above the stack pointer of the handler. */
+/* x86-64: struct rt_sigframe (format/linux_signal.h), found by what must be in it, above the stack pointer of the
+ * handler. */
 #if defined(__x86_64__)
 
 #include "sigframe.h"
@@ -9,30 +9,16 @@
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../format/linux_signal.h"
 
-/* Offsets in the frame: the return address, struct ucontext, in it struct sigcontext_64 at 40. */
 enum {
-    FRAME_RETURN = 0,
-    FRAME_FLAGS = 8,
-    FRAME_LINK = 16,
-    FRAME_STACK = 24, /* stack_t: the alternate stack that was set */
-    FRAME_STACK_FLAGS = 32,
-    FRAME_STACK_SIZE = 40,
-    FRAME_SP = 48 + 120,
-    FRAME_EFLAGS = 48 + 136,
-    FRAME_CS = 48 + 144,
-    FRAME_TRAP = 48 + 160,
-    FRAME_FPSTATE = 48 + 184,
-    FRAME_SIZE = 8 + 304 + 128, /* with ucontext and siginfo */
-
     CHUNK = 16 * 1024,
     CHUNKS_MAX = 16,      /* of one stack: handlers that call so deep are none we know */
     OWN_BYTES = 8 * 1024, /* of a stack that is the thread's own */
     RED_ZONE = 128
 };
 enum { READS_MAX = 1024, OWN_READS_MAX = 256 };
-#define GUARD_MAX UINT64_C(0x110000)    /* the gap below a main thread's stack, and a page or two */
-#define ADDRESS_MAX (UINT64_C(1) << 56) /* of user space with five levels of page tables */
+#define GUARD_MAX UINT64_C(0x110000) /* the gap below a main thread's stack, and a page or two */
 
 mdc_status mdc_sigframes_init(mdc_sigframes *frames, mdc_memory *memory, const mdc_mappings *mappings,
                               const mdc_residency *residency, mdc_error *err) {
@@ -41,19 +27,13 @@ mdc_status mdc_sigframes_init(mdc_sigframes *frames, mdc_memory *memory, const m
                               .residency = residency,
                               .reads_left = READS_MAX,
                               .alternate_reads_left = OWN_READS_MAX,
-                              .buffer = mdc_alloc(CHUNK + FRAME_SIZE, 1, err)};
+                              .buffer = mdc_alloc(CHUNK + MDC_SIGFRAME_BYTES, 1, err)};
     return frames->buffer != NULL ? MDC_OK : err->code;
 }
 
 void mdc_sigframes_fini(mdc_sigframes *frames) {
     mdc_dealloc(frames->buffer);
     frames->buffer = NULL;
-}
-
-static uint64_t word(const uint8_t *frame, size_t at) {
-    uint64_t value;
-    memcpy(&value, frame + at, sizeof value);
-    return value;
 }
 
 static const mdc_region *region_at(const mdc_sigframes *frames, uint64_t address) {
@@ -74,22 +54,6 @@ static bool can_be_stack(const mdc_region *region) {
     return has(region,
                MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY) &&
            (region->flags & (MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP)) == 0;
-}
-
-/* Whether it can be a frame at this address; cheap tests first. */
-static bool is_frame(const mdc_sigframes *frames, const uint8_t *frame, uint64_t address) {
-    const uint64_t uc_flags = word(frame, FRAME_FLAGS), fpstate = word(frame, FRAME_FPSTATE);
-    const uint64_t eflags = word(frame, FRAME_EFLAGS), sp = word(frame, FRAME_SP);
-    uint32_t ss_flags;
-    uint16_t cs;
-    memcpy(&ss_flags, frame + FRAME_STACK_FLAGS, sizeof ss_flags);
-    memcpy(&cs, frame + FRAME_CS, sizeof cs);
-    if (cs != 0x33 || uc_flags > 7 || word(frame, FRAME_LINK) != 0) return false; /* UC_FP_XSTATE and two of SS */
-    if ((ss_flags & 0x7FFFFFFFU) > 2) return false; /* SS_ONSTACK, SS_DISABLE; SS_AUTODISARM is the highest bit */
-    if ((eflags & 2) == 0 || eflags >> 22 != 0 || word(frame, FRAME_TRAP) > 32) return false;
-    if (sp == 0 || sp >= ADDRESS_MAX) return false;
-    if (fpstate != 0 && (fpstate < address || fpstate - address > CHUNK * CHUNKS_MAX)) return false;
-    return can_run(region_at(frames, word(frame, FRAME_RETURN)));
 }
 
 /* A stack pointer in a guard below a stack, where an overflow ends, means the lowest page of the stack; 0 if there
@@ -128,8 +92,9 @@ static uint64_t touched_end(const mdc_sigframes *frames, const mdc_region *regio
     return end;
 }
 
-/* The first frame at or above `at` in the same stack: *found is where, and `frames->buffer` begins with it. */
-static mdc_status next_frame(mdc_sigframes *frames, uint64_t at, bool own, uint64_t *found, mdc_error *err) {
+/* The first frame at or above `at` in the same stack: *found is where, 0 if there is none, *saved what it holds. */
+static mdc_status next_frame(mdc_sigframes *frames, uint64_t at, bool own, uint64_t *found, mdc_ucontext *saved,
+                             mdc_error *err) {
     *found = 0;
     const mdc_region *region = region_at(frames, at);
     /* What is mapped from a file may be on a disk that does not answer, and no stack is. */
@@ -138,17 +103,19 @@ static mdc_status next_frame(mdc_sigframes *frames, uint64_t at, bool own, uint6
     end = mdc_min_u64(end, mdc_page_up(at) + (own ? OWN_BYTES : (uint64_t)CHUNK * CHUNKS_MAX));
     end = touched_end(frames, region, at, end);
     uint32_t *left = own ? &frames->alternate_reads_left : &frames->reads_left;
-    for (uint64_t from = at + (8 - (at & 15) + 16) % 16; from < end && end - from >= FRAME_SIZE && *left > 0; --*left) {
-        mdc_span span = {from, mdc_min_u64(end - from, CHUNK + FRAME_SIZE)};
+    for (uint64_t from = mdc_sigframe_align(at); from < end && end - from >= MDC_SIGFRAME_BYTES && *left > 0; --*left) {
+        mdc_span span = {from, mdc_min_u64(end - from, CHUNK + MDC_SIGFRAME_BYTES)};
         size_t done;
         int32_t os_errno;
         if (mdc_memory_read(frames->memory, frames->mappings, &span, 1, frames->buffer, &done, &os_errno, err) !=
             MDC_OK)
             return err->code;
         size_t step = 0;
-        for (; step + FRAME_SIZE <= done && step < CHUNK; step += 16) {
-            if (!is_frame(frames, frames->buffer + step, from + step)) continue;
-            memmove(frames->buffer, frames->buffer + step, FRAME_SIZE);
+        for (; step + MDC_SIGFRAME_BYTES <= done && step < CHUNK; step += 16) {
+            uint64_t returns;
+            if (!mdc_sigframe_plausible(frames->buffer + step, from + step, &returns, saved) ||
+                !can_run(region_at(frames, returns)))
+                continue;
             *found = from + step;
             --*left;
             return MDC_OK;
@@ -164,12 +131,12 @@ mdc_status mdc_sigframes_find(mdc_sigframes *frames, uint64_t own_stack, mdc_thr
     const mdc_region *own = own_stack != 0 ? region_at(frames, own_stack) : NULL;
     while (at != 0 && thread->interrupted_count < MDC_INTERRUPTED_MAX) {
         uint64_t frame;
+        mdc_ucontext saved;
         const mdc_region *region = region_at(frames, at);
-        if (next_frame(frames, at, region == own && thread->interrupted_count == 0, &frame, err) != MDC_OK)
+        if (next_frame(frames, at, region == own && thread->interrupted_count == 0, &frame, &saved, err) != MDC_OK)
             return err->code;
         if (frame == 0) break;
-        uint64_t sp = word(frames->buffer, FRAME_SP), base = word(frames->buffer, FRAME_STACK);
-        uint64_t size = word(frames->buffer, FRAME_STACK_SIZE);
+        uint64_t sp = saved.registers.general[MDC_AMD64_RSP], base = saved.stack, size = saved.stack_size;
         bool alternate = frame - base < size && frame >= base; /* the handler runs on it */
         bool left = alternate ? sp < base || sp - base >= size : region_at(frames, sp) != region;
         if (!left && sp <= frame) break; /* no interrupted stack grows from below its handler */

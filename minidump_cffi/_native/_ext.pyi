@@ -30,6 +30,10 @@ class _FFI:
 
 class _Lib:
     MDC_OK: int
+    MDC_SIGNAL_NUMBER: int
+    MDC_SIGNAL_CODE: int
+    MDC_SIGNAL_ADDRESS: int
+    MDC_SIGNAL_SEARCH: int
     MDC_ERR_INVALID: int
     MDC_ERR_NOMEM: int
     MDC_ERR_FILTER: int
@@ -101,6 +105,7 @@ class _Lib:
         result: Any,
         err: Any,
     ) -> int: ...
+    def mdc_signal_of_tracee(self, tid: int, info: Any) -> int: ...
     def mdc_session_start(self, spec: Any, session: Any, err: Any) -> int: ...
     def mdc_session_wait(self, session: Any, timeout_ns: int) -> int: ...
     def mdc_session_cancel(self, session: Any, code: int) -> None: ...

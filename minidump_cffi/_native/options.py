@@ -5,17 +5,22 @@ Each function fills in a part and returns what has to live as long as the sessio
 
 from __future__ import annotations
 
-from ._ext import ffi
+from ..causes import ExceptionInfo
+from ._ext import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from ..engines import Backend, ExceptionInfo, UserStream
+    from ..causes import SignalInfo
+    from ..engines import Backend, UserStream
     from ..targets import SourceTarget
 
     Fill = Callable[[Any], object]
+
+
+_GIVEN = {"signal": lib.MDC_SIGNAL_NUMBER, "code": lib.MDC_SIGNAL_CODE, "address": lib.MDC_SIGNAL_ADDRESS}
 
 
 def user_streams(streams: Sequence[UserStream]) -> Fill:
@@ -69,13 +74,26 @@ def _text(text: str) -> Any:
     return ffi.new("char[]", text.encode())
 
 
-def exception(info: ExceptionInfo | None) -> Fill:
-    """`mdc_engine_options.exception`."""
+def exception(info: ExceptionInfo | SignalInfo | None) -> Fill:
+    """`mdc_engine_options.exception` and `signal`."""
 
     def fill(spec: Any) -> object:
-        if info is not None:
+        if info is None:
+            return None
+        if isinstance(info, ExceptionInfo):
             found = spec.engine.exception
             found.thread_id, found.pointers, found.client = info.thread_id, info.pointers, int(info.client_pointers)
+            return None
+        found = spec.engine.signal
+        found.thread_id, found.ucontext, found.siginfo = info.tid, info.ucontext, info.siginfo
+        found.given = lib.MDC_SIGNAL_SEARCH if info.find_frame else 0
+        for name, bit in _GIVEN.items():
+            value = getattr(info, name)
+            if value is not None:
+                setattr(found, name, value)
+                found.given |= bit
+        found.parameter_count = len(info.parameters)
+        found.parameters[0 : len(info.parameters)] = info.parameters
         return None
 
     return fill

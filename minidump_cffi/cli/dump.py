@@ -6,12 +6,13 @@ import argparse
 import sys
 
 from .._options import DumpOptions
+from ..causes import SignalInfo
 from ..dumping import write_dump
 from ..engines import DbgHelp
 from ..errors import DumpError
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
-from .options import add_target, given
+from .options import add_target, address, given, process_id, signal_number
 from .progress import ProgressLine
 
 TYPE_CHECKING = False
@@ -45,6 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a text that crash pipelines show with the dump; may be given several times",
     )
     parser.add_argument("--comment", metavar="TEXT", help="a comment that debuggers show with the dump")
+    crash = parser.add_argument_group("why it is taken (Linux)")
+    crash.add_argument("--thread", metavar="TID", type=process_id, help="the thread to blame (default: the main one)")
+    crash.add_argument("--signal", metavar="SIG", type=signal_number, help="its signal, such as SIGSEGV, or a number")
+    crash.add_argument("--code", metavar="N", type=int, help="si_code of the signal")
+    crash.add_argument("--fault-address", metavar="ADDRESS", type=address, help="the address that faulted, si_addr")
+    crash.add_argument(
+        "--ucontext", metavar="ADDRESS", type=address, help="address in the process of the handler's ucontext_t"
+    )
+    crash.add_argument(
+        "--siginfo", metavar="ADDRESS", type=address, help="address in the process of the handler's siginfo_t"
+    )
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
 
 
@@ -67,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--plugin and --filter exclude each other: give one of them")
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
-    options = given(args, DumpOptions)
+    options = given(args, DumpOptions) | {"exception": cause(args)}
     if args.annotations is not None:
         options["annotations"] = dict(args.annotations)
         if len(options["annotations"]) < len(args.annotations):
@@ -91,6 +103,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         put_json(report.to_dict())
     return Exit.OK if report.complete else Exit.GAPS
+
+
+def cause(args: argparse.Namespace) -> SignalInfo | None:
+    """What the arguments say of a signal; None if they say nothing."""
+    members = {
+        "tid": args.thread,
+        "signal": args.signal,
+        "code": args.code,
+        "address": args.fault_address,
+        "ucontext": args.ucontext,
+        "siginfo": args.siginfo,
+    }
+    found = {name: value for name, value in members.items() if value is not None}
+    try:
+        return SignalInfo(**{"tid": args.pid} | found) if found else None
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def summary(report: DumpReport, name: str) -> str:

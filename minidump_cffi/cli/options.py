@@ -34,6 +34,30 @@ def process_id(word: str) -> int:
     return int(word)
 
 
+def signal_number(word: str) -> int:
+    """Read a signal: a name, with or without SIG, or a number."""
+    if word.isdecimal() and 0 < int(word) < 128:
+        return int(word)
+    import signal
+
+    name = word.upper() if word.upper().startswith("SIG") else f"SIG{word.upper()}"
+    value = getattr(signal, name, None)
+    if not isinstance(value, signal.Signals):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a signal; give a name such as SIGSEGV, or a number")
+    return int(value)
+
+
+def address(word: str) -> int:
+    """Read an address: a number, 0x before hexadecimal digits."""
+    try:
+        value = int(word, 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1 << 64:
+        raise argparse.ArgumentTypeError(f"{word!r} is not an address; give a number such as 0x7f0000001000")
+    return value
+
+
 def seconds(word: str) -> float:
     """Read a number of seconds above 0."""
     try:

@@ -313,7 +313,7 @@ def test_exception_arguments() -> None:
             md.ExceptionInfo(**values)
     with pytest.raises(TypeError, match="thread_id must be a number"):
         md.ExceptionInfo(thread_id="1", pointers=1)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="must be an ExceptionInfo"):
+    with pytest.raises(TypeError, match="must be a SignalInfo or an ExceptionInfo"):
         md.write_dump(os.getpid(), None, exception=5)  # type: ignore[arg-type]
 
 

@@ -1,15 +1,21 @@
-/* The Exception stream of a Windows process: EXCEPTION_POINTERS lead to a record and to the registers at that time.
- * In the target they are memory like any other: read by address, through VmPreRead and VmPostRead, and left out if the
- * callee does not keep them or their thread. In our own process they are copied with a check. */
+/* The Exception stream.
+ *
+ * Of a Windows process: EXCEPTION_POINTERS lead to a record and to the registers at that time. In the target they are
+ * memory like any other: read by address, through VmPreRead and VmPostRead, and left out if the callee does not keep
+ * them or their thread. In our own process they are copied with a check.
+ *
+ * Of a Linux process: what ../crash.c has read, as Breakpad and Crashpad store it: the signal as the code, si_code as
+ * the flags. Left out if the callee does not keep the thread's registers. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "../../base/arith.h"
 #include "../../base/fail.h"
 #include "../../base/own_memory.h"
+#include "../../format/amd64_context.h"
 #include "stream.h"
 
-enum { CONTEXT_MAX = 1232, RECORD32_BYTES = 80, PARAMETERS_MAX = 15 };
+enum { RECORD32_BYTES = 80, PARAMETERS_MAX = 15 };
 
 /* EXCEPTION_RECORD32, as in a 32-bit process. */
 typedef struct record32 {
@@ -25,15 +31,22 @@ _Static_assert(sizeof(record32) == RECORD32_BYTES, "EXCEPTION_RECORD32");
 typedef struct exception_state {
     mdc_file_exception stream;
     size_t context_size; /* bytes */
-    uint8_t context[CONTEXT_MAX];
+    uint8_t context[];
 } exception_state;
 
 static mdc_status check_target(const mdc_capture *capture, mdc_error *err) {
     const mdc_exception_info *info = &capture->engine->options.exception;
-    if (info->thread_id == 0) return MDC_OK;
-    if (capture->lists->system->platform != MDC_PLATFORM_WINDOWS)
+    const mdc_system *system = capture->lists->system;
+    bool windows = system->platform == MDC_PLATFORM_WINDOWS;
+    if (capture->engine->options.signal.thread_id != 0 && (windows || system->architecture != MDC_FILE_ARCH_AMD64))
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0,
-                        "exception is for Windows processes only: no others have EXCEPTION_POINTERS");
+                        "exception: a SignalInfo is for Linux processes on x86-64, and the target is none; of a "
+                        "Windows process give an ExceptionInfo");
+    if (info->thread_id == 0) return MDC_OK;
+    if (!windows)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0,
+                        "exception: an ExceptionInfo is for Windows processes only, no others have EXCEPTION_POINTERS; "
+                        "of a Linux process give a SignalInfo");
     if (info->pointers == 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0,
                         "exception: the address of EXCEPTION_POINTERS is 0");
@@ -77,9 +90,9 @@ static mdc_status get_record(const mdc_plan *plan, uint64_t address, bool wide, 
 }
 
 /* Whether the callee lets the thread's registers into the dump; a thread in no list is left out. */
-static bool thread_kept(const mdc_plan *plan) {
+static bool thread_kept(const mdc_plan *plan, uint32_t tid) {
     for (size_t i = 0; i < plan->capture->lists->thread_count; i++)
-        if (plan->capture->lists->threads[i].tid == plan->engine->options.exception.thread_id)
+        if (plan->capture->lists->threads[i].tid == tid)
             return (plan->capture->threads[i].write & MDC_THREAD_WRITE_CONTEXT) != 0;
     return true;
 }
@@ -97,16 +110,39 @@ static mdc_status read_all(const mdc_plan *plan, exception_state *state, bool *k
     return get(plan, pointers[1], state->context, state->context_size, kept, err);
 }
 
+static void fill_signal(const mdc_crash *crash, const mdc_snapshot *lists, exception_state *state) {
+    const mdc_thread *thread = &lists->threads[crash->thread];
+    memcpy(state->context, crash->context != NULL ? crash->context : thread->context, state->context_size);
+    mdc_file_exception_record *record = &state->stream.record;
+    *record = (mdc_file_exception_record){
+        .code = crash->signal, .flags = crash->code, .address = crash->address, .parameters = crash->parameter_count};
+    memcpy(record->information, crash->parameters, sizeof crash->parameters);
+}
+
+/* Bytes of the context. A Windows process has no extended state in its exception. */
+static size_t context_bytes(const mdc_plan *plan) {
+    const mdc_snapshot *lists = plan->capture->lists;
+    const mdc_crash *crash = &plan->capture->crash;
+    if (crash->context != NULL) return crash->context_size;
+    if (crash->known) return lists->threads[crash->thread].context_size;
+    size_t size = lists->thread_count > 0 ? lists->threads[0].context_size : 0;
+    return size < MDC_AMD64_CONTEXT_SIZE ? size : MDC_AMD64_CONTEXT_SIZE;
+}
+
 static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     const mdc_engine *engine = plan->engine;
-    const mdc_snapshot *lists = plan->capture->lists;
-    if (engine->options.exception.thread_id == 0 || engine->options.plan_only) return MDC_OK;
-    bool kept = thread_kept(plan);
-    exception_state *state = *place = mdc_alloc(1, sizeof *state, err);
+    const mdc_crash *crash = &plan->capture->crash;
+    uint32_t tid = crash->known ? engine->options.signal.thread_id : engine->options.exception.thread_id;
+    if (tid == 0 || engine->options.plan_only) return MDC_OK;
+    bool kept = thread_kept(plan, tid);
+    size_t context_size = context_bytes(plan);
+    exception_state *state = *place = mdc_alloc(1, sizeof *state + context_size, err);
     if (state == NULL) return err->code;
-    if (lists->thread_count > 0) state->context_size = lists->threads[0].context_size;
-    if (state->context_size > CONTEXT_MAX) state->context_size = CONTEXT_MAX; /* an extended state is not there */
-    if (kept && read_all(plan, state, &kept, err) != MDC_OK) return err->code;
+    state->context_size = context_size;
+    if (kept && crash->known)
+        fill_signal(crash, plan->capture->lists, state);
+    else if (kept && read_all(plan, state, &kept, err) != MDC_OK)
+        return err->code;
     if (!kept) {
         plan->omitted_streams |= MDC_STREAM_EXCEPTION;
         mdc_dealloc(state);
@@ -114,7 +150,7 @@ static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
         return MDC_OK;
     }
     mdc_file_exception_record *record = &state->stream.record;
-    state->stream.thread_id = engine->options.exception.thread_id;
+    state->stream.thread_id = tid;
     if (record->parameters > PARAMETERS_MAX) record->parameters = PARAMETERS_MAX;
     record->align = 0;
     mdc_sanitize(engine, 0, record->information, sizeof record->information);
