@@ -64,6 +64,14 @@ CHAPTERS = {
         "Stop of a CPython process with a file of 64 MiB mapped",
         "Full memory. late: the file is read when the process runs again.",
     ),
+    "crash-running": (
+        "A program whose crashes are dumped, and does not crash",
+        "Pure Python work, and the start and end of 500 threads, with and without md.crash.enable().",
+    ),
+    "crash-ending": (
+        "From a signal to the end of a small process",
+        "Without and with md.crash.enable(), and write_dump of the same process from outside.",
+    ),
     "replay-million": (
         "Whole sequences of callbacks",
         "A million calls as dbghelp sends them, through a loop in C that also builds the structs and checks what was "

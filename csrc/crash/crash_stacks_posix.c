@@ -18,41 +18,65 @@
 #define AT_MINSIGSTKSZ 51 /* linux/auxvec.h: what the kernel puts on it, with all registers of this processor */
 #endif
 
-enum { USED_BYTES = 64 * 1024 }; /* by handlers: ours needs little, those that come after it walk stacks */
+enum {
+    USED_BYTES = 64 * 1024, /* by handlers: ours needs little, those that come after it walk stacks */
+    SPARE = 16              /* stacks kept for the next threads: to map one takes longer than all else here */
+};
 
 struct mdc_crash_stacks {
     pthread_key_t key;
+    size_t page; /* bytes of the guard */
+    size_t size; /* with it */
     _Atomic int32_t count;
+    uint8_t *_Atomic spare[SPARE];
 };
 
 /* The value of a covered thread. */
 typedef struct covered_thread {
     mdc_crash_stacks *stacks;
     uint8_t *base; /* of the mapping, which begins with the guard page; NULL: the stack is another's */
-    size_t size;
 } covered_thread;
+
+static uint8_t *take_spare(mdc_crash_stacks *stacks) {
+    for (int i = 0; i < SPARE; i++) {
+        if (atomic_load_explicit(&stacks->spare[i], memory_order_relaxed) == NULL) continue;
+        uint8_t *base = atomic_exchange(&stacks->spare[i], NULL);
+        if (base != NULL) return base;
+    }
+    return NULL;
+}
+
+static void put_spare(mdc_crash_stacks *stacks, uint8_t *base) {
+    for (int i = 0; i < SPARE; i++) {
+        uint8_t *none = NULL;
+        if (atomic_compare_exchange_strong(&stacks->spare[i], &none, base)) return;
+    }
+    munmap(base, stacks->size);
+}
 
 /* At the end of a thread. */
 static void uncover(void *value) {
     covered_thread *thread = value;
-    atomic_fetch_sub(&thread->stacks->count, 1);
+    mdc_crash_stacks *stacks = thread->stacks;
+    atomic_fetch_sub(&stacks->count, 1);
     if (thread->base != NULL) {
-        stack_t now, none = {.ss_flags = SS_DISABLE};
-        if (sigaltstack(NULL, &now) == 0 && (uint8_t *)now.ss_sp > thread->base &&
-            (uint8_t *)now.ss_sp < thread->base + thread->size)
-            sigaltstack(&none, NULL);
-        munmap(thread->base, thread->size);
+        stack_t last; /* another one may have taken its place */
+        const stack_t none = {.ss_flags = SS_DISABLE};
+        if (sigaltstack(&none, &last) == 0 && last.ss_sp != thread->base + stacks->page) sigaltstack(&last, NULL);
+        put_spare(stacks, thread->base);
     }
     free(thread);
 }
 
 mdc_crash_stacks *mdc_crash_stacks_new(mdc_error *err) {
-    mdc_crash_stacks *stacks = malloc(sizeof *stacks);
+    mdc_crash_stacks *stacks = calloc(1, sizeof *stacks);
     if (stacks == NULL) {
         mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, 0, "no memory for the alternate stacks");
         return NULL;
     }
-    atomic_init(&stacks->count, 0);
+    stacks->page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t least = USED_BYTES + (size_t)getauxval(AT_MINSIGSTKSZ);
+    stacks->size = stacks->page + (least + stacks->page - 1) / stacks->page * stacks->page;
     const int rc = pthread_key_create(&stacks->key, uncover);
     if (rc != 0) {
         free(stacks);
@@ -62,22 +86,26 @@ mdc_crash_stacks *mdc_crash_stacks_new(mdc_error *err) {
     return stacks;
 }
 
+static uint8_t *map_stack(const mdc_crash_stacks *stacks) {
+    uint8_t *base = mmap(NULL, stacks->size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) return NULL;
+    mprotect(base, stacks->page, PROT_NONE); /* if refused, it works unguarded */
+    return base;
+}
+
 static mdc_status give_stack(covered_thread *thread, mdc_error *err) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t size = (USED_BYTES + (size_t)getauxval(AT_MINSIGSTKSZ) + page - 1) / page * page;
-    uint8_t *base =
-        mmap(NULL, page + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        return mdc_fail_short(err, MDC_PHASE_NONE, errno, "cannot map an alternate stack for a thread");
-    mprotect(base, page, PROT_NONE); /* if refused, it works unguarded */
-    const stack_t stack = {.ss_sp = base + page, .ss_size = size};
+    mdc_crash_stacks *stacks = thread->stacks;
+    uint8_t *base = take_spare(stacks);
+    if (base == NULL) base = map_stack(stacks);
+    if (base == NULL) return mdc_fail_short(err, MDC_PHASE_NONE, errno, "cannot map an alternate stack for a thread");
+    const stack_t stack = {.ss_sp = base + stacks->page, .ss_size = stacks->size - stacks->page};
     if (sigaltstack(&stack, NULL) != 0) {
         const int os_errno = errno;
-        munmap(base, page + size);
+        put_spare(stacks, base);
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, os_errno, "no alternate stack can be set");
     }
     thread->base = base;
-    thread->size = page + size;
     return MDC_OK;
 }
 

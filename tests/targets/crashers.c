@@ -108,6 +108,27 @@ static void recovers(void) {
     if (sigsetjmp(there, 1) == 0) null();
 }
 
+/* A crash in which any system call that a handler has no need of ends the process by SIGSYS: none that starts, opens or
+ * maps anything. */
+static void confined(void) {
+    static const unsigned allowed[] = {
+        SYS_sendto,       SYS_recvfrom,      SYS_poll,           SYS_fstat,        SYS_newfstatat,
+        SYS_prctl,        SYS_getpid,        SYS_gettid,         SYS_rt_sigaction, SYS_rt_tgsigqueueinfo,
+        SYS_rt_sigreturn, SYS_clock_gettime, SYS_restart_syscall};
+    enum { COUNT = sizeof allowed / sizeof allowed[0] };
+    struct sock_filter filter[2 * COUNT + 2] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+    unsigned short size = 1;
+    for (int i = 0; i < COUNT; i++) {
+        filter[size++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i], 0, 1);
+        filter[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    }
+    filter[size++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    struct sock_fprog program = {size, filter};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+    null();
+}
+
 static void raises(void) { raise(SIGSEGV); }
 
 #define PLACES(place) place(null) place(noncanonical) place(bus) place(fpe) place(ill) place(trap) place(sys)
@@ -128,6 +149,7 @@ static const struct {
     {"at_once", at_once, at_null},
     {"abort", abort, NULL},
     {"raise", raises, NULL},
+    {"confined", confined, at_null},
     {"recovers", recovers, at_null},
 };
 
