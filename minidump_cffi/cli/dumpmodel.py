@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,8 +17,10 @@ class Stream:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class System:
-    """What the dump says of the machine."""
+    """What the dump says of the machine; architecture is ProcessorArchitecture, platform_id PlatformId."""
 
+    architecture: int
+    platform_id: int
     processor: str
     processors: int
     platform: str
@@ -73,11 +76,92 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """An exception record."""
+    """An exception record, and what it says: `faults` has the words.
+
+    accessed is the address that an access violation was about, faulted whether `address` is that of a fault.
+    """
 
     thread: int
     code: int
+    flags: int
     address: int
+    parameters: tuple[int, ...]
+    name: str
+    access: str
+    accessed: int | None
+    details: str
+    faulted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Handle:
+    """An open handle; of a Linux process a descriptor: st_mode, flags of open(2), and two halves of the offset."""
+
+    handle: int
+    type: str
+    name: str
+    attributes: int
+    access: int
+    handles: int
+    pointers: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotationObject:
+    """An annotation of Crashpad with a type; the value is a text if the type is 1, else hexadecimal."""
+
+    name: str
+    type: int
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModuleAnnotations:
+    """What a module gave Crashpad to write; module is its index in the list of modules."""
+
+    module: int
+    listed: list[str]
+    annotations: dict[str, str]
+    objects: list[AnnotationObject]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crashpad:
+    """The stream of Crashpad."""
+
+    report_id: str
+    client_id: str
+    annotations: dict[str, str]
+    modules: list[ModuleAnnotations]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """A line of /proc/PID/limits."""
+
+    name: str
+    soft: str
+    hard: str
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Auxiliary:
+    """An entry of the auxiliary vector."""
+
+    type: int
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserStream:
+    """A stream of no known number: its beginning, as a text if it is one, else hexadecimal."""
+
+    type: int
+    size: int
+    text: bool
+    beginning: str
 
 
 @dataclass(kw_only=True)
@@ -89,6 +173,9 @@ class DumpFile:
     timestamp: int
     flags: int
     process_id: int | None = None
+    process_name: str = ""
+    distribution: str = ""
+    comments: list[str] = field(default_factory=list)
     system: System | None = None
     streams: list[Stream] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
@@ -96,6 +183,14 @@ class DumpFile:
     regions: list[Region] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    handles: list[Handle] = field(default_factory=list)
+    crashpad: Crashpad | None = None
+    command_line: list[str] = field(default_factory=list)
+    environ: list[str] = field(default_factory=list)
+    auxv: list[Auxiliary] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    soft_errors: list[Any] = field(default_factory=list)
+    user_streams: list[UserStream] = field(default_factory=list)
     memory_ranges: int = 0
     memory_bytes: int = 0
     cut: dict[str, int] = field(default_factory=dict)

@@ -50,6 +50,10 @@ STREAMS: Final[dict[int, str]] = {
     0x4767000A: "LinuxDsoDebug",
     0x4767000B: "LinuxProcStat",
     0x4C4C4442: "LLDBGenerated",
+    0x4D7A0001: "MozMacosCrashInfo",
+    0x4D7A0002: "MozMacosBootargs",
+    0x4D7A0003: "MozLinuxLimits",
+    0x4D7A0004: "MozSoftErrors",
     0x4D444301: "MdcGapList",
     0x4D444302: "MdcThreadPointers",
 }
@@ -92,6 +96,37 @@ GAP_REASONS: Final[dict[int, str]] = {
     GapReason.TRUNCATED: "not reached",
     GapReason.UNKNOWN: "not resident, and its file may not be opened or may not respond",
     GapReason.LEFT_TO_FILE: "left to the module's file",
+}
+
+#: AT_* of elf.h
+AUXILIARY: Final[dict[int, str]] = {
+    2: "EXECFD",
+    3: "PHDR",
+    4: "PHENT",
+    5: "PHNUM",
+    6: "PAGESZ",
+    7: "BASE",
+    8: "FLAGS",
+    9: "ENTRY",
+    11: "UID",
+    12: "EUID",
+    13: "GID",
+    14: "EGID",
+    15: "PLATFORM",
+    16: "HWCAP",
+    17: "CLKTCK",
+    23: "SECURE",
+    24: "BASE_PLATFORM",
+    25: "RANDOM",
+    26: "HWCAP2",
+    27: "RSEQ_FEATURE_SIZE",
+    28: "RSEQ_ALIGN",
+    29: "HWCAP3",
+    30: "HWCAP4",
+    31: "EXECFN",
+    32: "SYSINFO",
+    33: "SYSINFO_EHDR",
+    51: "MINSIGSTKSZ",
 }
 
 _ACCESS: Final[dict[int, str]] = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from ..enums import MemoryState, MemoryType
-from . import names, text
+from . import faults, names, text
 from .console import Exit, put_json, say
 from .dumpfile import read_dump
 from .dumpmodel import DumpFile
@@ -14,7 +17,10 @@ from .dumpmodel import DumpFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from typing import Any
+
+    from .dumpmodel import Failure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +60,10 @@ def to_json(dump: DumpFile) -> dict[str, Any]:
         "timestamp": dump.timestamp,
         "flags": dump.flags,
         "process_id": dump.process_id,
+        "process_name": dump.process_name,
+        "command_line": dump.command_line,
+        "distribution": dump.distribution,
+        "comments": dump.comments,
         "system": None if system is None else _values(system),
         "streams": ({"name": names.stream_name(stream.type), **_values(stream)} for stream in dump.streams),
         "threads": map(_values, dump.threads),
@@ -61,6 +71,13 @@ def to_json(dump: DumpFile) -> dict[str, Any]:
         "regions": map(_values, dump.regions),
         "gaps": map(_values, dump.gaps),
         "exceptions": map(_values, dump.failures),
+        "handles": map(_values, dump.handles),
+        "crashpad": None if dump.crashpad is None else asdict(dump.crashpad),
+        "environ": iter(dump.environ),
+        "auxv": map(_values, dump.auxv),
+        "limits": map(_values, dump.limits),
+        "soft_errors": dump.soft_errors,
+        "user_streams": map(_values, dump.user_streams),
         "memory_ranges": dump.memory_ranges,
         "memory_bytes": dump.memory_bytes,
         "cut": dump.cut,
@@ -77,17 +94,37 @@ def show(dump: DumpFile, path: str) -> None:
         system = dump.system
         words = [system.platform, system.version, system.processor, text.plural(system.processors, "processor")]
         out.write(f"System: {', '.join(words)}\n")
-        if system.text:
-            out.write(f"        {text.printable(system.text)}\n")
+        for line in filter(None, (system.text, dump.distribution)):
+            out.write(f"        {text.printable(line)}\n")
     if dump.process_id is not None:
-        out.write(f"Process: {dump.process_id}\n")
+        name = f" ({text.printable(dump.process_name)})" if dump.process_name else ""
+        out.write(f"Process: {dump.process_id}{name}\n")
+    if dump.command_line:
+        out.write(f"Command: {text.printable(shlex.join(dump.command_line))}\n")
+    for comment in dump.comments:
+        out.write(f"Comment: {text.printable(comment)}\n")
     for failure in dump.failures:
-        out.write(f"Exception: code {failure.code:#x} at {failure.address:#x} in thread {failure.thread}\n")
+        out.write(f"Exception: {_failure(failure)}\n")
+    if dump.crashpad is not None and dump.crashpad.report_id:
+        client = f", client {dump.crashpad.client_id}" if dump.crashpad.client_id else ""
+        out.write(f"Report: {dump.crashpad.report_id}{client}\n")
+    _crashpad(dump)
     _streams(dump)
     _threads(dump)
     _modules(dump)
     _regions(dump)
     _gaps(dump)
+    _handles(dump)
+    _texts(dump)
+
+
+def _failure(failure: Failure) -> str:
+    """``SIGSEGV / SEGV_MAPERR at 0x10 in thread 5: ...``."""
+    words = f"{failure.name} ({failure.code:#x})" if failure.name else f"code {failure.code:#x}"
+    if failure.faulted:
+        words += f" at {failure.address:#x}"
+    words += f" in thread {failure.thread}"
+    return f"{words}: {text.printable(failure.details)}" if failure.details else words
 
 
 def _heading(title: str) -> None:
@@ -99,6 +136,82 @@ def _count(dump: DumpFile, name: str, shown: int) -> str:
     if name not in dump.cut:
         return text.plural(shown, name.removesuffix("s"))
     return f"{dump.cut[name]:,} {name}, the first {shown:,} of them"
+
+
+def _crashpad(dump: DumpFile) -> None:
+    """Annotations of the process first, then those of its modules."""
+    if dump.crashpad is None:
+        return
+    crashpad = dump.crashpad
+    rows = [("", *item) for item in crashpad.annotations.items()]
+    for module in crashpad.modules:
+        place = f"module {module.module}"
+        if module.module < len(dump.modules):
+            place = dump.modules[module.module].path
+        rows += [(place, "", entry) for entry in module.listed]
+        rows += [(place, *item) for item in module.annotations.items()]
+        rows += [(place, item.name, item.value) for item in module.objects]
+    if rows:
+        _heading(_count(dump, "annotations", len(rows)))
+        text.table(sys.stdout, ("module", "key", "value"), rows)
+
+
+def _handles(dump: DumpFile) -> None:
+    if not dump.handles:
+        return
+    linux = dump.system is not None and dump.system.platform_id in faults.LINUX
+    _heading(_count(dump, "handles", len(dump.handles)))
+    if linux:
+        head: tuple[str, ...] = (">descriptor", "type", ">mode", ">flags", ">offset", "target")
+        rows: Iterator[tuple[str, ...]] = (
+            (
+                str(item.handle),
+                item.type,
+                f"{item.attributes:o}",
+                f"{item.access:o}",
+                f"{item.pointers << 32 | item.handles:,}",
+                item.name,
+            )
+            for item in dump.handles
+        )
+    else:
+        head = (">handle", "type", ">access", ">attributes", ">handles", ">pointers", "name")
+        rows = (
+            (
+                f"{item.handle:#x}",
+                item.type,
+                f"{item.access:#x}",
+                f"{item.attributes:#x}",
+                f"{item.handles:,}",
+                f"{item.pointers:,}",
+                item.name,
+            )
+            for item in dump.handles
+        )
+    text.table(sys.stdout, head, rows)
+
+
+def _texts(dump: DumpFile) -> None:
+    """Of Linux, and streams that only their writer knows."""
+    if dump.limits:
+        _heading(_count(dump, "limits", len(dump.limits)))
+        limits = ((item.name, item.soft, item.hard, item.unit) for item in dump.limits)
+        text.table(sys.stdout, ("limit", ">soft", ">hard", "unit"), limits)
+    if dump.auxv:
+        _heading(text.plural(len(dump.auxv), "auxiliary value"))
+        text.table(sys.stdout, ("name", ">value"), ((item.name, f"{item.value:#x}") for item in dump.auxv))
+    if dump.environ:
+        _heading(f"{len(dump.environ):,} variables of the environment")
+        for variable in dump.environ:
+            sys.stdout.write(f"{text.printable(variable)}\n")
+    if dump.soft_errors:
+        _heading(text.plural(len(dump.soft_errors), "soft error"))
+        for error in dump.soft_errors:
+            sys.stdout.write(f"{text.printable(error if isinstance(error, str) else json.dumps(error))}\n")
+    if dump.user_streams:
+        _heading(text.plural(len(dump.user_streams), "unknown stream"))
+        streams = ((names.stream_name(item.type), f"{item.size:,}", item.beginning) for item in dump.user_streams)
+        text.table(sys.stdout, ("number", ">bytes", "beginning"), streams)
 
 
 def _streams(dump: DumpFile) -> None:

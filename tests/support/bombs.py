@@ -135,6 +135,34 @@ def many_streams() -> bytes:
     return dump(*[(6, bytes(168))] * 4096)
 
 
+def one_exception_many_times() -> bytes:
+    """Each with a text of LLDB, whose letters are printed escaped."""
+    data = bytearray(dump(*[(6, b"")] * 4096))
+    body = struct.pack("<IIIIQQII", 1, 0, 11, 0x4C4C4442, 0, 0, 120, 0) + b"\x01" * 120 + bytes(8)
+    for at in range(32, 32 + 12 * 4096, 12):
+        struct.pack_into("<III", data, at, 6, len(body), len(data))
+    return bytes(data) + body
+
+
+def shared_annotations() -> bytes:
+    """Modules of Crashpad that share one list of names, which share one text."""
+    count, at = 60_000, 32 + 12
+    text = at + 52
+    body = struct.pack("<I", 32768) + b"\x01" * 32768 + b"\0" * 4
+    pairs = text + len(body)
+    body += struct.pack("<I", count) + struct.pack("<II", text, text) * count
+    info = pairs + 4 + 8 * count
+    body += struct.pack("<7I", 1, 4 + 4 * count, pairs, 4 + 8 * count, pairs, 4 + 12 * (count // 2), pairs)
+    links = info + 28
+    body += struct.pack("<I", count) + struct.pack("<III", 0, 28, info) * count
+    head = struct.pack("<I32x4I", 1, 4 + 8 * count, pairs, 4 + 12 * count, links)
+    return dump((0x43500001, head + body))
+
+
+def empty_variables() -> bytes:
+    return dump(*[(number, bytes(64 * MIB)) for number in (0x47670006, 0x47670007)])
+
+
 def all_lists_at_once() -> bytes:
     """Every list as long as it is read, and all their names distinct: the most memory."""
     count = 1 << 17
@@ -167,6 +195,9 @@ BOMBS: tuple[Callable[[], bytes], ...] = (
     a_line_without_end,
     lines_without_text,
     many_streams,
+    one_exception_many_times,
+    shared_annotations,
+    empty_variables,
     all_lists_at_once,
 )
 
