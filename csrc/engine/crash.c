@@ -119,9 +119,11 @@ static mdc_status find_fault(const mdc_reader *reader, uint64_t stack_pointer, i
         signal_frame next;
         if (next_frame(reader, at, &where, &next, err) != MDC_OK) return err->code;
         if (where == 0) break;
-        bool wanted = *found        ? next.siginfo.signal == frame->siginfo.signal && next.siginfo.code > 0
-                      : signal != 0 ? next.siginfo.signal == signal && next.siginfo.code > 0
-                                    : mdc_signal_is_fault(next.siginfo.signal);
+        const int32_t raised = *found ? frame->siginfo.signal : signal;
+        bool wanted = raised == 0 && mdc_signal_is_fault(next.siginfo.signal);
+        if (raised != 0)
+            wanted = (next.siginfo.signal == raised && next.siginfo.code > 0) ||
+                     mdc_siginfo_of_trap(&next.saved, raised, &next.siginfo);
         if (wanted) {
             *frame = next;
             *found = true;

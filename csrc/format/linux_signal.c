@@ -21,7 +21,9 @@ enum {
     SC_RIP = 168,
     SC_EFLAGS = 176,
     SC_CS = 184, /* then Gs, Fs, Ss */
+    SC_ERROR = 192,
     SC_TRAP = 200,
+    SC_CR2 = 216,
     SC_FPSTATE = 224,
 
     UC_FLAGS_KNOWN = 7, /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
@@ -78,7 +80,10 @@ bool mdc_ucontext_parse(const uint8_t *bytes, mdc_ucontext *found) {
                                           .ss = (flags & UC_SIGCONTEXT_SS) != 0 ? segments[3] : USER_SS},
                             .fpstate = get64(bytes, SC_FPSTATE),
                             .stack = get64(bytes, UC_STACK),
-                            .stack_size = get64(bytes, UC_STACK_SIZE)};
+                            .stack_size = get64(bytes, UC_STACK_SIZE),
+                            .trap = (uint32_t)get64(bytes, SC_TRAP),
+                            .trap_error = (uint32_t)get64(bytes, SC_ERROR),
+                            .trap_address = get64(bytes, SC_CR2)};
     memcpy(&registers->general[8], bytes + SC_R8, 8 * sizeof registers->general[0]);
     registers->general[MDC_AMD64_RIP] = get64(bytes, SC_RIP);
     return true;
@@ -120,4 +125,31 @@ void mdc_siginfo_parse(const uint8_t bytes[MDC_SIGINFO_BYTES], mdc_siginfo *foun
         found->parameters[0] = get32(bytes, SI_SYSCALL);
         found->parameters[1] = get32(bytes, SI_ARCH);
     }
+}
+
+bool mdc_siginfo_of_trap(const mdc_ucontext *saved, int32_t signal, mdc_siginfo *found) {
+    enum { DIVIDE_ERROR = 0, INVALID_OPCODE = 6, GENERAL_PROTECTION = 13, PAGE_FAULT = 14, ALIGNMENT = 17 };
+    const uint64_t *general = saved->registers.general, rip = general[MDC_AMD64_RIP];
+    /* SYSCALL leaves Rip in Rcx: such a signal was sent, and the number is that of an exception before it. */
+    if (general[MDC_AMD64_RCX] == rip) return false;
+    *found = (mdc_siginfo){.signal = signal};
+    if (saved->trap == PAGE_FAULT && (signal == MDC_SIGSEGV || signal == MDC_SIGBUS)) {
+        /* Bit 0 of the error: the page was there. */
+        const int32_t refused = (saved->trap_error & 1) != 0 ? MDC_SEGV_ACCERR : MDC_SEGV_MAPERR;
+        found->code = signal == MDC_SIGBUS ? MDC_BUS_ADRERR : refused;
+        found->address = saved->trap_address;
+    } else if (saved->trap == GENERAL_PROTECTION && signal == MDC_SIGSEGV) {
+        found->code = MDC_SI_KERNEL;
+    } else if (saved->trap == ALIGNMENT && signal == MDC_SIGBUS) {
+        found->code = MDC_BUS_ADRALN;
+    } else if (saved->trap == INVALID_OPCODE && signal == MDC_SIGILL) {
+        found->code = MDC_ILL_ILLOPN;
+        found->address = rip;
+    } else if (saved->trap == DIVIDE_ERROR && signal == MDC_SIGFPE) {
+        found->code = MDC_FPE_INTDIV;
+        found->address = rip;
+    } else {
+        return false;
+    }
+    return true;
 }

@@ -21,7 +21,16 @@ enum {
 };
 
 /* si_code */
-enum { MDC_SI_TKILL = -6 };
+enum {
+    MDC_SI_TKILL = -6,
+    MDC_SI_KERNEL = 128,
+    MDC_ILL_ILLOPN = 2,
+    MDC_FPE_INTDIV = 1,
+    MDC_SEGV_MAPERR = 1,
+    MDC_SEGV_ACCERR = 2,
+    MDC_BUS_ADRALN = 1,
+    MDC_BUS_ADRERR = 2
+};
 
 /* The frame: the return address, the ucontext, the siginfo. The bytes of ucontext that the kernel fills in; glibc's
  * ucontext_t is longer. */
@@ -38,6 +47,9 @@ typedef struct mdc_ucontext {
     uint64_t fpstate;              /* address of the XSAVE area, 0: none */
     uint64_t stack;                /* the alternate stack that was set, and its size in bytes */
     uint64_t stack_size;
+    uint32_t trap; /* the processor's number of the exception, of this signal or of one before it */
+    uint32_t trap_error;
+    uint64_t trap_address; /* CR2 */
 } mdc_ucontext;
 
 /* false: these MDC_UCONTEXT_BYTES are not a ucontext. */
@@ -65,6 +77,10 @@ typedef struct mdc_siginfo {
 } mdc_siginfo;
 
 void mdc_siginfo_parse(const uint8_t bytes[MDC_SIGINFO_BYTES], mdc_siginfo *found);
+
+/* The siginfo of a fault, by the processor's exception: for a frame without one, of a handler that has no SA_SIGINFO.
+ * false: it was not interrupted by a fault that gives this signal. */
+bool mdc_siginfo_of_trap(const mdc_ucontext *saved, int32_t signal, mdc_siginfo *found);
 
 /* Whether its handlers are of crashes: the signals of faults, and abort(). */
 bool mdc_signal_is_fault(int32_t signal);

@@ -156,6 +156,7 @@ def enable(
         filter.compile()  # its errors and warnings belong here
     settings = Settings(
         pid=os.getpid(),
+        tid=threading.get_native_id(),
         start_time=targets.start_time(os.getpid()) or 0,
         names=names(place, name),
         options=checked,

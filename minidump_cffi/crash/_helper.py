@@ -20,6 +20,7 @@ from .._native import crash as native
 from .._os import sinks_posix
 from .._record import replace
 from .._request import Request
+from ..causes import SignalInfo
 from ..enums import DumpType
 from ..errors import TargetGone
 from ._settings import Settings, signal_name
@@ -69,7 +70,8 @@ class _Helper:
 
     def rehearse(self) -> None:
         """A dump as after a crash, but a small one, and nothing of it stays."""
-        options = replace(self.settings.options, type=DumpType.NORMAL)
+        blamed = SignalInfo(tid=self.settings.tid)
+        options = replace(self.settings.options, type=DumpType.NORMAL, exception=blamed)
         sink = self._sink("SIGSEGV")
         try:
             self._run(options, sink)
@@ -97,8 +99,9 @@ class _Helper:
             raise EOFError
         request = native.parse(data)
         name, failed, path = signal_name(request.signal), None, None
+        cause = SignalInfo(tid=request.tid, ucontext=request.ucontext, siginfo=request.siginfo)
         try:
-            path = self._dump(name)
+            path = self._dump(name, exception=cause)
         except BaseException as error:
             failed = str(error) or type(error).__name__
         os.write(_CRASHES, native.answer(failed))
@@ -113,6 +116,7 @@ class _Helper:
         about = json.loads(_another.exactly(_CONTROL, size))
         options = self.settings.options
         changes = {
+            "exception": SignalInfo(tid=about["tid"]),
             "comment": options.comment if about["comment"] is None else about["comment"],
             "annotations": {**(options.annotations or {}), **(about["annotations"] or {})},
         }

@@ -65,6 +65,8 @@ class Settings(Record):
     ----------
     pid : int
         The process.
+    tid : int
+        A thread of it, which waits while the helper starts.
     start_time : int
         What field 22 of /proc/PID/stat has to say.
     names : Names
@@ -76,6 +78,7 @@ class Settings(Record):
     """
 
     pid: int
+    tid: int
     start_time: int
     names: Names
     options: DumpOptions
