@@ -168,5 +168,5 @@ def _number(name: str, value: Any, *, bits: int, least: int = 1, signed: bool = 
     if signed:
         least = -(1 << bits)
     if not least <= value < 1 << bits:
-        words = "above 0 and fit" if least == 1 else "fit" if signed else "from 0 and fit"
-        raise ValueError(f"{name} must be {words} into {bits + signed} bits, not {value}")
+        words = "fit" if signed else f"be {'above' if least else 'from'} 0 and fit"
+        raise ValueError(f"{name} must {words} into {bits + signed} bits, not {value}")

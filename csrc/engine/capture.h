@@ -79,7 +79,10 @@ mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err);
 /* streams/streams.c: whether the target can have the streams that the caller asks for. */
 mdc_status mdc_streams_check(const mdc_capture *capture, mdc_error *err);
 
-/* thread_stacks.c: the part of every thread; then, when the callee has chosen, those that are kept. interrupted
+/* thread_stacks.c: where the stack of a thread's descriptor begins. Of a thread that handles the signal a dump is taken
+ * for, that is the interrupted stack: readers unwind from the registers of the exception, within this stack. */
+uint64_t mdc_stack_pointer(const mdc_capture *capture, size_t thread);
+/* The part of every thread; then, when the callee has chosen, those that are kept. interrupted
  * (mdc_interrupted, by thread) is filled by the first for the second. */
 mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error *err);
 mdc_status mdc_stacks_keep(mdc_capture *capture, const mdc_vec *interrupted, mdc_error *err);

@@ -81,6 +81,6 @@ static bool find_stack(const mdc_layout *layout, uint64_t address, mdc_file_rang
 bool mdc_ranges_of_thread(const mdc_layout *layout, size_t thread, mdc_file_range *range) {
     const mdc_thread_choice *choice = &layout->capture->threads[thread];
     if ((choice->write & MDC_THREAD_WRITE_STACK) == 0 || choice->stack.end <= choice->stack.first) return false;
-    return find_stack(layout, layout->capture->lists->threads[thread].stack_pointer, range) ||
+    return find_stack(layout, mdc_stack_pointer(layout->capture, thread), range) ||
            find_stack(layout, choice->stack.first, range);
 }

@@ -73,10 +73,9 @@ static mdc_stack find_part(mdc_capture *capture, const mdc_vec *starts, uint64_t
     return stack.end > stack.first ? stack : none;
 }
 
-/* The stack pointer at the signal, where that is not the thread's own; else 0. Readers unwind from there, and expect
- * the stack of the descriptor to hold it. */
-static uint64_t signal_stack(const mdc_capture *capture, size_t thread) {
-    return capture->crash.context != NULL && capture->crash.thread == thread ? capture->crash.stack_pointer : 0;
+uint64_t mdc_stack_pointer(const mdc_capture *capture, size_t thread) {
+    bool handles = capture->crash.context != NULL && capture->crash.thread == thread;
+    return handles ? capture->crash.stack_pointer : capture->lists->threads[thread].stack_pointer;
 }
 
 mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error *err) {
@@ -87,18 +86,18 @@ mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
         status = add_start(capture, &starts, thread->stack_pointer, err);
-        if (status == MDC_OK) status = add_start(capture, &starts, signal_stack(capture, i), err);
+        if (status == MDC_OK) status = add_start(capture, &starts, mdc_stack_pointer(capture, i), err);
         for (uint32_t k = 0; status == MDC_OK && k < thread->interrupted_count; k++)
             status = add_start(capture, &starts, thread->interrupted[k], err);
     }
     if (starts.count > 0) qsort(starts.data, starts.count, sizeof(uint64_t), by_address);
     for (size_t i = 0; status == MDC_OK && i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
-        mdc_stack own = find_part(capture, &starts, thread->stack_pointer);
-        mdc_stack before = find_part(capture, &starts, signal_stack(capture, i));
-        capture->threads[i].stack = before.end != 0 ? before : own;
-        mdc_interrupted handler = {i, own};
-        if (before.end != 0 && own.end != 0) status = mdc_vec_push(interrupted, &handler, 1, NULL, err);
+        mdc_stack *stack = &capture->threads[i].stack;
+        mdc_interrupted handler = {i, find_part(capture, &starts, thread->stack_pointer)};
+        *stack = find_part(capture, &starts, mdc_stack_pointer(capture, i));
+        if (stack->end == 0) *stack = handler.stack;
+        if (handler.stack.first != stack->first) status = mdc_vec_push(interrupted, &handler, 1, NULL, err);
         for (uint32_t k = 0; status == MDC_OK && k < thread->interrupted_count; k++) {
             mdc_interrupted other = {i, find_part(capture, &starts, thread->interrupted[k])};
             if (other.stack.end != 0) status = mdc_vec_push(interrupted, &other, 1, NULL, err);
