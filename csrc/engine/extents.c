@@ -50,7 +50,7 @@ static bool may_leave(const mdc_plan *plan, size_t region) {
         const mdc_module *module = &capture->lists->modules[i];
         uint32_t write = capture->modules[i].write;
         if (base >= module->base && base - module->base < module->size)
-            return module->build_id_size > 0 && (write & wanted) == wanted;
+            return module->build_id_size > 0 && module->hashed == 0 && (write & wanted) == wanted;
     }
     return false;
 }

@@ -1,6 +1,6 @@
-/* The memory of a Normal dump: stacks, instruction windows, what bits of the type ask for and what Memory adds,
- * byte-exact, without what RemoveMemory takes away. A callee that speaks MDC_EXT_PIECES is asked IncludeVmRegion about
- * each piece. */
+/* The memory of a Normal dump: stacks, instruction windows, the vdso, what bits of the type ask for and what Memory
+ * adds, byte-exact, without what RemoveMemory takes away. A callee that speaks MDC_EXT_PIECES is asked IncludeVmRegion
+ * about each piece. */
 #include "../base/arith.h"
 #include "../base/bound.h"
 #include "../base/os_error.h"
@@ -76,9 +76,24 @@ static mdc_status add_window(const mdc_plan *plan, mdc_vec *windows, uint64_t at
     return mdc_vec_push(windows, &range, 1, NULL, err);
 }
 
+/* The vdso: no file has it, and without it stacks of threads inside of it cannot be walked. */
+static mdc_status find_vdso(mdc_plan *plan, mdc_vec *windows, mdc_error *err) {
+    const mdc_capture *capture = plan->capture;
+    for (size_t i = 0; i < capture->lists->module_count; i++) {
+        const mdc_module *module = &capture->lists->modules[i];
+        int64_t found = capture->modules[i].write != 0 ? mdc_regions_find(capture, module->base) : MDC_NO_REGION;
+        if (found == MDC_NO_REGION || (capture->kinds[found] & MDC_KIND_VDSO) == 0) continue;
+        const mdc_region *region = &capture->regions[found];
+        mdc_set_range range = {region->base, region->base + region->size};
+        if (mdc_vec_push(windows, &range, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
 static mdc_status find_windows(mdc_plan *plan, mdc_vec *windows, mdc_error *err) {
     const mdc_crash *crash = &plan->capture->crash;
-    if (mdc_type_memory(plan->reader, windows, err) != MDC_OK) return err->code;
+    if (mdc_type_memory(plan->reader, windows, err) != MDC_OK || find_vdso(plan, windows, err) != MDC_OK)
+        return err->code;
     for (size_t i = 0; i < plan->capture->lists->thread_count; i++) {
         if ((plan->capture->threads[i].write & MDC_THREAD_WRITE_INSTRUCTION_WINDOW) == 0) continue;
         if (add_window(plan, windows, plan->capture->lists->threads[i].instruction_pointer, err) != MDC_OK ||

@@ -68,7 +68,7 @@ mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err) {
         uint64_t end;
         if (module->size == 0 || !mdc_add_u64(module->base, module->size, &end) ||
             module->build_id_size > sizeof module->build_id || !name_fits(lists, module->path) ||
-            !name_fits(lists, module->codeview))
+            !name_fits(lists, module->codeview) || !name_fits(lists, module->soname))
             return wrong(err, "a module that is empty or overflows:", i, module->base);
     }
     for (size_t i = 0; i < lists->text_count; i++) {

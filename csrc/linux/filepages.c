@@ -33,7 +33,8 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
 static bool has_identity(const mdc_vec *modules, uint64_t address) {
     for (size_t i = 0; i < modules->count; i++) {
         const mdc_module *module = &mdc_vec_at(modules, const mdc_module, i);
-        if (address >= module->base && address - module->base < module->size) return module->build_id_size > 0;
+        if (address >= module->base && address - module->base < module->size)
+            return module->build_id_size > 0 && module->hashed == 0;
     }
     return false;
 }

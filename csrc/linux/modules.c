@@ -1,7 +1,6 @@
 /* Finding ELF images (see modules.h). */
 #include "modules.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -12,12 +11,12 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
-#include "../format/elf_notes.h"
+#include "../format/pe_image.h"
+#include "elf_image.h"
 #include "mapfiles.h"
 
-/* Bounds on what a hostile header can make us read. Real images have about a dozen program headers, and notes of a
- * few hundred bytes. */
-enum { HEADERS_MAX = 128, NOTES_MAX = 8, NOTE_BYTES = 4096 };
+enum { VERSION_STRUCTURE = 0x10000 }; /* VS_FIXEDFILEINFO */
+#define VERSION_SIGNATURE 0xFEEF04BDu
 
 typedef struct finder {
     mdc_vec *modules;
@@ -28,84 +27,12 @@ typedef struct finder {
     uint64_t exe_inode; /* 0: not known */
     uint32_t exe_major;
     uint32_t exe_minor;
-    size_t steps; /* how many regions may still be walked over in search of an image's end */
+    size_t steps;             /* how many regions may still be walked over in search of an image's end */
+    size_t run_end, run_code; /* of the regions of one file that follow each other: index after them, and after code */
 } finder;
 
-/* Where headers are read from: target memory at `base`, or a file. */
-typedef struct image_reader {
-    finder *self;
-    int fd;        /* -1: target memory */
-    uint64_t base; /* address of the image's first byte */
-} image_reader;
-
-/* What the program headers say, bounded. */
-typedef struct elf_image {
-    bool valid;
-    uint32_t count;
-    Elf64_Phdr headers[HEADERS_MAX];
-    uint64_t first; /* page of the lowest PT_LOAD, as linked */
-    uint64_t end;   /* page end of the highest, as linked */
-} elf_image;
-
-/* Reads exactly this much, or fails. */
-static mdc_status read_at(const image_reader *from, uint64_t offset, void *to, size_t size, bool *read,
-                          mdc_error *err) {
-    *read = false;
-    if (from->fd >= 0) {
-        *read = offset <= INT64_MAX && pread(from->fd, to, size, (off_t)offset) == (ssize_t)size;
-        return MDC_OK;
-    }
-    mdc_span span = {.size = size};
-    if (!mdc_add_u64(from->base, offset, &span.address)) return MDC_OK;
-    size_t done;
-    int32_t os_errno;
-    mdc_status status = mdc_memory_read(from->self->memory, from->self->mappings, &span, 1, to, &done, &os_errno, err);
-    *read = status == MDC_OK && done == size;
-    return status;
-}
-
-static mdc_status read_headers(const image_reader *from, elf_image *image, mdc_error *err) {
-    Elf64_Ehdr header;
-    bool read;
-    image->valid = false;
-    mdc_status status = read_at(from, 0, &header, sizeof header, &read, err);
-    if (!read) return status;
-    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-        header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0)
-        return MDC_OK;
-    image->count = header.e_phnum < HEADERS_MAX ? header.e_phnum : HEADERS_MAX;
-    status = read_at(from, header.e_phoff, image->headers, image->count * sizeof(Elf64_Phdr), &read, err);
-    if (!read) return status;
-    image->first = UINT64_MAX;
-    image->end = 0;
-    for (uint32_t i = 0; i < image->count; i++) {
-        const Elf64_Phdr *load = &image->headers[i];
-        uint64_t end;
-        if (load->p_type != PT_LOAD || !mdc_add_u64(load->p_vaddr, load->p_memsz, &end)) continue;
-        image->first = mdc_min_u64(image->first, mdc_page_down(load->p_vaddr));
-        image->end = mdc_max_u64(image->end, mdc_page_up(end));
-    }
-    image->valid = image->first < image->end;
-    return MDC_OK;
-}
-
-/* The build id from the note segments; the module's is not changed if there is none. */
-static mdc_status read_build_id(const image_reader *from, const elf_image *image, mdc_module *module, mdc_error *err) {
-    uint8_t notes[NOTE_BYTES];
-    int seen = 0;
-    for (uint32_t i = 0; i < image->count && seen < NOTES_MAX && module->build_id_size == 0; i++) {
-        const Elf64_Phdr *note = &image->headers[i];
-        if (note->p_type != PT_NOTE || note->p_filesz == 0) continue;
-        seen++;
-        size_t size = (size_t)mdc_min_u64(note->p_filesz, sizeof notes);
-        /* Addresses in an image count from where it was linked to. */
-        uint64_t offset = from->fd >= 0 ? note->p_offset : note->p_vaddr - image->first;
-        bool read;
-        mdc_status status = read_at(from, offset, notes, size, &read, err);
-        if (status != MDC_OK) return status;
-        if (read) module->build_id_size = (uint32_t)mdc_elf_build_id(notes, size, module->build_id);
-    }
-    return MDC_OK;
+static mdc_image_reader memory_at(const finder *self, uint64_t base) {
+    return (mdc_image_reader){self->memory, self->mappings, -1, base};
 }
 
 static bool same_file(const mdc_region *a, const mdc_region *b) {
@@ -197,16 +124,108 @@ static bool exe_starts(const finder *self, const mdc_region *region, bool first)
     return is_exe(self, region) && (first || self->phdr - region->base < region->size);
 }
 
-static mdc_status build_id_of_file(finder *self, const mdc_region *head, mdc_module *module, mdc_error *err) {
+/* What memory does not say. start: offset of the image in its file. */
+static mdc_status identify_by_file(finder *self, const mdc_region *head, uint64_t start, mdc_module *module,
+                                   mdc_error *err) {
     if (head->inode == 0) return MDC_OK;
     int fd = mdc_mapped_file_open(self->mappings, self->proc, head);
     if (fd < 0) return MDC_OK;
-    image_reader file = {self, fd, 0};
-    elf_image image;
-    mdc_status status = read_headers(&file, &image, err);
-    if (status == MDC_OK && image.valid) status = read_build_id(&file, &image, module, err);
+    mdc_image_reader file = {.fd = fd, .base = start};
+    mdc_elf_image image;
+    mdc_status status = mdc_elf_image_read(&file, &image, err);
+    if (status == MDC_OK && image.valid) status = mdc_elf_image_build_id(&file, &image, module, err);
+    if (status == MDC_OK && image.valid && module->build_id_size == 0)
+        status = mdc_elf_image_text_id(&file, &image, module, err);
     close(fd);
     return status;
+}
+
+/* The numbers after ".so." of a library's name, four at most; how many. */
+static size_t parse_version(const uint8_t *name, size_t size, uint32_t version[4]) {
+    const uint8_t *at = memmem(name, size, ".so.", 4), *end = name + size;
+    size_t count = 0;
+    if (at == NULL) return 0;
+    for (at += 4; count < 4 && at < end && *at >= '0' && *at <= '9'; at++) {
+        uint64_t number = 0;
+        for (; at < end && *at >= '0' && *at <= '9'; at++) number = mdc_min_u64(number * 10 + *at - '0', UINT32_MAX);
+        version[count++] = (uint32_t)number;
+        if (at == end || *at != '.') break;
+    }
+    return count;
+}
+
+/* SONAME, and the version in that or in the file's name: the one with more numbers. VS_FIXEDFILEINFO as minidump-writer
+ * fills it: a number each in the two halves of file and product version. */
+static mdc_status name_library(finder *self, const mdc_elf_image *image, mdc_module *module, mdc_error *err) {
+    const mdc_image_reader memory = memory_at(self, module->base);
+    uint8_t name[MDC_ELF_NAME_MAX];
+    uint32_t numbers[4] = {0, 0, 0, 0}, others[4] = {0, 0, 0, 0};
+    size_t size;
+    if (mdc_elf_image_soname(&memory, image, name, &size, err) != MDC_OK) return err->code;
+    if (size > 0 && mdc_mappings_intern(self->mappings, name, size, &module->soname, err) != MDC_OK) return err->code;
+    const uint8_t *path = (const uint8_t *)self->mappings->pool.data + module->path.offset;
+    size_t path_size = module->path.size;
+    const uint8_t *slash = path_size > 0 ? memrchr(path, '/', path_size) : NULL;
+    if (slash != NULL) {
+        path_size -= (size_t)(slash + 1 - path);
+        path = slash + 1;
+    }
+    size_t count = parse_version(name, size, numbers), other = parse_version(path, path_size, others);
+    if (count == 0 && other == 0) return MDC_OK;
+    module->version[0] = VERSION_SIGNATURE;
+    module->version[1] = VERSION_STRUCTURE;
+    memcpy(&module->version[2], other > count ? others : numbers, sizeof numbers);
+    return MDC_OK;
+}
+
+static bool read_pe(void *context, uint64_t offset, void *out, size_t size) {
+    bool read;
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    return mdc_image_read(context, offset, out, size, &read, &ignored) == MDC_OK && read;
+}
+
+/* A PE image that Wine has mapped: some of its sections from the file, the others as plain memory. */
+static mdc_status try_pe(finder *self, size_t head, size_t *next, mdc_error *err) {
+    const mdc_region *region = &mdc_vec_at(&self->mappings->regions, mdc_region, head);
+    mdc_image_reader memory = memory_at(self, region->base);
+    mdc_pe_image image;
+    uint64_t span;
+    if (!mdc_pe_image_read(&image, read_pe, &memory, UINT32_MAX) ||
+        !mdc_add_u64(region->base, mdc_page_up(image.size), &span) || span == region->base)
+        return MDC_OK;
+    extent what = measure(self, head, span);
+    if (!what.has_code) return MDC_OK;
+    mdc_module module = {.base = region->base,
+                         .size = what.end - region->base,
+                         .checksum = image.checksum,
+                         .timestamp = image.timestamp};
+    memcpy(module.version, image.version, sizeof module.version);
+    if (image.codeview_size > 0 &&
+        mdc_mappings_intern(self->mappings, image.codeview, image.codeview_size, &module.codeview, err) != MDC_OK)
+        return err->code;
+    if (name_module(self, region, &module, err) != MDC_OK ||
+        mdc_vec_push(self->modules, &module, 1, NULL, err) != MDC_OK)
+        return err->code;
+    mark(self->mappings, head, &what);
+    *next = what.end_region;
+    return MDC_OK;
+}
+
+/* Whether an image in the middle of a file (an archive) may begin here: one whose header is mapped, and code after it.
+ * A run of regions of one file is walked over once. */
+static bool archive_starts(finder *self, size_t at) {
+    const mdc_region *regions = self->mappings->regions.data;
+    if (regions[at].file_offset == 0 || (regions[at].kinds & MDC_KIND_SHARED) != 0) return false;
+    if (at >= self->run_end) {
+        self->run_code = at;
+        for (self->run_end = at; self->run_end < self->mappings->regions.count; self->run_end++) {
+            const mdc_region *region = &regions[self->run_end];
+            if (!same_file(&regions[at], region) && !plain(self->mappings, region)) break;
+            if (executable(region)) self->run_code = self->run_end + 1;
+        }
+    }
+    return at < self->run_code;
 }
 
 /* Looks whether an image begins at this region; exe: it needs no valid header. *next: the region to go on with. */
@@ -214,22 +233,26 @@ static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, m
     mdc_mappings *mappings = self->mappings;
     const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, head);
     mdc_control_advance(mappings->control);
-    image_reader memory = {self, -1, region->base};
-    elf_image image = {.valid = false};
+    const mdc_image_reader memory = memory_at(self, region->base);
+    mdc_elf_image image = {.valid = false};
     mdc_status status = MDC_OK;
-    if ((region->flags & MDC_REGION_NEVER_READ) == 0) status = read_headers(&memory, &image, err);
+    if ((region->flags & MDC_REGION_NEVER_READ) == 0) status = mdc_elf_image_read(&memory, &image, err);
     if (status != MDC_OK) return status;
+    if (image.dos && !exe && region->file_offset == 0) return try_pe(self, head, next, err);
     uint64_t span = 0;
     if (image.valid && !mdc_add_u64(region->base, image.end - image.first, &span)) image.valid = false;
+    if (!image.valid && region->file_offset != 0 && !exe) return MDC_OK; /* no image in an archive */
     extent what = measure(self, head, image.valid ? span : 0);
     /* A file that is only read through a mapping has an ELF header too, but no code mapped from it. A header that
      * cannot be read does not hide code of the executable itself. */
     bool vdso = (region->kinds & MDC_KIND_VDSO) != 0;
     if (!vdso && !(image.valid && what.has_code) && !(exe && what.has_code)) return MDC_OK;
     mdc_module module = {.base = region->base, .size = what.end - region->base};
-    if (image.valid) status = read_build_id(&memory, &image, &module, err);
-    if (status == MDC_OK && module.build_id_size == 0) status = build_id_of_file(self, region, &module, err);
+    if (image.valid) status = mdc_elf_image_build_id(&memory, &image, &module, err);
+    if (status == MDC_OK && module.build_id_size == 0)
+        status = identify_by_file(self, region, image.valid ? region->file_offset : 0, &module, err);
     if (status == MDC_OK) status = name_module(self, region, &module, err);
+    if (status == MDC_OK && image.valid && !vdso) status = name_library(self, &image, &module, err);
     if (status == MDC_OK) status = mdc_vec_push(self->modules, &module, 1, NULL, err);
     if (status != MDC_OK) return status;
     mark(mappings, head, &what);
@@ -256,17 +279,17 @@ static mdc_status unpacked_main(finder *self, mdc_error *err) {
     if (self->phdr == 0 || at < 0) return MDC_OK;
     size_t head = (size_t)at;
     const mdc_region *region = &mdc_vec_at(&self->mappings->regions, mdc_region, head);
-    image_reader memory = {self, -1, region->base};
-    elf_image image = {.valid = false};
+    const mdc_image_reader memory = memory_at(self, region->base);
+    mdc_elf_image image = {.valid = false};
     if (region->inode != 0 || (region->flags & MDC_REGION_NEVER_READ) != 0) return MDC_OK;
-    mdc_status status = read_headers(&memory, &image, err);
+    mdc_status status = mdc_elf_image_read(&memory, &image, err);
     uint64_t span;
     if (status != MDC_OK || !image.valid || !mdc_add_u64(region->base, image.end - image.first, &span)) return status;
     char path[PATH_MAX];
     ssize_t size = readlinkat(self->proc, "exe", path, sizeof path);
     extent what = measure(self, head, span);
     mdc_module module = {.base = region->base, .size = what.end - region->base};
-    status = read_build_id(&memory, &image, &module, err);
+    status = mdc_elf_image_build_id(&memory, &image, &module, err);
     if (status == MDC_OK && size > 0)
         status = mdc_mappings_intern(self->mappings, path, (size_t)size, &module.path, err);
     if (status == MDC_OK) status = mdc_vec_push(self->modules, &module, 1, NULL, err);
@@ -299,8 +322,8 @@ mdc_status mdc_modules_find(mdc_vec *modules, mdc_mappings *mappings, mdc_memory
         size_t next = i + 1;
         bool exe_begins = exe_starts(&self, region, !exe_seen);
         if (is_exe(&self, region)) exe_seen = true;
-        bool starts =
-            region->inode != 0 && (region->kinds & MDC_KIND_FILE) != 0 && (region->file_offset == 0 || exe_begins);
+        bool starts = region->inode != 0 && (region->kinds & MDC_KIND_FILE) != 0 &&
+                      (region->file_offset == 0 || exe_begins || archive_starts(&self, i));
         if (starts || (region->kinds & MDC_KIND_VDSO) != 0) {
             mdc_status status = try_image(&self, i, exe_begins, &next, err);
             if (status != MDC_OK) return status;

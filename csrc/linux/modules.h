@@ -1,5 +1,6 @@
-/* ELF images among the mappings: base, size, path, build id; marks their regions MDC_KIND_IMAGE and MDC_MEM_IMAGE.
- * Everything in an ELF header is hostile: bounded and checked. */
+/* Images among the mappings, ELF (also in the middle of a file, which is an archive then) and the PE images of Wine:
+ * base, size, path, identity, names; marks their regions MDC_KIND_IMAGE and MDC_MEM_IMAGE. Everything in their headers
+ * is hostile: bounded and checked. */
 #ifndef MDC_LINUX_MODULES_H
 #define MDC_LINUX_MODULES_H
 

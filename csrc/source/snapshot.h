@@ -71,9 +71,10 @@ typedef struct mdc_module {
     uint32_t build_id_size; /* 0 if there is none */
     uint32_t checksum;      /* of a PE image, as its header has it */
     uint32_t timestamp;     /* of a PE image */
-    uint32_t reserved;
-    mdc_name codeview;    /* the CodeView record of a PE image ('RSDS'), whole; size 0: none, or an ELF file */
-    uint32_t version[13]; /* VS_FIXEDFILEINFO, all zero if there is none */
+    uint32_t hashed;        /* 1: build_id is none, but made of the first page of code */
+    mdc_name soname;        /* the name a library gives itself; size 0: none */
+    mdc_name codeview;      /* the CodeView record of a PE image ('RSDS'), whole; size 0: none, or an ELF file */
+    uint32_t version[13];   /* VS_FIXEDFILEINFO, all zero if there is none */
     uint32_t reserved2;
 } mdc_module;
 

@@ -32,7 +32,7 @@ NAME = "mdc_test_support"
 PUBLIC = ("callback.h", "dbghelp.h", "engine.h")
 HEADERS = ("fake.h", "bench_loop.h", "engine_double.h")
 MADE_FROM = ("tests/support/*.[ch]", "tests/support/extension.py", "csrc/api/*.h", "csrc/base/*.[ch]",
-             "csrc/source/source.h", "minidump_cffi/**/building.py")  # fmt: skip
+             "csrc/source/*.h", "minidump_cffi/**/building.py")  # fmt: skip
 FLAGS = ("-std=c11", "-O2")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 POSIX = ("-D_GNU_SOURCE", "-fPIC", "-fvisibility=hidden", "-pthread")

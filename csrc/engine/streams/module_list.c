@@ -27,6 +27,47 @@ static mdc_status put_record(mdc_layout *layout, const mdc_module *module, mdc_f
     return MDC_OK;
 }
 
+/* Path, or with the SONAME in place of the last part of it, as Breakpad and dump_syms name a module; a library out of
+ * an archive comes behind the archive's path. scratch: uint8_t. */
+static mdc_status put_name(mdc_layout *layout, const mdc_module *module, mdc_vec *scratch, uint32_t *rva,
+                           mdc_error *err) {
+    const mdc_capture *capture = layout->capture;
+    const uint8_t *path = mdc_capture_name(capture, module->path);
+    size_t size = module->path.size;
+    if (layout->engine->options.module_names != MDC_MODULE_NAMES_SONAME || module->soname.size == 0)
+        return mdc_layout_string(layout, path, size, rva, err);
+    int64_t region = mdc_regions_find(capture, module->base);
+    bool archive = region != MDC_NO_REGION && capture->regions[region].file_offset != 0;
+    while (!archive && size > 0 && path[size - 1] != '/') size--;
+    scratch->count = 0;
+    if (mdc_vec_push(scratch, path, size, NULL, err) != MDC_OK ||
+        (archive && mdc_vec_push(scratch, "/", 1, NULL, err) != MDC_OK) ||
+        mdc_vec_push(scratch, mdc_capture_name(capture, module->soname), module->soname.size, NULL, err) != MDC_OK)
+        return err->code;
+    return mdc_layout_string(layout, scratch->data, scratch->count, rva, err);
+}
+
+static mdc_status put_modules(mdc_layout *layout, size_t entry_at, mdc_vec *scratch, mdc_error *err) {
+    const mdc_capture *capture = layout->capture;
+    for (size_t i = 0; i < capture->lists->module_count; i++) {
+        const mdc_module *module = &capture->lists->modules[i];
+        const mdc_module_choice *choice = &capture->modules[i];
+        if (choice->write == 0) continue;
+        mdc_file_module entry = {.base_of_image = module->base,
+                                 .size_of_image = choice->size,
+                                 .checksum = module->checksum,
+                                 .time_date_stamp = module->timestamp};
+        memcpy(&entry.version_info, module->version, sizeof entry.version_info);
+        if (put_name(layout, module, scratch, &entry.name_rva, err) != MDC_OK) return err->code;
+        if ((choice->write & MDC_MODULE_WRITE_CV_RECORD) != 0 &&
+            put_record(layout, module, &entry.cv_record, err) != MDC_OK)
+            return err->code;
+        mdc_layout_set(layout, entry_at, &entry, sizeof entry);
+        entry_at += sizeof entry;
+    }
+    return MDC_OK;
+}
+
 static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
     const mdc_capture *capture = layout->capture;
     uint32_t count = 0;
@@ -37,24 +78,11 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     if (mdc_layout_table(layout, MDC_STREAM_TYPE_MODULE_LIST, &count, sizeof count, count, sizeof(mdc_file_module),
                          &entry_at, err) != MDC_OK)
         return err->code;
-    for (size_t i = 0; i < capture->lists->module_count; i++) {
-        const mdc_module *module = &capture->lists->modules[i];
-        const mdc_module_choice *choice = &capture->modules[i];
-        if (choice->write == 0) continue;
-        mdc_file_module entry = {.base_of_image = module->base,
-                                 .size_of_image = choice->size,
-                                 .checksum = module->checksum,
-                                 .time_date_stamp = module->timestamp};
-        memcpy(&entry.version_info, module->version, sizeof entry.version_info);
-        const uint8_t *path = mdc_capture_name(capture, module->path);
-        if (mdc_layout_string(layout, path, module->path.size, &entry.name_rva, err) != MDC_OK) return err->code;
-        if ((choice->write & MDC_MODULE_WRITE_CV_RECORD) != 0 &&
-            put_record(layout, module, &entry.cv_record, err) != MDC_OK)
-            return err->code;
-        mdc_layout_set(layout, entry_at, &entry, sizeof entry);
-        entry_at += sizeof entry;
-    }
-    return MDC_OK;
+    mdc_vec scratch;
+    mdc_vec_init(&scratch, 1);
+    mdc_status status = put_modules(layout, entry_at, &scratch, err);
+    mdc_vec_fini(&scratch);
+    return status;
 }
 
 const mdc_stream mdc_stream_module_list = {.type = MDC_STREAM_TYPE_MODULE_LIST, .build = build_stream};
