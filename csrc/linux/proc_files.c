@@ -118,7 +118,7 @@ static mdc_status add_auxv(mdc_proc_files *texts, int proc, mdc_error *err) {
 }
 
 /* The kernel escapes newlines in names. Readers that take the text for UTF-8 refuse all of it for an invalid byte
- * (rust-minidump), and others split lines at more than newlines. */
+ * (rust-minidump), and others split lines at more than newlines. Right after it was added. */
 static mdc_status escape_maps(mdc_proc_files *texts, mdc_error *err) {
     mdc_text *maps = texts->texts.count > 0 ? &mdc_vec_at(&texts->texts, mdc_text, texts->texts.count - 1) : NULL;
     if (maps == NULL || maps->stream != MDC_STREAM_MAPS) return MDC_OK;
@@ -164,9 +164,8 @@ mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_proces
     if (status == MDC_OK) status = add_memory(texts, MDC_STREAM_ENVIRON, stat->env_start, stat->env_end, err);
     if (status == MDC_OK) status = add_auxv(texts, proc, err);
     if (status == MDC_OK) status = add_file(texts, MDC_STREAM_MAPS, proc, "maps", MAPS_MAX, err);
+    if (status == MDC_OK) status = escape_maps(texts, err);
     if (status == MDC_OK) status = add_file(texts, MDC_STREAM_LIMITS, proc, "limits", LIMITS_MAX, err);
-    if (status != MDC_OK) return status;
-    status = escape_maps(texts, err);
     if (status != MDC_OK) return status;
     mdc_vec_trim(&texts->bytes);
     fix_up(texts, proc, stat);
