@@ -33,7 +33,7 @@ importlib.import_module("minidump_cffi." + sys.argv[3]).main()
 """
 
 
-def command(module: str, what: str) -> list[str]:
+def command(module: str, what: str, python: str | None = None) -> list[str]:
     """The command line of a fresh Python that calls `main` of this module of the package.
 
     Raises
@@ -41,10 +41,11 @@ def command(module: str, what: str) -> list[str]:
     TargetError
         Where Python is, is not known; `what` is what it is needed for.
     """
-    if not sys.executable:
+    python = python or sys.executable
+    if not python:
         raise TargetError(f"{what} by another Python, and sys.executable does not say where that is")
     package = Path(__file__).resolve().parent
-    return [sys.executable, "-I", "-c", _PROGRAM, str(package), str(package.parent), module]
+    return [python, "-I", "-c", _PROGRAM, str(package), str(package.parent), module]
 
 
 def framed(kind: bytes, data: bytes) -> bytes:

@@ -30,7 +30,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minidump_cffi")
 
 LINUX = sys.platform == "linux"
-POSIX_IMPORT = re.compile(r"^import (fcntl|pty|resource)$", re.MULTILINE)  # which Windows does not have
+POSIX_IMPORT = re.compile(r"^import (crashing|fcntl|pty|resource)$", re.MULTILINE)  # which Windows does not have
 LINUX_MODULES = [
     "test_api_sinks.py",
     *(path.name for path in live.HERE.glob("*/test_*.py") if POSIX_IMPORT.search(path.read_text("utf-8"))),

@@ -180,7 +180,7 @@ static void on_signal(int signo, siginfo_t *info, void *context) {
     errno = saved;
 }
 
-static bool is_wanted(int signo) { return (state.spec.signals >> signo & 1) != 0; }
+static bool is_wanted(int signo) { return (state.spec.signals >> (signo - 1) & 1) != 0; }
 
 static bool is_installed(int signo) {
     struct sigaction now;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/failpoint.h"
 #include "../base/shortage.h"
 
 enum { STACK_BYTES = 64 * 1024, FIRST_UNUSED = 5 };
@@ -76,7 +77,10 @@ static mdc_status start(helper_order *order, int32_t *pid, mdc_error *err) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int between = clone(start_helper, stack + 2 * STACK_BYTES, CLONE_VM | CLONE_VFORK, order);
+    const int failpoint = MDC_FAILPOINT("spawn:helper");
+    errno = failpoint;
+    const int between =
+        failpoint != 0 ? -1 : clone(start_helper, stack + 2 * STACK_BYTES, CLONE_VM | CLONE_VFORK, order);
     if (between < 0) order->not_started = errno;
     if (between >= 0) syscall(SYS_wait4, between, NULL, __WALL, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

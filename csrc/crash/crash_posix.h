@@ -33,7 +33,7 @@ typedef struct mdc_crash_spec {
     int32_t helper;    /* its pid */
     int32_t chain;     /* after the dump comes what was there before; 0: the default action */
     int32_t dumpable;  /* set PR_SET_DUMPABLE for the time of the dump */
-    uint64_t signals;  /* bit N: signal N */
+    uint64_t signals;  /* bit N - 1: signal N */
     uint64_t wait_ns;  /* longest wait for the answer */
 } mdc_crash_spec;
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../base/failpoint.h"
 #include "../base/shortage.h"
 
 #ifndef AT_MINSIGSTKSZ
@@ -77,7 +78,8 @@ mdc_crash_stacks *mdc_crash_stacks_new(mdc_error *err) {
     stacks->page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t least = USED_BYTES + (size_t)getauxval(AT_MINSIGSTKSZ);
     stacks->size = stacks->page + (least + stacks->page - 1) / stacks->page * stacks->page;
-    const int rc = pthread_key_create(&stacks->key, uncover);
+    const int failpoint = MDC_FAILPOINT("crash:key");
+    const int rc = failpoint != 0 ? failpoint : pthread_key_create(&stacks->key, uncover);
     if (rc != 0) {
         free(stacks);
         mdc_fail(err, MDC_ERR_LIMIT, MDC_PHASE_NONE, rc, "no more keys for data of threads");
@@ -87,6 +89,9 @@ mdc_crash_stacks *mdc_crash_stacks_new(mdc_error *err) {
 }
 
 static uint8_t *map_stack(const mdc_crash_stacks *stacks) {
+    const int failpoint = MDC_FAILPOINT("crash:stack");
+    errno = failpoint;
+    if (failpoint != 0) return NULL;
     uint8_t *base = mmap(NULL, stacks->size, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return NULL;

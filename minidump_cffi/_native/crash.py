@@ -42,7 +42,7 @@ def arm(
     spec.socket, spec.helper, spec.helper_fd = socket, helper, helper_fd
     spec.chain, spec.dumpable, spec.wait_ns = int(chain), int(dumpable), int(wait * 1e9)
     for signal in signals:
-        spec.signals |= 1 << signal
+        spec.signals |= 1 << (signal - 1)
     error = new_error()
     if lib.mdc_crash_arm(spec, error) != lib.MDC_OK:
         raise exception(error)

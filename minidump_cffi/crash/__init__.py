@@ -94,6 +94,7 @@ def enable(
     name: str = "{name}-{pid}-{time}",
     excepthooks: bool | int = False,
     dumpable: bool = False,
+    python: str | None = None,
     **options: Any,
 ) -> None:
     """Dump this process when a signal is about to end it.
@@ -128,6 +129,8 @@ def enable(
         `asyncio_handler`.
     dumpable : bool
         Set PR_SET_DUMPABLE for the time of a dump, for a program that has dropped its privileges.
+    python : str or None
+        Path of the Python that the helper runs, for a program that embeds one; None for `sys.executable`.
     **options : Any
         More options of `write_dump`.
 
@@ -151,6 +154,7 @@ def enable(
     refused = [option for option in options if option in _REFUSED]
     if refused:
         raise TypeError(f"enable() has no {', '.join(refused)}: a crashed process can run nothing, and nothing waits")
+    options.setdefault("busy_timeout", 2.0)  # a debugger may be about to detach
     checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=max_stop, grace=1.0, **options)
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
@@ -164,7 +168,7 @@ def enable(
     )
     with _lock:
         disable()
-        _watch = _system.Watch(settings, signals, chain=chain, dumpable=dumpable)
+        _watch = _system.Watch(settings, signals, chain=chain, dumpable=dumpable, python=python)
         _exceptions = Exceptions(_dump, MOST if excepthooks in (True, False) else excepthooks)
         if excepthooks:
             _exceptions.install()

@@ -52,14 +52,18 @@ class Watch:
     Its descriptors are numbers, which no interpreter closes when it ends: the process may crash after that.
     """
 
-    def __init__(self, settings: Settings, signals: Iterable[int] | None, *, chain: bool, dumpable: bool) -> None:
+    def __init__(
+        self, settings: Settings, signals: Iterable[int] | None, *, chain: bool, dumpable: bool, python: str | None
+    ) -> None:
         self.settings, self.dumpable = settings, dumpable
         self.signals = _checked(SIGNALS if signals is None else signals)
         self._taken = 0
         self._wait = (settings.options.deadline or 0) + _GRACE
         self._turn = threading.Lock()
         with contextlib.ExitStack() as stack:
-            self._start(stack)
+            self._start(stack, _another.command("crash._helper", "crashes are dumped", python))
+            stack.callback(_uncover_threads)
+            _cover_threads()
             native.arm(
                 socket=self._crashes,
                 helper=self.helper,
@@ -69,11 +73,9 @@ class Watch:
                 dumpable=dumpable,
                 wait=self._wait,
             )
-            _cover_threads()
             stack.pop_all()
 
-    def _start(self, stack: contextlib.ExitStack) -> None:
-        command = _another.command("crash._helper", "crashes are dumped")
+    def _start(self, stack: contextlib.ExitStack, command: list[str]) -> None:
         with pipes_posix.standard_occupied():
             self._control, far_control = _socket_pair(stack, socket.SOCK_STREAM)
             self._crashes, far_crashes = _socket_pair(stack, socket.SOCK_SEQPACKET)
@@ -87,7 +89,8 @@ class Watch:
             )
             self._helper_fd = -1
             stack.callback(self._end)
-            self._helper_fd = os.pidfd_open(self.helper)
+            with pipes_posix.standard_occupied():
+                self._helper_fd = os.pidfd_open(self.helper)
             far_control.close()
             self._ask(_another.message(b"s", self.settings), _START, errors)
 

@@ -135,6 +135,8 @@ def test_a_wrong_template_is_refused(template: str, enabled: Any, tmp_path: Path
         ({"on_dump": "a b"}, TypeError),
         ({"on_dump": print}, TypeError),
         ({"on_dump": [1]}, TypeError),
+        ({"python": "/nowhere/python"}, md.TargetError),
+        ({"python": "/bin/true"}, md.TargetError),
         ({"signals": [9]}, ValueError),
         ({"signals": [0]}, ValueError),
         ({"signals": [17]}, ValueError),
@@ -159,3 +161,35 @@ def test_a_place_that_cannot_be_written_is_an_error_now(enabled: Any, tmp_path: 
 def test_dump_now_needs_enable() -> None:
     with pytest.raises(md.DumpError, match=r"enable\(\)"):
         md.crash.dump_now()
+
+
+def test_an_embedded_python_names_one(tmp_path: Path) -> None:
+    done = crashing.run(
+        tmp_path / "out",
+        """
+python, sys.executable = sys.executable, ""
+try: enable()
+except md.TargetError as error: assert "sys.executable" in str(error)
+else: raise AssertionError("enabled")
+enable(python=python)
+null()
+""",
+    )
+    assert (done.status, done.err) == (-signal.SIGSEGV, "")
+    assert done.dump
+
+
+def test_standard_streams_that_are_closed(tmp_path: Path) -> None:
+    """What the program opens later is descriptor 0, 1 and 2, and nothing of ours is."""
+    done = crashing.run(
+        tmp_path / "out",
+        """
+os.closerange(0, 3)
+md.crash.enable(folder)
+assert [os.open(folder + "/../std", os.O_CREAT | os.O_RDWR) for _ in range(3)] == [0, 1, 2]
+null()
+""",
+    )
+    assert done.status == -signal.SIGSEGV
+    assert done.dump
+    assert (tmp_path / "std").read_bytes() == b""

@@ -84,9 +84,13 @@ def test_a_crash_in_a_subinterpreter(tmp_path: Path) -> None:
     done = crashing.run(
         tmp_path / "out",
         """
-import _xxsubinterpreters as interpreters
 enable()
-inner = interpreters.create(isolated=False)
+try:
+    import _xxsubinterpreters as interpreters
+    inner = interpreters.create(isolated=False)
+except ImportError:
+    import _interpreters as interpreters
+    inner = interpreters.create("legacy")
 interpreters.run_string(inner, "import ctypes; ctypes.string_at(0)")
 """,
     )
@@ -98,9 +102,13 @@ def test_a_second_interpreter_is_told(tmp_path: Path) -> None:
     done = crashing.run(
         tmp_path / "out",
         """
-import _xxsubinterpreters as interpreters
 enable()
-inner = interpreters.create(isolated=False)
+try:
+    import _xxsubinterpreters as interpreters
+    inner = interpreters.create(isolated=False)
+except ImportError:
+    import _interpreters as interpreters
+    inner = interpreters.create("legacy")
 interpreters.run_string(inner, f'''if True:
     import sys
     sys.path[:] = {sys.path!r}

@@ -127,6 +127,14 @@ def test_without_chain_the_default_action_follows(tmp_path: Path) -> None:
     assert done.dump
 
 
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGRTMAX])
+def test_another_signal_can_be_one_too(number: int, tmp_path: Path) -> None:
+    done = crashing.run(tmp_path / "out", f"enable(signals=[{number:d}]); os.kill(os.getpid(), {number:d})")
+    assert (done.status, done.err) == (-number, "")
+    blame = crashing.exception_of(done.dump)
+    assert (blame.signal, blame.code) == (number, 0)
+
+
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     done = crashing.run(
         tmp_path / "out", "signal.signal(signal.SIGABRT, signal.SIG_IGN); enable(); os.kill(os.getpid(), 6)"
