@@ -21,6 +21,7 @@ void mdc_layout_init(mdc_layout *layout, const mdc_plan *plan) {
     mdc_vec_init(&layout->small, 1);
     mdc_vec_init(&layout->parts, sizeof(mdc_part));
     mdc_vec_init(&layout->ascii, 1);
+    mdc_vec_init(&layout->soft_errors, 1);
     mdc_sanitized_init(&layout->sanitized, plan->capture);
 }
 
@@ -28,6 +29,7 @@ void mdc_layout_fini(mdc_layout *layout) {
     mdc_vec_fini(&layout->small);
     mdc_vec_fini(&layout->parts);
     mdc_vec_fini(&layout->ascii);
+    mdc_vec_fini(&layout->soft_errors);
     mdc_sanitized_fini(&layout->sanitized);
     mdc_dealloc(layout->directory);
     mdc_dealloc(layout->excised);
@@ -207,4 +209,17 @@ void mdc_layout_close(mdc_layout *layout) {
     if (layout->excised_count == 0) return;
     (void)place_extents(layout); /* it is shorter than it was */
     put_header(layout);
+}
+
+bool mdc_layout_move(mdc_layout *layout, mdc_place *place, uint32_t type, uint64_t offset, uint64_t size) {
+    uint64_t end;
+    if (!mdc_add_u64(offset, size, &end) || end >= layout->engine->options.limit32) return false;
+    if (place->count == 0) {
+        if (layout->stream_count >= layout->directory_room) return false;
+        place->directory = layout->stream_count++;
+    }
+    place->count = size;
+    layout->directory[place->directory] = (mdc_file_directory){type, (uint32_t)size, (uint32_t)offset};
+    put_header(layout);
+    return true;
 }

@@ -55,7 +55,8 @@ typedef struct mdc_layout {
     size_t excised_count;
     size_t spare; /* gaps that can be excised: 0 on a stream */
     mdc_sanitized sanitized;
-    int64_t now; /* seconds since 1970: the header's time stamp */
+    mdc_vec soft_errors; /* char: the text of MozSoftErrors; empty if there is nothing to say */
+    int64_t now;         /* seconds since 1970: the header's time stamp */
     uint32_t warnings;
     uint32_t omitted_streams; /* MDC_STREAM_* */
 } mdc_layout;
@@ -69,6 +70,9 @@ mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *
 bool mdc_layout_excise(mdc_layout *layout, size_t extent, uint64_t address, uint64_t size);
 /* After the last of them: where everything is now. */
 void mdc_layout_close(mdc_layout *layout);
+/* A stream of the file's end, in place of the one that place->directory has or as another one. false: there is no room
+ * for it in the directory or in its offsets. */
+bool mdc_layout_move(mdc_layout *layout, mdc_place *place, uint32_t type, uint64_t offset, uint64_t size);
 
 /* For streams while they are built: into the small ones, from an aligned offset on. */
 mdc_status mdc_layout_put(mdc_layout *layout, const void *data, size_t size, size_t *offset, mdc_error *err);

@@ -2,6 +2,7 @@
 #include "writer.h"
 
 #include "../base/arith.h"
+#include "../base/fail.h"
 #include "buffered_output.h"
 #include "streams/stream.h"
 
@@ -54,13 +55,28 @@ static mdc_status put_front(mdc_writer *writer, mdc_error *err) {
     return mdc_out_flush(&out, err);
 }
 
-static mdc_status put_tail(mdc_writer *writer, mdc_error *err) {
+/* What was found since the layout was made is said after the tail, if the directory can still be corrected. */
+static mdc_status put_soft_errors(mdc_writer *writer, mdc_out *out, bool *moved, mdc_error *err) {
+    mdc_layout *layout = writer->layout;
+    mdc_vec *text = &layout->soft_errors;
+    mdc_place *place = &layout->places[mdc_streams_find(MDC_STREAM_TYPE_MOZ_SOFT_ERRORS)];
+    mdc_error ignored; /* a dump that is complete does not fail for it */
+    mdc_error_clear(&ignored);
+    if (!out->sink->patchable || mdc_soft_errors_text(layout, text, &ignored) != MDC_OK) return MDC_OK;
+    uint64_t offset = out->sink->position + out->used;
+    *moved = text->count != place->count &&
+             mdc_layout_move(layout, place, MDC_STREAM_TYPE_MOZ_SOFT_ERRORS, offset, text->count);
+    return *moved ? mdc_out_put(out, text->data, text->count, err) : MDC_OK;
+}
+
+static mdc_status put_tail(mdc_writer *writer, bool *moved, mdc_error *err) {
     const mdc_gaps *gaps = writer->gaps;
     mdc_out out = begin_output(writer);
     uint64_t count = gaps->count - gaps->planned_count;
     if (mdc_out_pad_to(&out, writer->layout->tail_offset, err) != MDC_OK ||
         mdc_out_put(&out, &count, sizeof count, err) != MDC_OK ||
-        mdc_out_put(&out, gaps->all + gaps->planned_count, count * sizeof(mdc_gap), err) != MDC_OK)
+        mdc_out_put(&out, gaps->all + gaps->planned_count, count * sizeof(mdc_gap), err) != MDC_OK ||
+        put_soft_errors(writer, &out, moved, err) != MDC_OK)
         return err->code;
     return mdc_out_flush(&out, err);
 }
@@ -97,7 +113,9 @@ mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err) {
     mdc_layout_close(writer->layout);
     if (mdc_late_copy(writer, err) != MDC_OK) return err->code;
     atomic_store(&engine->control->phase, MDC_PHASE_FINISH);
-    if (put_tail(writer, err) != MDC_OK || (writer->layout->excised_count > 0 && patch_lists(writer, err) != MDC_OK) ||
+    bool moved = false;
+    if (put_tail(writer, &moved, err) != MDC_OK ||
+        ((moved || writer->layout->excised_count > 0) && patch_lists(writer, err) != MDC_OK) ||
         mdc_calls_poll(&engine->calls, err) != MDC_OK)
         return err->code;
     uint32_t signature = MDC_FILE_SIGNATURE;

@@ -201,7 +201,7 @@ def _texts(dump: DumpFile) -> None:
         _heading(text.plural(len(dump.auxv), "auxiliary value"))
         text.table(sys.stdout, ("name", ">value"), ((item.name, f"{item.value:#x}") for item in dump.auxv))
     if dump.environ:
-        _heading(f"{len(dump.environ):,} variables of the environment")
+        _heading(text.plural(len(dump.environ), "variable of the environment", "variables of the environment"))
         for variable in dump.environ:
             sys.stdout.write(f"{text.printable(variable)}\n")
     if dump.soft_errors:

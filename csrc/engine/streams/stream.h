@@ -34,7 +34,7 @@ typedef struct mdc_stream {
     stream(system_info) stream(misc_info) stream(thread_list) stream(thread_pointers) stream(thread_names)             \
         stream(thread_info_list) stream(module_list) stream(dso_debug) stream(exception) stream(unloaded_module_list)  \
             stream(handle_data) stream(crashpad_info) stream(comment) stream(linux_texts) stream(user_streams)         \
-                stream(memory_list) stream(memory_info_list) stream(gap_stream)
+                stream(memory_list) stream(memory_info_list) stream(gap_stream) stream(soft_errors)
 /* clang-format on */
 
 #define MDC_STREAM_DECLARE(name) extern const mdc_stream mdc_stream_##name;
@@ -52,6 +52,9 @@ mdc_status mdc_streams_write(const mdc_layout *layout, mdc_out *out, mdc_error *
 int mdc_streams_find(uint32_t type);
 /* Of the stream of this type, which the table has. */
 const mdc_place *mdc_streams_place_of(const mdc_layout *layout, uint32_t type);
+
+/* soft_errors.c: the text, of what is known by now; empty if there is nothing to say. */
+mdc_status mdc_soft_errors_text(const mdc_layout *layout, mdc_vec *text, mdc_error *err);
 
 /* user_streams.c: before the dump. */
 mdc_status mdc_user_streams_check(const mdc_engine_options *options, mdc_error *err);
