@@ -98,6 +98,29 @@ interpreters.run_string(inner, "import ctypes; ctypes.string_at(0)")
     assert done.dump
 
 
+def test_a_subinterpreter_that_enables_it(tmp_path: Path) -> None:
+    done = crashing.run(
+        tmp_path / "out",
+        """
+try:
+    import _xxsubinterpreters as interpreters
+    inner = interpreters.create(isolated=False)
+except ImportError:
+    import _interpreters as interpreters
+    inner = interpreters.create("legacy")
+interpreters.run_string(inner, f'''if True:
+    import sys
+    sys.path[:] = {sys.path!r}
+    import minidump_cffi as md
+    md.crash.enable({folder!r})
+''')
+null()
+""",
+    )
+    assert done.status == -signal.SIGSEGV, done.err
+    assert done.dump
+
+
 def test_a_second_interpreter_is_told(tmp_path: Path) -> None:
     done = crashing.run(
         tmp_path / "out",
@@ -161,19 +184,28 @@ null()
     assert done.err == WHY + "the process that takes it has ended\n"
 
 
-def test_a_helper_that_is_stopped_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "later", "why"),
+    [
+        ("max_stop=0.1", "sleep 4; kill -CONT", "the process that takes it does not answer"),
+        ("", "sleep 1; kill -KILL", "the process that takes it has ended"),
+    ],
+    ids=["too long", "until it is killed"],
+)
+def test_a_helper_that_is_stopped(options: str, later: str, why: str, tmp_path: Path) -> None:
+    """It is waited for as long as was said, or until it has ended."""
     done = crashing.run(
         tmp_path / "out",
-        """
-enable(max_stop=0.1)
+        f"""
+enable({options})
 helper = md.crash.status().helper
 os.kill(helper, signal.SIGSTOP)
-subprocess.Popen(["sh", "-c", f"sleep 4; kill -CONT {helper}"], stdout=-3, stderr=-3)
+subprocess.Popen(["sh", "-c", f"{later} {{helper}}"], stdout=-3, stderr=-3)
 null()
 """,
     )
     assert (done.status, done.dumps) == (-signal.SIGSEGV, [])
-    assert done.err == WHY + "the process that takes it does not answer\n"
+    assert done.err == f"{WHY}{why}\n"
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -5,33 +5,107 @@ from __future__ import annotations
 import os
 import signal
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import crashing
+import file_rules
 import live
 import pytest
 
 pytestmark = pytest.mark.linux
 
 
-def core_facts(core: Path) -> tuple[int, int, int, int]:
-    """Signal, code and address of NT_SIGINFO, and rip of the first NT_PRSTATUS of a core file (elf(5))."""
-    data = core.read_bytes()
-    (at,) = struct.unpack_from("<Q", data, 32)
-    kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, at)
+@dataclass(frozen=True, kw_only=True)
+class Core:
+    """What a core file says of the thread that crashed (elf(5), core.c of the kernel)."""
+
+    signal: int
+    code: int
+    address: int
+    registers: dict[str, int]
+    stack: bytes
+
+
+CORE_ORDER = [
+    "r15",
+    "r14",
+    "r13",
+    "r12",
+    "rbp",
+    "rbx",
+    "r11",
+    "r10",
+    "r9",
+    "r8",
+    "rax",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "orig_rax",
+    "rip",
+    "cs",
+    "eflags",
+    "rsp",
+]
+CONTEXT_ORDER = [
+    "rax",
+    "rcx",
+    "rdx",
+    "rbx",
+    "rsp",
+    "rbp",
+    "rsi",
+    "rdi",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+    "rip",
+]
+STACK = 512  # bytes from the stack pointer on that are compared
+
+
+def read_core(path: Path) -> Core:
+    data = path.read_bytes()
+    (at,), (count,) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<H", data, 56)
+    headers = [struct.unpack_from("<IIQQQQQQ", data, at + 56 * index) for index in range(count)]
+    kind, _, offset, _, _, size, _, _ = headers[0]
     assert kind == 4, "PT_NOTE comes first"
-    notes, end = {}, offset + size
+    notes: dict[int, bytes] = {}
+    end = offset + size
     while offset < end:
         name, length, number = struct.unpack_from("<III", data, offset)
         offset += 12 + (name + 3) // 4 * 4
-        notes.setdefault(number, data[offset : offset + length])
+        notes.setdefault(number, data[offset : offset + length])  # those of the first thread
         offset += (length + 3) // 4 * 4
     number, _, code, address = struct.unpack_from("<iii4xQ", notes[0x53494749])
-    (rip,) = struct.unpack_from("<Q", notes[1], 112 + 16 * 8)
-    return number, code, address, rip
+    registers = dict(zip(CORE_ORDER, struct.unpack_from("<20Q", notes[1], 112), strict=True))
+    stack = b""
+    for kind, _, offset, base, _, size, _, _ in headers[1:]:
+        if kind == 1 and base <= registers["rsp"] < base + size:
+            stack = data[offset + registers["rsp"] - base :][:STACK]
+    return Core(signal=number, code=code, address=address, registers=registers, stack=stack)
 
 
-@pytest.mark.parametrize("way", ["null", "fpe", "trap", "abort", "null_in_thread"])
+def check_against(core: Core, dump: Path) -> None:
+    """The dump has the registers and the stack that the core of the same crash has."""
+    blame = crashing.exception_of(dump)
+    registers = dict(zip(CONTEXT_ORDER, struct.unpack_from("<17Q", blame.context, 120), strict=True))
+    assert registers == {name: core.registers[name] for name in CONTEXT_ORDER}
+    assert (blame.signal, blame.code) == (core.signal, core.code)
+    with file_rules.DumpFile(dump) as file:
+        [held] = [part for part in file.memory() if part.address <= blame.rsp < part.address + part.size]
+        at = held.offset + blame.rsp - held.address
+        assert file.data[at : at + STACK] == core.stack
+
+
+@pytest.mark.parametrize("way", ["null", "fpe", "trap", "sys", "abort", "null_in_thread"])
 @pytest.mark.parametrize("before", ["", "faulthandler.enable(); "], ids=["alone", "with faulthandler"])
 def test_a_core_is_as_without_us(way: str, before: str, crashers: Path, tmp_path: Path) -> None:
     if Path("/proc/sys/kernel/core_pattern").read_text().strip() != "core" or os.geteuid() != 0:
@@ -42,14 +116,16 @@ def test_a_core_is_as_without_us(way: str, before: str, crashers: Path, tmp_path
         place.mkdir()
         done = crashing.run(place / "out", f"{before}{enable}crash({way!r})", crashers, core=True)
         assert len(done.dumps) == bool(enable)
-        [core] = place.glob("core*")
-        number, code, address, rip = core_facts(core)
-        core.unlink()
+        [path] = place.glob("core*")
+        core = read_core(path)
+        path.unlink()
         at = done.said("at")
         # Of a signal that was sent there are pid and uid in place of the address.
-        found.append((done.status, number, code, code > 0 and (address == at, address == 8), rip == at))
+        address = core.code > 0 and (core.address == at, core.address == 8)
+        found.append((done.status, core.signal, core.code, address, core.registers["rip"] == at))
+        if enable and not before:
+            check_against(core, done.dump)
     assert found[1] == found[0]
-    assert found[0][-1] == (way == "trap" or (before == "" and way != "abort")), "faulthandler leaves SIGTRAP alone"
 
 
 @pytest.mark.parametrize("body", ["null()", "md.crash.dump_now(); os._exit(0)"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import crashing
@@ -67,6 +68,18 @@ def test_lldb_selects_the_thread_and_walks_its_stack(crashers: Path, tmp_path: P
     [thread] = reading.threads
     assert thread.ip == done.said("at")
     assert thread.frames[:2] == ("null", "crash")
+
+
+def test_breakpad_names_the_reason_and_the_address(crashers: Path, tmp_path: Path) -> None:
+    done = crashing.run(tmp_path / "out", "enable(); crash('null')", crashers)
+    try:
+        program = readers.breakpad_program("minidump_stackwalk")
+    except readers.ReaderMissing as missing:
+        if readers.readers_required():
+            raise
+        pytest.skip(str(missing))
+    walked = subprocess.run([program, done.dump], capture_output=True, text=True, check=True).stdout
+    assert "Crash reason:  SIGSEGV /SEGV_MAPERR\nCrash address: 0x8\n" in walked
 
 
 def test_an_overflow_of_a_python_thread(crashers: Path, tmp_path: Path) -> None:
