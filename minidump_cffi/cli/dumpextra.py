@@ -13,6 +13,7 @@ from . import names
 from .dumpbytes import MAX_ITEMS, MAX_STRING_BYTES, Damage, Part, Reader
 from .dumpmodel import (
     AnnotationObject,
+    Assertion,
     Auxiliary,
     Crashpad,
     DumpFile,
@@ -41,6 +42,7 @@ _CRASHPAD = struct.Struct("<I16s16sIIII")
 _MODULE_LINK = struct.Struct("<III")
 _MODULE_INFO = struct.Struct("<IIIIIII")
 _OBJECT = struct.Struct("<IHHI")
+_ASSERTION = struct.Struct("<256s256s256sII")
 _NARROW_PROCESSORS: Final = {0, 1, 3, 5}
 _SPACES = re.compile(r" {2,}")
 _BRACKETS = re.compile(r"[\[\]{}]")
@@ -60,6 +62,8 @@ class Extra(Part):
             11: self._comment_w,
             0x43500001: self._crashpad,
             12: self._handles,
+            0x47670001: self._breakpad,
+            0x47670002: self._assertion,
             0x47670004: self._status,
             0x47670005: self._release,
             0x47670006: self._command_line,
@@ -95,6 +99,25 @@ class Extra(Part):
 
     def _comment_w(self, stream: Stream) -> None:
         self._comment(self._bytes(stream).decode("utf-16-le", "replace"))
+
+    # ---------------------------------------------------------------------------------------------------- Breakpad
+
+    def _breakpad(self, stream: Stream) -> None:
+        """MDRawBreakpadInfo: which numbers are valid, the thread that wrote the dump, the one that asked for it."""
+        if stream.size < 12:
+            raise Damage(f"{stream.size} bytes are too few")
+        valid, _, thread = struct.unpack("<III", self.reader.read(stream.rva, 12))
+        if valid & 2:
+            self.dump.requesting_thread = thread
+
+    def _assertion(self, stream: Stream) -> None:
+        """MDRawAssertionInfo: three texts of 128 UTF-16 units, a line, a type."""
+        if stream.size < _ASSERTION.size:
+            raise Damage(f"{stream.size} bytes are too few")
+        *texts, line, kind = _ASSERTION.unpack(self.reader.read(stream.rva, _ASSERTION.size))
+        expression, function, file = (text.decode("utf-16-le", "replace").partition("\0")[0] for text in texts)
+        if expression or function or file:
+            self.dump.assertion = Assertion(expression=expression, function=function, file=file, line=line, type=kind)
 
     # ---------------------------------------------------------------------------------------------------- Crashpad
 

@@ -78,7 +78,7 @@ class Gap:
 class Failure:
     """An exception record, and what it says: `faults` has the words.
 
-    accessed is the address that an access violation was about, faulted whether `address` is that of a fault.
+    accessed is the address that a refused access was about, faulted whether `address` is that of a fault.
     """
 
     thread: int
@@ -91,6 +91,18 @@ class Failure:
     accessed: int | None
     details: str
     faulted: bool
+    instruction_pointer: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assertion:
+    """What failed, as Breakpad's handlers of invalid parameters and pure virtual calls write it."""
+
+    expression: str
+    function: str
+    file: str
+    line: int
+    type: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +195,9 @@ class DumpFile:
     regions: list[Region] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    requesting_thread: int | None = None
+    """The thread that asked Breakpad for the dump."""
+    assertion: Assertion | None = None
     handles: list[Handle] = field(default_factory=list)
     crashpad: Crashpad | None = None
     command_line: list[str] = field(default_factory=list)

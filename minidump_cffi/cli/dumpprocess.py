@@ -69,7 +69,7 @@ class Process(Part):
     def threads(self, stream: Stream) -> None:
         count, offset = self.counted(stream, _THREAD.size)
         for row in self.reader.rows(_THREAD, offset, self.cut("threads", count)):
-            instruction, stack = self._registers(row[9], row[8])
+            instruction, stack = self._registers(row[9], row[8], "ThreadList")
             self.dump.threads.append(
                 Thread(
                     id=row[0],
@@ -82,7 +82,7 @@ class Process(Part):
                 )
             )
 
-    def _registers(self, rva: int, size: int) -> tuple[int | None, int | None]:
+    def _registers(self, rva: int, size: int, what: str) -> tuple[int | None, int | None]:
         if self.architecture not in _REGISTERS or size == 0:
             return None, None
         instruction, stack, form = _REGISTERS[self.architecture]
@@ -92,7 +92,7 @@ class Process(Part):
         try:
             data = self.reader.read(rva, max(instruction, stack) + width)
         except Damage as damage:
-            self.problem(f"ThreadList: a context: {damage}")
+            self.problem(f"{what}: a context: {damage}")
             return None, None
         return struct.unpack_from(form, data, instruction)[0], struct.unpack_from(form, data, stack)[0]
 
@@ -128,7 +128,9 @@ class Process(Part):
             self.problem(f"Exception: {count} parameters are more than the 15 there can be")
         # LLDB has bytes of a text there, and their number.
         parameters = tuple(words[:15] if flags == faults.LLDB_FLAGS else words[: min(count, 15)])
-        access, accessed = faults.access_of(self.platform, code, parameters)
+        size, rva = words[15:]
+        instruction, _ = self._registers(rva, size, "Exception")
+        access, accessed = faults.access_of(self.platform, code, flags, address, parameters, instruction)
         self.dump.failures.append(
             Failure(
                 thread=thread,
@@ -139,7 +141,8 @@ class Process(Part):
                 name=faults.name_of(self.platform, code, flags, parameters),
                 access=access,
                 accessed=accessed,
-                details=faults.details_of(self.platform, code, flags, address, parameters),
+                instruction_pointer=instruction,
+                details=faults.details_of(self.platform, code, flags, address, parameters, access),
                 faulted=faults.has_address(self.platform, code, flags, parameters),
             )
         )

@@ -127,19 +127,26 @@ def name_of(platform: int, code: int, flags: int, parameters: tuple[int, ...]) -
     return f"SIG{signal} / {_si_code(signal, flags)}"
 
 
-def access_of(platform: int, code: int, parameters: tuple[int, ...]) -> tuple[str, int | None]:
-    """``read``, ``write`` or ``execute``, and the address that was accessed; empty and None if it does not say."""
-    if platform != WINDOWS or code not in (0xC0000005, 0xC0000006) or len(parameters) < 2:
-        return "", None
-    return _ACCESS.get(parameters[0], ""), parameters[1]
+def access_of(
+    platform: int, code: int, flags: int, address: int, parameters: tuple[int, ...], instruction: int | None
+) -> tuple[str, int | None]:
+    """``read``, ``write`` or ``execute``, and the address that was accessed; empty and None if it does not say.
+
+    Linux says no kind; but what could not be accessed at the instruction pointer is the instruction.
+    """
+    if platform == WINDOWS and code in (0xC0000005, 0xC0000006) and len(parameters) >= 2:
+        return _ACCESS.get(parameters[0], ""), parameters[1]
+    if _signal(platform, code) in ("SEGV", "BUS") and flags != LLDB_FLAGS and _signed(flags) > 0 and flags != 0x80:
+        return "execute" if address == instruction else "", address
+    return "", None
 
 
-def details_of(platform: int, code: int, flags: int, address: int, parameters: tuple[int, ...]) -> str:
+def details_of(platform: int, code: int, flags: int, address: int, parameters: tuple[int, ...], access: str) -> str:
     """The rest of what the record says: who sent a signal, which system call was refused, where an access failed."""
     if flags == LLDB_FLAGS:
         return b"".join(word.to_bytes(8, "little") for word in parameters).split(b"\0")[0].decode("utf-8", "replace")
     if platform == WINDOWS:
-        return _windows_details(code, parameters)
+        return _windows_details(code, parameters, access)
     signal = _signal(platform, code)
     if signal == "SYS" and len(parameters) >= 2:
         machine = _MACHINES.get(parameters[1], f"architecture {parameters[1]:#x}")
@@ -150,7 +157,7 @@ def details_of(platform: int, code: int, flags: int, address: int, parameters: t
         return f"sent by process {parameters[0]} of user {parameters[1]}"
     if signal == "SEGV" and flags == 0x80 and address == 0:
         return "the address is not known: it is not canonical"
-    return ""
+    return f"{_WORDS[access]} {address:#x}" if access else ""
 
 
 def has_address(platform: int, code: int, flags: int, parameters: tuple[int, ...]) -> bool:
@@ -161,10 +168,9 @@ def has_address(platform: int, code: int, flags: int, parameters: tuple[int, ...
     return not signal or (signal in _ADDRESSED and (_signed(flags) > 0 or (flags == 0 and not parameters)))
 
 
-def _windows_details(code: int, parameters: tuple[int, ...]) -> str:
-    access, address = access_of(WINDOWS, code, parameters)
-    if address is not None:
-        words = f"{_WORDS.get(access, f'access {parameters[0]} to')} {address:#x}"
+def _windows_details(code: int, parameters: tuple[int, ...], access: str) -> str:
+    if code in (0xC0000005, 0xC0000006) and len(parameters) >= 2:
+        words = f"{_WORDS.get(access, f'access {parameters[0]} to')} {parameters[1]:#x}"
         if code == 0xC0000006 and len(parameters) >= 3:
             words += f", status {parameters[2] & 0xFFFFFFFF:#010x}"
         return words

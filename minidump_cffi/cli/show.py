@@ -71,6 +71,8 @@ def to_json(dump: DumpFile) -> dict[str, Any]:
         "regions": map(_values, dump.regions),
         "gaps": map(_values, dump.gaps),
         "exceptions": map(_values, dump.failures),
+        "requesting_thread": dump.requesting_thread,
+        "assertion": None if dump.assertion is None else _values(dump.assertion),
         "handles": map(_values, dump.handles),
         "crashpad": None if dump.crashpad is None else asdict(dump.crashpad),
         "environ": iter(dump.environ),
@@ -105,6 +107,12 @@ def show(dump: DumpFile, path: str) -> None:
         out.write(f"Comment: {text.printable(comment)}\n")
     for failure in dump.failures:
         out.write(f"Exception: {_failure(failure)}\n")
+    if dump.requesting_thread is not None:
+        out.write(f"Requested: by thread {dump.requesting_thread}\n")
+    if dump.assertion is not None:
+        assertion = dump.assertion
+        place = f"{assertion.function or '?'}, {assertion.file or '?'}:{assertion.line}"
+        out.write(f"Assertion: {text.printable(f'{assertion.expression} in {place}')}\n")
     if dump.crashpad is not None and dump.crashpad.report_id:
         client = f", client {dump.crashpad.client_id}" if dump.crashpad.client_id else ""
         out.write(f"Report: {dump.crashpad.report_id}{client}\n")
@@ -124,6 +132,8 @@ def _failure(failure: Failure) -> str:
     if failure.faulted:
         words += f" at {failure.address:#x}"
     words += f" in thread {failure.thread}"
+    if failure.instruction_pointer not in (None, failure.address):
+        words += f", instruction {failure.instruction_pointer:#x}"
     return f"{words}: {text.printable(failure.details)}" if failure.details else words
 
 

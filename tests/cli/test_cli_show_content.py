@@ -120,10 +120,43 @@ def test_exceptions_in_words(
         assert found["access"] == {0: "read", 1: "write", 8: "execute"}.get(record[3], "")
 
 
+def test_an_instruction_that_could_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Linux does not say what kind of access it was, but the registers do."""
+    path = tmp_path / "x.dmp"
+    context = bytearray(1232)
+    struct.pack_into("<Q", context, 248, 0x7000)
+    for record, line, access in (
+        ((11, 2, 0x7000), "SIGSEGV / SEGV_ACCERR (0xb) at 0x7000 in thread 77: executing 0x7000", "execute"),
+        ((11, 2, 0x8000), "SIGSEGV / SEGV_ACCERR (0xb) at 0x8000 in thread 77, instruction 0x7000", ""),
+        ((11, 0x80, 0), "SIGSEGV / SI_KERNEL (0xb) at 0x0 in thread 77, instruction 0x7000: the address is not", ""),
+    ):
+        number, body = exception(*record)
+        at = 32 + 24 + 56 + len(body)
+        body = body[:160] + struct.pack("<II", len(context), at)
+        path.write_bytes(bombs.dump(system(LINUX), (number, body), behind=bytes(context)))
+        out, content = shown(path, capsys)
+        assert f"Exception: {line}" in out
+        assert content["exceptions"][0]["access"] == access
+        assert content["exceptions"][0]["instruction_pointer"] == 0x7000
+
+
+def test_what_breakpad_says_of_a_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.dmp"
+    texts = [word.encode("utf-16-le").ljust(256, b"\0") for word in ("x != 0", "main", "a\x1b.c")]
+    asserted = struct.pack("<256s256s256sII", *texts, 42, 1)
+    assert made(path, (0x47670001, struct.pack("<III", 3, 5, 6)), (0x47670002, asserted)).requesting_thread == 6
+    out, content = shown(path, capsys)
+    assert "Assertion: x != 0 in main, a\\x1b.c:42\n" in out and "Requested: by thread 6\n" in out
+    assert content["assertion"]["line"] == 42
+    found = made(path, (0x47670001, struct.pack("<III", 1, 5, 6)), (0x47670002, bytes(776)))
+    assert found.requesting_thread is None and found.assertion is None and found.problems == []
+    assert len(made(path, (0x47670001, bytes(8)), (0x47670002, bytes(775))).problems) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("google-null_write_av", [f"{VIOLATION} at 0x103a6cd", "writing 0x0"]),
+        ("google-null_write_av", ["Requested: by thread 5408", f"{VIOLATION} at 0x103a6cd", "writing 0x0"]),
         ("google-linux_null_read_av", ["Process: 11506 (null_read_av)", "SIGSEGV (0xb) at 0x0", "Linux, 3.3.8,"]),
         ("own-a-breakpad", ["Process: 368 (target)", "Linux, 6.18.44,", "dump requested", "Command: /tmp/peers/"]),
         ("own-a-lldb22-stack", ["SIGSTOP (0x13) at 0x7f64c06f5c82 in thread 368: signal SIGSTOP"]),

@@ -379,6 +379,16 @@ def test_limits_and_cancelling(child: tuple[subprocess.Popen[bytes], int], tmp_p
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_handles_can_be_left_out(child: tuple[subprocess.Popen[bytes], int], tmp_path: Path, engine: Any) -> None:
+    """Their names are those of files and objects: excluded, they are not in the dump."""
+    path, kind = tmp_path / "x.dmp", md.DumpType.WITH_HANDLE_DATA
+    md.write_dump(child[0], path, kind, engine=engine)
+    assert 12 in crashpad.streams(path.read_bytes())
+    md.write_dump(child[0], path, kind, engine=engine, filter=md.Filter(streams={"exclude": ["handle_data"]}))
+    assert 12 not in crashpad.streams(path.read_bytes())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_our_own_process(tmp_path: Path, engine: Any) -> None:
     seen: list[md.Progress] = []
     path = tmp_path / "x.dmp"
