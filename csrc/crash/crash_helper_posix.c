@@ -109,3 +109,12 @@ mdc_status mdc_crash_start(const mdc_crash_program *program, int32_t *pid, mdc_e
     if (null >= 0) close(null);
     return status;
 }
+
+mdc_status mdc_crash_watch(int32_t pid, int32_t *pidfd, mdc_error *err) {
+    *pidfd = (int32_t)syscall(SYS_pidfd_open, pid, 0); /* Linux 5.3 */
+    if (*pidfd >= 0) return MDC_OK;
+    if (errno == ESRCH) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_OPEN, ESRCH, "process %d has ended", pid);
+    return mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot watch a process (pidfd_open, Linux 5.3)");
+}
+
+void mdc_crash_kill(int32_t pidfd) { syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); }

@@ -63,6 +63,9 @@ typedef struct mdc_crash_program {
 /* Starts the helper: a process that is no child of ours (unless this is the process that orphans go to), in a session
  * of its own, with default signal actions and / as working directory. */
 mdc_status mdc_crash_start(const mdc_crash_program *program, int32_t *pid, mdc_error *err);
+/* A pidfd of a process (CLOEXEC), and SIGKILL to it: not every Python has os.pidfd_open. */
+mdc_status mdc_crash_watch(int32_t pid, int32_t *pidfd, mdc_error *err);
+void mdc_crash_kill(int32_t pidfd);
 
 typedef struct mdc_crash_stacks mdc_crash_stacks;
 

@@ -25,9 +25,11 @@ __all__ = [
     "dumpable",
     "dumps",
     "is_armed",
+    "kill",
     "parse",
     "set_dumpable",
     "start",
+    "watch",
 ]
 
 REQUEST_BYTES: int = ffi.sizeof("mdc_crash_request")
@@ -90,6 +92,19 @@ def start(command: Sequence[str], environment: Mapping[str, str], *, errors: int
     if lib.mdc_crash_start(program, pid, error) != lib.MDC_OK:
         raise exception(error)
     return int(pid[0])
+
+
+def watch(pid: int) -> int:
+    """A pidfd: it can be polled for the end of the process."""
+    pidfd, error = ffi.new("int32_t *"), new_error()
+    if lib.mdc_crash_watch(pid, pidfd, error) != lib.MDC_OK:
+        raise exception(error)
+    return int(pidfd[0])
+
+
+def kill(pidfd: int) -> None:
+    """SIGKILL to a process, if it has not ended."""
+    lib.mdc_crash_kill(pidfd)
 
 
 class Stacks:

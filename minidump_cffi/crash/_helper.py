@@ -63,7 +63,7 @@ class _Helper:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pidfd = os.pidfd_open(settings.pid)
+        self.pidfd = native.watch(settings.pid)
         if targets.start_time(settings.pid) != settings.start_time:
             raise TargetGone(f"process {settings.pid} has ended", pid=settings.pid)
         self.target = targets.Target(pid=settings.pid, pidfd=self.pidfd, start_time=settings.start_time)

@@ -90,7 +90,7 @@ class Watch:
             self._helper_fd = -1
             stack.callback(self._end)
             with pipes_posix.standard_occupied():
-                self._helper_fd = os.pidfd_open(self.helper)
+                self._helper_fd = native.watch(self.helper)
             far_control.close()
             self._ask(_another.message(b"s", self.settings), _START, errors)
 
@@ -181,8 +181,7 @@ class Watch:
         if self._helper_fd < 0:
             return
         if not self._ended(1.0):
-            with contextlib.suppress(ProcessLookupError):
-                _signal.pidfd_send_signal(self._helper_fd, _signal.SIGKILL)
+            native.kill(self._helper_fd)
             self._ended(_GRACE)
         with contextlib.suppress(ChildProcessError):  # it is our child where orphans go to us
             os.waitpid(self.helper, os.WNOHANG)

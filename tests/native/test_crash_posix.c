@@ -276,10 +276,32 @@ static void test_start(void) {
     CHECK(waitpid(-1, NULL, WNOHANG | __WALL) < 0 && errno == ECHILD);
 }
 
+static void test_watch(void) {
+    mdc_error err;
+    int32_t pidfd = -1, gone = -1;
+    mdc_error_clear(&err);
+    const pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(1);
+    }
+    REQUIRE(mdc_crash_watch(child, &pidfd, &err) == MDC_OK);
+    struct pollfd wait = {.fd = pidfd, .events = POLLIN};
+    CHECK(poll(&wait, 1, 0) == 0);
+    mdc_crash_kill(pidfd);
+    CHECK(poll(&wait, 1, PATIENCE_MS) == 1);
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    close(pidfd);
+    CHECK(mdc_crash_watch(child, &gone, &err) == MDC_ERR_TARGET_GONE);
+}
+
 int main(void) {
     test_stacks();
     test_handlers();
     test_without_answer();
     test_start();
+    test_watch();
     return failures != 0;
 }
