@@ -18,8 +18,9 @@
 #include "slow_fs.h"
 
 enum {
-    HANDLES_MAX = 1 << 20, /* fs.nr_open, unless it was raised */
-    INFO_BYTES = 1024,     /* pos, flags and mnt_id come first; of an epoll descriptor there may be megabytes more */
+    HANDLES_MAX = 1 << 18,
+    NAMES_MAX = 64 << 20, /* bytes of the pool after which targets are left out */
+    INFO_BYTES = 1024,    /* pos, flags and mnt_id come first; of an epoll descriptor there may be megabytes more */
     CHECK_EVERY = 256
 };
 
@@ -103,7 +104,8 @@ static mdc_status add(mdc_vec *handles, int fd, int fdinfo, const char *number, 
     size_t length;
     const char *type = type_of(facts.stx_mode, target, &length);
     if (mdc_mappings_intern(mappings, type, length, &handle.type, err) != MDC_OK ||
-        mdc_mappings_intern(mappings, target, (size_t)size, &handle.name, err) != MDC_OK)
+        (mappings->pool.count < NAMES_MAX &&
+         mdc_mappings_intern(mappings, target, (size_t)size, &handle.name, err) != MDC_OK))
         return err->code;
     return mdc_vec_push(handles, &handle, 1, NULL, err);
 }
