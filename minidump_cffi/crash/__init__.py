@@ -285,10 +285,12 @@ def _drop_hooks() -> None:
 def _command(words: Sequence[str] | None) -> tuple[str, ...]:
     if words is None:
         return ()
-    if isinstance(words, str) or callable(words) or not all(isinstance(word, str) for word in words):
+    if isinstance(words, str) or callable(words) or not words or not all(isinstance(word, str) for word in words):
         raise TypeError(
             f"on_dump must be a command, as a sequence of texts, not {words!r}: no Python runs after a crash"
         )
+    if any("\0" in word for word in words):
+        raise ValueError(f"on_dump has a NUL, which ends a word: {words!r}")
     return tuple(words)
 
 

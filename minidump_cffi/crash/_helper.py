@@ -99,9 +99,13 @@ class _Helper:
             raise EOFError
         request = native.parse(data)
         name, failed, path = signal_name(request.signal), None, None
-        cause = SignalInfo(tid=request.tid, ucontext=request.ucontext, siginfo=request.siginfo)
         try:
-            path = self._dump(name, exception=cause)
+            try:
+                cause = SignalInfo(tid=request.tid, ucontext=request.ucontext, siginfo=request.siginfo)
+                path = self._dump(name, exception=cause)
+            except ValueError:  # nothing that can be taken for a frame is there: so without its registers
+                cause = SignalInfo(tid=request.tid, signal=request.signal, code=request.code, address=request.address)
+                path = self._dump(name, exception=cause)
         except BaseException as error:
             failed = str(error) or type(error).__name__
         os.write(_CRASHES, native.answer(failed))

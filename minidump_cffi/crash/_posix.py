@@ -57,7 +57,7 @@ class Watch:
     ) -> None:
         self.settings, self.dumpable = settings, dumpable
         self.signals = _checked(SIGNALS if signals is None else signals)
-        self._taken = 0
+        self._taken, self._lost = 0, False
         self._wait = (settings.options.deadline or 0) + _GRACE
         self._turn = threading.Lock()
         with contextlib.ExitStack() as stack:
@@ -110,6 +110,17 @@ class Watch:
 
     def _ask(self, request: bytes, seconds: float, errors: io.FileIO | None = None) -> Any:
         """Send a request on the control socket; the answer, or raise it."""
+        if self._lost:
+            raise TargetError("an answer of the helper of crashes was not waited for: call enable() again")
+        self._lost = True  # a KeyboardInterrupt may come anywhere, and the answer after it
+        answer = self._exchange(request, seconds, errors)
+        self._lost = False
+        kind, body = answer
+        if kind == b"e":
+            raise self._explained(body)
+        return body
+
+    def _exchange(self, request: bytes, seconds: float, errors: io.FileIO | None) -> tuple[bytes, Any]:
         fd, until = self._control, time.monotonic() + seconds
         waiter = select.poll()
         waiter.register(fd, select.POLLIN)
@@ -126,12 +137,9 @@ class Watch:
                     ready = {number for number, _ in waiter.poll(left * 1000)}
                 if fd not in ready:
                     raise EOFError
-                kind, body = _another.receive(fd)
+                return _another.receive(fd)
             except (EOFError, ConnectionError):
                 raise TargetError(f"the helper of crashes has ended{_last_line(errors)}") from None
-        if kind == b"e":
-            raise self._explained(body)
-        return body
 
     def _explained(self, error: BaseException) -> BaseException:
         """With the advice that helps here."""
@@ -205,6 +213,8 @@ class Watch:
 
 def _socket_pair(stack: contextlib.ExitStack, kind: int) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair(type=kind)
+    for end in (ours, theirs):
+        end.setblocking(True)  # whatever socket.setdefaulttimeout() says
     fd = ours.detach()
     stack.callback(os.close, fd)
     return fd, theirs
@@ -213,6 +223,7 @@ def _socket_pair(stack: contextlib.ExitStack, kind: int) -> tuple[int, socket.so
 @contextlib.contextmanager
 def _as_socket(fd: int) -> Iterator[socket.socket]:
     borrowed = socket.socket(fileno=fd)
+    borrowed.setblocking(True)
     try:
         yield borrowed
     finally:

@@ -135,6 +135,8 @@ def test_a_wrong_template_is_refused(template: str, enabled: Any, tmp_path: Path
         ({"on_dump": "a b"}, TypeError),
         ({"on_dump": print}, TypeError),
         ({"on_dump": [1]}, TypeError),
+        ({"on_dump": []}, TypeError),
+        ({"on_dump": ["a\0"]}, ValueError),
         ({"python": "/nowhere/python"}, md.TargetError),
         ({"python": "/bin/true"}, md.TargetError),
         ({"signals": [9]}, ValueError),
@@ -193,3 +195,51 @@ null()
     assert done.status == -signal.SIGSEGV
     assert done.dump
     assert (tmp_path / "std").read_bytes() == b""
+
+
+def test_a_default_timeout_of_sockets_is_not_ours(tmp_path: Path) -> None:
+    body = "import socket; socket.setdefaulttimeout(0.001); enable(); md.crash.dump_now(); null()"
+    done = crashing.run(tmp_path / "out", body)
+    assert (done.status, done.err, len(done.dumps)) == (-signal.SIGSEGV, "", 2)
+
+
+def test_a_request_that_was_interrupted_has_no_late_answer(tmp_path: Path) -> None:
+    """The path of one dump must not be taken for that of the next."""
+    done = crashing.run(
+        tmp_path / "out",
+        """
+enable()
+os.kill(md.crash.status().helper, signal.SIGSTOP)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try: md.crash.dump_now()
+except KeyboardInterrupt: pass
+else: raise AssertionError("not interrupted")
+os.kill(md.crash.status().helper, signal.SIGCONT)
+try: md.crash.dump_now()
+except md.TargetError as error: assert "enable() again" in str(error)
+else: raise AssertionError("an answer")
+null()
+""",
+    )
+    assert (done.status, done.err) == (-signal.SIGSEGV, "")
+    assert len(done.dumps) == 2, "that of the request, and that of the crash"
+
+
+def test_a_record_whose_addresses_lead_nowhere(tmp_path: Path) -> None:
+    """A dump without the registers is better than none."""
+    done = crashing.run(
+        tmp_path / "out",
+        """
+import struct
+enable()
+fd = md.crash._watch._crashes
+os.write(fd, struct.pack("=iii4xQQQ", threading.get_native_id(), 11, 1, 8, 0x1000, 0x2000))
+assert os.read(fd, 512)[:4] == bytes(4)
+os.write(fd, b"short")
+while md.crash.status().helper_alive: time.sleep(0.01)
+""",
+    )
+    assert (done.status, done.err) == (0, "")
+    blame = crashing.exception_of(done.dump)
+    assert (blame.signal, blame.code, blame.address) == (11, 1, 8)

@@ -124,19 +124,19 @@ typedef struct program {
 
 static void end_by_previous(int signo) { _exit(signo == SIGSEGV ? 7 : 8); }
 
-/* A process that arms the handlers and then does this. */
-static program start(void (*body)(void), bool chain, uint64_t wait_ns) {
+/* A process that arms the handlers, for this helper, and then does this. */
+static program start_for(pid_t helper, void (*body)(void), bool chain, uint64_t wait_ns) {
     int sockets[2], errors[2];
     program made;
     REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0 && pipe(errors) == 0);
-    made.helper_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    made.helper_fd = (int)syscall(SYS_pidfd_open, helper, 0);
     REQUIRE(made.helper_fd >= 0);
     made.pid = fork();
     REQUIRE(made.pid >= 0);
     if (made.pid == 0) {
         const mdc_crash_spec spec = {.socket = sockets[0],
                                      .helper_fd = made.helper_fd,
-                                     .helper = getppid(),
+                                     .helper = helper,
                                      .chain = chain,
                                      .signals = SIGNALS,
                                      .wait_ns = wait_ns};
@@ -154,6 +154,10 @@ static program start(void (*body)(void), bool chain, uint64_t wait_ns) {
     made.socket = sockets[1];
     made.errors = errors[0];
     return made;
+}
+
+static program start(void (*body)(void), bool chain, uint64_t wait_ns) {
+    return start_for(getpid(), body, chain, wait_ns);
 }
 
 static mdc_crash_request asked(const program *child) {
@@ -254,6 +258,17 @@ static void test_without_answer(void) {
     (void)asked(&child);
     close(child.socket);
     child.socket = -1;
+    CHECK(exited(ended(&child, PREFIX "the process that takes it has ended\n"), 7));
+
+    const pid_t helper = fork(); /* another process holds its end of the socket: it is missed by its pidfd */
+    if (helper == 0) {
+        pause();
+        _exit(1);
+    }
+    child = start_for(helper, fault, true, UINT64_C(60000000000));
+    (void)asked(&child);
+    kill(helper, SIGKILL);
+    REQUIRE(waitpid(helper, NULL, 0) == helper);
     CHECK(exited(ended(&child, PREFIX "the process that takes it has ended\n"), 7));
 }
 
