@@ -8,18 +8,21 @@
 #include "../windows/win_nt.h"
 #include "../windows/win_peb.h"
 #include "../windows/win_regions.h"
+#include "../windows/win_texts.h"
 #include "../windows/win_threads.h"
 #include "../windows/win_wow64.h"
 
 mdc_status mdc_region_map_init(mdc_region_map *map, mdc_error *err) {
     memset(map, 0, sizeof *map);
     mdc_vec_init(&map->regions, sizeof(mdc_region));
+    mdc_vec_init(&map->copies, sizeof(mdc_copy));
     mdc_win_paths_init(&map->paths);
     return mdc_win_names_init(&map->names, err);
 }
 
 void mdc_region_map_fini(mdc_region_map *map) {
     mdc_vec_fini(&map->regions);
+    mdc_vec_fini(&map->copies);
     mdc_win_names_fini(&map->names);
 }
 
@@ -65,9 +68,11 @@ static mdc_status mark_stacks(mdc_region_map *map, const mdc_win_nt *nt, void *p
 
 mdc_status mdc_region_map_fill(mdc_region_map *map, void *process, int32_t pid, mdc_error *err) {
     mdc_win_nt nt = mdc_win_nt_load();
-    map->regions.count = 0;
+    map->regions.count = map->copies.count = 0;
     if (mdc_win_regions_list(&map->regions, process, &map->names, &map->paths, err) != MDC_OK ||
-        mark_heaps(map, &nt, process, err) != MDC_OK)
+        mark_heaps(map, &nt, process, err) != MDC_OK ||
+        mdc_win_texts_find(&map->copies, process, mdc_win_peb_address(&nt, process), sizeof(void *), err) != MDC_OK ||
+        mdc_win_texts_find(&map->copies, process, mdc_win_wow64_peb(&nt, process), 4, err) != MDC_OK)
         return err->code;
     return mark_stacks(map, &nt, process, pid, err);
 }

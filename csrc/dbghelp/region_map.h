@@ -9,6 +9,7 @@
 
 typedef struct mdc_region_map {
     mdc_vec regions; /* mdc_region, sorted */
+    mdc_vec copies;  /* mdc_copy: command line and environment */
     mdc_win_names names;
     mdc_win_paths paths;
 } mdc_region_map;

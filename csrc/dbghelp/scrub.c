@@ -29,7 +29,8 @@ typedef struct scrubber {
     uint8_t *buffer; /* CHUNK bytes after `hold` bytes */
     uint8_t *before; /* as many */
     uint8_t fill;
-    bool left_out; /* ask without a piece: not all of it is kept */
+    bool left_out;    /* ask without a piece: not all of it is kept */
+    uint32_t streams; /* MDC_STREAM_*: texts that are left out */
     _Alignas(16) MINIDUMP_CALLBACK_INPUT input;
 } scrubber;
 
@@ -131,6 +132,20 @@ static mdc_status judge_all(scrubber *s, const mdc_file_piece *piece, uint64_t f
         if (last == end_last) return MDC_OK;
         first = last + 1;
     }
+}
+
+/* Command line and environment in this piece, where their streams would be left out. */
+static mdc_status hide_texts(scrubber *s, const mdc_file_piece *piece, mdc_error *err) {
+    const mdc_vec *copies = &s->proxy->map.copies;
+    const uint64_t piece_last = piece->address + (piece->size - 1);
+    for (size_t i = 0; i < copies->count; i++) {
+        const mdc_copy *copy = &mdc_vec_at(copies, const mdc_copy, i);
+        uint64_t first = mdc_max_u64(piece->address, copy->span.address);
+        uint64_t last = mdc_min_u64(piece_last, copy->span.address + (copy->span.size - 1));
+        if ((s->streams & copy->stream) != 0 && first <= last && fill(s, piece, first, last, err) != MDC_OK)
+            return err->code;
+    }
+    return MDC_OK;
 }
 
 static int by_address(const void *a, const void *b) {
@@ -294,7 +309,8 @@ static mdc_status run(scrubber *s, bool redacts, mdc_error *err) {
     for (size_t i = 0; i < s->file->pieces.count; i++) {
         const mdc_file_piece *piece = &mdc_vec_at(&s->file->pieces, const mdc_file_piece, i);
         if (mdc_control_check(s->control, err) != MDC_OK ||
-            judge_all(s, piece, piece->address, piece->address + (piece->size - 1), err) != MDC_OK)
+            judge_all(s, piece, piece->address, piece->address + (piece->size - 1), err) != MDC_OK ||
+            hide_texts(s, piece, err) != MDC_OK)
             return err->code;
     }
     merge_hidden(s->scrub);
@@ -303,7 +319,8 @@ static mdc_status run(scrubber *s, bool redacts, mdc_error *err) {
 }
 
 mdc_status mdc_scrub_run(mdc_scrub *scrub, mdc_callback *callback, mdc_proxy *proxy, const mdc_dump_reader *file,
-                         mdc_staging_file *store, bool full, mdc_dump_control *control, mdc_error *err) {
+                         mdc_staging_file *store, bool full, uint32_t streams, mdc_dump_control *control,
+                         mdc_error *err) {
     const mdc_filter *filter = mdc_callback_filter(callback);
     bool redacts = mdc_filter_redactor(filter) != NULL;
     if (file->compressed)
@@ -324,6 +341,7 @@ mdc_status mdc_scrub_run(mdc_scrub *scrub, mdc_callback *callback, mdc_proxy *pr
     s->control = control;
     s->file = file;
     s->full = full;
+    s->streams = streams;
     s->fill = mdc_filter_fill(filter);
     mdc_status status = MDC_OK;
     if (!mdc_to_size(mdc_filter_hold(filter), &s->hold) || s->hold > CHUNK)

@@ -22,8 +22,9 @@ void mdc_scrub_init(mdc_scrub *scrub);
 void mdc_scrub_fini(mdc_scrub *scrub);
 /* On the thread that drove the dump, after it. The callback still knows the dump's modules and stacks; its counters
  * continue, and its host is set to support every extension. full: a dump WithFullMemory, whose rules apply to
- * whole pages. */
+ * whole pages. streams: MDC_STREAM_* that are left out; texts of these are hidden in memory. */
 mdc_status mdc_scrub_run(mdc_scrub *scrub, mdc_callback *callback, mdc_proxy *proxy, const mdc_dump_reader *file,
-                         mdc_staging_file *store, bool full, mdc_dump_control *control, mdc_error *err);
+                         mdc_staging_file *store, bool full, uint32_t streams, mdc_dump_control *control,
+                         mdc_error *err);
 
 #endif

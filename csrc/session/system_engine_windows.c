@@ -150,8 +150,8 @@ static mdc_status scrub(mdc_system_engine *engine, const mdc_session_spec *spec,
     mdc_proxy *proxy = mdc_dbghelp_proxy(engine->dbghelp);
     bool full = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
     if (spec->callback == NULL) return MDC_OK;
-    if (mdc_scrub_run(&engine->scrub, spec->callback, proxy, &engine->file, &engine->store, full, control, err) !=
-        MDC_OK)
+    if (mdc_scrub_run(&engine->scrub, spec->callback, proxy, &engine->file, &engine->store, full,
+                      spec->engine.omit_streams, control, err) != MDC_OK)
         return err->code;
     mdc_callback_counters now = mdc_callback_read_counters(spec->callback);
     /* The file was looked through across the borders of reads: what counts are those that are left there. */

@@ -98,6 +98,9 @@ static mdc_status hide_variables(mdc_sanitized_source *sanitized, const mdc_span
 static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, mdc_span span, mdc_error *err) {
     if ((sanitized->hiding.streams & stream) != 0) return hide(sanitized, span.address, span.size, err);
     if (stream != MDC_STREAM_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
+    /* Names are told from values in the strings of other systems only: those of Windows are UTF-16. */
+    const mdc_system *system = sanitized->inner->ops->snapshot(sanitized->inner)->system;
+    if (system != NULL && system->platform == MDC_PLATFORM_WINDOWS) return MDC_OK;
     return hide_variables(sanitized, &span, err);
 }
 

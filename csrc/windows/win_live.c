@@ -18,6 +18,7 @@
 #include "win_regions.h"
 #include "win_suspender.h"
 #include "win_system.h"
+#include "win_texts.h"
 #include "win_threads.h"
 #include "win_unloaded.h"
 
@@ -34,6 +35,7 @@ typedef struct mdc_win_live {
     mdc_vec modules;  /* mdc_module */
     mdc_vec sections; /* mdc_section */
     mdc_vec blocks;   /* mdc_span */
+    mdc_vec copies;   /* mdc_copy */
     mdc_vec unloaded; /* mdc_unloaded */
     mdc_vec handles;  /* mdc_handle */
     uint64_t types;   /* MDC_TYPE_*, as in mdc_snapshot */
@@ -172,6 +174,7 @@ static mdc_status capture_lists(mdc_win_live *live, mdc_error *err) {
                                       &live->regions, &live->names, err);
     if (status == MDC_OK) status = mark_heaps(live, err);
     if (status == MDC_OK) status = list_threads(live, err);
+    if (status == MDC_OK) status = mdc_win_texts_find(&live->copies, process, live->peb, sizeof(void *), err);
     if (status == MDC_OK) status = gather_types(live, err);
     executable_first(live);
     mdc_win_system_read(&live->system, process, &live->nt);
@@ -194,6 +197,8 @@ static void publish(mdc_win_live *live) {
                                  .types = live->types,
                                  .sections = live->sections.data,
                                  .section_count = live->sections.count,
+                                 .copies = live->copies.data,
+                                 .copy_count = live->copies.count,
                                  .blocks = live->blocks.data,
                                  .block_count = live->blocks.count,
                                  .unloaded = live->unloaded.data,
@@ -284,6 +289,7 @@ static void live_free(mdc_source *source) {
     mdc_vec_fini(&live->modules);
     mdc_vec_fini(&live->sections);
     mdc_vec_fini(&live->blocks);
+    mdc_vec_fini(&live->copies);
     mdc_vec_fini(&live->unloaded);
     mdc_vec_fini(&live->handles);
     mdc_dealloc(live);
@@ -302,6 +308,7 @@ mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_dump_contr
     mdc_vec_init(&live->modules, sizeof(mdc_module));
     mdc_vec_init(&live->sections, sizeof(mdc_section));
     mdc_vec_init(&live->blocks, sizeof(mdc_span));
+    mdc_vec_init(&live->copies, sizeof(mdc_copy));
     mdc_vec_init(&live->unloaded, sizeof(mdc_unloaded));
     mdc_vec_init(&live->handles, sizeof(mdc_handle));
     return &live->source;
