@@ -50,6 +50,10 @@ def test_a_forked_child_can_enable_it_for_itself(tmp_path: Path) -> None:
 enable(name="parent")
 if os.fork() == 0:
     assert not md.crash.status().enabled
+    open_ones = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    assert not [name for name in open_ones if "socket:" in name or "pidfd" in name], open_ones
+    caught = next(line for line in open("/proc/self/status") if line.startswith("SigCgt"))
+    assert not int(caught.split()[1], 16) >> 10 & 1, caught
     md.crash.enable(folder, name="child")
     null()
 os.wait()
