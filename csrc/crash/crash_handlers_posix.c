@@ -26,10 +26,10 @@ enum { SIGNALS = 64, PAUSE_NS = 10 * 1000 * 1000 };
  * signal. It is written before `process` is, which says that it is valid. */
 static struct {
     mdc_crash_spec spec;
-    dev_t device; /* of the socket: descriptors can be closed behind our back, and their numbers used again */
+    dev_t device; /* of the socket: the program may close our descriptor, and use its number again */
     ino_t inode;
     struct sigaction previous[SIGNALS + 1];
-    _Atomic int32_t process; /* whose crashes are told, 0: nobody's; a forked child has its parent's */
+    _Atomic int32_t process; /* whose crashes are told, 0: of none; a forked child has its parent's */
     _Atomic int32_t crashed; /* the thread that crashed first, 0: none */
     _Atomic int32_t dumps;
     _Atomic int32_t told;                /* it has its answer, or will have none */

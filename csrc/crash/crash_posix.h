@@ -60,7 +60,7 @@ typedef struct mdc_crash_program {
     int32_t crashes;    /* becomes descriptor 4; the program has no others */
 } mdc_crash_program;
 
-/* Starts the helper: a process that is no child of ours (unless this is the process that orphans go to), in a session
+/* Starts the helper: a process that is not our child (unless we are the process that orphans go to), in a session
  * of its own, with default signal actions and / as working directory. */
 mdc_status mdc_crash_start(const mdc_crash_program *program, int32_t *pid, mdc_error *err);
 /* A pidfd of a process (CLOEXEC), and SIGKILL to it: not every Python has os.pidfd_open. */

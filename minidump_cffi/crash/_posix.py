@@ -43,7 +43,7 @@ _HARMLESS = (  # that do not end a process, or cannot be handled
     *(_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU),
 )
 _START = 60.0  # seconds that a helper may take to be ready
-_GRACE = 3.0  # seconds from the end of the time for a dump until nobody waits for it any more
+_GRACE = 3.0  # seconds that are waited for an answer after the time for a dump has passed
 
 
 class Watch:
