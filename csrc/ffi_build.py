@@ -28,7 +28,11 @@ HEADERS = [
     "csrc/trace/recorder.h",
     "csrc/trace/replay.h",
     "csrc/source/source.h",
-    *([] if windows else ["csrc/linux/access.h", "csrc/linux/signal_stop.h", "csrc/crash/crash_posix.h"]),
+    *(
+        ["csrc/crash/crash_windows.h"]
+        if windows
+        else ["csrc/linux/access.h", "csrc/linux/signal_stop.h", "csrc/crash/crash_posix.h"]
+    ),
     "csrc/session/session.h",
 ]
 

@@ -13,9 +13,10 @@ from .errors import DumpError, TargetError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import io
     from typing import Any
 
-__all__ = ["HEADER", "command", "exactly", "framed", "message", "portable", "receive", "send"]
+__all__ = ["HEADER", "command", "exactly", "framed", "last_line", "message", "portable", "receive", "send"]
 
 HEADER = struct.Struct("=cQ")
 """Kind and size of a message."""
@@ -100,3 +101,12 @@ def receive(fd: int) -> tuple[bytes, Any]:
     """
     kind, size = HEADER.unpack(exactly(fd, HEADER.size))
     return kind, pickle.loads(exactly(fd, size))
+
+
+def last_line(errors: io.FileIO | None) -> str:
+    """What it said last before it ended, to be appended to a message."""
+    if errors is None:
+        return ""
+    errors.seek(0)
+    said = errors.read().decode(errors="replace").strip().splitlines()
+    return f": {said[-1]}" if said else ""

@@ -254,7 +254,7 @@ def _ptracer(pid: int) -> Any:
     if sys.platform == "win32":
         yield
     else:
-        from ._native.crash import allow_tracer
+        from ._native.crash_posix import allow_tracer
 
         allow_tracer(pid)
         try:

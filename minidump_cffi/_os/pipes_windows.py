@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 assert sys.platform == "win32"
 
-__all__ = ["handed_over", "is_closed", "read", "standard_occupied", "taken_over", "write_if_room"]
+__all__ = ["handed_over", "has_data", "is_closed", "read", "standard_occupied", "taken_over", "write_if_room"]
 
 _LOOK = 0.01
 _SAME_ACCESS = 2
@@ -90,6 +90,20 @@ def read(fd: int, seconds: float) -> bytes | None:
             return None
         time.sleep(_LOOK)
     return os.read(fd, count) if count > 0 else b""
+
+
+def has_data(fd: int) -> bool:
+    """Whether something can be read.
+
+    Raises
+    ------
+    EOFError
+        The other end is closed.
+    """
+    count = _waiting(fd)
+    if count < 0:
+        raise EOFError
+    return count > 0
 
 
 def is_closed(fd: int) -> bool:

@@ -178,6 +178,8 @@ class ReplacingSink(Sink):
     is followed.
     """
 
+    _replaces = True
+
     def __init__(self, real: str | bytes, given: str | bytes, fsync: bool) -> None:
         self._real, self._given = os.fsdecode(real), given  # C flushes the file; folders cannot be flushed here
         self._marked = False
@@ -205,10 +207,14 @@ class ReplacingSink(Sink):
                 raise _windows.last_error()
             self._marked = False
             if not self._rename():
+                if not self._replaces and os.path.lexists(self._real):
+                    raise FileExistsError
                 # Some redirectors cannot rename through a handle; then for a moment the file is without an owner.
                 os.close(self.fd)
                 self.fd = None
-                os.replace(self._temporary, self._real)  # noqa: PTH105
+                (os.replace if self._replaces else os.rename)(self._temporary, self._real)
+        except FileExistsError:  # of a sink that replaces none, which takes another name
+            raise
         except OSError as error:
             self.discard()
             raise sink_error(error, "put in place", self._given, Phase.FINISH) from error
@@ -225,7 +231,7 @@ class ReplacingSink(Sink):
                 ("FileName", ctypes.c_wchar * (len(self._real) + 1)),
             ]
 
-        found = Information(1, None, len(self._real.encode("utf-16-le", "surrogatepass")), self._real)
+        found = Information(self._replaces, None, len(self._real.encode("utf-16-le", "surrogatepass")), self._real)
         return bool(_set_information(native(self.fd), _RENAME_INFO, ctypes.byref(found), ctypes.sizeof(found)))
 
     def _close(self) -> None:
@@ -240,6 +246,37 @@ class ReplacingSink(Sink):
         if remove or os.path.lexists(self._temporary):
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)  # noqa: PTH108
+
+
+class NewFileSink(ReplacingSink):
+    """A regular file that replaces none: where the name is taken, a number follows it.
+
+    Parameters
+    ----------
+    folder
+        Where it is made.
+    stem, suffix
+        Its name, before and after the number.
+    """
+
+    _replaces = False
+
+    def __init__(self, folder: str, stem: str, suffix: str) -> None:
+        self._stem = os.path.join(folder, stem)  # noqa: PTH118
+        self._suffix = suffix
+        self.path = self._stem + suffix
+        super().__init__(self.path, self.path, fsync=False)
+
+    def commit(self, check: Callable[[], None]) -> None:
+        """Take the first name that is free; `path` is the one."""
+        number = 1
+        while True:
+            try:
+                super().commit(check)
+                return
+            except FileExistsError:
+                number += 1
+                self.path = self._real = f"{self._stem}-{number}{self._suffix}"
 
 
 def _check_name(real: str, name: str, given: str | bytes) -> None:

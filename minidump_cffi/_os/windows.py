@@ -7,7 +7,7 @@ import errno
 import sys
 from ctypes import wintypes
 
-from ..errors import TargetError, TargetGone
+from ..errors import AccessDenied, TargetError, TargetGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,14 @@ __all__ = [
     "granted_access",
     "kernel32",
     "last_error",
+    "new_event",
     "open_handle",
+    "open_process",
     "pid_of_fd",
     "process_handle",
     "start_time",
+    "terminate",
+    "wait",
 ]
 
 HANDLE = ctypes.c_void_p
@@ -34,6 +38,7 @@ kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 _QUERY_LIMITED, _SYNCHRONIZE = 0x1000, 0x0010_0000
 _WAIT_OBJECT_0 = 0
 _ACCESS_DENIED = 5
+_DUMP = 0x1FFFFF  # PROCESS_ALL_ACCESS: what engines ask for differs
 
 
 def declare(library: ctypes.WinDLL, name: str, result: Any, *arguments: Any) -> Any:
@@ -47,6 +52,10 @@ _open_process = declare(kernel32, "OpenProcess", HANDLE, wintypes.DWORD, wintype
 close_handle = declare(kernel32, "CloseHandle", wintypes.BOOL, HANDLE)
 _get_process_id = declare(kernel32, "GetProcessId", wintypes.DWORD, HANDLE)
 _wait = declare(kernel32, "WaitForSingleObject", wintypes.DWORD, HANDLE, wintypes.DWORD)
+_create_event = declare(
+    kernel32, "CreateEventW", HANDLE, ctypes.c_void_p, wintypes.BOOL, wintypes.BOOL, wintypes.LPCWSTR
+)
+_terminate = declare(kernel32, "TerminateProcess", wintypes.BOOL, HANDLE, wintypes.UINT)
 _filetime = ctypes.POINTER(ctypes.c_uint64)
 _get_process_times = declare(kernel32, "GetProcessTimes", wintypes.BOOL, HANDLE, *[_filetime] * 4)
 
@@ -111,6 +120,46 @@ def process_handle(process: Any) -> int:
     if isinstance(handle, bool) or not isinstance(handle, int) or int(_get_process_id(int(handle))) != process.pid:
         return 0
     return int(handle)
+
+
+def wait(handle: int, seconds: float) -> bool:
+    """Whether the object is signalled, or the process has ended, within so many seconds."""
+    return int(_wait(handle, int(seconds * 1000))) == _WAIT_OBJECT_0
+
+
+def new_event() -> int:
+    """An event that resets by itself.
+
+    Raises
+    ------
+    OSError
+        There are no more handles.
+    """
+    handle = _create_event(None, False, False, None)
+    if not handle:
+        raise last_error()
+    return int(handle)
+
+
+def open_process(pid: int) -> int:
+    """A handle to dump a process with, and to wait for its end.
+
+    Raises
+    ------
+    AccessDenied, TargetGone
+        It cannot be had.
+    """
+    handle = _open_process(_DUMP, False, pid)
+    if handle:
+        return int(handle)
+    error = last_error()
+    kind = AccessDenied if error.winerror == _ACCESS_DENIED else TargetGone
+    raise kind(f"cannot open process {pid}: {error.strerror}", pid=pid, winerror=error.winerror)
+
+
+def terminate(handle: int) -> None:
+    """End a process."""
+    _terminate(handle, 1)
 
 
 def start_time(pid: int) -> int | None:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from ..filters import Filter
 
 if sys.platform == "win32":
-    _system: Any = None
+    from . import _windows as _system
 else:
     from . import _posix as _system
 
 __all__ = ["Status", "asyncio_handler", "disable", "dump_now", "enable", "status"]
 
-_REFUSED = ("callback", "on_cancel", "progress", "spool", "fsync", "record", "exception", "engine", "deadline", "grace")
+_REFUSED = ("callback", "on_cancel", "progress", "spool", "fsync", "record", "exception", "deadline", "grace")
 
 _lock = threading.RLock()
 _exceptions: Exceptions | None = None
@@ -101,7 +101,8 @@ def enable(
 
     A helper process is started, and handlers of the signals are installed. When one comes, the helper takes the dump
     while all threads are stopped; then the program ends as it would have without us: with the handlers
-    there were before (faulthandler's), the same exit status, and a core if it writes one.
+    there were before (faulthandler's), the same exit status, and a core if it writes one. On Windows these are the
+    exceptions that nothing handles, and abort().
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def enable(
     type : DumpType, int or str
         As in `write_dump`.
     signals : iterable of int or None
-        Which signals; by default SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS.
+        Which signals; by default SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS. Not for Windows.
     max_stop : float
         Longest time for a dump, in seconds. After it the program ends without one.
     on_dump : sequence of str or None
@@ -149,8 +150,6 @@ def enable(
     >>> md.crash.disable()
     """
     global _watch, _exceptions
-    if sys.platform == "win32":
-        raise DumpError("crashes are dumped on Linux only")
     refused = [option for option in options if option in _REFUSED]
     if refused:
         raise TypeError(f"enable() has no {', '.join(refused)}: a crashed process can run nothing, and nothing waits")

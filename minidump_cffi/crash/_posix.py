@@ -14,9 +14,10 @@ import threading
 import time
 
 from .. import _another, sinks
-from .._native import crash as native
+from .._native import crash_posix as native
 from .._os import pipes_posix
-from ..errors import AccessDenied, DeadlineExceeded, DumpError, TargetError
+from ..errors import AccessDenied, DeadlineExceeded, TargetError
+from . import _threads
 from ._settings import Settings
 
 TYPE_CHECKING = False
@@ -61,8 +62,8 @@ class Watch:
         self._wait = (settings.options.deadline or 0) + _GRACE
         self._turn = threading.Lock()
         with contextlib.ExitStack() as stack:
-            self._start(stack, _another.command("crash._helper", "crashes are dumped", python))
-            stack.callback(_uncover_threads)
+            self._start(stack, _another.command("crash._helper_posix", "crashes are dumped", python))
+            stack.callback(_threads.uncover)
             _cover_threads()
             native.arm(
                 socket=self._crashes,
@@ -139,7 +140,7 @@ class Watch:
                     raise EOFError
                 return _another.receive(fd)
             except (EOFError, ConnectionError):
-                raise TargetError(f"the helper of crashes has ended{_last_line(errors)}") from None
+                raise TargetError(f"the helper of crashes has ended{_another.last_line(errors)}") from None
 
     def _explained(self, error: BaseException) -> BaseException:
         """With the advice that helps here."""
@@ -178,7 +179,7 @@ class Watch:
     def close(self) -> None:
         """Remove the handlers and end the helper."""
         native.disarm()
-        _uncover_threads()
+        _threads.uncover()
         self._end()
         self._close_sockets()
 
@@ -239,48 +240,19 @@ def _checked(signals: Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def _last_line(errors: io.FileIO | None) -> str:
-    if errors is None:
-        return ""
-    errors.seek(0)
-    said = errors.read().decode(errors="replace").strip().splitlines()
-    return f": {said[-1]}" if said else ""
-
-
 # ------------------------------------------------------------------------------------------------- alternate stacks
 
 _stacks: native.Stacks | None = None
-_bootstrap: Any = None  # what threading had before
 
 
 def _cover_threads() -> None:
     """Give the calling thread an alternate stack, and every one that `threading` starts from now on."""
-    global _stacks, _bootstrap
+    global _stacks
     if _stacks is None:
         _stacks = native.Stacks()
     stacks = _stacks
     stacks.cover()
-    if _bootstrap is not None:
-        return
-    before: Any = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
-
-    def covered(thread: threading.Thread) -> None:
-        try:  # noqa: SIM105 -- every thread pays for it
-            stacks.cover()
-        except (DumpError, MemoryError):
-            pass  # without, all works but an overflow of its stack
-        before(thread)
-
-    _bootstrap = before
-    threading.Thread._bootstrap_inner = covered  # type: ignore[attr-defined]
-
-
-def _uncover_threads() -> None:
-    """Threads that are started from now on get none."""
-    global _bootstrap
-    if _bootstrap is not None:
-        threading.Thread._bootstrap_inner = _bootstrap  # type: ignore[attr-defined]
-        _bootstrap = None
+    _threads.cover(lambda thread: stacks.cover())
 
 
 def _forked() -> None:

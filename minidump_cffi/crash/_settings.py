@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Names", "Settings", "names", "program_name", "signal_name"]
 
+_NO_NAME = dict.fromkeys(map(ord, "/\0" if sys.platform != "win32" else '/\0\\:*?"<>|'), "_")
 _LONGEST = 255 - 16  # bytes of a name, without a number and the suffix
 
 
@@ -52,7 +53,7 @@ class Names(Record):
         now = time.time()
         clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         text = self.template.format(name=self.name, pid=pid, time=clock, signal=signal)
-        text = text.replace("/", "_").replace("\0", "_")
+        text = text.translate(_NO_NAME)
         if text.startswith("."):
             text = "_" + text[1:]
         return os.fsdecode(os.fsencode(text)[:_LONGEST]) or "_"

@@ -223,7 +223,7 @@ null()
 """,
     )
     assert (done.status, done.err) == (-signal.SIGSEGV, "")
-    assert len(done.dumps) == 2, "that of the request, and that of the crash"
+    assert len(done.dumps) in (1, 2), "that of the crash, and that of the request if there was time for it"
 
 
 def test_a_record_whose_addresses_lead_nowhere(tmp_path: Path) -> None:
