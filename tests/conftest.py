@@ -55,6 +55,7 @@ KNOWN_SKIPS = (
     r"(no C compiler|clang is not installed)",  # a Windows CPython brings none
     r"(is no program of Windows|obj2yaml is not installed)$",  # readers
     r"MDC_README_SETUP",
+    r"(initdb|postgres|java|go|rustc|node) is not installed( whole| for this user)?: ",  # real programs, where they are
     r"not asserted of dbghelp",  # tables say what an engine does not do
 )
 
