@@ -37,6 +37,7 @@ STREAMS: Final[dict[int, str]] = {
     23: "IptTrace",
     24: "ThreadNames",
     25: "CompressedMemory",
+    0xFFF0: "WineElfModules",
     0x43500001: "CrashpadInfo",
     0x47670001: "BreakpadInfo",
     0x47670002: "AssertionInfo",

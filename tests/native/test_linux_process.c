@@ -6,7 +6,9 @@
 #include <sys/utsname.h>
 
 #include "api/engine.h"
+#include "linux/handles.h"
 #include "linux/process.h"
+#include "linux/slow_fs.h"
 #include "linux_target.h"
 
 enum { THREADS = 20 };
@@ -255,6 +257,14 @@ static void test_system(void) {
     snprintf(line, sizeof line, "%s %s %s %s", name.sysname, name.release, name.version, name.machine);
     REQUIRE(system.version.size == strlen(line));
     REQUIRE(memcmp(&mdc_vec_at(&pool.pool, char, system.version.offset), line, strlen(line)) == 0);
+    const char *csd = &mdc_vec_at(&pool.pool, char, system.csd_version.offset); /* the rest after major.minor.build */
+    snprintf(line, sizeof line, "%u.%u.%u", system.major, system.minor, system.build);
+    size_t number = strlen(line);
+    if (strncmp(name.release, line, number) == 0) {
+        const char *rest = name.release + number;
+        snprintf(line, sizeof line, "%s%s%s %s", rest, rest[0] != 0 ? " " : "", name.version, name.machine);
+        REQUIRE(system.csd_version.size == strlen(line) && memcmp(csd, line, strlen(line)) == 0);
+    }
     REQUIRE(system.architecture == 9 && system.platform == 0x8201 && system.processors > 0 && system.vendor[0] != 0);
     uint32_t family = system.version_information >> 8 & 0xF;
     if (family == 0xF) family += system.version_information >> 20 & 0xFF;
@@ -268,7 +278,48 @@ static void test_system(void) {
     mdc_mappings_fini(&pool);
 }
 
+static void test_fdinfo(void) {
+    static const char text[] =
+        "pos:\t18446744073709551615\nflags:\t02100002\nmnt_id:\t27\nino:\t5\nxpos:\t9\nempty:\nodd:\tx";
+    REQUIRE(mdc_fdinfo_number(text, "pos", 10) == UINT64_MAX && mdc_fdinfo_number(text, "flags", 8) == 02100002);
+    REQUIRE(mdc_fdinfo_number(text, "mnt_id", 10) == 27 && mdc_fdinfo_number(text, "mnt", 10) == 0);
+    REQUIRE(mdc_fdinfo_number(text, "empty", 10) == 0 && mdc_fdinfo_number(text, "odd", 10) == 0);
+    REQUIRE(mdc_fdinfo_number("", "pos", 10) == 0 && mdc_fdinfo_number("\n\n", "pos", 10) == 0);
+    REQUIRE(mdc_fdinfo_number("flags:\t0128", "flags", 8) == 012);
+}
+
+static void test_handles(void) {
+    mdc_error err = fresh_error();
+    mdc_mappings pool;
+    mdc_vec handles;
+    mdc_mappings_init(&pool);
+    mdc_vec_init(&handles, sizeof(mdc_handle));
+    int self = proc_of(getpid()), null = open("/dev/null", O_RDWR | O_CLOEXEC), far = dup2(null, 900);
+    REQUIRE(null >= 0 && far == 900);
+    REQUIRE_OK(mdc_mounts_read(&pool.mounts, self, &err), err);
+    REQUIRE(mdc_handles_list(&handles, self, &pool, &err) && err.code == MDC_OK);
+    bool found = false;
+    for (size_t i = 0; i < handles.count; i++) {
+        const mdc_handle *handle = &mdc_vec_at(&handles, const mdc_handle, i);
+        REQUIRE(i == 0 || handle->value > mdc_vec_at(&handles, const mdc_handle, i - 1).value);
+        REQUIRE((uint64_t)handle->name.offset + handle->name.size <= pool.pool.count);
+        if (handle->value != 900) continue;
+        found = true;
+        REQUIRE(handle->name.size == 9 && memcmp((uint8_t *)pool.pool.data + handle->name.offset, "/dev/null", 9) == 0);
+        REQUIRE((handle->access & O_ACCMODE) == O_RDWR && (handle->access & O_CLOEXEC) == 0);
+    }
+    REQUIRE(found);
+    REQUIRE(!mdc_handles_list(&handles, null, &pool, &err) && err.code == MDC_OK); /* no directory */
+    close(null);
+    close(far);
+    close(self);
+    mdc_vec_fini(&handles);
+    mdc_mappings_fini(&pool);
+}
+
 int main(void) {
+    test_fdinfo();
+    test_handles();
     test_stat();
     test_threads();
     test_files();
