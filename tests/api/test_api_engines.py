@@ -277,7 +277,7 @@ def test_user_streams_of_a_dump_of_ourselves(tmp_path: Path) -> None:
 
 def test_user_streams_the_engine_refuses(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     for wrong in (
-        [md.UserStream(type=3, data=b"x")],
+        *([md.UserStream(type=number, data=b"x")] for number in (3, 10, 0x43500001, 0x4D7A0003, 0x4D7A0004)),
         [md.UserStream(type=0x10001, data=b"x"), md.UserStream(type=0x10001, data=b"y")],
     ):
         with pytest.raises(ValueError, match="user stream"):
