@@ -5,6 +5,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../format/caller_texts.h"
+#include "crash_read.h"
 #include "report.h"
 #include "streams/stream.h"
 #include "writer.h"

@@ -39,9 +39,6 @@ mdc_status mdc_reader_peek(const mdc_reader *reader, uint64_t address, void *out
 /* true if the callee keeps every byte of [first, end): what text streams with target memory need. */
 mdc_status mdc_reader_kept(const mdc_reader *reader, uint64_t first, uint64_t end, bool *kept, mdc_error *err);
 
-/* crash.c: after the lists were made, and before stacks are located. */
-mdc_status mdc_crash_read(mdc_capture *capture, const mdc_reader *reader, mdc_error *err);
-
 /* read_context.c: up to `want` bytes right before `end`, or from `first` on, that may be looked at; *got of them. */
 mdc_status mdc_context_before(const mdc_reader *reader, uint64_t end, size_t want, uint8_t *out, size_t *got,
                               mdc_error *err);

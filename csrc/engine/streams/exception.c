@@ -4,8 +4,8 @@
  * memory like any other: read by address, through VmPreRead and VmPostRead, and left out if the callee does not keep
  * them or their thread. In our own process they are copied with a check.
  *
- * Of a Linux process: what ../crash.c has read, as Breakpad and Crashpad store it: the signal as the code, si_code as
- * the flags. Left out if the callee does not keep the thread's registers. */
+ * Of a Linux process: what ../crash_read.c has read, as Breakpad and Crashpad store it: the signal as the code, si_code
+ * as the flags. Left out if the callee does not keep the thread's registers. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -3,7 +3,7 @@
  *
  * What is taken from there are the registers of a thread and the reason of a signal, as ptrace(2) would have shown them
  * a moment earlier: Thread and IncludeThread decide about them, not the rules for memory. */
-#include "crash.h"
+#include "crash_read.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -14,7 +14,6 @@
 #include "../format/amd64_context.h"
 #include "../format/linux_signal.h"
 #include "../format/minidump_file.h"
-#include "reader.h"
 
 enum {
     FRAMES_MAX = 8,          /* handlers that interrupted each other */
