@@ -229,10 +229,14 @@ class Backend(Record):
                 found.append("file_pages has no effect: Windows does not report which pages are resident")
             if asked["untouched"]:
                 found.append("untouched has no effect: Windows does not report which pages were touched")
+            if asked["module_names"]:
+                found.append("module_names has no effect: Windows modules have no SONAME")
         if self.own:
             return tuple(found)
         if asked["max_stop"]:
             found.append("max_stop has no effect: dbghelp lets the threads run when it has finished; give a deadline")
+        if asked["names"]:
+            found.append("names has no effect: dbghelp writes them")
         if asked["stop_timeout"]:
             found.append("stop_timeout has no effect: dbghelp suspends the threads by itself")
         if options.options is not None and options.options.differs(answers_max=0, gaps_max=0):

@@ -204,7 +204,13 @@ def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [{"dontdump": "ask"}, {"untouched": "omit"}, {"coredump_filter": True}, {"file_pages": "resident"}],
+    [
+        {"dontdump": "ask"},
+        {"untouched": "omit"},
+        {"coredump_filter": True},
+        {"file_pages": "resident"},
+        {"module_names": "soname"},
+    ],
     ids=lambda asked: str(next(iter(asked))),
 )
 def test_what_windows_does_not_have(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import file_rules
 import live
 import pytest
 import readers
+import wine
 
 import minidump_cffi as md
 
@@ -261,6 +262,24 @@ def test_pe_images(take: live.Taker, tmp_path: Path) -> None:
     assert found[app][:3] == (2 * PAGE, str(tmp_path / "app.exe"), record)
     assert data not in found and broken not in found
     assert found[lying][0] == 2 * PAGE, "as much as is mapped of it"
+
+
+def test_a_wine_process(take: live.Taker, tmp_path: Path) -> None:
+    """Its Windows side too: the program with its CodeView record, and the libraries of Wine."""
+    runner = wine.program()
+    program = wine.compile_c(live.HERE / "targets" / "win_texts.c", tmp_path / "waits.exe", "-g", "-Wl,--build-id")
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([runner, wine.windows_path(program)], **pipes) as run:
+        try:
+            assert run.stdout is not None and run.stdout.readline()
+            assert str(program) in Path(f"/proc/{run.pid}/maps").read_text("latin-1"), "the runner has become Wine"
+            _, path = take(run.pid, only=["minidump", "lldb"])
+        finally:
+            run.kill()
+    found = {name: (size, record) for size, name, record, _ in modules_of(path).values()}
+    size, record = found[str(program)]
+    assert record[:4] == b"RSDS" and size % PAGE == 0
+    assert {"kernel32.dll", "ntdll.dll"} <= {name.rpartition("/")[2] for name in found}
 
 
 def test_the_vdso_is_there_with_its_image(take: live.Taker, tmp_path: Path) -> None:
