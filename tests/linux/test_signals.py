@@ -157,36 +157,79 @@ def test_each_cause(
     assert target.finish() == -CAUSES[cause][0], "the process dies of its signal"
 
 
+def of_the_core(target: live.Target, program: Path, folder: Path) -> str:
+    """What gdb says of the core that the kernel writes when the target goes on; its stack as a file."""
+    if Path("/proc/sys/kernel/core_pattern").read_text().startswith(("|", "@", "/")) or os.getuid() != 0:
+        pytest.skip("cores are not written to the working directory here")
+    target.finish()
+    [core] = (folder / "cores").iterdir()
+    done = subprocess.run(
+        ["gdb", "-q", "-nx", "-batch", "-ex", "p $_siginfo", "-ex", "info registers", "-ex", "bt 300",
+         "-ex", f"dump binary memory {folder}/stack $sp $sp+512", str(program), str(core)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=live.PATIENCE * 2, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def of_lldb(path: Path, program: Path) -> str:
+    """What lldb says of the dump."""
+    try:
+        lldb = readers.lldb_program()
+    except readers.ReaderMissing:
+        pytest.skip("lldb is not installed")
+    done = subprocess.run(
+        [lldb, "-x", "-b", "-o", f"target create {program} -c {path}", "-o", "process status", "-o", "bt 20"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=live.PATIENCE * 3, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def own_functions(frames: list[str]) -> list[str]:
+    """Those of the program: of the libraries one reader has names that the other has not."""
+    return [name for name in frames if name in ("write_to", "overflow", "beyond_file", "die", "run", "main")]
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 def test_gdb_says_the_same_of_the_core(
     cause: str, start: Start, take: live.Taker, signals_program: Path, tmp_path: Path
 ) -> None:
-    if Path("/proc/sys/kernel/core_pattern").read_text().startswith(("|", "@", "/")) or os.getuid() != 0:
-        pytest.skip("cores are not written to the working directory here")
     target = start(cause)
     _, path = take(target.pid, only=(), exception=given(target))
-    target.finish()
-    [core] = (tmp_path / "cores").iterdir()
-    done = subprocess.run(
-        ["gdb", "-q", "-nx", "-batch", "-ex", "p $_siginfo", "-ex", "info registers", "-ex", "bt 300", "-ex",
-         f"dump binary memory {tmp_path}/stack $sp $sp+512", str(signals_program), str(core)],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=live.PATIENCE * 2, check=False,
-    )  # fmt: skip
+    shown = of_the_core(target, signals_program, tmp_path)
     with file_rules.DumpFile(path) as dump:
         stream = Stream(dump)
-        [number] = re.findall(r"si_signo = (\d+)", done.stdout)
-        [code] = re.findall(r"si_code = (-?\d+)", done.stdout)
+        [number] = re.findall(r"si_signo = (\d+)", shown)
+        [code] = re.findall(r"si_code = (-?\d+)", shown)
         assert (stream.code, stream.flags) == (int(number), int(code) & 0xFFFFFFFF)
-        shown = dict(re.findall(r"^(\w+) +(0x[0-9a-f]+)", done.stdout, re.MULTILINE))
-        registers = stream.registers()
         if cause in SENT or cause in ("breakpoint", "forbidden-call"):
             return  # sent again from the handler: the core is of there
+        values = dict(re.findall(r"^(\w+) +(0x[0-9a-f]+)", shown, re.MULTILINE))
+        registers = stream.registers()
         for name in ("rip", "rsp", "rbp", "rbx", "r12", "r13", "r14", "r15"):
-            assert registers[name] == int(shown[name], 16), f"{name}: {done.stdout}"
+            assert registers[name] == int(values[name], 16), f"{name}: {shown}"
         if cause != "overflow":  # its stack pointer is below the stack
             assert dump.read(registers["rsp"], 512) == (tmp_path / "stack").read_bytes()
-    frames = re.findall(r"^#\d+ +(?:0x\w+ in )?(\w+)", done.stdout, re.MULTILINE)
-    assert "die" in frames or cause == "overflow"
+
+
+@pytest.mark.parametrize(
+    ("cause", "stack", "thread"),
+    [
+        ("write", "alt", "thread"),
+        ("write", "plain", "main"),
+        ("beyond-file", "alt", "main"),
+        ("trap", "plain", "thread"),
+    ],
+)
+def test_the_back_trace_is_that_of_gdb(
+    cause: str, stack: str, thread: str, start: Start, take: live.Taker, signals_program: Path, tmp_path: Path
+) -> None:
+    target = start(cause, stack, thread)
+    _, path = take(target.pid, only=(), exception=given(target))
+    shown = of_the_core(target, signals_program, tmp_path).rpartition("\n#0 ")[2]
+    expected = re.findall(r"^(?:#\d+)? +(?:0x\w+ in )?(\w+)", " " + shown, re.MULTILINE)
+    found = re.findall(r"frame #\d+: 0x\w+ [^`]+`(\w+)", of_lldb(path, signals_program).split("(lldb) bt")[1])
+    assert own_functions(found) == own_functions(expected) != []
+    assert {"die", "run"} <= set(found)
 
 
 @pytest.mark.parametrize(
@@ -202,23 +245,16 @@ def test_gdb_says_the_same_of_the_core(
 def test_lldb_names_the_signal_and_selects_the_thread(
     cause: str, stack: str, thread: str, words: str, start: Start, take: live.Taker, signals_program: Path
 ) -> None:
-    try:
-        lldb = readers.lldb_program()
-    except readers.ReaderMissing:
-        pytest.skip("lldb is not installed")
     target = start(cause, stack, thread)
     _, path = take(target.pid, only=(), exception=given(target))
-    done = subprocess.run(
-        [lldb, "-x", "-b", "-o", f"target create {signals_program} -c {path}", "-o", "process status", "-o", "bt 20"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=live.PATIENCE * 3, check=False,
-    )  # fmt: skip
-    [selected] = re.findall(r"^\* thread #\d+, .*stop reason = (.*)$", done.stdout, re.MULTILINE)[:1]
-    assert words in selected, done.stdout
-    frames = re.findall(r"frame #\d+: 0x\w+ [^`]+`(\w+)", done.stdout)
+    shown = of_lldb(path, signals_program)
+    [selected] = re.findall(r"^\* thread #\d+, .*stop reason = (.*)$", shown, re.MULTILINE)[:1]
+    assert words in selected, shown
+    frames = re.findall(r"frame #\d+: 0x\w+ [^`]+`(\w+)", shown)
     if cause == "overflow":
         assert set(frames) == {"overflow"}
     else:
-        assert {"die", "run"} <= set(frames), done.stdout
+        assert {"die", "run"} <= set(frames), shown
 
 
 @pytest.mark.parametrize(

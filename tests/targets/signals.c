@@ -86,7 +86,7 @@ static void *map(int protection) {
     return at;
 }
 
-static void beyond_file(void) {
+__attribute__((noinline)) static void beyond_file(void) {
     int fd = memfd_create("short", 0);
     if (fd < 0 || ftruncate(fd, 100) != 0) _exit(2);
     char *at = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
