@@ -16,6 +16,7 @@ from .. import _another, _running
 from .._record import replace
 from .._request import Request
 from ..enums import DumpType
+from ..errors import TargetBusy
 
 if sys.platform == "win32":
     from .._os.sinks_windows import NewFileSink
@@ -60,10 +61,11 @@ class Helper:
     def rehearse(self) -> None:
         """Take a dump as after a crash, but a small one, and nothing of it stays."""
         settings = self.settings
-        options = replace(settings.options, type=DumpType.NORMAL, exception=self._blame(settings.tid))
+        changes = {"type": DumpType.NORMAL, "exception": self._blame(settings.tid), "busy_timeout": 0}
         sink = self._sink("SIGSEGV")
         try:
-            self._run(options, sink)
+            with contextlib.suppress(TargetBusy):  # a debugger, which may have detached when it matters
+                self._run(replace(settings.options, **changes), sink)
         finally:
             sink.discard()
 

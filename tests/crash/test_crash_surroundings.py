@@ -283,3 +283,33 @@ null()
     )
     assert done.status == -signal.SIGSEGV, done.err
     assert len(done.dumps) == 2, done.err
+
+
+def test_a_debugger_that_detaches_in_time(tmp_path: Path) -> None:
+    """It does not keep a program from starting; what is to be dumped while it is there is refused."""
+    done = crashing.run(
+        tmp_path / "out",
+        """
+debugger = '''if True:
+    import ctypes, os, sys
+    assert ctypes.CDLL(None).ptrace(0x4206, os.getppid(), 0, 0) == 0  # PTRACE_SEIZE
+    print(flush=True)
+    sys.stdin.read()
+'''
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+for order in ("while it starts", "later"):
+    with subprocess.Popen([sys.executable, "-c", debugger], **pipes) as traces:
+        traces.stdout.readline()
+        if order == "while it starts":
+            enable()
+        else:
+            try: md.crash.dump_now()
+            except md.TargetBusy: pass
+            else: raise AssertionError("traced by two")
+        traces.kill()
+    if order == "while it starts":
+        md.crash.dump_now()
+""",
+    )
+    assert (done.status, done.err) == (0, "")
+    assert done.dump
