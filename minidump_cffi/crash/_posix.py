@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
 import select
 import signal as _signal
 import socket
 import sys
-import threading
 import time
 
 from .. import _another, sinks
 from .._native import crash_posix as native
 from .._os import pipes_posix
-from ..errors import AccessDenied, DeadlineExceeded, TargetError
+from ..errors import AccessDenied
 from . import _threads
+from ._requests import Requests
 from ._settings import Settings
 
 TYPE_CHECKING = False
@@ -43,11 +41,10 @@ _HARMLESS = (  # that do not end a process, or cannot be handled
     *(_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH),
     *(_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU),
 )
-_START = 60.0  # seconds that a helper may take to be ready
 _GRACE = 3.0  # seconds that are waited for an answer after the time for a dump has passed
 
 
-class Watch:
+class Watch(Requests):
     """A helper that watches this process, and the handlers that ask it.
 
     Its descriptors are numbers, which no interpreter closes when it ends: the process may crash after that.
@@ -58,9 +55,7 @@ class Watch:
     ) -> None:
         self.settings, self.dumpable = settings, dumpable
         self.signals = _checked(SIGNALS if signals is None else signals)
-        self._taken, self._lost = 0, False
-        self._wait = (settings.options.deadline or 0) + _GRACE
-        self._turn = threading.Lock()
+        super().__init__((settings.options.deadline or 0) + _GRACE)
         with contextlib.ExitStack() as stack:
             self._start(stack, _another.command("crash._helper_posix", "crashes are dumped", python))
             stack.callback(_threads.uncover)
@@ -72,7 +67,7 @@ class Watch:
                 signals=self.signals,
                 chain=chain,
                 dumpable=dumpable,
-                wait=self._wait,
+                wait=self._seconds,
             )
             stack.pop_all()
 
@@ -93,7 +88,7 @@ class Watch:
             with pipes_posix.standard_occupied():
                 self._helper_fd = native.watch(self.helper)
             far_control.close()
-            self._ask(_another.message(b"s", self.settings), _START, errors)
+            self.begin(self.settings, errors)
 
     @contextlib.contextmanager
     def _allowed(self) -> Iterator[None]:
@@ -109,19 +104,7 @@ class Watch:
             if self.dumpable and before != 1:
                 native.set_dumpable(0)
 
-    def _ask(self, request: bytes, seconds: float, errors: io.FileIO | None = None) -> Any:
-        """Send a request on the control socket; the answer, or raise it."""
-        if self._lost:
-            raise TargetError("an answer of the helper of crashes was not waited for: call enable() again")
-        self._lost = True  # a KeyboardInterrupt may come anywhere, and the answer after it
-        answer = self._exchange(request, seconds, errors)
-        self._lost = False
-        kind, body = answer
-        if kind == b"e":
-            raise self._explained(body)
-        return body
-
-    def _exchange(self, request: bytes, seconds: float, errors: io.FileIO | None) -> tuple[bytes, Any]:
+    def _exchange(self, request: bytes, seconds: float) -> tuple[bytes, Any]:
         fd, until = self._control, time.monotonic() + seconds
         waiter = select.poll()
         waiter.register(fd, select.POLLIN)
@@ -134,13 +117,13 @@ class Watch:
                 while not ready:
                     left = until - time.monotonic()
                     if left <= 0:
-                        raise DeadlineExceeded(f"the helper of crashes does not answer for {seconds:g} seconds")
+                        raise TimeoutError
                     ready = {number for number, _ in waiter.poll(left * 1000)}
                 if fd not in ready:
                     raise EOFError
                 return _another.receive(fd)
-            except (EOFError, ConnectionError):
-                raise TargetError(f"the helper of crashes has ended{_another.last_line(errors)}") from None
+            except ConnectionError:
+                raise EOFError from None
 
     def _explained(self, error: BaseException) -> BaseException:
         """With the advice that helps here."""
@@ -153,13 +136,6 @@ class Watch:
                 hint=hint,
             )
         return error
-
-    def dump(self, about: dict[str, Any]) -> str:
-        """Ask for a dump now; the path."""
-        with self._turn:
-            path: str = self._ask(_another.framed(b"d", json.dumps(about).encode()), self._wait)
-        self._taken += 1
-        return path
 
     @property
     def dumps(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -18,13 +17,12 @@ from .._native.errors import start_refused
 from .._os import pipes_windows
 from .._os import windows as _windows
 from .._record import replace
-from ..errors import DeadlineExceeded, TargetError
 from . import _threads
+from ._requests import Requests
 from ._settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterable
     from typing import Any
 
@@ -32,12 +30,11 @@ assert sys.platform == "win32"
 
 __all__ = ["Watch"]
 
-_START = 60.0  # seconds that a helper may take to be ready
 _GRACE = 8.0  # seconds from the end of the time for a dump until it is given up: dbghelp is abandoned after 5
 _SLICE = 0.05
 
 
-class Watch:
+class Watch(Requests):
     """A helper that watches this process, and the filter that asks it.
 
     Its handles are numbers, which no interpreter closes when it ends: the process may crash after that.
@@ -52,12 +49,10 @@ class Watch:
             settings = replace(settings, options=replace(settings.options, max_stop=None))
         self.settings = settings
         self.signals: tuple[int, ...] = ()
-        self._taken, self._lost = 0, False
         self._covered: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-        self._wait = (settings.options.deadline or 0) + _GRACE
-        self._turn = threading.Lock()
+        super().__init__((settings.options.deadline or 0) + _GRACE)
         name = f"Local\\minidump_cffi-{uuid.uuid4().hex}"
-        self._exchange = native.Exchange(name)
+        self._shared = native.Exchange(name)
         with contextlib.ExitStack() as stack:
             self._asked, self._answered = (_event(stack) for _ in range(2))
             command = _another.command("crash._helper_windows", "crashes are dumped", python)
@@ -66,9 +61,9 @@ class Watch:
                 asked=self._asked,
                 answered=self._answered,
                 helper=self._process,
-                exchange=self._exchange,
+                exchange=self._shared,
                 chain=chain,
-                wait=self._wait,
+                wait=self._seconds,
             )
             self._cover(threading.current_thread())
             _threads.cover(self._cover)
@@ -92,36 +87,21 @@ class Watch:
             stack.callback(self._end)
             child.stdin.close()
             child.stdout.close()
-            self._ask(_another.message(b"s", self.settings), _START, errors)
+            self.begin(self.settings, errors)
 
-    def _ask(self, request: bytes, seconds: float, errors: io.FileIO | None = None) -> Any:
-        """Send a request; the answer, or raise it."""
-        if self._lost:
-            raise TargetError("an answer of the helper of crashes was not waited for: call enable() again")
-        self._lost = True  # a KeyboardInterrupt may come anywhere, and the answer after it
+    def _exchange(self, request: bytes, seconds: float) -> tuple[bytes, Any]:
         until = time.monotonic() + seconds
         try:
             _another.send(self._requests, request)
             while not pipes_windows.has_data(self._answers):
                 if time.monotonic() >= until:
-                    raise DeadlineExceeded(f"the helper of crashes does not answer for {seconds:g} seconds")
+                    raise TimeoutError
                 time.sleep(_SLICE)
-            kind, body = _another.receive(self._answers)
-            self._lost = False
-        except (EOFError, OSError) as error:
-            if isinstance(error, DeadlineExceeded):
-                raise
-            raise TargetError(f"the helper of crashes has ended{_another.last_line(errors)}") from None
-        if kind == b"e":
-            raise body
-        return body
-
-    def dump(self, about: dict[str, Any]) -> str:
-        """Ask for a dump now; the path."""
-        with self._turn:
-            path: str = self._ask(_another.framed(b"d", json.dumps(about).encode()), self._wait)
-        self._taken += 1
-        return path
+            return _another.receive(self._answers)
+        except TimeoutError:
+            raise
+        except OSError:
+            raise EOFError from None
 
     @property
     def dumps(self) -> int:
