@@ -21,13 +21,15 @@ EXTRAS = (
     md.DumpType.WITH_THREAD_INFO,
     md.DumpType.IGNORE_INACCESSIBLE_MEMORY,
     md.DumpType.WITH_AVX_XSTATE_CONTEXT,
+    md.DumpType.WITH_HANDLE_DATA,
     md.DumpType.WITH_FULL_MEMORY_INFO
     | md.DumpType.WITH_THREAD_INFO
+    | md.DumpType.WITH_HANDLE_DATA
     | md.DumpType.IGNORE_INACCESSIBLE_MEMORY
     | md.DumpType.WITH_AVX_XSTATE_CONTEXT,
     md.DumpType(0x07FFFFFF) & ~FULL,
 )
-HONOURED = EXTRAS[5]
+HONOURED = EXTRAS[6]
 MEMORY = (  # that a full dump has anyway
     md.DumpType.WITH_DATA_SEGS
     | md.DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
