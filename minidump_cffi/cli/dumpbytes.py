@@ -28,8 +28,8 @@ class Reader:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
-        self.size = stream.seek(0, os.SEEK_END)
-        self.text_left = self.text_budget()
+        self.size: int = stream.seek(0, os.SEEK_END)
+        self.text_left: int = self.text_budget()
         self.strings: dict[int, str] = {}
 
     def text_budget(self) -> int:

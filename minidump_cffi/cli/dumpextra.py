@@ -53,7 +53,7 @@ class Extra(Part):
 
     def __init__(self, reader: Reader, dump: DumpFile) -> None:
         super().__init__(reader, dump)
-        self.items_left = MAX_ITEMS
+        self.items_left: int = MAX_ITEMS
 
     def steps(self) -> dict[int, Callable[[Stream], None]]:
         """What reads which stream, in this order."""

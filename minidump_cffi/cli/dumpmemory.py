@@ -29,8 +29,9 @@ class _Ranges:
     """Stored ranges [first, end), as arrays: there may be many more than is printed."""
 
     def __init__(self) -> None:
-        self.first = array("Q")
-        self.end = array("Q")
+        self.first: array[int] = array("Q")
+        self.end: array[int] = array("Q")
+        self.below: array[int] = array("Q")
 
     def merge(self) -> None:
         """Sort them, and make one of those that touch or overlap."""
@@ -62,10 +63,10 @@ class Memory(Part):
 
     def __init__(self, reader: Reader, dump: DumpFile) -> None:
         super().__init__(reader, dump)
-        self.ranges = _Ranges()
+        self.ranges: _Ranges = _Ranges()
         self.mappings: list[tuple[int, int, str]] = []
         self.starts: list[int] = []
-        self.names_left = reader.text_budget()
+        self.names_left: int = reader.text_budget()
 
     def _add_ranges(self, rows: Iterator[tuple[int, int, int]]) -> None:
         """Take ranges (base, size, offset in the file); of one that is cut off only what is there."""

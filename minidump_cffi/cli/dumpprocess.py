@@ -30,8 +30,8 @@ class Process(Part):
 
     def __init__(self, reader: Reader, dump: DumpFile) -> None:
         super().__init__(reader, dump)
-        self.architecture = -1
-        self.platform = -1
+        self.architecture: int = -1
+        self.platform: int = -1
         self.named: dict[int, str] = {}
 
     def system(self, stream: Stream) -> None:
