@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "../base/fail.h"
@@ -30,9 +31,9 @@ static struct {
     ino_t inode;
     struct sigaction previous[SIGNALS + 1];
     _Atomic int32_t process; /* whose crashes are told, 0: of none; a forked child has its parent's */
-    _Atomic int32_t crashed; /* the thread that crashed first, 0: none */
+    _Atomic int32_t turn;    /* the thread that tells of its crash; negative: it has told; 0: none has crashed */
+    _Atomic int32_t told_of; /* the signal that ended the last turn */
     _Atomic int32_t dumps;
-    _Atomic int32_t told;                /* it has its answer, or will have none */
     _Atomic int32_t passed[SIGNALS + 1]; /* the process that has handed this signal on */
 } state;
 
@@ -135,11 +136,28 @@ static void pause_briefly(void) {
 }
 
 /* Another thread crashed first, and the process is to end as that one makes it end. */
-static void wait_for_the_first(void) {
+static void wait_for_the_end(void) {
     uint64_t until = now_ns() + state.spec.wait_ns + SECOND_NS;
-    while (!atomic_load(&state.told) && now_ns() < until) pause_briefly();
+    while (atomic_load(&state.turn) > 0 && now_ns() < until) pause_briefly();
     until = now_ns() + SECOND_NS;
     while (now_ns() < until) pause_briefly();
+}
+
+/* One dump of what ends the process: of the first thread that crashes, and not of abort() in a handler of that crash,
+ * which has its signal blocked. But a signal that the process has survived is not its end. */
+static bool take_turn(int signo, const ucontext_t *context, int32_t tid) {
+    int32_t before = 0;
+    if (atomic_compare_exchange_strong(&state.turn, &before, tid)) return true;
+    if (before == -tid) {
+        const int told_of = atomic_load(&state.told_of);
+        if (signo == told_of || sigismember(&context->uc_sigmask, told_of) != 0) return false;
+    } else {
+        wait_for_the_end();
+        if (before > 0) return false;
+    }
+    if (atomic_compare_exchange_strong(&state.turn, &before, tid)) return true;
+    wait_for_the_end(); /* of another that has survived that one too */
+    return false;
 }
 
 /* Whether the instruction that was interrupted faults again when the handler returns. */
@@ -167,13 +185,11 @@ static void on_signal(int signo, siginfo_t *info, void *context) {
     const bool sent = info->si_code <= 0;
     if (sent && state.previous[signo].sa_handler == SIG_IGN) return; /* as if we were not there */
     if (atomic_load(&state.process) == getpid()) {
-        int32_t first = 0;
         const int32_t tid = thread_id();
-        if (atomic_compare_exchange_strong(&state.crashed, &first, tid)) {
+        if (take_turn(signo, context, tid)) {
             tell(signo, info, context, tid);
-            atomic_store(&state.told, 1);
-        } else if (first != tid) {
-            wait_for_the_first();
+            atomic_store(&state.told_of, signo);
+            atomic_store(&state.turn, -tid);
         }
     }
     pass_on(signo, info);
@@ -197,8 +213,7 @@ mdc_status mdc_crash_arm(const mdc_crash_spec *spec, mdc_error *err) {
     state.spec = *spec;
     state.device = about.st_dev;
     state.inode = about.st_ino;
-    atomic_store(&state.crashed, 0);
-    atomic_store(&state.told, 0);
+    atomic_store(&state.turn, 0);
     atomic_store(&state.dumps, 0);
     atomic_store(&state.process, getpid());
     struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
@@ -228,6 +243,17 @@ int32_t mdc_crash_is_armed(void) { return atomic_load(&state.process) == getpid(
 int32_t mdc_crash_dumps(void) { return atomic_load(&state.dumps); }
 
 void mdc_crash_allow(int32_t pid) { prctl(PR_SET_PTRACER, (unsigned long)pid, 0, 0, 0); } /* EINVAL without Yama */
+
+void mdc_crash_end_access(int32_t undumpable) {
+    for (;;) {
+        if (undumpable) prctl(PR_SET_DUMPABLE, 0);
+        mdc_crash_allow(0);
+        if (!mdc_crash_is_armed() || atomic_load(&state.turn) <= 0) return;
+        if (undumpable) prctl(PR_SET_DUMPABLE, 1);
+        mdc_crash_allow(state.spec.helper);
+        if (atomic_load(&state.turn) > 0) return;
+    }
+}
 
 int32_t mdc_crash_dumpable(void) { return prctl(PR_GET_DUMPABLE); }
 

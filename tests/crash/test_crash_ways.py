@@ -169,3 +169,26 @@ assert md.crash.status().dumps == 1
     )
     assert (done.status, done.err) == (0, "")
     assert crashing.exception_of(done.dump).code == 1
+
+
+@pytest.mark.parametrize("crash", ["null()", "thread = threading.Thread(target=null); thread.start(); thread.join()"])
+def test_what_ends_a_program_that_has_survived_a_signal(crash: str, tmp_path: Path) -> None:
+    done = crashing.run(
+        tmp_path / "out",
+        f"""
+survived = threading.Event()
+signal.signal(signal.SIGUSR1, lambda number, frame: survived.set())
+enable(signals=[signal.SIGUSR1, signal.SIGSEGV], name="{{signal}}")
+os.kill(os.getpid(), signal.SIGUSR1)
+assert survived.wait(60)
+{crash}
+""",
+    )
+    assert (done.status, done.err) == (-signal.SIGSEGV, "")
+    assert [path.name for path in done.dumps] == ["SIGSEGV.dmp", "SIGUSR1.dmp"]
+
+
+def test_a_handler_that_aborts_has_the_dump_of_the_crash_only(crashers: Path, tmp_path: Path) -> None:
+    done = crashing.run(tmp_path / "out", "crashers().abort_at_segv(); enable(); crash('null')", crashers)
+    assert done.status == -signal.SIGABRT
+    assert crashing.exception_of(done.dump).signal == signal.SIGSEGV

@@ -104,6 +104,14 @@ void recover_from_segv(void) {
     struct sigaction action = {.sa_handler = back};
     sigaction(SIGSEGV, &action, NULL);
 }
+static void aborts(int signo) {
+    (void)signo;
+    abort();
+}
+void abort_at_segv(void) {
+    struct sigaction action = {.sa_handler = aborts};
+    sigaction(SIGSEGV, &action, NULL);
+}
 static void recovers(void) {
     if (sigsetjmp(there, 1) == 0) null();
 }
