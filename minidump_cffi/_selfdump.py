@@ -254,13 +254,13 @@ def _ptracer(pid: int) -> Any:
     if sys.platform == "win32":
         yield
     else:
-        from ._native.crash_posix import allow_tracer
+        from ._native.crash_posix import allow_tracer, end_access
 
         allow_tracer(pid)
         try:
             yield
         finally:
-            allow_tracer(0)
+            end_access(undumpable=False)
 
 
 # ------------------------------------------------------------------------------------------------- the other side

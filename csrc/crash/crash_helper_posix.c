@@ -118,3 +118,5 @@ mdc_status mdc_crash_watch(int32_t pid, int32_t *pidfd, mdc_error *err) {
 }
 
 void mdc_crash_kill(int32_t pidfd) { syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); }
+
+int32_t mdc_crash_is_pidfd(int32_t fd) { return syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == 0 || errno != EBADF; }

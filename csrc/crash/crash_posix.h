@@ -48,6 +48,9 @@ int32_t mdc_crash_is_armed(void);
 int32_t mdc_crash_dumps(void);
 /* Lets that process trace us where Yama asks for it (prctl(2), PR_SET_PTRACER); 0 takes that back. */
 void mdc_crash_allow(int32_t pid);
+/* Takes that back after a dump without a crash, and PR_SET_DUMPABLE too if that was set for it. A thread that crashes
+ * meanwhile keeps both. */
+void mdc_crash_end_access(int32_t undumpable);
 /* PR_GET_DUMPABLE, PR_SET_DUMPABLE. */
 int32_t mdc_crash_dumpable(void);
 int32_t mdc_crash_set_dumpable(int32_t value);
@@ -66,6 +69,7 @@ mdc_status mdc_crash_start(const mdc_crash_program *program, int32_t *pid, mdc_e
 /* A pidfd of a process (CLOEXEC), and SIGKILL to it: not every Python has os.pidfd_open. */
 mdc_status mdc_crash_watch(int32_t pid, int32_t *pidfd, mdc_error *err);
 void mdc_crash_kill(int32_t pidfd);
+int32_t mdc_crash_is_pidfd(int32_t fd);
 
 typedef struct mdc_crash_stacks mdc_crash_stacks;
 

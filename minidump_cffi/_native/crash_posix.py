@@ -24,7 +24,9 @@ __all__ = [
     "disarm",
     "dumpable",
     "dumps",
+    "end_access",
     "is_armed",
+    "is_pidfd",
     "kill",
     "parse",
     "set_dumpable",
@@ -66,8 +68,16 @@ def dumps() -> int:
 
 
 def allow_tracer(pid: int) -> None:
-    """Let a process trace us where Yama asks for that (prctl(2), PR_SET_PTRACER); 0 takes it back."""
+    """Let a process trace us where Yama asks for that (prctl(2), PR_SET_PTRACER).
+
+    `end_access` takes it back.
+    """
     lib.mdc_crash_allow(pid)
+
+
+def end_access(*, undumpable: bool) -> None:
+    """Take that back, and PR_SET_DUMPABLE if that was set; a thread that crashes now keeps them."""
+    lib.mdc_crash_end_access(undumpable)
 
 
 def dumpable() -> int:
@@ -100,6 +110,11 @@ def watch(pid: int) -> int:
     if lib.mdc_crash_watch(pid, pidfd, error) != lib.MDC_OK:
         raise exception(error)
     return int(pidfd[0])
+
+
+def is_pidfd(fd: int) -> bool:
+    """Whether a descriptor is one."""
+    return bool(lib.mdc_crash_is_pidfd(fd))
 
 
 def kill(pidfd: int) -> None:

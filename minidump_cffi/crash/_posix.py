@@ -13,7 +13,7 @@ import time
 from .. import _another, sinks
 from .._native import crash_posix as native
 from .._os import pipes_posix
-from ..errors import AccessDenied
+from ..errors import AccessDenied, TargetError
 from . import _threads
 from ._requests import Requests
 from ._settings import Settings
@@ -56,6 +56,7 @@ class Watch(Requests):
         self.settings, self.dumpable = settings, dumpable
         self.signals = _checked(SIGNALS if signals is None else signals)
         super().__init__((settings.options.deadline or 0) + _GRACE)
+        self._ours: dict[int, tuple[int, int, bool]] = {}
         with contextlib.ExitStack() as stack:
             self._start(stack, _another.command("crash._helper_posix", "crashes are dumped", python))
             stack.callback(_threads.uncover)
@@ -84,9 +85,11 @@ class Watch(Requests):
                 crashes=far_crashes.fileno(),
             )
             self._helper_fd = -1
+            self._ours = {fd: _identity(fd) for fd in (self._control, self._crashes)}
             stack.callback(self._end)
             with pipes_posix.standard_occupied():
                 self._helper_fd = native.watch(self.helper)
+            self._ours[self._helper_fd] = _identity(self._helper_fd)
             far_control.close()
             self.begin(self.settings, errors)
 
@@ -100,12 +103,12 @@ class Watch(Requests):
         try:
             yield
         finally:
-            native.allow_tracer(0)
-            if self.dumpable and before != 1:
-                native.set_dumpable(0)
+            native.end_access(undumpable=self.dumpable and before != 1)
 
     def _exchange(self, request: bytes, seconds: float) -> tuple[bytes, Any]:
         fd, until = self._control, time.monotonic() + seconds
+        if not (self._is_ours(fd) and self._is_ours(self._helper_fd)):
+            raise TargetError("the program has closed the descriptors of the helper of crashes")
         waiter = select.poll()
         waiter.register(fd, select.POLLIN)
         waiter.register(self._helper_fd, select.POLLIN)
@@ -161,31 +164,51 @@ class Watch(Requests):
 
     def _end(self) -> None:
         """Of the helper; it has only its own work to lose."""
-        with _as_socket(self._control) as control:
-            control.shutdown(socket.SHUT_RDWR)
-        if self._helper_fd < 0:
+        if self._is_ours(self._control):
+            with _as_socket(self._control) as control:
+                control.shutdown(socket.SHUT_RDWR)
+        if not self._is_ours(self._helper_fd):
             return
         if not self._ended(1.0):
             native.kill(self._helper_fd)
             self._ended(_GRACE)
         with contextlib.suppress(ChildProcessError):  # it is our child where orphans go to us
             os.waitpid(self.helper, os.WNOHANG)
-        os.close(self._helper_fd)
+        self._close(self._helper_fd)
+
+    def _is_ours(self, fd: int) -> bool:
+        """Whether it is still the one of the start: the program may close it, and use its number again."""
+        try:
+            return fd >= 0 and _identity(fd) == self._ours[fd]
+        except OSError:
+            return False
+
+    def _close(self, fd: int) -> None:
+        if self._is_ours(fd):
+            os.close(fd)
 
     def _ended(self, seconds: float) -> bool:
+        if not self._is_ours(self._helper_fd):
+            return True
         waiter = select.poll()
         waiter.register(self._helper_fd, select.POLLIN)
         return bool(waiter.poll(seconds * 1000))
 
     def _close_sockets(self) -> None:
-        os.close(self._control)
-        os.close(self._crashes)
+        self._close(self._control)
+        self._close(self._crashes)
 
     def forget(self) -> None:
         """In a forked child: all of it is the parent's."""
         native.disarm()
         self._close_sockets()
-        os.close(self._helper_fd)
+        self._close(self._helper_fd)
+
+
+def _identity(fd: int) -> tuple[int, int, bool]:
+    """What tells a descriptor from others; before Linux 6.9 pidfds have an inode number that is not theirs alone."""
+    about = os.fstat(fd)
+    return about.st_dev, about.st_ino, native.is_pidfd(fd)
 
 
 def _socket_pair(stack: contextlib.ExitStack, kind: int) -> tuple[int, socket.socket]:

@@ -242,6 +242,37 @@ null()
     assert (tmp_path / "other").read_bytes() == b""
 
 
+@pytest.mark.parametrize(
+    "then", ["md.crash.disable()", "if os.fork() == 0: check(); os._exit(0)\nassert os.wait()[1] == 0"]
+)
+def test_descriptors_that_are_the_program_s_now(then: str, tmp_path: Path) -> None:
+    """Neither closed, shut down nor written to, whatever kind they are."""
+    done = crashing.run(
+        tmp_path / "out",
+        f"""
+import select, socket
+enable()
+os.closerange(3, 256)
+own = [*socket.socketpair(), open(os.devnull), *(select.epoll() for _ in range(6)), *socket.socketpair()]
+def check():
+    for each in own: os.fstat(each.fileno())
+    for near, far in (own[:2], own[-2:]):
+        near.send(b"x")
+        assert far.recv(9) == b"x"
+try: md.crash.dump_now()
+except md.TargetError as error: assert "has closed the descriptors" in str(error), error
+else: raise AssertionError("dumped")
+assert not md.crash.status().helper_alive
+{then}
+check()
+enable()
+null()
+""".replace("enable()", "md.crash.enable(folder)"),
+    )
+    assert (done.status, done.err) == (-signal.SIGSEGV, "")
+    assert done.dump
+
+
 def test_the_first_process_of_a_container_without_capabilities(tmp_path: Path) -> None:
     if not shutil.which("unshare"):
         pytest.skip("no unshare")
