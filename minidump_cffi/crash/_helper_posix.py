@@ -6,6 +6,8 @@ import contextlib
 import os
 import select
 import signal
+import socket
+import struct
 import sys
 import time
 
@@ -21,6 +23,7 @@ assert sys.platform != "win32"
 __all__ = ["main"]
 
 _CONTROL, _CRASHES = 3, 4
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 
 def main() -> None:
@@ -45,6 +48,8 @@ class _Server:
     """The program, and the sockets to it."""
 
     def __init__(self, settings: Settings) -> None:
+        self.crashes = socket.socket(fileno=_CRASHES)
+        self.crashes.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.pidfd = native.watch(settings.pid)
         if targets.start_time(settings.pid) != settings.start_time:
             raise TargetGone(f"process {settings.pid} has ended", pid=settings.pid)
@@ -67,9 +72,12 @@ class _Server:
                     return
 
     def _crashed(self) -> None:
-        data = os.read(_CRASHES, native.REQUEST_BYTES)
+        data, about, _, _ = self.crashes.recvmsg(native.REQUEST_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
         if len(data) != native.REQUEST_BYTES:
             raise EOFError
+        if not any(self._is_program(value) for _, kind, value in about if kind == socket.SCM_CREDENTIALS):
+            os.write(_CRASHES, native.answer("this process was forked by the one that is watched"))
+            return
         request = native.parse(data)
         name, failed, path = signal_name(request.signal), None, None
         try:
@@ -85,6 +93,11 @@ class _Server:
         if path is not None and self.helper.settings.on_dump:
             _wait(self.pidfd, END)
             self.helper.hand_on(path, name)
+
+    def _is_program(self, credentials: bytes) -> bool:
+        """Whether it has sent that: a child in a PID namespace of its own may take itself for its parent."""
+        pid: int = _CREDENTIALS.unpack(credentials)[0]
+        return pid == self.helper.settings.pid
 
     def _asked(self) -> None:
         answer, path = self.helper.asked(_CONTROL)

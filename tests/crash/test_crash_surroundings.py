@@ -292,6 +292,28 @@ null()
     assert done.dump
 
 
+def test_a_forked_child_with_the_pid_of_its_parent(crashers: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("not root, or no unshare")
+    done = crashing.run(
+        tmp_path / "out",
+        """
+md.crash.enable(folder)
+child = crashers().fork_in_namespace()
+if child == 0:
+    assert os.getpid() == 1
+    null()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV
+assert os.listdir(folder) == []
+null()
+""",
+        crashers,
+        prefix=["unshare", "-p", "-f", "--mount-proc"],
+    )
+    assert done.err == WHY + "this process was forked by the one that is watched\n"
+    assert done.dump
+
+
 def test_a_program_that_gave_up_its_privileges(tmp_path: Path) -> None:
     """It is not dumpable then, which the error says and dumpable=True sets for the time of a dump."""
     done = crashing.run(

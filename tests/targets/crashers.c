@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
@@ -171,3 +172,5 @@ unsigned long crash_at(const char *name) { return (unsigned long)ways[find(name)
 void crash_null(void) { null(); }
 /* A fork that Python does not see. */
 int plain_fork(void) { return fork(); }
+/* One whose child has the pid that its parent has in another namespace, if that is 1. */
+int fork_in_namespace(void) { return unshare(CLONE_NEWPID) == 0 ? fork() : -1; }
