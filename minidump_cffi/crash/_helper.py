@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -39,6 +40,9 @@ LONGEST = 1 << 24
 """Bytes of a request for a dump."""
 END = 10.0
 """Seconds that a crashed process may take to end until its dump is handed on."""
+
+
+_FIELD = re.compile(r"\{(?:path|pid|signal)\}")
 
 
 class Helper:
@@ -110,11 +114,7 @@ class Helper:
         if not self.settings.on_dump:
             return
         values = {"{path}": path, "{pid}": str(self.settings.pid), "{signal}": name}
-        words = []
-        for word in self.settings.on_dump:
-            for field, value in values.items():
-                word = word.replace(field, value)
-            words.append(word)
+        words = [_FIELD.sub(lambda field: values[field[0]], word) for word in self.settings.on_dump]
         null = subprocess.DEVNULL
         with contextlib.suppress(OSError):
             subprocess.Popen(words, stdin=null, stdout=null, stderr=null, start_new_session=True)

@@ -107,6 +107,8 @@ class Watch(Requests):
 
     def _exchange(self, request: bytes, seconds: float) -> tuple[bytes, Any]:
         fd, until = self._control, time.monotonic() + seconds
+        if self.settings.pid != os.getpid():
+            raise TargetError("a forked child is not watched: call enable() in it")
         if not (self._is_ours(fd) and self._is_ours(self._helper_fd)):
             raise TargetError("the program has closed the descriptors of the helper of crashes")
         waiter = select.poll()
@@ -157,6 +159,9 @@ class Watch(Requests):
 
     def close(self) -> None:
         """Remove the handlers and end the helper."""
+        if self.settings.pid != os.getpid():  # a fork that Python has not seen
+            self.forget()
+            return
         native.disarm()
         _threads.uncover()
         self._end()

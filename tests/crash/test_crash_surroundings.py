@@ -64,6 +64,28 @@ md.crash.dump_now()
     assert [path.name for path in done.dumps] == ["child.dmp", "parent.dmp"]
 
 
+def test_a_child_of_a_fork_that_python_has_not_seen(crashers: Path, tmp_path: Path) -> None:
+    """It gets no dump of its parent, and does not end its parent's helper."""
+    done = crashing.run(
+        tmp_path / "out",
+        """
+enable(name="parent")
+child = crashers().plain_fork()
+if child == 0:
+    try: md.crash.dump_now()
+    except md.TargetError as error: assert "forked" in str(error), error
+    else: raise AssertionError("dumped")
+    md.crash.enable(folder, name="child")
+    null()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV
+null()
+""",
+        crashers,
+    )
+    assert (done.status, done.err) == (-signal.SIGSEGV, "")
+    assert [path.name for path in done.dumps] == ["child.dmp", "parent.dmp"]
+
+
 def test_nothing_remains_after_exec(tmp_path: Path) -> None:
     done = crashing.run(
         tmp_path / "out",

@@ -209,6 +209,13 @@ null()
     assert moved.read_bytes()[:4] == b"MDMP"
 
 
+def test_a_path_that_looks_like_a_field_stays_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "{pid} {signal}"
+    done = crashing.run(folder, "enable(on_dump=['touch', '{path}.taken'], name='x')\nmd.crash.dump_now()")
+    assert (done.status, done.err) == (0, "")
+    live.wait_until((folder / "x.dmp.taken").exists, "the command has its path")
+
+
 def test_a_command_that_does_not_exist_is_no_fault(tmp_path: Path) -> None:
     done = crashing.run(tmp_path / "out", "enable(on_dump=['/nowhere/command'])\nmd.crash.dump_now()\nnull()")
     assert (done.status, done.err, len(done.dumps)) == (-signal.SIGSEGV, "", 2)
