@@ -165,16 +165,26 @@ static bool comes_again(int signo, const siginfo_t *info) {
     return is_fault(signo) && info->si_code > 0 && !(signo == SIGBUS && info->si_code == BUS_MCEERR_AO);
 }
 
+static void on_signal(int signo, siginfo_t *info, void *context);
+
+static bool is_installed(int signo) {
+    struct sigaction now;
+    return sigaction(signo, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_signal;
+}
+
 /* Makes the signal come again, with what was there before as its action, when the handler has returned. */
 static void pass_on(int signo, siginfo_t *info) {
     struct sigaction action = state.previous[signo];
-    /* A handler that is entered again was put back by the one it had handed the signal to: that has had its turn. */
+    /* A handler that is entered again was put back by the one it had handed the signal to: that has had its turn. But
+     * where it is no longer there, another thread had the same signal, and what comes now may recover on this one too.
+     */
     const int32_t process = getpid();
-    if (!state.spec.chain || atomic_exchange(&state.passed[signo], process) == process) {
+    const bool again = atomic_exchange(&state.passed[signo], process) == process;
+    if (!state.spec.chain || again) {
         memset(&action, 0, sizeof action);
         action.sa_handler = SIG_DFL;
     }
-    sigaction(signo, &action, NULL);
+    if (!state.spec.chain || !again || is_installed(signo)) sigaction(signo, &action, NULL);
     if (comes_again(signo, info)) return;
     if (syscall(SYS_rt_tgsigqueueinfo, process, thread_id(), signo, info) != 0) /* seccomp may refuse it */
         syscall(SYS_tgkill, process, thread_id(), signo);
@@ -197,11 +207,6 @@ static void on_signal(int signo, siginfo_t *info, void *context) {
 }
 
 static bool is_wanted(int signo) { return (state.spec.signals >> (signo - 1) & 1) != 0; }
-
-static bool is_installed(int signo) {
-    struct sigaction now;
-    return sigaction(signo, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_signal;
-}
 
 mdc_status mdc_crash_arm(const mdc_crash_spec *spec, mdc_error *err) {
     struct stat about;

@@ -188,6 +188,34 @@ assert survived.wait(60)
     assert [path.name for path in done.dumps] == ["SIGSEGV.dmp", "SIGUSR1.dmp"]
 
 
+def test_a_signal_of_many_threads_that_a_handler_survives(crashers: Path, tmp_path: Path) -> None:
+    """Those that were in our handler when the first handed it on get to the previous one as well."""
+    done = crashing.run(
+        tmp_path / "out",
+        """
+library = crashers()
+library.count_signal(signal.SIGUSR1)
+enable(signals=[signal.SIGUSR1])
+threads = [threading.Thread(target=signal.sigwait, args=([signal.SIGUSR2],)) for _ in range(4)]
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+for thread in threads: thread.start()
+helper = md.crash.status().helper
+os.kill(helper, signal.SIGSTOP)
+for thread in threads: signal.pthread_kill(thread.ident, signal.SIGUSR1)
+def in_handler(tid):
+    status = open(f"/proc/self/task/{tid}/status").read()
+    return int(status.partition("SigBlk:")[2].split()[0], 16) >> signal.SIGSEGV - 1 & 1
+while not all(in_handler(thread.native_id) for thread in threads): time.sleep(0.01)
+os.kill(helper, signal.SIGCONT)
+while library.signals_counted() < len(threads): time.sleep(0.01)
+for thread in threads: signal.pthread_kill(thread.ident, signal.SIGUSR2)
+""",
+        crashers,
+    )
+    assert (done.status, done.err) == (0, "")
+    assert done.dump
+
+
 def test_a_handler_that_aborts_has_the_dump_of_the_crash_only(crashers: Path, tmp_path: Path) -> None:
     done = crashing.run(tmp_path / "out", "crashers().abort_at_segv(); enable(); crash('null')", crashers)
     assert done.status == -signal.SIGABRT

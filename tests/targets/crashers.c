@@ -105,6 +105,16 @@ void recover_from_segv(void) {
     struct sigaction action = {.sa_handler = back};
     sigaction(SIGSEGV, &action, NULL);
 }
+static volatile int counted;
+static void count(int signo) {
+    (void)signo;
+    __atomic_fetch_add(&counted, 1, __ATOMIC_SEQ_CST);
+}
+void count_signal(int signo) {
+    struct sigaction action = {.sa_handler = count};
+    sigaction(signo, &action, NULL);
+}
+int signals_counted(void) { return counted; }
 static void aborts(int signo) {
     (void)signo;
     abort();
