@@ -69,7 +69,8 @@ class Exceptions:
             self._dump(text, annotations)
         except Exception as failed:
             with contextlib.suppress(Exception):
-                print(f"minidump_cffi: no dump of this exception: {failed}", file=sys.stderr)
+                if sys.stderr is not None:  # print() would take stdout
+                    print(f"minidump_cffi: no dump of this exception: {failed}", file=sys.stderr)
 
     def _of_program(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         if not isinstance(error, KeyboardInterrupt):

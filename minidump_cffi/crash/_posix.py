@@ -8,6 +8,7 @@ import select
 import signal as _signal
 import socket
 import sys
+import threading
 import time
 
 from .. import _another, sinks
@@ -155,7 +156,11 @@ class Watch(Requests):
     def threads(self) -> tuple[int, int]:
         """How many threads have an alternate stack of which we know, and how many may have none."""
         covered = 0 if _stacks is None else _stacks.count
-        return covered, max(0, len(os.listdir("/proc/self/task")) - covered)  # noqa: PTH208
+        try:
+            living = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+        except OSError:  # after chroot()
+            living = threading.active_count()
+        return covered, max(0, living - covered)
 
     def close(self) -> None:
         """Remove the handlers and end the helper."""

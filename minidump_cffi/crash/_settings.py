@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Names", "Settings", "names", "program_name", "signal_name"]
 
-_NO_NAME = dict.fromkeys(map(ord, "/\0" if sys.platform != "win32" else '/\0\\:*?"<>|'), "_")
+_NO_NAME = dict.fromkeys((*range(32), 127, *map(ord, "/" if sys.platform != "win32" else '/\\:*?"<>|')), "_")
 _LONGEST = 255 - 16  # bytes of a name, without a number and the suffix
 
 

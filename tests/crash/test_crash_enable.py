@@ -113,6 +113,9 @@ def test_names_are_safe_sort_and_replace_nothing(enabled: Any, tmp_path: Path) -
         assert md.crash.dump_now() == str(tmp_path / name)
     assert len(list(tmp_path.iterdir())) == 6
 
+    enabled(name="a\n\x1b[31m\x7f")
+    assert Path(md.crash.dump_now()).name == "a__[31m_.dmp"
+
     enabled(name="ü" * 300)
     assert len(os.fsencode(Path(md.crash.dump_now()).name)) <= 255
 

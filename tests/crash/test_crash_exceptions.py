@@ -128,6 +128,12 @@ def test_a_dump_that_fails_is_said_and_the_hook_goes_on(tmp_path: Path) -> None:
     assert rest.startswith("Traceback")
 
 
+def test_nothing_is_said_where_there_is_no_stderr(tmp_path: Path) -> None:
+    body = "enable(excepthooks=True); os.rename(folder, folder + '-'); sys.stderr = None\nfails()"
+    done = crashing.run(tmp_path / "out", RAISE + body)
+    assert (done.status, "no dump" in done.out + done.err) == (1, False)
+
+
 def test_what_a_dump_on_request_says(tmp_path: Path) -> None:
     body = """
 enable(comment="always", annotations={"version": "1", "part": "a"})

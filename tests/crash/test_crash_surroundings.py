@@ -295,6 +295,17 @@ null()
     assert done.dump
 
 
+def test_after_chroot(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    done = crashing.run(
+        tmp_path / "out",
+        "enable(); os.chroot(folder); os.chdir('/'); assert md.crash.status().threads_uncovered == 0; null()",
+    )
+    assert (done.status, done.err) == (-signal.SIGSEGV, "")
+    assert done.dump
+
+
 def test_the_first_process_of_a_container_without_capabilities(tmp_path: Path) -> None:
     if not shutil.which("unshare"):
         pytest.skip("no unshare")
