@@ -13,8 +13,9 @@ import time
 
 from .. import _another, sinks
 from .._native import crash_posix as native
+from .._native.errors import short
 from .._os import pipes_posix
-from ..errors import AccessDenied, TargetError
+from ..errors import AccessDenied, DumpError, TargetError
 from . import _threads
 from ._requests import Requests
 from ._settings import Settings
@@ -59,7 +60,13 @@ class Watch(Requests):
         super().__init__((settings.options.deadline or 0) + _GRACE)
         self._ours: dict[int, tuple[int, int, bool]] = {}
         with contextlib.ExitStack() as stack:
-            self._start(stack, _another.command("crash._helper_posix", "crashes are dumped", python))
+            command = _another.command("crash._helper_posix", "crashes are dumped", python)
+            try:
+                self._start(stack, command)
+            except OSError as error:
+                if isinstance(error, DumpError):
+                    raise
+                raise short(error.errno or 0, "cannot start the process that dumps crashes") from error
             stack.callback(_threads.uncover)
             _cover_threads()
             native.arm(

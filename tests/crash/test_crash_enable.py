@@ -246,3 +246,22 @@ while md.crash.status().helper_alive: time.sleep(0.01)
     assert (done.status, done.err) == (0, "")
     blame = crashing.exception_of(done.dump)
     assert (blame.signal, blame.code, blame.address) == (11, 1, 8)
+
+
+@pytest.mark.parametrize("files", range(5, 19, 2))
+def test_too_few_descriptors(files: int, tmp_path: Path) -> None:
+    """Wherever the limit is met: an error of our tree, or it works."""
+    done = crashing.run(
+        tmp_path / "out",
+        f"""
+import resource
+md.crash.enable(folder)  # what it imports needs descriptors, too
+md.crash.disable()
+resource.setrlimit(resource.RLIMIT_NOFILE, ({files},) * 2)
+try: md.crash.enable(folder)
+except md.DumpError as error: print("refused")
+print("enabled", bool(md.crash._watch))
+""",
+    )
+    assert done.status == 0, done.err
+    assert ("refused" in done.out) != ("enabled True" in done.out)
