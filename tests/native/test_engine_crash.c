@@ -23,7 +23,7 @@ static void put_frame(uint64_t at, uint32_t signal, int32_t code, uint64_t sp, u
     put64(uc + 168, EXE + 0x500);
     put64(uc + 176, 0x10246);
     put64(uc + 184, UINT64_C(0x002B000000000033));
-    put64(uc + 200, 14);
+    put64(uc + 200, signal == MDC_SIGFPE ? 0 : 14); /* of the exception: a page fault */
     put64(uc + 224, fpstate);
     put64(uc, 7);
     put32(at + MDC_SIGFRAME_SIGINFO, signal);
