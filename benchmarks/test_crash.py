@@ -123,7 +123,10 @@ def ending(output: Path, sizes: Sizes) -> Contest:
         "enabled": partial(_end, folder),
         "write_dump": partial(_own, output),
     }
-    return hold(competitors, baseline="plain", rounds=3 * sizes.rounds)
+    contest = hold(competitors, baseline="plain", rounds=3 * sizes.rounds)
+    folder.rmdir()  # others take all that is in the directory for their dumps
+    (output / "own.dmp").unlink()
+    return contest
 
 
 @pytest.mark.benchmark(group="crash-ending", timer=CLOCK)
