@@ -22,7 +22,7 @@ enum { MDC_FILE_PAGES_ALL = 0, MDC_FILE_PAGES_RESIDENT = 1 };
 /* mdc_engine_options.names: what strings may hold; ASCII: other bytes are escaped (format/escape.h). */
 enum { MDC_NAMES_UNICODE = 0, MDC_NAMES_ASCII = 1 };
 /* mdc_engine_options.module_names: the names of ModuleList. SONAME: the library's own name in place of the file's,
- * where it has one; behind the path of an archive. */
+ * where it has one; after the path of an archive. */
 enum { MDC_MODULE_NAMES_PATH = 0, MDC_MODULE_NAMES_SONAME = 1 };
 
 /* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as

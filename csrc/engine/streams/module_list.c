@@ -28,7 +28,7 @@ static mdc_status put_record(mdc_layout *layout, const mdc_module *module, mdc_f
 }
 
 /* Path, or with the SONAME in place of the last part of it, as Breakpad and dump_syms name a module; a library out of
- * an archive comes behind the archive's path. scratch: uint8_t. */
+ * an archive comes after the archive's path. scratch: uint8_t. */
 static mdc_status put_name(mdc_layout *layout, const mdc_module *module, mdc_vec *scratch, uint32_t *rva,
                            mdc_error *err) {
     const mdc_capture *capture = layout->capture;
