@@ -118,7 +118,8 @@ static void hook_abort(void) {
     FARPROC found = GetProcAddress(runtime, "signal");
     if (found == NULL) return;
     memcpy(&state.set_signal, &found, sizeof found);
-    state.previous_abort = state.set_signal(SIGABRT, on_abort);
+    abort_handler previous = state.set_signal(SIGABRT, on_abort);
+    if (previous != on_abort) state.previous_abort = previous;
 }
 
 mdc_status mdc_crash_arm(const mdc_crash_spec *spec, mdc_error *err) {
@@ -128,7 +129,9 @@ mdc_status mdc_crash_arm(const mdc_crash_spec *spec, mdc_error *err) {
     state.spec = *spec;
     survived();
     atomic_store(&state.armed, 1);
-    state.previous = SetUnhandledExceptionFilter(on_exception);
+    /* Ours may be there still, put back by another that had saved it: then what it had found counts. */
+    LPTOP_LEVEL_EXCEPTION_FILTER previous = SetUnhandledExceptionFilter(on_exception);
+    if (previous != on_exception) state.previous = previous;
     hook_abort();
     return MDC_OK;
 }

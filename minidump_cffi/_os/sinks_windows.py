@@ -178,8 +178,6 @@ class ReplacingSink(Sink):
     is followed.
     """
 
-    _replaces = True
-
     def __init__(self, real: str | bytes, given: str | bytes, fsync: bool) -> None:
         self._real, self._given = os.fsdecode(real), given  # C flushes the file; folders cannot be flushed here
         self._marked = False
@@ -206,21 +204,24 @@ class ReplacingSink(Sink):
             if self._marked and not self._mark(False):
                 raise _windows.last_error()
             self._marked = False
-            if not self._rename():
-                if not self._replaces and os.path.lexists(self._real):
-                    raise FileExistsError
-                # Some redirectors cannot rename through a handle; then for a moment the file is without an owner.
-                os.close(self.fd)
-                self.fd = None
-                (os.replace if self._replaces else os.rename)(self._temporary, self._real)
-        except FileExistsError:  # of a sink that replaces none, which takes another name
-            raise
+            self._take_name()
         except OSError as error:
             self.discard()
             raise sink_error(error, "put in place", self._given, Phase.FINISH) from error
         self._close()
 
-    def _rename(self) -> bool:
+    def _take_name(self) -> None:
+        if not self._rename(replace=True):
+            self._leave()
+            os.replace(self._temporary, self._real)  # noqa: PTH105
+
+    def _leave(self) -> None:
+        """Some redirectors cannot rename through a handle; without it the file has no owner for a moment."""
+        assert self.fd is not None
+        os.close(self.fd)
+        self.fd = None
+
+    def _rename(self, *, replace: bool) -> bool:
         assert self.fd is not None
 
         class Information(ctypes.Structure):  # FILE_RENAME_INFO with its name
@@ -231,7 +232,7 @@ class ReplacingSink(Sink):
                 ("FileName", ctypes.c_wchar * (len(self._real) + 1)),
             ]
 
-        found = Information(self._replaces, None, len(self._real.encode("utf-16-le", "surrogatepass")), self._real)
+        found = Information(replace, None, len(self._real.encode("utf-16-le", "surrogatepass")), self._real)
         return bool(_set_information(native(self.fd), _RENAME_INFO, ctypes.byref(found), ctypes.sizeof(found)))
 
     def _close(self) -> None:
@@ -259,24 +260,31 @@ class NewFileSink(ReplacingSink):
         Its name, before and after the number.
     """
 
-    _replaces = False
-
     def __init__(self, folder: str, stem: str, suffix: str) -> None:
         self._stem = os.path.join(folder, stem)  # noqa: PTH118
         self._suffix = suffix
         self.path = self._stem + suffix
         super().__init__(self.path, self.path, fsync=False)
 
-    def commit(self, check: Callable[[], None]) -> None:
+    def _take_name(self) -> None:
         """Take the first name that is free; `path` is the one."""
         number = 1
-        while True:
-            try:
-                super().commit(check)
-                return
-            except FileExistsError:
-                number += 1
-                self.path = self._real = f"{self._stem}-{number}{self._suffix}"
+        while not self._take():
+            number += 1
+            self.path = self._real = f"{self._stem}-{number}{self._suffix}"
+
+    def _take(self) -> bool:
+        if self.fd is not None and self._rename(replace=False):
+            return True
+        if os.path.lexists(self._real):
+            return False
+        if self.fd is not None:
+            self._leave()
+        try:
+            os.rename(self._temporary, self._real)  # noqa: PTH104
+        except FileExistsError:
+            return False
+        return True
 
 
 def _check_name(real: str, name: str, given: str | bytes) -> None:

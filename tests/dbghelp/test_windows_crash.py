@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ if sys.platform != "win32":
 import file_rules
 
 import minidump_cffi as md
+from minidump_cffi._os import sinks_windows
 
 EXCEPTION_STREAM: Final = 6
 PATIENCE: Final = 120
@@ -71,6 +73,12 @@ if way == "now":
     say(md.crash.status().enabled)
 elif way == "abort":
     os.abort()
+elif way == "put back":
+    ours = kernel32.SetUnhandledExceptionFilter(at + 4096)
+    md.crash.disable()
+    kernel32.SetUnhandledExceptionFilter(ours)
+    md.crash.enable(folder, engine=engine, name="{signal}")
+    run(CODE["write"])
 elif way == "disabled":
     md.crash.disable()
     run(CODE["write"])
@@ -159,6 +167,26 @@ def test_what_was_there_before_comes_after(tmp_path: Path) -> None:
 
 def test_a_filter_of_later_comes_instead(tmp_path: Path) -> None:
     assert not Ran(tmp_path, "later", "native").dumps
+
+
+def test_ours_put_back_by_another(tmp_path: Path) -> None:
+    """It must not be taken for the one that was there before, and call itself."""
+    ran = Ran(tmp_path, "put back", "native")
+    assert ran.status & 0xFFFFFFFF == 0xC0000005 and len(ran.dumps) == 1, ran.errors
+
+
+@pytest.mark.parametrize("renames", [True, False])
+def test_a_name_that_is_taken(renames: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing is renamed through a handle."""
+    if not renames:
+        monkeypatch.setattr(sinks_windows.NewFileSink, "_rename", lambda self, replace: False)
+    for number in range(3):
+        sink = sinks_windows.NewFileSink(str(tmp_path), "x", ".dmp")
+        assert sink.fd is not None
+        os.write(sink.fd, b"%d" % number)
+        sink.commit(lambda: None)
+        assert Path(sink.path).read_bytes() == b"%d" % number
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x-2.dmp", "x-3.dmp", "x.dmp"]
 
 
 def test_dump_now(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_without_a_build_id_it_is_breakpads(more: int, take: live.Taker, tmp_pat
 
 
 def test_such_an_id_does_not_stand_for_the_file(take: live.Taker, tmp_path: Path) -> None:
-    """It says nothing of pages behind the first of the code, so they are not left to the file."""
+    """It says nothing of pages after the first of the code, so they are not left to the file."""
     filler = tmp_path / "filler.S"
     filler.write_text('.text\n.fill 4000000, 1, 0x5a\n.section .note.GNU-stack,"",@progbits\n')
     program = compile_program(tmp_path, "-Wl,--build-id=none", str(filler))
