@@ -27,6 +27,7 @@ HEADERS = [
     "csrc/trace/codec.h",
     "csrc/trace/recorder.h",
     "csrc/trace/replay.h",
+    "csrc/source/carried.h",
     "csrc/source/source.h",
     *(
         ["csrc/crash/crash_windows.h"]

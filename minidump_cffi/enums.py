@@ -272,6 +272,7 @@ class GapReason(enum.IntEnum):
     TRUNCATED = 3  #: Planned, but dropped because of the deadline or a full table
     UNKNOWN = 4  #: Not resident, and its file cannot be read or may never respond
     LEFT_TO_FILE = 5  #: Clean pages of a module that are in its file; nothing is lost
+    CUT = 6  #: Was in the core or dump that was read, before that file was cut
 
 
 class RegionFlags(enum.IntFlag):

@@ -25,6 +25,9 @@ enum { MDC_NAMES_UNICODE = 0, MDC_NAMES_ASCII = 1 };
  * where it has one; after the path of an archive. */
 enum { MDC_MODULE_NAMES_PATH = 0, MDC_MODULE_NAMES_SONAME = 1 };
 
+/* mdc_engine_options.unknown_streams: KEEP copies them; offsets in them lead nowhere then. */
+enum { MDC_UNKNOWN_DROP = 0, MDC_UNKNOWN_KEEP = 1 };
+
 /* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as
  * reported by the kernel. address: their address in the target, 0 if they are not there. The size does not change. */
 typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size);
@@ -81,7 +84,9 @@ typedef struct mdc_exception_info {
 
 /* All zero is a good default: 0 stands for the value in brackets. */
 typedef struct mdc_engine_options {
-    uint64_t dump_type;                     /* MDC_TYPE_*; goes to the header's Flags */
+    uint64_t dump_type;       /* MDC_TYPE_*; goes to the header's Flags */
+    uint32_t everything;      /* 1: all that the source has: WithFullMemory, and a dump stays what it is */
+    uint32_t unknown_streams; /* MDC_UNKNOWN_*: streams of an existing dump whose layout is not known */
     MINIDUMP_CALLBACK_INFORMATION callback; /* CallbackRoutine NULL: no callbacks */
     uint32_t extensions;                    /* MDC_EXT_* the callee understands */
     uint32_t omit_streams;                  /* MDC_STREAM_* */

@@ -17,6 +17,7 @@ enum {
     MDC_GAP_BEYOND_EOF = 2,  /* mapped, but beyond the end of its file: nothing to read */
     MDC_GAP_TRUNCATED = 3,   /* planned, but dropped because of the deadline or a full table */
     MDC_GAP_UNKNOWN = 4,     /* not resident, and its file cannot be read or may never respond: not read */
+    MDC_GAP_CUT = 6,         /* was in the core or dump that was read, before that was cut */
     MDC_GAP_LEFT_TO_FILE = 5 /* clean pages of a module that are in its file: left out on request, not missing */
 };
 
@@ -114,6 +115,7 @@ typedef struct mdc_report {
     uint64_t zero_bytes;        /* of it, bytes that read as zero and take no space in the file */
     uint64_t left_to_file;      /* bytes not in it because they are in the files of modules */
     uint64_t filtered_bytes;    /* bytes of committed memory that the target's coredump_filter leaves out */
+    uint64_t cut_bytes;         /* that a core or dump which was cut promises and no longer holds */
     uint64_t late_bytes;        /* of memory_bytes, planned to be read after the target's threads were resumed */
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */

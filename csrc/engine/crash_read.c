@@ -205,6 +205,20 @@ static mdc_status make_context(const mdc_reader *reader, mdc_crash *crash, const
     return MDC_OK;
 }
 
+/* What a core says of the signal it was written for: the registers of the thread are those at that time. */
+static void take_source(mdc_crash *crash, const mdc_source_crash *known, size_t threads) {
+    if (!known->known || known->thread >= threads) return;
+    *crash = (mdc_crash){.known = true,
+                         .signal = known->signal,
+                         .code = known->code,
+                         .address = known->address,
+                         .thread = known->thread,
+                         .instruction_pointer = known->instruction_pointer};
+    crash->parameter_count =
+        known->parameter_count < MDC_CRASH_PARAMETERS ? known->parameter_count : MDC_CRASH_PARAMETERS;
+    memcpy(crash->parameters, known->parameters, crash->parameter_count * sizeof crash->parameters[0]);
+}
+
 static mdc_status find_thread(const mdc_capture *capture, mdc_crash *crash, mdc_error *err) {
     uint32_t tid = capture->engine->options.signal.thread_id;
     for (size_t i = 0; i < capture->lists->thread_count; i++) {
@@ -220,7 +234,11 @@ mdc_status mdc_crash_read(mdc_capture *capture, const mdc_reader *reader, mdc_er
     mdc_crash *crash = &capture->crash;
     signal_frame frame = {0};
     bool saved = false;
-    if (info->thread_id == 0 || capture->engine->options.plan_only) return MDC_OK;
+    if (info->thread_id == 0) {
+        take_source(crash, &capture->lists->crash, capture->lists->thread_count);
+        return MDC_OK;
+    }
+    if (capture->engine->options.plan_only) return MDC_OK;
     if (find_thread(capture, crash, err) != MDC_OK) return err->code;
     const mdc_thread *thread = &capture->lists->threads[crash->thread];
     if (read_given(reader, &saved, &frame, err) != MDC_OK) return err->code;

@@ -40,7 +40,8 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     *own = *options;
     if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE || own->coredump_filter > 1 ||
         own->file_pages > MDC_FILE_PAGES_RESIDENT || own->names > MDC_NAMES_ASCII ||
-        own->module_names > MDC_MODULE_NAMES_SONAME || own->late_files > 1 || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
+        own->module_names > MDC_MODULE_NAMES_SONAME || own->late_files > 1 || own->everything > 1 ||
+        own->unknown_streams > MDC_UNKNOWN_KEEP || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
         own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;
@@ -69,7 +70,10 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     mdc_engine *engine = &dump->engine;
     engine->source = source;
     engine->control = control;
-    engine->full = (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
+    if (engine->options.everything != 0 && source->carries == 0) engine->options.dump_type |= MDC_TYPE_WITH_FULL_MEMORY;
+    bool all = engine->options.everything != 0 || (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
+    engine->full = all && source->carries == 0;
+    engine->held = all && source->carries != 0;
     mdc_calls_init(&engine->calls, &engine->options, (uint32_t)source->pid, source->handle, control);
     dump->sink = sink;
     dump->resumed = true;
@@ -107,7 +111,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     mdc_engine *engine = &dump->engine;
     mdc_source *source = engine->source;
     set_phase(dump, MDC_PHASE_OPEN);
-    if (source->ops->prepare(source, err) != MDC_OK) return err->code;
+    if (source->ops->prepare(source, engine->control, err) != MDC_OK) return err->code;
     engine->calls.pid = (uint32_t)source->pid; /* a live source knows its pidfd, and a pid to it, from here on */
     engine->calls.process = source->handle;
     set_phase(dump, MDC_PHASE_CAPTURE);

@@ -3,6 +3,7 @@
 
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../base/os_error.h"
 #include "plan.h"
 
 static mdc_status add_run(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
@@ -71,6 +72,14 @@ static mdc_status add_stored(mdc_plan *plan, size_t region, uint64_t first, uint
     return late_end < end ? add_run(plan, region, late_end, end, flags, err) : MDC_OK;
 }
 
+/* What a file no longer holds, or never did. */
+static mdc_status miss(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t what, mdc_error *err) {
+    const bool cut = what == MDC_CONTENT_CUT;
+    plan->outcomes[region].kept += end - first;
+    return mdc_gaps_ask(plan->gaps, first, end, cut ? MDC_GAP_CUT : MDC_GAP_READ_FAILED, cut ? 0 : MDC_OS_FAULT,
+                        cut ? "is beyond the end of the file, which was cut" : "is not in the file", err);
+}
+
 static mdc_status add_content(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags,
                               mdc_error *err) {
     mdc_content runs[64];
@@ -88,7 +97,7 @@ static mdc_status add_content(mdc_plan *plan, size_t region, uint64_t first, uin
         }
         for (size_t i = 0; i < count && first < end; i++) {
             uint64_t stop;
-            uint32_t what = run_kind(&runs[i], first, end, &stop), how = flags;
+            uint32_t what = run_kind(&runs[i], first, end, &stop), how = flags & ~(uint32_t)MDC_EXTENT_ADDED;
             uint64_t size = stop - first;
             /* A callee that serves memory itself may have some where the target has none; one that sees reads may
              * edit what is there. */
@@ -104,10 +113,12 @@ static mdc_status add_content(mdc_plan *plan, size_t region, uint64_t first, uin
                 if (mdc_gaps_ask(plan->gaps, first, stop, MDC_GAP_UNKNOWN, 0,
                                  "is not resident, and the mapped file cannot be read safely", err) != MDC_OK)
                     return err->code;
+            } else if (what == MDC_CONTENT_CUT || (what == MDC_CONTENT_ABSENT && (flags & MDC_EXTENT_ADDED) != 0)) {
+                if (miss(plan, region, first, stop, what, err) != MDC_OK) return err->code;
             } else if (what == MDC_CONTENT_IN_FILE && may_leave(plan, region)) {
                 mdc_gaps_add(plan->gaps, first, size, MDC_GAP_LEFT_TO_FILE, 0);
                 outcome->left_to_file += size;
-            } else if (what != MDC_CONTENT_UNAVAILABLE) {
+            } else if (what != MDC_CONTENT_UNAVAILABLE && what != MDC_CONTENT_ABSENT) {
                 outcome->kept += size;
                 if (add_stored(plan, region, first, stop, what, how, err) != MDC_OK) return err->code;
             }

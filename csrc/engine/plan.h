@@ -13,6 +13,9 @@
 
 enum { MDC_STREAMS_MAX = 24 }; /* rows of the table of streams/stream.h */
 
+/* With the flags of an extent, while it is planned: the callee asked for it by address. */
+#define MDC_EXTENT_ADDED UINT32_C(0x80000000)
+
 /* What became of a region: bytes, and MDC_REGION_EXCLUDED or MDC_REGION_NARROWED. */
 typedef struct mdc_region_outcome {
     uint64_t kept;

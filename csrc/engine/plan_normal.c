@@ -33,6 +33,7 @@ static mdc_status add_in_region(mdc_plan *plan, size_t region, uint64_t first, u
     if (mdc_regions_closed(capture, region)) return MDC_OK;
     end = mdc_min_u64(end, mdc_region_end(&capture->regions[region]));
     if (first >= end) return MDC_OK;
+    if ((fact_flags & MDC_FACT_ADDED) != 0) extent_flags |= MDC_EXTENT_ADDED;
     if ((capture->engine->calls.extensions & MDC_EXT_PIECES) == 0)
         return mdc_plan_add(plan, region, first, end, extent_flags, err);
     kept_piece piece = {plan, extent_flags, 0};
@@ -97,7 +98,7 @@ static mdc_status find_windows(mdc_plan *plan, mdc_vec *windows, mdc_error *err)
     for (size_t i = 0; i < plan->capture->lists->thread_count; i++) {
         if ((plan->capture->threads[i].write & MDC_THREAD_WRITE_INSTRUCTION_WINDOW) == 0) continue;
         if (add_window(plan, windows, plan->capture->lists->threads[i].instruction_pointer, err) != MDC_OK ||
-            (crash->context != NULL && crash->thread == i &&
+            (crash->instruction_pointer != 0 && crash->thread == i &&
              add_window(plan, windows, crash->instruction_pointer, err) != MDC_OK))
             return err->code;
     }

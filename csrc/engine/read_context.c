@@ -24,7 +24,9 @@ static mdc_status ask_page(const mdc_reader *reader, uint64_t page, bool *may, b
     uint64_t next;
     if (!reader->capture->queried)
         (void)engine->source->ops->content(engine->source, (size_t)found, page, page + MDC_PAGE_SIZE, &run, 1, &next);
-    if (run.what == MDC_CONTENT_UNAVAILABLE || run.what == MDC_CONTENT_UNKNOWN) return MDC_OK;
+    if (run.what == MDC_CONTENT_UNAVAILABLE || run.what == MDC_CONTENT_UNKNOWN || run.what == MDC_CONTENT_ABSENT ||
+        run.what == MDC_CONTENT_CUT)
+        return MDC_OK;
     *zero = run.what == MDC_CONTENT_UNTOUCHED && !engine->calls.serves_memory;
     return mdc_reader_kept(reader, page, page + MDC_PAGE_SIZE, may, err);
 }

@@ -122,6 +122,7 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     report->total_ns = mdc_clock_ns() - engine->control->started_ns;
     for (size_t i = 0; i < 32; i++) report->calls[i] = engine->calls.count[i];
     report->omitted_streams = plan->omitted_streams | layout->omitted_streams | engine->options.omit_streams;
+    report->cut_bytes = capture->lists != NULL ? capture->lists->cut_bytes : 0;
     report->streams = (uint32_t)layout->stream_count;
     report->memory_ranges = layout->memory64 ? 0 : ranges;
     report->memory64_ranges = layout->memory64 ? ranges : 0;

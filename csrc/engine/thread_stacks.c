@@ -44,7 +44,7 @@ static uint64_t guard_in(mdc_capture *capture, size_t region, uint64_t first, ui
         size_t count =
             capture->engine->source->ops->content(capture->engine->source, region, first, end, runs, 16, &next);
         for (size_t i = 0; i < count && i < 16; i++)
-            if (runs[i].what == MDC_CONTENT_UNAVAILABLE && runs[i].end > first)
+            if ((runs[i].what == MDC_CONTENT_UNAVAILABLE || runs[i].what == MDC_CONTENT_ABSENT) && runs[i].end > first)
                 return mdc_min_u64(mdc_max_u64(runs[i].first, first), end);
         if (next <= first) break;
         first = next;

@@ -99,9 +99,10 @@ static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     return *status == MDC_OK;
 }
 
-static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
+static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
     mdc_live *live = live_of(source);
     if (live->tracer != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    live->control = live->mappings.control = live->residency.control = control;
     mdc_status status;
     do status = mdc_identity_open(&live->identity, &live->options, err);
     while (try_again(live, &status, err));
@@ -458,7 +459,7 @@ static void live_free(mdc_source *source) {
     mdc_dealloc(live);
 }
 
-mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *control, mdc_error *err) {
+mdc_source *mdc_live_new(const mdc_live_options *options, mdc_error *err) {
     static const mdc_late_ops late = {live_late_end, live_late_read, live_late_check};
     static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
                                        live_read,    live_resume, live_free,  &late};
@@ -466,12 +467,9 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *cont
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
-    live->control = control;
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;
     mdc_mappings_init(&live->mappings);
-    live->mappings.control = control;
     mdc_residency_init(&live->residency);
-    live->residency.control = control;
     mdc_backing_init(&live->backing);
     mdc_proc_files_init(&live->texts);
     mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));

@@ -27,8 +27,7 @@ typedef struct mdc_live_options {
     uint32_t little;
 } mdc_live_options;
 
-/* Touches nothing yet: prepare opens the target. The dump control is borrowed until the source is freed. pid and handle
- * of the source are filled by prepare. */
-mdc_source *mdc_live_new(const mdc_live_options *options, mdc_dump_control *control, mdc_error *err);
+/* Touches nothing yet: prepare opens the target, and fills pid and handle of the source. */
+mdc_source *mdc_live_new(const mdc_live_options *options, mdc_error *err);
 
 #endif

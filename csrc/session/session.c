@@ -145,7 +145,7 @@ static mdc_status run_system_engine(mdc_session *session, mdc_error *err) {
 static mdc_status run(mdc_session *session, mdc_error *err) {
     if (session->system_engine != NULL) return run_system_engine(session, err);
     /* The live source here and not in mdc_session_start: its threads inherit the blocked signals of this one. */
-    if (session->source == NULL) session->source = mdc_target_open(&session->spec, &session->control, err);
+    if (session->source == NULL) session->source = mdc_target_open(&session->spec, err);
     if (session->source == NULL) return err->code;
     if (sanitized(session, err) != MDC_OK) return err->code;
     session->dump = mdc_dump_new(&session->spec.engine, session->source, session->sink, &session->control, err);

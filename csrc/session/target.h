@@ -2,7 +2,6 @@
 #ifndef MDC_SESSION_TARGET_H
 #define MDC_SESSION_TARGET_H
 
-#include "../base/dump_control.h"
 #include "../source/source.h"
 #include "session.h"
 
@@ -13,7 +12,7 @@ mdc_status mdc_target_take(mdc_session_spec *spec, mdc_error *err);
 /* Closes what mdc_target_take made; works twice. */
 void mdc_target_drop(mdc_session_spec *spec);
 /* The live process as a source; nothing is touched yet. */
-mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *control, mdc_error *err);
+mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err);
 
 /* A duplicate of a descriptor or HANDLE that no child process inherits; *own is -1 if that fails. */
 mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err);

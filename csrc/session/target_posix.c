@@ -26,7 +26,7 @@ mdc_status mdc_target_take(mdc_session_spec *spec, mdc_error *err) {
 
 void mdc_target_drop(mdc_session_spec *spec) { (void)spec; }
 
-mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *control, mdc_error *err) {
+mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err) {
     mdc_live_options options = {.pid = spec->pid,
                                 .pidfd = spec->pidfd,
                                 .start_time = spec->start_time,
@@ -40,7 +40,7 @@ mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *cont
                                 .coredump_filter = spec->engine.coredump_filter,
                                 .in_file = spec->engine.file_pages == MDC_FILE_PAGES_RESIDENT,
                                 .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
-    return mdc_live_new(&options, control, err);
+    return mdc_live_new(&options, err);
 }
 
 mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {

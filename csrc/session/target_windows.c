@@ -32,7 +32,7 @@ void mdc_target_drop(mdc_session_spec *spec) {
     spec->process = 0;
 }
 
-mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *control, mdc_error *err) {
+mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err) {
     mdc_win_live_options options = {.pid = spec->pid,
                                     .process = spec->process,
                                     .shown_handle = spec->shown_handle,
@@ -40,7 +40,7 @@ mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_dump_control *cont
                                     .start_time = spec->start_time,
                                     .stop_timeout_ns = spec->stop_timeout_ns,
                                     .max_stop_ns = spec->max_stop_ns};
-    return mdc_win_live_new(&options, control, err);
+    return mdc_win_live_new(&options, err);
 }
 
 mdc_status mdc_output_duplicate(int64_t fd, intptr_t *own, mdc_error *err) {

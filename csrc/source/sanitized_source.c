@@ -119,9 +119,9 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     return MDC_OK;
 }
 
-static mdc_status sanitized_prepare(mdc_source *source, mdc_error *err) {
+static mdc_status sanitized_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
     mdc_sanitized_source *sanitized = sanitized_of(source);
-    mdc_status status = sanitized->inner->ops->prepare(sanitized->inner, err);
+    mdc_status status = sanitized->inner->ops->prepare(sanitized->inner, control, err);
     take_identity(sanitized);
     return status;
 }
@@ -222,6 +222,7 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, const mdc_hiding *hiding
     if (sanitized == NULL) return NULL;
     mdc_source_init(&sanitized->source, inner->ops->late != NULL ? &ops : &ops_without, inner->pid);
     sanitized->inner = inner;
+    sanitized->source.carries = inner->carries;
     sanitized->hiding = *hiding;
     mdc_range_set_init(&sanitized->hidden);
     take_identity(sanitized);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "../api/report.h"
+#include "carried.h"
 
 /* Bytes in the source's name pool. */
 typedef struct mdc_name {
@@ -59,8 +60,10 @@ typedef struct mdc_thread {
     /* Stack pointers of other stacks that signal handlers of the thread have interrupted, the innermost first. */
     uint64_t interrupted[MDC_INTERRUPTED_MAX];
     uint32_t interrupted_count;
-    uint32_t named; /* 1: it has a name even if that is empty */
-    void *handle;   /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
+    uint32_t named;       /* 1: it has a name even if that is empty */
+    uint64_t stack_first; /* its stack, where the source knows that; both 0: it is found by the stack pointer */
+    uint64_t stack_end;
+    void *handle; /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
 } mdc_thread;
 
 typedef struct mdc_module {
@@ -174,7 +177,9 @@ enum {
     MDC_CONTENT_ZERO = 4,        /* the kernel's page of zeros: was read and never written; read only for callees */
     MDC_CONTENT_UNKNOWN = 5,     /* must not be read, whatever is there: a gap */
     MDC_CONTENT_FILE = 6,        /* as DATA, and it is the mapped file's: the target owns no page of it */
-    MDC_CONTENT_IN_FILE = 7      /* the same, and the file is a module's and still has its name */
+    MDC_CONTENT_IN_FILE = 7,     /* the same, and the file is a module's and still has its name */
+    MDC_CONTENT_ABSENT = 8,      /* not in the core or dump, whose writer left it out: a gap only if it was added */
+    MDC_CONTENT_CUT = 9          /* it was in the core or dump before that was cut: a gap */
 };
 typedef struct mdc_content {
     uint64_t first;
@@ -194,6 +199,19 @@ typedef struct mdc_copy {
     uint32_t reserved;
     mdc_span span;
 } mdc_copy;
+
+/* The signal that a core was written for; of a dump what of its exception the plan needs. */
+typedef struct mdc_source_crash {
+    uint32_t known;
+    uint32_t thread; /* index into the threads */
+    uint32_t signal; /* MDC_DUMP_REQUESTED: there was none */
+    uint32_t code;   /* si_code */
+    uint64_t address;
+    uint64_t instruction_pointer; /* at that time; 0: the thread's own */
+    uint32_t parameter_count;
+    uint32_t reserved;
+    uint64_t parameters[3];
+} mdc_source_crash;
 
 typedef struct mdc_snapshot {
     const mdc_region *regions;
@@ -223,6 +241,9 @@ typedef struct mdc_snapshot {
     const mdc_handle *handles;
     size_t handle_count;
     uint32_t warnings; /* MDC_WARN_NO_RESIDENCY */
+    mdc_source_crash crash;
+    uint64_t cut_bytes;         /* of memory that a cut core or dump no longer holds */
+    const mdc_carried *carried; /* of an existing minidump, else NULL */
 } mdc_snapshot;
 
 #endif

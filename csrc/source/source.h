@@ -13,11 +13,8 @@
 #include <stdint.h>
 
 #include "../api/error.h"
+#include "../base/dump_control.h"
 #include "snapshot.h"
-
-/* cdef: begin */
-typedef struct mdc_source mdc_source;
-/* cdef: end */
 
 /* Memory that is a mapped file's, and can be read after resume as well. */
 typedef struct mdc_late_ops {
@@ -34,8 +31,9 @@ typedef struct mdc_late_ops {
 } mdc_late_ops;
 
 typedef struct mdc_source_ops {
-    /* Before the stop: opens the target, checks that it can be dumped, reads what costs time (smaps). */
-    mdc_status (*prepare)(mdc_source *source, mdc_error *err);
+    /* Before the stop: opens the target, checks that it can be dumped, reads what costs time (smaps). The control is
+     * borrowed until the source is freed. */
+    mdc_status (*prepare)(mdc_source *source, mdc_dump_control *control, mdc_error *err);
     /* Stops every thread and fills the lists. On failure nothing stays stopped. */
     mdc_status (*stop)(mdc_source *source, mdc_error *err);
     /* Valid after stop. */
@@ -64,6 +62,7 @@ enum { MDC_SOURCE_VERSION = 1 };
 struct mdc_source {
     uint32_t version; /* MDC_SOURCE_VERSION; what the functions of the table promise */
     uint32_t layout;  /* MDC_SOURCE_LAYOUT */
+    uint32_t carries; /* 1: an existing minidump, the snapshot has `carried` */
     const mdc_source_ops *ops;
     int32_t pid;  /* for INPUT.ProcessId; 0 if the target is not a process */
     void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux, the HANDLE on Windows */
@@ -74,11 +73,17 @@ struct mdc_source {
     ((uint32_t)(sizeof(mdc_source) + sizeof(mdc_source_ops) + sizeof(mdc_late_ops) + sizeof(mdc_snapshot) +            \
                 sizeof(mdc_region) + sizeof(mdc_thread) + sizeof(mdc_module) + sizeof(mdc_section) +                   \
                 sizeof(mdc_unloaded) + sizeof(mdc_handle) + sizeof(mdc_system) + sizeof(mdc_text) + sizeof(mdc_copy) + \
-                sizeof(mdc_content) + sizeof(mdc_span) + sizeof(mdc_error)))
+                sizeof(mdc_content) + sizeof(mdc_span) + sizeof(mdc_carried) + sizeof(mdc_carried_stream) +            \
+                sizeof(mdc_carried_run) + sizeof(mdc_error)))
 
 static inline void mdc_source_init(mdc_source *source, const mdc_source_ops *ops, int32_t pid) {
     *source = (mdc_source){.version = MDC_SOURCE_VERSION, .layout = MDC_SOURCE_LAYOUT, .ops = ops, .pid = pid};
 }
+
+/* cdef: begin */
+/* Frees a source that no session has taken out of the slot, which is NULL then. */
+void mdc_source_drop(mdc_source **slot);
+/* cdef: end */
 
 /* Whether its maker knew the same structs as this file. */
 static inline bool mdc_source_fits(const mdc_source *source) {

@@ -53,9 +53,10 @@ static mdc_status leave(const mdc_win_live *live, mdc_status status, mdc_error *
     return status;
 }
 
-static mdc_status live_prepare(mdc_source *source, mdc_error *err) {
+static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
     mdc_win_live *live = live_of(source);
     if (live->suspender != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    live->control = control;
     mdc_win_open how = {
         .pid = live->options.pid, .process = live->options.process, .start_time = live->options.start_time};
     if ((live->options.types & MDC_TYPE_WITH_HANDLE_DATA) != 0) how.access = PROCESS_DUP_HANDLE;
@@ -295,14 +296,13 @@ static void live_free(mdc_source *source) {
     mdc_dealloc(live);
 }
 
-mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_dump_control *control, mdc_error *err) {
+mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_error *err) {
     static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
                                        live_read,    live_resume, live_free,  NULL};
     mdc_win_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
-    live->control = control;
     mdc_vec_init(&live->regions, sizeof(mdc_region));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));

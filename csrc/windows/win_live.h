@@ -15,8 +15,8 @@ typedef struct mdc_win_live_options {
     uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the dump control's deadline */
 } mdc_win_live_options;
 
-/* Touches nothing yet: prepare opens the target. The dump control is borrowed until the source is freed. pid and handle
- * of the source are filled by prepare. Only programs of our own width can be dumped. */
-mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_dump_control *control, mdc_error *err);
+/* Touches nothing yet: prepare opens the target, and fills pid and handle of the source. Only programs of our own width
+ * can be dumped. */
+mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_error *err);
 
 #endif

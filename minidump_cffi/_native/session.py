@@ -51,6 +51,7 @@ _NUMBERS = (
     "left_to_file",
     "late_bytes",
     "filtered_bytes",
+    "cut_bytes",
     "memory_ranges",
     "memory64_ranges",
     "memory_info_count",

@@ -55,6 +55,8 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
         lost = (str(member.name) for member in report.type & ~report.honoured)
         names = ", ".join(name for name in lost if not any(name in note for note in notes))
         texts += (f"not available from this process, and not in the dump: {names}",) if names else ()
+    if report.cut_bytes:
+        texts += (f"the file that was read was cut: {report.cut_bytes:,} bytes of memory are missing at its end",)
     if warnings & DumpWarning.SLOW_FILES:
         texts += (_slow_files(report),)
     if report.redaction is not None and report.redaction.uncovered:

@@ -73,8 +73,11 @@ class DumpReport:
         docs/file.md.
     filtered_bytes : int
         Bytes not in it because the target's coredump_filter leaves them out (``coredump_filter=True``).
+    cut_bytes : int
+        Bytes of memory that a core or dump which was cut promises and no longer holds (`GapReason.CUT`).
     memory_ranges, memory64_ranges, memory_info_count : int
-        Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0.
+        Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0;
+        an existing dump that has both keeps both.
     stop_time : float
         Seconds from the stop of the first thread to the release of the last. With dbghelp what its call took, which
         does both; with a snapshot what taking that took.
@@ -160,6 +163,7 @@ class DumpReport:
             "left_to_file",
             "late_bytes",
             "filtered_bytes",
+            "cut_bytes",
             "memory_ranges",
             "memory64_ranges",
             "memory_info_count",
@@ -178,6 +182,7 @@ class DumpReport:
     left_to_file: int
     late_bytes: int
     filtered_bytes: int
+    cut_bytes: int
     memory_ranges: int
     memory64_ranges: int
     memory_info_count: int
@@ -385,6 +390,7 @@ class DumpReport:
             "left_to_file": self.left_to_file,
             "late_bytes": self.late_bytes,
             "filtered_bytes": self.filtered_bytes,
+            "cut_bytes": self.cut_bytes,
             "memory_ranges": self.memory_ranges,
             "memory64_ranges": self.memory64_ranges,
             "memory_info_count": self.memory_info_count,

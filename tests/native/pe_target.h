@@ -28,8 +28,8 @@ static inline disguise *of(mdc_source *source) { return (disguise *)source; }
 
 static const uint8_t rsds[] = "RSDS\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17\20\1\0\0\0C:\\build\\hidden-name.pdb";
 
-static inline mdc_status prepare(mdc_source *source, mdc_error *err) {
-    return of(source)->fake->ops->prepare(of(source)->fake, err);
+static inline mdc_status prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
+    return of(source)->fake->ops->prepare(of(source)->fake, control, err);
 }
 
 static inline mdc_name put_pool(disguise *self, const char *text) {

@@ -331,7 +331,7 @@ static void test_dump_of_a_process_that_goes_on(void) {
         mdc_error_clear(&err);
         mdc_control_init(&control, 0);
         const mdc_live_options options = {.pid = pid, .pidfd = -1};
-        mdc_source *source = mdc_live_new(&options, &control, &err);
+        mdc_source *source = mdc_live_new(&options, &err);
         REQUIRE(source != NULL);
         inner = source->ops;
         ops = *inner;

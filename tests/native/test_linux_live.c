@@ -22,9 +22,9 @@ static void live_open(live_process *live, pid_t pid) {
 }
 
 static mdc_status live_prepare(live_process *live) {
-    live->source = mdc_live_new(&live->options, &live->control, &live->err);
+    live->source = mdc_live_new(&live->options, &live->err);
     REQUIRE(live->source != NULL);
-    return live->source->ops->prepare(live->source, &live->err);
+    return live->source->ops->prepare(live->source, &live->control, &live->err);
 }
 
 static mdc_status live_stop(live_process *live) { return live->source->ops->stop(live->source, &live->err); }
@@ -361,8 +361,9 @@ static void test_fail_points(void) {
         live_open(&live, pid);
         snprintf(spec, sizeof spec, "alloc:%d:12", n);
         mdc_failpoint_set(spec);
-        live.source = mdc_live_new(&live.options, &live.control, &live.err);
-        mdc_status status = live.source == NULL ? live.err.code : live.source->ops->prepare(live.source, &live.err);
+        live.source = mdc_live_new(&live.options, &live.err);
+        mdc_status status =
+            live.source == NULL ? live.err.code : live.source->ops->prepare(live.source, &live.control, &live.err);
         if (status == MDC_OK) status = live_stop(&live);
         mdc_failpoint_set("");
         if (status != MDC_OK && status != MDC_ERR_NOMEM) printf("%s: %d: %s\n", spec, (int)status, live.err.message);

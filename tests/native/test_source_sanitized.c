@@ -24,7 +24,8 @@ typedef struct stub {
     bool stopped, freed, second_unreadable;
 } stub;
 
-static mdc_status stub_prepare(mdc_source *source, mdc_error *err) {
+static mdc_status stub_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
+    (void)control;
     (void)err;
     source->pid = 77;
     return MDC_OK;
@@ -118,7 +119,7 @@ static void test_reads(bool whole_too) {
     stub inner = make_stub();
     inner.lists.texts = &inner.text;
     mdc_source *sanitized = hiding(&inner, 0, hides_api, whole_too ? &inner : NULL);
-    CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, &err) == MDC_OK && sanitized->pid == 77);
+    CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, NULL, &err) == MDC_OK && sanitized->pid == 77);
     CHECK(sanitized->ops->stop(sanitized, &err) == MDC_OK && inner.stopped);
     CHECK(mdc_sanitized_source_count(sanitized) == 4 + (uint64_t)whole_too &&
           sanitized->ops->snapshot(sanitized) == &inner.lists);

@@ -195,7 +195,7 @@ static inline void take(taken *dump, const mdc_win_live_options *target, const m
     dump->block.pause_ms = pause_ms;
     mdc_win_live_options live = *target;
     live.types = options->dump_type;
-    dump->source = mdc_win_live_new(&live, &dump->control, &dump->err);
+    dump->source = mdc_win_live_new(&live, &dump->err);
     dump->dump = mdc_dump_new(options, dump->source, &dump->block.sink, &dump->control, &dump->err);
     if (dump->dump == NULL) {
         dump->status = dump->err.code;

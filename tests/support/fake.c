@@ -159,7 +159,8 @@ static size_t fake_content(mdc_source *source, size_t index, uint64_t first, uin
     return count;
 }
 
-static mdc_status fake_prepare(mdc_source *source, mdc_error *err) {
+static mdc_status fake_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
+    (void)control;
     (void)source;
     (void)err;
     return MDC_OK;

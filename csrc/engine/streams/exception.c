@@ -132,8 +132,9 @@ static size_t context_bytes(const mdc_plan *plan) {
 static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     const mdc_engine *engine = plan->engine;
     const mdc_crash *crash = &plan->capture->crash;
-    uint32_t tid = crash->known ? engine->options.signal.thread_id : engine->options.exception.thread_id;
-    if (tid == 0 || engine->options.plan_only) return MDC_OK;
+    uint32_t tid =
+        crash->known ? plan->capture->lists->threads[crash->thread].tid : engine->options.exception.thread_id;
+    if (tid == 0 || (engine->options.plan_only && !crash->known)) return MDC_OK;
     bool kept = thread_kept(plan, tid);
     size_t context_size = context_bytes(plan);
     exception_state *state = *place = mdc_alloc(1, sizeof *state + context_size, err);

@@ -19,7 +19,7 @@ static mdc_status write_dump(HANDLE process, DWORD pid, HANDLE file, const mdc_e
     mdc_dump_control control;
     mdc_control_init(&control, 0);
     mdc_win_live_options live = {.pid = (int32_t)pid, .process = (int64_t)(intptr_t)process};
-    mdc_source *source = mdc_win_live_new(&live, &control, err);
+    mdc_source *source = mdc_win_live_new(&live, err);
     mdc_sink *sink = source != NULL ? mdc_sink_fd_new((intptr_t)file, &control, err) : NULL;
     mdc_dump *dump = sink != NULL ? mdc_dump_new(options, source, sink, &control, err) : NULL;
     if (dump != NULL) mdc_dump_run(dump, err);

@@ -1,0 +1,90 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "../base/shortage.h"
+#include "../base/vec.h"
+#include "input.h"
+
+struct mdc_input {
+    int fd;
+    uint64_t size; /* bytes */
+};
+
+mdc_input *mdc_input_new(int64_t fd, mdc_error *err) {
+    struct stat about;
+    int own = fcntl(fd >= 0 && fd <= INT_MAX ? (int)fd : -1, F_DUPFD_CLOEXEC, 3);
+    if (own < 0 || fstat(own, &about) != 0) {
+        int problem = errno;
+        if (own >= 0) close(own);
+        if (mdc_is_shortage_number(problem))
+            mdc_fail_short(err, MDC_PHASE_OPEN, problem, "cannot duplicate the input");
+        else
+            mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, problem, "cannot read descriptor %lld", (long long)fd);
+        return NULL;
+    }
+    int mode = fcntl(own, F_GETFL);
+    bool readable = mode >= 0 && (mode & O_ACCMODE) != O_WRONLY && (mode & O_PATH) == 0;
+    mdc_input *input = NULL;
+    if (!S_ISREG(about.st_mode) || !readable)
+        mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
+                 readable ? "descriptor %lld is not a regular file" : "descriptor %lld is not open for reading",
+                 (long long)fd);
+    else
+        input = mdc_alloc(1, sizeof *input, err);
+    if (input == NULL) {
+        close(own);
+        return NULL;
+    }
+    *input = (mdc_input){.fd = own, .size = (uint64_t)about.st_size};
+    return input;
+}
+
+void mdc_input_free(mdc_input *input) {
+    if (input == NULL) return;
+    close(input->fd);
+    mdc_dealloc(input);
+}
+
+uint64_t mdc_input_size(const mdc_input *input) { return input->size; }
+
+size_t mdc_input_read(const mdc_input *input, uint64_t offset, void *buffer, size_t size, int32_t *os_errno) {
+    size_t done = 0;
+    *os_errno = 0;
+    if (offset >= input->size) return 0;
+    size = (size_t)mdc_min_u64(size, input->size - offset);
+    while (done < size) {
+        ssize_t part = pread(input->fd, (char *)buffer + done, size - done, (off_t)(offset + done));
+        if (part > 0) {
+            done += (size_t)part;
+        } else if (part == 0) {
+            break;
+        } else if (errno != EINTR) {
+            *os_errno = errno;
+            break;
+        }
+    }
+    return done;
+}
+
+uint64_t mdc_input_run(const mdc_input *input, uint64_t offset, uint64_t end, bool *hole) {
+    *hole = false;
+    if (offset >= input->size) return end;
+    end = mdc_min_u64(end, input->size);
+    off_t data = lseek(input->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) { /* a hole up to the end of the file */
+        *hole = true;
+        return end;
+    }
+    if (data < 0) return end;
+    if ((uint64_t)data > offset) {
+        *hole = true;
+        return mdc_min_u64((uint64_t)data, end);
+    }
+    off_t next = lseek(input->fd, (off_t)offset, SEEK_HOLE);
+    return next > (off_t)offset ? mdc_min_u64((uint64_t)next, end) : end;
+}
