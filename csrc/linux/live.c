@@ -11,7 +11,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
-#include "arguments.h"
+#include "../source/arguments.h"
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
@@ -19,12 +19,12 @@
 #include "identity.h"
 #include "mappings.h"
 #include "memory.h"
-#include "modules.h"
 #include "process.h"
 #include "residency.h"
 #include "sigframe.h"
 #include "threadinfo.h"
 #include "tracer.h"
+#include "view.h"
 
 /* The longest time a second read of smaps may take for a small dump: in general, and where the memory of a
  * thread would be left out without it. */
@@ -237,11 +237,19 @@ static mdc_status capture_lists(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK) live->memory.backing = &live->backing;
     const mdc_process_stat *stat = &live->identity.stat;
     if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, task, stat, err);
-    if (status == MDC_OK)
-        status = mdc_arguments_find(&live->copies, &live->texts, stat, &live->memory, &live->mappings, err);
+    mdc_live_view view = {&live->mappings, &live->memory, task};
+    const mdc_target_view target = mdc_live_view_of(&view);
+    const mdc_start start = {.stack = stat->start_stack,
+                             .arg_start = stat->arg_start,
+                             .arg_end = stat->arg_end,
+                             .env_start = stat->env_start,
+                             .env_end = stat->env_end,
+                             .random = live->texts.random,
+                             .platform = live->texts.platform,
+                             .execfn = live->texts.execfn};
+    if (status == MDC_OK) status = mdc_arguments_find(&live->copies, &live->texts.texts, &start, &target, err);
     live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);
-    if (status == MDC_OK)
-        status = mdc_modules_find(&live->modules, &live->mappings, &live->memory, task, live->texts.phdr, err);
+    if (status == MDC_OK) status = mdc_live_modules_find(&live->modules, &view, live->texts.phdr, err);
     if (status == MDC_OK) mdc_corefilter_heads(&live->mappings);
     if (status == MDC_OK && live->options.in_file != 0)
         status = mdc_filepages_find(&live->in_file, task, &live->mappings, &live->modules, err);

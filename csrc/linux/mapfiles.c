@@ -11,10 +11,8 @@
 #include <unistd.h>
 
 #include "../base/fail.h"
+#include "../source/name_kinds.h"
 #include "slow_fs.h"
-
-static const char deleted_suffix[] = " (deleted)";
-enum { SUFFIX = sizeof deleted_suffix - 1 };
 
 typedef struct name_key {
     const uint8_t *bytes;
@@ -103,7 +101,8 @@ static void map_files_path(char *path, size_t room, uint64_t first, uint64_t end
 }
 
 static bool has_suffix(const mdc_map_record *record) {
-    return record->name_size > SUFFIX && memcmp(record->name + record->name_size - SUFFIX, deleted_suffix, SUFFIX) == 0;
+    size_t size = record->name_size;
+    return mdc_name_deleted(record->name, &size);
 }
 
 static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_map_record *record) {
@@ -148,7 +147,7 @@ static bool same_name(const mdc_mappings *mappings, const mdc_mapped_file *file,
     size_t size = record->name_size;
     if ((file->flags & MDC_MAPPED_DELETED) != 0) {
         if (!has_suffix(record)) return false;
-        size -= SUFFIX;
+        size -= MDC_NAME_DELETED_SIZE;
     }
     if (file->name_id == 0) return size == 0;
     mdc_name name = mdc_vec_at(&mappings->names, mdc_name, file->name_id - 1);
@@ -166,7 +165,7 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
     mdc_fs_kind kind =
         mdc_mounts_find(&mappings->mounts, record->dev_major, record->dev_minor, record->name, record->name_size);
     look(&file, proc, kind, record);
-    size_t size = record->name_size - ((file.flags & MDC_MAPPED_DELETED) != 0 ? SUFFIX : 0);
+    size_t size = record->name_size - ((file.flags & MDC_MAPPED_DELETED) != 0 ? MDC_NAME_DELETED_SIZE : 0);
     mdc_status status = mdc_mapped_name(mappings, record->name, size, &file.name_id, err);
     if (status != MDC_OK) return status;
     if (found >= 0) {

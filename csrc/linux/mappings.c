@@ -6,10 +6,10 @@
 
 #include "../api/engine.h"
 #include "../base/arith.h"
-#include "../base/bound.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
 #include "../base/shortage.h"
+#include "../source/target_view.h"
 #include "corefilter.h"
 #include "mapfiles.h"
 #include "proc_maps.h"
@@ -50,22 +50,11 @@ void mdc_mappings_fini(mdc_mappings *mappings) {
 }
 
 mdc_status mdc_mappings_intern(mdc_mappings *mappings, const void *bytes, size_t size, mdc_name *name, mdc_error *err) {
-    if (size > UINT32_MAX || mappings->pool.count > UINT32_MAX - size)
-        return mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_CAPTURE, 0, "the names in the target take more than 4 GiB");
-    size_t at;
-    mdc_status status = mdc_vec_push(&mappings->pool, bytes, size, &at, err);
-    if (status != MDC_OK) return status;
-    name->offset = (uint32_t)at;
-    name->size = (uint32_t)size;
-    return MDC_OK;
+    return mdc_pool_add(&mappings->pool, bytes, size, name, err);
 }
 
 int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address) {
-    const mdc_region *regions = mappings->regions.data;
-    size_t at;
-    mdc_lower_bound(at, 0, mappings->regions.count, regions[at].base <= address);
-    if (at == 0 || address - regions[at - 1].base >= regions[at - 1].size) return -1;
-    return (int64_t)at - 1;
+    return mdc_regions_at(&mappings->regions, address);
 }
 
 typedef struct lister {

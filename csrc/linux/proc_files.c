@@ -12,7 +12,8 @@
 #include "../base/fail.h"
 #include "../base/shortage.h"
 #include "../format/escape.h"
-#include "arguments.h"
+#include "../source/arguments.h"
+#include "process.h"
 
 /* Bytes. cpuinfo has about 1.5 KiB per processor; 60,000 mappings with long paths make 10 MiB of maps. */
 enum {
@@ -60,36 +61,20 @@ static mdc_status add_memory(mdc_proc_files *texts, uint32_t stream, uint64_t fi
     return mdc_vec_push(&texts->texts, &text, 1, NULL, err);
 }
 
-/* The address of the auxiliary vector in the target. The kernel puts it above argc, the arguments' and the
- * environment's addresses, and below their strings (fs/binfmt_elf.c: create_elf_tables); a program may have cut its
- * environment short since, so its terminator is not reliable, and the vector is recognised by its bytes instead. 0: not
- * found. */
+static mdc_status read_mem(void *context, uint64_t address, void *to, size_t size, size_t *done, mdc_error *err) {
+    (void)err;
+    ssize_t got = pread(*(const int *)context, to, size, (off_t)(address & INT64_MAX));
+    *done = got > 0 ? (size_t)got : 0;
+    return MDC_OK;
+}
+
 static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t *auxv, size_t size) {
-    enum { WINDOW = 32 * 1024 };
-    uint8_t window[WINDOW];
-    if (size < sizeof(Elf64_auxv_t) || size > WINDOW / 2) return 0;
-    uint64_t at = stat->start_stack & ~UINT64_C(7);
-    /* Without the strings' address: argc and a few thousand pointers. */
-    uint64_t end = stat->arg_start > at ? stat->arg_start : at + 2 * WINDOW;
-    end = mdc_min_u64(end, at + MDC_ARGUMENTS_MAX);
-    if (at == 0 || end < at) return 0;
     int mem = openat(proc, "mem", O_RDONLY | O_CLOEXEC);
     if (mem < 0) return 0;
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
     uint64_t found = 0;
-    while (found == 0 && end - at >= size) {
-        /* Page by page: between the vector and the strings there may be pages never touched. */
-        uint64_t pages = mdc_page_up(at + size) - at;
-        size_t want = (size_t)mdc_min_u64(mdc_min_u64(end - at, pages), sizeof window);
-        ssize_t got = pread(mem, window, want, (off_t)at);
-        if (got < (ssize_t)size) break;
-        for (size_t i = 0; i + size <= (size_t)got; i += 8) {
-            if (memcmp(window + i, auxv, size) != 0) continue;
-            found = at + i;
-            break;
-        }
-        /* The last bytes may hold the beginning of it: they come again. */
-        at += ((size_t)got - size + 8) & ~(size_t)7;
-    }
+    (void)mdc_auxv_find(read_mem, &mem, stat->start_stack, stat->arg_start, auxv, size, &found, &ignored);
     close(mem);
     return found;
 }

@@ -5,6 +5,7 @@
 
 #include "../api/engine.h"
 #include "../base/arith.h"
+#include "../source/name_kinds.h"
 #include "mapfiles.h"
 #include "proc_maps.h"
 #include "smaps.h"
@@ -63,15 +64,7 @@ static uint32_t kinds_of(const mdc_region *region, const mdc_map_facts *facts) {
         return MDC_KIND_ANONYMOUS;
     }
     if (private_zero(region, facts)) return MDC_KIND_ANONYMOUS;
-    /* Names of the kernel's own nameless files (mm/shmem.c, ipc/shm.c, fs/hugetlbfs/inode.c). */
-    bool memory = deleted && (named(facts, "/dev/zero") || begins(facts, "/SYSV"));
-    bool pool = deleted && named(facts, "/anon_hugepage");
-    if (begins(facts, "[anon_shmem:")) memory = true;
-    if (pool && !shared) return MDC_KIND_ANONYMOUS;
-    if (memory || pool) return MDC_KIND_SHARED;
-    uint32_t kinds = MDC_KIND_FILE;
-    if (shared || begins(facts, "/dev/shm/") || (deleted && begins(facts, "/memfd:"))) kinds |= MDC_KIND_SHARED;
-    return kinds;
+    return mdc_name_kinds(facts->name, facts->name_size, deleted, shared);
 }
 
 /* How much of the mapping is before the end of its file; pages after it fault. */

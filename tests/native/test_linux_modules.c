@@ -10,8 +10,8 @@
 #include "format/elf_notes.h"
 #include "linux/mappings.h"
 #include "linux/memory.h"
-#include "linux/modules.h"
 #include "linux/process.h"
+#include "linux/view.h"
 #include "linux_target.h"
 
 enum { PAGE = 4096 };
@@ -40,7 +40,8 @@ static void look(view *self, pid_t pid) {
     REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);
     REQUIRE_OK(mdc_mappings_list(&self->mappings, self->proc, MDC_DONTDUMP_HONOUR, NULL, &err), err);
     REQUIRE_OK(mdc_memory_open(&self->memory, self->proc, pid, &err), err);
-    REQUIRE_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, self->phdr, &err), err);
+    mdc_live_view live = {&self->mappings, &self->memory, self->proc};
+    REQUIRE_OK(mdc_live_modules_find(&self->modules, &live, self->phdr, &err), err);
 }
 
 static void look_away(view *self) {
@@ -276,7 +277,8 @@ static void check_unpacked(view *self, uint64_t base) {
     mdc_error err;
     mdc_error_clear(&err);
     self->modules.count = 0;
-    REQUIRE_OK(mdc_modules_find(&self->modules, &self->mappings, &self->memory, self->proc, base + 64, &err), err);
+    mdc_live_view live = {&self->mappings, &self->memory, self->proc};
+    REQUIRE_OK(mdc_live_modules_find(&self->modules, &live, base + 64, &err), err);
     const mdc_module *first = &mdc_vec_at(&self->modules, mdc_module, 0);
     char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
@@ -403,7 +405,8 @@ static void test_crowd(void) {
     mdc_error err;
     mdc_error_clear(&err);
     mdc_failpoint_set("modules:step:0:0");
-    REQUIRE_OK(mdc_modules_find(&self.modules, &self.mappings, &self.memory, self.proc, self.phdr, &err), err);
+    mdc_live_view live = {&self.mappings, &self.memory, self.proc};
+    REQUIRE_OK(mdc_live_modules_find(&self.modules, &live, self.phdr, &err), err);
     /* Each mapping of the file begins a walk over all after it: the square of their number. The bound is linear. */
     unsigned long steps = mdc_failpoint_passes("modules:step");
     REQUIRE(steps > 10 * CROWD && steps < 20 * self.mappings.regions.count);

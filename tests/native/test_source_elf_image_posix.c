@@ -1,4 +1,5 @@
 /* ELF images in files: what a real one says, and damaged ones, of which nothing is read outside of what was asked. */
+#include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 
 #include "base/fail.h"
 #include "check.h"
-#include "linux/elf_image.h"
+#include "source/elf_image.h"
 
 enum { ROUNDS = 4000, CHANGES = 6 };
 
@@ -19,11 +20,18 @@ static uint64_t next(void) {
     return state ^= state << 17;
 }
 
+static mdc_status read_file(void *context, uint64_t offset, void *to, size_t size, size_t *done, mdc_error *err) {
+    (void)err;
+    ssize_t got = offset <= INT64_MAX ? pread(*(const int *)context, to, size, (off_t)offset) : 0;
+    *done = got > 0 ? (size_t)got : 0;
+    return MDC_OK;
+}
+
 /* Everything that is asked of a file; whether it is an image. */
 static bool look(int fd, uint64_t base, mdc_module *module, uint8_t *name, size_t *size) {
     mdc_error err;
     mdc_error_clear(&err);
-    const mdc_image_reader file = {.fd = fd, .base = base};
+    const mdc_image_reader file = {.read = read_file, .context = &fd, .base = base, .file = true};
     static mdc_elf_image image;
     mdc_module hashed = {.base = 0};
     memset(module, 0, sizeof *module);

@@ -1,11 +1,7 @@
 /* Finding ELF images (see modules.h). */
 #include "modules.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
@@ -13,16 +9,15 @@
 #include "../base/failpoint.h"
 #include "../format/pe_image.h"
 #include "elf_image.h"
-#include "mapfiles.h"
 
+enum { PATH_BYTES = 4096 };
 enum { VERSION_STRUCTURE = 0x10000 }; /* VS_FIXEDFILEINFO */
 #define VERSION_SIGNATURE 0xFEEF04BDu
 
 typedef struct finder {
     mdc_vec *modules;
-    mdc_mappings *mappings;
-    mdc_memory *memory;
-    int proc;
+    const mdc_target_view *view;
+    const mdc_module_ops *ops;
     uint64_t phdr;
     uint64_t exe_inode; /* 0: not known */
     uint32_t exe_major;
@@ -32,7 +27,8 @@ typedef struct finder {
 } finder;
 
 static mdc_image_reader memory_at(const finder *self, uint64_t base) {
-    return (mdc_image_reader){self->memory, self->mappings, -1, base};
+    const mdc_target_view *view = self->view;
+    return (mdc_image_reader){.read = view->read, .context = view->context, .base = base, .narrow = view->narrow};
 }
 
 static bool same_file(const mdc_region *a, const mdc_region *b) {
@@ -46,11 +42,11 @@ static bool executable(const mdc_region *region) {
 }
 
 /* Nothing but memory: .bss, or text that was moved to huge pages. */
-static bool plain(const mdc_mappings *mappings, const mdc_region *region) {
+static bool plain(const mdc_target_view *view, const mdc_region *region) {
     if (region->inode != 0 || (region->kinds & (MDC_KIND_HEAP | MDC_KIND_STACK | MDC_KIND_SHARED)) != 0) return false;
     if (region->name_id == 0) return true;
-    mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
-    return name.size >= 6 && memcmp(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), "[anon:", 6) == 0;
+    mdc_name name = mdc_vec_at(view->names, mdc_name, region->name_id - 1);
+    return name.size >= 6 && memcmp(&mdc_vec_at(view->pool, uint8_t, name.offset), "[anon:", 6) == 0;
 }
 
 /* Walks end where an image does, so that real targets take one step per region; headers that claim more than there is
@@ -66,11 +62,11 @@ typedef struct extent {
 } extent;
 
 static extent measure(finder *self, size_t head, uint64_t span) {
-    const mdc_mappings *mappings = self->mappings;
-    const mdc_region *regions = mappings->regions.data;
+    const mdc_target_view *view = self->view;
+    const mdc_region *regions = view->regions->data;
     extent out = {head + 1, regions[head].base + regions[head].size, executable(&regions[head])};
     extent files = out; /* up to the last region of the file */
-    for (size_t i = head + 1; i < mappings->regions.count && self->steps > 0; i++, self->steps--) {
+    for (size_t i = head + 1; i < view->regions->count && self->steps > 0; i++, self->steps--) {
         if (MDC_FAILPOINT("modules:step") != 0) break;
         const mdc_region *region = &regions[i];
         uint64_t region_end = region->base + region->size;
@@ -78,7 +74,7 @@ static extent measure(finder *self, size_t head, uint64_t span) {
         /* The file mapped once more is another image, or none. */
         if (file && region->file_offset == 0 && (span == 0 || region->base >= span)) break;
         if (!file) {
-            if (span == 0 || region->base >= span || region->base != out.end || !plain(mappings, region)) break;
+            if (span == 0 || region->base >= span || region->base != out.end || !plain(view, region)) break;
         } else if (span != 0 && region->base >= span) {
             break;
         }
@@ -93,8 +89,8 @@ static extent measure(finder *self, size_t head, uint64_t span) {
     return span != 0 && out.end < span ? files : out;
 }
 
-static void mark(mdc_mappings *mappings, size_t head, const extent *what) {
-    mdc_region *regions = mappings->regions.data;
+static void mark(const mdc_target_view *view, size_t head, const extent *what) {
+    mdc_region *regions = view->regions->data;
     const uint64_t base = regions[head].base;
     for (size_t i = head; i < what->end_region; i++) {
         mdc_region *region = &regions[i];
@@ -109,8 +105,8 @@ static void mark(mdc_mappings *mappings, size_t head, const extent *what) {
 static mdc_status name_module(finder *self, const mdc_region *head, mdc_module *module, mdc_error *err) {
     static const char vdso[] = "linux-gate.so";
     if ((head->kinds & MDC_KIND_VDSO) != 0)
-        return mdc_mappings_intern(self->mappings, vdso, sizeof vdso - 1, &module->path, err);
-    if (head->name_id != 0) module->path = mdc_vec_at(&self->mappings->names, mdc_name, head->name_id - 1);
+        return mdc_pool_add(self->view->pool, vdso, sizeof vdso - 1, &module->path, err);
+    if (head->name_id != 0) module->path = mdc_vec_at(self->view->names, mdc_name, head->name_id - 1);
     return MDC_OK;
 }
 
@@ -124,27 +120,12 @@ static bool exe_starts(const finder *self, const mdc_region *region, bool first)
     return is_exe(self, region) && (first || self->phdr - region->base < region->size);
 }
 
-/* What memory does not say. start: offset of the image in its file. */
-static mdc_status identify_by_file(finder *self, const mdc_region *head, uint64_t start, mdc_module *module,
-                                   mdc_error *err) {
-    if (head->inode == 0) return MDC_OK;
-    int fd = mdc_mapped_file_open(self->mappings, self->proc, head);
-    if (fd < 0) return MDC_OK;
-    mdc_image_reader file = {.fd = fd, .base = start};
-    mdc_elf_image image;
-    mdc_status status = mdc_elf_image_read(&file, &image, err);
-    if (status == MDC_OK && image.valid) status = mdc_elf_image_build_id(&file, &image, module, err);
-    if (status == MDC_OK && image.valid && module->build_id_size == 0)
-        status = mdc_elf_image_text_id(&file, &image, module, err);
-    close(fd);
-    return status;
-}
-
 /* The numbers after ".so." of a library's name, four at most; how many. */
 static size_t parse_version(const uint8_t *name, size_t size, uint32_t version[4]) {
-    const uint8_t *at = memmem(name, size, ".so.", 4), *end = name + size;
+    const uint8_t *at = name, *end = name + size;
     size_t count = 0;
-    if (at == NULL) return 0;
+    while (end - at >= 4 && memcmp(at, ".so.", 4) != 0) at++;
+    if (end - at < 4) return 0;
     for (at += 4; count < 4 && at < end && *at >= '0' && *at <= '9'; at++) {
         uint64_t number = 0;
         for (; at < end && *at >= '0' && *at <= '9'; at++) number = mdc_min_u64(number * 10 + *at - '0', UINT32_MAX);
@@ -162,13 +143,14 @@ static mdc_status name_library(finder *self, const mdc_elf_image *image, mdc_mod
     uint32_t numbers[4] = {0, 0, 0, 0}, others[4] = {0, 0, 0, 0};
     size_t size;
     if (mdc_elf_image_soname(&memory, image, name, &size, err) != MDC_OK) return err->code;
-    if (size > 0 && mdc_mappings_intern(self->mappings, name, size, &module->soname, err) != MDC_OK) return err->code;
-    const uint8_t *path = (const uint8_t *)self->mappings->pool.data + module->path.offset;
+    if (size > 0 && mdc_pool_add(self->view->pool, name, size, &module->soname, err) != MDC_OK) return err->code;
+    const uint8_t *path = (const uint8_t *)self->view->pool->data + module->path.offset;
     size_t path_size = module->path.size;
-    const uint8_t *slash = path_size > 0 ? memrchr(path, '/', path_size) : NULL;
-    if (slash != NULL) {
-        path_size -= (size_t)(slash + 1 - path);
-        path = slash + 1;
+    for (size_t i = path_size; i > 0; i--) {
+        if (path[i - 1] != '/') continue;
+        path += i;
+        path_size -= i;
+        break;
     }
     size_t count = parse_version(name, size, numbers), other = parse_version(path, path_size, others);
     if (count == 0 && other == 0) return MDC_OK;
@@ -187,7 +169,7 @@ static bool read_pe(void *context, uint64_t offset, void *out, size_t size) {
 
 /* A PE image that Wine has mapped: some of its sections from the file, the others as plain memory. */
 static mdc_status try_pe(finder *self, size_t head, size_t *next, mdc_error *err) {
-    const mdc_region *region = &mdc_vec_at(&self->mappings->regions, mdc_region, head);
+    const mdc_region *region = &mdc_vec_at(self->view->regions, mdc_region, head);
     mdc_image_reader memory = memory_at(self, region->base);
     mdc_pe_image image;
     uint64_t span;
@@ -202,12 +184,12 @@ static mdc_status try_pe(finder *self, size_t head, size_t *next, mdc_error *err
                          .timestamp = image.timestamp};
     memcpy(module.version, image.version, sizeof module.version);
     if (image.codeview_size > 0 &&
-        mdc_mappings_intern(self->mappings, image.codeview, image.codeview_size, &module.codeview, err) != MDC_OK)
+        mdc_pool_add(self->view->pool, image.codeview, image.codeview_size, &module.codeview, err) != MDC_OK)
         return err->code;
     if (name_module(self, region, &module, err) != MDC_OK ||
         mdc_vec_push(self->modules, &module, 1, NULL, err) != MDC_OK)
         return err->code;
-    mark(self->mappings, head, &what);
+    mark(self->view, head, &what);
     *next = what.end_region;
     return MDC_OK;
 }
@@ -215,13 +197,13 @@ static mdc_status try_pe(finder *self, size_t head, size_t *next, mdc_error *err
 /* Whether an image in the middle of a file (an archive) may begin here: one whose header is mapped, and code after it.
  * A run of regions of one file is walked over once. */
 static bool archive_starts(finder *self, size_t at) {
-    const mdc_region *regions = self->mappings->regions.data;
+    const mdc_region *regions = self->view->regions->data;
     if (regions[at].file_offset == 0 || (regions[at].kinds & MDC_KIND_SHARED) != 0) return false;
     if (at >= self->run_end) {
         self->run_code = at;
-        for (self->run_end = at; self->run_end < self->mappings->regions.count; self->run_end++) {
+        for (self->run_end = at; self->run_end < self->view->regions->count; self->run_end++) {
             const mdc_region *region = &regions[self->run_end];
-            if (!same_file(&regions[at], region) && !plain(self->mappings, region)) break;
+            if (!same_file(&regions[at], region) && !plain(self->view, region)) break;
             if (executable(region)) self->run_code = self->run_end + 1;
         }
     }
@@ -230,9 +212,8 @@ static bool archive_starts(finder *self, size_t at) {
 
 /* Looks whether an image begins at this region; exe: it needs no valid header. *next: the region to go on with. */
 static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, mdc_error *err) {
-    mdc_mappings *mappings = self->mappings;
-    const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, head);
-    mdc_control_advance(mappings->control);
+    const mdc_region *region = &mdc_vec_at(self->view->regions, mdc_region, head);
+    mdc_control_advance(self->view->control);
     const mdc_image_reader memory = memory_at(self, region->base);
     mdc_elf_image image = {.valid = false};
     mdc_status status = MDC_OK;
@@ -250,12 +231,12 @@ static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, m
     mdc_module module = {.base = region->base, .size = what.end - region->base};
     if (image.valid) status = mdc_elf_image_build_id(&memory, &image, &module, err);
     if (status == MDC_OK && module.build_id_size == 0)
-        status = identify_by_file(self, region, image.valid ? region->file_offset : 0, &module, err);
+        status = self->ops->identify(self->ops->context, region, image.valid ? region->file_offset : 0, &module, err);
     if (status == MDC_OK) status = name_module(self, region, &module, err);
     if (status == MDC_OK && image.valid && !vdso) status = name_library(self, &image, &module, err);
     if (status == MDC_OK) status = mdc_vec_push(self->modules, &module, 1, NULL, err);
     if (status != MDC_OK) return status;
-    mark(mappings, head, &what);
+    mark(self->view, head, &what);
     *next = what.end_region;
     return MDC_OK;
 }
@@ -275,50 +256,50 @@ static bool main_first(finder *self) {
 
 /* An executable that unpacked itself lies in plain memory; the kernel still knows its path. */
 static mdc_status unpacked_main(finder *self, mdc_error *err) {
-    int64_t at = mdc_mappings_find(self->mappings, self->phdr);
+    int64_t at = mdc_regions_at(self->view->regions, self->phdr);
     if (self->phdr == 0 || at < 0) return MDC_OK;
     size_t head = (size_t)at;
-    const mdc_region *region = &mdc_vec_at(&self->mappings->regions, mdc_region, head);
+    const mdc_region *region = &mdc_vec_at(self->view->regions, mdc_region, head);
     const mdc_image_reader memory = memory_at(self, region->base);
     mdc_elf_image image = {.valid = false};
     if (region->inode != 0 || (region->flags & MDC_REGION_NEVER_READ) != 0) return MDC_OK;
     mdc_status status = mdc_elf_image_read(&memory, &image, err);
     uint64_t span;
     if (status != MDC_OK || !image.valid || !mdc_add_u64(region->base, image.end - image.first, &span)) return status;
-    char path[PATH_MAX];
-    ssize_t size = readlinkat(self->proc, "exe", path, sizeof path);
+    uint8_t path[PATH_BYTES];
+    size_t size = 0;
+    self->ops->executable(self->ops->context, path, sizeof path, &size);
     extent what = measure(self, head, span);
     mdc_module module = {.base = region->base, .size = what.end - region->base};
     status = mdc_elf_image_build_id(&memory, &image, &module, err);
-    if (status == MDC_OK && size > 0)
-        status = mdc_mappings_intern(self->mappings, path, (size_t)size, &module.path, err);
+    if (status == MDC_OK && size > 0) status = mdc_pool_add(self->view->pool, path, size, &module.path, err);
     if (status == MDC_OK) status = mdc_vec_push(self->modules, &module, 1, NULL, err);
     if (status != MDC_OK) return status;
-    mark(self->mappings, head, &what);
+    mark(self->view, head, &what);
     main_first(self);
     return MDC_OK;
 }
 
-mdc_status mdc_modules_find(mdc_vec *modules, mdc_mappings *mappings, mdc_memory *memory, int proc, uint64_t phdr,
+mdc_status mdc_modules_find(mdc_vec *modules, const mdc_target_view *view, const mdc_module_ops *ops, uint64_t phdr,
                             mdc_error *err) {
-    finder self = {.modules = modules, .mappings = mappings, .memory = memory, .proc = proc, .phdr = phdr};
+    finder self = {.modules = modules, .view = view, .ops = ops, .phdr = phdr};
     /* Mostly the file that holds AT_PHDR, which costs no question. */
-    int64_t at = mdc_mappings_find(mappings, phdr);
-    const mdc_region *loaded = at >= 0 ? &mdc_vec_at(&mappings->regions, mdc_region, at) : NULL;
-    struct statx exe;
+    int64_t at = mdc_regions_at(view->regions, phdr);
+    const mdc_region *loaded = at >= 0 ? &mdc_vec_at(view->regions, mdc_region, at) : NULL;
+    mdc_region exe;
     if (loaded != NULL && loaded->inode != 0) {
-        self.exe_inode = loaded->inode;
-        self.exe_major = loaded->dev_major;
-        self.exe_minor = loaded->dev_minor;
-    } else if (statx(proc, "exe", AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_INO, &exe) == 0) {
-        self.exe_inode = exe.stx_ino;
-        self.exe_major = exe.stx_dev_major;
-        self.exe_minor = exe.stx_dev_minor;
+        exe = *loaded;
+    } else if (!ops->executable_file(ops->context, &exe)) {
+        exe.inode = 0;
+        exe.dev_major = exe.dev_minor = 0;
     }
-    self.steps = mappings->regions.count * STEPS_PER_REGION + STEPS_MIN;
+    self.exe_inode = exe.inode;
+    self.exe_major = exe.dev_major;
+    self.exe_minor = exe.dev_minor;
+    self.steps = view->regions->count * STEPS_PER_REGION + STEPS_MIN;
     bool exe_seen = false;
-    for (size_t i = 0; i < mappings->regions.count;) {
-        const mdc_region *region = &mdc_vec_at(&mappings->regions, mdc_region, i);
+    for (size_t i = 0; i < view->regions->count;) {
+        const mdc_region *region = &mdc_vec_at(view->regions, mdc_region, i);
         size_t next = i + 1;
         bool exe_begins = exe_starts(&self, region, !exe_seen);
         if (is_exe(&self, region)) exe_seen = true;

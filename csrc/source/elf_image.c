@@ -2,7 +2,6 @@
 #include "elf_image.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/arith.h"
 #include "../format/elf_notes.h"
@@ -13,22 +12,21 @@ enum {
     SECTIONS_MAX = 1024, /* real programs have about forty */
     DYNAMIC_MAX = 256,   /* entries of the dynamic section; real ones have about thirty */
     TEXT_BYTES = 4096,
-    TEXT_ID = 16
+    TEXT_ID = 16,
+
+    TAG_NULL = 0,
+    TAG_STRTAB = 5,
+    TAG_STRSZ = 10,
+    TAG_SONAME = 14
 };
 
 /* Bytes from the start that could be read. */
 static mdc_status read_some(const mdc_image_reader *from, uint64_t offset, void *to, size_t size, size_t *done,
                             mdc_error *err) {
-    mdc_span span = {.size = size};
+    uint64_t address;
     *done = 0;
-    if (!mdc_add_u64(from->base, offset, &span.address)) return MDC_OK;
-    if (from->fd >= 0) {
-        ssize_t got = span.address <= INT64_MAX ? pread(from->fd, to, size, (off_t)span.address) : 0;
-        *done = got > 0 ? (size_t)got : 0;
-        return MDC_OK;
-    }
-    int32_t os_errno;
-    return mdc_memory_read(from->memory, from->mappings, &span, 1, to, done, &os_errno, err);
+    if (!mdc_add_u64(from->base, offset, &address)) return MDC_OK;
+    return from->read(from->context, address, to, size, done, err);
 }
 
 mdc_status mdc_image_read(const mdc_image_reader *from, uint64_t offset, void *to, size_t size, bool *read,
@@ -40,34 +38,39 @@ mdc_status mdc_image_read(const mdc_image_reader *from, uint64_t offset, void *t
 }
 
 /* Headers that say there are no sections, or too many of them for their fields, are taken as without. */
-static void take_sections(mdc_elf_image *image, const Elf64_Ehdr *header) {
+static void take_sections(mdc_elf_image *image, const mdc_elf_header *header) {
     image->section_count = 0;
-    if (header->e_shentsize != sizeof(Elf64_Shdr) || header->e_shstrndx >= header->e_shnum) return;
-    image->sections = header->e_shoff;
-    image->section_count = header->e_shnum < SECTIONS_MAX ? header->e_shnum : SECTIONS_MAX;
-    image->name_section = header->e_shstrndx;
+    if (header->section_size != mdc_elf_section_size(header->wide) || header->name_section >= header->section_count)
+        return;
+    image->sections = header->sections;
+    image->section_count = header->section_count < SECTIONS_MAX ? header->section_count : SECTIONS_MAX;
+    image->name_section = header->name_section;
 }
 
 mdc_status mdc_elf_image_read(const mdc_image_reader *from, mdc_elf_image *image, mdc_error *err) {
-    Elf64_Ehdr header;
+    const bool wide = !from->narrow;
+    uint8_t bytes[MDC_ELF_HEADER_MAX], table[MDC_ELF_HEADERS_MAX * MDC_ELF_SEGMENT_MAX];
+    mdc_elf_header header;
     bool read;
     image->valid = image->dos = false;
-    mdc_status status = mdc_image_read(from, 0, &header, sizeof header, &read, err);
+    mdc_status status = mdc_image_read(from, 0, bytes, mdc_elf_header_size(wide), &read, err);
     if (!read) return status;
-    image->dos = header.e_ident[0] == 'M' && header.e_ident[1] == 'Z';
-    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
-        header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0)
+    image->dos = bytes[0] == 'M' && bytes[1] == 'Z';
+    const size_t size = mdc_elf_segment_size(wide);
+    if (!mdc_elf_header_parse(bytes, mdc_elf_header_size(wide), &header) || header.wide != wide ||
+        header.segment_size != size || header.segment_count == 0)
         return MDC_OK;
-    image->count = header.e_phnum < MDC_ELF_HEADERS_MAX ? header.e_phnum : MDC_ELF_HEADERS_MAX;
-    status = mdc_image_read(from, header.e_phoff, image->headers, image->count * sizeof(Elf64_Phdr), &read, err);
+    image->count = header.segment_count < MDC_ELF_HEADERS_MAX ? header.segment_count : MDC_ELF_HEADERS_MAX;
+    status = mdc_image_read(from, header.segments, table, image->count * size, &read, err);
     if (!read) return status;
     image->first = UINT64_MAX;
     image->end = 0;
     for (uint32_t i = 0; i < image->count; i++) {
-        const Elf64_Phdr *load = &image->headers[i];
+        mdc_elf_segment *load = &image->headers[i];
         uint64_t end;
-        if (load->p_type != PT_LOAD || !mdc_add_u64(load->p_vaddr, load->p_memsz, &end)) continue;
-        image->first = mdc_min_u64(image->first, mdc_page_down(load->p_vaddr));
+        mdc_elf_segment_parse(table + i * size, wide, load);
+        if (load->type != MDC_ELF_LOAD || !mdc_add_u64(load->address, load->memory_size, &end)) continue;
+        image->first = mdc_min_u64(image->first, mdc_page_down(load->address));
         image->end = mdc_max_u64(image->end, mdc_page_up(end));
     }
     image->valid = image->first < image->end;
@@ -78,22 +81,29 @@ mdc_status mdc_elf_image_read(const mdc_image_reader *from, mdc_elf_image *image
 /* ---- sections of a file ---- */
 
 /* The first section of this type with this name; sh_size 0: there is none. */
+static mdc_status read_section(const mdc_image_reader *from, uint64_t offset, mdc_elf_section *section, bool *read,
+                               mdc_error *err) {
+    uint8_t bytes[MDC_ELF_SECTION_MAX];
+    mdc_status status = mdc_image_read(from, offset, bytes, mdc_elf_section_size(!from->narrow), read, err);
+    if (*read) mdc_elf_section_parse(bytes, !from->narrow, section);
+    return status;
+}
+
 static mdc_status find_section(const mdc_image_reader *from, const mdc_elf_image *image, uint32_t type,
-                               const char *name, Elf64_Shdr *found, mdc_error *err) {
-    Elf64_Shdr names, section;
+                               const char *name, mdc_elf_section *found, mdc_error *err) {
+    mdc_elf_section names, section;
     char text[32];
-    const size_t length = strlen(name) + 1;
+    const size_t length = strlen(name) + 1, size = mdc_elf_section_size(!from->narrow);
     bool read;
     memset(found, 0, sizeof *found);
     if (image->section_count == 0 || image->sections > INT64_MAX) return MDC_OK;
     const uint64_t all = image->sections;
-    mdc_status status =
-        mdc_image_read(from, all + image->name_section * sizeof names, &names, sizeof names, &read, err);
+    mdc_status status = read_section(from, all + image->name_section * size, &names, &read, err);
     for (uint32_t i = 0; status == MDC_OK && read && i < image->section_count; i++) {
         uint64_t at;
-        status = mdc_image_read(from, all + i * sizeof section, &section, sizeof section, &read, err);
-        if (!read || section.sh_type != type || section.sh_size == 0 || section.sh_name >= names.sh_size ||
-            !mdc_add_u64(names.sh_offset, section.sh_name, &at))
+        status = read_section(from, all + i * size, &section, &read, err);
+        if (!read || section.type != type || section.size == 0 || section.name >= names.size ||
+            !mdc_add_u64(names.offset, section.name, &at))
             continue;
         bool named;
         status = mdc_image_read(from, at, text, length, &named, err);
@@ -118,33 +128,33 @@ mdc_status mdc_elf_image_build_id(const mdc_image_reader *from, const mdc_elf_im
                                   mdc_error *err) {
     int seen = 0;
     for (uint32_t i = 0; i < image->count && seen < NOTES_MAX && module->build_id_size == 0; i++) {
-        const Elf64_Phdr *note = &image->headers[i];
-        if (note->p_type != PT_NOTE || note->p_filesz == 0) continue;
+        const mdc_elf_segment *note = &image->headers[i];
+        if (note->type != MDC_ELF_NOTE || note->file_size == 0) continue;
         seen++;
         /* Addresses in an image count from where it was linked to. */
-        uint64_t offset = from->fd >= 0 ? note->p_offset : note->p_vaddr - image->first;
-        mdc_status status = read_notes(from, offset, note->p_filesz, module, err);
+        uint64_t offset = from->file ? note->offset : note->address - image->first;
+        mdc_status status = read_notes(from, offset, note->file_size, module, err);
         if (status != MDC_OK) return status;
     }
-    if (from->fd < 0 || module->build_id_size != 0) return MDC_OK;
-    Elf64_Shdr section;
-    mdc_status status = find_section(from, image, SHT_NOTE, ".note.gnu.build-id", &section, err);
-    if (status != MDC_OK || section.sh_size == 0) return status;
-    return read_notes(from, section.sh_offset, section.sh_size, module, err);
+    if (!from->file || module->build_id_size != 0) return MDC_OK;
+    mdc_elf_section section;
+    mdc_status status = find_section(from, image, MDC_ELF_SECTION_NOTE, ".note.gnu.build-id", &section, err);
+    if (status != MDC_OK || section.size == 0) return status;
+    return read_notes(from, section.offset, section.size, module, err);
 }
 
 mdc_status mdc_elf_image_text_id(const mdc_image_reader *from, const mdc_elf_image *image, mdc_module *module,
                                  mdc_error *err) {
     uint8_t text[TEXT_BYTES] = {0}, id[TEXT_ID] = {0}, any = 0;
-    Elf64_Shdr section;
+    mdc_elf_section section;
     size_t done;
-    mdc_status status = find_section(from, image, SHT_PROGBITS, ".text", &section, err);
-    if (status == MDC_OK && section.sh_size == 0)
-        status = find_section(from, image, SHT_PROGBITS, "text", &section, err);
-    if (status != MDC_OK || section.sh_size == 0) return status;
+    mdc_status status = find_section(from, image, MDC_ELF_SECTION_PROGBITS, ".text", &section, err);
+    if (status == MDC_OK && section.size == 0)
+        status = find_section(from, image, MDC_ELF_SECTION_PROGBITS, "text", &section, err);
+    if (status != MDC_OK || section.size == 0) return status;
     /* In whole units: of a short section, what follows it in the file is part of the last. */
-    size_t size = ((size_t)mdc_min_u64(section.sh_size, sizeof text) + TEXT_ID - 1) & ~(size_t)(TEXT_ID - 1);
-    status = read_some(from, section.sh_offset, text, size, &done, err);
+    size_t size = ((size_t)mdc_min_u64(section.size, sizeof text) + TEXT_ID - 1) & ~(size_t)(TEXT_ID - 1);
+    status = read_some(from, section.offset, text, size, &done, err);
     if (status != MDC_OK || done == 0) return status;
     for (size_t i = 0; i < size; i++) id[i % TEXT_ID] ^= text[i];
     for (size_t i = 0; i < TEXT_ID; i++) any |= id[i];
@@ -153,6 +163,15 @@ mdc_status mdc_elf_image_text_id(const mdc_image_reader *from, const mdc_elf_ima
     module->build_id_size = sizeof id;
     module->hashed = 1;
     return MDC_OK;
+}
+
+mdc_status mdc_elf_image_identify(const mdc_image_reader *file, mdc_module *module, mdc_error *err) {
+    mdc_elf_image image;
+    mdc_status status = mdc_elf_image_read(file, &image, err);
+    if (status == MDC_OK && image.valid) status = mdc_elf_image_build_id(file, &image, module, err);
+    if (status == MDC_OK && image.valid && module->build_id_size == 0)
+        status = mdc_elf_image_text_id(file, &image, module, err);
+    return status;
 }
 
 /* ---- the dynamic section of an image in memory ---- */
@@ -168,20 +187,24 @@ static bool offset_of(const mdc_image_reader *from, const mdc_elf_image *image, 
 
 mdc_status mdc_elf_image_soname(const mdc_image_reader *from, const mdc_elf_image *image,
                                 uint8_t name[MDC_ELF_NAME_MAX], size_t *size, mdc_error *err) {
-    Elf64_Dyn entries[DYNAMIC_MAX];
-    const Elf64_Phdr *dynamic = NULL;
+    uint8_t entries[DYNAMIC_MAX * MDC_ELF_DYNAMIC_MAX];
+    const mdc_elf_segment *dynamic = NULL;
+    const size_t each = mdc_elf_entry_size(!from->narrow);
     uint64_t soname = 0, table = 0, table_size = 0, at;
     size_t done;
     *size = 0;
     for (uint32_t i = 0; i < image->count && dynamic == NULL; i++)
-        if (image->headers[i].p_type == PT_DYNAMIC) dynamic = &image->headers[i];
-    if (dynamic == NULL || dynamic->p_vaddr < image->first) return MDC_OK;
-    size_t bytes = (size_t)mdc_min_u64(dynamic->p_memsz, sizeof entries);
-    mdc_status status = read_some(from, dynamic->p_vaddr - image->first, entries, bytes, &done, err);
-    for (size_t i = 0; i < done / sizeof entries[0] && entries[i].d_tag != DT_NULL; i++) {
-        if (entries[i].d_tag == DT_SONAME) soname = entries[i].d_un.d_val;
-        if (entries[i].d_tag == DT_STRTAB) table = entries[i].d_un.d_ptr;
-        if (entries[i].d_tag == DT_STRSZ) table_size = entries[i].d_un.d_val;
+        if (image->headers[i].type == MDC_ELF_DYNAMIC) dynamic = &image->headers[i];
+    if (dynamic == NULL || dynamic->address < image->first) return MDC_OK;
+    size_t bytes = (size_t)mdc_min_u64(dynamic->memory_size, DYNAMIC_MAX * each);
+    mdc_status status = read_some(from, dynamic->address - image->first, entries, bytes, &done, err);
+    for (size_t i = 0; i < done / each; i++) {
+        mdc_elf_entry entry;
+        mdc_elf_entry_parse(entries + i * each, !from->narrow, &entry);
+        if (entry.tag == TAG_NULL) break;
+        if (entry.tag == TAG_SONAME) soname = entry.value;
+        if (entry.tag == TAG_STRTAB) table = entry.value;
+        if (entry.tag == TAG_STRSZ) table_size = entry.value;
     }
     if (status != MDC_OK || soname == 0 || soname >= table_size || !offset_of(from, image, table, &at) ||
         !mdc_add_u64(at, soname, &at))

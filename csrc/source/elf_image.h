@@ -1,21 +1,24 @@
 /* What an ELF image says of itself, read from a target's memory or from a file: extent, build id, SONAME. Everything in
  * it is hostile: bounded and checked. */
-#ifndef MDC_LINUX_ELF_IMAGE_H
-#define MDC_LINUX_ELF_IMAGE_H
+#ifndef MDC_SOURCE_ELF_IMAGE_H
+#define MDC_SOURCE_ELF_IMAGE_H
 
-#include <elf.h>
+#include <stdbool.h>
 
-#include "mappings.h"
-#include "memory.h"
+#include "../format/elf_file.h"
+#include "snapshot.h"
 
 /* Bounds on what a hostile header can make us read. Real images have about a dozen program headers. */
 enum { MDC_ELF_HEADERS_MAX = 128, MDC_ELF_NAME_MAX = 256 };
 
 typedef struct mdc_image_reader {
-    mdc_memory *memory;
-    const mdc_mappings *mappings;
-    int fd;        /* -1: target memory */
+    /* Reads from an address, or from an offset in a file. *done: bytes from the start that are there. Fails only where
+     * the target is gone. */
+    mdc_status (*read)(void *context, uint64_t address, void *to, size_t size, size_t *done, mdc_error *err);
+    void *context;
     uint64_t base; /* of the image's first byte: an address, or an offset in the file */
+    bool file;     /* laid out as in a file, not as in memory */
+    bool narrow;   /* only a 32-bit image is one; else only a 64-bit image */
 } mdc_image_reader;
 
 /* What the headers say, bounded. */
@@ -23,7 +26,7 @@ typedef struct mdc_elf_image {
     bool valid;
     bool dos; /* not valid, and begins like a PE image */
     uint32_t count;
-    Elf64_Phdr headers[MDC_ELF_HEADERS_MAX];
+    mdc_elf_segment headers[MDC_ELF_HEADERS_MAX];
     uint64_t first; /* page of the lowest PT_LOAD, as linked */
     uint64_t end;   /* page end of the highest, as linked */
     uint64_t sections;
@@ -42,6 +45,8 @@ mdc_status mdc_elf_image_build_id(const mdc_image_reader *from, const mdc_elf_im
  * (HashElfTextSection of src/common/linux/file_id.cc). None if those are all zero. */
 mdc_status mdc_elf_image_text_id(const mdc_image_reader *from, const mdc_elf_image *image, mdc_module *module,
                                  mdc_error *err);
+/* What identifies the image in a file: its build id, else the id of its text, else nothing. */
+mdc_status mdc_elf_image_identify(const mdc_image_reader *file, mdc_module *module, mdc_error *err);
 /* DT_SONAME of an image in memory; *size 0: it has none, or one that is no name of a file. */
 mdc_status mdc_elf_image_soname(const mdc_image_reader *from, const mdc_elf_image *image,
                                 uint8_t name[MDC_ELF_NAME_MAX], size_t *size, mdc_error *err);
