@@ -28,7 +28,11 @@ HEADERS = [
     "csrc/trace/recorder.h",
     "csrc/trace/replay.h",
     "csrc/source/carried.h",
+    "csrc/source/snapshot.h",
     "csrc/source/source.h",
+    "csrc/source/reading.h",
+    "csrc/dumpfile/dump_view.h",
+    "csrc/dumpfile/dump_source.h",
     *(
         ["csrc/crash/crash_windows.h"]
         if windows

@@ -1,5 +1,4 @@
-/* Reading mapping lines (see proc_maps.h). Written by hand instead of with sscanf: names hold spaces, newlines
- * (escaped) and odd bytes, have no length limit, and 60,000 lines must take little time. */
+/* Lines of any length (see proc_maps.h). */
 #include "proc_maps.h"
 
 #include <errno.h>
@@ -108,86 +107,4 @@ mdc_status mdc_map_reader_line(mdc_map_reader *reader, uint8_t **line, size_t *s
     }
     reader->first = reader->used;
     return MDC_OK;
-}
-
-static int hex_digit(uint8_t c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-}
-
-bool mdc_map_is_header(const uint8_t *line, size_t size) {
-    /* Addresses are lower case hexadecimal; the keys of smaps begin with a capital. */
-    return size > 0 && hex_digit(line[0]) >= 0;
-}
-
-/* A number in this base, ended by `stop`, which is skipped. */
-static bool number(const uint8_t **at, const uint8_t *end, unsigned base, uint8_t stop, uint64_t *value) {
-    const uint8_t *p = *at;
-    uint64_t sum = 0;
-    bool digits = false;
-    for (; p < end && *p != stop; p++) {
-        int digit = hex_digit(*p);
-        if (digit < 0 || (unsigned)digit >= base) return false;
-        if (sum > (UINT64_MAX - (uint64_t)digit) / base) return false;
-        sum = sum * base + (uint64_t)digit;
-        digits = true;
-    }
-    if (!digits || p == end) return false;
-    *at = p + 1;
-    *value = sum;
-    return true;
-}
-
-/* The kernel escapes newlines, and only them, as \012 (fs/proc/task_mmu.c: seq_path(m, path, "\n")). */
-static size_t unescape(uint8_t *name, size_t size) {
-    if (memchr(name, '\\', size) == NULL) return size;
-    size_t to = 0;
-    for (size_t from = 0; from < size;) {
-        if (size - from >= 4 && memcmp(name + from, "\\012", 4) == 0) {
-            name[to++] = '\n';
-            from += 4;
-        } else {
-            name[to++] = name[from++];
-        }
-    }
-    return to;
-}
-
-bool mdc_map_parse(uint8_t *line, size_t size, mdc_map_record *record) {
-    const uint8_t *at = line;
-    const uint8_t *end = line + size;
-    memset(record, 0, sizeof *record);
-    if (!number(&at, end, 16, '-', &record->first) || !number(&at, end, 16, ' ', &record->end)) return false;
-    if (record->first >= record->end) return false;
-    if (end - at < 5 || at[4] != ' ') return false;
-    if (at[0] == 'r') record->perms |= MDC_PERM_READ;
-    if (at[1] == 'w') record->perms |= MDC_PERM_WRITE;
-    if (at[2] == 'x') record->perms |= MDC_PERM_EXECUTE;
-    if (at[3] == 's') record->perms |= MDC_PERM_SHARED;
-    at += 5;
-    uint64_t major, minor;
-    if (!number(&at, end, 16, ' ', &record->file_offset) || !number(&at, end, 16, ':', &major) ||
-        !number(&at, end, 16, ' ', &minor) || major > UINT32_MAX || minor > UINT32_MAX)
-        return false;
-    record->dev_major = (uint32_t)major;
-    record->dev_minor = (uint32_t)minor;
-    /* A line without a name may end right after the inode. */
-    const uint8_t *blank = memchr(at, ' ', (size_t)(end - at));
-    if (blank == NULL) {
-        if (end - at > 20) return false;
-        uint8_t last[24];
-        size_t digits = (size_t)(end - at);
-        memcpy(last, at, digits);
-        last[digits] = ' ';
-        const uint8_t *p = last;
-        if (!number(&p, last + digits + 1, 10, ' ', &record->inode)) return false;
-        at = end;
-    } else if (!number(&at, end, 10, ' ', &record->inode)) {
-        return false;
-    }
-    while (at < end && *at == ' ') at++;
-    record->name = at;
-    record->name_size = unescape(line + (at - line), (size_t)(end - at));
-    return true;
 }

@@ -19,15 +19,6 @@ static bool begins(const mdc_map_facts *facts, const char *prefix) {
     return facts->name_size >= length && memcmp(facts->name, prefix, length) == 0;
 }
 
-/* Linux protections in Windows' values; x86 has no write-only pages. */
-static uint32_t protection(uint32_t perms) {
-    static const uint32_t table[8] = {
-        MDC_PAGE_NOACCESS, MDC_PAGE_READONLY,     MDC_PAGE_READWRITE,         MDC_PAGE_READWRITE,
-        MDC_PAGE_EXECUTE,  MDC_PAGE_EXECUTE_READ, MDC_PAGE_EXECUTE_READWRITE, MDC_PAGE_EXECUTE_READWRITE,
-    };
-    return table[perms & MDC_PERM_ACCESS];
-}
-
 /* A private mapping of /dev/zero is anonymous memory that happens to keep a name and an inode. */
 static bool private_zero(const mdc_region *region, const mdc_map_facts *facts) {
     return (facts->perms & MDC_PERM_SHARED) == 0 && (facts->file_flags & MDC_MAPPED_ZERO) != 0 &&
@@ -91,7 +82,7 @@ static bool reservation(const mdc_region *region, const mdc_map_facts *facts) {
 void mdc_map_classify(mdc_region *region, const mdc_map_facts *facts) {
     bool anonymous = (region->inode == 0 && (facts->perms & MDC_PERM_SHARED) == 0) || private_zero(region, facts);
     region->state = MDC_MEM_COMMIT;
-    region->protect = protection(facts->perms);
+    region->protect = mdc_map_protection(facts->perms);
     region->type = anonymous ? MDC_MEM_PRIVATE : MDC_MEM_MAPPED;
     region->kinds = kinds_of(region, facts);
     region->alloc_base = region->base;

@@ -9,6 +9,7 @@
 #include "../api/report.h"
 #include "carried.h"
 
+/* cdef: begin */
 /* Bytes in the source's name pool. */
 typedef struct mdc_name {
     uint32_t offset;
@@ -245,5 +246,6 @@ typedef struct mdc_snapshot {
     uint64_t cut_bytes;         /* of memory that a cut core or dump no longer holds */
     const mdc_carried *carried; /* of an existing minidump, else NULL */
 } mdc_snapshot;
+/* cdef: end */
 
 #endif

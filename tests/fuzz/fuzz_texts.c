@@ -9,10 +9,10 @@
 
 #include "../../csrc/base/vec.h"
 #include "../../csrc/format/elf_notes.h"
+#include "../../csrc/format/map_line.h"
 #include "../../csrc/format/pe_image.h"
 #include "../../csrc/format/utf16.h"
 #include "../../csrc/format/wtf8.h"
-#include "../../csrc/linux/proc_maps.h"
 #include "../../csrc/linux/process.h"
 #include "bytes.h"
 

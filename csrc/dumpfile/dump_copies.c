@@ -1,0 +1,92 @@
+/* Where the command line, the environment and the auxiliary vector are in the target's memory: at the top of the main
+ * thread's stack, which is the highest in memory, where the kernel put them. Found by their bytes, so that who excludes
+ * that memory excludes the streams with it (see dump_file.h). */
+#include <string.h>
+
+#include "../base/arith.h"
+#include "dump_file.h"
+
+enum {
+    SEARCHED = 8 << 20, /* bytes of the stack at most, from its top */
+    NEEDLE = 256,       /* bytes of the stream that are searched for; the rest is compared */
+    HITS_MAX = 1024,    /* of the needle, before the search is given up */
+    PIECE = 512
+};
+
+/* [*first, *end) of held memory with the highest stack pointer in it; empty if no stack is held. */
+static void find_top(const mdc_dump_file *file, uint64_t *first, uint64_t *end) {
+    uint64_t highest = 0;
+    int64_t run = -1;
+    *first = *end = 0;
+    for (size_t i = 0; i < file->threads.count; i++) {
+        uint64_t pointer = mdc_vec_at(&file->threads, const mdc_thread, i).stack_pointer;
+        if (pointer <= highest) continue;
+        int64_t held = mdc_dump_held_at(file, pointer);
+        if (held < 0) continue;
+        highest = pointer;
+        run = held;
+    }
+    if (run < 0) return;
+    const mdc_carried_run *all = file->held.data;
+    size_t last = (size_t)run;
+    while (last + 1 < file->held.count && all[last].address + all[last].size == all[last + 1].address) last++;
+    *first = all[run].address;
+    *end = all[last].address + all[last].size;
+    if (*end - *first > SEARCHED) *first = *end - SEARCHED;
+}
+
+/* Whether the memory at this address has all bytes of the stream. */
+static bool same_bytes(const mdc_dump_file *file, const mdc_carried_stream *stream, uint64_t address) {
+    uint8_t theirs[PIECE], ours[PIECE];
+    int32_t os_errno;
+    for (uint32_t at = 0; at < stream->size;) {
+        size_t part = (size_t)mdc_min_u64(stream->size - at, PIECE);
+        if (mdc_input_read(file->input, (uint64_t)stream->rva + at, theirs, part, &os_errno) < part ||
+            mdc_dump_read_held(file, address + at, ours, part, &os_errno) < part || memcmp(theirs, ours, part) != 0)
+            return false;
+        at += (uint32_t)part;
+    }
+    return true;
+}
+
+/* The highest place in [first, end) with the bytes of the stream; 0: none. */
+static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream, uint64_t first, uint64_t end) {
+    uint8_t needle[NEEDLE];
+    int32_t os_errno;
+    uint64_t found = 0;
+    size_t length = (size_t)mdc_min_u64(stream->size, NEEDLE), hits = 0;
+    if (length == 0 || mdc_input_read(file->input, stream->rva, needle, length, &os_errno) < length) return 0;
+    for (uint64_t at = first; end - at >= stream->size;) {
+        size_t size = (size_t)mdc_min_u64(end - at, MDC_DUMP_STRING_MAX);
+        if (mdc_dump_read_held(file, at, file->scratch, size, &os_errno) < size) return found;
+        for (size_t i = 0; i + length <= size;) {
+            const uint8_t *begin = memchr(file->scratch + i, needle[0], size - length + 1 - i);
+            if (begin == NULL) break;
+            i = (size_t)(begin - file->scratch);
+            if (memcmp(begin, needle, length) == 0) {
+                if (++hits > HITS_MAX) return found;
+                if (same_bytes(file, stream, at + i)) found = at + i;
+            }
+            i++;
+        }
+        if (size < MDC_DUMP_STRING_MAX) break;
+        at += size - length + 1;
+    }
+    return found;
+}
+
+mdc_status mdc_dump_find_copies(mdc_dump_file *file, mdc_error *err) {
+    uint64_t first, end;
+    if (file->tolerant) return MDC_OK;
+    find_top(file, &first, &end);
+    for (size_t i = 0, searched = 0; i < file->streams.count && first < end; i++) {
+        mdc_carried_stream *stream = &mdc_vec_at(&file->streams, mdc_carried_stream, i);
+        if (stream->type != MDC_STREAM_TYPE_LINUX_CMD_LINE && stream->type != MDC_STREAM_TYPE_LINUX_ENVIRON &&
+            stream->type != MDC_STREAM_TYPE_LINUX_AUXV)
+            continue;
+        if (file->control != NULL && mdc_control_check(file->control, err) != MDC_OK) return err->code;
+        if (++searched > 16) break; /* a directory may name one of them again and again */
+        stream->address = find(file, stream, first, end);
+    }
+    return MDC_OK;
+}

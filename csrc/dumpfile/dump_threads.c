@@ -1,0 +1,128 @@
+/* The lists of threads, their names and times, and the exceptions. Registers follow in dump_context.c. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/bound.h"
+#include "../base/fail.h"
+#include "dump_file.h"
+
+enum { THREAD_EX_BYTES = 64 /* MINIDUMP_THREAD_EX: MINIDUMP_THREAD and the backing store */ };
+
+static mdc_status take_thread(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err) {
+    mdc_file_thread found;
+    (void)offset;
+    memcpy(&found, entry, sizeof found);
+    mdc_thread thread = {.tid = found.thread_id,
+                         .suspend_count = found.suspend_count,
+                         .priority_class = found.priority_class,
+                         .priority = found.priority,
+                         .thread_pointer = found.teb};
+    mdc_dump_thread_at place = {.context = found.context, .stack = found.stack};
+    if (mdc_vec_push(&file->threads, &thread, 1, NULL, err) != MDC_OK) return err->code;
+    return mdc_vec_push(&file->places, &place, 1, NULL, err);
+}
+
+mdc_status mdc_dump_thread_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
+    return mdc_dump_each_counted(file, stream, sizeof(mdc_file_thread), "ThreadList", take_thread, err);
+}
+
+mdc_status mdc_dump_thread_ex_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
+    if (file->threads.count > 0) return MDC_OK; /* the same ones */
+    return mdc_dump_each_counted(file, stream, THREAD_EX_BYTES, "ThreadExList", take_thread, err);
+}
+
+/* -- what other streams say of a thread ---------------------------------------------------------------------------- */
+
+/* An entry that is about a thread; sorted by id, the last one of an id counts. */
+typedef struct about {
+    uint32_t tid;
+    uint32_t order;
+    mdc_name name;
+    mdc_file_thread_info info;
+} about;
+
+static int by_tid(const void *left, const void *right) {
+    const about *a = left, *b = right;
+    if (a->tid != b->tid) return a->tid < b->tid ? -1 : 1;
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+static const about *find(const mdc_vec *all, uint32_t tid) {
+    const about *entries = all->data;
+    size_t at;
+    mdc_lower_bound(at, 0, all->count, entries[at].tid <= tid);
+    return at > 0 && entries[at - 1].tid == tid ? &entries[at - 1] : NULL;
+}
+
+static mdc_status take_name(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err) {
+    mdc_file_thread_name found;
+    (void)offset;
+    memcpy(&found, entry, sizeof found);
+    about named = {.tid = found.thread_id, .order = (uint32_t)file->about.count};
+    if (mdc_dump_string(file, found.name_rva, "ThreadNames: a name", &named.name, err) != MDC_OK) return err->code;
+    return mdc_vec_push(&file->about, &named, 1, NULL, err);
+}
+
+static mdc_status take_info(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err) {
+    about timed = {.order = (uint32_t)file->about.count};
+    (void)offset;
+    memcpy(&timed.info, entry, sizeof timed.info);
+    timed.tid = timed.info.thread_id;
+    return mdc_vec_push(&file->about, &timed, 1, NULL, err);
+}
+
+/* What `parsed` took goes to the threads, whether it reached the end of the list or not. */
+static mdc_status apply(mdc_dump_file *file, mdc_status parsed, bool names) {
+    if (file->about.count > 1) qsort(file->about.data, file->about.count, sizeof(about), by_tid);
+    for (size_t i = 0; i < file->threads.count; i++) {
+        mdc_thread *thread = &mdc_vec_at(&file->threads, mdc_thread, i);
+        const about *found = find(&file->about, thread->tid);
+        if (found == NULL) continue;
+        if (names) {
+            thread->name = found->name;
+            thread->named = 1;
+        } else {
+            thread->create_time = found->info.create_time;
+            thread->kernel_time = found->info.kernel_time;
+            thread->user_time = found->info.user_time;
+            thread->affinity = found->info.affinity;
+            thread->start_address = found->info.start_address;
+        }
+    }
+    mdc_vec_fini(&file->about);
+    return parsed;
+}
+
+mdc_status mdc_dump_thread_names(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
+    mdc_vec_init(&file->about, sizeof(about));
+    return apply(file, mdc_dump_each_counted(file, stream, sizeof(mdc_file_thread_name), "ThreadNames", take_name, err),
+                 true);
+}
+
+mdc_status mdc_dump_thread_infos(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
+    mdc_vec_init(&file->about, sizeof(about));
+    return apply(
+        file, mdc_dump_each_sized(file, stream, sizeof(mdc_file_thread_info), false, "ThreadInfoList", take_info, err),
+        false);
+}
+
+/* -- exceptions ---------------------------------------------------------------------------------------------------- */
+
+mdc_status mdc_dump_exception_stream(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
+    mdc_file_exception found;
+    if (stream->size < sizeof found)
+        return mdc_dump_broken(err, stream->rva, "Exception", "it has less than 168 bytes");
+    /* A directory that names one stream again and again would make much of little. */
+    if (file->exceptions.count > file->size / sizeof found)
+        return mdc_dump_broken(err, stream->rva, "Exception", "there are more than the file has room for");
+    if (mdc_dump_get(file, stream->rva, &found, sizeof found, "Exception", err) != MDC_OK) return err->code;
+    mdc_dump_exception exception = {.tid = found.thread_id,
+                                    .code = found.record.code,
+                                    .flags = found.record.flags,
+                                    .parameter_count = found.record.parameters,
+                                    .address = found.record.address,
+                                    .context_size = found.context.data_size,
+                                    .context_rva = found.context.rva};
+    memcpy(exception.parameters, found.record.information, sizeof exception.parameters);
+    return mdc_vec_push(&file->exceptions, &exception, 1, NULL, err);
+}
