@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ._progress import (
         Progress,
     )
+    from .batch import (
+        FilteredFile,
+        filter_many,
+    )
     from .callback import (
         Callback,
     )
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
         FilterError,
         FilterWarning,
         FormatError,
+        InputError,
         LimitReached,
         PluginError,
         ReadError,
@@ -59,6 +64,11 @@ if TYPE_CHECKING:
         TargetBusy,
         TargetError,
         TargetGone,
+    )
+    from .files import (
+        AnyFile,
+        CoreFile,
+        DumpFile,
     )
     from .filters import (
         Filter,
@@ -90,12 +100,15 @@ __version__ = "0.1.0"
 __all__ = [
     "AccessDenied",
     "AnyCallback",
+    "AnyFile",
     "Callback",
     "CallbackError",
     "Cancelled",
+    "CoreFile",
     "DbgHelp",
     "DeadlineExceeded",
     "DumpError",
+    "DumpFile",
     "DumpPlan",
     "DumpReport",
     "DumpType",
@@ -105,9 +118,11 @@ __all__ = [
     "Filter",
     "FilterError",
     "FilterWarning",
+    "FilteredFile",
     "FormatError",
     "Glob",
     "Handle",
+    "InputError",
     "LimitReached",
     "PidFd",
     "Plugin",
@@ -128,6 +143,7 @@ __all__ = [
     "crash",
     "exclude",
     "exclude_ranges",
+    "filter_many",
     "filters",
     "head",
     "include",
@@ -149,6 +165,7 @@ _HOMES = _lazy.homes(
         "protocol": "protocol",
         "replay": "replay",
         "report": "report DumpPlan DumpReport",
+        "batch": "FilteredFile filter_many",
         "callback": "Callback",
         "_options": "EngineOptions",
         "_progress": "Progress",
@@ -158,8 +175,10 @@ _HOMES = _lazy.homes(
         "enums": "DumpType",
         "errors": (
             "AccessDenied CallbackError Cancelled DeadlineExceeded DumpError FilterError FilterWarning "
-            "FormatError LimitReached PluginError ReadError SinkError Stalled TargetBusy TargetError TargetGone"
+            "FormatError InputError LimitReached PluginError ReadError SinkError Stalled TargetBusy TargetError "
+            "TargetGone"
         ),
+        "files": "AnyFile CoreFile DumpFile",
         "plugins": "Plugin",
         "_aliases": "AnyCallback File Process",
         "targets": "Handle PidFd",

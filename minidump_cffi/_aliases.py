@@ -6,12 +6,24 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from .files import AnyFile, CoreFile, DumpFile
 from .targets import Handle, PidFd
 
 if TYPE_CHECKING:
     from .protocol._views import Input, Output
 
-__all__ = ["AnswerFunction", "AnyCallback", "File", "HasPid", "Hook", "IoHandler", "Process", "Writable"]
+__all__ = [
+    "AnswerFunction",
+    "AnyCallback",
+    "File",
+    "HasPid",
+    "HasRead",
+    "Hook",
+    "IoHandler",
+    "Process",
+    "Readable",
+    "Writable",
+]
 
 
 @runtime_checkable
@@ -31,7 +43,18 @@ class Writable(Protocol):
         """Take the bytes of `data`."""
 
 
-Process: TypeAlias = int | PidFd | Handle | HasPid
+@runtime_checkable
+class HasRead(Protocol):
+    """Anything that gives bytes."""
+
+    def read(self, size: int, /) -> Any:
+        """At most so many bytes; none at the end."""
+
+
+Readable: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | HasRead
+"""Where a file can be read from that stands for a process."""
+
+Process: TypeAlias = int | PidFd | Handle | HasPid | CoreFile | DumpFile | AnyFile
 """What can be dumped. A bare int is always a pid."""
 
 File: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | int | Writable

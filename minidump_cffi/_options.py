@@ -77,7 +77,7 @@ class PlanOptions(Record, kw_only=False):
 
     planned = True
 
-    type: DumpType | int | str = DumpType.NORMAL
+    type: DumpType | int | str | None = None
     _: KW_ONLY
     filter: Filter | None = None
     callback: AnyCallback | None = None
@@ -94,13 +94,15 @@ class PlanOptions(Record, kw_only=False):
     file_pages: Literal["all", "resident"] = "all"
     names: Literal["unicode", "ascii"] = "unicode"
     module_names: Literal["path", "soname"] = "path"
+    unknown_streams: Literal["drop", "keep"] = "drop"
     strict: bool = False
     record: bool | int = False
     options: EngineOptions | None = None
     engine: Literal["auto", "native", "dbghelp"] | engines.DbgHelp = "auto"
 
     def __post_init__(self) -> None:
-        self._put("type", dump_type(self.type))
+        if self.type is not None:
+            self._put("type", dump_type(self.type))
         for name in ("deadline", "max_stop", "stop_timeout"):
             _seconds(name, getattr(self, name), least="above 0")
         for name in ("busy_timeout", "stall_timeout", "grace"):
@@ -118,8 +120,8 @@ class PlanOptions(Record, kw_only=False):
 
     @property
     def flags(self) -> DumpType:
-        """The type as flags."""
-        return dump_type(self.type)
+        """The type as flags; NORMAL if none was given."""
+        return DumpType.NORMAL if self.type is None else dump_type(self.type)
 
     def members(self) -> dict[str, Any]:
         """Members of mdc_engine_options."""
@@ -127,7 +129,7 @@ class PlanOptions(Record, kw_only=False):
         values: dict[str, Any] = {name: getattr(limits, name) for name in limits._fields}
         values |= {name: known.index(getattr(self, name)) for name, known in _WORDS.items()}
         values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
-        return values | {"dump_type": int(self.type), "plan_only": int(self.planned)}
+        return values | {"dump_type": int(self.flags), "plan_only": int(self.planned)}
 
     def times(self) -> dict[str, int]:
         """Members of the session's specification: nanoseconds, where 0 means none."""
@@ -169,6 +171,7 @@ _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "file_pages": ("all", "resident"),
     "names": ("unicode", "ascii"),
     "module_names": ("path", "soname"),
+    "unknown_streams": ("drop", "keep"),
 }
 _SWITCHES = ("coredump_filter", "fsync")
 _ALL_TYPES = _values.every(DumpType)

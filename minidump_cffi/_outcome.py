@@ -36,7 +36,8 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
     notes = request.notes
-    if filter is not None and request.backend.own and not request.options.flags & DumpType.WITH_FULL_MEMORY:
+    full = request.everything or request.options.flags & DumpType.WITH_FULL_MEMORY
+    if filter is not None and request.backend.own and not full:
         notes += tuple(
             f"rule {rule.index} (include) keeps nothing: without full memory the rules choose among stacks, "
             "instruction windows and memory.add"

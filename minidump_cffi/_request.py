@@ -18,8 +18,29 @@ if TYPE_CHECKING:
 
     from . import sinks
     from .engines import Backend
+    from .targets import SourceTarget
 
 __all__ = ["Request"]
+
+
+_STOPPED = "a file is not stopped"
+_LIVE_ONLY = {
+    "max_stop": _STOPPED,
+    "stop_timeout": _STOPPED,
+    "busy_timeout": "files are not traced",
+    "dontdump": "a file does not say which memory has the mark",
+    "coredump_filter": "the kernel has applied it to a core, and a dump does not have it",
+    "file_pages": "a file does not say which pages were resident",
+}
+
+
+def file_notes(options: PlanOptions, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """What cannot be honoured of a file, in place of what is said of live processes about the same options."""
+    asked = (name for name in _LIVE_ONLY if getattr(options, name) != options._defaults[name])
+    return (
+        *(note for note in notes if note.partition(" ")[0] not in _LIVE_ONLY),
+        *(f"{name} has no effect: {_LIVE_ONLY[name]}" for name in asked),
+    )
 
 
 class Request:
@@ -37,14 +58,26 @@ class Request:
         What of the options the engine cannot honour.
     io : object or None
         Where an output is written that callbacks write.
+    everything : bool
+        Whether all is dumped that the target has: a file, and no type was given.
     """
 
-    __slots__ = ("backend", "callback", "io", "notes", "options")
+    __slots__ = ("backend", "callback", "everything", "io", "notes", "options")
 
-    def __init__(self, options: PlanOptions, backend: Backend | None = None) -> None:
-        self.backend = choose(options.engine, plan_only=options.planned) if backend is None else backend
+    def __init__(self, options: PlanOptions, backend: Backend | None = None, *, file: bool = False) -> None:
+        """`file`: what is dumped is a file, not a process.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Options that make no sense.
+        DumpError
+            The engine is not there, or, if that is to be an error, cannot honour an option.
+        """
+        self.backend = choose(options.engine, plan_only=options.planned, file=file) if backend is None else backend
         self.callback: Callback | Callee | None = None
         self.io: Any = None
+        self.everything = False
         if options.filter is not None and not isinstance(options.filter, Filter):
             raise TypeError(f"filter must be a Filter, not {options.filter!r}")
         if options.callback is not None:
@@ -60,6 +93,10 @@ class Request:
         self.options = options
         filter = self.rules()
         self.notes = self.backend.limits(options, None if filter is None else filter.streams.exclude)
+        if file:
+            if getattr(options, "exception", None) is not None:
+                raise ValueError("exception is for live processes: a file has its own")
+            self.notes = file_notes(options, self.notes)
         self.check_strict(self.notes)
         if isinstance(self.callback, Callee) and options.max_stop is None:
             self.options = replace(options, max_stop=self.callback.max_stop)
@@ -72,6 +109,12 @@ class Request:
         """Raise what cannot be honoured, if that is to be an error."""
         if self.options.strict and notes:
             raise DumpError(f"strict: {'; '.join(notes)}")
+
+    def take_file(self, target: SourceTarget) -> None:
+        """The file is open: what it has to say of itself."""
+        self.everything = self.options.type is None
+        self.notes += target.notes
+        self.check_strict(target.notes)
 
     def take_io(self, sink: sinks.Sink, file: object) -> None:
         """Pair an output that is written by callbacks with the callback."""
@@ -86,7 +129,10 @@ class Request:
 
     def members(self, filter: Filter | None) -> dict[str, Any]:
         """Members of mdc_engine_options."""
-        return self.options.members() | {"omit_streams": 0 if filter is None else int(filter.streams.exclude)}
+        return self.options.members() | {
+            "omit_streams": 0 if filter is None else int(filter.streams.exclude),
+            "everything": int(self.everything),
+        }
 
     def limits(self) -> EngineOptions:
         """The limits of the engine."""

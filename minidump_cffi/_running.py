@@ -65,6 +65,22 @@ class Timer:
         return self.cancelled
 
 
+def reading(request: Request, timer: Timer) -> Callable[[int, int], object] | None:
+    """What tells the caller how far the reading of an input is, before there is a session."""
+    tell = getattr(request.options, "progress", None)
+    if tell is None:
+        return None
+    return lambda done, total: tell(
+        Progress(
+            phase=Phase.OPEN,
+            stopped=False,
+            bytes_done=done,
+            bytes_total=total,
+            elapsed=time.monotonic() - timer.started,
+        )
+    )
+
+
 def run(request: Request, target: targets.Target | targets.SourceTarget, sink: sinks.Sink, timer: Timer) -> DumpReport:
     """One dump, from the compiled filter to the report; nothing is put in place here."""
     timer.check()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from . import _running, sinks, targets
 from ._options import DumpOptions, PlanOptions
 from ._request import Request
-from .enums import CallbackType
-from .errors import CallbackError
+from .enums import CallbackType, DumpType, Phase
+from .errors import CallbackError, FormatError, SinkError
+from .files import FILES
 from .protocol._foreign import Callee
 
 TYPE_CHECKING = False
@@ -65,7 +67,7 @@ def _with_parameters(function: Any, first: str, options: Any) -> Any:
 
 @_writes(DumpOptions)
 def write_dump(process: Process, file: File | None, options: DumpOptions) -> DumpReport:
-    """Write a minidump of a live process.
+    """Write a minidump of a live process, or of a file that stands for one: a core, or another minidump.
 
     The process is stopped for a moment, read, and always runs on: success, error, cancel, an exception, a
     hanging output, or the death of this process. The dump appears complete under its name, or not at all.
@@ -74,17 +76,18 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     ----------
     process : Process
         A pid (a bare int is always a pid), `PidFd`, `Handle`, a `subprocess.Popen`, a ``psutil.Process``, or anything
-        with a ``pid``. Our own process is dumped by a fresh one that is started for it.
+        with a ``pid``. Our own process is dumped by a fresh one that is started for it. Or a file: `CoreFile`,
+        `DumpFile`, or `AnyFile`, which recognises them.
     file : File or None
         A path: a temporary file takes the name when complete, with mode 0600; a symbolic link
         is followed (on Linux not another user's in a directory that others can write); FIFOs and devices are opened.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
-    type : DumpType, int or str
-        What the dump holds: `DumpType` flags, or names of them joined by ``+`` ("full", "full+with_thread_info"). The
-        native engine knows NORMAL, WITH_FULL_MEMORY, WITH_FULL_MEMORY_INFO (which adds nothing: MemoryInfoList is
-        always there), WITH_THREAD_INFO, WITH_HANDLE_DATA, IGNORE_INACCESSIBLE_MEMORY, on Linux
-        WITH_AVX_XSTATE_CONTEXT and on Windows WITH_PROCESS_THREAD_DATA (PEB and TEBs). dbghelp gets all bits as they
-        are.
+    type : DumpType, int, str or None
+        What the dump holds. None: NORMAL of a process, and of a file all that it has. Else `DumpType` flags, or names
+        of them joined by ``+`` ("full", "full+with_thread_info"). The native engine knows NORMAL, WITH_FULL_MEMORY,
+        WITH_FULL_MEMORY_INFO (which adds nothing: MemoryInfoList is always there), WITH_THREAD_INFO, WITH_HANDLE_DATA,
+        IGNORE_INACCESSIBLE_MEMORY, on Linux WITH_AVX_XSTATE_CONTEXT and on Windows WITH_PROCESS_THREAD_DATA (PEB and
+        TEBs). dbghelp gets all bits as they are.
     filter : Filter or None
         What goes into it; None keeps everything.
     callback : AnyCallback or None
@@ -115,7 +118,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         abandoned: the function raises, and the thread that hangs in an output or a callback is left behind.
     spool : bool, str or os.PathLike
         For objects with ``write()``. True: through an unlinked temporary file, copied after the target was resumed; a
-        directory: make that file there. False: written while the target is stopped, which prolongs the stop.
+        directory: make that file there, and copies of inputs. False: written while the target is stopped, which
+        prolongs the stop.
     untouched : {"auto", "hole", "omit"}
         How pages that were never written are stored: "hole" in the file, "omit", or "auto".
     dontdump : {"honour", "ask", "ignore"}
@@ -134,6 +138,9 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         What the module list shows: "path", the file's; "soname", the path with the name that the library gives itself
         (DT_SONAME) in place of the file's, by which symbol stores have it; of a library that was mapped out of an
         archive the archive's path and then that name. Rules see the path.
+    unknown_streams : {"drop", "keep"}
+        Streams of an existing dump whose layout is not known: "drop" them, which the report notes, or "keep" their
+        bytes; offsets in them lead nowhere then, and no rule reaches what they hold.
     fsync : bool
         Flush file and directory to the disk before the dump counts as written.
     strict : bool
@@ -173,6 +180,10 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         No permission (EPERM, EACCES); `hint` says what would allow it.
     TargetError
         A zombie, a kernel thread, a 32-bit process, or one that reads our output.
+    InputError
+        A file that stands for a process cannot be opened, read or unpacked, or is larger than its `max_input`.
+    FormatError
+        Such a file is no core or minidump, or is damaged.
     SinkError
         The output cannot be written (ENOSPC, EPIPE, ...).
     ReadError
@@ -210,8 +221,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     >>> report.complete
     True
     """
-    request = Request(options)
-    return _write(request, targets.resolve(process), file, _running.Timer(options))
+    request, timer = Request(options, file=isinstance(process, FILES)), _running.Timer(options)
+    return _write(request, _resolve(process, request, timer, file), file, timer)
 
 
 @_plans(PlanOptions)
@@ -240,10 +251,46 @@ def plan_dump(process: Process, options: PlanOptions) -> DumpPlan:
     >>> plan.memory_bytes == sum(region.kept for region in plan.regions)
     True
     """
-    request = Request(options)
-    target = targets.resolve(process)
-    plan: Any = _run(request, target, sinks.Sink(), _running.Timer(options))
+    request, timer = Request(options, file=isinstance(process, FILES)), _running.Timer(options)
+    plan: Any = _run(request, _resolve(process, request, timer), sinks.Sink(), timer)
     return plan  # type: ignore[no-any-return]
+
+
+def _resolve(
+    process: Process, request: Request, timer: _running.Timer, file: File | None = None
+) -> targets.Target | targets.SourceTarget:
+    """Find out which process is meant, or open the file that stands for one, unless the output would replace it."""
+    if not isinstance(process, FILES):
+        return targets.resolve(process)
+    from ._reading import opening, sources
+
+    spool = getattr(request.options, "spool", True)
+    avx = DumpType.WITH_AVX_XSTATE_CONTEXT
+    target = sources.open_target(
+        process,
+        xstate=request.options.type is None or bool(request.options.flags & avx),
+        watch=opening.Watch(timer.check, _running.reading(request, timer)),
+        directory=None if isinstance(spool, bool) else spool,
+    )
+    request.take_file(target)
+    if isinstance(file, (str, bytes, os.PathLike)):
+        _check_other(target, os.fspath(file))
+    return target
+
+
+def _check_other(target: targets.SourceTarget, place: str | bytes | int) -> None:
+    """Refuse to write the file that is read."""
+    try:
+        about = os.stat(place)  # noqa: PTH116 -- it may be a descriptor, or bytes
+    except (OSError, ValueError):
+        return  # a new file, or one that cannot be opened either
+    if (about.st_dev, about.st_ino) == target.identity:
+        raise SinkError(
+            f"{target.name} is both input and output: give the output another name",
+            phase=Phase.OPEN,
+            errno=errno.EINVAL,
+            filename=place if isinstance(place, (str, bytes)) else None,
+        )
 
 
 def _write(
@@ -254,8 +301,11 @@ def _write(
     assert isinstance(options, DumpOptions)
     sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
     try:
-        if sink.fd is not None and isinstance(target, targets.Target):
-            targets.check_consumer(target.pid, sink.fd)
+        if sink.fd is not None:
+            if isinstance(target, targets.Target):
+                targets.check_consumer(target.pid, sink.fd)
+            else:
+                _check_other(target, sink.fd)
         request.take_io(sink, file)
         report = _run(request, target, sink, timer)
         if isinstance(request.callback, Callee) and not _has_output(report, file, sink):
@@ -278,7 +328,13 @@ def _run(
             from . import _selfdump
 
             return _selfdump.run(request, sink, timer)
-    return _running.run(request, target, sink, timer)
+    try:
+        return _running.run(request, target, sink, timer)
+    except FormatError as error:
+        if isinstance(target, targets.SourceTarget) and target.name and error.filename is None:
+            error.filename = target.name
+            error.message = f"{target.name}: {error.message}"
+        raise
 
 
 def _has_output(report: DumpReport, file: object, sink: sinks.Sink) -> bool:

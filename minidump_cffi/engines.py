@@ -251,8 +251,8 @@ class Backend(Record):
         return tuple(found)
 
 
-def choose(engine: Any, *, plan_only: bool = False) -> Backend:
-    """The engine that was asked for.
+def choose(engine: Any, *, plan_only: bool = False, file: bool = False) -> Backend:
+    """The engine that was asked for, to plan only, or for a file in place of a process.
 
     Raises
     ------
@@ -264,8 +264,10 @@ def choose(engine: Any, *, plan_only: bool = False) -> Backend:
     if engine not in ("auto", "native", "dbghelp") and not isinstance(engine, DbgHelp):
         raise ValueError(f"engine must be one of auto, native, dbghelp, or a DbgHelp, not {engine!r}")
     windows = sys.platform == "win32"
-    if engine == "native" or (engine == "auto" and (plan_only or not windows)):
+    if engine == "native" or (engine == "auto" and (plan_only or file or not windows)):
         return Backend()
+    if file:
+        raise DumpError('dbghelp dumps live processes: for a file give engine="native"', hint='engine="native"')
     if plan_only:
         raise DumpError('dbghelp cannot plan a dump: plan with engine="native"', hint='engine="native"')
     if not windows:

@@ -12,6 +12,7 @@ carry the Windows error as ``winerror`` too.
     |   +-- TargetGone      (ProcessLookupError)  the process does not exist (any more)
     |   +-- TargetBusy                            another dump of it is under way, or a debugger has it: try again
     |   +-- AccessDenied    (PermissionError)     we may not look into it
+    |   +-- InputError      (OSError)             a file that stands for it cannot be opened, read or unpacked
     +-- ReadError           (OSError)             its memory could not be read, and the filter says "abort"
     +-- SinkError           (OSError)             the output could not be written
     +-- FormatError         (ValueError)          the dump cannot be expressed in the file format
@@ -43,6 +44,7 @@ __all__ = [
     "FilterError",
     "FilterWarning",
     "FormatError",
+    "InputError",
     "LimitReached",
     "PluginError",
     "ReadError",
@@ -243,6 +245,23 @@ class AccessDenied(TargetError, PermissionError):
     --------
     >>> issubclass(AccessDenied, PermissionError)
     True
+    """
+
+
+class InputError(TargetError, OSError):
+    """A file that stands for a process (`CoreFile`, `DumpFile`) cannot be opened, read or unpacked, or is too large.
+
+    `filename` is the file, where that is known; `hint` names what is needed: an extra of this package, a larger
+    ``max_input``.
+
+    Examples
+    --------
+    >>> from minidump_cffi import CoreFile, plan_dump
+    >>> try:
+    ...     plan_dump(CoreFile("/nowhere/core"))
+    ... except InputError as error:
+    ...     error.filename
+    '/nowhere/core'
     """
 
 

@@ -29,12 +29,13 @@ if sys.platform == "win32":
 else:
     from ._os import sinks_posix as _outputs
 
-__all__ = ["Sink", "native", "open_sink", "scratch_file"]
+__all__ = ["Sink", "native", "open_sink", "scratch_file", "temporary_file"]
 
 CHUNK = 1 << 20
 """Bytes handed to a file object at a time."""
 native: Callable[[int], int] = _outputs.native
 scratch_file: Callable[[], io.FileIO] = _outputs.scratch_file
+temporary_file: Callable[[str | bytes], io.FileIO] = _outputs.temporary_file
 
 
 def open_sink(

@@ -9,6 +9,7 @@ from ._os import system as _system
 from ._os.system import check_consumer, start_time
 from ._record import Record
 from .errors import TargetError, TargetGone
+from .files import FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Target(Record):
 
 
 class SourceTarget(Record):
-    """What is dumped in place of a process: a source that an extension made. For one dump.
+    """What is dumped in place of a process: a source of a file, or one that an extension made. For one dump.
 
     Attributes
     ----------
@@ -92,10 +93,22 @@ class SourceTarget(Record):
         Address of an ``mdc_source *`` (csrc/source/source.h). The dump takes the source out of it; NULL remains.
     owner : object
         Keeps the slot alive, and frees a source that has stayed in it.
+    file : bool
+        Whether it is a file: options of live processes have no effect, and without a type all of it is dumped.
+    name : str
+        Of the file, for messages.
+    identity : tuple of int or None
+        Device and inode of the file.
+    notes : tuple of str
+        What the report has to say of it.
     """
 
     slot: int
     owner: object
+    file: bool = False
+    name: str = ""
+    identity: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def resolve(process: Process | Target | SourceTarget) -> Target | SourceTarget:
@@ -112,6 +125,8 @@ def resolve(process: Process | Target | SourceTarget) -> Target | SourceTarget:
     """
     if isinstance(process, (Target, SourceTarget)):
         return process
+    if isinstance(process, FILES):
+        raise TypeError(f"{process!r} is a file, and this needs a live process")
     if isinstance(process, bool):
         raise TypeError("process must be a pid, PidFd, Popen or psutil.Process, not a bool")
     if isinstance(process, int):

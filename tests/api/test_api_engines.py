@@ -186,7 +186,7 @@ def test_a_type_in_words(word: str | int, type: md.DumpType) -> None:
 def test_wrong_types() -> None:
     with pytest.raises(ValueError, match="'ful' is not known; did you mean 'full'"):
         DumpOptions("full+ful")
-    for wrong, error in ((1 << 31, ValueError), (-1, ValueError), (True, TypeError), (None, TypeError)):
+    for wrong, error in ((1 << 31, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError)):
         with pytest.raises(error, match="type"):
             DumpOptions(wrong)  # type: ignore[arg-type]
 

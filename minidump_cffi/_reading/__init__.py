@@ -1,0 +1,1 @@
+"""Files as inputs: opening, recognising, unpacking, and spooling of what cannot be read at any offset."""

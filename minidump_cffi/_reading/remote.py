@@ -1,0 +1,123 @@
+"""Files by URL, through fsspec, an extra: reading, and writing so that a file appears complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import re
+
+from ..errors import InputError, SinkError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, TypeGuard
+
+__all__ = ["is_url", "joined", "made_for", "reading", "writing"]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[^:]+)*://")  # of more than one letter: C:// is a path
+EXTRA = "pip install minidump_cffi[fsspec]"
+
+
+def is_url(given: object) -> TypeGuard[str]:
+    """Whether it is a text that begins like a URL; a path like that can be given as a `pathlib.Path`."""
+    return isinstance(given, str) and _URL.match(given) is not None
+
+
+@contextlib.contextmanager
+def reading(url: str) -> Iterator[Any]:
+    """The file, open for reading.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened, or a module for that is not there.
+    """
+    try:
+        file = _fsspec().open(url, "rb").open()
+    except Exception as error:  # each file system has classes of its own
+        raise InputError(
+            f"cannot open {url}: {_why(error)}", errno=_errno(error), filename=url, hint=_hint(error)
+        ) from error
+    with contextlib.closing(file):
+        yield file
+
+
+@contextlib.contextmanager
+def writing(url: str) -> Iterator[Any]:
+    """A file that takes its name when the block ends, and is removed if that raises.
+
+    Raises
+    ------
+    SinkError
+        It cannot be written, or a module for that is not there.
+    """
+    with _writes(url):
+        system, path = _fsspec().core.url_to_fs(url)
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.minidump-{os.urandom(8).hex()}-{name}" if folder else f".minidump-{name}"
+        file = system.open(temporary, "wb")
+    try:
+        yield file
+        with _writes(url):
+            file.close()
+            system.mv(temporary, path)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            file.close()
+        with contextlib.suppress(Exception):
+            system.rm_file(temporary)
+        raise
+
+
+def made_for(url: str) -> None:
+    """Make the folder of a file and those above it, where the file system has folders.
+
+    Raises
+    ------
+    SinkError
+        It cannot be made.
+    """
+    with _writes(url):
+        system, path = _fsspec().core.url_to_fs(url)
+        folder = path.rpartition("/")[0]
+        if folder:
+            system.makedirs(folder, exist_ok=True)
+
+
+def joined(folder: str, name: str) -> str:
+    """The URL of a file in a folder."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _fsspec() -> Any:
+    return importlib.import_module("fsspec")
+
+
+@contextlib.contextmanager
+def _writes(url: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise SinkError(
+            f"cannot write {url}: {_why(error)}", errno=_errno(error), filename=url, hint=_hint(error)
+        ) from error
+
+
+def _why(error: Exception) -> str:
+    hint = _hint(error)
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text}: {hint}" if hint else text
+
+
+def _hint(error: Exception) -> str | None:
+    return EXTRA if isinstance(error, ImportError) else None
+
+
+def _errno(error: Exception) -> int:
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        return number
+    return errno.ENOENT if isinstance(error, FileNotFoundError) else errno.EIO
