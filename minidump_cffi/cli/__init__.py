@@ -34,6 +34,7 @@ exit status: 0 complete, 1 error, 2 wrong usage, 3 written, not complete (memory
 
 _COMMANDS = {  # what each does; the first sentence goes into the list of commands
     "dump": "Write a minidump of a live process. The file appears complete under its name, or not at all.",
+    "filter": "Write minidumps of cores and of other minidumps, through a filter.",
     "plan": "Print what a dump would hold, by region and by rule. The process stops for its registers only.",
     "show": "Print what a minidump holds: header, streams, threads, modules, regions and bytes, of any platform.",
     "demo": "Start a small process and dump it with a filter. Prints the region table and what was left out.",
@@ -72,7 +73,7 @@ class _Command(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Take minidumps of live processes, decided by a compiled filter.",
+        description="Take minidumps of live processes, of cores and of minidumps, decided by a compiled filter.",
         epilog=_STATUSES,
         formatter_class=_Help,
     )
@@ -123,13 +124,13 @@ def _main(argv: Sequence[str] | None) -> int:
         say(str(error))
         return Exit.USAGE
     except KeyboardInterrupt:
-        say("interrupted; no file was left and the process runs on")
+        say("interrupted; no file was left that is not complete, and the process runs on")
         return Exit.INTERRUPTED
     except (DumpError, OSError) as error:
         give_up(sys.stdout, 1)
         if _reader_gone(error):
             return Exit.ERROR
-        say(_describe(error))
+        say(describe(error))
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
     except MemoryError as error:
         say(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")
@@ -144,7 +145,7 @@ def _reader_gone(error: Exception) -> bool:
     return sys.platform == "win32" and type(error) is OSError and error.errno == errno.EINVAL and error.filename is None
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """One line: what happened, and what would help."""
     if isinstance(error, DumpError):
         hint = getattr(error, "hint", None)

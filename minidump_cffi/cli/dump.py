@@ -122,14 +122,14 @@ def cause(args: argparse.Namespace) -> SignalInfo | None:
         raise UsageError(str(error)) from error
 
 
-def summary(report: DumpReport, name: str) -> str:
-    """One line about a dump that was written."""
+def summary(report: DumpReport, name: str, *, live: bool = True) -> str:
+    """One line about a dump that was written, of a live process or of a file."""
     kept = sum(1 for region in report.regions if region.kept)
     words = [
         f"{name}: {text.size(report.file_bytes)}",
         f"{text.size(report.memory_bytes)} of memory in {text.plural(kept, 'region')}",
         text.plural(len(report.threads), "thread"),
-        f"stopped for {text.span(report.stop_time)} of {text.span(report.total)}",
+        f"stopped for {text.span(report.stop_time)} of {text.span(report.total)}" if live else text.span(report.total),
     ]
     if not report.complete:
         words.append(f"NOT COMPLETE: {missing(report)}")

@@ -6,7 +6,8 @@ import argparse
 import math
 
 from .. import _options
-from ..filters import Filter
+from ..errors import FilterError
+from ..filters import Filter, _values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,15 +81,54 @@ def seconds_or_none(word: str) -> float:
     return value
 
 
+def max_input(word: str) -> int:
+    """Read ``--max-input``: a number of bytes above 0, or a size such as 8GiB."""
+    try:
+        value = _values.size(int(word) if word.isdecimal() else word, "max_input")
+    except FilterError:
+        value = 0
+    if not value:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a size; give a number of bytes, or 512MiB, 8GiB")
+    return value
+
+
+def add_core(parser: argparse.ArgumentParser) -> None:
+    """Add what is said of a core."""
+    core = parser.add_argument_group("cores")
+    core.add_argument(
+        "--root",
+        metavar="DIR",
+        default="/",
+        help="the root of the system that made it, for the files of its modules (default: %(default)s)",
+    )
+    core.add_argument("--executable", metavar="FILE", help="its program, if that is elsewhere")
+    core.add_argument(
+        "--text",
+        choices=("core", "files"),
+        default="core",
+        help="module text that it left out: left out, too, or taken from files with the same build id "
+        "(default: %(default)s)",
+    )
+
+
+def file_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What of the arguments is said of a file."""
+    return {name: getattr(args, name) for name in ("root", "executable", "text", "max_input") if hasattr(args, name)}
+
+
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add whom to dump and what of it."""
     parser.add_argument("pid", metavar="PID", type=process_id, help="the process")
+    add_what(parser, "normal")
+
+
+def add_what(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add what of it."""
     parser.add_argument(
         "--type",
         metavar="TYPE",
         type=dump_type,
-        default="normal",
-        help="normal, full, names of MINIDUMP_TYPE bits joined by +, or a number (default: %(default)s)",
+        help=f"normal, full, names of MINIDUMP_TYPE bits joined by +, or a number (default: {default})",
     )
     parser.add_argument("--filter", metavar="FILE", help="filter rules, a TOML file")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")

@@ -1,31 +1,31 @@
-"""``plan PID``: what a dump would hold, region by region and rule by rule, without reading that memory."""
+"""``plan PID`` or ``plan FILE``: what a dump would hold, region by region and rule by rule."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from .._options import PlanOptions
 from ..dumping import plan_dump
 from ..errors import DumpError
+from ..files import AnyFile
 from .console import Exit, UsageError, put_json
 from .dump import say_warnings
-from .options import add_target, given
+from .options import add_core, add_what, file_options, given, process_id
 from .regions import put_regions, put_rules, totals
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""
-    add_target(parser)
+    parser.add_argument("target", metavar="PID|IN", help="a process, or a core or minidump (./1234 if it is a number)")
+    add_what(parser, "normal, for files all that they have")
+    add_core(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan and print; status 3 if the dump would not be complete."""
     try:
-        report = plan_dump(args.pid, **given(args, PlanOptions))
+        report = plan_dump(_target(args), **given(args, PlanOptions))
     except ValueError as error:
         if isinstance(error, DumpError):
             raise
@@ -39,3 +39,15 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"\n{totals(report)}\n")
     say_warnings(report)
     return Exit.OK if report.complete else Exit.GAPS
+
+
+def _target(args: argparse.Namespace) -> int | AnyFile:
+    """The process or file that is meant."""
+    if args.target.isdecimal():
+        try:
+            return process_id(args.target)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(str(error)) from None
+    if args.target == "-":
+        return AnyFile(0, **file_options(args))
+    return AnyFile(args.target, **file_options(args))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ..enums import Phase
 from . import text
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ class ProgressLine:
         self._out = out
         self._width = 0
         self._first: tuple[float, int] | None = None
+        self._reading = False  # an input is copied
         self.active: bool = out.isatty()
 
     def __enter__(self) -> ProgressLine:
@@ -42,9 +44,10 @@ class ProgressLine:
     def describe(self, progress: Progress, now: float) -> str:
         """Return the line for a state at a time (seconds of the monotonic clock)."""
         if not progress.bytes_total:
-            return "looking at the process"
-        if self._first is None:
-            self._first = (now, progress.bytes_done)
+            return f"{text.size(progress.bytes_done)} read" if progress.bytes_done else "looking at the process"
+        reading = progress.phase == Phase.OPEN
+        if self._first is None or self._reading != reading:
+            self._first, self._reading = (now, progress.bytes_done), reading
         line = f"{text.size(progress.bytes_done)} of {text.size(progress.bytes_total)}"
         elapsed, done = now - self._first[0], progress.bytes_done - self._first[1]
         if elapsed > 0 and done > 0:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minidump_cffi.cli import text
 from minidump_cffi.cli.progress import ProgressLine
+from minidump_cffi.report import Phase
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,7 @@ class _State:
     bytes_done: int
     bytes_total: int
     stopped: bool = False
+    phase: Phase = Phase.WRITE
 
 
 class _Terminal(io.StringIO):
@@ -72,6 +74,18 @@ def test_progress_shows_bytes_rate_and_time_left() -> None:
     assert line.describe(_State(1 << 28, 1 << 30, True), 3.0) == (
         "256.0 MiB of 1.0 GiB, 128.0 MiB/s, 6.0 s left, target stopped"
     )
+
+
+def test_progress_of_an_input_that_is_copied() -> None:
+    """Bytes that were read, and the rate of that; what follows has a rate of its own."""
+    line = ProgressLine(_Terminal())
+    assert line.describe(_State(1 << 20, 0, phase=Phase.OPEN), 0.0) == "1.0 MiB read"
+    assert line.describe(_State(0, 4 << 20, phase=Phase.OPEN), 1.0) == "0 B of 4.0 MiB"
+    assert line.describe(_State(2 << 20, 4 << 20, phase=Phase.OPEN), 2.0) == (
+        "2.0 MiB of 4.0 MiB, 2.0 MiB/s, 1.0 s left"
+    )
+    assert line.describe(_State(0, 8 << 20), 3.0) == "0 B of 8.0 MiB"
+    assert line.describe(_State(4 << 20, 8 << 20), 4.0) == "4.0 MiB of 8.0 MiB, 4.0 MiB/s, 1.0 s left"
 
 
 def test_progress_wipes_itself() -> None:
