@@ -33,6 +33,7 @@ HEADERS = [
     "csrc/source/reading.h",
     "csrc/dumpfile/dump_view.h",
     "csrc/dumpfile/dump_source.h",
+    "csrc/elfcore/core_source.h",
     *(
         ["csrc/crash/crash_windows.h"]
         if windows

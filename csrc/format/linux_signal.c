@@ -127,6 +127,22 @@ void mdc_siginfo_parse(const uint8_t bytes[MDC_SIGINFO_BYTES], mdc_siginfo *foun
     }
 }
 
+void mdc_siginfo_parse_narrow(const uint8_t bytes[MDC_SIGINFO_BYTES], mdc_siginfo *found) {
+    enum { NARROW_FIELDS = 12, NARROW_VALUE = 20, NARROW_SYSCALL = 16, NARROW_ARCH = 20 };
+    uint8_t wide[MDC_SIGINFO_BYTES] = {0};
+    memcpy(wide, bytes, NARROW_FIELDS);
+    const int32_t code = (int32_t)get32(bytes, SI_CODE);
+    if (code <= 0) {
+        memcpy(wide + SI_ADDR, bytes + NARROW_FIELDS, 8); /* si_pid, si_uid */
+        memcpy(wide + SI_VALUE, bytes + NARROW_VALUE, 4);
+    } else {
+        memcpy(wide + SI_ADDR, bytes + NARROW_FIELDS, 4);
+        memcpy(wide + SI_SYSCALL, bytes + NARROW_SYSCALL, 4);
+        memcpy(wide + SI_ARCH, bytes + NARROW_ARCH, 4);
+    }
+    mdc_siginfo_parse(wide, found);
+}
+
 bool mdc_siginfo_of_trap(const mdc_ucontext *saved, int32_t signal, mdc_siginfo *found) {
     enum { DIVIDE_ERROR = 0, INVALID_OPCODE = 6, GENERAL_PROTECTION = 13, PAGE_FAULT = 14, ALIGNMENT = 17 };
     const uint64_t *general = saved->registers.general, rip = general[MDC_AMD64_RIP];

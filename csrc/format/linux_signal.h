@@ -77,6 +77,8 @@ typedef struct mdc_siginfo {
 } mdc_siginfo;
 
 void mdc_siginfo_parse(const uint8_t bytes[MDC_SIGINFO_BYTES], mdc_siginfo *found);
+/* The siginfo of a 32-bit process. */
+void mdc_siginfo_parse_narrow(const uint8_t bytes[MDC_SIGINFO_BYTES], mdc_siginfo *found);
 
 /* The siginfo of a fault, by the processor's exception: for a frame without one, of a handler that has no SA_SIGINFO.
  * false: it was not interrupted by a fault that gives this signal. */

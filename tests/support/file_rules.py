@@ -25,6 +25,7 @@ ALWAYS = (THREAD_LIST, MODULE_LIST, SYSTEM_INFO, MISC_INFO, MEMORY_INFO_LIST)
 KNOWN_FLAGS = 0x01FFFFFF
 THREAD_POINTERS = 0x4D444302
 CONTEXT_AMD64 = 1232  # bytes
+CONTEXT_X86 = 716
 LIMIT32 = 1 << 32
 STRING_UNITS = 1024
 FULL_MEMORY = 2  # of the header's flags
@@ -274,10 +275,11 @@ def _thread_rules(dump: DumpFile) -> list[str]:
     broken = []
     listed = sorted(dump.ranges(), key=operator.attrgetter("address"))
     starts = [item.address for item in listed]
+    narrow = dump.stream(SYSTEM_INFO)[:2] == b"\0\0"  # PROCESSOR_ARCHITECTURE_INTEL
     if not dump.threads():
         broken.append("there is no thread, without which a debugger engine does not start")
     for thread in dump.threads():
-        if thread.context and len(thread.context) < CONTEXT_AMD64:
+        if thread.context and len(thread.context) < (CONTEXT_X86 if narrow else CONTEXT_AMD64):
             broken.append(f"thread {thread.tid}: context of {len(thread.context)} bytes")
         stack = thread.stack
         if stack.size == 0:
