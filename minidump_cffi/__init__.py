@@ -12,7 +12,7 @@ from . import _lazy
 
 TYPE_CHECKING = False  # typing takes longer to import than all that is needed here
 if TYPE_CHECKING:
-    from . import aio, crash, filters, protocol, replay, report
+    from . import aio, crash, filters, protocol, reading, replay, report
     from ._aliases import (
         AnyCallback,
         File,
@@ -86,6 +86,9 @@ if TYPE_CHECKING:
     from .plugins import (
         Plugin,
     )
+    from .reading import (
+        open_dump,
+    )
     from .report import (
         DumpPlan,
         DumpReport,
@@ -149,8 +152,10 @@ __all__ = [
     "include",
     "include_ranges",
     "module",
+    "open_dump",
     "plan_dump",
     "protocol",
+    "reading",
     "replay",
     "report",
     "thread",
@@ -163,6 +168,7 @@ _HOMES = _lazy.homes(
         "crash": "crash",
         "filters": "filters Filter Glob Redact Size exclude exclude_ranges head include include_ranges module thread",
         "protocol": "protocol",
+        "reading": "reading open_dump",
         "replay": "replay",
         "report": "report DumpPlan DumpReport",
         "batch": "FilteredFile filter_many",

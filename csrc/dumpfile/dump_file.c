@@ -8,13 +8,18 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 
-enum { ENTRIES_BETWEEN_CHECKS = 4096, TEXT_ROOM = MDC_DUMP_STRING_MAX / 2 * 3 };
+enum { ARCH_UNKNOWN = 0xFFFF, ENTRIES_BETWEEN_CHECKS = 4096, TEXT_ROOM = MDC_DUMP_STRING_MAX / 2 * 3 };
 
-void mdc_dump_file_init(mdc_dump_file *file, const mdc_input *input, bool tolerant) {
+void mdc_dump_file_init(mdc_dump_file *file, const mdc_input *input, const mdc_dump_source_options *options) {
     memset(file, 0, sizeof *file);
     file->input = input;
     file->size = mdc_input_size(input);
-    file->tolerant = tolerant;
+    file->system.architecture = ARCH_UNKNOWN;
+    if (options != NULL) {
+        file->tolerant = options->tolerant != 0;
+        file->list_max = options->list_max;
+        file->range_max = options->range_max;
+    }
     mdc_vec_init(&file->entries, sizeof(mdc_dump_entry));
     mdc_vec_init(&file->streams, sizeof(mdc_carried_stream));
     mdc_vec_init(&file->faults, sizeof(mdc_dump_fault));
@@ -76,6 +81,12 @@ mdc_status mdc_dump_get(const mdc_dump_file *file, uint64_t offset, void *out, s
     return MDC_OK;
 }
 
+uint64_t mdc_dump_limited(mdc_dump_file *file, uint64_t count, uint32_t list) {
+    if (list < MDC_DUMP_LISTS) file->lengths[list] += count;
+    uint32_t limit = list == MDC_DUMP_RANGES ? file->range_max : file->list_max;
+    return limit != 0 ? mdc_min_u64(count, limit) : count;
+}
+
 mdc_status mdc_dump_each(mdc_dump_file *file, uint64_t offset, uint64_t count, uint32_t entry_size, const char *what,
                          mdc_dump_take take, mdc_error *err) {
     if (count > (file->size - mdc_min_u64(offset, file->size)) / entry_size)
@@ -91,7 +102,7 @@ mdc_status mdc_dump_each(mdc_dump_file *file, uint64_t offset, uint64_t count, u
     return MDC_OK;
 }
 
-mdc_status mdc_dump_each_counted(mdc_dump_file *file, const mdc_dump_entry *stream, uint32_t entry_size,
+mdc_status mdc_dump_each_counted(mdc_dump_file *file, const mdc_dump_entry *stream, uint32_t entry_size, uint32_t list,
                                  const char *what, mdc_dump_take take, mdc_error *err) {
     uint32_t count;
     if (mdc_dump_get(file, stream->rva, &count, sizeof count, what, err) != MDC_OK) return err->code;
@@ -101,11 +112,12 @@ mdc_status mdc_dump_each_counted(mdc_dump_file *file, const mdc_dump_entry *stre
                         "%s: %" PRIu32 " entries at offset 0x%" PRIx32 " do not fit into %" PRIu32 " bytes", what,
                         count, stream->rva, stream->size);
     uint64_t head = stream->size - needed == 8 ? 8 : sizeof count;
-    return mdc_dump_each(file, stream->rva + head, count, entry_size, what, take, err);
+    uint64_t taken = mdc_dump_limited(file, count, list);
+    return mdc_dump_each(file, stream->rva + head, taken, entry_size, what, take, err);
 }
 
 mdc_status mdc_dump_each_sized(mdc_dump_file *file, const mdc_dump_entry *stream, uint32_t least, bool wide_count,
-                               const char *what, mdc_dump_take take, mdc_error *err) {
+                               uint32_t list, const char *what, mdc_dump_take take, mdc_error *err) {
     uint32_t head[4] = {0}; /* SizeOfHeader, SizeOfEntry, NumberOfEntries, which may have 8 bytes */
     size_t least_header = wide_count ? 16 : 12;
     if (mdc_dump_get(file, stream->rva, head, least_header, what, err) != MDC_OK) return err->code;
@@ -116,6 +128,7 @@ mdc_status mdc_dump_each_sized(mdc_dump_file *file, const mdc_dump_entry *stream
                         "%s at offset 0x%" PRIx32 ": header %" PRIu32 ", entry %" PRIu32 " and count %" PRIu64
                         " do not fit into %" PRIu32 " bytes",
                         what, stream->rva, head[0], head[1], count, stream->size);
+    count = mdc_dump_limited(file, count, list);
     return mdc_dump_each(file, (uint64_t)stream->rva + head[0], count, head[1], what, take, err);
 }
 
@@ -142,6 +155,16 @@ static mdc_status take_entry(mdc_dump_file *file, const uint8_t *entry, uint64_t
     if (stream.type == 0 || !mdc_dump_inside(file, stream.rva, stream.size)) return MDC_OK;
     mdc_carried_stream carried = {.type = stream.type, .size = stream.size, .rva = stream.rva};
     return mdc_vec_push(&file->streams, &carried, 1, NULL, err);
+}
+
+static mdc_status read_directory(mdc_dump_file *file, mdc_error *err) {
+    const mdc_file_header *header = &file->header;
+    if (!mdc_dump_inside(file, header->directory_rva, (uint64_t)header->stream_count * sizeof(mdc_file_directory)))
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_OPEN, 0,
+                        "the directory of %" PRIu32 " streams at offset 0x%" PRIx32 " is beyond the end of the file",
+                        header->stream_count, header->directory_rva);
+    return mdc_dump_each(file, header->directory_rva, header->stream_count, sizeof(mdc_file_directory), "the directory",
+                         take_entry, err);
 }
 
 /* -- streams ------------------------------------------------------------------------------------------------------- */
@@ -198,6 +221,17 @@ static mdc_status parse_streams(mdc_dump_file *file, mdc_error *err) {
     return MDC_OK;
 }
 
+/* What was needed for parsing only. */
+static void forget(mdc_dump_file *file) {
+    mdc_window_fini(&file->window);
+    mdc_dealloc(file->scratch);
+    mdc_dealloc(file->text);
+    file->scratch = file->text = NULL;
+    file->control = NULL;
+    mdc_vec_fini(&file->places);
+    mdc_dump_texts_forget(file);
+}
+
 mdc_status mdc_dump_file_parse(mdc_dump_file *file, mdc_dump_control *control, mdc_error *err) {
     file->control = control;
     if (read_header(file, err) != MDC_OK || mdc_window_init(&file->window, file->input, err) != MDC_OK)
@@ -205,16 +239,10 @@ mdc_status mdc_dump_file_parse(mdc_dump_file *file, mdc_dump_control *control, m
     file->scratch = mdc_alloc(1, MDC_DUMP_STRING_MAX, err);
     file->text = file->scratch == NULL ? NULL : mdc_alloc(1, TEXT_ROOM, err);
     if (file->text == NULL) return err->code;
-    if (mdc_dump_each(file, file->header.directory_rva, file->header.stream_count, sizeof(mdc_dump_entry),
-                      "the directory", take_entry, err) != MDC_OK ||
-        parse_streams(file, err) != MDC_OK || mdc_dump_hold(file, err) != MDC_OK ||
-        mdc_dump_contexts(file, err) != MDC_OK || mdc_dump_make_regions(file, err) != MDC_OK ||
-        mdc_dump_find_copies(file, err) != MDC_OK)
+    if (read_directory(file, err) != MDC_OK || parse_streams(file, err) != MDC_OK ||
+        mdc_dump_hold(file, err) != MDC_OK || mdc_dump_contexts(file, err) != MDC_OK ||
+        mdc_dump_make_regions(file, err) != MDC_OK || mdc_dump_find_copies(file, err) != MDC_OK)
         return err->code;
-    mdc_window_fini(&file->window);
-    mdc_dealloc(file->scratch);
-    mdc_dealloc(file->text);
-    file->scratch = file->text = NULL;
-    file->control = NULL;
+    forget(file);
     return MDC_OK;
 }

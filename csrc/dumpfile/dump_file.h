@@ -17,7 +17,7 @@
 #include "../format/minidump_file.h"
 #include "../input/input.h"
 #include "../source/source.h"
-#include "dump_view.h"
+#include "dump_source.h"
 
 enum {
     MDC_DUMP_STRING_MAX = 1 << 16, /* bytes of a string; paths of Windows have 32,767 units at most */
@@ -31,20 +31,6 @@ typedef struct mdc_dump_thread_at {
     mdc_file_memory stack;
 } mdc_dump_thread_at;
 
-/* A mapping in the text of LinuxMaps. */
-typedef struct mdc_dump_mapping {
-    uint64_t first;
-    uint64_t end;
-    uint64_t file_offset;
-    uint64_t inode;
-    uint32_t dev_major;
-    uint32_t dev_minor;
-    uint32_t perms;   /* MDC_PERM_* */
-    uint32_t facts;   /* MDC_FACT_DELETED */
-    uint32_t name_id; /* 0: none */
-    uint32_t reserved;
-} mdc_dump_mapping;
-
 typedef struct mdc_dump_file {
     const mdc_input *input;
     mdc_dump_control *control; /* may be NULL */
@@ -53,7 +39,10 @@ typedef struct mdc_dump_file {
     uint8_t *text;             /* a string as it is in the pool */
     uint64_t size;             /* of the file, bytes */
     bool tolerant;
+    uint32_t list_max;  /* entries of a list that are taken; 0: all */
+    uint32_t range_max; /* likewise, of memory */
     bool process_known;
+    bool system_known;
     uint32_t stream; /* type of the one that is parsed */
     mdc_file_header header;
     uint32_t process_id;
@@ -83,10 +72,12 @@ typedef struct mdc_dump_file {
     uint64_t ranges_cut; /* of the list that is read */
     uint64_t data_at;    /* likewise: where the next range of Memory64List is in the file */
     uint32_t lists;      /* MDC_CARRIED_* */
+    uint64_t lengths[MDC_DUMP_LISTS];
     mdc_system system;
 } mdc_dump_file;
 
-void mdc_dump_file_init(mdc_dump_file *file, const mdc_input *input, bool tolerant);
+/* options: NULL for a strict one without limits. */
+void mdc_dump_file_init(mdc_dump_file *file, const mdc_input *input, const mdc_dump_source_options *options);
 void mdc_dump_file_fini(mdc_dump_file *file);
 /* Header, directory, lists. A fault in header or directory is always an error. */
 mdc_status mdc_dump_file_parse(mdc_dump_file *file, mdc_dump_control *control, mdc_error *err);
@@ -104,15 +95,17 @@ bool mdc_dump_inside(const mdc_dump_file *file, uint64_t offset, uint64_t size);
 
 /* Takes one entry of a list. offset: where it is in the file. */
 typedef mdc_status (*mdc_dump_take)(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err);
+/* How many of `count` entries are taken. list: MDC_DUMP_*, which is so long; MDC_DUMP_LISTS: none that is limited. */
+uint64_t mdc_dump_limited(mdc_dump_file *file, uint64_t count, uint32_t list);
 /* `count` entries. */
 mdc_status mdc_dump_each(mdc_dump_file *file, uint64_t offset, uint64_t count, uint32_t entry_size, const char *what,
                          mdc_dump_take take, mdc_error *err);
-/* A list that begins with a 32-bit count; some writers align its entries to 8. */
-mdc_status mdc_dump_each_counted(mdc_dump_file *file, const mdc_dump_entry *stream, uint32_t entry_size,
+/* A list that begins with a 32-bit count; some writers align its entries to 8. list: as for mdc_dump_limited. */
+mdc_status mdc_dump_each_counted(mdc_dump_file *file, const mdc_dump_entry *stream, uint32_t entry_size, uint32_t list,
                                  const char *what, mdc_dump_take take, mdc_error *err);
 /* A list that begins with the sizes of its header and of an entry, `least` at least. */
 mdc_status mdc_dump_each_sized(mdc_dump_file *file, const mdc_dump_entry *stream, uint32_t least, bool wide_count,
-                               const char *what, mdc_dump_take take, mdc_error *err);
+                               uint32_t list, const char *what, mdc_dump_take take, mdc_error *err);
 
 /* -- dump_text.c --------------------------------------------------------------------------------------------------- */
 
@@ -123,6 +116,8 @@ mdc_status mdc_dump_name_id(mdc_dump_file *file, const uint8_t *bytes, size_t si
 mdc_status mdc_dump_put(mdc_dump_file *file, const void *bytes, size_t size, mdc_name *name, mdc_error *err);
 void mdc_dump_texts_init(mdc_dump_file *file);
 void mdc_dump_texts_fini(mdc_dump_file *file);
+/* Keeps the pool; no string can be added any more. */
+void mdc_dump_texts_forget(mdc_dump_file *file);
 
 /* -- streams ------------------------------------------------------------------------------------------------------- */
 

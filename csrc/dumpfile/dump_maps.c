@@ -16,6 +16,7 @@ static int by_first(const void *left, const void *right) {
 static mdc_status take_line(mdc_dump_file *file, const uint8_t *line, size_t size, uint64_t offset, mdc_error *err) {
     mdc_map_record record;
     if (size == 0 || line[0] == 0) return MDC_OK; /* padding */
+    if (file->list_max != 0 && file->mappings.count >= file->list_max) return MDC_OK;
     memcpy(file->scratch, line, size);
     if (!mdc_map_parse(file->scratch, size, &record))
         return mdc_dump_broken(err, offset, "LinuxMaps", "malformed line of /proc/PID/maps");

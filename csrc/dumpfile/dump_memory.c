@@ -52,7 +52,8 @@ static mdc_status tell_cut(mdc_dump_file *file, const char *what, mdc_error *err
 
 mdc_status mdc_dump_memory_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
     file->lists |= MDC_CARRIED_LIST32;
-    if (mdc_dump_each_counted(file, stream, sizeof(mdc_file_memory), "MemoryList", take_memory, err) != MDC_OK)
+    if (mdc_dump_each_counted(file, stream, sizeof(mdc_file_memory), MDC_DUMP_RANGES, "MemoryList", take_memory, err) !=
+        MDC_OK)
         return err->code;
     return tell_cut(file, "MemoryList", err);
 }
@@ -79,6 +80,7 @@ mdc_status mdc_dump_memory64_list(mdc_dump_file *file, const mdc_dump_entry *str
                         list.range_count, stream->rva, stream->size);
     file->lists |= MDC_CARRIED_LIST64;
     file->data_at = list.base_rva;
+    list.range_count = mdc_dump_limited(file, list.range_count, MDC_DUMP_RANGES);
     if (mdc_dump_each(file, (uint64_t)stream->rva + sizeof list, list.range_count, sizeof(mdc_file_memory64),
                       "Memory64List", take_memory64, err) != MDC_OK)
         return err->code;

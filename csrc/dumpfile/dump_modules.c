@@ -17,9 +17,6 @@ static mdc_status read_record(mdc_dump_file *file, const mdc_file_location *at, 
     uint32_t signature, size = at->data_size;
     if (size == 0) return MDC_OK;
     if (size > RECORD_MAX) return mdc_dump_broken(err, at->rva, what, "it is longer than 65536 bytes");
-    if (file->text_read + size > file->size)
-        return mdc_dump_broken(err, at->rva, what, "it overlaps others: together they are longer than the file");
-    file->text_read += size;
     if (mdc_dump_get(file, at->rva, file->scratch, size, what, err) != MDC_OK) return err->code;
     if (size > sizeof signature) {
         memcpy(&signature, file->scratch, sizeof signature);
@@ -29,6 +26,9 @@ static mdc_status read_record(mdc_dump_file *file, const mdc_file_location *at, 
             return MDC_OK;
         }
     }
+    if (file->text_read + size > file->size)
+        return mdc_dump_broken(err, at->rva, what, "it overlaps others: together they are longer than the file");
+    file->text_read += size;
     return mdc_dump_put(file, file->scratch, size, &module->codeview, err);
 }
 
@@ -53,7 +53,8 @@ static mdc_status take_module(mdc_dump_file *file, const uint8_t *entry, uint64_
 }
 
 mdc_status mdc_dump_module_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
-    return mdc_dump_each_counted(file, stream, sizeof(mdc_file_module), "ModuleList", take_module, err);
+    return mdc_dump_each_counted(file, stream, sizeof(mdc_file_module), MDC_DUMP_MODULES, "ModuleList", take_module,
+                                 err);
 }
 
 static mdc_status take_unloaded(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err) {
@@ -70,7 +71,8 @@ static mdc_status take_unloaded(mdc_dump_file *file, const uint8_t *entry, uint6
 }
 
 mdc_status mdc_dump_unloaded_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
-    return mdc_dump_each_sized(file, stream, UNLOADED_BYTES, false, "UnloadedModuleList", take_unloaded, err);
+    return mdc_dump_each_sized(file, stream, UNLOADED_BYTES, false, MDC_DUMP_UNLOADED, "UnloadedModuleList",
+                               take_unloaded, err);
 }
 
 static mdc_status take_handle(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err) {
@@ -93,5 +95,5 @@ mdc_status mdc_dump_handle_data(mdc_dump_file *file, const mdc_dump_entry *strea
     /* The header is MINIDUMP_HANDLE_DATA_STREAM, of 16 bytes with a reserved word behind the 32-bit count. */
     if (stream->size < sizeof(mdc_file_handle_data))
         return mdc_dump_broken(err, stream->rva, "HandleData", "it has less than 16 bytes");
-    return mdc_dump_each_sized(file, stream, least, false, "HandleData", take_handle, err);
+    return mdc_dump_each_sized(file, stream, least, false, MDC_DUMP_HANDLES, "HandleData", take_handle, err);
 }

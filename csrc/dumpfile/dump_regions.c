@@ -51,7 +51,8 @@ static mdc_status take_info(mdc_dump_file *file, const uint8_t *entry, uint64_t 
 }
 
 mdc_status mdc_dump_memory_infos(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
-    return mdc_dump_each_sized(file, stream, sizeof(MINIDUMP_MEMORY_INFO), true, "MemoryInfoList", take_info, err);
+    return mdc_dump_each_sized(file, stream, sizeof(MINIDUMP_MEMORY_INFO), true, MDC_DUMP_INFOS, "MemoryInfoList",
+                               take_info, err);
 }
 
 /* -- layers -------------------------------------------------------------------------------------------------------- */
@@ -86,6 +87,12 @@ static mdc_status layer_of_infos(maker *make, uint32_t state, mdc_error *err) {
 /* What of the layer lies where there is no region yet becomes regions. */
 static mdc_status paint(maker *make, mdc_error *err) {
     mdc_vec all, *regions = &make->file->regions;
+    if (regions->count == 0) {
+        all = *regions;
+        *regions = make->layer;
+        make->layer = all;
+        return MDC_OK;
+    }
     mdc_vec_init(&all, sizeof(mdc_region));
     size_t below = 0;
     mdc_status status = mdc_vec_reserve(&all, regions->count + make->layer.count, err);
@@ -170,7 +177,7 @@ static mdc_status add_plain(maker *make, uint64_t first, uint64_t end, mdc_error
         const mdc_region *last = &mdc_vec_at(&make->layer, const mdc_region, count - 1);
         first = mdc_max_u64(first, last->base + last->size);
     }
-    while (first < end) {
+    while (first < end && (make->file->list_max == 0 || make->layer.count < make->file->list_max)) {
         uint64_t next = end;
         const module_at *module = module_of(make, first, &next);
         const mdc_dump_mapping *mapping = mapping_of(make, first, &next);

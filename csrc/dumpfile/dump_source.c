@@ -80,8 +80,14 @@ static void fill(dump_source *dump) {
                                  .exception_count = file->exceptions.count,
                                  .faults = file->faults.data,
                                  .fault_count = file->faults.count,
+                                 .infos = file->infos.data,
+                                 .info_count = file->infos.count,
+                                 .mappings = file->mappings.data,
+                                 .mapping_count = file->mappings.count,
                                  .process_known = file->process_known,
-                                 .process_id = file->process_id};
+                                 .process_id = file->process_id,
+                                 .system_known = file->system_known};
+    memcpy(dump->view.lengths, file->lengths, sizeof dump->view.lengths);
 }
 
 static mdc_status prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
@@ -182,7 +188,7 @@ mdc_status mdc_dump_source_new(int64_t fd, const mdc_dump_source_options *option
         mdc_dealloc(dump);
         return err->code;
     }
-    mdc_dump_file_init(&dump->file, dump->input, options != NULL && options->tolerant != 0);
+    mdc_dump_file_init(&dump->file, dump->input, options);
     mdc_source_init(&dump->base, &dump_ops, 0);
     dump->base.carries = 1;
     *slot = &dump->base;

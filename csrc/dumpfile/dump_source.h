@@ -8,7 +8,9 @@
 
 /* cdef: begin */
 typedef struct mdc_dump_source_options {
-    uint32_t tolerant; /* 1: damage is listed in the view, and the rest is read; 0: it is an error */
+    uint32_t tolerant;  /* 1: damage is listed in the view, and the rest is read; 0: it is an error */
+    uint32_t list_max;  /* entries of a list that are taken; 0: all */
+    uint32_t range_max; /* ranges of a memory list; 0: all */
     uint32_t reserved;
 } mdc_dump_source_options;
 

@@ -14,6 +14,7 @@ mdc_status mdc_dump_system_info(mdc_dump_file *file, const mdc_dump_entry *strea
     if (size < SYSTEM_LEAST) return mdc_dump_broken(err, stream->rva, "SystemInfo", "it has less than 32 bytes");
     if (mdc_dump_get(file, stream->rva, &info, size, "SystemInfo", err) != MDC_OK) return err->code;
     mdc_system *system = &file->system;
+    file->system_known = true;
     system->architecture = info.processor_architecture;
     system->level = info.processor_level;
     system->revision = info.processor_revision;

@@ -21,12 +21,17 @@ void mdc_dump_texts_init(mdc_dump_file *file) {
     mdc_hash_init(&file->by_rva);
 }
 
-void mdc_dump_texts_fini(mdc_dump_file *file) {
-    mdc_vec_fini(&file->pool);
-    mdc_vec_fini(&file->names);
+void mdc_dump_texts_forget(mdc_dump_file *file) {
     mdc_vec_fini(&file->strings);
     mdc_hash_fini(&file->by_name);
     mdc_hash_fini(&file->by_rva);
+    mdc_vec_trim(&file->pool);
+}
+
+void mdc_dump_texts_fini(mdc_dump_file *file) {
+    mdc_dump_texts_forget(file);
+    mdc_vec_fini(&file->pool);
+    mdc_vec_fini(&file->names);
 }
 
 mdc_status mdc_dump_put(mdc_dump_file *file, const void *bytes, size_t size, mdc_name *name, mdc_error *err) {

@@ -23,12 +23,13 @@ static mdc_status take_thread(mdc_dump_file *file, const uint8_t *entry, uint64_
 }
 
 mdc_status mdc_dump_thread_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
-    return mdc_dump_each_counted(file, stream, sizeof(mdc_file_thread), "ThreadList", take_thread, err);
+    return mdc_dump_each_counted(file, stream, sizeof(mdc_file_thread), MDC_DUMP_THREADS, "ThreadList", take_thread,
+                                 err);
 }
 
 mdc_status mdc_dump_thread_ex_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
     if (file->threads.count > 0) return MDC_OK; /* the same ones */
-    return mdc_dump_each_counted(file, stream, THREAD_EX_BYTES, "ThreadExList", take_thread, err);
+    return mdc_dump_each_counted(file, stream, THREAD_EX_BYTES, MDC_DUMP_THREADS, "ThreadExList", take_thread, err);
 }
 
 /* -- what other streams say of a thread ---------------------------------------------------------------------------- */
@@ -95,15 +96,18 @@ static mdc_status apply(mdc_dump_file *file, mdc_status parsed, bool names) {
 
 mdc_status mdc_dump_thread_names(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
     mdc_vec_init(&file->about, sizeof(about));
-    return apply(file, mdc_dump_each_counted(file, stream, sizeof(mdc_file_thread_name), "ThreadNames", take_name, err),
+    return apply(file,
+                 mdc_dump_each_counted(file, stream, sizeof(mdc_file_thread_name), MDC_DUMP_LISTS, "ThreadNames",
+                                       take_name, err),
                  true);
 }
 
 mdc_status mdc_dump_thread_infos(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
     mdc_vec_init(&file->about, sizeof(about));
-    return apply(
-        file, mdc_dump_each_sized(file, stream, sizeof(mdc_file_thread_info), false, "ThreadInfoList", take_info, err),
-        false);
+    return apply(file,
+                 mdc_dump_each_sized(file, stream, sizeof(mdc_file_thread_info), false, MDC_DUMP_LISTS,
+                                     "ThreadInfoList", take_info, err),
+                 false);
 }
 
 /* -- exceptions ---------------------------------------------------------------------------------------------------- */

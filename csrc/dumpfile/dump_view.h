@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../source/snapshot.h"
+
 /* cdef: begin */
 /* An entry of the directory, as it is in the file: of type 0, or leading outside of the file, too. */
 typedef struct mdc_dump_entry {
@@ -34,6 +36,31 @@ typedef struct mdc_dump_exception {
     uint64_t stack_pointer;
 } mdc_dump_exception;
 
+/* A mapping in the text of LinuxMaps. */
+typedef struct mdc_dump_mapping {
+    uint64_t first;
+    uint64_t end;
+    uint64_t file_offset;
+    uint64_t inode;
+    uint32_t dev_major;
+    uint32_t dev_minor;
+    uint32_t perms;   /* MDC_PERM_* */
+    uint32_t facts;   /* MDC_FACT_DELETED */
+    uint32_t name_id; /* 0: none; else into the names of the snapshot, as that of a region */
+    uint32_t reserved;
+} mdc_dump_mapping;
+
+/* Lists of the view and of the snapshot, by the stream they come from. */
+enum {
+    MDC_DUMP_THREADS = 0,
+    MDC_DUMP_MODULES = 1,
+    MDC_DUMP_HANDLES = 2,
+    MDC_DUMP_INFOS = 3,
+    MDC_DUMP_RANGES = 4, /* of both memory lists */
+    MDC_DUMP_UNLOADED = 5,
+    MDC_DUMP_LISTS = 6
+};
+
 typedef struct mdc_dump_view {
     const mdc_dump_entry *entries;
     size_t entry_count;
@@ -41,8 +68,15 @@ typedef struct mdc_dump_view {
     size_t exception_count;
     const mdc_dump_fault *faults;
     size_t fault_count;
-    uint32_t process_known; /* 1: process_id is that of the file */
+    const mdc_region *infos; /* the entries of MemoryInfoList as they are: overlapping, free, not aligned */
+    size_t info_count;
+    const mdc_dump_mapping *mappings; /* by `first`; they may overlap */
+    size_t mapping_count;
+    uint64_t lengths[MDC_DUMP_LISTS]; /* MDC_DUMP_*: entries in the file, of which a limited reader takes fewer */
+    uint32_t process_known;           /* 1: process_id is that of the file */
     uint32_t process_id;
+    uint32_t system_known; /* 1: there is a SystemInfo */
+    uint32_t reserved;
 } mdc_dump_view;
 /* cdef: end */
 

@@ -34,6 +34,8 @@ void mdc_reading_free(mdc_reading *reading) {
 
 const mdc_source *mdc_reading_source(const mdc_reading *reading) { return reading->source; }
 
+int32_t mdc_reading_pid(const mdc_reading *reading) { return reading->source->pid; }
+
 const mdc_snapshot *mdc_reading_snapshot(const mdc_reading *reading) {
     return reading->source->ops->snapshot(reading->source);
 }

@@ -11,8 +11,10 @@ typedef struct mdc_reading mdc_reading;
 mdc_status mdc_reading_new(mdc_source **source, mdc_reading **slot, mdc_error *err);
 /* NULL is allowed. */
 void mdc_reading_free(mdc_reading *reading);
-/* Both live as long as the reading. */
+/* They live as long as the reading. */
 const mdc_source *mdc_reading_source(const mdc_reading *reading);
+/* 0: not known. */
+int32_t mdc_reading_pid(const mdc_reading *reading);
 const mdc_snapshot *mdc_reading_snapshot(const mdc_reading *reading);
 /* See mdc_source_ops.content. */
 size_t mdc_reading_content(mdc_reading *reading, size_t region, uint64_t first, uint64_t end, mdc_content *runs,

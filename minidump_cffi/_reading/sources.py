@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
-__all__ = ["open_target"]
+__all__ = ["is_core", "open_target"]
 
 _ELF, _MINIDUMP = b"\x7fELF", b"MDMP"
 _OTHERS = (  # what else people have that is called a dump
@@ -60,7 +60,7 @@ def open_target(
     """
     assert given.max_input is None or isinstance(given.max_input, int)
     with opened(given.file, limit=given.max_input, directory=directory, watch=watch) as file:
-        if _is_core(given, file):
+        if is_core(given, file):
             slot, owner = file_sources.core(
                 file.fd,
                 root=getattr(given, "root", "/"),
@@ -73,8 +73,14 @@ def open_target(
         return SourceTarget(slot=slot, owner=owner, file=True, notes=file.notes, identity=file.identity, name=file.name)
 
 
-def _is_core(given: CoreFile | DumpFile | AnyFile, file: Opened) -> bool:
-    """Whether it is a core; a minidump otherwise."""
+def is_core(given: CoreFile | DumpFile | AnyFile, file: Opened) -> bool:
+    """Whether it is a core; a minidump otherwise.
+
+    Raises
+    ------
+    FormatError
+        It is neither, or not the one that was said.
+    """
     if file.head.startswith(_ELF):
         if isinstance(given, DumpFile):
             raise FormatError(f"{file.name} is an ELF file, no minidump: give a CoreFile", filename=file.name)

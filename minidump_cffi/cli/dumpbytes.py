@@ -1,16 +1,17 @@
-"""The bytes of a minidump, read within bounds; and what all parsers of streams share."""
+"""The bytes of streams, read within bounds; and what all their parsers share."""
 
 from __future__ import annotations
 
-import os
 import struct
+
+from ..errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO, Final
+    from collections.abc import Callable, Iterator
+    from typing import Final
 
-    from .dumpmodel import DumpFile, Stream
+    from .dumpmodel import DumpFile
 
 MAX_ITEMS: Final = 100_000
 MAX_STRING_BYTES: Final = 1 << 16
@@ -26,9 +27,8 @@ class Damage(Exception):
 class Reader:
     """The file: nothing is read that does not lie inside of it."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
-        self.size: int = stream.seek(0, os.SEEK_END)
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self._read, self.size = read, size
         self.text_left: int = self.text_budget()
         self.strings: dict[int, str] = {}
 
@@ -38,13 +38,10 @@ class Reader:
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly these bytes."""
-        if offset > self.size or size > self.size - offset:
-            raise Damage(f"{size} bytes at {offset:#x} are beyond the end of the file")
-        self.stream.seek(offset)
-        data = self.stream.read(size)
-        if len(data) != size:
-            raise Damage(f"the file became shorter while it was read (at {offset:#x})")
-        return data
+        try:
+            return self._read(offset, size)
+        except FormatError as error:
+            raise Damage(str(error)) from None
 
     def rows(
         self, layout: struct.Struct, offset: int, count: int, size: int | None = None
@@ -59,13 +56,19 @@ class Reader:
             for at in range(0, len(data), size):
                 yield layout.unpack_from(data, at)
 
-    def string(self, rva: int) -> str:
-        """A MINIDUMP_STRING; long ones keep their head."""
-        return "" if rva == 0 else self._string(rva, "utf-16-le")
-
     def utf8(self, rva: int) -> str:
         """A MinidumpUTF8String of Crashpad; long ones keep their head."""
-        return "" if rva == 0 else self._string(rva, "utf-8")
+        if rva == 0:
+            return ""
+        (length,) = struct.unpack("<I", self.read(rva, 4))
+        if length > self.size - rva - 4:
+            raise Damage(f"a string of {length} bytes at {rva:#x} is beyond the end of the file")
+        length = min(length, MAX_STRING_BYTES)
+        if not self.spend(length):
+            return ""
+        if rva not in self.strings:
+            self.strings[rva] = self.read(rva + 4, length).decode("utf-8", "replace")
+        return self.strings[rva]
 
     def spend(self, length: int) -> bool:
         """Whether there is a budget for so much more text; says once that it was used up."""
@@ -76,23 +79,9 @@ class Reader:
             raise Damage(f"the names are longer than {self.text_budget()} bytes in total: the rest is left out")
         return True
 
-    def _string(self, rva: int, encoding: str) -> str:
-        (length,) = struct.unpack("<I", self.read(rva, 4))
-        if length > self.size - rva - 4:
-            raise Damage(f"a string of {length} bytes at {rva:#x} is beyond the end of the file")
-        length = min(length, MAX_STRING_BYTES)
-        if encoding == "utf-16-le":
-            length &= ~1
-        if not self.spend(length):
-            return ""
-        key = rva << 1 | (encoding == "utf-8")
-        if key not in self.strings:
-            self.strings[key] = self.read(rva + 4, length).decode(encoding, "replace")
-        return self.strings[key]
-
 
 class Part:
-    """A parser of some streams: it fills the `DumpFile`."""
+    """What fills a part of the `DumpFile`."""
 
     def __init__(self, reader: Reader, dump: DumpFile) -> None:
         self.reader = reader
@@ -110,17 +99,10 @@ class Part:
         if len(self.dump.problems) < MAX_PROBLEMS:
             self.dump.problems.append(text)
 
-    def text(self, rva: int, what: str) -> str:
-        """A string; a damaged one costs that string."""
+    def text(self, text: str, what: str) -> str:
+        """A name, as long as there is a budget for names."""
         try:
-            return self.reader.string(rva)
+            return text if self.reader.spend(2 * len(text)) else ""
         except Damage as damage:
             self.problem(f"{what}: {damage}")
             return ""
-
-    def counted(self, stream: Stream, item: int) -> tuple[int, int]:
-        """Count and offset of a list with a 32-bit count; some writers put 4 bytes of padding after the count."""
-        (count,) = struct.unpack("<I", self.reader.read(stream.rva, 4))
-        if 4 + count * item > stream.size:
-            raise Damage(f"{count} entries do not fit into {stream.size} bytes")
-        return count, stream.rva + (8 if stream.size == 8 + count * item else 4)

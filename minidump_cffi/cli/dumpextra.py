@@ -1,4 +1,4 @@
-"""What a minidump says beside process and memory: comments, annotations, handles, texts of Linux, unknown streams.
+"""What a minidump says beside process and memory: comments, annotations, texts of Linux, unknown streams.
 
 Layouts: Crashpad's minidump_extensions.h, Breakpad's minidump_format.h; the texts are those of proc(5).
 """
@@ -17,7 +17,6 @@ from .dumpmodel import (
     Auxiliary,
     Crashpad,
     DumpFile,
-    Handle,
     Limit,
     ModuleAnnotations,
     Stream,
@@ -36,8 +35,6 @@ MAX_DEPTH: Final = 100
 
 _COUNT = struct.Struct("<I")
 _PAIR = struct.Struct("<II")
-_HANDLE = struct.Struct("<QIIIIII")
-_HANDLE_HEADER = struct.Struct("<III")
 _CRASHPAD = struct.Struct("<I16s16sIIII")
 _MODULE_LINK = struct.Struct("<III")
 _MODULE_INFO = struct.Struct("<IIIIIII")
@@ -61,7 +58,6 @@ class Extra(Part):
             10: self._comment_a,
             11: self._comment_w,
             0x43500001: self._crashpad,
-            12: self._handles,
             0x47670001: self._breakpad,
             0x47670002: self._assertion,
             0x47670004: self._status,
@@ -174,36 +170,11 @@ class Extra(Part):
         self.items_left -= count
         yield from self.reader.rows(layout, rva + _COUNT.size, count)
 
-    # ----------------------------------------------------------------------------------------------------- handles
-
-    def _handles(self, stream: Stream) -> None:
-        if stream.size < 16:
-            raise Damage(f"{stream.size} bytes are too few")
-        header, entry, count = _HANDLE_HEADER.unpack(self.reader.read(stream.rva, _HANDLE_HEADER.size))
-        if header < 16 or entry < _HANDLE.size or header + count * entry > stream.size:
-            raise Damage(f"header {header}, entry {entry} and count {count} do not fit into {stream.size} bytes")
-        for row in self.reader.rows(_HANDLE, stream.rva + header, self.cut("handles", count), entry):
-            self.dump.handles.append(
-                Handle(
-                    handle=row[0],
-                    type=self.text(row[1], "HandleData: a type"),
-                    name=self.text(row[2], "HandleData: a name"),
-                    attributes=row[3],
-                    access=row[4],
-                    handles=row[5],
-                    pointers=row[6],
-                )
-            )
-
     # -------------------------------------------------------------------------------------------------- proc texts
 
     def _status(self, stream: Stream) -> None:
-        """/proc/PID/status: the process id where MiscInfo does not have it, and the name."""
-        fields = dict(_fields(self._text(stream), ":"))
-        self.dump.process_name = fields.get("Name", "")
-        number = fields.get("Tgid", fields.get("Pid", ""))
-        if self.dump.process_id is None and number.isdecimal() and len(number) <= 10:
-            self.dump.process_id = int(number)
+        """/proc/PID/status: the name."""
+        self.dump.process_name = dict(_fields(self._text(stream), ":")).get("Name", "")
 
     def _release(self, stream: Stream) -> None:
         """/etc/lsb-release or os-release: the distribution."""

@@ -1,27 +1,26 @@
-"""A bounded reader of minidumps for ``show``: any writer's, any platform's, damaged ones too.
+"""What ``show`` shows of a minidump: any writer's, any platform's, damaged ones too.
 
-Everything in a dump is hostile. Nothing is read that does not lie inside the file, every list is cut at a stated
-length (`DumpFile.cut` says which and how long it is), only the first stream of each kind is looked at, and strings may
-not be longer together than the file, however often it names them: time, memory and what is printed are bounded by the
-size of the file, and memory by a constant. A header or directory that cannot be right is a `FormatError`; damage inside
-a stream is listed in `DumpFile.problems`, and the rest is still read.
+The reader is that of `open_dump`, in C, and what it says is cut at stated lengths (`DumpFile.cut` says which list, and
+how long it is); strings may not be longer together than the file, however often it names them: time, memory and what is
+printed are bounded by the size of the file, and memory by a constant. A header or directory that cannot be right is a
+`FormatError`; damage inside a stream is listed in `DumpFile.problems`, and the rest is still read.
 
-Layouts: minidumpapiset.h, and Breakpad's minidump_format.h for the streams of Linux. `Parser` knows which stream goes
-where; dumpprocess, dumpmemory and dumpextra read them.
+`Parser` knows which stream goes where: threads, modules and memory come from C (dumpprocess, dumpmemory), small streams
+that are mostly text are read here (dumpextra).
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections import Counter
 from operator import attrgetter
 
 from ..errors import FormatError
+from ..reading._dump import opened_snapshot
 from . import names
 from .dumpbytes import MAX_ITEMS, Damage, Part, Reader
 from .dumpextra import Extra
-from .dumpmemory import Memory
+from .dumpmemory import MAX_RANGES, Memory
 from .dumpmodel import DumpFile, Stream
 from .dumpprocess import Process
 
@@ -30,55 +29,41 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from .._native.snapshot import Snapshot
+
 __all__ = ["MAX_ITEMS", "DumpFile", "read_dump"]
 
 MAX_STREAMS: Final = 4096
 
-_SIGNATURE: Final = 0x504D444D
-_VERSION: Final = 0xA793
-_UNUSED, _EXCEPTION, _MEMORY_INFO, _LLDB = 0, 6, 16, 0x4C4C4442
-
-_HEADER = struct.Struct("<IIIIIIQ")
-_DIRECTORY = struct.Struct("<III")
+_UNUSED, _EXCEPTION, _LLDB = 0, 6, 0x4C4C4442
+_GAPS: Final = 0x4D444301  # csrc/format/mdc_streams.h
+_READ_IN_C: Final = frozenset({3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 16, 17, 24, 0x47670009})
+"""Streams that C reads, the first one of each, and all exceptions: it says what is wrong with them."""
 
 
 class _Parser(Part):
     """Fills a DumpFile, stream by stream; a damaged stream costs that stream."""
 
-    def run(self) -> None:
-        parts = self.reader, self.dump
-        process, memory, extra = Process(*parts), Memory(*parts), Extra(*parts)
+    def run(self, snapshot: Snapshot) -> None:
+        for fault in snapshot.faults():
+            self.problem(fault.message)
+        Process(self.reader, self.dump, snapshot).fill()
+        memory, extra = Memory(self.reader, self.dump, snapshot), Extra(self.reader, self.dump)
         first: dict[int, Stream] = {}
         for stream in self.dump.streams:
             first.setdefault(stream.type, stream)
-        # The order matters: threads need the processor and the names, regions the ranges and the mappings.
-        steps: dict[int, Callable[[Stream], None]] = {
-            7: process.system,
-            15: process.misc,
-            24: process.thread_names,
-            3: process.threads,
-            4: process.modules,
-            **extra.steps(),
-            5: memory.memory,
-            9: memory.memory64,
-            0x47670009: memory.maps,
-            _MEMORY_INFO: memory.memory_info,
-            0x4D444301: memory.gaps,  # csrc/format/mdc_streams.h
-        }
+        steps: dict[int, Callable[[Stream], None]] = {**extra.steps(), _GAPS: memory.gaps}
         for number, step in steps.items():
-            if number == _MEMORY_INFO:
-                memory.memory_ends()
             if number in first:
                 self._guard(first[number], step)
+        memory.fill()
         for stream in self.dump.streams:
-            if stream.type == _EXCEPTION:  # LLDB writes one for each thread that stopped
-                self._guard(stream, process.exception)
-            elif stream.type != _UNUSED and (stream.type not in steps or stream is not first[stream.type]):
-                known = stream.type in names.STREAMS or stream is not first[stream.type]
-                self._guard(stream, _nothing if known else extra.unknown)
+            if stream.type == _UNUSED or stream.type == _EXCEPTION:
+                continue
+            again = stream is not first[stream.type]
+            if again or (stream.type not in steps and stream.type not in _READ_IN_C):
+                self._guard(stream, _nothing if again or stream.type in names.STREAMS else extra.unknown)
         self._duplicates(_LLDB in first)
-        if not self.dump.regions:
-            memory.regions_of_ranges()
         self.dump.regions.sort(key=attrgetter("base", "size", "state", "protect", "type"))
 
     def _duplicates(self, lldb: bool) -> None:
@@ -117,20 +102,13 @@ def read_dump(path: str | os.PathLike[str]) -> DumpFile:
     OSError
         The file cannot be read.
     """
-    with open(path, "rb") as stream:
-        reader = Reader(stream)
-        try:
-            if reader.size < _HEADER.size:
-                raise Damage(f"this is not a minidump: it has only {reader.size} bytes")
-            signature, version, count, rva, _, timestamp, flags = _HEADER.unpack(reader.read(0, _HEADER.size))
-            if signature != _SIGNATURE or version & 0xFFFF != _VERSION:
-                raise Damage("this is not a minidump: it does not begin with MDMP and the version 0xa793")
-            if count > MAX_STREAMS:
-                raise Damage(f"a directory of {count} streams is more than this reader takes ({MAX_STREAMS})")
-            rows = list(reader.rows(_DIRECTORY, rva, count))
-        except Damage as damage:
-            raise FormatError(f"{os.fspath(path)}: {damage}") from None
-        dump = DumpFile(file_bytes=reader.size, version=version, timestamp=timestamp, flags=flags)
-        dump.streams = [Stream(type=row[0], size=row[1], rva=row[2]) for row in rows]
-        _Parser(reader, dump).run()
+    with opened_snapshot(path, list_max=MAX_ITEMS, range_max=MAX_RANGES) as (snapshot, name):
+        if snapshot.entry_count > MAX_STREAMS:
+            raise FormatError(
+                f"{name}: a directory of {snapshot.entry_count} streams is more than this reader takes ({MAX_STREAMS})"
+            )
+        version, timestamp, flags = snapshot.header
+        dump = DumpFile(file_bytes=snapshot.file_bytes, version=version, timestamp=timestamp, flags=flags)
+        dump.streams = [Stream(type=entry.type, size=entry.size, rva=entry.offset) for entry in snapshot.streams()]
+        _Parser(Reader(snapshot.file, snapshot.file_bytes), dump).run(snapshot)
     return dump

@@ -1,148 +1,117 @@
-"""What else a minidump says of a process: the system, threads, modules, exceptions."""
+"""What a minidump says of a process: the system, threads, modules, exceptions, handles."""
 
 from __future__ import annotations
 
 import re
-import struct
+from itertools import islice
 
 from . import faults, names
-from .dumpbytes import MAX_ITEMS, Damage, Part, Reader
-from .dumpmodel import DumpFile, Failure, Module, Stream, System, Thread
+from .dumpbytes import Part, Reader
+from .dumpmodel import DumpFile, Failure, Handle, Module, System, Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from .._native.snapshot import Snapshot
+
 MAX_MODULES: Final = 1 << 16
 
-_THREAD = struct.Struct("<IIIIQQIIII")
-_MODULE = struct.Struct("<QIIII52xIIII16x")
-_EXCEPTION = struct.Struct("<I4xIIQQI4x15QII")
-_THREAD_NAME = struct.Struct("<IQ")
 _LINUX = re.compile(r"Linux (\d+[.]\d+(?:[.]\d+)?)")
-
-#: ProcessorArchitecture -> offsets of the instruction and stack pointer in the context, and their struct format
-_REGISTERS: Final = {0: (184, 196, "<I"), 9: (248, 152, "<Q"), 12: (264, 256, "<Q"), 0x8003: (264, 256, "<Q")}
 
 
 class Process(Part):
-    """System, process, threads, modules and exceptions. The system comes first: others need the processor."""
+    """From the lists of the reader in C, within the budget of names."""
 
-    def __init__(self, reader: Reader, dump: DumpFile) -> None:
+    def __init__(self, reader: Reader, dump: DumpFile, snapshot: Snapshot) -> None:
         super().__init__(reader, dump)
-        self.architecture: int = -1
-        self.platform: int = -1
-        self.named: dict[int, str] = {}
+        self.snapshot = snapshot
 
-    def system(self, stream: Stream) -> None:
-        data = self.reader.read(stream.rva, min(stream.size, 56))
-        if len(data) < 32:
-            raise Damage(f"{len(data)} bytes are too few")
-        self.architecture, _, _, processors = struct.unpack_from("<HHHB", data)
-        major, minor, build, self.platform, rva = struct.unpack_from("<IIIII", data, 8)
-        text, version = self.text(rva, "SystemInfo"), f"{major}.{minor}.{build}"
+    def fill(self) -> None:
+        """Everything, in the order in which names are counted."""
+        self.dump.process_id = self.snapshot.pid
+        platform = self._system()
+        self._threads()
+        self._modules()
+        self._handles()
+        self._exceptions(platform)
+
+    def _system(self) -> int:
+        """The platform comes with it: others need it."""
+        system = self.snapshot.system()
+        if system is None:
+            return -1
+        text, version = self.text(system.text, "SystemInfo"), system.version
         if version == "0.0.0" and (found := _LINUX.search(text)):  # Breakpad and minidump-writer say it there only
             version = found[1]
         self.dump.system = System(
-            architecture=self.architecture,
-            platform_id=self.platform,
-            processor=names.PROCESSORS.get(self.architecture, f"processor 0x{self.architecture:x}"),
-            processors=processors,
-            platform=names.PLATFORMS.get(self.platform, f"platform 0x{self.platform:x}"),
+            architecture=system.architecture,
+            platform_id=system.platform,
+            processor=names.PROCESSORS.get(system.architecture, f"processor 0x{system.architecture:x}"),
+            processors=system.processors,
+            platform=names.PLATFORMS.get(system.platform, f"platform 0x{system.platform:x}"),
             version=version,
             text=text,
         )
+        return system.platform
 
-    def misc(self, stream: Stream) -> None:
-        data = self.reader.read(stream.rva, min(stream.size, 24))
-        if len(data) < 12:
-            raise Damage(f"{len(data)} bytes are too few")
-        _, flags, process_id = struct.unpack_from("<III", data)
-        if flags & 1:
-            self.dump.process_id = process_id
-
-    def thread_names(self, stream: Stream) -> None:
-        count, offset = self.counted(stream, _THREAD_NAME.size)
-        for thread, rva in self.reader.rows(_THREAD_NAME, offset, min(count, MAX_ITEMS)):
-            self.named[thread] = self.text(rva, "ThreadNames")
-
-    def threads(self, stream: Stream) -> None:
-        count, offset = self.counted(stream, _THREAD.size)
-        for row in self.reader.rows(_THREAD, offset, self.cut("threads", count)):
-            instruction, stack = self._registers(row[9], row[8], "ThreadList")
+    def _threads(self) -> None:
+        self.cut("threads", self.snapshot.length("threads"))
+        for thread in self.snapshot.threads():
             self.dump.threads.append(
                 Thread(
-                    id=row[0],
-                    name=self.named.get(row[0], ""),
-                    stack=row[5],
-                    stack_size=row[6],
-                    context_size=row[8],
-                    instruction_pointer=instruction,
-                    stack_pointer=stack,
+                    id=thread.id,
+                    name=self.text(thread.name, "ThreadNames"),
+                    stack=thread.stack.address if thread.stack is not None else 0,
+                    stack_size=thread.stack.size if thread.stack is not None else 0,
+                    context_size=len(thread.context),
+                    instruction_pointer=thread.instruction_pointer,
+                    stack_pointer=thread.stack_pointer,
                 )
             )
 
-    def _registers(self, rva: int, size: int, what: str) -> tuple[int | None, int | None]:
-        if self.architecture not in _REGISTERS or size == 0:
-            return None, None
-        instruction, stack, form = _REGISTERS[self.architecture]
-        width = struct.calcsize(form)
-        if max(instruction, stack) + width > size:
-            return None, None
-        try:
-            data = self.reader.read(rva, max(instruction, stack) + width)
-        except Damage as damage:
-            self.problem(f"{what}: a context: {damage}")
-            return None, None
-        return struct.unpack_from(form, data, instruction)[0], struct.unpack_from(form, data, stack)[0]
+    def _modules(self) -> None:
+        self.cut("modules", self.snapshot.length("modules"), MAX_MODULES)
+        for module in islice(self.snapshot.modules(), MAX_MODULES):
+            path = self.text(module.path, "ModuleList: a name")
+            self.dump.modules.append(Module(base=module.base, size=module.size, path=path, identity=module.identity))
 
-    def modules(self, stream: Stream) -> None:
-        count, offset = self.counted(stream, _MODULE.size)
-        count = self.cut("modules", count, MAX_MODULES)
-        for base, size, _, _, name, cv_size, cv_rva, _, _ in self.reader.rows(_MODULE, offset, count):
-            path = self.text(name, "ModuleList: a name")
-            self.dump.modules.append(Module(base=base, size=size, path=path, identity=self._identity(cv_rva, cv_size)))
-
-    def _identity(self, rva: int, size: int) -> str:
-        if size < 4:
-            return ""
-        try:
-            data = self.reader.read(rva, min(size, 64))
-        except Damage as damage:
-            self.problem(f"ModuleList: a CodeView record: {damage}")
-            return ""
-        if data[:4] == b"LEpB":
-            return data[4:].hex()
-        if data[:4] == b"RSDS" and len(data) >= 24:
-            first, second, third = struct.unpack_from("<IHH", data, 4)
-            (age,) = struct.unpack_from("<I", data, 20)
-            return f"{first:08x}{second:04x}{third:04x}{data[12:20].hex()}{age:x}"
-        return ""
-
-    def exception(self, stream: Stream) -> None:
-        if stream.size < _EXCEPTION.size:
-            raise Damage(f"{stream.size} bytes are too few")
-        found = _EXCEPTION.unpack(self.reader.read(stream.rva, _EXCEPTION.size))
-        thread, code, flags, _, address, count, *words = found
-        if count > 15:
-            self.problem(f"Exception: {count} parameters are more than the 15 there can be")
-        # LLDB has bytes of a text there, and their number.
-        parameters = tuple(words[:15] if flags == faults.LLDB_FLAGS else words[: min(count, 15)])
-        size, rva = words[15:]
-        instruction, _ = self._registers(rva, size, "Exception")
-        access, accessed = faults.access_of(self.platform, code, flags, address, parameters, instruction)
-        self.dump.failures.append(
-            Failure(
-                thread=thread,
-                code=code,
-                flags=flags,
-                address=address,
-                parameters=parameters,
-                name=faults.name_of(self.platform, code, flags, parameters),
-                access=access,
-                accessed=accessed,
-                instruction_pointer=instruction,
-                details=faults.details_of(self.platform, code, flags, address, parameters, access),
-                faulted=faults.has_address(self.platform, code, flags, parameters),
+    def _handles(self) -> None:
+        self.cut("handles", self.snapshot.length("handles"))
+        for handle in self.snapshot.handles():
+            self.dump.handles.append(
+                Handle(
+                    handle=handle.value,
+                    type=self.text(handle.type, "HandleData: a type"),
+                    name=self.text(handle.name, "HandleData: a name"),
+                    attributes=handle.attributes,
+                    access=handle.access,
+                    handles=handle.handles,
+                    pointers=handle.pointers,
+                )
             )
-        )
+
+    def _exceptions(self, platform: int) -> None:
+        for index, found in enumerate(self.snapshot.exceptions()):
+            count, words = self.snapshot.parameter_words(index)
+            if count > 15:
+                self.problem(f"Exception: {count} parameters are more than the 15 there can be")
+            code, flags, address, instruction = found.code, found.flags, found.address, found.instruction_pointer
+            # LLDB has bytes of a text there, and their number.
+            parameters = words if flags == faults.LLDB_FLAGS else found.parameters
+            access, accessed = faults.access_of(platform, code, flags, address, parameters, instruction)
+            self.dump.failures.append(
+                Failure(
+                    thread=found.thread,
+                    code=code,
+                    flags=flags,
+                    address=address,
+                    parameters=parameters,
+                    name=faults.name_of(platform, code, flags, parameters),
+                    access=access,
+                    accessed=accessed,
+                    instruction_pointer=instruction,
+                    details=faults.details_of(platform, code, flags, address, parameters, access),
+                    faulted=faults.has_address(platform, code, flags, parameters),
+                )
+            )
