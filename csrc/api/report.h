@@ -11,6 +11,8 @@
 extern "C" {
 #endif
 /* cdef: begin */
+enum { MDC_DROPPED_MAX = 16 };
+
 /* mdc_gap.reason */
 enum {
     MDC_GAP_READ_FAILED = 1, /* requested, and the read failed: the dump is not complete */
@@ -128,7 +130,8 @@ typedef struct mdc_report {
     int32_t pid;
     uint32_t streams;         /* directory entries */
     uint32_t omitted_streams; /* MDC_STREAM_* left out: by request, or because a rule excludes their bytes */
-    uint32_t reserved;
+    uint32_t dropped_count;   /* streams of an existing dump that were left out: what is in them is not known */
+    uint32_t dropped[16];     /* the types of the first of them */
     const mdc_report_region *regions;
     size_t region_count;
     const mdc_report_thread *threads;
@@ -163,6 +166,7 @@ enum {
     MDC_WARN_SLOW_FILES = 0x10000,         /* non-resident pages of a MDC_REGION_SLOW_FILE were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp reported that a thread could not be stopped */
+    MDC_WARN_BOTH_LISTS = 0x400000,        /* MemoryList and Memory64List: Microsoft's debugger engine refuses that */
     MDC_WARN_TYPE = 0x200000,              /* bits of the dump type have no effect: honoured_type has the others */
     MDC_WARN_NO_THREADS = 0x80000          /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
 };

@@ -48,6 +48,8 @@ static void fill(dump_source *dump) {
                                   .stream_count = file->streams.count,
                                   .runs = file->held.data,
                                   .run_count = file->held.count,
+                                  .cut = file->cut.data,
+                                  .cut_count = file->cut.count,
                                   .lists = file->lists,
                                   .version = file->header.version,
                                   .timestamp = file->header.time_date_stamp,

@@ -138,7 +138,9 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     mdc_plan *plan = &dump->plan;
     set_phase(dump, MDC_PHASE_PLAN);
     if (mdc_plan_begin(plan, err) != MDC_OK ||
-        (dump->engine.full ? mdc_plan_full(plan, err) : mdc_plan_normal(plan, err)) != MDC_OK ||
+        (dump->engine.full   ? mdc_plan_full(plan, err)
+         : dump->engine.held ? mdc_plan_held(plan, err)
+                             : mdc_plan_normal(plan, err)) != MDC_OK ||
         mdc_plan_finish(plan, err) != MDC_OK || mdc_streams_read(plan, err) != MDC_OK)
         return err->code;
     return mdc_gaps_plan_ends(&dump->gaps, err);

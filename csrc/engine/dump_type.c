@@ -27,11 +27,13 @@ enum {
      MDC_TYPE_WITH_MODULE_HEADERS)
 
 uint64_t mdc_type_honoured(const mdc_capture *capture) {
+    if (capture->engine->held) return capture->lists->carried->flags;
     uint64_t honoured = capture->engine->options.dump_type & (OWN | capture->lists->types);
     return capture->engine->full ? honoured & ~(uint64_t)MEMORY : honoured;
 }
 
 uint64_t mdc_type_lost(const mdc_capture *capture) {
+    if (capture->engine->held) return 0;
     uint64_t lost = capture->engine->options.dump_type & ~capture->type;
     return capture->engine->full ? lost & ~(uint64_t)MEMORY : lost;
 }

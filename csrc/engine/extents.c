@@ -6,6 +6,18 @@
 #include "../base/os_error.h"
 #include "plan.h"
 
+mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
+    mdc_vec *vec = (flags & MDC_EXTENT_STACK) != 0 ? &plan->stacks : &plan->all;
+    mdc_extent *last = vec->count > 0 ? &mdc_vec_at(vec, mdc_extent, vec->count - 1) : NULL;
+    if ((flags & MDC_EXTENT_JOINED) != 0 && last != NULL && last->region == region &&
+        last->address + last->size == first) {
+        last->size += end - first;
+        return MDC_OK;
+    }
+    mdc_extent extent = {.address = first, .size = end - first, .region = (uint32_t)region, .flags = flags};
+    return mdc_vec_push(vec, &extent, 1, NULL, err);
+}
+
 static mdc_status add_run(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
     mdc_vec *vec = (flags & MDC_EXTENT_STACK) != 0 ? &plan->stacks : &plan->all;
     mdc_extent *last = vec->count > 0 ? &mdc_vec_at(vec, mdc_extent, vec->count - 1) : NULL;

@@ -39,9 +39,9 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
     return false;
 }
 
-size_t mdc_ranges_count(const mdc_layout *layout) {
+size_t mdc_ranges_count(const mdc_layout *layout, size_t extent, size_t end) {
     size_t count = 0;
-    mdc_range_walk walk = mdc_ranges_begin(layout, 0, layout->plan->extents.count);
+    mdc_range_walk walk = mdc_ranges_begin(layout, extent, end);
     mdc_file_range range;
     while (mdc_ranges_next(&walk, &range)) count++;
     return count;
@@ -63,19 +63,25 @@ bool mdc_ranges_next_sorted(mdc_sorted_walk *walk, mdc_file_range *range) {
     return true;
 }
 
-/* The range of a stack that holds the address. */
-static bool find_stack(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
+/* The range among the extents [low, end) that holds the address. */
+static bool find_in(const mdc_layout *layout, size_t low, size_t end, uint64_t address, mdc_file_range *range) {
     const mdc_extent *extents = layout->extents;
-    size_t stacks = layout->plan->extents.stack_count,
-           end = stacks < layout->offset32_end ? stacks : layout->offset32_end;
     size_t at; /* the first extent that ends after the address */
-    mdc_lower_bound(at, 0, end, extents[at].address + extents[at].size <= address);
+    mdc_lower_bound(at, low, end, extents[at].address + extents[at].size <= address);
     if (at == end || extents[at].address > address) return false;
-    while (at > 0 && (extents[at].flags & MDC_EXTENT_JOINED) != 0) at--;
+    while (at > low && (extents[at].flags & MDC_EXTENT_JOINED) != 0) at--;
     mdc_range_walk walk = mdc_ranges_begin(layout, at, end);
     while (mdc_ranges_next(&walk, range) && range->address <= address)
         if (address - range->address < range->size) return true;
     return false;
+}
+
+/* The range of a stack that holds the address. The first extents are stacks, but where an existing dump has two lists.
+ */
+static bool find_stack(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
+    size_t stacks = layout->plan->extents.stack_count, most = layout->offset32_end;
+    if (find_in(layout, 0, stacks < most ? stacks : most, address, range)) return true;
+    return layout->memory32 && layout->memory64 && stacks < most && find_in(layout, stacks, most, address, range);
 }
 
 bool mdc_ranges_of_thread(const mdc_layout *layout, size_t thread, mdc_file_range *range) {
@@ -83,4 +89,10 @@ bool mdc_ranges_of_thread(const mdc_layout *layout, size_t thread, mdc_file_rang
     if ((choice->write & MDC_THREAD_WRITE_STACK) == 0 || choice->stack.end <= choice->stack.first) return false;
     return find_stack(layout, mdc_stack_pointer(layout->capture, thread), range) ||
            find_stack(layout, choice->stack.first, range);
+}
+
+bool mdc_ranges_of_address(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
+    size_t stacks = layout->plan->extents.stack_count, most = layout->offset32_end;
+    return find_in(layout, 0, stacks < most ? stacks : most, address, range) ||
+           (stacks < most && find_in(layout, stacks, most, address, range));
 }

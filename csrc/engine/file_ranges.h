@@ -21,7 +21,7 @@ typedef struct mdc_range_walk {
 } mdc_range_walk;
 mdc_range_walk mdc_ranges_begin(const mdc_layout *layout, size_t extent, size_t end);
 bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range);
-size_t mdc_ranges_count(const mdc_layout *layout);
+size_t mdc_ranges_count(const mdc_layout *layout, size_t extent, size_t end);
 
 /* All of them by address: stacks and the rest side by side. */
 typedef struct mdc_sorted_walk {
@@ -34,5 +34,7 @@ bool mdc_ranges_next_sorted(mdc_sorted_walk *walk, mdc_file_range *range);
 
 /* The range of the thread's stack that holds its stack pointer, or the first one of the part; below offset32_end. */
 bool mdc_ranges_of_thread(const mdc_layout *layout, size_t thread, mdc_file_range *range);
+/* The range that holds the address, below offset32_end; in an existing dump. */
+bool mdc_ranges_of_address(const mdc_layout *layout, uint64_t address, mdc_file_range *range);
 
 #endif

@@ -12,6 +12,7 @@
 #include "file_ranges.h"
 #include "streams/stream.h"
 
+enum { EXTRA_ROOM = 8 };      /* of an existing dump: those that it may not have had */
 enum { DIRECTORY_ROOM = 24 }; /* entries the directory has room for, without those of streams the caller gives */
 
 void mdc_layout_init(mdc_layout *layout, const mdc_plan *plan) {
@@ -108,6 +109,7 @@ mdc_status mdc_layout_part(mdc_layout *layout, uint32_t type, const mdc_part *pa
 
 mdc_status mdc_layout_reserve(mdc_layout *layout, mdc_place *place, uint32_t type, uint64_t bytes, mdc_error *err) {
     layout->end = place->offset = (layout->end + 7) & ~UINT64_C(7);
+    if (layout->lists_offset == 0) layout->lists_offset = place->offset;
     if (mdc_layout_stream(layout, type, place->offset, bytes, &place->directory, err) != MDC_OK) return err->code;
     layout->end += bytes;
     return MDC_OK;
@@ -115,6 +117,8 @@ mdc_status mdc_layout_reserve(mdc_layout *layout, mdc_place *place, uint32_t typ
 
 static mdc_status build_streams(mdc_layout *layout, mdc_error *err) {
     layout->small.count = layout->parts.count = layout->stream_count = 0;
+    layout->lists_offset = 0;
+    layout->dropped.count = 0;
     size_t front = sizeof(mdc_file_header) + layout->directory_room * sizeof *layout->directory;
     if (mdc_layout_put(layout, NULL, front, NULL, err) != MDC_OK || mdc_streams_build(layout, err) != MDC_OK ||
         mdc_layout_align(layout, 16, err) != MDC_OK)
@@ -156,39 +160,66 @@ static mdc_status place_memory(mdc_layout *layout, mdc_error *err) {
 
 /* The directory contains the real length of lists, spare slots follow. */
 static void put_header(mdc_layout *layout) {
+    const mdc_carried *carried = layout->capture->lists->carried;
     mdc_streams_count(layout);
     uint64_t type = layout->capture->type & MDC_FILE_TYPE_MASK;
-    if (layout->memory64) type |= MDC_TYPE_WITH_FULL_MEMORY; /* readers take Memory64List with this bit only */
-    mdc_file_header header = {.version = MDC_FILE_VERSION,   /* the writer knows when the signature is due */
+    if (layout->memory64 && carried == NULL)
+        type |= MDC_TYPE_WITH_FULL_MEMORY; /* readers take Memory64List with this bit only */
+    if (carried != NULL && layout->engine->held) type = carried->flags;
+    mdc_file_header header = {.version = carried != NULL
+                                             ? carried->version
+                                             : MDC_FILE_VERSION, /* the writer knows when the signature is due */
                               .stream_count = (uint32_t)layout->stream_count,
                               .directory_rva = sizeof header,
-                              .time_date_stamp = (uint32_t)layout->now,
+                              .time_date_stamp = carried != NULL ? carried->timestamp : (uint32_t)layout->now,
                               .flags = type};
     mdc_layout_set(layout, 0, &header, sizeof header);
     mdc_layout_set(layout, sizeof header, layout->directory, layout->stream_count * sizeof layout->directory[0]);
 }
 
+/* What MemoryList holds has 32-bit offsets. */
+static bool fits32(const mdc_layout *layout) {
+    if (!layout->memory32) return true;
+    size_t in_list = layout->memory64 ? layout->plan->extents.stack_count : layout->plan->extents.count;
+    return layout->offset32_end >= in_list;
+}
+
 mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *err) {
     const mdc_engine *engine = layout->engine;
+    const mdc_carried *carried = layout->capture->lists->carried;
     layout->extents = extents;
     if (mdc_sanitized_make(&layout->sanitized, err) != MDC_OK) return err->code;
     if (engine->patchable) layout->spare = engine->options.spare_slots;
     layout->directory_room = DIRECTORY_ROOM + engine->options.user_stream_count;
+    if (carried != NULL)
+        layout->directory_room = carried->stream_count + EXTRA_ROOM + engine->options.user_stream_count;
     if (engine->options.annotation_count > 0) layout->directory_room++;
     if (engine->options.comment != NULL) layout->directory_room += 2;
     layout->excised = mdc_alloc(layout->spare, sizeof *layout->excised, err);
     layout->directory = mdc_alloc(layout->directory_room, sizeof *layout->directory, err);
     if (layout->excised == NULL || layout->directory == NULL) return err->code;
-    layout->range_count = mdc_ranges_count(layout);
+    layout->range_count = mdc_ranges_count(layout, 0, layout->plan->extents.count);
     /* Memory beyond the offsets of MemoryList goes into a Memory64List in a Normal dump too: seen when all is placed,
      * so perhaps it is built twice. */
+    layout->memory32 = !engine->full;
     layout->memory64 = engine->full;
+    if (engine->held) {
+        layout->memory32 = (carried->lists & MDC_CARRIED_LIST32) != 0;
+        layout->memory64 = (carried->lists & MDC_CARRIED_LIST64) != 0;
+    }
     for (;;) {
         if (build_streams(layout, err) != MDC_OK || place_memory(layout, err) != MDC_OK) return err->code;
-        if (layout->memory64 || layout->offset32_end == layout->plan->extents.count) break;
+        /* An existing dump gets the room it needs, so that it is the same if it is written again. */
+        if (carried != NULL && layout->directory_room > layout->stream_count) {
+            layout->directory_room = layout->stream_count;
+            continue;
+        }
+        if (fits32(layout)) break;
+        layout->memory32 = false;
         layout->memory64 = true;
     }
-    if (layout->memory64 && !engine->full) layout->warnings |= MDC_WARN_MEMORY64;
+    if (layout->memory64 && !engine->full && !engine->held) layout->warnings |= MDC_WARN_MEMORY64;
+    if (layout->memory32 && layout->memory64) layout->warnings |= MDC_WARN_BOTH_LISTS;
     if (layout->offset32_end < layout->plan->extents.stack_count) layout->warnings |= MDC_WARN_RANGES_ABOVE_4G;
     put_header(layout);
     return MDC_OK;

@@ -14,9 +14,13 @@
 typedef struct mdc_part {
     uint64_t offset;     /* in the dump */
     uint64_t size;       /* bytes */
-    const uint8_t *data; /* the source's, or NULL: target memory at `address` */
+    const uint8_t *data; /* the source's, or NULL: from what `from` says, at `address` */
     uint64_t address;
+    uint32_t from; /* MDC_PART_* */
+    uint32_t edit; /* 1: bytes of the file are sanitized */
 } mdc_part;
+
+enum { MDC_PART_MEMORY = 0, MDC_PART_FILE = 1 }; /* target memory; the file that an existing dump is */
 
 /* A gap that is left out of its extent, because the lists can be patched. */
 typedef struct mdc_excised {
@@ -25,12 +29,18 @@ typedef struct mdc_excised {
     uint64_t size;
 } mdc_excised;
 
+/* Streams of an existing dump that were left out because what is in them is not known. */
+typedef struct mdc_dropped {
+    uint32_t count;
+    uint32_t types[MDC_DROPPED_MAX];
+} mdc_dropped;
+
 /* Where a stream is; each uses what it needs. */
 typedef struct mdc_place {
-    const void *state; /* what it has read: mdc_plan.streams */
-    uint64_t offset;   /* in the dump */
-    uint64_t count;    /* entries */
-    size_t directory;  /* index of its directory entry */
+    void *state;      /* what it has read: mdc_plan.streams */
+    uint64_t offset;  /* in the dump */
+    uint64_t count;   /* entries */
+    size_t directory; /* index of its directory entry */
 } mdc_place;
 
 typedef struct mdc_layout {
@@ -45,20 +55,24 @@ typedef struct mdc_layout {
     mdc_file_directory *directory;     /* directory_room of them */
     size_t directory_room;
     size_t stream_count;
-    uint64_t end;           /* of what is laid out so far */
-    bool memory64;          /* a Memory64List instead of a MemoryList */
-    size_t offset32_end;    /* extents before this one have 32-bit offsets in the file */
-    uint64_t memory_offset; /* of the first extent */
+    uint64_t end;            /* of what is laid out so far */
+    bool memory32, memory64; /* which lists there are: both only in an existing dump that has both */
+    size_t offset32_end;     /* extents before this one have 32-bit offsets in the file */
+    uint64_t memory_offset;  /* of the first extent */
     uint64_t tail_offset;
-    size_t range_count;   /* ranges of memory, nothing excised */
-    mdc_excised *excised; /* spare of them, by address within the order of extents */
+    uint64_t lists_offset; /* of the first list that is written later */
+    bool tail;             /* there are gaps to be told, or may be */
+    size_t range_count;    /* ranges of memory, nothing excised */
+    mdc_excised *excised;  /* spare of them, by address within the order of extents */
     size_t excised_count;
     size_t spare; /* gaps that can be excised: 0 on a stream */
     mdc_sanitized sanitized;
     mdc_vec soft_errors; /* char: the text of MozSoftErrors; empty if there is nothing to say */
     int64_t now;         /* seconds since 1970: the header's time stamp */
+    uint64_t memory_info_count;
     uint32_t warnings;
     uint32_t omitted_streams; /* MDC_STREAM_* */
+    mdc_dropped dropped;
 } mdc_layout;
 
 void mdc_layout_init(mdc_layout *layout, const mdc_plan *plan);
@@ -89,6 +103,10 @@ mdc_status mdc_layout_table(mdc_layout *layout, uint32_t type, const void *heade
 mdc_status mdc_layout_part(mdc_layout *layout, uint32_t type, const mdc_part *part, mdc_error *err);
 /* Room for a list that is written later; it may be shorter than `bytes`. */
 mdc_status mdc_layout_reserve(mdc_layout *layout, mdc_place *place, uint32_t type, uint64_t bytes, mdc_error *err);
+/* Bytes of the file as far as they are planned. */
+static inline uint64_t mdc_layout_planned_end(const mdc_layout *layout) {
+    return layout->tail_offset + (layout->tail ? sizeof(uint64_t) : 0);
+}
 /* The directory entry of [offset, offset + size). */
 mdc_status mdc_layout_stream(mdc_layout *layout, uint32_t type, uint64_t offset, uint64_t size, size_t *directory,
                              mdc_error *err);

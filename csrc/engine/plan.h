@@ -1,6 +1,6 @@
 /* The plan: which memory is in the dump and which is missing, and what streams have to read of the target.
  *
- * Takes a finished capture. mdc_plan_full or mdc_plan_normal, then mdc_plan_finish, then mdc_streams_read; afterwards
+ * Takes a finished capture. mdc_plan_full, _normal or _held, then mdc_plan_finish, then mdc_streams_read; afterwards
  * it does not change, except that the layout fills in file_offset of the extents. Promises: extents in the order of the
  * file, and one outcome for each region. */
 #ifndef MDC_ENGINE_PLAN_H
@@ -45,10 +45,15 @@ void mdc_plan_fini(mdc_plan *plan);
 mdc_status mdc_plan_begin(mdc_plan *plan, mdc_error *err);
 mdc_status mdc_plan_full(mdc_plan *plan, mdc_error *err);
 mdc_status mdc_plan_normal(mdc_plan *plan, mdc_error *err);
+mdc_status mdc_plan_held(mdc_plan *plan, mdc_error *err);
 mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err);
 
 /* extents.c: [first, end) of the region is kept. flags: MDC_EXTENT_*. */
 mdc_status mdc_plan_add(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err);
+
+/* The same of bytes that are known to be there. With MDC_EXTENT_JOINED they go on with the range of the extent before.
+ */
+mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err);
 
 /* dump_type.c: appends to ranges (mdc_set_range) what bits of the type add to a Normal dump. */
 mdc_status mdc_type_memory(const mdc_reader *reader, mdc_vec *ranges, mdc_error *err);

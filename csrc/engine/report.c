@@ -112,8 +112,7 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     const mdc_engine *engine = capture->engine;
     const mdc_plan *plan = layout->plan;
     mdc_report *report = &rows->report;
-    uint64_t ranges = mdc_streams_place_of(layout, MDC_STREAM_TYPE_MEMORY_LIST)->count;
-    report->dump_type = engine->options.dump_type;
+    report->dump_type = engine->held && capture->lists != NULL ? capture->type : engine->options.dump_type;
     report->honoured_type = report->dump_type & ~(capture->lists != NULL ? mdc_type_lost(capture) : 0);
     report->pid = engine->source->pid;
     report->warnings = capture->warnings | plan->warnings | layout->warnings;
@@ -124,9 +123,11 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     report->omitted_streams = plan->omitted_streams | layout->omitted_streams | engine->options.omit_streams;
     report->cut_bytes = capture->lists != NULL ? capture->lists->cut_bytes : 0;
     report->streams = (uint32_t)layout->stream_count;
-    report->memory_ranges = layout->memory64 ? 0 : ranges;
-    report->memory64_ranges = layout->memory64 ? ranges : 0;
-    report->memory_info_count = mdc_streams_place_of(layout, MDC_STREAM_TYPE_MEMORY_INFO_LIST)->count;
+    report->memory_ranges = mdc_streams_place_of(layout, MDC_STREAM_TYPE_MEMORY_LIST)->count;
+    report->memory64_ranges = mdc_streams_place_of(layout, MDC_STREAM_TYPE_MEMORY64_LIST)->count;
+    report->memory_info_count = layout->memory_info_count;
+    report->dropped_count = layout->dropped.count;
+    memcpy(report->dropped, layout->dropped.types, sizeof report->dropped);
     for (size_t i = 0; i < plan->gaps->count; i++)
         report->read_failed_gaps +=
             plan->gaps->all[i].reason != MDC_GAP_BEYOND_EOF && plan->gaps->all[i].reason != MDC_GAP_LEFT_TO_FILE;
@@ -138,7 +139,7 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     make_threads(rows, layout);
     make_modules(rows, capture);
     count_extents(rows, layout);
-    uint64_t planned = layout->tail_offset != 0 ? layout->tail_offset + sizeof(uint64_t) : 0;
+    uint64_t planned = layout->tail_offset != 0 ? mdc_layout_planned_end(layout) : 0;
     report->file_bytes = file_bytes > 0 ? file_bytes : planned;
     report->regions = rows->regions;
     report->threads = rows->threads;

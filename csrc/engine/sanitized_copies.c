@@ -41,7 +41,7 @@ static mdc_status add_copy(mdc_sanitized *copies, uint64_t address, const uint8_
 
 mdc_status mdc_sanitized_make(mdc_sanitized *copies, mdc_error *err) {
     const mdc_snapshot *lists = copies->capture->lists;
-    if (copies->engine->options.edit == NULL) return MDC_OK;
+    if (copies->engine->options.edit == NULL || lists->carried != NULL) return MDC_OK;
     for (size_t i = 0; i < lists->text_count; i++)
         if (add_copy(copies, lists->texts[i].address, lists->texts[i].data, lists->texts[i].size, err) != MDC_OK)
             return err->code;

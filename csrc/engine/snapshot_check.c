@@ -59,7 +59,8 @@ mdc_status mdc_snapshot_check(const mdc_snapshot *lists, mdc_error *err) {
     if (check_regions(lists, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < lists->thread_count; i++) {
         const mdc_thread *thread = &lists->threads[i];
-        if (thread->context == NULL || thread->context_size == 0 || thread->context_size > CONTEXT_MAX ||
+        bool none = thread->context_size == 0 && lists->carried != NULL; /* a dump may have left it out */
+        if ((!none && (thread->context == NULL || thread->context_size == 0)) || thread->context_size > CONTEXT_MAX ||
             thread->interrupted_count > MDC_INTERRUPTED_MAX || !name_fits(lists, thread->name))
             return wrong(err, "a thread with an invalid context or name:", i, thread->tid);
     }

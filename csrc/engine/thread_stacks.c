@@ -79,6 +79,17 @@ static mdc_stack find_part(mdc_capture *capture, const mdc_vec *starts, const md
     return stack.end > stack.first ? stack : none;
 }
 
+/* A stack that the source knows; its first region is named. */
+static mdc_stack take_known(mdc_capture *capture, const mdc_thread *thread) {
+    mdc_stack stack = {thread->stack_first, thread->stack_end, 0};
+    size_t at;
+    mdc_lower_bound(at, 0, capture->region_count, capture->regions[at].base + capture->regions[at].size <= stack.first);
+    stack.region = at < capture->region_count ? at : 0;
+    for (; at < capture->region_count && capture->regions[at].base < stack.end; at++)
+        capture->kinds[at] |= MDC_KIND_STACK;
+    return stack;
+}
+
 uint64_t mdc_stack_pointer(const mdc_capture *capture, size_t thread) {
     bool handles = capture->crash.context != NULL && capture->crash.thread == thread;
     return handles ? capture->crash.stack_pointer : capture->lists->threads[thread].stack_pointer;
@@ -101,6 +112,10 @@ mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error
         const mdc_thread *thread = &lists->threads[i];
         mdc_stack *stack = &capture->threads[i].stack;
         mdc_interrupted handler = {i, find_part(capture, &starts, thread, thread->stack_pointer)};
+        if (thread->stack_end > thread->stack_first) {
+            *stack = take_known(capture, thread);
+            continue;
+        }
         *stack = find_part(capture, &starts, thread, mdc_stack_pointer(capture, i));
         if (stack->end == 0) *stack = handler.stack;
         if (handler.stack.first != stack->first) status = mdc_vec_push(interrupted, &handler, 1, NULL, err);
@@ -139,9 +154,15 @@ mdc_status mdc_stacks_keep(mdc_capture *capture, const mdc_vec *interrupted, mdc
     if (capture->stacks.count == 0) return MDC_OK;
     mdc_stack *all = capture->stacks.data;
     qsort(all, capture->stacks.count, sizeof *all, by_first);
-    size_t last = 0; /* threads that share the page of SP share the part: equal, since each ends at the next start */
-    for (size_t i = 1; i < capture->stacks.count; i++)
-        if (all[i].first != all[last].first) all[++last] = all[i];
-    capture->stacks.count = last + 1;
+    /* Threads that share the page of SP share the part; those of an existing dump may overlap. */
+    size_t count = 0;
+    uint64_t end = 0;
+    for (size_t i = 0; i < capture->stacks.count; i++) {
+        if (all[i].end <= end) continue;
+        all[count] = all[i];
+        all[count].first = mdc_max_u64(all[i].first, end);
+        end = all[count++].end;
+    }
+    capture->stacks.count = count;
     return MDC_OK;
 }

@@ -4,6 +4,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "buffered_output.h"
+#include "carried/carried_file.h"
 #include "streams/stream.h"
 
 mdc_status mdc_writer_init(mdc_writer *writer, const mdc_reader *reader, mdc_layout *layout, mdc_gaps *gaps,
@@ -31,6 +32,10 @@ static mdc_status put_parts(mdc_writer *writer, mdc_out *out, mdc_error *err) {
         if (mdc_out_pad_to(out, part->offset, err) != MDC_OK) return err->code;
         if (part->data != NULL) {
             if (mdc_out_put(out, part->data, part->size, err) != MDC_OK) return err->code;
+        } else if (part->from == MDC_PART_FILE) {
+            if (mdc_out_flush(out, err) != MDC_OK ||
+                mdc_carried_copy(writer->reader, part, writer->output.sink, err) != MDC_OK)
+                return err->code;
         } else if (mdc_out_flush(out, err) != MDC_OK ||
                    mdc_copier_part(writer->copier, part->address, part->size, err) != MDC_OK) {
             return err->code;
@@ -62,6 +67,7 @@ static mdc_status put_soft_errors(mdc_writer *writer, mdc_out *out, bool *moved,
     mdc_place *place = &layout->places[mdc_streams_find(MDC_STREAM_TYPE_MOZ_SOFT_ERRORS)];
     mdc_error ignored; /* a dump that is complete does not fail for it */
     mdc_error_clear(&ignored);
+    if (layout->capture->lists->carried != NULL) return MDC_OK;
     if (!out->sink->patchable || mdc_soft_errors_text(layout, text, &ignored) != MDC_OK) return MDC_OK;
     uint64_t offset = out->sink->position + out->used;
     *moved = text->count != place->count &&
@@ -74,8 +80,9 @@ static mdc_status put_tail(mdc_writer *writer, bool *moved, mdc_error *err) {
     mdc_out out = begin_output(writer);
     uint64_t count = gaps->count - gaps->planned_count;
     if (mdc_out_pad_to(&out, writer->layout->tail_offset, err) != MDC_OK ||
-        mdc_out_put(&out, &count, sizeof count, err) != MDC_OK ||
-        mdc_out_put(&out, gaps->all + gaps->planned_count, count * sizeof(mdc_gap), err) != MDC_OK ||
+        (writer->layout->tail &&
+         (mdc_out_put(&out, &count, sizeof count, err) != MDC_OK ||
+          mdc_out_put(&out, gaps->all + gaps->planned_count, count * sizeof(mdc_gap), err) != MDC_OK)) ||
         put_soft_errors(writer, &out, moved, err) != MDC_OK)
         return err->code;
     return mdc_out_flush(&out, err);
@@ -85,7 +92,7 @@ static mdc_status patch_lists(mdc_writer *writer, mdc_error *err) {
     mdc_out out = begin_output(writer);
     out.patching = true;
     if (put_small(writer, &out, 0, err) != MDC_OK || mdc_out_flush(&out, err) != MDC_OK) return err->code;
-    out.offset = mdc_streams_place_of(writer->layout, MDC_STREAM_TYPE_MEMORY_LIST)->offset; /* the first list */
+    out.offset = writer->layout->lists_offset;
     if (mdc_streams_write(writer->layout, &out, err) != MDC_OK) return err->code;
     return mdc_out_flush(&out, err);
 }
@@ -100,7 +107,7 @@ mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err)
         if ((extent->flags & MDC_EXTENT_OMITTED) == 0) total += extent->size;
     }
     atomic_store(&writer->engine->control->bytes_total, total);
-    uint64_t planned = writer->layout->tail_offset + sizeof(uint64_t);
+    uint64_t planned = mdc_layout_planned_end(writer->layout);
     if ((sink->ops->begin != NULL && sink->ops->begin(sink, planned, planned - holes, err) != MDC_OK) ||
         put_front(writer, err) != MDC_OK)
         return err->code;

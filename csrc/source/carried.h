@@ -7,9 +7,11 @@
 #include <stdint.h>
 
 #include "../api/error.h"
+#include "../base/range_set.h"
 
 /* cdef: begin */
 typedef struct mdc_source mdc_source;
+typedef struct mdc_set_range mdc_set_range;
 
 /* An entry of its directory that lies inside of the file; no unused ones. */
 typedef struct mdc_carried_stream {
@@ -27,7 +29,7 @@ typedef struct mdc_carried_run {
     uint64_t address;
     uint64_t size;   /* bytes; address + size does not overflow */
     uint64_t offset; /* in the file */
-    uint32_t list;   /* MDC_CARRIED_LIST32 or MDC_CARRIED_LIST64 */
+    uint32_t list;   /* MDC_CARRIED_LIST32 or MDC_CARRIED_LIST64: that it is in */
     uint32_t reserved;
 } mdc_carried_run;
 
@@ -36,6 +38,8 @@ typedef struct mdc_carried {
     size_t stream_count;
     const mdc_carried_run *runs; /* by address, disjoint; a run for each range of a list */
     size_t run_count;
+    const mdc_set_range *cut; /* a set: what the lists name beyond the end of the file */
+    size_t cut_count;
     uint32_t lists;   /* MDC_CARRIED_*: that the file has */
     uint32_t version; /* of the header, as timestamp and flags */
     uint32_t timestamp;

@@ -32,6 +32,7 @@ class RawReport(Record, kw_only=False):
     """Copies of the data of a report: bytes of the C arrays, unpacked only on access (report.py)."""
 
     numbers: dict[str, int]
+    dropped: tuple[int, ...]
     calls: tuple[int, ...]
     regions: bytes
     threads: bytes
@@ -207,6 +208,7 @@ class Session:
         raw = lib.mdc_session_report(self.pointer)
         return RawReport(
             {name: getattr(raw, name) for name in _NUMBERS} | {"windows": int(sys.platform == "win32")},
+            tuple(raw.dropped)[: raw.dropped_count],
             tuple(raw.calls),
             _copy(raw.regions, raw.region_count),
             _copy(raw.threads, raw.thread_count),

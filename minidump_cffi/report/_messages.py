@@ -34,6 +34,9 @@ _WARNINGS = {
     ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
     DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran while they were dumped",
+    DumpWarning.BOTH_LISTS: (
+        "MemoryList and Memory64List, as in the dump that was read: Microsoft's debugger engine refuses that"
+    ),
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }
 # The same where a callback that is not ours decided.
@@ -55,6 +58,9 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
         lost = (str(member.name) for member in report.type & ~report.honoured)
         names = ", ".join(name for name in lost if not any(name in note for note in notes))
         texts += (f"not available from this process, and not in the dump: {names}",) if names else ()
+    if report.dropped_streams:
+        numbers = ", ".join(f"{number:#x}" for number in report.dropped_streams)
+        texts += (f'streams whose content is not known were left out ({numbers}); unknown_streams="keep" copies them',)
     if report.cut_bytes:
         texts += (f"the file that was read was cut: {report.cut_bytes:,} bytes of memory are missing at its end",)
     if warnings & DumpWarning.SLOW_FILES:

@@ -89,6 +89,8 @@ class DumpReport:
         Streams left out: by request, or because a rule excludes their bytes.
     streams : int
         Entries of the directory.
+    dropped_streams : tuple of int
+        Of an existing dump the types of streams that were left out because what is in them is not known; the first 16.
     rules : tuple of RuleBytes
         What each rule decided; the last entry is the default. Empty if a foreign routine decided.
     recording : Recording or None
@@ -118,6 +120,7 @@ class DumpReport:
         *,
         numbers: Mapping[str, int],
         calls: tuple[int, ...] = (),
+        dropped: tuple[int, ...] = (),
         regions: bytes = b"",
         threads: bytes = b"",
         modules: bytes = b"",
@@ -142,6 +145,7 @@ class DumpReport:
             "_raw": raw,
             "_numbers": dict(numbers),
             "_calls": calls,
+            "dropped_streams": dropped,
             "_notes": notes,
             "rules": rules,
             "recording": recording,
@@ -191,6 +195,7 @@ class DumpReport:
     warnings: DumpWarning
     omitted_streams: Stream
     streams: int
+    dropped_streams: tuple[int, ...]
     rules: tuple[RuleBytes, ...]
     recording: Recording | None
     redaction: Redaction | None
@@ -210,6 +215,7 @@ class DumpReport:
         state = {
             "numbers": self._numbers,
             "calls": self._calls,
+            "dropped": self.dropped_streams,
             "rules": self.rules,
             "notes": self._notes,
             "recording": self.recording,
@@ -224,6 +230,7 @@ class DumpReport:
         return self.__class__(
             numbers=self._numbers,
             calls=self._calls,
+            dropped=self.dropped_streams,
             rules=self.rules,
             notes=(*self._notes, note),
             recording=self.recording,
@@ -236,6 +243,7 @@ class DumpReport:
         return (
             self._numbers,
             self._calls,
+            self.dropped_streams,
             self._raw,
             self.rules,
             self._notes,
@@ -396,6 +404,7 @@ class DumpReport:
             "memory_info_count": self.memory_info_count,
             "streams": self.streams,
             "omitted_streams": _flags(self.omitted_streams),
+            "dropped_streams": list(self.dropped_streams),
             "stop_seconds": self.stop_time,
             "total_seconds": self.total,
             "warnings": _flags(self.warnings),

@@ -56,7 +56,7 @@ SEES_CALLBACK = {"dbghelp": {"scrub.c", "scrub_items.c"}, "trace": {"recorder.c"
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]+)"|<([^>]+)>|(\S+))', re.MULTILINE)
 
-FOLDERS = {"engine/streams"}  # inside a room: it belongs to that room
+FOLDERS = {"engine/streams", "engine/carried"}  # inside a room: it belongs to that room
 
 FILES = sorted(path for path in CSRC.rglob("*") if path.suffix in {".c", ".h"})
 SOURCES = [path for path in FILES if path.suffix == ".c"]

@@ -20,4 +20,4 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     return mdc_layout_stream(layout, MDC_STREAM_TYPE_COMMENT_W, at, size, NULL, err);
 }
 
-const mdc_stream mdc_stream_comment = {.type = MDC_STREAM_TYPE_COMMENT_W, .build = build_stream};
+const mdc_stream mdc_stream_comment = {.of = MDC_OF_BOTH, .type = MDC_STREAM_TYPE_COMMENT_W, .build = build_stream};

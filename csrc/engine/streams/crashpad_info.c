@@ -14,4 +14,5 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     return mdc_layout_stream(layout, MDC_STREAM_TYPE_CRASHPAD_INFO, at, size, NULL, err);
 }
 
-const mdc_stream mdc_stream_crashpad_info = {.type = MDC_STREAM_TYPE_CRASHPAD_INFO, .build = build_stream};
+const mdc_stream mdc_stream_crashpad_info = {
+    .of = MDC_OF_BOTH, .type = MDC_STREAM_TYPE_CRASHPAD_INFO, .build = build_stream};

@@ -35,6 +35,7 @@ static mdc_status put_entries(const mdc_layout *layout, mdc_out *out, uint64_t *
 static void count_entries(mdc_layout *layout, mdc_place *place) {
     mdc_error none; /* without an output nothing can fail */
     (void)put_entries(layout, NULL, &place->count, &none);
+    layout->memory_info_count = place->count;
     layout->directory[place->directory].data_size =
         (uint32_t)(sizeof(mdc_file_memory_info_list) + sizeof(MINIDUMP_MEMORY_INFO) * place->count);
 }

@@ -2,7 +2,8 @@
  * names, or objects that hold a name and what belongs to it. Only if there is something to say.
  *
  * The names are those of MDC_GAP_* and MDC_WARN_*. Gaps beyond the end of a file and those left to one are no errors;
- * nothing is missing where the kernel does not report which pages were touched. */
+ * nothing is missing where the kernel does not report which pages were touched. An existing dump keeps what its writer
+ * has said, and gets no other. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,10 @@ static const struct {
 };
 
 static const char *reason_name(uint32_t reason) {
-    return reason == MDC_GAP_READ_FAILED ? "READ_FAILED" : reason == MDC_GAP_TRUNCATED ? "TRUNCATED" : "UNKNOWN";
+    return reason == MDC_GAP_READ_FAILED ? "READ_FAILED"
+           : reason == MDC_GAP_TRUNCATED ? "TRUNCATED"
+           : reason == MDC_GAP_CUT       ? "CUT"
+                                         : "UNKNOWN";
 }
 
 static mdc_status put_item(mdc_vec *text, const char *item, mdc_error *err) {
@@ -80,7 +84,6 @@ mdc_status mdc_soft_errors_text(const mdc_layout *layout, mdc_vec *text, mdc_err
     const mdc_gaps *gaps = layout->plan->gaps;
     uint32_t flags = layout->capture->warnings | layout->plan->warnings | layout->warnings;
     if (gaps->full) flags |= MDC_WARN_GAP_TABLE_FULL;
-    if (layout->memory64 && !layout->engine->full) flags |= MDC_WARN_MEMORY64;
     text->count = 0;
     if (put_gaps(gaps, text, err) != MDC_OK || put_threads(layout->capture, text, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < sizeof warnings / sizeof warnings[0]; i++) {

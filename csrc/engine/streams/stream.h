@@ -10,10 +10,14 @@
 #include "../buffered_output.h"
 #include "../layout.h"
 
+/* Dumps of a process or a core; of an existing dump; of all. */
+enum { MDC_OF_PROCESS = 0, MDC_OF_DUMP = 1, MDC_OF_BOTH = 2 };
+
 typedef struct mdc_stream {
     uint32_t type;  /* MDC_STREAM_TYPE_*, 0: of several types */
     uint32_t omit;  /* MDC_STREAM_*: it is left out if the caller omits it */
     uint64_t needs; /* MDC_TYPE_*: it is left out unless the dump type has it */
+    uint32_t of;    /* MDC_OF_*: dumps of what have it */
     /* Can this target have what the caller asks for? */
     mdc_status (*check)(const mdc_capture *capture, mdc_error *err);
     /* Reads target memory into a *state of its own, allocated with mdc_alloc, NULL if there is no stream. */
@@ -31,10 +35,11 @@ typedef struct mdc_stream {
 
 /* clang-format off: a line for each */
 #define MDC_STREAMS(stream)                                                                                            \
-    stream(system_info) stream(misc_info) stream(thread_list) stream(thread_pointers) stream(thread_names)             \
-        stream(thread_info_list) stream(module_list) stream(dso_debug) stream(exception) stream(unloaded_module_list)  \
-            stream(handle_data) stream(crashpad_info) stream(comment) stream(linux_texts) stream(user_streams)         \
-                stream(memory_list) stream(memory_info_list) stream(gap_stream) stream(soft_errors)
+    stream(carried) stream(system_info) stream(misc_info) stream(thread_list) stream(thread_pointers)                  \
+        stream(thread_names) stream(thread_info_list) stream(module_list) stream(dso_debug) stream(exception)          \
+            stream(unloaded_module_list) stream(handle_data) stream(crashpad_info) stream(comment) stream(linux_texts) \
+                stream(user_streams) stream(memory_list) stream(memory64_list) stream(memory_info_list)                \
+                    stream(gap_stream) stream(soft_errors)
 /* clang-format on */
 
 #define MDC_STREAM_DECLARE(name) extern const mdc_stream mdc_stream_##name;

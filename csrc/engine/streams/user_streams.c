@@ -52,4 +52,4 @@ static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     return MDC_OK;
 }
 
-const mdc_stream mdc_stream_user_streams = {.place = place_stream};
+const mdc_stream mdc_stream_user_streams = {.of = MDC_OF_BOTH, .place = place_stream};
