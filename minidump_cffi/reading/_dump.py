@@ -102,7 +102,7 @@ class OpenDump:
     @property
     def streams(self) -> tuple[StreamEntry, ...]:
         """The directory, entry by entry; unused ones too, and those that lead outside of the file."""
-        return self._list("streams", Snapshot.streams)
+        return self._list("streams", lambda snapshot: snapshot.streams())
 
     def stream(self, kind: int | StreamEntry) -> bytes:
         r"""The bytes of a stream.
@@ -134,7 +134,7 @@ class OpenDump:
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Damage that was found, at most 100 entries: what they are about is left out of the lists."""
-        return self._list("faults", Snapshot.faults)
+        return self._list("faults", lambda snapshot: snapshot.faults())
 
     # ---------------------------------------------------------------------------------------------------- of the target
 
@@ -151,27 +151,27 @@ class OpenDump:
     @property
     def threads(self) -> tuple[Thread, ...]:
         """In the order of the dump."""
-        return self._list("threads", Snapshot.threads)
+        return self._list("threads", lambda snapshot: snapshot.threads())
 
     @property
     def modules(self) -> tuple[Module, ...]:
         """In the order of the dump: the program first."""
-        return self._list("modules", Snapshot.modules)
+        return self._list("modules", lambda snapshot: snapshot.modules())
 
     @property
     def unloaded_modules(self) -> tuple[UnloadedModule, ...]:
         """In the order of the dump."""
-        return self._list("unloaded_modules", Snapshot.unloaded)
+        return self._list("unloaded_modules", lambda snapshot: snapshot.unloaded())
 
     @property
     def handles(self) -> tuple[Handle, ...]:
         """In the order of the dump."""
-        return self._list("handles", Snapshot.handles)
+        return self._list("handles", lambda snapshot: snapshot.handles())
 
     @property
     def exceptions(self) -> tuple[ExceptionRecord, ...]:
         """Of most dumps at most one; LLDB writes one for each thread that was stopped for a reason."""
-        return self._list("exceptions", Snapshot.exceptions)
+        return self._list("exceptions", lambda snapshot: snapshot.exceptions())
 
     @property
     def exception(self) -> ExceptionRecord | None:
@@ -181,7 +181,7 @@ class OpenDump:
     @property
     def regions(self) -> tuple[Region, ...]:
         """The address space: what the list of regions says, and all memory that is in the dump."""
-        return self._list("regions", Snapshot.regions)
+        return self._list("regions", lambda snapshot: snapshot.regions())
 
     @property
     def memory(self) -> tuple[MemoryRange, ...]:
