@@ -69,6 +69,13 @@ typedef struct mdc_core_file {
     uint32_t deleted;
 } mdc_core_file;
 
+/* An entry of the link map: where an image was moved to, and its path. */
+typedef struct mdc_core_link {
+    uint64_t bias;
+    uint32_t name_id;
+    uint32_t reserved;
+} mdc_core_link;
+
 /* A module's file that gives memory. */
 typedef struct mdc_core_text_file {
     mdc_root_file about; /* its fd is not open */
@@ -135,6 +142,9 @@ mdc_status mdc_core_make_threads(mdc_core *core, mdc_error *err);
 mdc_status mdc_core_find_modules(mdc_core *core, mdc_error *err);
 /* Texts and copies. */
 mdc_status mdc_core_find_texts(mdc_core *core, mdc_error *err);
+
+/* links: mdc_core_link; empty where the list is not in the core. */
+mdc_status mdc_core_read_links(mdc_core *core, mdc_vec *links, mdc_error *err);
 
 /* The id of a name, entered once; 0 for the empty name. */
 mdc_status mdc_core_name(mdc_core *core, const uint8_t *bytes, size_t size, uint32_t *name_id, mdc_error *err);

@@ -5,13 +5,15 @@
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/fail.h"
 #include "../source/elf_image.h"
 #include "../source/modules.h"
 #include "core.h"
 
 typedef struct searcher {
     mdc_core *core;
-    uint64_t exe; /* number of the executable's file; 0: not known */
+    uint64_t exe;  /* number of the executable's file; 0: not known */
+    mdc_vec links; /* mdc_core_link */
 } searcher;
 
 static mdc_image_reader memory_at(mdc_core *core, uint64_t base) {
@@ -53,6 +55,7 @@ static void executable(void *context, uint8_t *path, size_t room, size_t *size) 
     mdc_core *core = ((searcher *)context)->core;
     mdc_error ignored;
     size_t done;
+    mdc_error_clear(&ignored);
     *size = 0;
     if (core->start.execfn == 0 || mdc_core_peek(core, core->start.execfn, path, room, &done, &ignored) != MDC_OK ||
         done == 0)
@@ -83,12 +86,18 @@ static bool offset_in_file(const mdc_elf_image *image, uint64_t address, uint64_
     return false;
 }
 
-/* The name that a library gives itself, or that of the executable. */
+/* Its path by the link map, else the name that it gives itself; of the executable as it was given to exec(2). */
 static mdc_status name_image(searcher *self, const mdc_elf_image *image, uint64_t base, bool exe, uint32_t *name_id,
                              mdc_error *err) {
     const mdc_image_reader memory = memory_at(self->core, base);
     uint8_t name[MDC_CORE_PATH_MAX];
     size_t size = 0;
+    for (size_t i = 0; !exe && i < self->links.count; i++) {
+        const mdc_core_link *link = &mdc_vec_at(&self->links, const mdc_core_link, i);
+        if (link->bias != base - image->first) continue;
+        *name_id = link->name_id;
+        return MDC_OK;
+    }
     *name_id = 0;
     if (exe)
         executable(self, name, sizeof name, &size);
@@ -136,6 +145,7 @@ static mdc_status mark_image(searcher *self, size_t head, uint64_t number, size_
 static mdc_status find_images(searcher *self, mdc_error *err) {
     mdc_core *core = self->core;
     uint64_t number = 0;
+    if (mdc_core_read_links(core, &self->links, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < core->regions.count;) {
         const mdc_region *region = &mdc_vec_at(&core->regions, const mdc_region, i);
         uint8_t magic[4];
@@ -264,23 +274,31 @@ static mdc_status add_text(searcher *self, const mdc_module *module, size_t own_
     return MDC_OK;
 }
 
-mdc_status mdc_core_find_modules(mdc_core *core, mdc_error *err) {
-    searcher self = {.core = core};
-    const mdc_module_ops ops = {identify, executable, executable_file, &self};
+static mdc_status find_all(searcher *self, mdc_error *err) {
+    mdc_core *core = self->core;
+    const mdc_module_ops ops = {identify, executable, executable_file, self};
     const mdc_target_view view = mdc_core_view(core);
     mdc_region *regions = core->regions.data;
     if (learn_all(core, err) != MDC_OK) return err->code;
-    if (core->file_note.size == 0 && find_images(&self, err) != MDC_OK) return err->code;
+    if (core->file_note.size == 0 && find_images(self, err) != MDC_OK) return err->code;
     const int64_t loaded = core->phdr != 0 ? mdc_regions_at(&core->regions, core->phdr) : -1;
-    if (loaded >= 0) self.exe = regions[loaded].inode;
+    if (loaded >= 0) self->exe = regions[loaded].inode;
     if (mdc_modules_find(&core->modules, &view, &ops, core->phdr, err) != MDC_OK) return err->code;
     const size_t own_pieces = core->pieces.count;
     for (size_t i = 0; core->text_wanted && i < core->modules.count; i++) {
         if (mdc_control_check(core->control, err) != MDC_OK ||
-            add_text(&self, &mdc_vec_at(&core->modules, const mdc_module, i), own_pieces, err) != MDC_OK)
+            add_text(self, &mdc_vec_at(&core->modules, const mdc_module, i), own_pieces, err) != MDC_OK)
             return err->code;
     }
     if (core->pieces.count > own_pieces) mdc_core_sort_pieces(core);
     for (size_t i = 0; i < core->regions.count; i++) regions[i].inode = 0;
     return MDC_OK;
+}
+
+mdc_status mdc_core_find_modules(mdc_core *core, mdc_error *err) {
+    searcher self = {.core = core};
+    mdc_vec_init(&self.links, sizeof(mdc_core_link));
+    mdc_status status = find_all(&self, err);
+    mdc_vec_fini(&self.links);
+    return status;
 }

@@ -109,6 +109,8 @@ static mdc_status add_content(mdc_plan *plan, size_t region, uint64_t first, uin
         }
         for (size_t i = 0; i < count && first < end; i++) {
             uint64_t stop;
+            /* The content of a core or dump can change within a page. */
+            if (runs[i].end <= first && i + 1 < count) continue;
             uint32_t what = run_kind(&runs[i], first, end, &stop), how = flags & ~(uint32_t)MDC_EXTENT_ADDED;
             uint64_t size = stop - first;
             /* A callee that serves memory itself may have some where the target has none; one that sees reads may
