@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from array import array
+from bisect import bisect_right
 from itertools import islice
 
 from .. import sinks
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
 class Snapshot:
     """What both kinds of files have. Not to be used after `close`."""
 
-    def __init__(self, slot: Any, file_bytes: int) -> None:
+    def __init__(self, slot: Any, file_bytes: int, timestamp: int = 0) -> None:
         reading, error = ffi.new("mdc_reading **"), new_error()
         if lib.mdc_reading_new(slot, reading, error) != lib.MDC_OK:
             raise exception(error)
@@ -70,7 +72,8 @@ class Snapshot:
         self._lists = lib.mdc_reading_snapshot(self._reading)
         self._contexts: dict[tuple[int, int], bytes] = {}
         self._texts: dict[tuple[int, int], str] = {}
-        self.file_bytes = file_bytes
+        self._bases: array[int] = array("Q")
+        self.file_bytes, self._timestamp = file_bytes, timestamp
 
     def close(self) -> None:
         ffi.release(self._reading)
@@ -79,12 +82,13 @@ class Snapshot:
 
     @property
     def pid(self) -> int | None:
-        return lib.mdc_reading_pid(self._reading) or None
+        pid: int = lib.mdc_reading_pid(self._reading)
+        return pid or None
 
     @property
     def header(self) -> tuple[int, int, int]:
         """Version, timestamp and flags."""
-        return 0, 0, 0
+        return 0, self._timestamp, 0
 
     @property
     def entry_count(self) -> int:
@@ -92,14 +96,21 @@ class Snapshot:
         return 0
 
     def length(self, name: str) -> int:
-        """How many entries a list of `LISTS` has in the file; 0: all of them were taken."""
-        return 0
+        """How many entries a list of `LISTS` has in the file."""
+        counts: dict[str, int] = {
+            "threads": self._lists.thread_count,
+            "modules": self._lists.module_count,
+            "handles": self._lists.handle_count,
+            "regions": self._lists.region_count,
+        }
+        return counts.get(name, 0)
 
     def streams(self) -> Iterator[StreamEntry]:
         return iter(())
 
     def faults(self) -> Iterator[Fault]:
-        return iter(())
+        if self._lists.cut_bytes:
+            yield Fault(stream=0, message=f"the core was cut: {self._lists.cut_bytes:,} bytes of memory are missing")
 
     def file(self, offset: int, size: int) -> bytes:
         raise FormatError("this is a core: it has no streams")
@@ -190,7 +201,7 @@ class Snapshot:
                 id=thread.tid,
                 name=self._name(thread.name),
                 **self._registers(thread, known),
-                stack=_span(thread.stack_first, thread.stack_end),
+                stack=_span(thread.stack_first, thread.stack_end) or self._stack(thread.stack_pointer),
                 suspend_count=thread.suspend_count,
                 priority=thread.priority,
                 teb=thread.thread_pointer,
@@ -272,6 +283,15 @@ class Snapshot:
             "stack_pointer": found.stack_pointer if known else None,
         }
 
+    def _stack(self, pointer: int) -> MemoryRange | None:
+        """Of a thread whose stack the file does not tell: the region."""
+        if not self._bases:
+            self._bases.extend(base for base, *_ in self.infos())
+        at = bisect_right(self._bases, pointer) - 1
+        if not pointer or at < 0 or pointer >= self._bases[at] + self._lists.regions[at].size:
+            return None
+        return MemoryRange(address=self._bases[at], size=self._lists.regions[at].size)
+
     def _context(self, place: Any, size: int) -> bytes:
         """The bytes of a context; threads and exceptions share them."""
         key = int(ffi.cast("uintptr_t", place)), size
@@ -350,8 +370,14 @@ class DumpSnapshot(Snapshot):
             raise exception(error)
         return bytes(data)
 
+    def texts(self) -> Iterator[tuple[int, bytes]]:
+        return iter(())  # they are streams
+
     def system(self) -> System | None:
         return super().system() if self._view.system_known else None
+
+    def _stack(self, pointer: int) -> MemoryRange | None:
+        return None  # what the file says is all
 
     def exceptions(self) -> Iterator[ExceptionRecord]:
         architecture = self._lists.system.architecture
@@ -419,7 +445,8 @@ def dump(fd: int, *, list_max: int = 0, range_max: int = 0) -> Snapshot:
 def core(fd: int, *, root: Any, executable: Any, text_files: bool) -> Snapshot:
     """Read a core. The descriptor is duplicated."""
     address, owner = file_sources.core(fd, root=root, executable=executable, text_files=text_files, xstate=True)
-    snapshot = Snapshot(ffi.cast("mdc_source **", address), os.fstat(fd).st_size)
+    about = os.fstat(fd)
+    snapshot = Snapshot(ffi.cast("mdc_source **", address), about.st_size, int(about.st_mtime))
     del owner  # the slot is empty
     return snapshot
 

@@ -36,7 +36,7 @@ _COMMANDS = {  # what each does; the first sentence goes into the list of comman
     "dump": "Write a minidump of a live process. The file appears complete under its name, or not at all.",
     "filter": "Write minidumps of cores and of other minidumps, through a filter.",
     "plan": "Print what a dump would hold, by region and by rule. The process stops for its registers only.",
-    "show": "Print what a minidump holds: header, streams, threads, modules, regions and bytes, of any platform.",
+    "show": "Print what a minidump of any platform, or a core, holds: streams, threads, modules, regions and bytes.",
     "demo": "Start a small process and dump it with a filter. Prints the region table and what was left out.",
 }
 

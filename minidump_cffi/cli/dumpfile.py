@@ -1,4 +1,4 @@
-"""What ``show`` shows of a minidump: any writer's, any platform's, damaged ones too.
+"""What ``show`` shows of a core, or of a minidump: any writer's, any platform's, damaged ones too.
 
 The reader is that of `open_dump`, in C, and what it says is cut at stated lengths (`DumpFile.cut` says which list, and
 how long it is); strings may not be longer together than the file, however often it names them: time, memory and what is
@@ -44,13 +44,14 @@ _READ_IN_C: Final = frozenset({3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 16, 17, 24, 0x47
 class _Parser(Part):
     """Fills a DumpFile, stream by stream; a damaged stream costs that stream."""
 
-    def run(self, snapshot: Snapshot) -> None:
+    def run(self, snapshot: Snapshot, texts: list[Stream]) -> None:
+        """texts: of a core, as if they were streams."""
         for fault in snapshot.faults():
             self.problem(fault.message)
         Process(self.reader, self.dump, snapshot).fill()
         memory, extra = Memory(self.reader, self.dump, snapshot), Extra(self.reader, self.dump)
         first: dict[int, Stream] = {}
-        for stream in self.dump.streams:
+        for stream in self.dump.streams or texts:
             first.setdefault(stream.type, stream)
         steps: dict[int, Callable[[Stream], None]] = {**extra.steps(), _GAPS: memory.gaps}
         for number, step in steps.items():
@@ -110,5 +111,13 @@ def read_dump(path: str | os.PathLike[str]) -> DumpFile:
         version, timestamp, flags = snapshot.header
         dump = DumpFile(file_bytes=snapshot.file_bytes, version=version, timestamp=timestamp, flags=flags)
         dump.streams = [Stream(type=entry.type, size=entry.size, rva=entry.offset) for entry in snapshot.streams()]
-        _Parser(Reader(snapshot.file, snapshot.file_bytes), dump).run(snapshot)
+        body, texts = b"", []
+        for number, text in snapshot.texts():
+            texts.append(Stream(type=number, size=len(text), rva=len(body)))
+            body += text
+        if texts:
+            reader = Reader(lambda offset, size: body[offset : offset + size], len(body))
+        else:
+            reader = Reader(snapshot.file, snapshot.file_bytes)
+        _Parser(reader, dump).run(snapshot, texts)
     return dump

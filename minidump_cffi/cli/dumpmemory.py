@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, islice
 from operator import sub
 
-from .dumpbytes import Damage, Part, Reader
+from .dumpbytes import MAX_ITEMS, Damage, Part, Reader
 from .dumpmodel import DumpFile, Gap, Region, Stream
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ class Memory(Part):
         self.cut("regions", self.snapshot.length("regions"))
         self.dump.memory_ranges = len(self.ranges.first)
         self.dump.memory_bytes = self.ranges.below[-1]
-        for info in self.snapshot.infos():
+        for info in islice(self.snapshot.infos(), MAX_ITEMS):
             self._region(*info)
         if not self.dump.regions:
             count = self.cut("regions", len(self.ranges.first))

@@ -6,7 +6,7 @@ import re
 from itertools import islice
 
 from . import faults, names
-from .dumpbytes import Part, Reader
+from .dumpbytes import MAX_ITEMS, Part, Reader
 from .dumpmodel import DumpFile, Failure, Handle, Module, System, Thread
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ class Process(Part):
 
     def _threads(self) -> None:
         self.cut("threads", self.snapshot.length("threads"))
-        for thread in self.snapshot.threads():
+        for thread in islice(self.snapshot.threads(), MAX_ITEMS):
             self.dump.threads.append(
                 Thread(
                     id=thread.id,

@@ -1,4 +1,4 @@
-"""``show FILE``: what any minidump holds."""
+"""``show FILE``: what any minidump or core holds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""
-    parser.add_argument("file", metavar="FILE", help="the minidump")
+    parser.add_argument("file", metavar="FILE", help="a minidump or a core")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -95,6 +95,8 @@ def show(dump: DumpFile, path: str) -> None:
     if dump.system is not None:
         system = dump.system
         words = [system.platform, system.version, system.processor, text.plural(system.processors, "processor")]
+        if not dump.streams:  # a core does not say
+            del words[1::2]
         out.write(f"System: {', '.join(words)}\n")
         for line in filter(None, (system.text, dump.distribution)):
             out.write(f"        {text.printable(line)}\n")
@@ -225,6 +227,8 @@ def _texts(dump: DumpFile) -> None:
 
 
 def _streams(dump: DumpFile) -> None:
+    if not dump.streams:
+        return
     _heading(text.plural(len(dump.streams), "stream"))
     rows = [(names.stream_name(stream.type), f"{stream.size:,}", f"{stream.rva:#x}") for stream in dump.streams]
     text.table(sys.stdout, ("name", ">bytes", ">offset"), rows)

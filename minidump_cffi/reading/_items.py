@@ -20,6 +20,13 @@ __all__ = [
 ]
 
 
+def _briefly(record: Thread | ExceptionRecord) -> str:
+    """`repr` with the size of the context in place of its bytes."""
+    values = ((name, getattr(record, name)) for name in record._shown)
+    words = (f"{name}=<{len(value)} bytes>" if name == "context" else f"{name}={value!r}" for name, value in values)
+    return f"{type(record).__qualname__}({', '.join(words)})"
+
+
 class MemoryRange(Record):
     """Memory of the target, one piece.
 
@@ -114,7 +121,7 @@ class Thread(Record):
     instruction_pointer, stack_pointer : int or None
         None if its registers are not in the dump, or of a processor that is not known.
     stack : MemoryRange or None
-        Its stack as the dump says; without that, what the dump holds round the stack pointer.
+        Its stack as the dump says; without that, what the dump holds round the stack pointer; of a core the mapping.
     suspend_count, priority : int
         As in MINIDUMP_THREAD.
     teb : int
@@ -149,6 +156,9 @@ class Thread(Record):
     def registers(self) -> dict[str, int]:
         """The integer registers by name; empty if they are not in the dump, or of a processor that is not known."""
         return registers_of(self.architecture, self.context)
+
+    def __repr__(self) -> str:
+        return _briefly(self)
 
 
 class ExceptionRecord(Record):
@@ -193,6 +203,9 @@ class ExceptionRecord(Record):
     def registers(self) -> dict[str, int]:
         """The integer registers by name."""
         return registers_of(self.architecture, self.context)
+
+    def __repr__(self) -> str:
+        return _briefly(self)
 
 
 class Module(Record):

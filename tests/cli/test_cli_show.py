@@ -112,10 +112,11 @@ def test_our_gap_stream_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (b"", "is empty"),
         (b"MDMP", "not a minidump"),
         (b"MZ" + bytes(60), "neither a core nor a minidump"),
+        (b"\x7fELF" + bytes(60), "not an ELF core"),
         (struct.pack("<IIIIIIQ", 0x504D444D, 0xA793, 0xFFFFFFFF, 32, 0, 0, 0), "4294967295 streams"),
         (struct.pack("<IIIIIIQ", 0x504D444D, 0xA793, 5, 0xFFFFFFF0, 0, 0, 0), "beyond the end"),
     ],
-    ids=["empty", "cut", "windows-program", "many-streams", "directory-outside"],
+    ids=["empty", "cut", "windows-program", "elf", "many-streams", "directory-outside"],
 )
 def test_no_minidump_is_one_line_and_status_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes, words: str
