@@ -97,12 +97,12 @@ static bool open_text(mdc_core *core, size_t number) {
     mdc_root_file_close(&core->open);
     core->open_number = 0;
     const mdc_core_text_file *file = &mdc_vec_at(&core->text_files, const mdc_core_text_file, number - 1);
-    const uint8_t *path = (const uint8_t *)core->pool.data + file->path.offset;
-    const bool own = file->path.size == 0;
-    if (own) path = (const uint8_t *)core->executable;
-    if (!mdc_root_file_open(&core->open, own ? NULL : core->root, path,
-                            own ? strlen(core->executable) : file->path.size))
-        return false;
+    /* Without a path it is the executable that was given. */
+    const bool below = file->path.size > 0;
+    const uint8_t *path =
+        below ? &mdc_vec_at(&core->pool, uint8_t, file->path.offset) : (const uint8_t *)core->executable;
+    const size_t size = below ? file->path.size : strlen(core->executable);
+    if (!mdc_root_file_open(&core->open, below ? core->root : NULL, path, size)) return false;
     if (!mdc_root_file_same(&core->open, &file->about)) {
         mdc_root_file_close(&core->open);
         return false;

@@ -144,8 +144,8 @@ static mdc_status name_library(finder *self, const mdc_elf_image *image, mdc_mod
     size_t size;
     if (mdc_elf_image_soname(&memory, image, name, &size, err) != MDC_OK) return err->code;
     if (size > 0 && mdc_pool_add(self->view->pool, name, size, &module->soname, err) != MDC_OK) return err->code;
-    const uint8_t *path = (const uint8_t *)self->view->pool->data + module->path.offset;
     size_t path_size = module->path.size;
+    const uint8_t *path = path_size > 0 ? &mdc_vec_at(self->view->pool, uint8_t, module->path.offset) : name;
     for (size_t i = path_size; i > 0; i--) {
         if (path[i - 1] != '/') continue;
         path += i;

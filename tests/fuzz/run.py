@@ -23,7 +23,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TARGETS = ("calls", "filter", "glob", "texts", "replay")
+TARGETS = ("calls", "filter", "glob", "texts", "replay", "core")
+LONGER = {"core": 2}  # times as long as the others
+CORPUS_LONGER = {"core": 2048}  # bytes, where more than CORPUS_BYTES
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-pthread", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 SANITIZERS = "address,undefined"
 CORPUS_INPUTS, CORPUS_BYTES = 60, 512
@@ -102,9 +104,10 @@ def fuzz(folder: Path, args: argparse.Namespace, target: str) -> bool:
     artifacts = f"-artifact_prefix={folder}/{target}-"
     if not run([program, artifacts, "-runs=0", corpus], folder, f"corpus of {target}"):
         return False
-    limits = [f"-max_total_time={args.seconds}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=8192"]
+    seconds = args.seconds * LONGER.get(target, 1)
+    limits = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=8192"]
     command = [program, artifacts, *limits, f"-seed={args.seed}", "-print_final_stats=0", corpus]
-    return args.seconds == 0 or run(command, folder, f"{args.seconds} s of {target}")
+    return args.seconds == 0 or run(command, folder, f"{seconds} s of {target}")
 
 
 def merge(folder: Path, target: str) -> None:
@@ -113,8 +116,9 @@ def merge(folder: Path, target: str) -> None:
     small.mkdir()
     command = [folder / f"fuzz_{target}", "-merge=1", small, folder / f"corpus-{target}"]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    longest = CORPUS_LONGER.get(target, CORPUS_BYTES)
     inputs = sorted((path.read_bytes() for path in small.iterdir()), key=lambda data: (len(data), data))
-    kept = [data.hex() for data in inputs if 0 < len(data) <= CORPUS_BYTES][:CORPUS_INPUTS]
+    kept = [data.hex() for data in inputs if 0 < len(data) <= longest][:CORPUS_INPUTS]
     (HERE / "corpus" / f"{target}.txt").write_text("".join(line + "\n" for line in kept))
 
 
