@@ -6,6 +6,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/range_set.h"
+#include "../format/minidump_file.h"
 
 #define BLOCK_MAX (UINT64_C(8) << 20) /* bytes; the kernel lets arguments and environment grow to 6 MiB */
 
@@ -13,8 +14,12 @@ typedef struct mdc_sanitized_source {
     mdc_source source;
     mdc_source *inner;
     mdc_hiding hiding;
-    mdc_vec hidden; /* mdc_set_range: a set after stop */
-    uint64_t count; /* variables */
+    mdc_vec hidden;      /* mdc_set_range: a set after stop */
+    mdc_vec hidden_file; /* the same of offsets in the file that an existing dump is */
+    mdc_vec *into;       /* the one of them that is being filled */
+    mdc_snapshot lists;  /* of an existing dump: the inner one's, with */
+    mdc_carried carried; /* a read that goes through this source */
+    uint64_t count;      /* variables */
 } mdc_sanitized_source;
 
 static mdc_sanitized_source *sanitized_of(mdc_source *source) {
@@ -31,7 +36,7 @@ static mdc_status hide(mdc_sanitized_source *sanitized, uint64_t address, uint64
     if (size == 0) return MDC_OK;
     if (!mdc_add_u64(address, size, &range.end))
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0, "a text of the target overflows");
-    return mdc_vec_push(&sanitized->hidden, &range, 1, NULL, err);
+    return mdc_vec_push(sanitized->into, &range, 1, NULL, err);
 }
 
 /* One string of the block. */
@@ -104,9 +109,64 @@ static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, md
     return hide_variables(sanitized, &span, err);
 }
 
+/* [first, end) was read to `bytes`. set: of addresses, or of offsets. */
+static void cover_set(const mdc_sanitized_source *sanitized, const mdc_vec *set, uint64_t first, uint64_t end,
+                      uint8_t *bytes) {
+    const mdc_set_range *hidden = set->data;
+    for (size_t at = mdc_range_set_find(set, first); at < set->count && hidden[at].first < end; at++) {
+        uint64_t from = mdc_max_u64(first, hidden[at].first), to = mdc_min_u64(end, hidden[at].end);
+        memset(bytes + (from - first), sanitized->hiding.fill, (size_t)(to - from));
+    }
+}
+
+static void cover(const mdc_sanitized_source *sanitized, uint64_t first, uint64_t end, uint8_t *bytes) {
+    cover_set(sanitized, &sanitized->hidden, first, end, bytes);
+}
+
+static mdc_status sanitized_file_read(mdc_source *source, uint64_t offset, void *buffer, size_t size, mdc_error *err) {
+    const mdc_sanitized_source *sanitized = sanitized_of(source);
+    const mdc_carried *inner = sanitized->inner->ops->snapshot(sanitized->inner)->carried;
+    if (inner->read(sanitized->inner, offset, buffer, size, err) != MDC_OK) return err->code;
+    cover_set(sanitized, &sanitized->hidden_file, offset, offset + size, buffer);
+    return MDC_OK;
+}
+
+/* A text of an existing dump that is not known to be in the memory it holds. */
+static mdc_status hide_in_file(mdc_sanitized_source *sanitized, const mdc_carried *carried,
+                               const mdc_carried_stream *stream, mdc_error *err) {
+    if (stream->type != MDC_STREAM_TYPE_LINUX_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
+    if (stream->size > BLOCK_MAX)
+        return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0,
+                        "the environment of the dump is too long to hide variables in it");
+    uint8_t *bytes = mdc_alloc(stream->size, 1, err);
+    if (bytes == NULL) return err->code;
+    sanitized->into = &sanitized->hidden_file;
+    mdc_status status = carried->read(sanitized->inner, stream->rva, bytes, stream->size, err);
+    if (status == MDC_OK) status = hide_values(sanitized, stream->rva, bytes, stream->size, false, err);
+    sanitized->into = &sanitized->hidden;
+    mdc_dealloc(bytes);
+    return status;
+}
+
+static mdc_status find_carried(mdc_sanitized_source *sanitized, const mdc_carried *carried, mdc_error *err) {
+    for (size_t i = 0; i < carried->stream_count; i++) {
+        const mdc_carried_stream *stream = &carried->streams[i];
+        uint32_t text = stream->type == MDC_STREAM_TYPE_LINUX_ENVIRON    ? MDC_STREAM_ENVIRON
+                        : stream->type == MDC_STREAM_TYPE_LINUX_CMD_LINE ? MDC_STREAM_CMDLINE
+                                                                         : 0;
+        mdc_span span = {stream->address, stream->size};
+        mdc_status status = text == 0              ? MDC_OK
+                            : stream->address != 0 ? hide_text(sanitized, text, span, err)
+                                                   : hide_in_file(sanitized, carried, stream, err);
+        if (status != MDC_OK) return status;
+    }
+    mdc_range_set_normalise(&sanitized->hidden_file);
+    return MDC_OK;
+}
+
 static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     const mdc_snapshot *lists = sanitized->inner->ops->snapshot(sanitized->inner);
-    sanitized->hidden.count = 0;
+    sanitized->hidden.count = sanitized->hidden_file.count = 0;
     sanitized->count = 0;
     for (size_t i = 0; i < lists->text_count; i++) {
         const mdc_text *text = &lists->texts[i];
@@ -115,6 +175,13 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     }
     for (size_t i = 0; i < lists->copy_count; i++)
         if (hide_text(sanitized, lists->copies[i].stream, lists->copies[i].span, err) != MDC_OK) return err->code;
+    if (lists->carried != NULL) {
+        sanitized->lists = *lists;
+        sanitized->carried = *lists->carried;
+        sanitized->carried.read = sanitized_file_read;
+        sanitized->lists.carried = &sanitized->carried;
+        if (find_carried(sanitized, lists->carried, err) != MDC_OK) return err->code;
+    }
     mdc_range_set_normalise(&sanitized->hidden);
     return MDC_OK;
 }
@@ -140,23 +207,13 @@ static mdc_status sanitized_stop(mdc_source *source, mdc_error *err) {
 
 static const mdc_snapshot *sanitized_lists(const mdc_source *source) {
     const mdc_sanitized_source *sanitized = (const mdc_sanitized_source *)source;
-    return sanitized->inner->ops->snapshot(sanitized->inner);
+    return sanitized->carried.read != NULL ? &sanitized->lists : sanitized->inner->ops->snapshot(sanitized->inner);
 }
 
 static size_t sanitized_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                                 size_t room, uint64_t *next) {
     mdc_source *inner = sanitized_of(source)->inner;
     return inner->ops->content(inner, region, first, end, runs, room, next);
-}
-
-/* [first, end) was read to `bytes`. */
-static void cover(const mdc_sanitized_source *sanitized, uint64_t first, uint64_t end, uint8_t *bytes) {
-    const mdc_set_range *hidden = sanitized->hidden.data;
-    for (size_t at = mdc_range_set_find(&sanitized->hidden, first);
-         at < sanitized->hidden.count && hidden[at].first < end; at++) {
-        uint64_t from = mdc_max_u64(first, hidden[at].first), to = mdc_min_u64(end, hidden[at].end);
-        memset(bytes + (from - first), sanitized->hiding.fill, (size_t)(to - from));
-    }
 }
 
 static mdc_status sanitized_read(mdc_source *source, const mdc_span *spans, size_t span_count, uint8_t *buffer,
@@ -198,6 +255,7 @@ static void sanitized_free(mdc_source *source) {
     mdc_sanitized_source *sanitized = sanitized_of(source);
     sanitized->inner->ops->free(sanitized->inner);
     mdc_vec_fini(&sanitized->hidden);
+    mdc_vec_fini(&sanitized->hidden_file);
     mdc_dealloc(sanitized);
 }
 
@@ -225,6 +283,8 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, const mdc_hiding *hiding
     sanitized->source.carries = inner->carries;
     sanitized->hiding = *hiding;
     mdc_range_set_init(&sanitized->hidden);
+    mdc_range_set_init(&sanitized->hidden_file);
+    sanitized->into = &sanitized->hidden;
     take_identity(sanitized);
     return &sanitized->source;
 }
