@@ -20,8 +20,8 @@ uint64_t mdc_input_size(const mdc_input *input);
  * system's error number, or 0 at the end of the file. */
 size_t mdc_input_read(const mdc_input *input, uint64_t offset, void *buffer, size_t size, int32_t *os_errno);
 /* Where the hole, or the data, that begins at `offset` ends, at most at `end`. Data wherever the system does not say
- * it. */
-uint64_t mdc_input_run(const mdc_input *input, uint64_t offset, uint64_t end, bool *hole);
+ * it. The last run is remembered, because tmpfs looks at each page of it. */
+uint64_t mdc_input_run(mdc_input *input, uint64_t offset, uint64_t end, bool *hole);
 
 enum { MDC_WINDOW_BYTES = 1 << 16 };
 

@@ -12,7 +12,9 @@
 
 struct mdc_input {
     int fd;
-    uint64_t size; /* bytes */
+    uint64_t size;               /* bytes */
+    uint64_t run_first, run_end; /* offsets of the run that was found last */
+    bool run_hole;
 };
 
 mdc_input *mdc_input_new(int64_t fd, mdc_error *err) {
@@ -71,20 +73,22 @@ size_t mdc_input_read(const mdc_input *input, uint64_t offset, void *buffer, siz
     return done;
 }
 
-uint64_t mdc_input_run(const mdc_input *input, uint64_t offset, uint64_t end, bool *hole) {
+/* The run that holds `offset`, which is inside of the file. */
+static void find_run(mdc_input *input, uint64_t offset) {
+    off_t data = lseek(input->fd, (off_t)offset, SEEK_DATA);
+    input->run_first = offset;
+    input->run_hole = data < 0 ? errno == ENXIO : (uint64_t)data > offset; /* ENXIO: up to the end of the file */
+    input->run_end = input->size;
+    if (data >= 0) {
+        off_t next = input->run_hole ? data : lseek(input->fd, (off_t)offset, SEEK_HOLE);
+        if (next > (off_t)offset) input->run_end = mdc_min_u64((uint64_t)next, input->size);
+    }
+}
+
+uint64_t mdc_input_run(mdc_input *input, uint64_t offset, uint64_t end, bool *hole) {
     *hole = false;
     if (offset >= input->size) return end;
-    end = mdc_min_u64(end, input->size);
-    off_t data = lseek(input->fd, (off_t)offset, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) { /* a hole up to the end of the file */
-        *hole = true;
-        return end;
-    }
-    if (data < 0) return end;
-    if ((uint64_t)data > offset) {
-        *hole = true;
-        return mdc_min_u64((uint64_t)data, end);
-    }
-    off_t next = lseek(input->fd, (off_t)offset, SEEK_HOLE);
-    return next > (off_t)offset ? mdc_min_u64((uint64_t)next, end) : end;
+    if (offset < input->run_first || offset >= input->run_end) find_run(input, offset);
+    *hole = input->run_hole;
+    return mdc_min_u64(input->run_end, end);
 }

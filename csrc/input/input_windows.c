@@ -61,7 +61,7 @@ size_t mdc_input_read(const mdc_input *input, uint64_t offset, void *buffer, siz
     return done;
 }
 
-uint64_t mdc_input_run(const mdc_input *input, uint64_t offset, uint64_t end, bool *hole) {
+uint64_t mdc_input_run(mdc_input *input, uint64_t offset, uint64_t end, bool *hole) {
     (void)offset;
     *hole = false;
     return mdc_min_u64(end, mdc_max_u64(input->size, offset));
