@@ -25,6 +25,8 @@ __all__ = ["Workers", "wait", "workers"]
 
 SLICE = 0.1
 """Seconds between two looks at the caller's wishes."""
+LOOKS = 10
+"""That many of them after a pool broke, all of its work has ended, if it ever does."""
 _OWN_MAX = 8
 
 
@@ -111,6 +113,9 @@ class Workers:
         """Whether this says that a worker died, which need not have been this work's fault."""
         return False
 
+    def look(self) -> None:
+        """Called now and then while work is waited for."""
+
     def close(self) -> None:
         """Give up what has not begun; what runs is the executor's."""
         for future in tuple(self._futures):
@@ -165,11 +170,31 @@ class _Processes(_Elsewhere):
     def __init__(self, executor: concurrent.futures.ProcessPoolExecutor, room: int) -> None:
         super().__init__(executor, room)
         self._own = False
+        self._looks = 0  # since the pool has been broken
 
     def submit(self, number: int, source: Any, destination: Any, options: dict[str, Any]) -> Future[DumpReport]:
         if self.broken:
             self._renew()
         return super().submit(number, source, destination, options)
+
+    def _begun(self, submit: Callable[[], Future[DumpReport]]) -> Future[DumpReport]:
+        try:
+            return super()._begun(submit)
+        except Exception as error:
+            if not self._is_broken():
+                raise
+            return _failed(BrokenExecutor(f"a worker died while work was submitted: {error}"))
+
+    def _is_broken(self) -> bool:
+        return bool(getattr(self._executor, "_broken", False))
+
+    def look(self) -> None:
+        """Fail what a pool of Python before 3.12 has forgotten: submitted just when it broke, it would never end."""
+        self._looks = self._looks + 1 if self._is_broken() else 0
+        if self._looks > LOOKS:
+            for future in tuple(self._futures):
+                with contextlib.suppress(concurrent.futures.InvalidStateError):
+                    future.set_exception(BrokenExecutor("a worker died while work was submitted"))
 
     def died(self, error: BaseException) -> bool:
         if isinstance(error, BrokenExecutor):
@@ -184,7 +209,7 @@ class _Processes(_Elsewhere):
         self._executor = concurrent.futures.ProcessPoolExecutor(
             old._max_workers, mp_context=old._mp_context, initializer=old._initializer, initargs=old._initargs
         )
-        self._own, self.broken = True, False
+        self._own, self.broken, self._looks = True, False, 0
 
     def close(self) -> None:
         super().close()
@@ -206,7 +231,10 @@ class _Processes(_Elsewhere):
 
 
 def wait(
-    running: Collection[Future[Any]], on_cancel: Callable[[], object] | None, cancelled: Callable[[], Exception]
+    workers: Workers,
+    running: Collection[Future[Any]],
+    on_cancel: Callable[[], object] | None,
+    cancelled: Callable[[], Exception],
 ) -> Iterable[Future[Any]]:
     """Those that have ended, one at least; asks about ten times a second whether to go on."""
     while True:
@@ -215,3 +243,4 @@ def wait(
             return done
         if on_cancel is not None and on_cancel():
             raise cancelled()
+        workers.look()

@@ -287,7 +287,7 @@ def _results(
                 room -= 1
             if not running:
                 return
-            for future in _executors.wait(running, on_cancel, _cancelled):
+            for future in _executors.wait(workers, running, on_cancel, _cancelled):
                 item = running.pop(future)
                 error = future.exception() if not future.cancelled() else CancelledError("the executor gave it up")
                 if error is not None and workers.died(error) and not item.again:

@@ -21,7 +21,7 @@ __all__ = ["HEAD", "Codec", "Unpacked", "codec_of"]
 
 HEAD = 8
 """Bytes from the start of a file that say how it is compressed."""
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Bytes that one step unpacks at most."""
 
 

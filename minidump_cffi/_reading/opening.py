@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Opened", "Watch", "opened"]
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 PERIOD = 0.1
 """Seconds between two looks at the caller's wishes."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)

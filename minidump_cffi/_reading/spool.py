@@ -22,7 +22,7 @@ DEFAULT_LIMIT = 64 << 30
 RESERVE = 1 << 30
 """Bytes of the file system that stay free, if no limit was given."""
 BLOCK = 4096
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 _ZEROS = bytes(2 * CHUNK)
 _ZERO_BLOCK = _ZEROS[:BLOCK]
 
