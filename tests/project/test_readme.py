@@ -23,8 +23,11 @@ LINK = re.compile(r"\]\(([^)#]+)")
 
 
 def blocks(page: Path, language: str, *, windows: bool = False) -> list[str]:
-    """The fenced blocks of a page in this language; those marked ``windows`` only where that is asked for."""
-    found = FENCE.finditer(page.read_text("utf-8"))
+    """The fenced blocks of a page in this language; those marked ``windows`` only where that is asked for.
+
+    Those marked ``norun`` need other machines.
+    """
+    found = [match for match in FENCE.finditer(page.read_text("utf-8")) if "norun" not in match[2]]
     return [match[3] for match in found if match[1] == language and (windows or "windows" not in match[2])]
 
 
@@ -117,6 +120,29 @@ def test_shell_commands(pid: int, tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert (tmp_path / "app.dmp").read_bytes()[:4] == b"MDMP"
+
+
+def test_shell_commands_of_files(pid: int, tmp_path: Path) -> None:
+    """The commands of docs/files.md, in order, on files of the names they have there."""
+    (tmp_path / "rules.toml").write_text(blocks(PAGES[0], "toml")[0])
+    subprocess.run(["gcore", "-o", str(tmp_path / "core"), str(pid)], check=True, capture_output=True)
+    (tmp_path / f"core.{pid}").rename(tmp_path / "core.1234")
+    shim = tmp_path / "bin" / "minidump-cffi"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m minidump_cffi "$@"\n')
+    shim.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{shim.parent}:{os.environ['PATH']}"}
+    (tmp_path / "dumps").mkdir()
+    for name in ("app.dmp", "dumps/1.dmp", "dumps/2.dmp"):
+        dump = ["minidump-cffi", "dump", str(pid), "-o", name, "--type", "full"]
+        subprocess.run(dump, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    lines = commands(ROOT / "docs" / "files.md")
+    assert len(lines) > 5
+    for line in lines:
+        shell = ["bash", "-o", "pipefail", "-ec", line]
+        done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.dmp", "2.dmp", "core.1234.dmp"]
 
 
 def test_two_commands_do_all_the_set_up() -> None:
