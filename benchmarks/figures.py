@@ -78,6 +78,16 @@ CHAPTERS = {
         "written. bare-c answers TRUE and nothing else: what the loop itself costs.",
     ),
     "replay-recorded": ("Recording", "The same calls with and without a recorder in front of the trampoline."),
+    "file-dump": (
+        "An existing dump of 1 GiB, everything kept",
+        "cp --reflink=never of the same file on the same file system, page cache warm.",
+    ),
+    "file-core": ("A core of 1 GiB", "As full minidump, and as one of its stacks; cp of the core."),
+    "file-sparse": ("A core of 5 GiB with 64 MiB of data", "The rest is holes; dense: a core of 64 MiB."),
+    "growth-file": (
+        "Memory of the filter",
+        "Peak above its own start-up, of a core and of a dump of 1 GiB, and of the core compressed by gzip.",
+    ),
     "growth-dumper": (
         "Memory of the dumper",
         "Peak above its own start-up, in a process of its own: a plan of 100,000 extents, and 1 GiB of memory.",

@@ -1,6 +1,6 @@
-"""Child of test_growth.py: dump a process once, and tell the peak of resident memory before and after as JSON.
+"""Child of test_growth.py and test_files.py: dump once, and tell the peak of resident memory before and after as JSON.
 
-Usage: probe_memory.py PID FILE. Start-up is the interpreter with the package imported, and nothing else.
+Usage: probe_memory.py PID|IN FILE. Start-up is the interpreter with the package imported, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ def peak() -> int:
     raise LookupError("VmHWM")
 
 
-def main(pid: int, file: str) -> None:
+def main(target: str, file: str) -> None:
     """Measure and print."""
+    process = int(target) if target.isdecimal() else md.AnyFile(target)
     imported = peak()
-    report = md.write_dump(pid, file, md.DumpType.WITH_FULL_MEMORY)
+    report = md.write_dump(process, file, md.DumpType.WITH_FULL_MEMORY)
     after = peak()
     Path(file).unlink()
     print(json.dumps({"start": imported, "peak": after, "extents": len(report.extents)}))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(sys.argv[1], sys.argv[2])
