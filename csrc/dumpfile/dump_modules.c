@@ -44,6 +44,7 @@ static mdc_status take_module(mdc_dump_file *file, const uint8_t *entry, uint64_
         (mdc_dump_broken(err, offset, "ModuleList: a module", "it extends beyond the end of the address space"),
          mdc_dump_tolerate(file, err)) != MDC_OK)
         return err->code;
+    if (module.size == 0 && !file->tolerant) module.size = 1; /* the engine takes no empty ones */
     _Static_assert(sizeof module.version == sizeof found.version_info, "VS_FIXEDFILEINFO");
     memcpy(module.version, &found.version_info, sizeof module.version);
     if (mdc_dump_string(file, found.name_rva, "ModuleList: a name", &module.path, err) != MDC_OK) return err->code;
