@@ -158,6 +158,9 @@ bool mdc_core_holds(const mdc_core *core, uint64_t address, uint64_t size);
 /* Puts mdc_core_piece in order. */
 void mdc_core_sort_pieces(mdc_core *core);
 
+/* As content of mdc_source_ops. */
+size_t mdc_core_runs(const mdc_core *core, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
+                     uint64_t *next);
 /* content and read of mdc_source_ops. */
 size_t mdc_core_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
                         uint64_t *next);

@@ -73,12 +73,10 @@ static mdc_content run_of(const mdc_core *core, const mdc_core_piece *piece, uin
     return run;
 }
 
-size_t mdc_core_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
-                        uint64_t *next) {
-    const mdc_core *core = (const mdc_core *)source;
+size_t mdc_core_runs(const mdc_core *core, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
+                     uint64_t *next) {
     const mdc_core_piece *pieces = core->pieces.data;
     size_t count = 0, at = piece_at(core, first);
-    (void)region;
     for (*next = first; *next < end && count < room; *next = runs[count++].end) {
         while (at < core->pieces.count && pieces[at].address + (pieces[at].size - 1) < *next) at++;
         const uint64_t begin = at < core->pieces.count ? pieces[at].address : UINT64_MAX;
@@ -87,8 +85,15 @@ size_t mdc_core_content(mdc_source *source, size_t region, uint64_t first, uint6
         else
             runs[count] = (mdc_content){.first = *next, .end = mdc_min_u64(end, begin), .what = MDC_CONTENT_ABSENT};
     }
-    mdc_control_advance(core->control);
     return count;
+}
+
+size_t mdc_core_content(mdc_source *source, size_t region, uint64_t first, uint64_t end, mdc_content *runs, size_t room,
+                        uint64_t *next) {
+    const mdc_core *core = (const mdc_core *)source;
+    (void)region;
+    mdc_control_advance(core->control);
+    return mdc_core_runs(core, first, end, runs, room, next);
 }
 
 /* The file of a module, open. Another one that has taken its place since gives nothing. */

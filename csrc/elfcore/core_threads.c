@@ -10,6 +10,7 @@
 #include "../format/linux_signal.h"
 #include "../format/minidump_file.h"
 #include "../format/x86_context.h"
+#include "../source/sigframe.h"
 #include "core.h"
 
 enum {
@@ -247,6 +248,29 @@ static void mark_stack(mdc_core *core, uint64_t stack_pointer) {
     if (found >= 0) mdc_vec_at(&core->regions, mdc_region, found).kinds |= MDC_KIND_STACK;
 }
 
+static size_t content_of(const void *context, const mdc_region *region, uint64_t first, uint64_t end, mdc_content *runs,
+                         size_t room, uint64_t *next) {
+    (void)region;
+    return mdc_core_runs(context, first, end, runs, room, next);
+}
+
+/* Stacks that signal handlers have interrupted. */
+static mdc_status find_interrupted(mdc_core *core, mdc_error *err) {
+    const mdc_target_view view = mdc_core_view(core);
+    mdc_sigframes frames;
+    if (!core->wide) return MDC_OK;
+    mdc_status status = mdc_sigframes_init(&frames, &view, content_of, core, err);
+    for (size_t i = 0; status == MDC_OK && i < core->threads.count; i++) {
+        mdc_thread *thread = &mdc_vec_at(&core->threads, mdc_thread, i);
+        /* Thread-local storage is at the top of a stack that a library made. */
+        const uint64_t own = (int32_t)thread->tid == core->source.pid ? 0 : thread->thread_pointer;
+        status = mdc_sigframes_find(&frames, own, thread, err);
+        for (uint32_t k = 0; k < thread->interrupted_count; k++) mark_stack(core, thread->interrupted[k]);
+    }
+    mdc_sigframes_fini(&frames);
+    return status;
+}
+
 mdc_status mdc_core_make_threads(mdc_core *core, mdc_error *err) {
     const mdc_core_notes *notes = core->notes.data;
     const size_t count = core->notes.count;
@@ -280,5 +304,6 @@ mdc_status mdc_core_make_threads(mdc_core *core, mdc_error *err) {
     core->source.pid = (int32_t)(pid != 0 || count == 0 ? pid : threads[0].tid);
     /* The first in the file is the one that crashed. */
     const uint32_t crashed = leader < count && leader > 0 ? 1 : 0;
-    return count > 0 ? read_crash(core, crashed, err) : MDC_OK;
+    if (count > 0 && read_crash(core, crashed, err) != MDC_OK) return err->code;
+    return find_interrupted(core, err);
 }

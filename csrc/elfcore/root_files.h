@@ -16,6 +16,8 @@ typedef struct mdc_root_file {
     int64_t changed_ns;
 } mdc_root_file;
 
+/* Whether there are files at all. */
+bool mdc_root_files_known(void);
 /* Opens a file by its absolute path (of `size` bytes) below root; of a name without a root (NULL) the file with that
  * very path, whose links are followed. */
 bool mdc_root_file_open(mdc_root_file *file, const char *root, const uint8_t *path, size_t size);

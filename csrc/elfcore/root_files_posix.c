@@ -10,6 +10,8 @@
 /* A terminal does not become ours, and a FIFO that has taken the place of the file does not block. */
 enum { HOW = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
 
+bool mdc_root_files_known(void) { return true; }
+
 static bool take(mdc_root_file *file, int fd) {
     struct stat about;
     if (fd < 0) return false;

@@ -1,5 +1,7 @@
 #include "root_files.h"
 
+bool mdc_root_files_known(void) { return false; }
+
 bool mdc_root_file_open(mdc_root_file *file, const char *root, const uint8_t *path, size_t size) {
     (void)root;
     (void)path;

@@ -12,6 +12,7 @@
 #include "../base/fail.h"
 #include "../base/shortage.h"
 #include "../source/arguments.h"
+#include "../source/sigframe.h"
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
@@ -21,7 +22,6 @@
 #include "memory.h"
 #include "process.h"
 #include "residency.h"
-#include "sigframe.h"
 #include "threadinfo.h"
 #include "tracer.h"
 #include "view.h"
@@ -157,13 +157,20 @@ static bool where(const mdc_live *live, const mdc_held *held, uint64_t *stack_po
            mdc_threadinfo_where(live->identity.directory, (int32_t)held->tid, stack_pointer, instruction_pointer);
 }
 
+static size_t content_of(const void *context, const mdc_region *region, uint64_t first, uint64_t end, mdc_content *runs,
+                         size_t room, uint64_t *next) {
+    return mdc_residency_content(context, region, first, end, runs, room, next);
+}
+
 static mdc_status list_threads(mdc_live *live, mdc_error *err) {
     size_t count;
     const mdc_held *held = mdc_tracer_threads(live->tracer, &count);
     uint32_t context_size = mdc_tracer_layout(live->tracer)->context_size;
     mdc_sigframes frames;
     mdc_status status = mdc_vec_reserve(&live->threads, count, err);
-    if (status == MDC_OK) status = mdc_sigframes_init(&frames, &live->memory, &live->mappings, &live->residency, err);
+    mdc_live_view view = {&live->mappings, &live->memory, live->identity.task};
+    const mdc_target_view target = mdc_live_view_of(&view);
+    if (status == MDC_OK) status = mdc_sigframes_init(&frames, &target, content_of, &live->residency, err);
     if (status != MDC_OK) return status;
     for (size_t i = 0; status == MDC_OK && i < count; i++) {
         mdc_control_advance(live->control);

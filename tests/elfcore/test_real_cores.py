@@ -197,6 +197,18 @@ def test_what_the_kernel_left_out(tmp_path: Path, made: Path) -> None:
     assert report.cut_bytes == 0
 
 
+def test_a_handler_on_its_own_stack(tmp_path: Path, made: Path) -> None:
+    """A small dump has the stack that the handler interrupted as well."""
+    core = cores.by_kernel(tmp_path / "core", made, "null", "1", "handler")
+    out = tmp_path / "out.dmp"
+    md.write_dump(md.CoreFile(core.path), out, type=md.DumpType.NORMAL)
+    assert crashing.exception_of(out).signal == 6
+    assert out.stat().st_size < 512 << 10
+    with file_rules.DumpFile(out) as dump:
+        assert struct.pack("<Q", 0x5EEDFACE5EEDFACE) in dump.data[:]
+    assert file_rules.broken_rules(out) == []
+
+
 def live_pattern() -> bytes:
     """What core_crash.c writes to PATTERN."""
     return struct.pack(

@@ -1,7 +1,5 @@
 /* x86-64: struct rt_sigframe (format/linux_signal.h), found by what must be in it, above the stack pointer of the
  * handler. */
-#if defined(__x86_64__)
-
 #include "sigframe.h"
 
 #include <string.h>
@@ -20,11 +18,11 @@ enum {
 enum { READS_MAX = 1024, OWN_READS_MAX = 256 };
 #define GUARD_MAX UINT64_C(0x110000) /* the gap below a main thread's stack, and a page or two */
 
-mdc_status mdc_sigframes_init(mdc_sigframes *frames, mdc_memory *memory, const mdc_mappings *mappings,
-                              const mdc_residency *residency, mdc_error *err) {
-    *frames = (mdc_sigframes){.memory = memory,
-                              .mappings = mappings,
-                              .residency = residency,
+mdc_status mdc_sigframes_init(mdc_sigframes *frames, const mdc_target_view *view, mdc_region_content content,
+                              const void *context, mdc_error *err) {
+    *frames = (mdc_sigframes){.view = view,
+                              .content = content,
+                              .context = context,
                               .reads_left = READS_MAX,
                               .alternate_reads_left = OWN_READS_MAX,
                               .buffer = mdc_alloc(CHUNK + MDC_SIGFRAME_BYTES, 1, err)};
@@ -37,8 +35,8 @@ void mdc_sigframes_fini(mdc_sigframes *frames) {
 }
 
 static const mdc_region *region_at(const mdc_sigframes *frames, uint64_t address) {
-    int64_t found = mdc_mappings_find(frames->mappings, address);
-    return found < 0 ? NULL : &mdc_vec_at(&frames->mappings->regions, const mdc_region, found);
+    int64_t found = mdc_regions_at(frames->view->regions, address);
+    return found < 0 ? NULL : &mdc_vec_at(frames->view->regions, const mdc_region, found);
 }
 
 static bool has(const mdc_region *region, uint32_t protections) {
@@ -60,11 +58,11 @@ static bool can_be_stack(const mdc_region *region) {
  * is none near it. */
 static uint64_t lift(const mdc_sigframes *frames, uint64_t sp) {
     const mdc_region *region = region_at(frames, sp);
-    const mdc_vec *all = &frames->mappings->regions;
+    const mdc_vec *all = frames->view->regions;
     if (can_be_stack(region)) {
         mdc_content run = {.what = MDC_CONTENT_DATA};
         uint64_t first = mdc_page_down(sp), next;
-        (void)mdc_residency_content(frames->residency, region, first, region->base + region->size, &run, 1, &next);
+        (void)frames->content(frames->context, region, first, region->base + region->size, &run, 1, &next);
         if (run.what != MDC_CONTENT_UNAVAILABLE) return sp;
         return run.end - sp < GUARD_MAX && run.end < region->base + region->size ? run.end + RED_ZONE : 0;
     }
@@ -83,7 +81,7 @@ static uint64_t touched_end(const mdc_sigframes *frames, const mdc_region *regio
     for (uint64_t first = mdc_page_down(at); first < end;) {
         mdc_content runs[8];
         uint64_t next = end;
-        size_t count = mdc_residency_content(frames->residency, region, first, end, runs, 8, &next);
+        size_t count = frames->content(frames->context, region, first, end, runs, 8, &next);
         for (size_t i = 0; i < count; i++)
             if (runs[i].what != MDC_CONTENT_DATA) return mdc_max_u64(runs[i].first, at);
         if (next <= first) return at;
@@ -104,11 +102,9 @@ static mdc_status next_frame(mdc_sigframes *frames, uint64_t at, bool own, uint6
     end = touched_end(frames, region, at, end);
     uint32_t *left = own ? &frames->alternate_reads_left : &frames->reads_left;
     for (uint64_t from = mdc_sigframe_align(at); from < end && end - from >= MDC_SIGFRAME_BYTES && *left > 0; --*left) {
-        mdc_span span = {from, mdc_min_u64(end - from, CHUNK + MDC_SIGFRAME_BYTES)};
+        const size_t size = (size_t)mdc_min_u64(end - from, CHUNK + MDC_SIGFRAME_BYTES);
         size_t done;
-        int32_t os_errno;
-        if (mdc_memory_read(frames->memory, frames->mappings, &span, 1, frames->buffer, &done, &os_errno, err) !=
-            MDC_OK)
+        if (frames->view->read(frames->view->context, from, frames->buffer, size, &done, err) != MDC_OK)
             return err->code;
         size_t step = 0;
         for (; step + MDC_SIGFRAME_BYTES <= done && step < CHUNK; step += 16) {
@@ -120,7 +116,7 @@ static mdc_status next_frame(mdc_sigframes *frames, uint64_t at, bool own, uint6
             --*left;
             return MDC_OK;
         }
-        if (done < span.size || step == 0) break;
+        if (done < size || step == 0) break;
         from += step;
     }
     return MDC_OK;
@@ -148,8 +144,3 @@ mdc_status mdc_sigframes_find(mdc_sigframes *frames, uint64_t own_stack, mdc_thr
     }
     return MDC_OK;
 }
-
-#else
-/* ISO C wants a declaration in every file; other processors have a file of their own. */
-typedef int mdc_sigframe_x86_64_is_not_built;
-#endif
