@@ -409,8 +409,9 @@ enum {
     MDC_EXT_RESUBMIT = 0x02,     /* IncludeVmRegion is sent again for the rest after the answered part */
     MDC_EXT_PIECES = 0x04,       /* IncludeVmRegion is also sent for each piece of a Normal dump */
     MDC_EXT_HOLD_BACK = 0x08,    /* VmPostRead sees the last `hold` bytes of a run again as the head of the next read */
-    MDC_EXT_EDITS_ONLY = 0x10    /* a callee that answered VmStart with S_FALSE only edits in VmPostRead: it serves no
+    MDC_EXT_EDITS_ONLY = 0x10,   /* a callee that answered VmStart with S_FALSE only edits in VmPostRead: it serves no
                                     memory, so VmQuery and VmPreRead are not sent, untouched pages not read */
+    MDC_EXT_WINDOWS_NAMES = 0x20 /* names of modules and mappings are those of Windows, whatever system this is */
 };
 /* cdef: end */
 

@@ -97,7 +97,7 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     callback->no_name = mdc_alloc(words, sizeof *callback->no_name, err);
     callback->name_row = mdc_alloc((size_t)callback->name_capacity + 1, sizeof *callback->name_row, err);
     if (callback->path == NULL || callback->no_name == NULL || callback->name_row == NULL) return err->code;
-    mdc_filter_name_row(filter, (const uint8_t *)"", 0, callback->no_name);
+    mdc_filter_name_row(filter, false, (const uint8_t *)"", 0, callback->no_name);
     mdc_status status = mdc_rows_init(&callback->rows, words, rows, err);
     if (status != MDC_OK) return status;
     /* Hooks that answer for regions or reads in our place answer for excluded gaps too. */
@@ -196,8 +196,14 @@ static mdc_status enter(mdc_callback *callback, mdc_error *err) {
 
 static void leave(mdc_callback *callback) { mdc_biased_lock_leave_slow(&callback->lock, false); }
 
+bool mdc_callback_nocase(const mdc_callback *callback) {
+    uint32_t extensions = atomic_load_explicit(&callback->extensions, memory_order_relaxed) | callback->last_extensions;
+    return mdc_filter_nocase(callback->filter) || (extensions & MDC_EXT_WINDOWS_NAMES) != 0;
+}
+
 mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err) {
-    uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY;
+    uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY |
+                     MDC_EXT_WINDOWS_NAMES;
     mdc_error_clear(err);
     if ((extensions & ~known) != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "unknown extension bits 0x%x", extensions & ~known);

@@ -27,7 +27,8 @@ mdc_status mdc_callback_rule_stats(const mdc_callback *callback, const MINIDUMP_
         } else {
             fresh = mdc_alloc(mdc_filter_words(filter), sizeof *fresh, err);
             if (fresh == NULL) return err->code;
-            mdc_filter_name_row(filter, facts->Name, facts->Name == NULL ? 0 : facts->NameSize, fresh);
+            mdc_filter_name_row(filter, mdc_callback_nocase(callback), facts->Name,
+                                facts->Name == NULL ? 0 : facts->NameSize, fresh);
             names = fresh;
         }
     }

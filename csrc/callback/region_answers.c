@@ -22,7 +22,8 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
         }
     }
     if (callback->has_modules) {
-        mdc_filter_module_row(filter, callback->path, size, mdc_rows_scratch(&callback->rows));
+        mdc_filter_module_row(filter, mdc_callback_nocase(callback), callback->path, size,
+                              mdc_rows_scratch(&callback->rows));
         uint32_t row = mdc_rows_keep(&callback->rows);
         if (row == MDC_ROW_NONE ||
             !mdc_module_table_enter(&callback->modules, module->BaseOfImage, module->SizeOfImage, row))
@@ -32,7 +33,7 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
     if (mdc_redaction_listens(&callback->redaction) &&
         !mdc_redaction_module(&callback->redaction, module->BaseOfImage, module->SizeOfImage))
         mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
-    uint32_t keep = mdc_filter_module_keep(filter, callback->path, size);
+    uint32_t keep = mdc_filter_module_keep(filter, mdc_callback_nocase(callback), callback->path, size);
     if (keep != UINT32_MAX) output->ModuleWriteFlags &= keep;
     return 1;
 }
@@ -47,7 +48,7 @@ static const uint64_t *name_row(mdc_callback *callback, const mdc_region_facts *
     size_t size = facts->Name == NULL ? 0 : facts->NameSize;
     if (size > MDC_GLOB_TEXT_MAX) mdc_callback_fault(callback, MDC_FAULT_NAME_TOO_LONG);
     uint64_t *scratch = mdc_rows_scratch(&callback->rows);
-    mdc_filter_name_row(callback->filter, facts->Name, size, scratch);
+    mdc_filter_name_row(callback->filter, mdc_callback_nocase(callback), facts->Name, size, scratch);
     if (id > callback->name_capacity) return scratch;
     uint32_t row = mdc_rows_keep(&callback->rows);
     if (row == MDC_ROW_NONE) return scratch;

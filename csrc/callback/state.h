@@ -89,6 +89,8 @@ static inline void mdc_counters_add(_Atomic uint64_t *counter) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+/* Whether globs ignore case: because this system does, or that of the target. */
+bool mdc_callback_nocase(const mdc_callback *callback);
 /* Remembers the first fault. */
 void mdc_callback_fault(mdc_callback *callback, int fault);
 /* Everything but the cancel flag and the extensions goes back to the start. */

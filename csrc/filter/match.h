@@ -108,14 +108,16 @@ bool mdc_filter_has_names(const mdc_filter *filter);
 bool mdc_filter_has_modules(const mdc_filter *filter);
 /* Rows of a mapping without a name condition met, and of an address without a module. Live as long as the filter. */
 const uint64_t *mdc_filter_module_base(const mdc_filter *filter);
+/* Whether globs ignore case on this system; `nocase` below is that, or more where the target is of another one. */
+bool mdc_filter_nocase(const mdc_filter *filter);
 /* Fills row with the condition sets whose name (module) condition holds for the text. Costs a match per distinct
  * pattern: once per name, not per region. */
-void mdc_filter_name_row(const mdc_filter *filter, const uint8_t *name, size_t size, uint64_t *row);
-void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t size, uint64_t *row);
+void mdc_filter_name_row(const mdc_filter *filter, bool nocase, const uint8_t *name, size_t size, uint64_t *row);
+void mdc_filter_module_row(const mdc_filter *filter, bool nocase, const uint8_t *path, size_t size, uint64_t *row);
 
 /* MDC_THREAD_WRITE_* or MDC_MODULE_WRITE_* bits that may stay. */
 uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid);
-uint32_t mdc_filter_module_keep(const mdc_filter *filter, const uint8_t *path, size_t size);
+uint32_t mdc_filter_module_keep(const mdc_filter *filter, bool nocase, const uint8_t *path, size_t size);
 /* Whether mdc_filter_module_keep looks at the path. */
 bool mdc_filter_decides_modules(const mdc_filter *filter);
 

@@ -13,22 +13,24 @@ bool mdc_filter_has_names(const mdc_filter *filter) { return filter->names.count
 bool mdc_filter_has_modules(const mdc_filter *filter) { return filter->modules.count > 0; }
 const uint64_t *mdc_filter_module_base(const mdc_filter *filter) { return filter->modules.base; }
 
-static void fill_row(const mdc_filter *filter, const mdc_patterns *p, const uint8_t *text, size_t size, uint64_t *row) {
+bool mdc_filter_nocase(const mdc_filter *filter) { return filter->nocase != 0; }
+
+static void fill_row(const mdc_filter *filter, const mdc_patterns *p, bool nocase, const uint8_t *text, size_t size,
+                     uint64_t *row) {
     if (filter->words > 0) memcpy(row, p->base, filter->words * sizeof *row);
     for (uint32_t i = 0; i < p->count; i++) {
         const uint8_t *pattern = p->pool + p->offset[i];
-        if (!mdc_glob_match(pattern, (size_t)(p->offset[i + 1] - p->offset[i]), filter->nocase != 0, text, size))
-            continue;
+        if (!mdc_glob_match(pattern, (size_t)(p->offset[i + 1] - p->offset[i]), nocase, text, size)) continue;
         for (uint32_t k = p->first[i]; k < p->first[i + 1]; k++) mdc_set_bit(row, p->bits[k]);
     }
 }
 
-void mdc_filter_name_row(const mdc_filter *filter, const uint8_t *name, size_t size, uint64_t *row) {
-    fill_row(filter, &filter->names, name, size, row);
+void mdc_filter_name_row(const mdc_filter *filter, bool nocase, const uint8_t *name, size_t size, uint64_t *row) {
+    fill_row(filter, &filter->names, nocase, name, size, row);
 }
 
-void mdc_filter_module_row(const mdc_filter *filter, const uint8_t *path, size_t size, uint64_t *row) {
-    fill_row(filter, &filter->modules, path, size, row);
+void mdc_filter_module_row(const mdc_filter *filter, bool nocase, const uint8_t *path, size_t size, uint64_t *row) {
+    fill_row(filter, &filter->modules, nocase, path, size, row);
 }
 
 uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid) {
@@ -38,10 +40,10 @@ uint32_t mdc_filter_thread_keep(const mdc_filter *filter, uint32_t tid) {
     return filter->threads_default_keep;
 }
 
-uint32_t mdc_filter_module_keep(const mdc_filter *filter, const uint8_t *path, size_t size) {
+uint32_t mdc_filter_module_keep(const mdc_filter *filter, bool nocase, const uint8_t *path, size_t size) {
     for (size_t i = filter->module_count; i-- > 0;) {
         const mdc_module_rule *rule = &filter->module_rules[i];
-        if (mdc_glob_match(rule->glob.data, rule->glob.size, filter->nocase != 0, path, size)) return rule->keep;
+        if (mdc_glob_match(rule->glob.data, rule->glob.size, nocase, path, size)) return rule->keep;
     }
     return filter->modules_default_keep;
 }

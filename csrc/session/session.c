@@ -234,7 +234,7 @@ static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size) {
 }
 
 /* Makes engine and callback one pair for this dump; here only is known what both of them speak. */
-static mdc_status pair(mdc_session *session, mdc_error *err) {
+static mdc_status pair(mdc_session *session, const mdc_source *source, mdc_error *err) {
     mdc_callback *callback = session->spec.callback;
     if (callback == NULL) { /* foreign: engine.extensions as given */
         if (session->spec.engine.callback.CallbackRoutine == NULL) return MDC_OK;
@@ -249,7 +249,8 @@ static mdc_status pair(mdc_session *session, mdc_error *err) {
     bool redacts = mdc_filter_redactor(filter) != NULL;
     uint32_t extensions = redacts ? EXTENSIONS | REDACTING : EXTENSIONS;
     if (session->system_engine != NULL) extensions = mdc_system_engine_extensions();
-    if (mdc_callback_set_host(callback, extensions, err) != MDC_OK) return err->code;
+    uint32_t names = source != NULL && source->windows != 0 ? MDC_EXT_WINDOWS_NAMES : 0;
+    if (mdc_callback_set_host(callback, extensions | names, err) != MDC_OK) return err->code;
     session->spec.engine.callback = *mdc_callback_information(callback);
     session->spec.engine.extensions = extensions;
     /* A file that has changed by then costs gaps, which a dump that reads it at once does not have; and a recording
@@ -319,7 +320,7 @@ mdc_status mdc_session_start(const mdc_session_spec *spec, mdc_session **started
         session->system_engine = mdc_system_engine_new(spec->dbghelp, err);
         ready = session->system_engine != NULL;
     }
-    ready = ready && pair(session, err) == MDC_OK;
+    ready = ready && pair(session, spec->take_source != NULL ? *spec->take_source : NULL, err) == MDC_OK;
     if (ready && spec->recorder != NULL)
         mdc_recorder_attach(spec->recorder, session->spec.engine.extensions, &session->spec.engine.callback);
     if (!ready || spawn(session, spec->take_source, err) != MDC_OK) {

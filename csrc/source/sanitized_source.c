@@ -281,6 +281,7 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, const mdc_hiding *hiding
     mdc_source_init(&sanitized->source, inner->ops->late != NULL ? &ops : &ops_without, inner->pid);
     sanitized->inner = inner;
     sanitized->source.carries = inner->carries;
+    sanitized->source.windows = inner->windows;
     sanitized->hiding = *hiding;
     mdc_range_set_init(&sanitized->hidden);
     mdc_range_set_init(&sanitized->hidden_file);

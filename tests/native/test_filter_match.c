@@ -228,7 +228,8 @@ static void compare(const world *w, const mdc_filter *filter) {
     if (words > 0) memcpy(rows, mdc_filter_module_base(filter), words * sizeof *rows);
     for (size_t i = 0; i < w->module_count; i++) {
         const module *m = &w->modules[i];
-        mdc_filter_module_row(filter, (const uint8_t *)m->path, strlen(m->path), rows + (i + 1) * words);
+        mdc_filter_module_row(filter, mdc_filter_nocase(filter), (const uint8_t *)m->path, strlen(m->path),
+                              rows + (i + 1) * words);
         if (starts[segments - 1] == m->first) segments--;
         starts[segments] = m->first;
         row[segments++] = (uint32_t)i + 1;
@@ -238,7 +239,7 @@ static void compare(const world *w, const mdc_filter *filter) {
         }
     }
     starts[segments] = 0;
-    mdc_filter_name_row(filter, (const uint8_t *)w->name, strlen(w->name), name_row);
+    mdc_filter_name_row(filter, mdc_filter_nocase(filter), (const uint8_t *)w->name, strlen(w->name), name_row);
     mdc_module_map map = {.start = starts, .row = row, .rows = rows, .count = segments};
     mdc_question q = w->question;
     q.name_row = name_row;
