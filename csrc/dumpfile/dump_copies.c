@@ -1,5 +1,5 @@
 /* Where the command line, the environment and the auxiliary vector are in the target's memory: at the top of the main
- * thread's stack, which is the highest in memory, where the kernel put them. Found by their bytes, so that who excludes
+ * thread's stack, where the kernel put them. Found by their bytes, so that who excludes
  * that memory excludes the streams with it (see dump_file.h). */
 #include <string.h>
 
@@ -10,29 +10,32 @@ enum {
     SEARCHED = 8 << 20, /* bytes of the stack at most, from its top */
     NEEDLE = 256,       /* bytes of the stream that are searched for; the rest is compared */
     HITS_MAX = 1024,    /* of the needle, before the search is given up */
-    PIECE = 512
+    PIECE = 512,
+    STACKS = 2
 };
 
-/* [*first, *end) of held memory with the highest stack pointer in it; empty if no stack is held. */
-static void find_top(const mdc_dump_file *file, uint64_t *first, uint64_t *end) {
-    uint64_t highest = 0;
-    int64_t run = -1;
-    *first = *end = 0;
-    for (size_t i = 0; i < file->threads.count; i++) {
-        uint64_t pointer = mdc_vec_at(&file->threads, const mdc_thread, i).stack_pointer;
-        if (pointer <= highest) continue;
-        int64_t held = mdc_dump_held_at(file, pointer);
-        if (held < 0) continue;
-        highest = pointer;
-        run = held;
-    }
-    if (run < 0) return;
+/* The held memory round a stack pointer, at most its top; empty if there is none. */
+static mdc_set_range around(const mdc_dump_file *file, uint64_t pointer) {
     const mdc_carried_run *all = file->held.data;
+    int64_t run = pointer != 0 ? mdc_dump_held_at(file, pointer) : -1;
+    if (run < 0) return (mdc_set_range){0, 0};
     size_t last = (size_t)run;
     while (last + 1 < file->held.count && all[last].address + all[last].size == all[last + 1].address) last++;
-    *first = all[run].address;
-    *end = all[last].address + all[last].size;
-    if (*end - *first > SEARCHED) *first = *end - SEARCHED;
+    mdc_set_range range = {all[run].address, all[last].address + all[last].size};
+    if (range.end - range.first > SEARCHED) range.first = range.end - SEARCHED;
+    return range;
+}
+
+/* The stack of the thread that is listed first, as most writers list the main thread, and the highest one. */
+static void find_stacks(const mdc_dump_file *file, mdc_set_range *stacks) {
+    uint64_t highest = 0, main = 0;
+    for (size_t i = 0; i < file->threads.count; i++) {
+        uint64_t pointer = mdc_vec_at(&file->threads, const mdc_thread, i).stack_pointer;
+        if (i == 0) main = pointer;
+        if (pointer > highest && mdc_dump_held_at(file, pointer) >= 0) highest = pointer;
+    }
+    stacks[0] = around(file, main);
+    stacks[1] = highest != main ? around(file, highest) : (mdc_set_range){0, 0};
 }
 
 /* Whether the memory at this address has all bytes of the stream. */
@@ -76,17 +79,18 @@ static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream
 }
 
 mdc_status mdc_dump_find_copies(mdc_dump_file *file, mdc_error *err) {
-    uint64_t first, end;
+    mdc_set_range stacks[STACKS];
     if (file->tolerant) return MDC_OK;
-    find_top(file, &first, &end);
-    for (size_t i = 0, searched = 0; i < file->streams.count && first < end; i++) {
+    find_stacks(file, stacks);
+    for (size_t i = 0, searched = 0; i < file->streams.count; i++) {
         mdc_carried_stream *stream = &mdc_vec_at(&file->streams, mdc_carried_stream, i);
         if (stream->type != MDC_STREAM_TYPE_LINUX_CMD_LINE && stream->type != MDC_STREAM_TYPE_LINUX_ENVIRON &&
             stream->type != MDC_STREAM_TYPE_LINUX_AUXV)
             continue;
         if (file->control != NULL && mdc_control_check(file->control, err) != MDC_OK) return err->code;
         if (++searched > 16) break; /* a directory may name one of them again and again */
-        stream->address = find(file, stream, first, end);
+        for (size_t k = 0; k < STACKS && stream->address == 0; k++)
+            stream->address = find(file, stream, stacks[k].first, stacks[k].end);
     }
     return MDC_OK;
 }

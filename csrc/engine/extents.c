@@ -6,8 +6,9 @@
 #include "../base/os_error.h"
 #include "plan.h"
 
-mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
-    mdc_vec *vec = (flags & MDC_EXTENT_STACK) != 0 ? &plan->stacks : &plan->all;
+mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, bool front,
+                        mdc_error *err) {
+    mdc_vec *vec = front ? &plan->stacks : &plan->all;
     mdc_extent *last = vec->count > 0 ? &mdc_vec_at(vec, mdc_extent, vec->count - 1) : NULL;
     if ((flags & MDC_EXTENT_JOINED) != 0 && last != NULL && last->region == region &&
         last->address + last->size == first) {

@@ -76,12 +76,11 @@ static bool find_in(const mdc_layout *layout, size_t low, size_t end, uint64_t a
     return false;
 }
 
-/* The range of a stack that holds the address. The first extents are stacks, but where an existing dump has two lists.
- */
+/* The range of a stack that holds the address. The first extents are stacks, but in existing dumps. */
 static bool find_stack(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
     size_t stacks = layout->plan->extents.stack_count, most = layout->offset32_end;
-    if (find_in(layout, 0, stacks < most ? stacks : most, address, range)) return true;
-    return layout->memory32 && layout->memory64 && stacks < most && find_in(layout, stacks, most, address, range);
+    if (layout->engine->held) return mdc_ranges_of_address(layout, address, range);
+    return find_in(layout, 0, stacks < most ? stacks : most, address, range);
 }
 
 bool mdc_ranges_of_thread(const mdc_layout *layout, size_t thread, mdc_file_range *range) {

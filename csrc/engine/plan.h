@@ -51,9 +51,10 @@ mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err);
 /* extents.c: [first, end) of the region is kept. flags: MDC_EXTENT_*. */
 mdc_status mdc_plan_add(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err);
 
-/* The same of bytes that are known to be there. With MDC_EXTENT_JOINED they go on with the range of the extent before.
- */
-mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err);
+/* The same of bytes that are known to be there; front: before the rest, as stacks are. With MDC_EXTENT_JOINED they go
+ * on with the range of the extent before. */
+mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, bool front,
+                        mdc_error *err);
 
 /* dump_type.c: appends to ranges (mdc_set_range) what bits of the type add to a Normal dump. */
 mdc_status mdc_type_memory(const mdc_reader *reader, mdc_vec *ranges, mdc_error *err);

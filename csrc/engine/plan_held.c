@@ -1,5 +1,8 @@
 /* The memory of an existing dump: all that it holds, byte-exact, run by run as its lists have it, in the parts the
- * callee keeps, without what RemoveMemory takes away. */
+ * callee keeps, without what RemoveMemory takes away. Unless it is a full dump, the stack of a thread is there because
+ * of the thread, and goes with it. */
+#include <stdlib.h>
+
 #include "../base/arith.h"
 #include "../base/bound.h"
 #include "include_region.h"
@@ -9,13 +12,13 @@ enum { RUNS_PER_CHECK = 64 };
 
 typedef struct held_plan {
     mdc_plan *plan;
-    bool asks;      /* the callee is asked about memory */
-    bool two_lists; /* the dump has both: what goes to MemoryList is put where stacks are */
-    bool cut;       /* it is about memory that the file no longer has */
-    uint32_t list;
-    size_t stack;      /* first of the stacks that may end after what is being planned */
-    uint64_t last_end; /* of what was put; 0: nothing of this run */
-    bool last_stack;
+    bool asks;           /* the callee is asked about memory */
+    bool two_lists;      /* the dump has both: what is in MemoryList comes first */
+    uint64_t front_end;  /* else what the file has before this offset does */
+    bool front;          /* this run does */
+    bool cut;            /* it is about memory that the file no longer has */
+    mdc_vec removed;     /* mdc_set_range: a set */
+    uint64_t last_end;   /* of what was put; 0: nothing of this run */
     size_t region;       /* whose bytes these are: */
     uint64_t held, kept; /* bytes */
 } held_plan;
@@ -29,36 +32,16 @@ static void leave_region(held_plan *held) {
     held->held = held->kept = 0;
 }
 
-static mdc_status put(held_plan *held, size_t region, uint64_t first, uint64_t end, bool front, mdc_error *err) {
-    uint32_t flags = front ? MDC_EXTENT_STACK : 0;
-    if (first == held->last_end && front == held->last_stack) flags |= MDC_EXTENT_JOINED;
-    held->last_end = end;
-    held->last_stack = front;
-    return mdc_plan_put(held->plan, region, first, end, flags, err);
-}
-
-/* A kept part, split where stacks begin and end: they are in front, for the descriptors of threads. */
 static mdc_status keep(void *context, size_t region, uint64_t first, uint64_t end, mdc_error *err) {
     held_plan *held = context;
-    const mdc_vec *all = &held->plan->capture->stacks;
-    const mdc_stack *stacks = all->data;
     held->kept += end - first;
     held->plan->outcomes[region].kept += end - first;
     if (held->cut)
         return mdc_gaps_ask(held->plan->gaps, first, end, MDC_GAP_CUT, 0,
                             "is beyond the end of the file, which was cut", err);
-    if (held->two_lists) return put(held, region, first, end, held->list == MDC_CARRIED_LIST32, err);
-    mdc_status status = MDC_OK;
-    while (first < end && status == MDC_OK) {
-        while (held->stack < all->count && stacks[held->stack].end <= first) held->stack++;
-        const mdc_stack *stack = held->stack < all->count ? &stacks[held->stack] : NULL;
-        bool inside = stack != NULL && stack->first <= first;
-        uint64_t stop = end;
-        if (stack != NULL) stop = mdc_min_u64(end, inside ? stack->end : stack->first);
-        status = put(held, region, first, stop, inside, err);
-        first = stop;
-    }
-    return status;
+    uint32_t flags = first == held->last_end ? MDC_EXTENT_JOINED : 0;
+    held->last_end = end;
+    return mdc_plan_put(held->plan, region, first, end, flags, held->front, err);
 }
 
 /* [first, end) lies in one region. */
@@ -87,10 +70,10 @@ static mdc_status plan_range(held_plan *held, uint64_t first, uint64_t end, mdc_
 
 /* Without what the callee removed. */
 static mdc_status plan_run(held_plan *held, const mdc_carried_run *run, mdc_error *err) {
-    const mdc_vec *removed = &held->plan->capture->removed;
+    const mdc_vec *removed = &held->removed;
     const mdc_set_range *ranges = removed->data;
     uint64_t first = run->address, end = run->address + run->size;
-    held->list = run->list;
+    held->front = held->two_lists ? run->list == MDC_CARRIED_LIST32 : run->offset < held->front_end;
     held->last_end = 0;
     for (size_t at = mdc_range_set_find(removed, first); first < end; at++) {
         bool more = at < removed->count && ranges[at].first < end;
@@ -98,6 +81,83 @@ static mdc_status plan_run(held_plan *held, const mdc_carried_run *run, mdc_erro
         if (!more) break;
         first = mdc_min_u64(ranges[at].end, end);
     }
+    return MDC_OK;
+}
+
+/* The stacks of threads that are left out, but for what other threads or the callee need. */
+static mdc_status find_left_out(const mdc_capture *capture, mdc_vec *sets, mdc_error *err) {
+    mdc_vec *gone = &sets[0], *stay = &sets[1], *rest = &sets[2], *left_out = &sets[3];
+    for (size_t i = 0; i < capture->lists->thread_count; i++) {
+        const mdc_thread_choice *choice = &capture->threads[i];
+        mdc_set_range range = {choice->stack.first, choice->stack.end};
+        mdc_vec *set = (choice->write & MDC_THREAD_WRITE_STACK) != 0 ? stay : gone;
+        if (range.first < range.end && mdc_vec_push(set, &range, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    mdc_range_set_normalise(gone);
+    mdc_range_set_normalise(stay);
+    if (mdc_range_set_subtract(rest, gone, stay, err) != MDC_OK) return err->code;
+    return mdc_range_set_subtract(left_out, rest, &capture->added, err);
+}
+
+static mdc_status find_removed(held_plan *held, mdc_error *err) {
+    const mdc_capture *capture = held->plan->capture;
+    mdc_vec sets[4];
+    for (size_t i = 0; i < 4; i++) mdc_range_set_init(&sets[i]);
+    mdc_status status = MDC_OK;
+    if ((capture->lists->carried->flags & MDC_TYPE_WITH_FULL_MEMORY) == 0) status = find_left_out(capture, sets, err);
+    if (status == MDC_OK) status = mdc_vec_push(&held->removed, sets[3].data, sets[3].count, NULL, err);
+    if (status == MDC_OK)
+        status = mdc_vec_push(&held->removed, capture->removed.data, capture->removed.count, NULL, err);
+    mdc_range_set_normalise(&held->removed);
+    for (size_t i = 0; i < 4; i++) mdc_vec_fini(&sets[i]);
+    return status;
+}
+
+typedef struct placed {
+    uint64_t offset;
+    uint64_t address;
+} placed;
+
+static int by_offset(const void *left, const void *right) {
+    const placed *a = left, *b = right;
+    return a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+/* Memory stays in the order of the file if that is by address, or in two parts that are (stacks in front, as this
+ * engine writes them). Any other order becomes that of addresses. */
+static mdc_status find_front(held_plan *held, const mdc_carried *carried, mdc_error *err) {
+    placed *all = mdc_alloc(carried->run_count, sizeof *all, err);
+    size_t steps = 0;
+    if (all == NULL) return err->code;
+    for (size_t i = 0; i < carried->run_count; i++)
+        all[i] = (placed){carried->runs[i].offset, carried->runs[i].address};
+    if (carried->run_count > 0) qsort(all, carried->run_count, sizeof *all, by_offset);
+    for (size_t i = 1; i < carried->run_count; i++) {
+        if (all[i].address > all[i - 1].address) continue;
+        steps++;
+        held->front_end = all[i].offset;
+    }
+    if (steps != 1) held->front_end = 0;
+    mdc_dealloc(all);
+    return MDC_OK;
+}
+
+static mdc_status plan_all(held_plan *held, mdc_error *err) {
+    const mdc_engine *engine = held->plan->engine;
+    const mdc_carried *carried = held->plan->capture->lists->carried;
+    if (find_removed(held, err) != MDC_OK || find_front(held, carried, err) != MDC_OK) return err->code;
+    for (size_t i = 0; i < carried->run_count; i++)
+        if ((i % RUNS_PER_CHECK == 0 && mdc_control_check(engine->control, err) != MDC_OK) ||
+            plan_run(held, &carried->runs[i], err) != MDC_OK)
+            return err->code;
+    leave_region(held);
+    held->cut = true;
+    for (size_t i = 0; i < carried->cut_count; i++) {
+        const mdc_carried_run run = {.address = carried->cut[i].first,
+                                     .size = carried->cut[i].end - carried->cut[i].first};
+        if (mdc_control_check(engine->control, err) != MDC_OK || plan_run(held, &run, err) != MDC_OK) return err->code;
+    }
+    leave_region(held);
     return MDC_OK;
 }
 
@@ -109,18 +169,8 @@ mdc_status mdc_plan_held(mdc_plan *plan, mdc_error *err) {
                       .asks = (engine->calls.extensions & MDC_EXT_PIECES) != 0 ||
                               (carried->flags & MDC_TYPE_WITH_FULL_MEMORY) != 0,
                       .two_lists = carried->lists == (MDC_CARRIED_LIST32 | MDC_CARRIED_LIST64)};
-    for (size_t i = 0; i < carried->run_count; i++)
-        if ((i % RUNS_PER_CHECK == 0 && mdc_control_check(engine->control, err) != MDC_OK) ||
-            plan_run(&held, &carried->runs[i], err) != MDC_OK)
-            return err->code;
-    leave_region(&held);
-    held.cut = true;
-    held.stack = 0;
-    for (size_t i = 0; i < carried->cut_count; i++) {
-        const mdc_carried_run run = {.address = carried->cut[i].first,
-                                     .size = carried->cut[i].end - carried->cut[i].first};
-        if (mdc_control_check(engine->control, err) != MDC_OK || plan_run(&held, &run, err) != MDC_OK) return err->code;
-    }
-    leave_region(&held);
-    return MDC_OK;
+    mdc_range_set_init(&held.removed);
+    mdc_status status = plan_all(&held, err);
+    mdc_vec_fini(&held.removed);
+    return status;
 }

@@ -81,6 +81,7 @@ static mdc_stack find_part(mdc_capture *capture, const mdc_vec *starts, const md
 
 /* A stack that the source knows; its first region is named. */
 static mdc_stack take_known(mdc_capture *capture, const mdc_thread *thread) {
+    if (thread->stack_end <= thread->stack_first) return (mdc_stack){0, 0, 0};
     mdc_stack stack = {thread->stack_first, thread->stack_end, 0};
     size_t at;
     mdc_lower_bound(at, 0, capture->region_count, capture->regions[at].base + capture->regions[at].size <= stack.first);
@@ -112,7 +113,7 @@ mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error
         const mdc_thread *thread = &lists->threads[i];
         mdc_stack *stack = &capture->threads[i].stack;
         mdc_interrupted handler = {i, find_part(capture, &starts, thread, thread->stack_pointer)};
-        if (thread->stack_end > thread->stack_first) {
+        if (lists->carried != NULL) { /* what a dump does not say of its stacks is not in it */
             *stack = take_known(capture, thread);
             continue;
         }

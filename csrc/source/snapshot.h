@@ -62,7 +62,7 @@ typedef struct mdc_thread {
     uint64_t interrupted[MDC_INTERRUPTED_MAX];
     uint32_t interrupted_count;
     uint32_t named;       /* 1: it has a name even if that is empty */
-    uint64_t stack_first; /* its stack, where the source knows that; both 0: it is found by the stack pointer */
+    uint64_t stack_first; /* of an existing dump: its stack as the dump has it; both 0: none */
     uint64_t stack_end;
     void *handle; /* for MINIDUMP_THREAD_CALLBACK.ThreadHandle; NULL where threads have none */
 } mdc_thread;

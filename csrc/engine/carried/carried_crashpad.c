@@ -97,8 +97,7 @@ static mdc_status move_module(const crashpad *tree, mdc_file_location *location,
     if (there < sizeof(uint32_t) || (there - sizeof(uint32_t)) % sizeof parts[0] != 0)
         status = mdc_relocation_fail(tree->relocation, "annotations of a module", location->rva, err);
     if (status == MDC_OK)
-        status = mdc_relocation_read(tree->relocation, location->rva, location->data_size, "annotations of a module",
-                                     &body, err);
+        status = mdc_relocation_read(tree->relocation, location->rva, there, "annotations of a module", &body, err);
     if (status == MDC_OK) {
         there -= sizeof(uint32_t);
         memcpy(parts, (const uint8_t *)body.data + sizeof(uint32_t), there);
@@ -166,15 +165,17 @@ mdc_status mdc_crashpad_move(mdc_relocation *relocation, const mdc_carried_strea
     const size_t simple = offsetof(mdc_file_crashpad_info, simple_annotations),
                  modules = offsetof(mdc_file_crashpad_info, module_list), least = modules + sizeof(mdc_file_location);
     crashpad tree = {relocation, relocation->layout->capture};
-    mdc_file_location location = {stream->size, stream->rva};
+    mdc_file_location location;
     mdc_vec body;
     size_t at;
     relocation->what = "CrashpadInfo";
     if (stream->size < least) return mdc_relocation_fail(relocation, "the stream", stream->rva, err);
+    /* Writers put into the same stream what it refers to, which is moved by itself. */
+    const size_t size = (size_t)mdc_min_u64(stream->size, sizeof(mdc_file_crashpad_info));
     mdc_vec_init(&body, 1);
-    mdc_status status = mdc_relocation_read(relocation, stream->rva, stream->size, "the stream", &body, err);
+    mdc_status status = mdc_relocation_read(relocation, stream->rva, size, "the stream", &body, err);
     if (status == MDC_OK && mdc_layout_align(relocation->layout, 8, err) != MDC_OK) status = err->code;
-    if (status == MDC_OK) status = mdc_layout_put(relocation->layout, NULL, stream->size, &at, err);
+    if (status == MDC_OK) status = mdc_layout_put(relocation->layout, NULL, size, &at, err);
     for (size_t i = 0; status == MDC_OK && i < 2; i++) {
         size_t where = i == 0 ? simple : modules;
         memcpy(&location, (const uint8_t *)body.data + where, sizeof location);
@@ -182,8 +183,8 @@ mdc_status mdc_crashpad_move(mdc_relocation *relocation, const mdc_carried_strea
         memcpy((uint8_t *)body.data + where, &location, sizeof location);
     }
     if (status == MDC_OK) {
-        mdc_layout_set(relocation->layout, at, body.data, stream->size);
-        status = mdc_layout_stream(relocation->layout, stream->type, at, stream->size, NULL, err);
+        mdc_layout_set(relocation->layout, at, body.data, size);
+        status = mdc_layout_stream(relocation->layout, stream->type, at, size, NULL, err);
     }
     mdc_vec_fini(&body);
     return status;

@@ -5,8 +5,6 @@
 
 #include "../../base/arith.h"
 #include "../../base/fail.h"
-#include "../../format/utf16.h"
-#include "../../format/wtf8.h"
 
 /* Strings and tables are built in memory. Those of a hostile file may overlap, so that more is read of it than it has:
  * twice its size is more than any writer needs. */
@@ -77,36 +75,21 @@ static mdc_status note(mdc_relocation *relocation, const mdc_moved *key, mdc_err
     return MDC_OK;
 }
 
-static bool sanitizes(const mdc_relocation *relocation) {
-    const mdc_engine_options *options = &relocation->layout->engine->options;
-    return options->edit != NULL || options->names == MDC_NAMES_ASCII;
-}
-
-/* UTF-16 that the callee edits is edited as UTF-8, as all strings are; what it leaves alone stays as it is. */
+/* With names="ascii" it is escaped, as all strings are then. */
 static mdc_status put_utf16(mdc_relocation *relocation, size_t units, uint32_t *rva, mdc_error *err) {
     mdc_layout *layout = relocation->layout;
     const uint32_t length = (uint32_t)(units * 2);
     const uint16_t nul = 0;
     size_t at;
-    mdc_vec *bytes = &relocation->bytes, *text = &relocation->text;
-    if (sanitizes(relocation) && units > 0) {
-        uint16_t *wide = mdc_alloc(units, sizeof *wide, err);
-        if (wide == NULL) return err->code;
-        memcpy(wide, bytes->data, units * 2);
-        text->count = 0;
-        mdc_status status = mdc_vec_push(text, NULL, units * MDC_WTF8_PER_UNIT, NULL, err);
-        if (status == MDC_OK) text->count = mdc_wtf8_from_utf16(wide, units, text->data, text->count);
-        mdc_dealloc(wide);
-        const uint8_t *edited = text->data;
-        if (status != MDC_OK || mdc_sanitized_string(&layout->sanitized, &edited, text->count, err) != MDC_OK)
-            return err->code;
-        bool changed = edited != text->data && memcmp(edited, text->data, text->count) != 0;
-        if (changed || layout->engine->options.names == MDC_NAMES_ASCII)
-            return mdc_layout_string(layout, text->data, text->count, rva, err);
+    uint8_t *bytes = relocation->bytes.data;
+    if (mdc_carried_edit_utf16(relocation, bytes, units, err) != MDC_OK) return err->code;
+    if (layout->engine->options.names == MDC_NAMES_ASCII && units > 0) {
+        if (mdc_carried_utf8(relocation, bytes, units, err) != MDC_OK) return err->code;
+        return mdc_layout_string(layout, relocation->text.data, relocation->text.count, rva, err);
     }
     if (mdc_layout_align(layout, 4, err) != MDC_OK ||
         mdc_layout_put(layout, &length, sizeof length, &at, err) != MDC_OK ||
-        mdc_layout_put(layout, bytes->data, units * 2, NULL, err) != MDC_OK ||
+        mdc_layout_put(layout, bytes, units * 2, NULL, err) != MDC_OK ||
         mdc_layout_put(layout, &nul, sizeof nul, NULL, err) != MDC_OK)
         return err->code;
     *rva = (uint32_t)at;

@@ -46,6 +46,15 @@ mdc_status mdc_relocate_string(mdc_relocation *relocation, uint32_t kind, uint32
 /* The bytes at the location, which is corrected; empty ones become {0, 0}. */
 mdc_status mdc_relocate_bytes(mdc_relocation *relocation, uint32_t kind, mdc_file_location *location, const char *field,
                               mdc_error *err);
+/* carried_texts.c. In place: `units` of UTF-16, which the callee edits as UTF-8, as all texts; a character of which it
+ * changes a byte becomes that byte. */
+mdc_status mdc_carried_edit_utf16(mdc_relocation *relocation, uint8_t *bytes, size_t units, mdc_error *err);
+/* relocation->text: the same as UTF-8. */
+mdc_status mdc_carried_utf8(mdc_relocation *relocation, const uint8_t *bytes, size_t units, mdc_error *err);
+/* A stream that is a text from its start on, but for the last `rest` bytes: of UTF-16, or of bytes. */
+mdc_status mdc_carried_text(mdc_relocation *relocation, const mdc_carried_stream *stream, bool wide, size_t rest,
+                            mdc_error *err);
+
 mdc_status mdc_relocation_fail(const mdc_relocation *relocation, const char *field, uint64_t rva, mdc_error *err);
 
 #endif

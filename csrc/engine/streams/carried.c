@@ -8,6 +8,7 @@
 #include "../file_ranges.h"
 #include "stream.h"
 
+enum { ASSERTION_INFO = 0x47670002, ASSERTION_NUMBERS = 8 /* bytes at its end */ };
 enum { COMPRESSED_MEMORY = 25, COMPRESSED_MEMORY_SQL = 0x7000 };
 
 /* What becomes of a stream. */
@@ -15,6 +16,8 @@ typedef enum fate {
     FATE_TABLE,
     FATE_CRASHPAD,
     FATE_DSO_DEBUG,
+    FATE_TEXT,    /* a text */
+    FATE_WIDE,    /* of UTF-16 */
     FATE_NUMBERS, /* opaque, and nothing in it is a text or a word of the target */
     FATE_BYTES,   /* opaque */
     FATE_OURS,    /* written by another row: memory lists, gaps */
@@ -31,8 +34,8 @@ static const struct {
     {MDC_STREAM_TYPE_GAPS, FATE_OURS, 0},
     {MDC_STREAM_TYPE_CRASHPAD_INFO, FATE_CRASHPAD, 0},
     {MDC_STREAM_TYPE_LINUX_DSO_DEBUG, FATE_DSO_DEBUG, MDC_STREAM_DSO_DEBUG},
-    {MDC_STREAM_TYPE_COMMENT_A, FATE_BYTES, 0},
-    {MDC_STREAM_TYPE_COMMENT_W, FATE_BYTES, 0},
+    {MDC_STREAM_TYPE_COMMENT_A, FATE_TEXT, 0},
+    {MDC_STREAM_TYPE_COMMENT_W, FATE_WIDE, 0},
     {13 /* FunctionTable */, FATE_BYTES, 0},
     {MDC_STREAM_TYPE_MISC_INFO, FATE_NUMBERS, 0},
     {18 /* HandleOperationList */, FATE_BYTES, 0},
@@ -42,7 +45,7 @@ static const struct {
     {22 /* ProcessVmCounters */, FATE_NUMBERS, 0},
     {23 /* IptTrace */, FATE_BYTES, 0},
     {0x47670001 /* BreakpadInfo */, FATE_NUMBERS, 0},
-    {0x47670002 /* AssertionInfo */, FATE_BYTES, 0},
+    {ASSERTION_INFO, FATE_WIDE, 0},
     {MDC_STREAM_TYPE_LINUX_CPU_INFO, FATE_BYTES, MDC_STREAM_CPUINFO},
     {MDC_STREAM_TYPE_LINUX_PROC_STATUS, FATE_BYTES, MDC_STREAM_STATUS},
     {MDC_STREAM_TYPE_LINUX_LSB_RELEASE, FATE_BYTES, MDC_STREAM_LSB_RELEASE},
@@ -53,10 +56,10 @@ static const struct {
     {MDC_STREAM_TYPE_MOZ_LINUX_LIMITS, FATE_BYTES, MDC_STREAM_LIMITS},
     {MDC_STREAM_TYPE_MOZ_SOFT_ERRORS, FATE_BYTES, 0},
     {0x4C4C4442 /* LLDBGenerated */, FATE_NUMBERS, 0},
-    /* LLDB's copies of files below /proc/PID (Minidump.def). */
-    {0xFACECAFA /* LinuxProcStat */, FATE_BYTES, MDC_STREAM_STATUS},
-    {0xFACECAFB /* LinuxProcUptime */, FATE_BYTES, 0},
-    {0xFACECAFC /* LinuxProcFD */, FATE_BYTES, 0},
+    /* LLDB's numbers for more files below /proc/PID (MinidumpConstants.def of LLVM). */
+    {0x4767000B /* LinuxProcStat */, FATE_BYTES, MDC_STREAM_STATUS},
+    {0x4767000C /* LinuxProcUptime */, FATE_BYTES, 0},
+    {0x4767000D /* LinuxProcFD */, FATE_BYTES, 0},
 };
 
 static fate fate_of(uint32_t type, uint32_t *omit) {
@@ -158,6 +161,10 @@ static mdc_status move_stream(mdc_relocation *relocation, carried_state *state, 
         if (mdc_dso_debug_move(relocation, stream, &kept, err) != MDC_OK) return err->code;
         if (!kept) layout->omitted_streams |= omit;
         return MDC_OK;
+    case FATE_TEXT:
+    case FATE_WIDE:
+        return mdc_carried_text(relocation, stream, what == FATE_WIDE,
+                                stream->type == ASSERTION_INFO ? ASSERTION_NUMBERS : 0, err);
     default:
         return MDC_OK;
     }
@@ -231,6 +238,18 @@ static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     return MDC_OK;
 }
 
+/* What of the range the descriptor named before; all of it if it named nothing. */
+static mdc_file_memory part_of(const mdc_file_range *range, const mdc_descriptor *descriptor) {
+    uint64_t first = range->address, end = range->address + range->size, named_end;
+    if (descriptor->size > 0 && mdc_add_u64(descriptor->address, descriptor->size, &named_end)) {
+        first = mdc_max_u64(first, descriptor->address);
+        end = mdc_min_u64(end, named_end);
+    }
+    if (first >= end || end - first > UINT32_MAX) return (mdc_file_memory){0, {0, 0}};
+    uint32_t rva = (uint32_t)(range->offset + (first - range->address));
+    return (mdc_file_memory){first, {(uint32_t)(end - first), rva}};
+}
+
 /* Where the memory is that descriptors name. */
 static void put_descriptors(mdc_layout *layout, mdc_place *place) {
     const carried_state *state = place->state;
@@ -240,7 +259,7 @@ static void put_descriptors(mdc_layout *layout, mdc_place *place) {
         mdc_file_range range;
         bool found = descriptor->thread != SIZE_MAX ? mdc_ranges_of_thread(layout, descriptor->thread, &range)
                                                     : mdc_ranges_of_address(layout, descriptor->address, &range);
-        if (found) memory = (mdc_file_memory){range.address, {(uint32_t)range.size, (uint32_t)range.offset}};
+        if (found) memory = part_of(&range, descriptor);
         mdc_layout_set(layout, descriptor->at, &memory, sizeof memory);
     }
 }
