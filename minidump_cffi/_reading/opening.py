@@ -169,7 +169,7 @@ def _source(given: Any, stack: contextlib.ExitStack) -> _Source:
     if isinstance(given, bool):
         raise TypeError("an input is a path, a descriptor or an object with read(), not a bool")
     if isinstance(given, int):
-        return _Source(f"descriptor {given}", given)
+        return _Source("stdin" if given == 0 else f"descriptor {given}", given)
     if remote.is_url(given):
         return _Source(given, None, stack.enter_context(remote.reading(given)))
     if isinstance(given, (str, bytes, os.PathLike)):

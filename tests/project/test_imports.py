@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,13 @@ def names_the_extension(path: Path) -> bool:
 def test_one_package_imports_the_extension() -> None:
     users = {module for path, module in FILES.items() if names_the_extension(path)}
     assert users and {module.partition(".")[0] for module in users} == {"_native"}
+
+
+def test_each_package_is_installed() -> None:
+    """The list of pyproject.toml is made by hand: built in place, what it leaves out is there all the same."""
+    settings = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8"))
+    packages = {".".join(["minidump_cffi", *path.relative_to(ROOT).parts[:-1]]) for path in ROOT.rglob("__init__.py")}
+    assert settings["tool"]["setuptools"]["packages"] == sorted(packages)
 
 
 @pytest.mark.parametrize("path", FILES, ids=FILES.values())
