@@ -205,6 +205,19 @@ def test_the_environment_can_be_left_out(core: cores.Core, tmp_path: Path) -> No
     assert b"CORE_SECRET=" in out.read_bytes()
 
 
+def test_the_command_line_can_be_left_out(core: cores.Core, tmp_path: Path) -> None:
+    """With the name that the kernel keeps of the program, behind the environment."""
+    path = str(core.program).encode() + b"\0"
+    for excluded in (False, True):
+        out = tmp_path / f"{excluded}.dmp"
+        streams = {"exclude": ["cmdline"]} if excluded else None
+        md.write_dump(md.CoreFile(core.path), out, filter=md.Filter(streams=streams))
+        with file_rules.DumpFile(out) as dump:
+            auxv = dict(struct.iter_unpack("<QQ", dump.stream(file_rules.AUXV)))
+            assert (dump.read_across(auxv[31], len(path)) == path) is not excluded
+            assert bool(dump.stream(file_rules.CMDLINE)) is not excluded
+
+
 def test_texts(core: cores.Core, tmp_path: Path) -> None:
     """Auxv is the note's, maps has a line for each mapping, the link map is that of the program."""
     out = tmp_path / "texts.dmp"

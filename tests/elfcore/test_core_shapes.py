@@ -216,11 +216,11 @@ def test_more_headers_than_the_field_holds(tmp_path: Path) -> None:
 def test_two_thousand_threads(tmp_path: Path) -> None:
     """With 2,696 bytes of extended state each."""
     area = bytearray(2696)
-    struct.pack_into("<Q", area, 464, 7)
+    struct.pack_into("<Q", area, 464, 0x207)
     struct.pack_into("<Q", area, 512, 7)
     area[576:592] = bytes(range(16))
     threads = [Thread(tid=n + 1, sp=ABOVE, ip=n, xstate=bytes(area)) for n in range(2_000)]
-    layout = elf_cores.note(b"LINUX", elf_cores.NT_LAYOUT, struct.pack("<4I", 2, 256, 576, 0))
+    layout = elf_cores.note(b"LINUX", elf_cores.NT_LAYOUT, struct.pack("<8I", 2, 256, 576, 0, 9, 8, 2688, 0))
     core = Core(loads=[Load(address=ABOVE, size=PAGE, data=bytes(PAGE))], threads=threads, extra_notes=layout)
     report, opened = dump(core, tmp_path, type=md.DumpType.WITH_AVX_XSTATE_CONTEXT)
     with opened:
@@ -230,8 +230,9 @@ def test_two_thousand_threads(tmp_path: Path) -> None:
         assert all(context[1280 + 64 :][:16] == bytes(range(16)) for context in contexts)
         assert [struct.unpack_from("<Q", context, 248)[0] for context in contexts] == list(range(2_000))
         misc = opened.stream(15)
-        assert struct.unpack_from("<Q", misc, 832 + 8) == (7,)
+        assert struct.unpack_from("<Q", misc, 832 + 8) == (0x207,)
         assert struct.unpack_from("<II", misc, 832 + 16 + 2 * 8) == (576, 256)
+        assert struct.unpack_from("<II", misc, 832 + 16 + 9 * 8) == (2688, 8)
     _, opened = dump(core, tmp_path, type=md.DumpType.NORMAL)
     with opened:
         assert {len(thread.context) for thread in opened.threads()} == {1232}
@@ -254,6 +255,7 @@ def test_sparse_above_4_gib(tmp_path: Path) -> None:
         assert opened.read(ABOVE + (6 << 30), PAGE) == end
         assert opened.read(ABOVE + (3 << 30), 64) == bytes(64)
     assert report.zero_bytes == (5 << 30) - PAGE
+    assert sum(region.untouched for region in report.regions) == (5 << 30) - PAGE
     assert opened.path.stat().st_blocks * 512 < 1 << 20
     assert taken < 30  # 20 ms
 
