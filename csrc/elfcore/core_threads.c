@@ -112,6 +112,8 @@ static mdc_status put_floating(mdc_core *core, const mdc_core_notes *notes, uint
         mdc_amd64_put_float(context, bytes);
     else
         mdc_x86_put_extended(context, bytes);
+    /* gdb writes no NT_FPREGSET of i386. */
+    if (!core->wide && notes->floating == 0) mdc_x86_put_float_of_fxsave(context, bytes);
     return MDC_OK;
 }
 

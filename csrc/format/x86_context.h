@@ -21,6 +21,8 @@ void mdc_x86_context_clear(uint8_t *context);
 /* Each puts registers into the context, and the flag of what it then holds. */
 void mdc_x86_put_general(uint8_t *context, const mdc_x86_registers *registers);
 void mdc_x86_put_float(uint8_t *context, const uint8_t *fsave);
+/* The same out of what FXSAVE stores: as convert_from_fxsr of Linux (arch/x86/kernel/fpu/regset.c). */
+void mdc_x86_put_float_of_fxsave(uint8_t *context, const uint8_t *fxsave);
 void mdc_x86_put_extended(uint8_t *context, const uint8_t *fxsave);
 
 #endif

@@ -236,6 +236,26 @@ def test_gcore(tmp_path: Path, made: Path) -> None:
     live.assert_accepted(out, report, ["lldb", "minidump", "udmp-parser", "minidump_stackwalk"])
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_debugger(tmp_path: Path, narrow: bool) -> None:
+    """What gdb writes of a crash: the signal with its siginfo, for each thread."""
+    core = cores.by_debugger(tmp_path / "core", cores.program(tmp_path, narrow=narrow), "null_in_thread", "2")
+    out = tmp_path / "out.dmp"
+    report = md.write_dump(md.CoreFile(core.path), out)
+    assert (report.pid, report.gaps, len(report.threads)) == (core.pid, (), 1 if narrow else 4)
+    seen = assert_as_gdb(core, out, wide=not narrow)
+    with file_rules.DumpFile(out) as dump:
+        tid, code, flags, address = struct.unpack_from("<I4xII8xQ", dump.stream(6))
+        assert tid == seen["current"]
+        assert (code, flags, address) == tuple(seen["siginfo"].values())
+        assert (code, flags, address) == (11, 1, 0x1234 if narrow else 8)
+        if narrow:  # made of what FXSAVE stores, as FSAVE stores it: one valid register, the others empty
+            [thread] = dump.threads()
+            assert struct.unpack_from("<3I", thread.context, 28) == (0xFFFF037F, 0xFFFF3800, 0xFFFF3FFF)
+            assert thread.context[28 + 28 :][:10] == bytes.fromhex("00000000000000c0ff3f")
+    assert file_rules.broken_rules(out) == []
+
+
 def test_cut_by_its_limit(tmp_path: Path, made: Path) -> None:
     """What is there is used; the rest is a gap, and the report says how many bytes are missing."""
     whole = cores.by_kernel(tmp_path / "whole", made, "null", "0")
@@ -280,8 +300,10 @@ def test_i386(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         registers = of_context_32(thread.context)
         assert (registers["ebx"], registers["esi"], registers["edi"]) == (0x11111111, 0x22222222, 0x33333333)
         assert registers["xmm3"] == 0x00000004000000030000000200000001
+        assert struct.unpack_from("<3I", thread.context, 28) == (0xFFFF037F, 0xFFFF3800, 0xFFFF3FFF)
         assert thread.context[28 + 28 :][:10] == bytes.fromhex("00000000000000c0ff3f")  # ST0: 1.5
         assert dump.read(registers["ecx"], 8) == bytes(range(1, 9))
+        assert dump.thread_pointers() == {thread.tid: registers["ecx"]}
         code, flags, address = struct.unpack_from("<8xII8xQ", dump.stream(6))
         assert (code, flags, address) == (11, 1, 0x1234) == tuple(seen["siginfo"].values())
     walk = subprocess.run(

@@ -122,6 +122,29 @@ def by_gcore(folder: Path, made: Path, *words: str) -> Core:
     return Core(path=path, program=made, pid=process.pid)
 
 
+def by_debugger(folder: Path, made: Path, *words: str) -> Core:
+    """Run the program under gdb to its crash, and let gdb write the core."""
+    if shutil.which("gdb") is None:
+        missing("gdb is not installed")
+    folder.mkdir(exist_ok=True)
+    path = folder / "core"
+    command = ["gdb", "-batch", "-nx", "-iex", "set debuginfod enabled off", "-ex", "run", "-ex", "python import gdb"]
+    command += ["-ex", "python print('pid', gdb.selected_inferior().pid)", "-ex", f"generate-core-file {path}"]
+    command += ["-ex", "kill", "--args", str(made), *words]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=live.PATIENCE,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    assert path.exists(), done.stdout + done.stderr
+    [pid] = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("pid ")]
+    return Core(path=path, program=made, pid=pid)
+
+
 def gdb(path: Path, made: Path, memory: Sequence[tuple[int, int]] = ()) -> dict[str, Any]:
     """What gdb says of a core."""
     if shutil.which("gdb") is None:
