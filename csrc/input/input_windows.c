@@ -38,13 +38,17 @@ void mdc_input_free(mdc_input *input) {
 
 uint64_t mdc_input_size(const mdc_input *input) { return input->size; }
 
-/* The offset is given with each read; the handle's position moves with it, which nothing here uses. */
+/* The offset is given with each read, but the position moves with it, and is that of the caller's handle too: it is put
+ * back. */
 size_t mdc_input_read(const mdc_input *input, uint64_t offset, void *buffer, size_t size, int32_t *os_errno) {
     const size_t most = (size_t)1 << 30;
     size_t done = 0;
     *os_errno = 0;
     if (offset >= input->size) return 0;
     size = (size_t)mdc_min_u64(size, input->size - offset);
+    const LARGE_INTEGER nowhere = {.QuadPart = 0};
+    LARGE_INTEGER before;
+    bool known = SetFilePointerEx(input->file, nowhere, &before, FILE_CURRENT) != 0;
     while (done < size) {
         uint64_t at = offset + done;
         OVERLAPPED where = {.Offset = (DWORD)at, .OffsetHigh = (DWORD)(at >> 32)};
@@ -58,6 +62,7 @@ size_t mdc_input_read(const mdc_input *input, uint64_t offset, void *buffer, siz
         if (part == 0) break;
         done += part;
     }
+    if (known) SetFilePointerEx(input->file, before, NULL, FILE_BEGIN);
     return done;
 }
 

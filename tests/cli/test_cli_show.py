@@ -137,7 +137,7 @@ def test_missing_file_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.Ca
     assert main(["show", str(tmp_path / "none.dmp")]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "none.dmp" in err and "No such file" in err
+    assert "none.dmp" in err and any(words in err for words in ("No such file", "not found", "cannot find"))
 
 
 def test_a_damaged_stream_costs_that_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
