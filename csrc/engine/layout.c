@@ -204,7 +204,9 @@ mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *
     layout->memory32 = !engine->full;
     layout->memory64 = engine->full;
     if (engine->held) {
-        layout->memory32 = (carried->lists & MDC_CARRIED_LIST32) != 0;
+        /* Stacks that only their threads name are listed. */
+        bool unlisted = carried->lists == 0 && layout->plan->extents.count > 0;
+        layout->memory32 = (carried->lists & MDC_CARRIED_LIST32) != 0 || unlisted;
         layout->memory64 = (carried->lists & MDC_CARRIED_LIST64) != 0;
     }
     for (;;) {

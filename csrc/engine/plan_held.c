@@ -18,7 +18,8 @@ typedef struct held_plan {
     bool front;          /* this run does */
     bool cut;            /* it is about memory that the file no longer has */
     mdc_vec removed;     /* mdc_set_range: a set */
-    uint64_t last_end;   /* of what was put; 0: nothing of this run */
+    bool begun;          /* something of this run was put: */
+    uint64_t last_end;   /* where that ended */
     size_t region;       /* whose bytes these are: */
     uint64_t held, kept; /* bytes */
 } held_plan;
@@ -39,7 +40,8 @@ static mdc_status keep(void *context, size_t region, uint64_t first, uint64_t en
     if (held->cut)
         return mdc_gaps_ask(held->plan->gaps, first, end, MDC_GAP_CUT, 0,
                             "is beyond the end of the file, which was cut", err);
-    uint32_t flags = first == held->last_end ? MDC_EXTENT_JOINED : 0;
+    uint32_t flags = held->begun && first == held->last_end ? MDC_EXTENT_JOINED : 0;
+    held->begun = true;
     held->last_end = end;
     return mdc_plan_put(held->plan, region, first, end, flags, held->front, err);
 }
@@ -74,7 +76,7 @@ static mdc_status plan_run(held_plan *held, const mdc_carried_run *run, mdc_erro
     const mdc_set_range *ranges = removed->data;
     uint64_t first = run->address, end = run->address + run->size;
     held->front = held->two_lists ? run->list == MDC_CARRIED_LIST32 : run->offset < held->front_end;
-    held->last_end = 0;
+    held->begun = false;
     for (size_t at = mdc_range_set_find(removed, first); first < end; at++) {
         bool more = at < removed->count && ranges[at].first < end;
         if (plan_range(held, first, more ? mdc_max_u64(ranges[at].first, first) : end, err) != MDC_OK) return err->code;

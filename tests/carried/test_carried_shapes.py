@@ -364,7 +364,7 @@ def test_what_the_caller_adds_is_added_once() -> None:
     for name, value in extra.items():
         with pytest.raises(ValueError, match="already"):
             md.write_dump(md.DumpFile(io.BytesIO(out)), io.BytesIO(), **{name: value})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="keeps the exception it has"):
+    with pytest.raises(ValueError, match="a file has its own"):
         md.write_dump(md.DumpFile(io.BytesIO(out)), io.BytesIO(), exception=md.SignalInfo(tid=11, signal=11))
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-TARGETS = ("calls", "filter", "glob", "texts", "replay", "core", "dump_source")
-LONGER = {"core": 2, "dump_source": 2}  # times as long as the others
-CORPUS_LONGER = {"core": 2048, "dump_source": 2048}  # bytes, where more than CORPUS_BYTES
+TARGETS = ("calls", "filter", "glob", "texts", "replay", "core", "dump_source", "carried")
+LONGER = {"core": 2, "dump_source": 2, "carried": 2}  # times as long as the others
+CORPUS_LONGER = {"core": 2048, "dump_source": 2048, "carried": 2048}  # bytes, where more than CORPUS_BYTES
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-pthread", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 SANITIZERS = "address,undefined"
 CORPUS_INPUTS, CORPUS_BYTES = 60, 512
