@@ -1,16 +1,16 @@
 /* Where the command line, the environment and the auxiliary vector are in the target's memory: at the top of the main
- * thread's stack, where the kernel put them. Found by their bytes, so that who excludes
- * that memory excludes the streams with it (see dump_file.h). */
+ * thread's stack, where the kernel put them. Found by their bytes, so that the streams are excluded with that memory
+ * (see dump_file.h). */
 #include <string.h>
 
 #include "../base/arith.h"
 #include "dump_file.h"
 
 enum {
-    SEARCHED = 8 << 20, /* bytes of the stack at most, from its top */
-    NEEDLE = 256,       /* bytes of the stream that are searched for; the rest is compared */
-    HITS_MAX = 1024,    /* of the needle, before the search is given up */
-    PIECE = 512,
+    SEARCHED = 8 << 20,  /* bytes of the stack at most, from its top */
+    NEEDLE = 256,        /* bytes of the stream that are searched for; the rest is compared */
+    COMPARED = 32 << 20, /* bytes after a hit, of all streams together, before the search is given up */
+    PIECE = 4096,
     STACKS = 2
 };
 
@@ -38,12 +38,16 @@ static void find_stacks(const mdc_dump_file *file, mdc_set_range *stacks) {
     stacks[1] = highest != main ? around(file, highest) : (mdc_set_range){0, 0};
 }
 
-/* Whether the memory at this address has all bytes of the stream. */
-static bool same_bytes(const mdc_dump_file *file, const mdc_carried_stream *stream, uint64_t address) {
+/* Whether the memory at this address has all bytes of the stream; takes what it compares from the budget. */
+static bool same_bytes(const mdc_dump_file *file, const mdc_carried_stream *stream, uint64_t address,
+                       uint64_t *budget) {
     uint8_t theirs[PIECE], ours[PIECE];
     int32_t os_errno;
     for (uint32_t at = 0; at < stream->size;) {
         size_t part = (size_t)mdc_min_u64(stream->size - at, PIECE);
+        if (*budget < part) *budget = 0;
+        if (*budget == 0) return false;
+        *budget -= part;
         if (mdc_input_read(file->input, (uint64_t)stream->rva + at, theirs, part, &os_errno) < part ||
             mdc_dump_read_held(file, address + at, ours, part, &os_errno) < part || memcmp(theirs, ours, part) != 0)
             return false;
@@ -52,14 +56,16 @@ static bool same_bytes(const mdc_dump_file *file, const mdc_carried_stream *stre
     return true;
 }
 
-/* The highest place in [first, end) with the bytes of the stream; 0: none. */
-static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream, uint64_t first, uint64_t end) {
+/* The highest place in the stack with the bytes of the stream; 0: none. */
+static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream, const mdc_set_range *stack,
+                     uint64_t *budget) {
     uint8_t needle[NEEDLE];
     int32_t os_errno;
     uint64_t found = 0;
-    size_t length = (size_t)mdc_min_u64(stream->size, NEEDLE), hits = 0;
+    uint64_t end = stack->end;
+    size_t length = (size_t)mdc_min_u64(stream->size, NEEDLE);
     if (length == 0 || mdc_input_read(file->input, stream->rva, needle, length, &os_errno) < length) return 0;
-    for (uint64_t at = first; end - at >= stream->size;) {
+    for (uint64_t at = stack->first; end - at >= stream->size;) {
         size_t size = (size_t)mdc_min_u64(end - at, MDC_DUMP_STRING_MAX);
         if (mdc_dump_read_held(file, at, file->scratch, size, &os_errno) < size) return found;
         for (size_t i = 0; i + length <= size;) {
@@ -67,8 +73,8 @@ static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream
             if (begin == NULL) break;
             i = (size_t)(begin - file->scratch);
             if (memcmp(begin, needle, length) == 0) {
-                if (++hits > HITS_MAX) return found;
-                if (same_bytes(file, stream, at + i)) found = at + i;
+                if (same_bytes(file, stream, at + i, budget)) found = at + i;
+                if (*budget == 0) return found;
             }
             i++;
         }
@@ -80,6 +86,7 @@ static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream
 
 mdc_status mdc_dump_find_copies(mdc_dump_file *file, mdc_error *err) {
     mdc_set_range stacks[STACKS];
+    uint64_t budget = COMPARED;
     if (file->tolerant) return MDC_OK;
     find_stacks(file, stacks);
     for (size_t i = 0, searched = 0; i < file->streams.count; i++) {
@@ -90,7 +97,7 @@ mdc_status mdc_dump_find_copies(mdc_dump_file *file, mdc_error *err) {
         if (file->control != NULL && mdc_control_check(file->control, err) != MDC_OK) return err->code;
         if (++searched > 16) break; /* a directory may name one of them again and again */
         for (size_t k = 0; k < STACKS && stream->address == 0; k++)
-            stream->address = find(file, stream, stacks[k].first, stacks[k].end);
+            stream->address = find(file, stream, &stacks[k], &budget);
     }
     return MDC_OK;
 }

@@ -88,13 +88,13 @@ def _nothing(stream: Stream) -> None:
     """Of streams that are only named, the place is checked."""
 
 
-def read_dump(path: str | os.PathLike[str]) -> DumpFile:
+def read_dump(path: str | os.PathLike[str] | int) -> DumpFile:
     """Read what a minidump holds, not its memory.
 
     Parameters
     ----------
     path
-        The file.
+        The file, or a descriptor.
 
     Raises
     ------

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""
-    parser.add_argument("file", metavar="FILE", help="a minidump or a core")
+    parser.add_argument("file", metavar="FILE", help="a minidump or a core; - for standard input")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the file; status 1 if a part of it is damaged."""
-    dump = read_dump(args.file)
+    dump = read_dump(0 if args.file == "-" else args.file)
     if args.json:
         put_json(to_json(dump))
     else:

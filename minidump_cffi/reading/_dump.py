@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 from .._native.snapshot import Snapshot, core, dump
 from .._reading.opening import opened
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
 
     AnyInput = Readable | CoreFile | DumpFile | AnyFile
+    Answer = TypeVar("Answer")
     Item = TypeVar("Item")
 
 __all__ = ["OpenDump", "open_dump"]
@@ -41,7 +43,7 @@ class OpenDump:
     """A minidump or a core that is open; made by `open_dump`.
 
     Lists are made when they are first looked at, and stay: they can be used after `close`, if they were looked at
-    before. The objects belong to one thread at a time.
+    before. It can be used by several threads: they wait for each other.
 
     Attributes
     ----------
@@ -53,12 +55,13 @@ class OpenDump:
         self.name = name
         self._snapshot: Snapshot | None = snapshot
         self._made: dict[str, tuple[object, ...]] = {}
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<OpenDump {self.name}{', closed' if self.closed else ''}>"
 
     def __enter__(self) -> OpenDump:
-        self._open()
+        self._ask(lambda snapshot: None)
         return self
 
     def __exit__(
@@ -68,9 +71,10 @@ class OpenDump:
 
     def close(self) -> None:
         """Free what C holds. Can be called again."""
-        snapshot, self._snapshot = self._snapshot, None
-        if snapshot is not None:
-            snapshot.close()
+        with self._lock:
+            snapshot, self._snapshot = self._snapshot, None
+            if snapshot is not None:
+                snapshot.close()
 
     @property
     def closed(self) -> bool:
@@ -82,22 +86,22 @@ class OpenDump:
     @property
     def file_bytes(self) -> int:
         """Bytes of the file."""
-        return self._open().file_bytes
+        return self._ask(lambda snapshot: snapshot.file_bytes)
 
     @property
     def version(self) -> int:
         """Version of the header, with the number of its writer in the high half."""
-        return self._open().header[0]
+        return self._ask(lambda snapshot: snapshot.header[0])
 
     @property
     def timestamp(self) -> int:
         """When it was written, in seconds since 1970."""
-        return self._open().header[1]
+        return self._ask(lambda snapshot: snapshot.header[1])
 
     @property
     def flags(self) -> int:
         """The type of the dump, bits of MINIDUMP_TYPE; many writers leave 0."""
-        return self._open().header[2]
+        return self._ask(lambda snapshot: snapshot.header[2])
 
     @property
     def streams(self) -> tuple[StreamEntry, ...]:
@@ -129,7 +133,7 @@ class OpenDump:
                 raise FormatError(f"{self.name} has no stream of the type {kind:#x}")
         else:
             entry = kind
-        return self._open().file(entry.offset, entry.size)
+        return self._ask(lambda snapshot: snapshot.file(entry.offset, entry.size))
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -141,7 +145,7 @@ class OpenDump:
     @property
     def pid(self) -> int | None:
         """Process id; None if the dump does not say."""
-        return self._open().pid
+        return self._ask(lambda snapshot: snapshot.pid)
 
     @property
     def system(self) -> System | None:
@@ -215,12 +219,11 @@ class OpenDump:
         ...     len(dump.read(thread.stack_pointer, 16))
         16
         """
-        snapshot = self._open()
         if address < 0 or size < 0 or address + size > 1 << 64:
             raise ValueError(f"[{address:#x}, {address:#x} + {size:#x}) is no range of addresses")
-        if size > snapshot.file_bytes:  # more than it can hold
+        if size > self.file_bytes and not self._holds(address, size):  # before a buffer is made for it
             raise ReadError(f"{size:#x} bytes at {address:#x} are not in {self.name}", address=address)
-        data, number = snapshot.read(address, size)
+        data, number = self._ask(lambda snapshot: snapshot.read(address, size))
         if len(data) < size:
             missing = address + len(data)
             raise ReadError(f"the memory at {missing:#x} is not in {self.name}", address=missing, errno=number)
@@ -228,15 +231,25 @@ class OpenDump:
 
     # ----------------------------------------------------------------------------------------------------------- pieces
 
-    def _open(self) -> Snapshot:
-        if self._snapshot is None:
-            raise DumpError(f"{self.name} is closed: what is read of it has to be read before")
-        return self._snapshot
+    def _ask(self, question: Callable[[Snapshot], Answer]) -> Answer:
+        """While nothing else is asked, and while it is open."""
+        with self._lock:
+            if self._snapshot is None:
+                raise DumpError(f"{self.name} is closed: what is read of it has to be read before")
+            return question(self._snapshot)
 
     def _list(self, name: str, make: Callable[[Snapshot], Iterator[Item]]) -> tuple[Item, ...]:
         if name not in self._made:
-            self._made[name] = tuple(make(self._open()))
+            self._made[name] = self._ask(lambda snapshot: tuple(make(snapshot)))
         return self._made[name]  # type: ignore[return-value]
+
+    def _holds(self, address: int, size: int) -> bool:
+        """Whether runs of the file cover all of it: a sparse core holds more than it has bytes."""
+        for part in self.memory:
+            if part.address <= address < part.end:
+                size -= min(size, part.end - address)
+                address = part.end
+        return size == 0
 
 
 def open_dump(file: AnyInput) -> OpenDump:

@@ -214,6 +214,14 @@ def test_a_directory_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.linux
+def test_standard_input_is_a_file_too() -> None:
+    command = [sys.executable, "-m", "minidump_cffi", "show", "-"]
+    done = subprocess.run(command, input=SOUND[0].read_bytes(), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"-: ") and b"ThreadList" in done.stdout
+
+
+@pytest.mark.linux
 def test_a_pipe_is_read_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

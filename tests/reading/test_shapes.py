@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import struct
+import threading
 from pathlib import Path
 
 import minidumps
@@ -348,3 +349,29 @@ def test_what_is_no_range_is_a_wrong_argument(size: int) -> None:
         with pytest.raises(md.ReadError):
             dump.read(0x1000, 1 << 40)
         assert dump.read(0x1000, 0) == b""
+
+
+def test_closing_waits_for_those_who_read() -> None:
+    """From several threads: bytes, or that it is closed."""
+    body = bytes(range(256)) * 1024
+    writer = minidumps.Writer()
+    writer.counted(minidumps.MEMORY, [minidumps.memory(0x1000, len(body), writer.put(body))])
+    rounds = 20
+    for _ in range(rounds):
+        dump = opened(writer.finish())
+        seen: list[object] = []
+
+        def read(dump: md.reading.OpenDump = dump, seen: list[object] = seen) -> None:
+            try:
+                while True:
+                    seen.append(dump.read(0x1000, len(body)) == body and len(dump.memory) == 1)
+            except md.DumpError as error:
+                seen.append("is closed" in str(error))
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        dump.close()
+        for thread in threads:
+            thread.join()
+        assert len(seen) >= 3 and all(seen)
