@@ -10,8 +10,12 @@
 #include "../source/modules.h"
 #include "core.h"
 
+/* Images that claim more than there is could make every region begin a walk over all others. */
+enum { STEPS_PER_REGION = 16, STEPS_MIN = 4096, HEAD_BYTES = 4096 };
+
 typedef struct searcher {
     mdc_core *core;
+    size_t steps;  /* how many regions may still be walked over in search of an image's end */
     uint64_t exe;  /* number of the executable's file; 0: not known */
     mdc_vec links; /* mdc_core_link */
 } searcher;
@@ -38,6 +42,17 @@ static bool open_file(const searcher *self, const mdc_region *region, mdc_root_f
     return mdc_root_file_open(file, core->root, &mdc_vec_at(&core->pool, const uint8_t, name.offset), name.size);
 }
 
+/* Whether the file has at this offset what the core has of the image's first page, as far as it does. */
+static bool same_head(mdc_core *core, uint64_t address, const mdc_root_file *file, uint64_t offset) {
+    uint8_t here[HEAD_BYTES], there[HEAD_BYTES];
+    size_t done = 0;
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    (void)mdc_core_peek(core, address, here, sizeof here, &done, &ignored);
+    const size_t got = mdc_root_file_read(file, offset, there, done);
+    return memcmp(here, there, got) == 0 && (got == done || offset + got == file->size);
+}
+
 static mdc_status identify(void *context, const mdc_region *head, uint64_t start, mdc_module *module, mdc_error *err) {
     const searcher *self = context;
     mdc_root_file file;
@@ -45,7 +60,8 @@ static mdc_status identify(void *context, const mdc_region *head, uint64_t start
     if (!open_file(self, head, &file, &own)) return MDC_OK;
     const mdc_image_reader from = {
         .read = read_file, .context = &file, .base = start, .file = true, .narrow = !self->core->wide};
-    mdc_status status = mdc_elf_image_identify(&from, module, err);
+    mdc_status status = MDC_OK;
+    if (same_head(self->core, head->base, &file, start)) status = mdc_elf_image_identify(&from, module, err);
     mdc_root_file_close(&file);
     return status;
 }
@@ -120,6 +136,8 @@ static mdc_status mark_image(searcher *self, size_t head, uint64_t number, size_
     bool has_code = false;
     size_t last = head;
     for (size_t i = head; i < core->regions.count && regions[i].base < end && regions[i].name_id == 0; i++) {
+        if (self->steps == 0) return MDC_OK;
+        self->steps--;
         has_code = has_code || (regions[i].protect & code) != 0;
         last = i;
     }
@@ -145,6 +163,7 @@ static mdc_status mark_image(searcher *self, size_t head, uint64_t number, size_
 static mdc_status find_images(searcher *self, mdc_error *err) {
     mdc_core *core = self->core;
     uint64_t number = 0;
+    self->steps = core->regions.count * STEPS_PER_REGION + STEPS_MIN;
     if (mdc_core_read_links(core, &self->links, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < core->regions.count;) {
         const mdc_region *region = &mdc_vec_at(&core->regions, const mdc_region, i);

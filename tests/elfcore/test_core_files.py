@@ -188,6 +188,19 @@ def test_identity_by_file(core: cores.Core, tmp_path: Path) -> None:
     assert modules(filtered, tmp_path, root=empty)[str(made)] == b""
 
 
+def test_no_identity_of_another_file(tmp_path: Path) -> None:
+    """Without a build id it is the file's text that says what it is: of the file whose first page the core has."""
+    made = cores.program(tmp_path, "-Wl,--build-id=none")
+    core = cores.by_kernel(tmp_path / "core", made, "null", "0")
+    record = modules(core, tmp_path)[str(made)]
+    assert (record[:4], len(record)) == (b"LEpB", 20)
+    data = bytearray(made.read_bytes())
+    data[9] ^= 1  # padding of e_ident
+    made.unlink()
+    made.write_bytes(data)
+    assert modules(core, tmp_path)[str(made)] == b""
+
+
 def test_the_environment_can_be_left_out(core: cores.Core, tmp_path: Path) -> None:
     """The stream, and the memory of the strings."""
     out = tmp_path / "shown.dmp"

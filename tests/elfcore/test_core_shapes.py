@@ -312,3 +312,23 @@ def test_no_core(content: bytes, message: str, tmp_path: Path) -> None:
     """What is wrong, and where."""
     with pytest.raises(md.FormatError, match=message):
         dump(content, tmp_path)
+
+
+def test_images_that_claim_all_memory(tmp_path: Path) -> None:
+    """200,000 mappings of the same bytes, each an image that claims to be as long as all of them, and none has code."""
+    count = 200_000
+    image = b"\x7fELF\x02\x01\x01" + bytes(9)
+    image += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    image += struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, PAGE, PAGE * count, PAGE)
+    head = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQ", 4, 62, 1, 0, 64 + PAGE, 64)
+    head += struct.pack("<IHHHHHH", 0, 64, 56, 0xFFFF, 64, 1, 0)
+    section = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, count, 0, 0)
+    rows = b"".join(
+        struct.pack("<IIQQQQQQ", 1, 4, 128, ABOVE + PAGE * index, 0, len(image), PAGE, 1) for index in range(count)
+    )
+    content = (head + section + image).ljust(64 + PAGE, b"\0") + rows
+    began = time.monotonic()
+    report, opened = dump(content, tmp_path, type=md.DumpType.NORMAL)
+    with opened:
+        assert (len(report.regions), opened.modules()) == (count, [])
+    assert time.monotonic() - began < 60  # 1 s

@@ -32,12 +32,12 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def program(folder: Path, *, narrow: bool = False) -> Path:
+def program(folder: Path, *more: str, narrow: bool = False) -> Path:
     """targets/core_crash, or core_crash32."""
     targets = live.HERE / "targets"
     if not narrow:
         return live.compile_c(
-            targets / "core_crash.c", folder / "core_crash", str(targets / "crashers.c"), "-O1", "-pthread"
+            targets / "core_crash.c", folder / "core_crash", str(targets / "crashers.c"), "-O1", "-pthread", *more
         )
     flags = ("-m32", "-O1", "-msse", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie")
     try:
