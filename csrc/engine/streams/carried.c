@@ -257,8 +257,9 @@ static void put_descriptors(mdc_layout *layout, mdc_place *place) {
         const mdc_descriptor *descriptor = &mdc_vec_at(&state->descriptors, const mdc_descriptor, i);
         mdc_file_memory memory = {0, {0, 0}};
         mdc_file_range range;
-        bool found = descriptor->thread != SIZE_MAX ? mdc_ranges_of_thread(layout, descriptor->thread, &range)
-                                                    : mdc_ranges_of_address(layout, descriptor->address, &range);
+        bool found = descriptor->thread != SIZE_MAX
+                         ? mdc_ranges_of_thread(layout, descriptor->thread, &range)
+                         : descriptor->size > 0 && mdc_ranges_of_address(layout, descriptor->address, &range);
         if (found) memory = part_of(&range, descriptor);
         mdc_layout_set(layout, descriptor->at, &memory, sizeof memory);
     }
