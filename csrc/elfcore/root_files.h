@@ -1,5 +1,6 @@
-/* Regular files below a folder, by the paths that a core has: no link is followed, nothing but regular files is opened.
- * Where a system has no way to promise that (Windows), there are no files. */
+/* Regular files below a folder, by the paths that a core has: links lead nowhere outside of it (before Linux 5.6 none
+ * is followed), nothing but regular files is opened. Where a system has no way to promise that (Windows), there are no
+ * files. */
 #ifndef MDC_ELFCORE_ROOT_FILES_H
 #define MDC_ELFCORE_ROOT_FILES_H
 

@@ -115,13 +115,16 @@ def test_text_never_of_another_build(core: cores.Core, root: Path, tmp_path: Pat
     assert all(held.values())
 
 
-def test_links_out_of_root(core: cores.Core, root: Path, tmp_path: Path) -> None:
-    """A folder on the way that is a link leads nowhere."""
+@pytest.mark.parametrize("target", ["{elsewhere}", "../../../../../../../../../../{elsewhere}", "elsewhere"])
+def test_links_out_of_root(core: cores.Core, root: Path, tmp_path: Path, target: str) -> None:
+    """A folder on the way that is a link: it leads to what is below the root, and to nothing outside."""
     folder = Path(root, str(core.program)[1:]).parent
-    folder.rename(tmp_path / "elsewhere")
-    folder.symlink_to(tmp_path / "elsewhere")
+    inside = not target.startswith(("{", ".."))
+    place = folder.with_name("elsewhere") if inside else tmp_path / "elsewhere"
+    folder.rename(place)
+    folder.symlink_to(target.format(elsewhere=place))
     _, held = text_of(core, tmp_path, root=root, text="files")
-    assert held[str(core.program)] is False
+    assert held[str(core.program)] is inside
 
 
 def test_a_fifo_is_not_opened(core: cores.Core, root: Path, tmp_path: Path) -> None:
