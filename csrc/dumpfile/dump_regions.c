@@ -269,12 +269,13 @@ static void label(maker *make, mdc_region *region) {
         region->kinds = (region->kinds & ~(uint32_t)MDC_KIND_ANONYMOUS) | MDC_KIND_VDSO;
 }
 
-static void mark_stack(mdc_dump_file *file, uint64_t stack_pointer) {
+/* address: a stack pointer, or where the stack is that a thread's descriptor names. */
+static void mark_stack(mdc_dump_file *file, uint64_t address) {
     mdc_region *all = file->regions.data;
     size_t at;
-    if (stack_pointer == 0) return;
-    mdc_lower_bound(at, 0, file->regions.count, all[at].base <= stack_pointer);
-    if (at > 0 && stack_pointer - all[at - 1].base < all[at - 1].size) all[at - 1].kinds |= MDC_KIND_STACK;
+    if (address == 0) return;
+    mdc_lower_bound(at, 0, file->regions.count, all[at].base <= address);
+    if (at > 0 && address - all[at - 1].base < all[at - 1].size) all[at - 1].kinds |= MDC_KIND_STACK;
 }
 
 static mdc_status make_regions(maker *make, mdc_error *err) {
@@ -285,8 +286,10 @@ static mdc_status make_regions(maker *make, mdc_error *err) {
         layer_of_infos(make, MDC_MEM_RESERVE, err) != MDC_OK || paint(make, err) != MDC_OK)
         return err->code;
     for (size_t i = 0; i < file->regions.count; i++) label(make, &mdc_vec_at(&file->regions, mdc_region, i));
-    for (size_t i = 0; i < file->threads.count; i++)
+    for (size_t i = 0; i < file->threads.count; i++) {
         mark_stack(file, mdc_vec_at(&file->threads, const mdc_thread, i).stack_pointer);
+        mark_stack(file, mdc_vec_at(&file->threads, const mdc_thread, i).stack_first);
+    }
     for (size_t i = 0; i < file->exceptions.count; i++)
         mark_stack(file, mdc_vec_at(&file->exceptions, const mdc_dump_exception, i).stack_pointer);
     return MDC_OK;

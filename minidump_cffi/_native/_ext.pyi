@@ -53,6 +53,7 @@ class _Lib:
     MDC_E_FAIL: int
     MDC_EXCLUDE: int
     MDC_CONTENT_DATA: int
+    MDC_CONTENT_FILE: int
     MDC_CONTENT_UNTOUCHED: int
     MDC_CONTENT_ZERO: int
     MDC_DUMP_HANDLES: int

@@ -39,7 +39,7 @@ _POINTERS_END = {0: 200, 5: 68, 9: 256, 12: 272, 0x8003: 272}
 """By architecture, the bytes of a context up to the end of both pointers."""
 
 _RUNS = 64
-_HELD = {lib.MDC_CONTENT_DATA, lib.MDC_CONTENT_ZERO, lib.MDC_CONTENT_UNTOUCHED}
+_HELD = {lib.MDC_CONTENT_DATA, lib.MDC_CONTENT_ZERO, lib.MDC_CONTENT_UNTOUCHED, lib.MDC_CONTENT_FILE}
 _TEXT_MAX = 16 << 20
 _TEXTS = {
     lib.MDC_STREAM_CMDLINE: 0x47670006,

@@ -47,6 +47,17 @@ def test_gdb_agrees(core: cores.Core) -> None:
             dump.read(cores.HIDDEN, 1)
 
 
+def test_text_comes_from_the_modules_if_that_is_asked_for(core: cores.Core) -> None:
+    with md.open_dump(core.path) as dump:
+        place = (core.at, 16)
+        with pytest.raises(md.ReadError):
+            dump.read(*place)
+        assert not any(part.address <= core.at < part.end for part in dump.memory)
+    with md.open_dump(md.CoreFile(core.path, text="files")) as dump:
+        assert [dump.read(*place).hex()] == core.gdb([place])["memory"]
+        assert any(part.address <= core.at < part.end for part in dump.memory)
+
+
 def test_show_of_a_core(core: cores.Core) -> None:
     done = live.run_cli("show", "--json", str(core.path))
     assert (done.returncode, done.stderr) == (0, "")
