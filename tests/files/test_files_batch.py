@@ -204,6 +204,7 @@ def test_processes(method: str, out: Path) -> None:
     assert files(out) == sorted(path.name for path in SAMPLES)
 
 
+@linux  # under Wine the pool itself hangs in its pipe then
 def test_a_process_that_dies_loses_one_file(tmp_path: Path, out: Path) -> None:
     """What was in work with it is done again, and nothing is left running."""
     trace = tmp_path / "killed"
@@ -260,6 +261,7 @@ def test_an_executor_that_breaks_and_is_not_known(out: Path) -> None:
         list(md.filter_many(SAMPLES, out, executor=pool))
 
 
+@linux
 def test_work_that_a_breaking_pool_forgot(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Submitted just when a worker dies: refused with a strange error, or never heard of again. It is done again."""
     real = concurrent.futures.ProcessPoolExecutor.submit
@@ -377,6 +379,7 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+@linux
 def test_a_url_is_written_completely_or_not_at_all(
     memory: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
