@@ -73,7 +73,8 @@ class Snapshot:
         self._contexts: dict[tuple[int, int], bytes] = {}
         self._texts: dict[tuple[int, int], str] = {}
         self._bases: array[int] = array("Q")
-        self.file_bytes, self._timestamp = file_bytes, timestamp
+        self.file_bytes: int = file_bytes
+        self._timestamp = timestamp
 
     def close(self) -> None:
         ffi.release(self._reading)

@@ -28,7 +28,8 @@ class Reader:
     """The file: nothing is read that does not lie inside of it."""
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
-        self._read, self.size = read, size
+        self._read = read
+        self.size: int = size
         self.text_left: int = self.text_budget()
         self.strings: dict[int, str] = {}
 
