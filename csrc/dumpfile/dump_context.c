@@ -16,7 +16,7 @@ typedef struct context_layout {
     uint32_t size;  /* bytes of a whole context */
 } context_layout;
 
-enum { ARCH_ARM = 5, ARCH_ARM64_OLD = 0x8003 };
+enum { ARCH_ARM = 5, ARCH_ARM64_OLD = 0x8003, CONTEXTS_MAX = 1 << 30 /* bytes of all that are read */ };
 
 static const context_layout layouts[] = {
     {MDC_FILE_ARCH_X86, 184, 196, 4, 716},
@@ -91,8 +91,9 @@ static mdc_status load(mdc_dump_file *file, mdc_vec *wanted, uint32_t blank, mdc
     if (wanted->count > 0) qsort(all, wanted->count, sizeof *all, by_rva);
     for (size_t i = 0; i < wanted->count; i++) {
         if (count > 0 && all[count - 1].rva == all[i].rva) continue;
-        if (total + all[i].size > file->size) {
-            mdc_dump_broken(err, all[i].rva, "a context", "it overlaps others: together they are longer than the file");
+        if (total + all[i].size > mdc_min_u64(file->size, CONTEXTS_MAX)) {
+            mdc_dump_broken(err, all[i].rva, "a context",
+                            "together they are longer than the file, or than 1 GiB: some overlap");
             if (mdc_dump_tolerate(file, err) != MDC_OK) return err->code;
             break;
         }

@@ -44,7 +44,7 @@ static mdc_status take_lines(mdc_dump_file *file, const mdc_dump_entry *stream, 
             if (newline == NULL && at + size < end) break;
             size_t length = newline != NULL ? (size_t)(newline - text) - from : size - from;
             if (take_line(file, text + from, length, at + from, err) != MDC_OK) return err->code;
-            from = mdc_min_u64(from + length + 1, size);
+            from = (size_t)mdc_min_u64(from + length + 1, size);
         }
         if (from == 0) return mdc_dump_broken(err, at, "LinuxMaps", "a line is longer than 65536 bytes");
         at += from;
