@@ -11,7 +11,8 @@ enum {
     NEEDLE = 256,        /* bytes of the stream that are searched for; the rest is compared */
     COMPARED = 32 << 20, /* bytes after a hit, of all streams together, before the search is given up */
     PIECE = 4096,
-    STACKS = 2
+    STACKS = 2,
+    STREAMS_MAX = 4 /* of a type */
 };
 
 /* The held memory round a stack pointer, at most its top; empty if there is none. */
@@ -84,20 +85,36 @@ static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream
     return found;
 }
 
-mdc_status mdc_dump_find_copies(mdc_dump_file *file, mdc_error *err) {
-    mdc_set_range stacks[STACKS];
-    uint64_t budget = COMPARED;
-    if (file->tolerant) return MDC_OK;
-    find_stacks(file, stacks);
+/* Looks for each stream of this type. above: where the environment is, 0 if that is not known. The arguments end below
+ * it; a copy of the program's name above it (AT_EXECFN) may be all of them, and is not what is meant. */
+static mdc_status find_type(mdc_dump_file *file, uint32_t type, const mdc_set_range *stacks, uint64_t *above,
+                            uint64_t *budget, mdc_error *err) {
     for (size_t i = 0, searched = 0; i < file->streams.count; i++) {
         mdc_carried_stream *stream = &mdc_vec_at(&file->streams, mdc_carried_stream, i);
-        if (stream->type != MDC_STREAM_TYPE_LINUX_CMD_LINE && stream->type != MDC_STREAM_TYPE_LINUX_ENVIRON &&
-            stream->type != MDC_STREAM_TYPE_LINUX_AUXV)
-            continue;
+        if (stream->type != type) continue;
         if (file->control != NULL && mdc_control_check(file->control, err) != MDC_OK) return err->code;
-        if (++searched > 16) break; /* a directory may name one of them again and again */
-        for (size_t k = 0; k < STACKS && stream->address == 0; k++)
-            stream->address = find(file, stream, &stacks[k], &budget);
+        if (++searched > STREAMS_MAX) break; /* a directory may name one of them again and again */
+        for (size_t k = 0; k < STACKS && stream->address == 0; k++) {
+            mdc_set_range below = stacks[k];
+            if (type == MDC_STREAM_TYPE_LINUX_CMD_LINE && *above > below.first && *above < below.end) {
+                below.end = *above;
+                stream->address = find(file, stream, &below, budget);
+            }
+            if (stream->address == 0) stream->address = find(file, stream, &stacks[k], budget);
+        }
+        if (type == MDC_STREAM_TYPE_LINUX_ENVIRON) *above = stream->address;
     }
+    return MDC_OK;
+}
+
+mdc_status mdc_dump_find_copies(mdc_dump_file *file, mdc_error *err) {
+    static const uint32_t types[] = {MDC_STREAM_TYPE_LINUX_ENVIRON, MDC_STREAM_TYPE_LINUX_CMD_LINE,
+                                     MDC_STREAM_TYPE_LINUX_AUXV};
+    mdc_set_range stacks[STACKS];
+    uint64_t budget = COMPARED, environment = 0;
+    if (file->tolerant) return MDC_OK;
+    find_stacks(file, stacks);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (find_type(file, types[i], stacks, &environment, &budget, err) != MDC_OK) return err->code;
     return MDC_OK;
 }

@@ -186,3 +186,25 @@ def test_records_outlive_the_dump(sample: Path) -> None:
             use()
     with pytest.raises(md.DumpError, match="is closed"), dump:
         pass
+
+
+@pytest.mark.parametrize("number", [0x47670006, 0x47670007], ids=["cmdline", "environ"])
+def test_texts_are_excluded_with_the_memory_that_they_came_from(number: int, tmp_path: Path) -> None:
+    """They are found at the top of the stack by their bytes, which nothing else in the dump says.
+
+    The program's name is there once more, behind the environment.
+    """
+    path, out = DATA / "google-linux_null_read_av.dmp", tmp_path / "out.dmp"
+    with md.open_dump(path) as dump:
+        text, environ = dump.stream(number), dump.stream(0x47670007)
+        stack = dump.memory[-1]
+        content = dump.read(stack.address, stack.size)
+        at = content.rindex(environ) if text == environ else content.rindex(text, 0, content.rindex(environ))
+        at += stack.address
+    assert len(text) > 10
+    md.write_dump(md.DumpFile(path), out, filter=md.Filter(md.exclude_ranges([(at, at + len(text))])))
+    with md.open_dump(out) as dump:
+        assert environ not in out.read_bytes() or text != environ
+        assert not any(part.address < at + len(text) and at < part.end for part in dump.memory)
+        assert number not in {entry.type for entry in dump.streams} or not dump.stream(number).strip(b"\0X")
+        assert {entry.type for entry in dump.streams} >= {3, 4, 5, 6, 7, 0x47670009}

@@ -375,3 +375,34 @@ def test_closing_waits_for_those_who_read() -> None:
         for thread in threads:
             thread.join()
         assert len(seen) >= 3 and all(seen)
+
+
+@pytest.mark.parametrize("what", ["contexts", "names", "records", "exceptions"])
+def test_what_overlaps_cannot_make_much_of_little(what: str, tmp_path: Path) -> None:
+    """Each entry names other bytes of one block: together they are more than the file has."""
+    count = 300
+    writer = minidumps.Writer(streams=count + 2)
+    writer.system(9)
+    block = writer.put(struct.pack("<I", 2000) * 600)
+    places = [block + 4 * index for index in range(count)]
+    if what == "contexts":
+        writer.counted(minidumps.THREADS, [minidumps.thread(at, context=(1232, at)) for at in places])
+    elif what == "names":
+        writer.counted(minidumps.MODULES, [minidumps.module(0x1000, 0x1000, at) for at in places[: count // 3]])
+    elif what == "records":
+        writer.counted(minidumps.MODULES, [minidumps.module(0x1000, 0x1000, 0, (2000, at)) for at in places])
+    else:
+        at = writer.put(minidumps.exception(1, 11))
+        for _ in range(count):
+            writer.stream(minidumps.EXCEPTION, bytes(168), at=at)
+    data = writer.finish()
+    with opened(data) as dump:
+        assert dump.faults
+        assert all("longer than the file" in fault.message or "room for" in fault.message for fault in dump.faults)
+        held = [thread.context for thread in dump.threads] + [module.codeview for module in dump.modules]
+        assert sum(map(len, held)) + sum(len(module.path) for module in dump.modules) <= len(data)
+        assert 168 * len(dump.exceptions) <= len(data) + 168
+    path = tmp_path / "x.dmp"
+    path.write_bytes(data)
+    with pytest.raises(md.FormatError, match=r"longer than the file|room for"):
+        md.plan_dump(md.DumpFile(path))
