@@ -314,6 +314,7 @@ def test_no_core(content: bytes, message: str, tmp_path: Path) -> None:
         dump(content, tmp_path)
 
 
+@pytest.mark.linux
 def test_images_that_claim_all_memory(tmp_path: Path) -> None:
     """200,000 mappings of the same bytes, each an image that claims to be as long as all of them, and none has code."""
     count = 200_000
