@@ -28,8 +28,7 @@ static void publish(mdc_core *core) {
                                  .types = core->system.xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
                                  .crash = crash,
                                  .cut_bytes = core->cut_bytes};
-    /* The link map of 32-bit processes has another layout. */
-    if (core->wide && core->phnum <= UINT16_MAX) {
+    if (core->phnum <= UINT16_MAX) {
         core->lists.auxv_phdr = core->phdr;
         core->lists.auxv_phnum = (uint32_t)core->phnum;
     }

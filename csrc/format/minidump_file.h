@@ -295,6 +295,22 @@ typedef struct mdc_file_link_map {
     uint64_t ld;
 } mdc_file_link_map;
 
+/* The same of 32-bit processes. */
+typedef struct mdc_file_dso_debug32 {
+    uint32_t version;
+    uint32_t map_rva;
+    uint32_t dso_count;
+    uint32_t brk;
+    uint32_t ldbase;
+    uint32_t dynamic;
+} mdc_file_dso_debug32;
+
+typedef struct mdc_file_link_map32 {
+    uint32_t addr;
+    uint32_t name_rva;
+    uint32_t ld;
+} mdc_file_link_map32;
+
 /* MinidumpCrashpadInfo of Crashpad, and an entry of its MinidumpSimpleStringDictionary. */
 typedef struct mdc_file_crashpad_info {
     uint32_t version;
@@ -353,6 +369,8 @@ _Static_assert(sizeof(mdc_file_handle_data) == 16 && sizeof(mdc_file_handle) == 
 _Static_assert(sizeof(mdc_file_unloaded_list) == 12 && sizeof(mdc_file_unloaded) == 24, "MINIDUMP_UNLOADED_MODULE");
 _Static_assert(sizeof(mdc_file_dso_debug) == 40 && offsetof(mdc_file_dso_debug, brk) == 16, "MDRawDebug64");
 _Static_assert(sizeof(mdc_file_link_map) == 24 && offsetof(mdc_file_link_map, ld) == 16, "MDRawLinkMap64");
+_Static_assert(sizeof(mdc_file_dso_debug32) == 24 && offsetof(mdc_file_dso_debug32, map_rva) == 4, "MDRawDebug32");
+_Static_assert(sizeof(mdc_file_link_map32) == 12, "MDRawLinkMap32");
 _Static_assert(sizeof(mdc_file_crashpad_info) == 64 && offsetof(mdc_file_crashpad_info, simple_annotations) == 36 &&
                    offsetof(mdc_file_crashpad_info, module_list) == 44,
                "MinidumpCrashpadInfo");

@@ -333,3 +333,56 @@ def test_images_that_claim_all_memory(tmp_path: Path) -> None:
     with opened:
         assert (len(report.regions), opened.modules()) == (count, [])
     assert time.monotonic() - began < 60  # 1 s
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_link_map(tmp_path: Path, wide: bool) -> None:
+    """The dynamic linker's list, in the form that the width of the process has."""
+    base, word = 0x100000, "Q" if wide else "I"
+    size = 8 if wide else 4
+
+    def words(*values: int) -> bytes:
+        return struct.pack(f"<{len(values)}{word}", *values)
+
+    def segment(kind: int, at: int, length: int) -> bytes:
+        if wide:
+            return struct.pack("<IIQQQQQQ", kind, 4, at, at, 0, length, length, 8)
+        return struct.pack("<8I", kind, at, at, 0, length, length, 4, 4)
+
+    phdr, dynamic, debug, names, maps = base + 64, base + 512, base + 1024, base + 1536, base + 2048
+    step = 5 * size
+    page = bytearray(PAGE)
+    entry = 56 if wide else 32
+    page[64 : 64 + entry] = segment(6, 64, 2 * entry)
+    page[64 + entry : 64 + 2 * entry] = segment(2, 512, 3 * 2 * size)
+    page[512 : 512 + 6 * size] = words(1, 77, 21, debug, 0, 0)
+    page[1024 : 1024 + step] = words(1, maps, 0xB1, 0, 0xB2)
+    page[1536:1551] = b"\0/lib/first.so\0"
+    page[1600:1616] = b"/lib/second.so\0\0"
+    links = [
+        (0xA0, names, 0xD0, maps + step, 0),
+        (0xA1, names + 1, 0xD1, maps + 2 * step, maps),
+        (0xA2, base + 1600, 0xD2, 0, maps + step),
+    ]
+    page[2048 : 2048 + 3 * step] = b"".join(words(*link) for link in links)
+    core = Core(
+        loads=[Load(address=base, size=PAGE, data=bytes(page))],
+        auxv=[(3, phdr), (5, 2)],
+        wide=wide,
+        threads=[Thread(tid=1)],
+    )
+    _, opened = dump(core, tmp_path)
+    with opened:
+        length, at = opened.streams[file_rules.DSO_DEBUG]
+        head = "<IIIIQQQ" if wide else "<IIIIII"
+        fields = struct.unpack_from(head, opened.data, at)
+        version, map_rva, count = fields[:3]
+        assert (version, count, fields[-3:]) == (1, 3, (0xB1, 0xB2, dynamic))
+        assert opened.data[at + struct.calcsize(head) : at + length] == words(1, 77, 21, debug, 0, 0)
+        row = "<QIIQ" if wide else "<III"
+        found = [struct.unpack_from(row, opened.data, map_rva + index * struct.calcsize(row)) for index in range(count)]
+        assert [(item[0], opened.string(item[1]), item[-1]) for item in found] == [
+            (0xA0, "", 0xD0),
+            (0xA1, "/lib/first.so", 0xD1),
+            (0xA2, "/lib/second.so", 0xD2),
+        ]

@@ -8,15 +8,14 @@
 #include "stream.h"
 
 enum {
-    PHDR_SIZE = 56,
+    PHDR_MAX = 56,
     PHDRS_MAX = 128,
     PT_DYNAMIC_TYPE = 2,
     PT_PHDR_TYPE = 6,
-    DYN_SIZE = 16,
+    DYN_MAX = 16,
     DYNS_MAX = 1024,
     DT_DEBUG_TAG = 21,
-    R_DEBUG_SIZE = 40,
-    LINK_MAP_SIZE = 40,
+    WORDS = 5, /* of r_debug {version, map, brk, state, ldbase} and link_map {addr, name, ld, next, prev} */
     OBJECTS_MAX = 4096,
     NAME_MAX_BYTES = 4096
 };
@@ -31,6 +30,8 @@ typedef struct dso_object {
 
 typedef struct dso_state {
     const mdc_reader *reader;
+    bool wide; /* a 64-bit process */
+    size_t word;
     bool excluded; /* the callee does not keep some of it */
     mdc_file_dso_debug debug;
     mdc_vec dynamic; /* uint8_t: the dynamic section */
@@ -48,6 +49,11 @@ static uint32_t get_u32(const uint8_t *bytes) {
     uint32_t value;
     memcpy(&value, bytes, sizeof value);
     return value;
+}
+
+static uint64_t get_word(const dso_state *state, const uint8_t *bytes, size_t index) {
+    bytes += index * state->word;
+    return state->wide ? get_u64(bytes) : get_u32(bytes);
 }
 
 static bool mapped(const mdc_capture *capture, uint64_t first, uint64_t end) {
@@ -81,33 +87,37 @@ static mdc_status peek(dso_state *state, uint64_t address, void *out, size_t siz
 static mdc_status find_dynamic(dso_state *state, uint8_t *dyn, size_t *count, uint64_t *address, uint64_t *debug,
                                bool *found, mdc_error *err) {
     const mdc_snapshot *lists = state->reader->capture->lists;
-    uint8_t phdr[PHDR_SIZE];
+    uint8_t phdr[PHDR_MAX];
+    /* Elf32_Phdr and Elf64_Phdr: p_vaddr, p_memsz. */
+    const size_t phdr_size = state->wide ? 56 : 32, vaddr = state->wide ? 16 : 8, memsz = state->wide ? 40 : 20;
+    const size_t dyn_size = 2 * state->word;
     uint64_t bias = 0, size = 0;
     *found = false;
     *address = 0;
     for (uint32_t i = 0; i < lists->auxv_phnum && i < PHDRS_MAX; i++) {
         bool whole;
-        if (peek(state, lists->auxv_phdr + (uint64_t)i * PHDR_SIZE, phdr, sizeof phdr, &whole, err) != MDC_OK)
+        if (peek(state, lists->auxv_phdr + (uint64_t)i * phdr_size, phdr, phdr_size, &whole, err) != MDC_OK)
             return err->code;
         if (!whole) return MDC_OK;
         uint32_t type = get_u32(phdr);
-        if (type == PT_PHDR_TYPE) bias = lists->auxv_phdr - get_u64(phdr + 16); /* where the image was moved to */
+        /* Where the image was moved to. */
+        if (type == PT_PHDR_TYPE) bias = lists->auxv_phdr - get_word(state, phdr + vaddr, 0);
         if (type != PT_DYNAMIC_TYPE) continue;
-        *address = get_u64(phdr + 16);
-        size = get_u64(phdr + 40);
+        *address = get_word(state, phdr + vaddr, 0);
+        size = get_word(state, phdr + memsz, 0);
     }
     if (*address == 0) return MDC_OK; /* a static executable */
     *address += bias;
-    for (*count = 0; *count < DYNS_MAX && *count < size / DYN_SIZE; ++*count) {
-        uint8_t *entry = dyn + *count * DYN_SIZE;
+    for (*count = 0; *count < DYNS_MAX && *count < size / dyn_size; ++*count) {
+        uint8_t *entry = dyn + *count * dyn_size;
         bool whole;
-        if (peek(state, *address + *count * DYN_SIZE, entry, DYN_SIZE, &whole, err) != MDC_OK) return err->code;
+        if (peek(state, *address + *count * dyn_size, entry, dyn_size, &whole, err) != MDC_OK) return err->code;
         if (!whole) return MDC_OK;
-        if (get_u64(entry) == DT_DEBUG_TAG) {
-            *debug = get_u64(entry + 8);
+        if (get_word(state, entry, 0) == DT_DEBUG_TAG) {
+            *debug = get_word(state, entry, 1);
             *found = *debug != 0;
         }
-        if (get_u64(entry) == 0) {
+        if (get_word(state, entry, 0) == 0) {
             ++*count;
             break;
         }
@@ -141,36 +151,37 @@ static mdc_status read_name(dso_state *state, uint64_t address, dso_object *obje
 static mdc_status read_objects(dso_state *state, uint64_t address, bool *sound, mdc_error *err) {
     uint64_t before = 0;
     while (address != 0 && state->objects.count < OBJECTS_MAX) {
-        uint8_t map[LINK_MAP_SIZE];
-        if (peek(state, address, map, sizeof map, sound, err) != MDC_OK) return err->code;
-        if (!*sound || get_u64(map + 32) != before) break; /* l_prev: the list is what it says to be */
-        dso_object object = {.addr = get_u64(map), .ld = get_u64(map + 16)};
-        if (get_u64(map + 8) != 0 && read_name(state, get_u64(map + 8), &object, err) != MDC_OK) return err->code;
+        uint8_t map[WORDS * 8];
+        if (peek(state, address, map, WORDS * state->word, sound, err) != MDC_OK) return err->code;
+        if (!*sound || get_word(state, map, 4) != before) break; /* l_prev: the list is what it says to be */
+        dso_object object = {.addr = get_word(state, map, 0), .ld = get_word(state, map, 2)};
+        const uint64_t name = get_word(state, map, 1);
+        if (name != 0 && read_name(state, name, &object, err) != MDC_OK) return err->code;
         if (mdc_vec_push(&state->objects, &object, 1, NULL, err) != MDC_OK) return err->code;
         before = address;
-        address = get_u64(map + 24);
+        address = get_word(state, map, 3);
         if (mdc_calls_poll(&state->reader->engine->calls, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
 
 static mdc_status read_all(dso_state *state, bool *there, mdc_error *err) {
-    uint8_t dyn[DYNS_MAX * DYN_SIZE], debug[R_DEBUG_SIZE];
+    uint8_t dyn[DYNS_MAX * DYN_MAX], debug[WORDS * 8];
     size_t dyn_count = 0;
     uint64_t dynamic = 0, debug_address = 0;
     bool found, whole;
     *there = false;
     if (find_dynamic(state, dyn, &dyn_count, &dynamic, &debug_address, &found, err) != MDC_OK) return err->code;
     if (!found) return MDC_OK;
-    if (peek(state, debug_address, debug, sizeof debug, &whole, err) != MDC_OK) return err->code;
-    if (!whole || read_objects(state, get_u64(debug + 8), &whole, err) != MDC_OK) return err->code;
+    if (peek(state, debug_address, debug, WORDS * state->word, &whole, err) != MDC_OK) return err->code;
+    if (!whole || read_objects(state, get_word(state, debug, 1), &whole, err) != MDC_OK) return err->code;
     *there = state->objects.count > 0;
     state->debug = (mdc_file_dso_debug){.version = get_u32(debug),
                                         .dso_count = (uint32_t)state->objects.count,
-                                        .brk = get_u64(debug + 16),
-                                        .ldbase = get_u64(debug + 32),
+                                        .brk = get_word(state, debug, 2),
+                                        .ldbase = get_word(state, debug, 4),
                                         .dynamic = dynamic};
-    return mdc_vec_push(&state->dynamic, dyn, dyn_count * DYN_SIZE, NULL, err);
+    return mdc_vec_push(&state->dynamic, dyn, dyn_count * 2 * state->word, NULL, err);
 }
 
 static void free_state(void *place) {
@@ -186,6 +197,8 @@ static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     dso_state *state = *place = mdc_alloc(1, sizeof *state, err);
     if (state == NULL) return err->code;
     state->reader = plan->reader;
+    state->wide = plan->capture->lists->system->architecture != MDC_FILE_ARCH_X86;
+    state->word = state->wide ? 8 : 4;
     mdc_vec_init(&state->dynamic, 1);
     mdc_vec_init(&state->objects, sizeof(dso_object));
     mdc_vec_init(&state->names, 1);
@@ -198,27 +211,43 @@ static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     return MDC_OK;
 }
 
+/* The head of the stream, as processes of this width have it; its size. */
+static size_t head_of(const dso_state *state, mdc_file_dso_debug *wide, mdc_file_dso_debug32 *narrow) {
+    *wide = state->debug;
+    *narrow = (mdc_file_dso_debug32){.version = wide->version,
+                                     .dso_count = wide->dso_count,
+                                     .brk = (uint32_t)wide->brk,
+                                     .ldbase = (uint32_t)wide->ldbase,
+                                     .dynamic = (uint32_t)wide->dynamic};
+    return state->wide ? sizeof *wide : sizeof *narrow;
+}
+
 static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
     const dso_state *state = place->state;
     if (state == NULL) return MDC_OK;
     size_t at, map_at;
-    if (mdc_layout_align(layout, 8, err) != MDC_OK ||
-        mdc_layout_put(layout, &state->debug, sizeof state->debug, &at, err) != MDC_OK ||
+    mdc_file_dso_debug wide;
+    mdc_file_dso_debug32 narrow;
+    const size_t head = head_of(state, &wide, &narrow);
+    const void *bytes = state->wide ? (const void *)&wide : (const void *)&narrow;
+    const size_t each = state->wide ? sizeof(mdc_file_link_map) : sizeof(mdc_file_link_map32);
+    if (mdc_layout_align(layout, 8, err) != MDC_OK || mdc_layout_put(layout, bytes, head, &at, err) != MDC_OK ||
         mdc_layout_put(layout, state->dynamic.data, state->dynamic.count, NULL, err) != MDC_OK ||
         mdc_layout_align(layout, 8, err) != MDC_OK ||
-        mdc_layout_put(layout, NULL, state->objects.count * sizeof(mdc_file_link_map), &map_at, err) != MDC_OK)
+        mdc_layout_put(layout, NULL, state->objects.count * each, &map_at, err) != MDC_OK)
         return err->code;
     uint32_t map_rva = (uint32_t)map_at;
     mdc_layout_set(layout, at + offsetof(mdc_file_dso_debug, map_rva), &map_rva, sizeof map_rva);
     for (size_t i = 0; i < state->objects.count; i++) {
         const dso_object *object = &mdc_vec_at(&state->objects, const dso_object, i);
-        mdc_file_link_map map = {.addr = object->addr, .ld = object->ld};
         const uint8_t *name = object->name_size != 0 ? (const uint8_t *)state->names.data + object->name : NULL;
-        if (mdc_layout_string(layout, name, object->name_size, &map.name_rva, err) != MDC_OK) return err->code;
-        mdc_layout_set(layout, map_at + i * sizeof map, &map, sizeof map);
+        uint32_t rva;
+        if (mdc_layout_string(layout, name, object->name_size, &rva, err) != MDC_OK) return err->code;
+        const mdc_file_link_map map = {.addr = object->addr, .name_rva = rva, .ld = object->ld};
+        const mdc_file_link_map32 map32 = {(uint32_t)object->addr, rva, (uint32_t)object->ld};
+        mdc_layout_set(layout, map_at + i * each, state->wide ? (const void *)&map : (const void *)&map32, each);
     }
-    uint64_t size = sizeof state->debug + state->dynamic.count;
-    return mdc_layout_stream(layout, MDC_STREAM_TYPE_LINUX_DSO_DEBUG, at, size, NULL, err);
+    return mdc_layout_stream(layout, MDC_STREAM_TYPE_LINUX_DSO_DEBUG, at, head + state->dynamic.count, NULL, err);
 }
 
 const mdc_stream mdc_stream_dso_debug = {.type = MDC_STREAM_TYPE_LINUX_DSO_DEBUG,
