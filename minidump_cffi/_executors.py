@@ -9,9 +9,10 @@ import pickle
 import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ._reading import remote
+from ._record import replace
 from .dumping import write_dump
 
 TYPE_CHECKING = False
@@ -149,13 +150,25 @@ class _Elsewhere(Workers):
     def submit(self, number: int, source: Any, destination: Any, options: dict[str, Any]) -> Future[DumpReport]:
         try:
             # Here, so that what cannot be sent fails alone, and Dask sees bytes: it would take our records apart.
-            order = pickle.dumps((source, destination, options))
+            order = pickle.dumps((_anywhere(source), _absolute(destination), options))
         except Exception as error:
             return _failed(error)
         return self._begun(lambda: self._executor.submit(work_elsewhere, number, order))
 
     def died(self, error: BaseException) -> bool:
         return type(error).__name__ == "KilledWorker"  # Dask has restarted the worker
+
+
+def _anywhere(source: Any) -> Any:
+    """The same file for a process in another directory."""
+    paths = {name: getattr(source, name) for name in ("file", "root", "executable") if name in source._fields}
+    return replace(source, **{name: _absolute(path) for name, path in paths.items()})
+
+
+def _absolute(path: Any) -> Any:
+    if isinstance(path, (str, bytes, PurePath)) and not remote.is_url(path):
+        return os.path.abspath(path)  # noqa: PTH100 -- it may be bytes
+    return path
 
 
 def _failed(error: Exception) -> Future[DumpReport]:
@@ -207,7 +220,11 @@ class _Processes(_Elsewhere):
         self._end()
         old: Any = self._executor
         self._executor = concurrent.futures.ProcessPoolExecutor(
-            old._max_workers, mp_context=old._mp_context, initializer=old._initializer, initargs=old._initargs
+            old._max_workers,
+            mp_context=old._mp_context,
+            initializer=old._initializer,
+            initargs=old._initargs,
+            max_tasks_per_child=old._max_tasks_per_child,
         )
         self._own, self.broken, self._looks = True, False, 0
 

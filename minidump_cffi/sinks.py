@@ -29,10 +29,11 @@ if sys.platform == "win32":
 else:
     from ._os import sinks_posix as _outputs
 
-__all__ = ["Sink", "native", "open_sink", "scratch_file", "temporary_file"]
+__all__ = ["Sink", "allow_holes", "native", "open_sink", "scratch_file", "temporary_file"]
 
 CHUNK = 1 << 20
 """Bytes handed to a file object at a time."""
+allow_holes: Callable[[int], None] = _outputs.allow_holes
 native: Callable[[int], int] = _outputs.native
 scratch_file: Callable[[], io.FileIO] = _outputs.scratch_file
 temporary_file: Callable[[str | bytes], io.FileIO] = _outputs.temporary_file

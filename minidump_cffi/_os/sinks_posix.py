@@ -26,6 +26,7 @@ __all__ = [
     "NewFileSink",
     "ReplacingSink",
     "StreamSink",
+    "allow_holes",
     "check_writable",
     "native",
     "open_path",
@@ -39,6 +40,10 @@ _FIFO_POLL = 0.02
 def native(fd: int) -> int:
     """What C calls a descriptor: itself."""
     return fd
+
+
+def allow_holes(fd: int) -> None:
+    """Files of POSIX have holes wherever nothing was written."""
 
 
 def check_writable(fd: int, owner: object = None) -> bool:

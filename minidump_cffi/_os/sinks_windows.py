@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 assert sys.platform == "win32"
 
-__all__ = ["ReplacingSink", "StreamSink", "check_writable", "native", "open_path", "temporary_file"]
+__all__ = ["ReplacingSink", "StreamSink", "allow_holes", "check_writable", "native", "open_path", "temporary_file"]
 
 _PIPE_POLL = 0.02
 _GENERIC_READ, _GENERIC_WRITE, _DELETE = 0x8000_0000, 0x4000_0000, 0x0001_0000
@@ -38,6 +38,7 @@ _SHARE_READ_WRITE = 3
 _FILE_WRITE_DATA, _FILE_APPEND_DATA = 0x2, 0x4
 _RENAME_INFO, _DISPOSITION_INFO = 3, 4  # FILE_INFO_BY_HANDLE_CLASS
 _PIPE_BUSY = 231
+_SET_SPARSE = 0x000900C4  # FSCTL_SET_SPARSE
 _INVALID_HANDLE = ctypes.c_void_p(-1).value
 # Full access for the owner, the system and administrators, and for no others; nothing is inherited.
 _OWNER_ONLY = "D:P(A;;FA;;;OW)(A;;FA;;;SY)(A;;FA;;;BA)"
@@ -62,12 +63,22 @@ _set_information = _windows.declare(
     ctypes.c_void_p,
     wintypes.DWORD,
 )
+_io_control = _windows.declare(
+    _windows.kernel32, "DeviceIoControl", wintypes.BOOL, _windows.HANDLE, wintypes.DWORD, ctypes.c_void_p,
+    wintypes.DWORD, ctypes.c_void_p, wintypes.DWORD, ctypes.POINTER(wintypes.DWORD), ctypes.c_void_p,
+)  # fmt: skip
 _local_free = _windows.declare(_windows.kernel32, "LocalFree", _windows.HANDLE, _windows.HANDLE)
 
 
 def native(fd: int) -> int:
     """What C calls a descriptor of Python's run-time library, which is not C's: its HANDLE."""
     return msvcrt.get_osfhandle(fd)
+
+
+def allow_holes(fd: int) -> None:
+    """Let what is never written take no room, where the file system can do that."""
+    unused = wintypes.DWORD()
+    _io_control(native(fd), _SET_SPARSE, None, 0, None, 0, ctypes.byref(unused), None)
 
 
 def check_writable(fd: int, owner: object = None) -> bool:

@@ -43,6 +43,7 @@ class Spool:
         where = tempfile.gettempdir() if directory is None else os.fspath(directory)
         try:
             self.file: io.FileIO = sinks.scratch_file() if directory is None else sinks.temporary_file(where)
+            sinks.allow_holes(self.file.fileno())
             free = shutil.disk_usage(where).free
         except OSError as error:
             raise InputError(

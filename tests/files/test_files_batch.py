@@ -230,6 +230,23 @@ def copies(folder: Path, count: int) -> list[Path]:
     return made
 
 
+def test_relative_paths_are_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may have another working directory, as those of Dask on other machines do."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SAMPLES[0], "a.dmp")
+    sources: list[Any] = ["a.dmp", md.DumpFile(Path("a.dmp"))]
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=os.chdir, initargs=("/",)
+    ) as pool:
+        results = list(md.filter_many(sources, "out", executor=pool))
+    assert [result.error for result in results] == [None, None]
+    assert sorted(str(result.destination) for result in results) == [
+        os.path.join("out", "a-2.dmp"),  # noqa: PTH118
+        os.path.join("out", "a.dmp"),  # noqa: PTH118
+    ]
+    assert files(tmp_path / "out") == ["a-2.dmp", "a.dmp"]
+
+
 @linux
 def test_a_process_that_is_killed_from_outside_loses_nothing(tmp_path: Path, out: Path) -> None:
     trace = tmp_path / "trace"
