@@ -97,6 +97,10 @@ static mdc_status look(int fd, size_t *threads, mdc_error *err) {
         *threads = lists->thread_count;
         CHECK(source->pid == TID && lists->region_count == 2 && lists->threads[0].stack_pointer == STACK + 16);
         CHECK(lists->text_count >= 2 && lists->regions[0].name_id != 0);
+        mdc_content run;
+        uint64_t next;
+        CHECK(source->ops->content(source, 1, STACK, STACK + PAGE, &run, 1, &next) == 1 && next == STACK + PAGE);
+        CHECK(run.what == MDC_CONTENT_UNTOUCHED);
         CHECK(source->ops->prepare(source, &control, err) == MDC_ERR_INVALID);
         mdc_error_clear(err);
     }
@@ -121,6 +125,12 @@ int main(void) {
         failed++;
     }
     CHECK(failed > 15);
+    /* The position of the caller's descriptor stays, also where the file cannot be opened once more. */
+    CHECK(lseek(fd, 77, SEEK_SET) == 77);
+    CHECK(look(fd, &threads, &err) == MDC_OK && lseek(fd, 0, SEEK_CUR) == 77);
+    mdc_failpoint_set("input:reopen:0:2");
+    CHECK(look(fd, &threads, &err) == MDC_OK && lseek(fd, 0, SEEK_CUR) == 77);
+    mdc_failpoint_set("");
     mdc_source *source = NULL;
     const mdc_core_options none = {.root = NULL};
     mdc_error_clear(&err);

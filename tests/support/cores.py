@@ -79,6 +79,10 @@ class Core:
 
 def by_kernel(folder: Path, made: Path, *words: str, limit: int = resource.RLIM_INFINITY, stack: int = 0) -> Core:
     """Run the program to its crash."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    most = float("inf") if hard == resource.RLIM_INFINITY or os.geteuid() == 0 else hard
+    if (float("inf") if limit == resource.RLIM_INFINITY else limit) > most:
+        missing(f"RLIMIT_CORE is {hard} bytes, and cannot be raised")
 
     def limits() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
