@@ -411,6 +411,7 @@ enum {
     MDC_EXT_HOLD_BACK = 0x08,    /* VmPostRead sees the last `hold` bytes of a run again as the head of the next read */
     MDC_EXT_EDITS_ONLY = 0x10,   /* a callee that answered VmStart with S_FALSE only edits in VmPostRead: it serves no
                                     memory, so VmQuery and VmPreRead are not sent, untouched pages not read */
+    MDC_EXT_NARROW_WORDS = 0x40, /* words of the target's stacks have 4 bytes */
     MDC_EXT_WINDOWS_NAMES = 0x20 /* names of modules and mappings are those of Windows, whatever system this is */
 };
 /* cdef: end */

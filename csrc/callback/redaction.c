@@ -6,7 +6,7 @@
 #include "../base/vec.h"
 #include "state.h"
 
-enum { WORD = 8 };
+enum { WORD = 8, NARROW_WORD = 4 };
 
 mdc_status mdc_redaction_init(mdc_redaction *r, const mdc_filter *filter, uint32_t modules, uint32_t stacks,
                               mdc_error *err) {
@@ -69,9 +69,21 @@ static uint32_t segment_of(const mdc_module_table *map, uint64_t address) {
     return (uint32_t)(base - map->start);
 }
 
-static bool may_stay(const mdc_module_table *map, uint64_t word) {
-    if (word + MDC_SMALL_WORD <= 2 * MDC_SMALL_WORD) return true;
-    return map->row[segment_of(map, word)] != MDC_POINTEE_NONE;
+/* A word of the stack: an address or a number. */
+static bool may_stay(const mdc_module_table *map, uint64_t address, int64_t number) {
+    if ((uint64_t)number + MDC_SMALL_WORD <= 2 * MDC_SMALL_WORD) return true;
+    return map->row[segment_of(map, address)] != MDC_POINTEE_NONE;
+}
+
+static bool word_may_stay(const mdc_module_table *map, const uint8_t *bytes, size_t word) {
+    uint64_t wide;
+    uint32_t narrow;
+    if (word == WORD) {
+        memcpy(&wide, bytes, sizeof wide);
+        return may_stay(map, wide, (int64_t)wide) || wide == MDC_SANITIZED_WORD;
+    }
+    memcpy(&narrow, bytes, sizeof narrow);
+    return may_stay(map, narrow, (int32_t)narrow) || narrow == (uint32_t)MDC_SANITIZED_WORD;
 }
 
 /* Reads may end at 2**64, where the address after them is 0: what follows counts bytes from `address` on. */
@@ -87,27 +99,25 @@ static bool on_stack(const mdc_module_table *map, uint64_t address) {
 }
 
 /* Bytes to the next beginning of a word. */
-static size_t to_word(uint64_t address) { return (size_t)((0 - address) & (WORD - 1)); }
+static size_t to_word(uint64_t address, size_t word) { return (size_t)((0 - address) & (word - 1)); }
 
 /* Judges the whole words of [address, address + size). Returns how many that end after `fresh` bytes were replaced. */
-static uint64_t sanitize_words(const mdc_module_table *map, uint64_t address, uint8_t *bytes, size_t size,
+static uint64_t sanitize_words(const mdc_module_table *map, size_t word, uint64_t address, uint8_t *bytes, size_t size,
                                size_t fresh) {
-    size_t at = to_word(address);
+    size_t at = to_word(address, word);
     uint64_t words = 0;
-    while (at < size && size - at >= WORD) {
+    while (at < size && size - at >= word) {
         uint32_t segment = segment_of(map, address + at);
         uint64_t more = map->start[segment + 1] - 1 - (address + at); /* start 0: 2**64 */
         size_t stop = more < size - at ? at + (size_t)more + 1 : size;
         if (map->row[segment] != MDC_POINTEE_STACK) {
-            at = stop + to_word(address + stop);
+            at = stop + to_word(address + stop, word);
             continue;
         }
-        for (; at < stop && size - at >= WORD; at += WORD) {
-            uint64_t word;
-            memcpy(&word, bytes + at, WORD);
-            if (may_stay(map, word) || word == MDC_SANITIZED_WORD) continue;
-            sanitize_part(bytes, address, at, at + WORD);
-            words += at + WORD > fresh;
+        for (; at < stop && size - at >= word; at += word) {
+            if (word_may_stay(map, bytes + at, word)) continue;
+            sanitize_part(bytes, address, at, at + word);
+            words += at + word > fresh;
         }
     }
     return words;
@@ -115,8 +125,9 @@ static uint64_t sanitize_words(const mdc_module_table *map, uint64_t address, ui
 
 /* Parts of words at the edges of a stack: their words are unknown. Not at the front if the bytes before were
  * presented earlier. */
-static void sanitize_edges(const mdc_module_table *map, uint64_t address, uint8_t *bytes, size_t size, bool front) {
-    size_t head = to_word(address), tail = (size_t)((address + size) & (WORD - 1));
+static void sanitize_edges(const mdc_module_table *map, size_t word, uint64_t address, uint8_t *bytes, size_t size,
+                           bool front) {
+    size_t head = to_word(address, word), tail = (size_t)((address + size) & (word - 1));
     if (front && head != 0 && on_stack(map, address)) sanitize_part(bytes, address, 0, head < size ? head : size);
     if (tail != 0 && tail <= size && on_stack(map, address + (size - tail)))
         sanitize_part(bytes, address, size - tail, size);
@@ -173,12 +184,13 @@ static void edit(mdc_redaction *r, uint64_t address, uint8_t *bytes, size_t size
     mdc_redact_ranges(r->redactor, address, bytes, again.at, again.at, &counts);
     mdc_redact_ranges(r->redactor, address + head, bytes + head, size - head, 0, &counts);
     bool sanitize = mdc_redact_sanitizes(r->redactor) && r->stacks > 0;
+    const size_t word = r->narrow ? NARROW_WORD : WORD;
     if (sanitize) {
         mdc_module_table_seal(&r->pointees);
-        counts.words = sanitize_words(&r->pointees, address, bytes, size, head);
+        counts.words = sanitize_words(&r->pointees, word, address, bytes, size, head);
     }
     if (keep > 0) memcpy(after->seen, bytes + size - keep, keep);
-    if (sanitize) sanitize_edges(&r->pointees, address, bytes, size, head == 0);
+    if (sanitize) sanitize_edges(&r->pointees, word, address, bytes, size, head == 0);
     if (keep > 0) memcpy(after->shown, bytes + size - keep, keep);
     after->address = address + (size - keep);
     after->size = keep;

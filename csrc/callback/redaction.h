@@ -33,6 +33,7 @@ typedef struct mdc_redaction {
     uint8_t *block;            /* the tails' bytes */
     mdc_module_table pointees; /* rows MDC_POINTEE_* */
     uint32_t stacks, stack_capacity;
+    bool narrow; /* words of the target have 4 bytes */
     _Atomic uint64_t scrubbed_bytes, scrubbed_hits, sanitized_words, uncovered_borders;
 } mdc_redaction;
 

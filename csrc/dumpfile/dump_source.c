@@ -181,23 +181,24 @@ static const mdc_source_ops dump_ops = {.prepare = prepare,
                                         .resume = resume,
                                         .free = free_source};
 
-/* Whether the target is a Windows process, which a callee has to know before the file is parsed. What is damaged is
- * told then. */
-static bool is_windows(const mdc_input *input) {
-    enum { ENTRIES_MAX = 4096, PLATFORM_MAX = 3 }; /* VER_PLATFORM_*; other systems have numbers from 0x8000 on */
+/* What a callee has to know of the target before the file is parsed. What is damaged is told then. */
+static void look_ahead(const mdc_input *input, mdc_source *source) {
+    enum { ENTRIES_MAX = 4096, ARCH_ARM = 5, PLATFORM_MAX = 3 }; /* other systems than Windows: from 0x8000 on */
     mdc_file_header header;
     mdc_file_system_info system;
     int32_t ignored;
-    if (mdc_input_read(input, 0, &header, sizeof header, &ignored) < sizeof header) return false;
+    if (mdc_input_read(input, 0, &header, sizeof header, &ignored) < sizeof header) return;
     for (uint32_t i = 0; i < header.stream_count && i < ENTRIES_MAX; i++) {
         mdc_file_directory entry;
         uint64_t at = (uint64_t)header.directory_rva + (uint64_t)i * sizeof entry;
-        if (mdc_input_read(input, at, &entry, sizeof entry, &ignored) < sizeof entry) return false;
+        if (mdc_input_read(input, at, &entry, sizeof entry, &ignored) < sizeof entry) return;
         if (entry.stream_type != MDC_STREAM_TYPE_SYSTEM_INFO) continue;
-        return mdc_input_read(input, entry.rva, &system, sizeof system, &ignored) == sizeof system &&
-               system.platform_id <= PLATFORM_MAX;
+        if (mdc_input_read(input, entry.rva, &system, sizeof system, &ignored) < sizeof system) return;
+        source->windows = system.platform_id <= PLATFORM_MAX;
+        source->narrow =
+            system.processor_architecture == MDC_FILE_ARCH_X86 || system.processor_architecture == ARCH_ARM;
+        return;
     }
-    return false;
 }
 
 mdc_status mdc_dump_source_new(int64_t fd, const mdc_dump_source_options *options, mdc_source **slot, mdc_error *err) {
@@ -212,7 +213,7 @@ mdc_status mdc_dump_source_new(int64_t fd, const mdc_dump_source_options *option
     mdc_dump_file_init(&dump->file, dump->input, options);
     mdc_source_init(&dump->base, &dump_ops, 0);
     dump->base.carries = 1;
-    dump->base.windows = is_windows(dump->input);
+    look_ahead(dump->input, &dump->base);
     *slot = &dump->base;
     return MDC_OK;
 }

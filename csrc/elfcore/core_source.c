@@ -133,6 +133,10 @@ mdc_status mdc_core_source_new(int64_t fd, const mdc_core_options *options, mdc_
         core_free(&core->source);
         return err->code;
     }
+    uint8_t ident[5] = {0}; /* up to EI_CLASS, which a callee has to know before the file is parsed */
+    int32_t ignored;
+    (void)mdc_input_read(core->input, 0, ident, sizeof ident, &ignored);
+    core->source.narrow = ident[4] == 1;
     *slot = &core->source;
     return MDC_OK;
 }

@@ -249,8 +249,10 @@ static mdc_status pair(mdc_session *session, const mdc_source *source, mdc_error
     bool redacts = mdc_filter_redactor(filter) != NULL;
     uint32_t extensions = redacts ? EXTENSIONS | REDACTING : EXTENSIONS;
     if (session->system_engine != NULL) extensions = mdc_system_engine_extensions();
-    uint32_t names = source != NULL && source->windows != 0 ? MDC_EXT_WINDOWS_NAMES : 0;
-    if (mdc_callback_set_host(callback, extensions | names, err) != MDC_OK) return err->code;
+    uint32_t target = 0;
+    if (source != NULL && source->windows != 0) target |= MDC_EXT_WINDOWS_NAMES;
+    if (source != NULL && source->narrow != 0) target |= MDC_EXT_NARROW_WORDS;
+    if (mdc_callback_set_host(callback, extensions | target, err) != MDC_OK) return err->code;
     session->spec.engine.callback = *mdc_callback_information(callback);
     session->spec.engine.extensions = extensions;
     /* A file that has changed by then costs gaps, which a dump that reads it at once does not have; and a recording

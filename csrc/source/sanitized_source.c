@@ -282,6 +282,7 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, const mdc_hiding *hiding
     sanitized->inner = inner;
     sanitized->source.carries = inner->carries;
     sanitized->source.windows = inner->windows;
+    sanitized->source.narrow = inner->narrow;
     sanitized->hiding = *hiding;
     mdc_range_set_init(&sanitized->hidden);
     mdc_range_set_init(&sanitized->hidden_file);

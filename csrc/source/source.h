@@ -63,7 +63,8 @@ struct mdc_source {
     uint32_t version; /* MDC_SOURCE_VERSION; what the functions of the table promise */
     uint32_t layout;  /* MDC_SOURCE_LAYOUT */
     uint32_t carries; /* 1: an existing minidump, the snapshot has `carried` */
-    uint32_t windows; /* 1: names are those of Windows, on another system; known before prepare */
+    uint32_t windows; /* 1: names are those of Windows, on another system; known before prepare, as the next */
+    uint32_t narrow;  /* 1: words of the target have 4 bytes */
     const mdc_source_ops *ops;
     int32_t pid;  /* for INPUT.ProcessId; 0 if the target is not a process */
     void *handle; /* for INPUT.ProcessHandle: the pidfd on Linux, the HANDLE on Windows */

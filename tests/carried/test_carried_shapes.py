@@ -222,6 +222,31 @@ def test_a_pattern_is_in_no_text_of_the_dump() -> None:
     assert report.redaction is not None and report.redaction.hits >= 8
 
 
+@pytest.mark.parametrize(("architecture", "word"), [(0, "I"), (9, "Q"), (5, "I")])
+def test_words_of_stacks_have_the_width_of_the_target(architecture: int, word: str) -> None:
+    """Pointers into modules and stacks and small numbers stay; everything else on a stack becomes the marker."""
+    sp, module = 0x20000, 0x400000
+    size = struct.calcsize(word)
+    minus = (1 << 8 * size) - 5
+    words = [module + 8, 0x12345678, sp + 16, 7, minus, 0xDEADBEEF, 0x40000000]
+    stack = struct.pack(f"<{len(words)}{word}", *words)
+    registers = bytearray(1232 if architecture == 9 else 716 if architecture == 0 else 368)
+    struct.pack_into("<" + word, registers, {0: 196, 9: 152, 5: 56}[architecture], sp)
+    writer = minidumps.Writer()
+    writer.system(architecture)
+    place = writer.put(stack)
+    context_of = (len(registers), writer.put(bytes(registers)))
+    writer.counted(minidumps.THREADS, [minidumps.thread(1, stack=(sp, len(stack), place), context=context_of)])
+    writer.counted(minidumps.MODULES, [minidumps.module(module, 0x1000, writer.string("/lib/a.so"))])
+    writer.counted(minidumps.MEMORY, [minidumps.memory(sp, len(stack), place)])
+    out, report = filtered(writer.finish(), redact=md.filters.Redact(stacks=True))
+    marker = 0x0DEFACED0DEFACED & ((1 << 8 * size) - 1)
+    expected = [module + 8, marker, sp + 16, 7, minus, marker, marker]
+    with opened(out) as after:
+        assert struct.unpack(f"<{len(words)}{word}", after.read(sp, len(stack))) == tuple(expected)
+    assert report.redaction is not None and report.redaction.words == 3
+
+
 def test_values_of_variables_are_hidden_wherever_the_environment_is() -> None:
     """Once only in its stream, once also in the memory of the main stack."""
     block = b"HOME=/root\0API_TOKEN=hunter2\0PATH=/bin\0"
