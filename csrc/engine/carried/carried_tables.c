@@ -20,6 +20,7 @@ enum head {
     HEAD_NONE,    /* one entry, no head */
     HEAD_COUNT,   /* u32 count; some writers pad it to 8 bytes */
     HEAD_SIZES,   /* u32 size of head, u32 size of entry, u32 count */
+    HEAD_SIZES16, /* the same, and 4 bytes that are reserved */
     HEAD_SIZES64, /* u32 size of head, u32 size of entry, u64 count */
     HEAD_OURS     /* u32 version, u32 size of head, u32 size of entry, u32 count */
 };
@@ -110,7 +111,7 @@ static const mdc_table tables[] = {
      "UnloadedModuleList",
      {{20, FIELD_STRING, "a name"}}},
     {MDC_STREAM_TYPE_HANDLE_DATA,
-     HEAD_SIZES,
+     HEAD_SIZES16,
      32,
      KEY_NONE,
      MDC_STREAM_HANDLE_DATA,
@@ -147,7 +148,7 @@ static uint64_t get64(const uint8_t *bytes) {
 }
 
 static size_t head_bytes(enum head head) {
-    static const size_t bytes[] = {0, 4, 12, 16, 16};
+    static const size_t bytes[] = {0, 4, 12, 16, 16, 16};
     return bytes[head];
 }
 
@@ -164,10 +165,11 @@ static bool parse_head(const mdc_table *table, const uint8_t *bytes, uint64_t si
         if (mdc_mul_u64(found->count, found->size, &total) && size == total + 8) found->head = 8;
         break;
     case HEAD_SIZES:
+    case HEAD_SIZES16:
     case HEAD_SIZES64:
         found->head = get32(bytes);
         found->size = get32(bytes + 4);
-        found->count = table->head == HEAD_SIZES ? get32(bytes + 8) : get64(bytes + 8);
+        found->count = table->head == HEAD_SIZES64 ? get64(bytes + 8) : get32(bytes + 8);
         break;
     case HEAD_OURS:
         found->head = get32(bytes + 4);
@@ -337,7 +339,7 @@ static mdc_status put_no_thread(mdc_relocation *relocation, uint8_t *bytes, size
 }
 
 static void put_count(mdc_layout *layout, const mdc_table *table, uint64_t at, uint64_t count) {
-    static const size_t where[] = {0, 0, 8, 8, 12};
+    static const size_t where[] = {0, 0, 8, 8, 8, 12};
     uint32_t narrow = (uint32_t)count;
     if (table->head == HEAD_SIZES64)
         mdc_layout_set(layout, at + where[table->head], &count, sizeof count);
