@@ -19,55 +19,93 @@ from pathlib import Path
 
 import common
 
+import minidump_cffi as md
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+SAMPLES = ("google-tiny-exe-with-cet-xsave.dmp", "own-a-crashpad.dmp", "own-a-breakpad.dmp")
+
+
+class Trials:
+    """The dumps of one source with failing allocations."""
+
+    def __init__(self, source: Any, path: Path, step: int) -> None:
+        self.source, self.path, self.step = source, path, step
+        self.filter = md.Filter(
+            md.exclude(range=(0x1000, 0x2000)),
+            redact=md.filters.Redact(patterns=["a pattern"], environ={"drop": ["*KEY*"]}),
+        )
+        self.seen: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self.library = ctypes.CDLL(None)
+        self.library.failmalloc_arm.argtypes = [ctypes.c_long, ctypes.c_int]
+        self.library.failmalloc_disarm.restype = ctypes.c_long
+
+    def dump(self) -> None:
+        md.write_dump(self.source, self.path, md.DumpType.WITH_FULL_MEMORY, filter=self.filter, deadline=60)
+
+    def one(self, nth: int, all_others: int) -> None:
+        """A dump in which this allocation fails, and perhaps all after it."""
+        self.path.unlink(missing_ok=True)
+        self.library.failmalloc_arm(nth, all_others)
+        outcome = "dumped"
+        try:
+            self.dump()
+        except (MemoryError, md.DumpError) as error:
+            outcome = type(error).__name__
+        except BaseException as error:
+            outcome = "FAULT"
+            self.faults.append(f"allocation {nth}: {error!r}")
+        self.library.failmalloc_disarm()
+        self.seen[outcome] += 1
+        if self.path.exists() != (outcome == "dumped"):
+            self.faults.append(
+                f"allocation {nth}: {outcome}, and the file is {'' if self.path.exists() else 'not '}there"
+            )
+
+    def all(self, check: Callable[[], bool]) -> int:
+        """All of them; returns how many allocations there are. check: false if the target does not run on."""
+        self.dump()
+        self.library.failmalloc_arm(1 << 40, 0)
+        self.dump()
+        count: int = self.library.failmalloc_disarm()
+        fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        for all_others in (0, 1):
+            for nth in range(0, count + 3, self.step):
+                self.one(nth, all_others)
+                if not check():
+                    self.faults.append(f"allocation {nth}: the target does not run on")
+        if len(os.listdir("/proc/self/fd")) != fds:  # noqa: PTH208
+            self.faults.append("descriptors are left open")
+        if not count or self.seen.total() == self.seen["dumped"]:
+            self.faults.append("no allocation failed")
+        return count
+
 
 def trials(args: argparse.Namespace, program: Path, folder: Path) -> int:
     """All of them, in a process that has the library preloaded."""
-    import minidump_cffi as md
-
-    library = ctypes.CDLL(None)
-    library.failmalloc_arm.argtypes = [ctypes.c_long, ctypes.c_int]
-    library.failmalloc_disarm.restype = ctypes.c_long
     target = common.Target(program, "beats", "8", "4")
-    path = folder / "x.dmp"
-    full = md.DumpType.WITH_FULL_MEMORY
-    seen: Counter[str] = Counter()
-    faults: list[str] = []
+    data = common.HERE.parent / "data"
+    status = 0
     try:
-        md.write_dump(target.pid, path, full)
-        library.failmalloc_arm(1 << 40, 0)
-        md.write_dump(target.pid, path, full)
-        count = library.failmalloc_disarm()
-        fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-        for all_others in (0, 1):
-            for nth in range(0, count + 3, args.step):
-                path.unlink(missing_ok=True)
-                library.failmalloc_arm(nth, all_others)
-                outcome = "dumped"
-                try:
-                    md.write_dump(target.pid, path, full, deadline=60)
-                except (MemoryError, md.DumpError) as error:
-                    outcome = type(error).__name__
-                except BaseException as error:
-                    outcome = "FAULT"
-                    faults.append(f"allocation {nth}: {error!r}")
-                library.failmalloc_disarm()
-                seen[outcome] += 1
-                if path.exists() != (outcome == "dumped"):
-                    faults.append(
-                        f"allocation {nth}: {outcome}, and the file is {'' if path.exists() else 'not '}there"
-                    )
-                if not target.runs_on():
-                    faults.append(f"allocation {nth}: the target does not run on")
-        if len(os.listdir("/proc/self/fd")) != fds:  # noqa: PTH208
-            faults.append("descriptors are left open")
-        if not count or seen.total() == seen["dumped"]:
-            faults.append("no allocation failed")
+        core = folder / "core"
+        subprocess.run(["gcore", "-o", core, str(target.pid)], check=True, capture_output=True)
+        sources: dict[str, Any] = {"a process": target.pid, "a core": md.CoreFile(f"{core}.{target.pid}")}
+        sources |= {name: md.DumpFile(data / name) for name in SAMPLES}
+        for name, source in sources.items():
+            trial = Trials(source, folder / "x.dmp", args.step)
+            count = trial.all(target.runs_on if name == "a process" else lambda: True)
+            print(f"{name}: {count} allocations, one failing at a time, then all from there on: {dict(trial.seen)}")
+            for text in trial.faults:
+                print("FAULT:", name, text)
+            status |= bool(trial.faults)
     finally:
         target.close()
-    print(f"{count} allocations, one failing at a time, then all from there on: {dict(seen)}")
-    for text in faults:
-        print("FAULT:", text)
-    return 1 if faults else 0
+    return status
 
 
 def main() -> int:
