@@ -22,6 +22,10 @@ static mdc_status read_exactly(mdc_source *source, uint64_t offset, void *buffer
     return mdc_dump_get(&((dump_source *)source)->file, offset, buffer, size, "the dump", err);
 }
 
+static uint64_t file_run(mdc_source *source, uint64_t offset, uint64_t end, bool *hole) {
+    return mdc_input_run(((const dump_source *)source)->input, offset, end, hole);
+}
+
 /* Of the first exception, if the thread it happened in is there. */
 static mdc_source_crash crash_of(const mdc_dump_file *file) {
     mdc_source_crash crash = {.known = 0};
@@ -55,7 +59,8 @@ static void fill(dump_source *dump) {
                                   .timestamp = file->header.time_date_stamp,
                                   .flags = file->header.flags,
                                   .file_size = file->size,
-                                  .read = read_exactly};
+                                  .read = read_exactly,
+                                  .run = file_run};
     dump->lists = (mdc_snapshot){.regions = file->regions.data,
                                  .region_count = file->regions.count,
                                  .threads = file->threads.data,

@@ -10,8 +10,8 @@ mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t 
                         mdc_error *err) {
     mdc_vec *vec = front ? &plan->stacks : &plan->all;
     mdc_extent *last = vec->count > 0 ? &mdc_vec_at(vec, mdc_extent, vec->count - 1) : NULL;
-    if ((flags & MDC_EXTENT_JOINED) != 0 && last != NULL && last->region == region &&
-        last->address + last->size == first) {
+    bool joins = last != NULL && (last->flags | MDC_EXTENT_JOINED) == (flags | MDC_EXTENT_JOINED);
+    if ((flags & MDC_EXTENT_JOINED) != 0 && joins && last->region == region && last->address + last->size == first) {
         last->size += end - first;
         return MDC_OK;
     }
@@ -194,6 +194,15 @@ static void omit_holes(mdc_plan *plan, bool holes) {
     }
 }
 
+/* Holes of an existing dump are memory of it: where the output has none, zeros are written. */
+static void fill_holes(mdc_plan *plan) {
+    for (size_t i = 0; i < plan->extents.count; i++) {
+        mdc_extent *extent = &mdc_vec_at(&plan->all, mdc_extent, i);
+        if ((extent->flags & MDC_EXTENT_HOLE) != 0)
+            extent->flags = (extent->flags & ~(uint32_t)MDC_EXTENT_HOLE) | MDC_EXTENT_ZERO;
+    }
+}
+
 mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err) {
     const mdc_engine *engine = plan->engine;
     /* Stacks in front of the rest, without a second copy of the rest, which is the long part. */
@@ -211,7 +220,11 @@ mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err) {
         fits = fits && mdc_add_u64(total, plan->extents.all[i].size, &total);
     bool holes = engine->options.untouched == MDC_UNTOUCHED_HOLE ||
                  (engine->options.untouched == MDC_UNTOUCHED_AUTO && engine->sparse);
-    if (!holes || !fits || total >= engine->options.sparse_max) omit_holes(plan, holes);
+    if (engine->held) {
+        if (!engine->sparse) fill_holes(plan);
+    } else if (!holes || !fits || total >= engine->options.sparse_max) {
+        omit_holes(plan, holes);
+    }
     return MDC_OK;
 }
 

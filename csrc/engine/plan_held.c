@@ -12,16 +12,17 @@ enum { RUNS_PER_CHECK = 64 };
 
 typedef struct held_plan {
     mdc_plan *plan;
-    bool asks;           /* the callee is asked about memory */
-    bool two_lists;      /* the dump has both: what is in MemoryList comes first */
-    uint64_t front_end;  /* else what the file has before this offset does */
-    bool front;          /* this run does */
-    bool cut;            /* it is about memory that the file no longer has */
-    mdc_vec removed;     /* mdc_set_range: a set */
-    bool begun;          /* something of this run was put: */
-    uint64_t last_end;   /* where that ended */
-    size_t region;       /* whose bytes these are: */
-    uint64_t held, kept; /* bytes */
+    bool asks;                /* the callee is asked about memory */
+    bool two_lists;           /* the dump has both: what is in MemoryList comes first */
+    uint64_t front_end;       /* else what the file has before this offset does */
+    bool front;               /* this run does */
+    bool cut;                 /* it is about memory that the file no longer has */
+    mdc_vec removed;          /* mdc_set_range: a set */
+    uint64_t address, offset; /* of this run */
+    bool begun;               /* something of this run was put: */
+    uint64_t last_end;        /* where that ended */
+    size_t region;            /* whose bytes these are: */
+    uint64_t held, kept;      /* bytes */
 } held_plan;
 
 static void leave_region(held_plan *held) {
@@ -33,6 +34,39 @@ static void leave_region(held_plan *held) {
     held->held = held->kept = 0;
 }
 
+static mdc_status put(held_plan *held, size_t region, uint64_t first, uint64_t end, bool hole, mdc_error *err) {
+    uint32_t flags = held->begun && first == held->last_end ? MDC_EXTENT_JOINED : 0;
+    if (hole) {
+        flags |= MDC_EXTENT_HOLE;
+        held->plan->outcomes[region].untouched += end - first;
+    }
+    held->begun = true;
+    held->last_end = end;
+    return mdc_plan_put(held->plan, region, first, end, flags, held->front, err);
+}
+
+/* Long holes of the file are neither read nor written. */
+static mdc_status keep_content(held_plan *held, size_t region, uint64_t first, uint64_t end, mdc_error *err) {
+    const mdc_engine *engine = held->plan->engine;
+    const mdc_carried *carried = held->plan->capture->lists->carried;
+    const uint64_t hole_min = engine->options.hole_min, end_offset = held->offset + (end - held->address);
+    uint64_t data = first;
+    while (!engine->calls.serves_memory && end - first >= hole_min) {
+        bool hole;
+        uint64_t offset = held->offset + (first - held->address);
+        uint64_t size = carried->run(engine->source, offset, end_offset, &hole) - offset;
+        if (size == 0 || size > end - first) break;
+        if (hole && size >= hole_min) {
+            if ((data < first && put(held, region, data, first, false, err) != MDC_OK) ||
+                put(held, region, first, first + size, true, err) != MDC_OK)
+                return err->code;
+            data = first + size;
+        }
+        first += size;
+    }
+    return data < end ? put(held, region, data, end, false, err) : MDC_OK;
+}
+
 static mdc_status keep(void *context, size_t region, uint64_t first, uint64_t end, mdc_error *err) {
     held_plan *held = context;
     held->kept += end - first;
@@ -40,10 +74,7 @@ static mdc_status keep(void *context, size_t region, uint64_t first, uint64_t en
     if (held->cut)
         return mdc_gaps_ask(held->plan->gaps, first, end, MDC_GAP_CUT, 0,
                             "is beyond the end of the file, which was cut", err);
-    uint32_t flags = held->begun && first == held->last_end ? MDC_EXTENT_JOINED : 0;
-    held->begun = true;
-    held->last_end = end;
-    return mdc_plan_put(held->plan, region, first, end, flags, held->front, err);
+    return keep_content(held, region, first, end, err);
 }
 
 /* [first, end) lies in one region. */
@@ -76,6 +107,8 @@ static mdc_status plan_run(held_plan *held, const mdc_carried_run *run, mdc_erro
     const mdc_set_range *ranges = removed->data;
     uint64_t first = run->address, end = run->address + run->size;
     held->front = held->two_lists ? run->list == MDC_CARRIED_LIST32 : run->offset < held->front_end;
+    held->address = run->address;
+    held->offset = run->offset;
     held->begun = false;
     for (size_t at = mdc_range_set_find(removed, first); first < end; at++) {
         bool more = at < removed->count && ranges[at].first < end;

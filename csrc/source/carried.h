@@ -3,6 +3,7 @@
 #ifndef MDC_SOURCE_CARRIED_H
 #define MDC_SOURCE_CARRIED_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,8 @@ typedef struct mdc_carried {
     uint64_t file_size; /* bytes */
     /* Exactly [offset, offset + size) of the file. */
     mdc_status (*read)(mdc_source *source, uint64_t offset, void *buffer, size_t size, mdc_error *err);
+    /* Where the hole of the file, or the data, that begins at the offset ends, at most at `end`. */
+    uint64_t (*run)(mdc_source *source, uint64_t offset, uint64_t end, bool *hole);
 } mdc_carried;
 /* cdef: end */
 

@@ -131,6 +131,11 @@ static mdc_status sanitized_file_read(mdc_source *source, uint64_t offset, void 
     return MDC_OK;
 }
 
+static uint64_t sanitized_file_run(mdc_source *source, uint64_t offset, uint64_t end, bool *hole) {
+    const mdc_sanitized_source *sanitized = sanitized_of(source);
+    return sanitized->inner->ops->snapshot(sanitized->inner)->carried->run(sanitized->inner, offset, end, hole);
+}
+
 /* A text of an existing dump that is not known to be in the memory it holds. */
 static mdc_status hide_in_file(mdc_sanitized_source *sanitized, const mdc_carried *carried,
                                const mdc_carried_stream *stream, mdc_error *err) {
@@ -179,6 +184,7 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
         sanitized->lists = *lists;
         sanitized->carried = *lists->carried;
         sanitized->carried.read = sanitized_file_read;
+        sanitized->carried.run = sanitized_file_run;
         sanitized->lists.carried = &sanitized->carried;
         if (find_carried(sanitized, lists->carried, err) != MDC_OK) return err->code;
     }

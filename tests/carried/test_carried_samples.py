@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import struct
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import file_rules
+import minidumps
 import pytest
 import readers
 
@@ -191,3 +194,38 @@ def check_memory(before: md.reading.OpenDump, after: md.reading.OpenDump, gone: 
                     after.read(address, 1)
         if at < end:
             assert after.read(at, end - at) == before.read(at, end - at)
+
+
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    """Of 8 GiB of memory a few pages are in the file: no more is read, and no more written; to a pipe zeros."""
+    path, out, again = tmp_path / "sparse.dmp", tmp_path / "out.dmp", tmp_path / "again.dmp"
+    writer, size, base = minidumps.Writer(), 8 << 30, 0x10000000
+    writer.system(9)
+    ranges = [(base, size), (base + size, 100)]
+    rows = b"".join(struct.pack("<QQ", *entry) for entry in ranges)
+    at = writer.put(struct.pack("<QQ", len(ranges), 0) + rows)
+    writer.entries.append((minidumps.MEMORY64, 16 + len(rows), at))
+    struct.pack_into("<Q", writer.data, at + 8, len(writer.data))
+    head = writer.finish(flags=2)
+    with path.open("wb") as file:
+        file.write(head)
+        file.seek(len(head) + size // 2 + 123)
+        file.write(b"in the middle")
+        file.seek(len(head) + size)
+        file.write(b"e" * 100)
+    report = md.write_dump(md.DumpFile(path), out)
+    assert report.complete and report.memory64_ranges == 2
+    assert report.zero_bytes > size - (1 << 20) and out.stat().st_blocks * 512 < 4 << 20
+    md.write_dump(md.DumpFile(out), again, filter=md.Filter(md.exclude(range=(base, base + size // 2))))
+    with md.open_dump(out) as whole, md.open_dump(again) as half:
+        assert [(run.address, run.size) for run in whole.memory] == ranges
+        for dump in (whole, half):
+            assert dump.read(base + size // 2 + 100, 50) == bytes(23) + b"in the middle" + bytes(14)
+            assert dump.read(base + size - 5, 105) == bytes(5) + b"e" * 100
+    with subprocess.Popen(["head", "-c", "70000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdin is not None and reader.stdout is not None
+        small = md.Filter(md.exclude(range=(base + (1 << 17), base + size)))
+        md.write_dump(md.DumpFile(path), reader.stdin, filter=small)
+        reader.stdin.close()
+        piped = reader.stdout.read()
+    assert piped[:4] == b"MDMP" and not any(piped[8192:])
