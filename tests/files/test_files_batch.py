@@ -191,6 +191,7 @@ def test_cancel_ends_the_batch(tmp_path: Path, out: Path) -> None:
     assert {type(result.error) for result in results} == {md.DeadlineExceeded, type(None)}
 
 
+@linux  # as all pools of processes here: under Wine they hang now and then, in their own pipes
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_processes(method: str, out: Path) -> None:
     if method == "fork" and sys.version_info >= (3, 12):
@@ -204,7 +205,7 @@ def test_processes(method: str, out: Path) -> None:
     assert files(out) == sorted(path.name for path in SAMPLES)
 
 
-@linux  # under Wine the pool itself hangs in its pipe then
+@linux
 def test_a_process_that_dies_loses_one_file(tmp_path: Path, out: Path) -> None:
     """What was in work with it is done again, and nothing is left running."""
     trace = tmp_path / "killed"
@@ -230,6 +231,7 @@ def copies(folder: Path, count: int) -> list[Path]:
     return made
 
 
+@linux
 def test_relative_paths_are_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers may have another working directory, as those of Dask on other machines do."""
     monkeypatch.chdir(tmp_path)
