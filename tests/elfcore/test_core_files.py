@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -232,6 +233,27 @@ def test_the_command_line_can_be_left_out(core: cores.Core, tmp_path: Path) -> N
             auxv = dict(struct.iter_unpack("<QQ", dump.stream(file_rules.AUXV)))
             assert (dump.read_across(auxv[31], len(path)) == path) is not excluded
             assert bool(dump.stream(file_rules.CMDLINE)) is not excluded
+
+
+def test_what_is_excluded_is_nowhere(core: cores.Core, tmp_path: Path) -> None:
+    """Random ranges of memory in which every word is there once: none of the excluded ones is in the file."""
+    draw = random.Random(1)
+    factor, mask = 0x9E3779B97F4A7C15, (1 << 64) - 1
+    for number in range(12):
+        first = draw.randrange(0, cores.MIB, 8)
+        end = draw.randrange(first, cores.MIB, 8) + 8
+        out = tmp_path / f"{number}.dmp"
+        rule = md.exclude(range=(cores.PATTERN + first, cores.PATTERN + end))
+        md.write_dump(md.CoreFile(core.path), out, filter=md.Filter(rule))
+        content = out.read_bytes()
+        with file_rules.DumpFile(out) as dump:
+            for at in (0, first - 8, first, (first + end) // 16 * 8, end - 8, end, cores.MIB - 8):
+                if not 0 <= at < cores.MIB:
+                    continue
+                word = struct.pack("<Q", (cores.PATTERN + at) * factor & mask)
+                excluded = first & ~4095 <= at < end + -end % 4096  # whole pages
+                assert content.count(word) == (0 if excluded else 1), (first, at, end)
+                assert dump.read_across(cores.PATTERN + at, 8) == (None if excluded else word)
 
 
 def test_texts(core: cores.Core, tmp_path: Path) -> None:
