@@ -9,6 +9,7 @@ from .._options import DumpOptions
 from ..causes import SignalInfo
 from ..dumping import write_dump
 from ..engines import DbgHelp
+from ..enums import ThreadFlags
 from ..errors import DumpError
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
@@ -128,7 +129,7 @@ def summary(report: DumpReport, name: str, *, live: bool = True) -> str:
     words = [
         f"{name}: {text.size(report.file_bytes)}",
         f"{text.size(report.memory_bytes)} of memory in {text.plural(kept, 'region')}",
-        text.plural(len(report.threads), "thread"),
+        text.plural(sum(1 for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED), "thread"),
         f"stopped for {text.span(report.stop_time)} of {text.span(report.total)}" if live else text.span(report.total),
     ]
     if not report.complete:

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        required=True,
-        help="the dump; - for stdout; for several a directory, which is made if it is not there (DIR/ also for one)",
+        help="the dump; - for stdout; for several a directory, which is made if it is not there (DIR/ also for one); "
+        "default: beside IN, core.1 as core.1.dmp and app.dmp as app.filtered.dmp",
     )
     parser.add_argument("--filter", metavar="FILE", help="filter rules, a TOML file")
     parser.add_argument(
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     """Filter; status 3 if something is missing of a dump, 1 if one was not written."""
     names = list(_inputs(args.inputs))
     many = len(names) > 1 or args.inputs[0] not in (_STDIN, names[0])
+    if args.output is None:
+        args.output = _beside(names[0], many)
     to_folder = many or args.output.endswith(("/", os.sep)) or os.path.isdir(args.output)  # noqa: PTH112
     options = {name: value for name, value in vars(args).items() if name in _options.DumpOptions._names}
     options["filter"] = None if args.filter is None else Filter.from_file(args.filter)
@@ -121,6 +123,17 @@ def _inputs(words: list[str]) -> Iterator[str]:
         if not found:
             raise UsageError(f"{word}: no file matches")
         yield from found
+
+
+def _beside(name: str, many: bool) -> str:
+    """Where the dump of an input goes if nothing is said: never onto the input."""
+    from ..batch import dump_name
+
+    if many or name == _STDIN or "://" in name:
+        raise UsageError(f"give {'-o DIR for several inputs' if many else '-o FILE'}")
+    stem, suffix = dump_name(name)
+    place = os.path.join(os.path.dirname(name), stem + suffix)  # noqa: PTH118, PTH120
+    return os.path.splitext(place)[0] + ".filtered" + suffix if place == name else place  # noqa: PTH122
 
 
 def _one(name: str, output: str, args: argparse.Namespace, options: dict[str, Any]) -> int:

@@ -48,6 +48,23 @@ def test_one_file(tmp_path: Path) -> None:
     assert out.stat().st_size < (tmp_path / "same.dmp").stat().st_size
 
 
+def test_without_an_output_the_dump_is_beside_the_input(tmp_path: Path) -> None:
+    """Under a name of its own: never the input's."""
+    for name, packed, expected in (
+        ("a.dmp", False, "a.filtered.dmp"),
+        ("b.dmp.gz", True, "b.dmp"),
+        ("core.1", False, "core.1.dmp"),
+    ):
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        data = SAMPLE.read_bytes()
+        (folder / name).write_bytes(gzip.compress(data) if packed else data)
+        done = live.run_cli("filter", folder / name)
+        assert done.returncode == Exit.OK, done.stderr
+        assert files(folder) == sorted([name, expected])
+        assert str(folder / expected) in done.stderr
+
+
 def test_stdin_and_stdout(tmp_path: Path) -> None:
     """Through pipes, compressed; and a file as stdin, which is read where it is."""
     command = [sys.executable, "-m", "minidump_cffi", "filter", "-", "-o", "-"]
@@ -102,7 +119,8 @@ def test_a_folder_as_output(dumps: Path, tmp_path: Path) -> None:
         (["a.dmp", "b.dmp", "-o", "-"], Exit.USAGE, "several inputs need a directory"),
         (["-", "-o", "x/"], Exit.USAGE, "stdin has no name: give -o FILE"),
         (["a.dmp", "-o", "-", "--json"], Exit.USAGE, "--json and -o - both want stdout"),
-        (["a.dmp"], Exit.USAGE, "-o"),
+        (["a.dmp", "b.dmp"], Exit.USAGE, "-o DIR"),
+        (["-"], Exit.USAGE, "-o FILE"),
         (["a.dmp", "-o", "a.dmp"], Exit.ERROR, "a.dmp is both input and output"),
         (["a.dmp", "-o", "x", "--jobs", "0"], Exit.USAGE, "not a number of jobs"),
         (["a.dmp", "-o", "x", "--max-input", "0"], Exit.USAGE, "not a size"),
