@@ -357,6 +357,7 @@ class DumpWarning(enum.IntFlag):
     NOT_STOPPED = 0x100000  #: dbghelp could not stop a thread
     NO_THREADS = 0x80000  #: No thread is left: an empty one is listed
     TYPE = 0x200000  #: Bits of the dump type had no effect
+    CUT = 0x800000  #: Threads, mappings or files of a core are missing, which was cut
     BOTH_LISTS = 0x400000  #: An existing dump with MemoryList and Memory64List has both again
 
 

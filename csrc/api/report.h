@@ -166,9 +166,10 @@ enum {
     MDC_WARN_SLOW_FILES = 0x10000,         /* non-resident pages of a MDC_REGION_SLOW_FILE were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp reported that a thread could not be stopped */
-    MDC_WARN_BOTH_LISTS = 0x400000,        /* MemoryList and Memory64List: Microsoft's debugger engine refuses that */
-    MDC_WARN_TYPE = 0x200000,              /* bits of the dump type have no effect: honoured_type has the others */
-    MDC_WARN_NO_THREADS = 0x80000          /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
+    MDC_WARN_CUT = 0x800000,        /* not complete: of a cut core, lists of threads, memory or files end early */
+    MDC_WARN_BOTH_LISTS = 0x400000, /* MemoryList and Memory64List: Microsoft's debugger engine refuses that */
+    MDC_WARN_TYPE = 0x200000,       /* bits of the dump type have no effect: honoured_type has the others */
+    MDC_WARN_NO_THREADS = 0x80000   /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */

@@ -104,6 +104,7 @@ typedef struct mdc_core {
     uint64_t info;        /* NT_SIGINFO of the first thread; offsets, 0: not there */
     uint64_t psinfo;
     uint64_t cut_bytes;
+    bool lists_cut; /* program headers or notes are among them */
 
     mdc_vec regions; /* mdc_region */
     mdc_vec names;   /* mdc_name */

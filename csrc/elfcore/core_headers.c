@@ -132,6 +132,7 @@ mdc_status mdc_core_read_headers(mdc_core *core, mdc_error *err) {
                         header.segments, all);
     if (count > room) {
         add_cut(core, (count - room) * size);
+        core->lists_cut = true;
         count = room;
     }
     if (count > MDC_CORE_LOADS_MAX)
@@ -147,6 +148,7 @@ mdc_status mdc_core_read_headers(mdc_core *core, mdc_error *err) {
         const uint64_t gone = missing(core, segment.offset, segment.file_size);
         const mdc_core_part notes = {segment.offset, segment.file_size - gone};
         add_cut(core, gone);
+        if (gone > 0) core->lists_cut = true;
         if (notes.size > 0 && mdc_vec_push(&core->segments, &notes, 1, NULL, err) != MDC_OK) return err->code;
     }
     sort_loads(core);

@@ -27,7 +27,8 @@ static void publish(mdc_core *core) {
                                  .system = &core->system,
                                  .types = core->system.xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
                                  .crash = crash,
-                                 .cut_bytes = core->cut_bytes};
+                                 .cut_bytes = core->cut_bytes,
+                                 .warnings = core->lists_cut ? MDC_WARN_CUT : 0};
     if (core->phnum <= UINT16_MAX) {
         core->lists.auxv_phdr = core->phdr;
         core->lists.auxv_phnum = (uint32_t)core->phnum;

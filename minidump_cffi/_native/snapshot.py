@@ -111,7 +111,7 @@ class Snapshot:
 
     def faults(self) -> Iterator[Fault]:
         if self._lists.cut_bytes:
-            yield Fault(stream=0, message=f"the core was cut: {self._lists.cut_bytes:,} bytes of memory are missing")
+            yield Fault(stream=0, message=f"the core was cut: {self._lists.cut_bytes:,} bytes are missing")
 
     def file(self, offset: int, size: int) -> bytes:
         raise FormatError("this is a core: it has no streams")

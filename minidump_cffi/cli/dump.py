@@ -9,7 +9,7 @@ from .._options import DumpOptions
 from ..causes import SignalInfo
 from ..dumping import write_dump
 from ..engines import DbgHelp
-from ..enums import ThreadFlags
+from ..enums import DumpWarning, ThreadFlags
 from ..errors import DumpError
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
@@ -144,6 +144,8 @@ def missing(report: DumpReport) -> str:
         words.append(f"{text.plural(len(report.missing), 'gap')}; `{PROGRAM} show` lists them")
     if report.threads_without_registers:
         words.append(f"{text.plural(len(report.threads_without_registers), 'thread')} without registers")
+    if report.warnings & DumpWarning.CUT:
+        words.append("lists of a core that was cut")
     return ", ".join(words)
 
 

@@ -34,6 +34,7 @@ _WARNINGS = {
     ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
     DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran while they were dumped",
+    DumpWarning.CUT: "the core was cut where it lists threads, mappings and files: not all of them are in the dump",
     DumpWarning.BOTH_LISTS: (
         "MemoryList and Memory64List, as in the dump that was read: Microsoft's debugger engine refuses that"
     ),
@@ -62,7 +63,7 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
         numbers = ", ".join(f"{number:#x}" for number in report.dropped_streams)
         texts += (f'streams whose content is not known were left out ({numbers}); unknown_streams="keep" copies them',)
     if report.cut_bytes:
-        texts += (f"the file that was read was cut: {report.cut_bytes:,} bytes of memory are missing at its end",)
+        texts += (f"the file that was read was cut: {report.cut_bytes:,} bytes are missing at its end",)
     if warnings & DumpWarning.SLOW_FILES:
         texts += (_slow_files(report),)
     if report.redaction is not None and report.redaction.uncovered:

@@ -74,7 +74,7 @@ class DumpReport:
     filtered_bytes : int
         Bytes not in it because the target's coredump_filter leaves them out (``coredump_filter=True``).
     cut_bytes : int
-        Bytes of memory that a core or dump which was cut promises and no longer holds (`GapReason.CUT`).
+        Bytes that a core or dump which was cut promises and no longer holds (`GapReason.CUT`).
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0;
         an existing dump that has both keeps both.
@@ -355,7 +355,7 @@ class DumpReport:
         Listed as gaps, but not incomplete: memory beyond the end of a mapped file, where there is nothing to read,
         and what was left to the file of a module. Threads that the filter leaves out do not count.
         """
-        lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK
+        lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK | DumpWarning.CUT
         return not self.warnings & lost and not self.missing
 
     @property

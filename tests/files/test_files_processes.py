@@ -152,7 +152,7 @@ def test_a_core_that_is_cut(packer: str | None, small: Path, tmp_path: Path) -> 
     report = md.write_dump(md.CoreFile(small), tmp_path / "out.dmp")
     if packer is None:
         assert done.returncode == 3, done.stderr
-        assert "20,480 bytes of memory are missing" in done.stderr
+        assert "20,480 bytes are missing" in done.stderr
         assert (report.cut_bytes, report.complete) == (0x5000, False)
         assert [(gap.address, gap.size, gap.reason) for gap in report.missing] == [(0x1B000, 0x5000, GapReason.CUT)]
         assert report.messages[-1] in done.stderr.replace("minidump-cffi: warning: ", "")
@@ -181,7 +181,7 @@ def test_a_compressed_core_that_is_cut_within_its_memory(packer: str, tmp_path: 
     path.write_bytes(PACKERS[packer](path.read_bytes())[: len(noise) // 2])
     done = live.run_cli("filter", path, "-o", tmp_path / "out.dmp", "--json")
     assert done.returncode == 3, done.stderr
-    assert f"the {packer} data of" in done.stderr and "bytes of memory are missing" in done.stderr
+    assert f"the {packer} data of" in done.stderr and "bytes are missing" in done.stderr
 
 
 @KINDS
