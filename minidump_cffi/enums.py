@@ -399,6 +399,10 @@ class Extensions(enum.IntFlag):
     HOLD_BACK = 0x8
     #: The callee asks for VmPostRead only to edit what was read: VmQuery and VmPreRead are not sent.
     EDITS_ONLY = 0x10
+    #: Names of modules and mappings are those of Windows, whatever system this is.
+    WINDOWS_NAMES = 0x20
+    #: Words of the stacks have 4 bytes.
+    NARROW_WORDS = 0x40
 
 
 PLAIN = Extensions(0)
