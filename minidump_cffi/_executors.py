@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from pathlib import Path, PurePath
 
-from ._reading import remote
+from ._inputs import remote
 from ._record import replace
 from .dumping import write_dump
 

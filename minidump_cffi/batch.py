@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import PurePath
 
 from . import _executors
+from ._inputs import remote
 from ._options import DumpOptions
-from ._reading import remote
 from ._record import Record
 from .errors import Cancelled, SinkError
 from .files import FILES, AnyFile

@@ -262,7 +262,7 @@ def _resolve(
     """Find out which process is meant, or open the file that stands for one, unless the output would replace it."""
     if not isinstance(process, FILES):
         return targets.resolve(process)
-    from ._reading import opening, sources
+    from ._inputs import opening, sources
 
     spool = getattr(request.options, "spool", True)
     avx = DumpType.WITH_AVX_XSTATE_CONTEXT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ._reading.remote import is_url
+from ._inputs.remote import is_url
 from ._record import Record
 from .filters import _values
 

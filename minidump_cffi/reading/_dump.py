@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 
+from .._inputs.opening import opened
+from .._inputs.sources import is_core
 from .._native.snapshot import Snapshot, core, dump
-from .._reading.opening import opened
-from .._reading.sources import is_core
 from ..errors import DumpError, FormatError, ReadError
 from ..files import FILES, AnyFile
 from ._items import MemoryRange

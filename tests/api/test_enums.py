@@ -31,7 +31,7 @@ PAIRS = [
     (md.report.ExtentFlags, "MDC_EXTENT_", set()),
     (md.report.DumpWarning, "MDC_WARN_", set()),
     (md.report.Phase, "MDC_PHASE_", set()),
-    (md.protocol.Extensions, "MDC_EXT_", {"WINDOWS_NAMES", "NARROW_WORDS"}),  # told to our callback of the target
+    (md.protocol.Extensions, "MDC_EXT_", set()),
 ]
 
 

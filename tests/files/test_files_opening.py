@@ -24,7 +24,7 @@ import lz4.frame
 import pytest
 
 import minidump_cffi as md
-from minidump_cffi._reading import compression, opening, spool
+from minidump_cffi._inputs import compression, opening, spool
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -354,7 +354,7 @@ def test_no_extra_is_imported_without_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     imported = done.stdout.split()
-    assert "minidump_cffi._reading.opening" in imported
+    assert "minidump_cffi._inputs.opening" in imported
     assert [name for name in ("lz4", "fsspec", "compression.zstd", "backports.zstd") if name in imported] == []
 
 
