@@ -144,7 +144,7 @@ static void use(mdc_dump_file *file, const mdc_vec *contexts, const context_layo
         if (thread->context == NULL) {
             thread->context = (const uint8_t *)file->contexts.data + (file->contexts.count - blank);
             thread->context_size = blank;
-            thread->flags |= MDC_THREAD_NO_REGISTERS;
+            if (i < file->listed) thread->flags |= MDC_THREAD_NO_REGISTERS;
         } else if (layout != NULL) {
             thread->instruction_pointer =
                 pointer_at(thread->context, thread->context_size, layout->instruction_pointer, layout->width);

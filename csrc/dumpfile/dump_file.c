@@ -25,6 +25,7 @@ void mdc_dump_file_init(mdc_dump_file *file, const mdc_input *input, const mdc_d
     mdc_vec_init(&file->faults, sizeof(mdc_dump_fault));
     mdc_vec_init(&file->threads, sizeof(mdc_thread));
     mdc_vec_init(&file->places, sizeof(mdc_dump_thread_at));
+    mdc_vec_init(&file->unlisted, sizeof(uint32_t));
     mdc_vec_init(&file->exceptions, sizeof(mdc_dump_exception));
     mdc_vec_init(&file->modules, sizeof(mdc_module));
     mdc_vec_init(&file->unloaded, sizeof(mdc_unloaded));
@@ -39,9 +40,10 @@ void mdc_dump_file_init(mdc_dump_file *file, const mdc_input *input, const mdc_d
 }
 
 void mdc_dump_file_fini(mdc_dump_file *file) {
-    mdc_vec *all[] = {&file->entries,    &file->streams, &file->faults,   &file->threads, &file->places,
-                      &file->exceptions, &file->modules, &file->unloaded, &file->handles, &file->infos,
-                      &file->mappings,   &file->held,    &file->cut,      &file->regions, &file->contexts};
+    mdc_vec *all[] = {&file->unlisted, &file->entries, &file->streams,    &file->faults,
+                      &file->threads,  &file->places,  &file->exceptions, &file->modules,
+                      &file->unloaded, &file->handles, &file->infos,      &file->mappings,
+                      &file->held,     &file->cut,     &file->regions,    &file->contexts};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mdc_vec_fini(all[i]);
     mdc_dump_texts_fini(file);
     mdc_window_fini(&file->window);
@@ -173,25 +175,27 @@ typedef struct parse_step {
     uint32_t type;
     const char *name;
     mdc_dump_stream parse;
+    bool repeated; /* each stream of the type counts for the filter: what it lists is asked about */
 } parse_step;
 
 /* In the order in which they need each other: threads before their names and times, all before the exceptions. */
 static const parse_step steps[] = {
-    {MDC_STREAM_TYPE_SYSTEM_INFO, "SystemInfo", mdc_dump_system_info},
-    {MDC_STREAM_TYPE_MISC_INFO, "MiscInfo", mdc_dump_misc_info},
-    {MDC_STREAM_TYPE_LINUX_PROC_STATUS, "LinuxProcStatus", mdc_dump_proc_status},
-    {MDC_STREAM_TYPE_THREAD_LIST, "ThreadList", mdc_dump_thread_list},
-    {MDC_STREAM_TYPE_THREAD_EX_LIST, "ThreadExList", mdc_dump_thread_ex_list},
-    {MDC_STREAM_TYPE_THREAD_NAMES, "ThreadNames", mdc_dump_thread_names},
-    {MDC_STREAM_TYPE_THREAD_INFO_LIST, "ThreadInfoList", mdc_dump_thread_infos},
-    {MDC_STREAM_TYPE_MODULE_LIST, "ModuleList", mdc_dump_module_list},
-    {MDC_STREAM_TYPE_UNLOADED_MODULE_LIST, "UnloadedModuleList", mdc_dump_unloaded_list},
-    {MDC_STREAM_TYPE_HANDLE_DATA, "HandleData", mdc_dump_handle_data},
-    {MDC_STREAM_TYPE_MEMORY_LIST, "MemoryList", mdc_dump_memory_list},
-    {MDC_STREAM_TYPE_MEMORY64_LIST, "Memory64List", mdc_dump_memory64_list},
-    {MDC_STREAM_TYPE_LINUX_MAPS, "LinuxMaps", mdc_dump_maps},
-    {MDC_STREAM_TYPE_MEMORY_INFO_LIST, "MemoryInfoList", mdc_dump_memory_infos},
-    {MDC_STREAM_TYPE_EXCEPTION, "Exception", mdc_dump_exception_stream},
+    {MDC_STREAM_TYPE_SYSTEM_INFO, "SystemInfo", mdc_dump_system_info, false},
+    {MDC_STREAM_TYPE_MISC_INFO, "MiscInfo", mdc_dump_misc_info, false},
+    {MDC_STREAM_TYPE_LINUX_PROC_STATUS, "LinuxProcStatus", mdc_dump_proc_status, false},
+    {MDC_STREAM_TYPE_THREAD_LIST, "ThreadList", mdc_dump_thread_list, true},
+    {MDC_STREAM_TYPE_THREAD_EX_LIST, "ThreadExList", mdc_dump_thread_ex_list, true},
+    {MDC_STREAM_TYPE_THREAD_NAMES, "ThreadNames", mdc_dump_thread_names, true},
+    {MDC_STREAM_TYPE_THREAD_INFO_LIST, "ThreadInfoList", mdc_dump_thread_infos, true},
+    {MDC_STREAM_TYPE_MODULE_LIST, "ModuleList", mdc_dump_module_list, true},
+    {MDC_DUMP_WINE_ELF_MODULES, "the list of ELF modules", mdc_dump_elf_module_list, true},
+    {MDC_STREAM_TYPE_UNLOADED_MODULE_LIST, "UnloadedModuleList", mdc_dump_unloaded_list, false},
+    {MDC_STREAM_TYPE_HANDLE_DATA, "HandleData", mdc_dump_handle_data, false},
+    {MDC_STREAM_TYPE_MEMORY_LIST, "MemoryList", mdc_dump_memory_list, true},
+    {MDC_STREAM_TYPE_MEMORY64_LIST, "Memory64List", mdc_dump_memory64_list, true},
+    {MDC_STREAM_TYPE_LINUX_MAPS, "LinuxMaps", mdc_dump_maps, false},
+    {MDC_STREAM_TYPE_MEMORY_INFO_LIST, "MemoryInfoList", mdc_dump_memory_infos, false},
+    {MDC_STREAM_TYPE_EXCEPTION, "Exception", mdc_dump_exception_stream, true},
 };
 
 static mdc_status parse_stream(mdc_dump_file *file, const parse_step *step, const mdc_dump_entry *stream,
@@ -208,17 +212,38 @@ static mdc_status parse_stream(mdc_dump_file *file, const parse_step *step, cons
     return status == MDC_OK ? MDC_OK : mdc_dump_tolerate(file, err);
 }
 
-static mdc_status parse_streams(mdc_dump_file *file, mdc_error *err) {
-    for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
-        const mdc_dump_entry *all = file->entries.data;
-        for (size_t i = 0; i < file->entries.count; i++) {
-            if (all[i].type != steps[k].type) continue;
-            if (parse_stream(file, &steps[k], &all[i], err) != MDC_OK) return err->code;
-            if (steps[k].type != MDC_STREAM_TYPE_EXCEPTION) break;
+/* All of a type, or the first. Together they are not longer than the file, unless a directory names one again and
+ * again.
+ */
+static mdc_status parse_type(mdc_dump_file *file, const parse_step *step, mdc_error *err) {
+    const mdc_dump_entry *all = file->entries.data;
+    bool repeated = step->type == MDC_STREAM_TYPE_EXCEPTION || (step->repeated && !file->tolerant);
+    uint64_t total = 0;
+    size_t place = 0;
+    for (size_t i = 0; i < file->entries.count; i++) {
+        bool carried = all[i].type != 0 && mdc_dump_inside(file, all[i].rva, all[i].size);
+        if (all[i].type == step->type) {
+            uint32_t before = (uint32_t)file->modules.count;
+            total += all[i].size;
+            if (!file->tolerant && carried && total > file->size)
+                return mdc_dump_broken(err, all[i].rva, step->name,
+                                       "the directory names so many that they overlap: together they are longer than "
+                                       "the file");
+            if (parse_stream(file, step, &all[i], err) != MDC_OK) return err->code;
+            if (carried && file->modules.count > before)
+                mdc_vec_at(&file->streams, mdc_carried_stream, place).first_module = before + 1;
+            if (!repeated) break;
         }
+        place += carried;
     }
-    file->stream = 0;
     return MDC_OK;
+}
+
+static mdc_status parse_streams(mdc_dump_file *file, mdc_error *err) {
+    for (size_t k = 0; k < sizeof steps / sizeof *steps; k++)
+        if (parse_type(file, &steps[k], err) != MDC_OK) return err->code;
+    file->stream = 0;
+    return mdc_dump_unlisted_threads(file, err);
 }
 
 /* What was needed for parsing only. */
@@ -229,6 +254,7 @@ static void forget(mdc_dump_file *file) {
     file->scratch = file->text = NULL;
     file->control = NULL;
     mdc_vec_fini(&file->places);
+    mdc_vec_fini(&file->unlisted);
     mdc_dump_texts_forget(file);
 }
 

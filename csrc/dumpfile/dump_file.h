@@ -22,7 +22,8 @@
 enum {
     MDC_DUMP_STRING_MAX = 1 << 16, /* bytes of a string; paths of Windows have 32,767 units at most */
     MDC_DUMP_CONTEXT_MAX = 1 << 16,
-    MDC_DUMP_FAULTS_MAX = 100
+    MDC_DUMP_FAULTS_MAX = 100,
+    MDC_DUMP_WINE_ELF_MODULES = 0xFFF0 /* of Wine: its ELF modules, laid out as a ModuleList */
 };
 
 /* What belongs to a thread only while the file is parsed. */
@@ -51,6 +52,8 @@ typedef struct mdc_dump_file {
     mdc_vec faults;     /* mdc_dump_fault */
     mdc_vec threads;    /* mdc_thread */
     mdc_vec places;     /* mdc_dump_thread_at, by thread */
+    mdc_vec unlisted;   /* uint32_t: ids that other streams than the lists of threads name */
+    size_t listed;      /* threads of those lists; behind them are those that are not in one */
     mdc_vec exceptions; /* mdc_dump_exception */
     mdc_vec modules;    /* mdc_module */
     mdc_vec unloaded;   /* mdc_unloaded */
@@ -132,6 +135,8 @@ mdc_status mdc_dump_thread_names(mdc_dump_file *file, const mdc_dump_entry *stre
 mdc_status mdc_dump_thread_infos(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
 mdc_status mdc_dump_exception_stream(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
 mdc_status mdc_dump_module_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
+/* For the filter, not for readers. */
+mdc_status mdc_dump_elf_module_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
 mdc_status mdc_dump_unloaded_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
 mdc_status mdc_dump_handle_data(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
 mdc_status mdc_dump_memory_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
@@ -140,6 +145,10 @@ mdc_status mdc_dump_memory_infos(mdc_dump_file *file, const mdc_dump_entry *stre
 mdc_status mdc_dump_maps(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err);
 
 /* -- what needs several streams, in this order --------------------------------------------------------------------- */
+
+/* dump_threads.c: threads that no list has, but a name, times or an exception. They have no registers and no stack, and
+ * are there so that the filter is asked about them. */
+mdc_status mdc_dump_unlisted_threads(mdc_dump_file *file, mdc_error *err);
 
 /* dump_context.c: reads the contexts; registers and the crash's thread. */
 mdc_status mdc_dump_contexts(mdc_dump_file *file, mdc_error *err);

@@ -58,6 +58,10 @@ mdc_status mdc_dump_module_list(mdc_dump_file *file, const mdc_dump_entry *strea
                                  err);
 }
 
+mdc_status mdc_dump_elf_module_list(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
+    return file->tolerant ? MDC_OK : mdc_dump_module_list(file, stream, err);
+}
+
 static mdc_status take_unloaded(mdc_dump_file *file, const uint8_t *entry, uint64_t offset, mdc_error *err) {
     mdc_file_unloaded found;
     (void)offset;

@@ -31,7 +31,7 @@ static mdc_source_crash crash_of(const mdc_dump_file *file) {
     mdc_source_crash crash = {.known = 0};
     if (file->exceptions.count == 0) return crash;
     const mdc_dump_exception *first = file->exceptions.data;
-    for (size_t i = 0; i < file->threads.count; i++) {
+    for (size_t i = 0; i < file->listed; i++) {
         if (mdc_vec_at(&file->threads, const mdc_thread, i).tid != first->tid) continue;
         crash.known = 1;
         crash.thread = (uint32_t)i;

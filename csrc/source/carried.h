@@ -19,8 +19,8 @@ typedef struct mdc_carried_stream {
     uint32_t type;
     uint32_t size; /* bytes */
     uint32_t rva;
-    uint32_t reserved;
-    uint64_t address; /* where the same bytes are in the target's memory, which the file holds; 0: not known */
+    uint32_t first_module; /* of a list of modules: the number of its first one in the snapshot, plus 1; 0: none */
+    uint64_t address;      /* where the same bytes are in the target's memory, which the file holds; 0: not known */
 } mdc_carried_stream;
 
 enum { MDC_CARRIED_LIST32 = 1, MDC_CARRIED_LIST64 = 2 }; /* MemoryList, Memory64List */

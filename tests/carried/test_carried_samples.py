@@ -222,10 +222,13 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         for dump in (whole, half):
             assert dump.read(base + size // 2 + 100, 50) == bytes(23) + b"in the middle" + bytes(14)
             assert dump.read(base + size - 5, 105) == bytes(5) + b"e" * 100
-    with subprocess.Popen(["head", "-c", "70000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
-        assert reader.stdin is not None and reader.stdout is not None
+    with (
+        (tmp_path / "piped").open("wb") as file,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file) as reader,
+    ):
+        assert reader.stdin is not None
         small = md.Filter(md.exclude(range=(base + (1 << 17), base + size)))
         md.write_dump(md.DumpFile(path), reader.stdin, filter=small)
         reader.stdin.close()
-        piped = reader.stdout.read()
-    assert piped[:4] == b"MDMP" and not any(piped[8192:])
+    piped = (tmp_path / "piped").read_bytes()
+    assert piped[:4] == b"MDMP" and not any(piped[8192:].rstrip(b"\0").removesuffix(b"e" * 100))

@@ -457,3 +457,45 @@ def test_any_lists_come_out_as_they_are_without_what_is_excluded(
         held = {run.address + at: before.read(run.address + at, 1) for run in before.memory for at in range(run.size)}
         found = {run.address + at: after.read(run.address + at, 1) for run in after.memory for at in range(run.size)}
     assert found == {address: byte for address, byte in held.items() if not low <= address < high}
+
+
+def test_what_only_further_lists_name_can_be_left_out() -> None:
+    """Threads of a second list, of ThreadListEx, or of a name and an exception alone; modules of one base, of a second
+    list and of Wine's; memory of a second list is there."""
+    writer = minidumps.Writer(odd=1)
+    two_threads(writer)
+    registers = {tid: (1232, writer.put(context(0, tid))) for tid in (13, 14, 15)}
+    others = (1232, writer.put(context(0, 11)))
+    writer.counted(
+        minidumps.THREADS, [minidumps.thread(11, context=others), minidumps.thread(13, context=registers[13])]
+    )
+    writer.counted(8, [minidumps.thread(14, context=registers[14], extra=16)])
+    writer.stream(minidumps.EXCEPTION, minidumps.exception(15, 11, context=registers[15]))
+    writer.counted(minidumps.NAMES, [struct.pack("<IQ", tid, writer.string(f"thread {tid}")) for tid in range(13, 17)])
+    for kind, base, names in (
+        (minidumps.MODULES, 0x400000, ("/2/a.so", "/2/secret.so")),
+        (0xFFF0, 0x900000, ("/3/secret.so", "/3/c.so")),
+    ):
+        writer.counted(kind, [minidumps.module(base, 0x1000, writer.string(name)) for name in names])
+    writer.counted(minidumps.MEMORY, [minidumps.memory(HEAP, len(MARK), writer.put(MARK))])
+    data = writer.finish()
+    out, _ = filtered(
+        data,
+        threads=md.filters.Threads(exclude=[13, 14, 15, 16]),
+        modules=md.filters.Modules(exclude=["*/secret.so"]),
+    )
+    texts = {f"thread {tid}": tid in (11, 12) for tid in range(11, 17)}
+    texts |= dict.fromkeys(("/lib/a.so", "/2/a.so", "/3/c.so"), True) | dict.fromkeys(
+        ("/2/secret.so", "/3/secret.so"), False
+    )
+    assert {text: text.encode("utf-16-le") in out for text in texts} == texts
+    assert not any(context(0, tid)[300:400] in out for tid in registers)
+    assert out.count(MARK) == 1
+    kept, report = filtered(data)
+    assert {kept.count(context(0, tid)) for tid in registers} == {1} and report.complete
+    again = minidumps.Writer(streams=700)
+    again.system(9)
+    again.counted(minidumps.MEMORY, [minidumps.memory(HEAP + i, 1, 40) for i in range(100)])
+    again.entries += again.entries[-1:] * 600
+    with pytest.raises(md.FormatError, match="MemoryList at offset 0x[0-9a-f]+: the directory names so many"):
+        filtered(again.finish())

@@ -9,8 +9,16 @@ static int by_key(const void *left, const void *right) {
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
+/* What has one id, or one base, has what all of it may have: which of them is meant is not known. */
 static void sort(mdc_vec *vec) {
-    if (vec->count > 0) qsort(vec->data, vec->count, sizeof(mdc_choice), by_key);
+    mdc_choice *all = vec->data;
+    if (vec->count > 0) qsort(all, vec->count, sizeof(mdc_choice), by_key);
+    for (size_t first = 0, i = 1; i < vec->count; i++) {
+        if (all[i].key != all[first].key)
+            first = i;
+        else
+            all[first].write &= all[i].write;
+    }
 }
 
 mdc_status mdc_choices_make(mdc_choices *choices, const mdc_capture *capture, mdc_error *err) {

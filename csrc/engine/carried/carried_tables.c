@@ -291,28 +291,43 @@ static mdc_status move_field(const moving *entry, const field *it, mdc_error *er
     }
 }
 
-/* Whether the callee keeps the entry. A module's parts that it leaves out are emptied. */
-static bool keeps(const mdc_table *table, const mdc_choices *choices, uint8_t *bytes, const mdc_choice **thread) {
-    const mdc_choice *choice = NULL;
-    *thread = NULL;
-    if (table->key == KEY_THREAD) choice = *thread = mdc_choices_thread(choices, get32(bytes));
-    if (table->key == KEY_MODULE) choice = mdc_choices_module(choices, get64(bytes));
-    if (choice == NULL) return true;
-    if (table->key == KEY_MODULE) {
-        const mdc_file_location none = {0, 0};
-        if ((choice->write & MDC_MODULE_WRITE_CV_RECORD) == 0) memcpy(bytes + 76, &none, sizeof none);
-        if ((choice->write & MDC_MODULE_WRITE_MISC_RECORD) == 0) memcpy(bytes + 84, &none, sizeof none);
-    }
-    if (table->type == MDC_STREAM_TYPE_EXCEPTION) return (choice->write & MDC_THREAD_WRITE_CONTEXT) != 0;
-    return choice->write != 0;
+/* What the callee decided about the module, which is that of this place in a list that the snapshot has. */
+static uint32_t module_choice(const mdc_capture *capture, const mdc_choices *choices, const mdc_carried_stream *stream,
+                              uint64_t index, uint64_t base) {
+    uint64_t at = stream->first_module - UINT64_C(1) + index;
+    if (stream->first_module != 0 && at < capture->lists->module_count && capture->lists->modules[at].base == base)
+        return capture->modules[at].write;
+    const mdc_choice *choice = mdc_choices_module(choices, base);
+    return choice != NULL ? choice->write : UINT32_MAX;
 }
 
-static mdc_status move_entry(moving *entry, const mdc_choices *choices, uint64_t index, uint64_t *kept,
-                             mdc_error *err) {
+/* A module's parts that the callee leaves out are emptied. */
+static bool keeps_module(uint8_t *bytes, uint32_t write) {
+    const mdc_file_location none = {0, 0};
+    if ((write & MDC_MODULE_WRITE_CV_RECORD) == 0) memcpy(bytes + 76, &none, sizeof none);
+    if ((write & MDC_MODULE_WRITE_MISC_RECORD) == 0) memcpy(bytes + 84, &none, sizeof none);
+    return write != 0;
+}
+
+/* Whether the callee keeps the entry of this index. */
+static bool keeps(const mdc_table *table, const mdc_capture *capture, const mdc_choices *choices,
+                  const mdc_carried_stream *stream, uint64_t index, uint8_t *bytes, const mdc_choice **thread) {
+    *thread = NULL;
+    if (table->key == KEY_MODULE)
+        return keeps_module(bytes, module_choice(capture, choices, stream, index, get64(bytes)));
+    if (table->key == KEY_THREAD) *thread = mdc_choices_thread(choices, get32(bytes));
+    if (*thread == NULL) return true;
+    if (table->type == MDC_STREAM_TYPE_EXCEPTION) return ((*thread)->write & MDC_THREAD_WRITE_CONTEXT) != 0;
+    return (*thread)->write != 0;
+}
+
+static mdc_status move_entry(moving *entry, const mdc_choices *choices, const mdc_carried_stream *stream,
+                             uint64_t index, uint64_t *kept, mdc_error *err) {
     const mdc_table *table = entry->table;
-    if (!keeps(table, choices, entry->bytes, &entry->thread)) return MDC_OK;
+    const mdc_capture *capture = entry->relocation->layout->capture;
+    if (!keeps(table, capture, choices, stream, index, entry->bytes, &entry->thread)) return MDC_OK;
     /* The snapshot has the threads in the order of the first list. */
-    const mdc_snapshot *lists = entry->relocation->layout->capture->lists;
+    const mdc_snapshot *lists = capture->lists;
     entry->thread_index = entry->thread != NULL ? entry->thread->index : SIZE_MAX;
     if (table->key == KEY_THREAD && index < lists->thread_count && lists->threads[index].tid == get32(entry->bytes))
         entry->thread_index = (size_t)index;
@@ -393,7 +408,7 @@ static mdc_status move_all(const mdc_table *table, mdc_relocation *relocation, c
     uint64_t kept = 0, stay = regions ? split_regions(layout, bytes + found.head, &found, 0) : 0;
     for (uint64_t i = 0; !regions && i < found.count; i++) {
         const mdc_choice *thread;
-        stay += keeps(table, choices, bytes + found.head + i * found.size, &thread);
+        stay += keeps(table, layout->capture, choices, stream, i, bytes + found.head + i * found.size, &thread);
     }
     bool placeholder = table->type == MDC_STREAM_TYPE_THREAD_LIST && stay == 0 && found.count > 0;
     if (placeholder) stay = 1;
@@ -414,7 +429,7 @@ static mdc_status move_all(const mdc_table *table, mdc_relocation *relocation, c
     for (uint64_t i = 0; !regions && i < found.count; i++) {
         entry.bytes = bytes + found.head + i * found.size;
         if (mdc_calls_poll(&layout->engine->calls, err) != MDC_OK ||
-            move_entry(&entry, choices, i, &kept, err) != MDC_OK)
+            move_entry(&entry, choices, stream, i, &kept, err) != MDC_OK)
             return err->code;
     }
     if (placeholder) {
