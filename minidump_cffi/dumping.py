@@ -300,6 +300,9 @@ def _write(
     options = request.options
     assert isinstance(options, DumpOptions)
     sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
+    if isinstance(sink, sinks.DescriptorSink) and isinstance(target, targets.SourceTarget):
+        assert sink.fd is not None
+        _check_other(target, sink.fd)  # here nothing was written that would have to be cut back
     try:
         if sink.fd is not None:
             if isinstance(target, targets.Target):

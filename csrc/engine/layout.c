@@ -77,6 +77,7 @@ mdc_status mdc_layout_string(mdc_layout *layout, const uint8_t *bytes, size_t si
     size_t units = mdc_utf16_text(bytes, size, text, MDC_FILE_STRING_UNITS), at;
     text[units] = 0;
     uint32_t length = (uint32_t)(units * 2);
+    mdc_sanitize(layout->engine, 0, text, length); /* a pattern may be UTF-16 */
     if (mdc_layout_align(layout, 4, err) != MDC_OK ||
         mdc_layout_put(layout, &length, sizeof length, &at, err) != MDC_OK ||
         mdc_layout_put(layout, text, (units + 1) * 2, NULL, err) != MDC_OK)

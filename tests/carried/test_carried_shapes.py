@@ -460,8 +460,7 @@ def test_any_lists_come_out_as_they_are_without_what_is_excluded(
 
 
 def test_what_only_further_lists_name_can_be_left_out() -> None:
-    """Threads of a second list, of ThreadListEx, or of a name and an exception alone; modules of one base, of a second
-    list and of Wine's; memory of a second list is there."""
+    """Threads of other lists or of an exception alone, modules of other lists or of one base, memory of other lists."""
     writer = minidumps.Writer(odd=1)
     two_threads(writer)
     registers = {tid: (1232, writer.put(context(0, tid))) for tid in (13, 14, 15)}
@@ -497,5 +496,28 @@ def test_what_only_further_lists_name_can_be_left_out() -> None:
     again.system(9)
     again.counted(minidumps.MEMORY, [minidumps.memory(HEAP + i, 1, 40) for i in range(100)])
     again.entries += again.entries[-1:] * 600
-    with pytest.raises(md.FormatError, match="MemoryList at offset 0x[0-9a-f]+: the directory names so many"):
+    with pytest.raises(md.FormatError, match=r"MemoryList at offset 0x[0-9a-f]+: the directory names so many"):
         filtered(again.finish())
+
+
+def test_a_pattern_is_in_nothing_that_may_be_a_text() -> None:
+    """UTF-16 as bytes, 8 bits where UTF-16 should be, records of unknown kinds, and what is longer than is known."""
+    wide = "hunter2".encode("utf-16-le")
+    writer = minidumps.Writer(odd=1)
+    writer.system(9, text="uname hunter2")
+    record = b"NB99 hunter2\0"
+    record_at = (len(record), writer.put(record))
+    writer.counted(minidumps.MODULES, [minidumps.module(0x400000, 0x1000, writer.string("/hunter2"), record_at)])
+    writer.stream(COMMENT_W, b"hunter2 in eight bits!")
+    handle = struct.pack("<QIIIIII8x", 4, 0, writer.string("hunter2"), 0, 0, 1, 1) + b"hunter2\0"
+    head = struct.pack("<IIII", 24, len(handle), 1, 0) + b"hunter2\0"
+    writer.stream(minidumps.HANDLES, head + handle)
+    infos = [minidumps.info(HEAP, 0x1000) + b"hunter2\0"]
+    writer.stream(minidumps.INFOS, minidumps.sized(16, 56, infos, wide=True))
+    data = writer.finish()
+    kept, _ = filtered(data)
+    assert (kept.count(b"hunter2"), kept.count(wide)) == (5, 3)
+    out, _ = filtered(data, redact=md.filters.Redact(patterns=[b"hunter2", wide]))
+    assert b"hunter2" not in out and wide not in out
+    with opened(out) as after:
+        assert after.handles[0].value == 4 and after.modules[0].base == 0x400000

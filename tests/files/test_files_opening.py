@@ -407,3 +407,20 @@ def test_the_wrong_kind_is_said() -> None:
         md.plan_dump(md.DumpFile(io.BytesIO(b"\x7fELF\2\1\1")))
     with pytest.raises(md.FormatError, match="is a minidump, no core: give a DumpFile"):
         md.plan_dump(md.CoreFile(io.BytesIO(b"MDMP\x93\xa7")))
+
+
+@pytest.mark.parametrize("mode", ["path", "descriptor", "command"])
+def test_an_input_that_is_the_output_stays_as_it_is(mode: str, tmp_path: Path) -> None:
+    """A descriptor at its beginning is not cut back: nothing was written."""
+    path = tmp_path / "in.dmp"
+    content = (Path(__file__).parents[1] / "data" / "own-a-crashpad.dmp").read_bytes()
+    path.write_bytes(content)
+    with path.open("rb") as file, path.open("r+b") as out:
+        if mode == "command":
+            command = [sys.executable, "-m", "minidump_cffi", "filter", "-", "-o", "-"]
+            done = subprocess.run(command, stdin=file, stdout=out, stderr=subprocess.PIPE, check=False)
+            assert done.returncode == 1 and b"both input and output" in done.stderr
+        else:
+            with pytest.raises(md.SinkError, match="both input and output"):
+                md.write_dump(md.DumpFile(path if mode == "path" else file), out)
+    assert path.read_bytes() == content

@@ -145,12 +145,16 @@ static void empty_context(const mdc_relocation *relocation, uint8_t *bytes, size
     if (at + sizeof flags <= size) memcpy(bytes + at, &flags, sizeof flags);
 }
 
-/* Where the path begins in a CodeView record: what is before it is no text. */
+/* Where the path begins in a CodeView record: what is before it is no text. A record of another kind may be all text.
+ */
 static size_t codeview_fixed(const uint8_t *bytes, size_t size) {
     enum { RSDS = 0x53445352, RSDS_FIXED = 24, NB10 = 0x3031424E, NB10_FIXED = 16 };
     uint32_t signature = 0;
     if (size >= sizeof signature) memcpy(&signature, bytes, sizeof signature);
-    size_t fixed = signature == RSDS ? RSDS_FIXED : signature == NB10 ? NB10_FIXED : size;
+    size_t fixed = signature == RSDS              ? RSDS_FIXED
+                   : signature == NB10            ? NB10_FIXED
+                   : signature == MDC_FILE_CV_ELF ? size
+                                                  : 0;
     return fixed < size ? fixed : size;
 }
 

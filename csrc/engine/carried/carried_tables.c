@@ -181,6 +181,21 @@ static bool parse_head(const mdc_table *table, const uint8_t *bytes, uint64_t si
            mdc_mul_u64(found->count, found->size, &total) && total <= size - found->head;
 }
 
+/* Where an entry ends that is known; longer ones are of newer writers. */
+static size_t known_bytes(const mdc_table *table) {
+    enum { HANDLE_2_BYTES = 40 /* MINIDUMP_HANDLE_DESCRIPTOR_2 */ };
+    return table->type == MDC_STREAM_TYPE_HANDLE_DATA ? HANDLE_2_BYTES : table->entry_size;
+}
+
+/* What is behind the known parts of head and entries may be a text: it is searched as opaque streams are. */
+static void sanitize_rest(const mdc_table *table, const mdc_engine *engine, uint8_t *bytes, const entries *found) {
+    const size_t head = head_bytes(table->head), known = known_bytes(table);
+    if (engine->options.edit == NULL) return;
+    if (table->head != HEAD_COUNT) mdc_sanitize(engine, 0, bytes + head, found->head - head);
+    for (uint64_t i = 0; i < found->count && found->size > known; i++)
+        mdc_sanitize(engine, 0, bytes + found->head + i * found->size + known, found->size - known);
+}
+
 /* One entry on its way: `bytes` are its own, which are changed and then put at `at`. */
 typedef struct moving {
     const mdc_table *table;
@@ -402,6 +417,7 @@ static mdc_status move_all(const mdc_table *table, mdc_relocation *relocation, c
     uint8_t *bytes = body->data;
     if (!parse_head(table, bytes, stream->size, &found))
         return mdc_relocation_fail(relocation, "the number of entries", stream->rva, err);
+    sanitize_rest(table, layout->engine, bytes, &found);
     /* The padding of a count is not written again. */
     const size_t head = table->head == HEAD_COUNT ? sizeof(uint32_t) : found.head;
     bool regions = table->type == MDC_STREAM_TYPE_MEMORY_INFO_LIST;

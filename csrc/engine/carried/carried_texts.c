@@ -38,6 +38,7 @@ mdc_status mdc_carried_utf8(mdc_relocation *relocation, const uint8_t *bytes, si
 mdc_status mdc_carried_edit_utf16(mdc_relocation *relocation, uint8_t *bytes, size_t units, mdc_error *err) {
     const mdc_engine *engine = relocation->layout->engine;
     if (engine->options.edit == NULL || units == 0) return MDC_OK;
+    mdc_sanitize(engine, 0, bytes, units * 2); /* a pattern may be UTF-16 itself, or the text is none */
     if (mdc_carried_utf8(relocation, bytes, units, err) != MDC_OK) return err->code;
     const uint8_t *edited = relocation->text.data;
     mdc_sanitize(engine, 0, relocation->text.data, relocation->text.count);
