@@ -89,7 +89,7 @@ def filter_many(
         Paths, URLs (by fsspec, an extra), `CoreFile`, `DumpFile` or `AnyFile`.
     destination : str, os.PathLike or callable
         A folder, which is made if it is not there, or its URL: a dump has the name of its source, with ``.dmp`` in
-        place of the suffix of a compressed one and behind that of a core. Where another file of this batch has that
+        place of the suffix of a compressed one and after that of a core. Where another file of this batch has that
         name, a number is added; a file from before is replaced. Or a function that gets the source as it was given, and
         returns the path or URL of its dump.
     filter : Filter or None

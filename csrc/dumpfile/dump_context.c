@@ -82,7 +82,7 @@ static mdc_status collect(mdc_dump_file *file, mdc_vec *wanted, mdc_error *err) 
     return MDC_OK;
 }
 
-/* Reads them one behind the other; those that overlap at different RVAs may not make more of the file than there is.
+/* Reads them one after the other; those that overlap at different RVAs may not make more of the file than there is.
  * Last come `blank` zeros, the context of threads that have none. */
 static mdc_status load(mdc_dump_file *file, mdc_vec *wanted, uint32_t blank, mdc_error *err) {
     context_at *all = wanted->data;

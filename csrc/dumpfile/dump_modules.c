@@ -97,7 +97,7 @@ static mdc_status take_handle(mdc_dump_file *file, const uint8_t *entry, uint64_
 
 mdc_status mdc_dump_handle_data(mdc_dump_file *file, const mdc_dump_entry *stream, mdc_error *err) {
     uint32_t least = HANDLE_BYTES;
-    /* The header is MINIDUMP_HANDLE_DATA_STREAM, of 16 bytes with a reserved word behind the 32-bit count. */
+    /* The header is MINIDUMP_HANDLE_DATA_STREAM, of 16 bytes with a reserved word after the 32-bit count. */
     if (stream->size < sizeof(mdc_file_handle_data))
         return mdc_dump_broken(err, stream->rva, "HandleData", "it has less than 16 bytes");
     return mdc_dump_each_sized(file, stream, least, false, MDC_DUMP_HANDLES, "HandleData", take_handle, err);

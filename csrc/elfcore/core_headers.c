@@ -56,7 +56,7 @@ static mdc_status count_headers(mdc_core *core, const mdc_elf_header *header, ui
         *count = first.info;
         return MDC_OK;
     }
-    /* Section 0 is at the end of the file, which was cut. The notes begin right behind the program headers. */
+    /* Section 0 is at the end of the file, which was cut. The notes begin right after the program headers. */
     mdc_elf_segment notes;
     bytes = mdc_window_get(&core->window, header->segments, size, "program header 0", err);
     if (bytes == NULL) return err->code;

@@ -130,7 +130,7 @@ class Unpacked:
         self.cut = False
 
     def __iter__(self) -> Iterator[bytes]:
-        """All members, one after the other; zeros behind one are padding.
+        """All members, one after the other; zeros after one are padding.
 
         Raises
         ------
@@ -184,7 +184,7 @@ class Unpacked:
                 self.cut = True  # within the first bytes of a member
                 return None
             raise FormatError(
-                f"the input has {self._codec.name} data, and behind it bytes that are no {self._codec.name} data: "
+                f"the input has {self._codec.name} data, and after it bytes that are not: "
                 f"they begin with {waiting[:HEAD].hex(' ')}"
             )
         return waiting

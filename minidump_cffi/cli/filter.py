@@ -15,7 +15,7 @@ from ..filters import Filter
 from . import text
 from .console import Exit, UsageError, put_json, say
 from .dump import say_warnings, summary
-from .options import add_core, dump_type, file_options, max_input, seconds
+from .options import add_core, add_output, dump_type, file_options, max_input
 from .progress import ProgressLine
 
 TYPE_CHECKING = False
@@ -64,20 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="drop",
         help="streams of a minidump whose layout is not known (default: %(default)s)",
     )
-    parser.add_argument(
-        "--names",
-        choices=("unicode", "ascii"),
-        default="unicode",
-        help="names of threads and modules: as they are, or what is not ASCII as octal escapes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--untouched",
-        choices=("auto", "hole", "omit"),
-        default="auto",
-        help="pages of a core that were never written: holes in the file, left out, or as the output allows "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--deadline", metavar="S", type=seconds, help="give up an input after this many seconds")
+    add_output(parser)
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before a dump counts as written")
 
 

@@ -92,6 +92,30 @@ def max_input(word: str) -> int:
     return value
 
 
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add what says how a dump is written, of whatever it is."""
+    parser.add_argument(
+        "--names",
+        choices=("unicode", "ascii"),
+        default="unicode",
+        help="names of threads and modules: as they are, or what is not ASCII as octal escapes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--module-names",
+        choices=("path", "soname"),
+        default="path",
+        help="the module list: paths, or with the library's own name in place of the file's (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--untouched",
+        choices=("auto", "hole", "omit"),
+        default="auto",
+        help="pages that were never written: holes in the file, left out, or as the output allows "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--deadline", metavar="S", type=seconds, help="give up after this many seconds")
+
+
 def add_core(parser: argparse.ArgumentParser) -> None:
     """Add what is said of a core."""
     core = parser.add_argument_group("cores")
@@ -150,25 +174,7 @@ def add_what(parser: argparse.ArgumentParser, default: str) -> None:
         help="clean pages of modules that are not in memory: read them from the file, or leave them to it "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--names",
-        choices=("unicode", "ascii"),
-        default="unicode",
-        help="names of threads and modules: as they are, or what is not ASCII as octal escapes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--module-names",
-        choices=("path", "soname"),
-        default="path",
-        help="the module list: paths, or with the library's own name in place of the file's (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--untouched",
-        choices=("auto", "hole", "omit"),
-        default="auto",
-        help="never written pages: holes in the file, left out, or as the output allows (default: %(default)s)",
-    )
-    parser.add_argument("--deadline", metavar="S", type=seconds, help="give up after this many seconds")
+    add_output(parser)
     parser.add_argument("--max-stop", metavar="S", type=seconds, help="never stop the process longer than this")
     parser.add_argument("--stop-timeout", metavar="S", type=seconds, help="how long one thread may take to stop")
     parser.add_argument(

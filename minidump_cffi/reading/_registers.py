@@ -15,7 +15,7 @@ ARM64_OLD: Final = 0x8003
 
 
 def _row(names: str, offset: int, size: int) -> dict[str, tuple[int, int]]:
-    """Registers that lie behind each other: offset and bytes of each."""
+    """Registers that follow each other: offset and bytes of each."""
     return {name: (offset + index * size, size) for index, name in enumerate(names.split())}
 
 

@@ -223,7 +223,7 @@ def test_the_environment_can_be_left_out(core: cores.Core, tmp_path: Path) -> No
 
 
 def test_the_command_line_can_be_left_out(core: cores.Core, tmp_path: Path) -> None:
-    """With the name that the kernel keeps of the program, behind the environment."""
+    """With the name that the kernel keeps of the program, after the environment."""
     path = str(core.program).encode() + b"\0"
     for excluded in (False, True):
         out = tmp_path / f"{excluded}.dmp"

@@ -224,7 +224,7 @@ def live_pattern() -> bytes:
 
 
 def test_gcore(tmp_path: Path, made: Path) -> None:
-    """Notes behind the memory, offsets in bytes, no signal: a requested dump."""
+    """Notes after the memory, offsets in bytes, no signal: a requested dump."""
     core = cores.by_gcore(tmp_path / "core", made, "wait", "3")
     out = tmp_path / "out.dmp"
     report = md.write_dump(md.CoreFile(core.path), out)

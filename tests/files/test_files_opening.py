@@ -136,7 +136,7 @@ def test_compressed_files_are_unpacked(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gzip", "xz"])
-def test_padding_behind_members_is_allowed(name: str) -> None:
+def test_padding_after_members_is_allowed(name: str) -> None:
     packed = PACKERS[name](CONTENT)
     assert content(io.BytesIO(packed + bytes(8))) == CONTENT
     assert content(io.BytesIO(packed + bytes(8) + packed)) == CONTENT * 2
@@ -188,7 +188,7 @@ def test_damaged_data_is_an_error(name: str) -> None:
 
 
 def test_what_follows_a_member_and_is_none() -> None:
-    with pytest.raises(md.FormatError, match=r"behind it bytes that are no gzip data: they begin with 67 61 72 62"):
+    with pytest.raises(md.FormatError, match=r"after it bytes that are not: they begin with 67 61 72 62"):
         content(io.BytesIO(gzip.compress(CONTENT) + b"garbage"))
     with pytest.raises(md.FormatError, match="is xz data within gzip data"):
         content(io.BytesIO(gzip.compress(lzma.compress(CONTENT))))

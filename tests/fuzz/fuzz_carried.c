@@ -1,16 +1,9 @@
 /* libFuzzer: a minidump that goes through a filter. What comes out is a sound minidump without the memory the filter
  * excludes, and comes out the same if it is filtered again. The first bytes are the filter's. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "../../csrc/api/callback.h"
-#include "../../csrc/base/fail.h"
 #include "../../csrc/callback/redaction.h"
 #include "../../csrc/dumpfile/dump_source.h"
-#include "../../csrc/engine/engine.h"
+#include "sources.h"
 
 enum { HEAD = 4, LIMIT = 64 << 20 };
 
@@ -19,12 +12,6 @@ typedef struct rules {
     bool redacts;
     bool keeps_unknown;
 } rules;
-
-static void require(bool sound, const char *text) {
-    if (sound) return;
-    fprintf(stderr, "%s\n", text);
-    abort();
-}
 
 static mdc_callback *make_callback(const rules *how) {
     static const uint8_t secret[] = "hunter2", lib[] = "*a*";
@@ -89,8 +76,7 @@ static int filtered(int fd, mdc_callback *callback, const rules *how) {
     if (mdc_dump_run(dump, &err) == MDC_OK) {
         size_t size;
         const uint8_t *data = mdc_sink_memory_data(sink, &size);
-        out = memfd_create("out", MFD_CLOEXEC);
-        require(out >= 0 && write(out, data, size) == (ssize_t)size, "no memfd");
+        out = stored(data, size);
     } else {
         require(err.message[0] != '\0', "an error without a message");
     }
@@ -128,15 +114,12 @@ static void check_same(int one, int other) {
     munmap(b, (size_t)size);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < HEAD) return 0;
     uint64_t first = 0x10000 + data[0] * 16u;
     const rules how = {first, first + 1 + data[1], (data[2] & 1) != 0, (data[2] & 2) != 0};
     mdc_callback *callback = make_callback(&how);
-    int fd = memfd_create("dump", MFD_CLOEXEC);
-    require(fd >= 0 && write(fd, data + HEAD, size - HEAD) == (ssize_t)(size - HEAD), "no memfd");
+    int fd = stored(data + HEAD, size - HEAD);
     int out = filtered(fd, callback, &how);
     if (out >= 0) {
         check_excluded(out, &how);

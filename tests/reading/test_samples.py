@@ -192,7 +192,7 @@ def test_records_outlive_the_dump(sample: Path) -> None:
 def test_texts_are_excluded_with_the_memory_that_they_came_from(number: int, tmp_path: Path) -> None:
     """They are found at the top of the stack by their bytes, which nothing else in the dump says.
 
-    The program's name is there once more, behind the environment.
+    The program's name is there once more, after the environment.
     """
     path, out = DATA / "google-linux_null_read_av.dmp", tmp_path / "out.dmp"
     with md.open_dump(path) as dump:

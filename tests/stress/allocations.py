@@ -41,9 +41,9 @@ class Trials:
         )
         self.seen: Counter[str] = Counter()
         self.faults: list[str] = []
-        self.library = ctypes.CDLL(None)
-        self.library.failmalloc_arm.argtypes = [ctypes.c_long, ctypes.c_int]
-        self.library.failmalloc_disarm.restype = ctypes.c_long
+        self.failmalloc = ctypes.CDLL(None)
+        self.failmalloc.failmalloc_arm.argtypes = [ctypes.c_long, ctypes.c_int]
+        self.failmalloc.failmalloc_disarm.restype = ctypes.c_long
 
     def dump(self) -> None:
         md.write_dump(self.source, self.path, md.DumpType.WITH_FULL_MEMORY, filter=self.filter, deadline=60)
@@ -51,7 +51,7 @@ class Trials:
     def one(self, nth: int, all_others: int) -> None:
         """A dump in which this allocation fails, and perhaps all after it."""
         self.path.unlink(missing_ok=True)
-        self.library.failmalloc_arm(nth, all_others)
+        self.failmalloc.failmalloc_arm(nth, all_others)
         outcome = "dumped"
         try:
             self.dump()
@@ -60,7 +60,7 @@ class Trials:
         except BaseException as error:
             outcome = "FAULT"
             self.faults.append(f"allocation {nth}: {error!r}")
-        self.library.failmalloc_disarm()
+        self.failmalloc.failmalloc_disarm()
         self.seen[outcome] += 1
         if self.path.exists() != (outcome == "dumped"):
             self.faults.append(
@@ -70,9 +70,9 @@ class Trials:
     def all(self, check: Callable[[], bool]) -> int:
         """All of them; returns how many allocations there are. check: false if the target does not run on."""
         self.dump()
-        self.library.failmalloc_arm(1 << 40, 0)
+        self.failmalloc.failmalloc_arm(1 << 40, 0)
         self.dump()
-        count: int = self.library.failmalloc_disarm()
+        count: int = self.failmalloc.failmalloc_disarm()
         fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         for all_others in (0, 1):
             for nth in range(0, count + 3, self.step):

@@ -13,7 +13,7 @@ MISC, INFOS, NAMES, MAPS = 15, 16, 24, 0x47670009
 
 @dataclass
 class Writer:
-    """Bodies are put one after the other, each `odd` bytes behind the last one; `finish` adds header and directory.
+    """Bodies are put one after the other, each `odd` bytes after the last one; `finish` adds header and directory.
 
     The header is followed by room for `streams` entries; with `directory` the entries are written over that offset
     instead, whatever is there.
@@ -81,7 +81,7 @@ def thread(
     teb: int = 0,
     extra: int = 0,
 ) -> bytes:
-    """A MINIDUMP_THREAD: stack is address, size and RVA, context size and RVA; `extra` bytes behind it."""
+    """A MINIDUMP_THREAD: stack is address, size and RVA, context size and RVA; `extra` bytes after it."""
     return struct.pack("<IIIIQQIIII", tid, 1, 2, 3, teb, *stack, *context) + bytes(extra)
 
 
