@@ -141,6 +141,9 @@ mdc_status mdc_core_read_auxv(mdc_core *core, mdc_error *err);
 mdc_status mdc_core_make_threads(mdc_core *core, mdc_error *err);
 /* Modules, and with text_wanted the pieces of their files. Before the texts. */
 mdc_status mdc_core_find_modules(mdc_core *core, mdc_error *err);
+/* No core says which mapping is the heap of brk(2): it is the first nameless one above the program, and near it. After
+ * the modules, before the texts. */
+mdc_status mdc_core_find_heap(mdc_core *core, mdc_error *err);
 /* Texts and copies. */
 mdc_status mdc_core_find_texts(mdc_core *core, mdc_error *err);
 

@@ -118,3 +118,39 @@ mdc_status mdc_core_make_regions(mdc_core *core, mdc_error *err) {
     return mdc_core_name_region(core, core->start.execfn != 0 ? core->start.execfn : core->start.random, "[stack]",
                                 stack, err);
 }
+
+/* -- the heap ------------------------------------------------------------------------------------------------------ */
+
+/* How far above the program the heap of brk(2) begins at most: arch_randomize_brk of arch/x86/kernel/process.c. */
+enum { HEAP_FAR = 1 << 30, HEAP_FAR_NARROW = 32 << 20 };
+
+static bool may_be_heap(const mdc_region *region) {
+    return region->name_id == 0 && region->type == MDC_MEM_PRIVATE && region->state == MDC_MEM_COMMIT &&
+           region->kinds == MDC_KIND_ANONYMOUS;
+}
+
+static bool is_writable(const mdc_region *region) {
+    return (region->protect & (MDC_PAGE_READWRITE | MDC_PAGE_EXECUTE_READWRITE)) != 0;
+}
+
+mdc_status mdc_core_find_heap(mdc_core *core, mdc_error *err) {
+    const mdc_region *regions = core->regions.data;
+    const mdc_module *modules = core->modules.data;
+    const uint64_t far = core->wide ? HEAP_FAR : HEAP_FAR_NARROW;
+    uint64_t end = 0;
+    size_t at;
+    for (size_t i = 0; i < core->modules.count && end == 0; i++)
+        if (core->phdr - modules[i].base < modules[i].size) end = modules[i].base + modules[i].size;
+    if (core->phdr == 0 || end == 0) return MDC_OK;
+    mdc_lower_bound(at, 0, core->regions.count, regions[at].base + regions[at].size < end);
+    while (at < core->regions.count && !(may_be_heap(&regions[at]) && is_writable(&regions[at]))) at++;
+    if (at == core->regions.count || regions[at].base < end || regions[at].base - mdc_page_up(end) > far) return MDC_OK;
+    /* Parts of other access follow without a gap. */
+    for (uint64_t next = regions[at].base;
+         at < core->regions.count && regions[at].base == next && may_be_heap(&regions[at]); at++) {
+        next += regions[at].size;
+        if (mdc_core_name_region(core, regions[at].base, "[heap]", MDC_KIND_HEAP | MDC_KIND_ANONYMOUS, err) != MDC_OK)
+            return err->code;
+    }
+    return MDC_OK;
+}

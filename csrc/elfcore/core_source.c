@@ -37,8 +37,8 @@ static void publish(mdc_core *core) {
 
 static mdc_status read_lists(mdc_core *core, mdc_error *err) {
     static mdc_status (*const steps[])(mdc_core *, mdc_error *) = {
-        mdc_core_read_headers, mdc_core_read_notes,   mdc_core_read_auxv,    mdc_core_read_files,
-        mdc_core_make_regions, mdc_core_make_threads, mdc_core_find_modules, mdc_core_find_texts};
+        mdc_core_read_headers, mdc_core_read_notes,   mdc_core_read_auxv, mdc_core_read_files, mdc_core_make_regions,
+        mdc_core_make_threads, mdc_core_find_modules, mdc_core_find_heap, mdc_core_find_texts};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
         if (steps[i](core, err) != MDC_OK) return err->code;
     return MDC_OK;

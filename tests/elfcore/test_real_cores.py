@@ -319,3 +319,22 @@ def test_i386(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert "Crash reason:  SIGSEGV /SEGV_MAPERR\nCrash address: 0x1234\n" in walk
     assert f"eip = 0x{registers['eip']:08x}" in walk
     live.assert_accepted(out, report, ["lldb", "minidump_stackwalk"])
+
+
+def test_the_heap_is_where_the_kernel_has_it(tmp_path: Path) -> None:
+    """No core names it; a rule about it must hold nevertheless."""
+    command = [sys.executable, "-c", "input('ready')"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.read(5) == b"ready"
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        subprocess.run(["gcore", "-o", str(tmp_path / "core"), str(process.pid)], check=True, capture_output=True)
+        process.communicate(b"\n")
+    [heap] = [line.split()[0] for line in maps.splitlines() if line.endswith("[heap]")]
+    first, end = (int(text, 16) for text in heap.split("-"))
+    rule = md.exclude(kind="heap")
+    report = md.write_dump(md.CoreFile(tmp_path / f"core.{process.pid}"), tmp_path / "out.dmp", filter=md.Filter(rule))
+    named = [region for region in report.regions if region.name == b"[heap]"]
+    assert [(region.base, region.base + region.size, region.kept) for region in named] == [(first, end, 0)]
+    assert not any(region.kinds & md.report.Kind.HEAP for region in report.regions if region not in named)
+    with md.open_dump(tmp_path / "out.dmp") as dump, pytest.raises(md.ReadError):
+        dump.read(first, 1)
