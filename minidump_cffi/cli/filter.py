@@ -106,7 +106,8 @@ def _inputs(words: list[str]) -> Iterator[str]:
         if word == _STDIN or "://" in word or not glob.has_magic(word) or os.path.lexists(word):
             yield word
             continue
-        found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207
+        # `**` matches directories too
+        found = sorted(name for name in glob.glob(word, recursive=True) if not os.path.isdir(name))  # noqa: PTH112, PTH207
         if not found:
             raise UsageError(f"{word}: no file matches")
         yield from found
@@ -144,7 +145,9 @@ def stdin_or(name: str, args: argparse.Namespace) -> AnyFile:
     """The file, or stdin."""
     if name != _STDIN:
         return AnyFile(name, **file_options(args))
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise UsageError("stdin is closed: redirect it, or give a file")
+    if sys.stdin.isatty():
         raise UsageError("stdin is a terminal: redirect it, or give a file")
     return AnyFile(0, **file_options(args))
 

@@ -99,6 +99,15 @@ def test_several_files(dumps: Path, tmp_path: Path) -> None:
     assert len(files(out)) == 3
 
 
+def test_a_pattern_means_files(dumps: Path, tmp_path: Path) -> None:
+    """`**` matches directories as well, which are no inputs."""
+    (dumps / "deeper").mkdir()
+    shutil.copy(SAMPLE, dumps / "deeper" / "last.dmp")
+    done = live.run_cli("filter", f"{dumps}/**", "-o", tmp_path / "out")
+    assert done.returncode == Exit.OK, done.stderr
+    assert files(tmp_path / "out") == sorted(["last.dmp", *(path.name for path in SAMPLES)])
+
+
 def test_a_folder_as_output(dumps: Path, tmp_path: Path) -> None:
     for out in (f"{tmp_path}/one/", tmp_path):
         done = live.run_cli("filter", SAMPLE, "-o", str(out))
@@ -146,6 +155,9 @@ def test_a_terminal_is_no_input(tmp_path: Path) -> None:
     os.close(theirs)
     assert done.returncode == Exit.USAGE
     assert "stdin is a terminal" in done.stderr
+    done = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&-', *command], capture_output=True, text=True)
+    assert done.returncode == Exit.USAGE
+    assert "stdin is closed" in done.stderr
 
 
 def test_plan_of_a_file(tmp_path: Path) -> None:
