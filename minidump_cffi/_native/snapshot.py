@@ -364,7 +364,7 @@ class DumpSnapshot(Snapshot):
             The file does not have them.
         """
         if offset > self.file_bytes or size > self.file_bytes - offset:
-            raise FormatError(f"{size} bytes at {offset:#x} are beyond the end of the file")
+            raise FormatError(f"{size} bytes at offset {offset:#x} are beyond the end of the file")
         data, error = bytearray(size), new_error()
         source = ffi.cast("mdc_source *", self._source)
         if self._carried.read(source, offset, ffi.from_buffer(data), size, error) != lib.MDC_OK:

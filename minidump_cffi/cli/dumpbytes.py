@@ -50,7 +50,7 @@ class Reader:
         """`count` structures, `size` bytes apart; read in pieces, so that memory stays small."""
         size = size or layout.size
         if count > (self.size - min(offset, self.size)) // size:
-            raise Damage(f"{count} entries at {offset:#x} are beyond the end of the file")
+            raise Damage(f"{count} entries at offset {offset:#x} are beyond the end of the file")
         step = max(1, (1 << 16) // size)
         for first in range(0, count, step):
             data = self.read(offset + first * size, min(step, count - first) * size)

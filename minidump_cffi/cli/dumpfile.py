@@ -78,7 +78,7 @@ class _Parser(Part):
         name = names.stream_name(stream.type)
         try:
             if stream.rva > self.reader.size or stream.size > self.reader.size - stream.rva:
-                raise Damage(f"{stream.size} bytes at {stream.rva:#x} are beyond the end of the file")
+                raise Damage(f"{stream.size} bytes at offset {stream.rva:#x} are beyond the end of the file")
             step(stream)
         except Damage as damage:
             self.problem(f"{name}: {damage}")

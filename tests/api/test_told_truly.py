@@ -161,7 +161,7 @@ def test_show_tells_of_streams_outside_the_file(
     damaged(path, stream, rva, size)
     done = live.run_cli("show", path)
     assert done.returncode == 1
-    assert f"{size} bytes at {rva:#x} are beyond the end of the file" in done.stderr
+    assert f"{size} bytes at offset {rva:#x} are beyond the end of the file" in done.stderr
     assert done.stderr.count("are beyond the end of the file") == 1
 
 

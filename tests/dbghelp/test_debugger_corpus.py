@@ -128,11 +128,14 @@ LOST_THREAD = re.compile(
 
 
 def is_known(version: str, complaint: str, expected: Expected) -> bool:
-    """Complaints that are right: streams younger than the engine, and an exception of a thread that is not listed."""
+    """Complaints that are right: streams younger than the engine, an exception of a thread that is not listed, no pid."""
     streams = expected.facts["kind"]["streams"]
     unknown = re.search(r"unknown stream type (0x[0-9a-f]+)$", complaint)
     if unknown:
         return version == "6.3.9600" and unknown[1] in NEWER & set(streams)
+    if complaint.endswith("Ignoring invalid event process ID 0"):  # of a core that was cut before its process id
+        with file_rules.DumpFile(expected.path) as dump:
+            return not any(dump.stream(file_rules.MISC_INFO)[8:12])
     lost = LOST_THREAD.match(complaint.partition(": ")[2])
     if lost is None or hex(EXCEPTION) not in streams:
         return False

@@ -171,7 +171,8 @@ def test_any_core_that_was_cut(core: Core, keep: float, tmp_path_factory: pytest
         assert sum(gap.size for gap in report.gaps) == missing
         assert {gap.reason for gap in report.gaps} <= {GapReason.CUT}
         assert report.cut_bytes >= missing
-        assert report.complete is (report.cut_bytes == 0)  # also if only threads or names are missing
+        section = (64 if core.wide else 40) if core.many else 0  # at the end, and the count is known without it
+        assert report.complete is (report.cut_bytes <= section)  # also if only threads or names are missing
 
 
 @given(data=st.data(), core=made_up())

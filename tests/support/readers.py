@@ -274,8 +274,8 @@ def _minidump_thread(item: Any) -> ReaderThread:
     }
     return ReaderThread(
         tid=item.ThreadId,
-        sp=registers.get("rsp"),
-        ip=registers.get("rip"),
+        sp=registers.get("rsp", registers.get("esp")),
+        ip=registers.get("rip", registers.get("eip")),
         stack=(item.Stack.StartOfMemoryRange, item.Stack.MemoryLocation.DataSize),
         registers=registers,
     )

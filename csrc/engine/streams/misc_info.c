@@ -64,11 +64,13 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     static const char writer[] = "minidump_cffi";
     const mdc_system *system = layout->capture->lists->system;
     mdc_file_misc_info info = {.size_of_info = offsetof(mdc_file_misc_info, xstate),
-                               .flags1 = MDC_MISC_PROCESS_ID | MDC_MISC_PROCESS_TIMES,
                                .process_id = (uint32_t)layout->engine->source->pid,
                                .create_time = (uint32_t)system->create_time_s,
                                .user_time = system->user_time_s,
                                .kernel_time = system->kernel_time_s};
+    /* A core does not say when its process began, and a cut one not even its id. */
+    if (info.process_id != 0) info.flags1 |= MDC_MISC_PROCESS_ID;
+    if (info.create_time != 0) info.flags1 |= MDC_MISC_PROCESS_TIMES;
     bool power = (layout->capture->secondary & MDC_SECONDARY_WITHOUT_POWER_INFO) == 0;
     uint32_t mhz = clock_mhz(layout->capture->lists);
     if (power && mhz != 0) {

@@ -27,6 +27,7 @@ static const struct {
     {MDC_WARN_MEMORY64, "MEMORY64"},
     {MDC_WARN_TYPE, "TYPE"},
     {MDC_WARN_NO_THREADS, "NO_THREADS"},
+    {MDC_WARN_CUT, "CUT"},
 };
 
 static const char *reason_name(uint32_t reason) {
