@@ -85,6 +85,17 @@ static uint64_t find(const mdc_dump_file *file, const mdc_carried_stream *stream
     return found;
 }
 
+/* The NULs at the end of a text but one: writers that read a whole page have more than the target has. */
+static uint32_t spare_nuls(const mdc_dump_file *file, const mdc_carried_stream *stream) {
+    uint8_t tail[PIECE];
+    int32_t os_errno;
+    uint32_t size = stream->size < PIECE ? stream->size : PIECE, count = 0;
+    uint64_t from = (uint64_t)stream->rva + stream->size - size;
+    if (mdc_input_read(file->input, from, tail, size, &os_errno) < size) return 0;
+    while (count < size && tail[size - 1 - count] == 0) count++;
+    return count > 1 && count < size ? count - 1 : 0;
+}
+
 /* Looks for each stream of this type. above: where the environment is, 0 if that is not known. The arguments end below
  * it; a copy of the program's name above it (AT_EXECFN) may be all of them, and is not what is meant. */
 static mdc_status find_type(mdc_dump_file *file, uint32_t type, const mdc_set_range *stacks, uint64_t *above,
@@ -94,6 +105,8 @@ static mdc_status find_type(mdc_dump_file *file, uint32_t type, const mdc_set_ra
         if (stream->type != type) continue;
         if (file->control != NULL && mdc_control_check(file->control, err) != MDC_OK) return err->code;
         if (++searched > STREAMS_MAX) break; /* a directory may name one of them again and again */
+        const uint32_t spare = type != MDC_STREAM_TYPE_LINUX_AUXV ? spare_nuls(file, stream) : 0;
+        stream->size -= spare;
         for (size_t k = 0; k < STACKS && stream->address == 0; k++) {
             mdc_set_range below = stacks[k];
             if (type == MDC_STREAM_TYPE_LINUX_CMD_LINE && *above > below.first && *above < below.end) {
@@ -102,6 +115,7 @@ static mdc_status find_type(mdc_dump_file *file, uint32_t type, const mdc_set_ra
             }
             if (stream->address == 0) stream->address = find(file, stream, &stacks[k], budget);
         }
+        if (stream->address == 0) stream->size += spare;
         if (type == MDC_STREAM_TYPE_LINUX_ENVIRON) *above = stream->address;
     }
     return MDC_OK;

@@ -22,7 +22,9 @@ mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t 
 static mdc_status add_run(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, mdc_error *err) {
     mdc_vec *vec = (flags & MDC_EXTENT_STACK) != 0 ? &plan->stacks : &plan->all;
     mdc_extent *last = vec->count > 0 ? &mdc_vec_at(vec, mdc_extent, vec->count - 1) : NULL;
-    if (last != NULL && last->address + last->size == first && last->region == region) {
+    /* Regions of an existing dump may end inside of a stack, since it says less of them. */
+    bool goes_on = last != NULL && last->address + last->size == first;
+    if (goes_on && (last->region == region || plan->capture->lists->carried != NULL)) {
         bool new_stack = false;
         if ((flags & MDC_EXTENT_STACK) != 0) {
             /* A part that begins where another ends is a range of its own: a thread descriptor points at it. */
@@ -32,7 +34,7 @@ static mdc_status add_run(mdc_plan *plan, size_t region, uint64_t first, uint64_
             new_stack = at < plan->capture->stacks.count && stacks[at].first == first;
         }
         if (!new_stack) {
-            if ((last->flags | MDC_EXTENT_JOINED) == (flags | MDC_EXTENT_JOINED)) {
+            if (last->region == region && (last->flags | MDC_EXTENT_JOINED) == (flags | MDC_EXTENT_JOINED)) {
                 last->size += end - first;
                 return MDC_OK;
             }

@@ -124,7 +124,7 @@ def _main(argv: Sequence[str] | None) -> int:
         say(str(error))
         return Exit.USAGE
     except KeyboardInterrupt:
-        say("interrupted; no file was left that is not complete, and the process runs on")
+        say("interrupted; no file was left that is not complete, and a process that was being dumped runs on")
         return Exit.INTERRUPTED
     except (DumpError, OSError) as error:
         give_up(sys.stdout, 1)

@@ -71,10 +71,11 @@ def same(before: readers.Reading, after: readers.Reading) -> list[str]:
 def test_a_sample_that_is_kept_whole_is_the_same_to_every_reader(name: str, tmp_path: Path) -> None:
     """A reader that took the original takes the copy, and sees the same; written again it is the same file."""
     copy, again = tmp_path / "copy.dmp", tmp_path / "again.dmp"
-    report = md.write_dump(md.DumpFile(DATA / name), copy)
-    assert report.complete
-    md.write_dump(md.DumpFile(copy), again)
-    assert copy.read_bytes() == again.read_bytes()
+    for kind in ("normal", None):
+        report = md.write_dump(md.DumpFile(DATA / name), copy, kind)
+        assert report.complete
+        md.write_dump(md.DumpFile(copy), again, kind)
+        assert copy.read_bytes() == again.read_bytes(), kind
     with md.open_dump(DATA / name) as before, md.open_dump(copy) as after:
         assert before.exceptions == after.exceptions
         assert before.threads == after.threads

@@ -254,7 +254,7 @@ def test_values_of_variables_are_hidden_wherever_the_environment_is() -> None:
     for in_memory in (False, True):
         writer = minidumps.Writer()
         two_threads(writer)
-        writer.stream(ENVIRON, block)
+        writer.stream(ENVIRON, block + bytes(3))
         if in_memory:
             top = b"\0" * 64 + block + b"\0" * 64
             del writer.entries[-2]  # the list of memory
@@ -317,6 +317,36 @@ def test_unknown_streams_are_dropped_and_named_or_kept() -> None:
     out, report = filtered(data, unknown_streams="keep")
     assert report.dropped_streams == (25,)
     assert b"is not known" in out and b"compressed" not in out and MARK not in out
+
+
+def test_a_stack_of_several_regions_stays_one_range() -> None:
+    """Without a MemoryInfoList regions follow the ranges: a reduced dump is the same when it is reduced again."""
+    writer = minidumps.Writer()
+    writer.system(9)
+    place = (9000, writer.put(bytes(9000)))
+    spans = [(STACK + 0xE00, 4608), (STACK + 0x2000, 4392)]
+    where = writer.put(context(STACK + 0xE10))
+    row = minidumps.thread(1, stack=(STACK + 0xE00, *place), context=(1232, where))
+    writer.counted(minidumps.THREADS, [row])
+    writer.memory64([(address, b"s" * size) for address, size in spans])
+    for kind in ("normal", None):
+        out, _ = filtered(writer.finish(flags=2), type=kind)
+        with opened(out) as after:
+            assert after.threads[0].stack is not None
+            assert after.read(STACK + 0xE00, 9000)
+
+
+def test_streams_that_share_bytes_with_memory_are_refused() -> None:
+    """Rules about that memory could not decide about them."""
+    for kind, offset, size in ((19, 100, 50), (OURS, 0, 10), (COMMENT_A, 990, 100)):
+        writer = minidumps.Writer()
+        two_threads(writer)
+        where = writer.entries[-1]  # the list of memory, whose first range is known by its bytes
+        assert where[0] == minidumps.MEMORY
+        start = bytes(writer.data).index(bytes(range(256)) * 4)
+        writer.entries.append((kind, size, start + offset))
+        with pytest.raises(md.FormatError, match="are also memory of the target"):
+            md.write_dump(md.DumpFile(io.BytesIO(writer.finish())), io.BytesIO(), unknown_streams="keep")
 
 
 def test_a_cut_dump_is_used_as_far_as_it_goes() -> None:

@@ -128,7 +128,7 @@ LOST_THREAD = re.compile(
 
 
 def is_known(version: str, complaint: str, expected: Expected) -> bool:
-    """Complaints that are right: streams younger than the engine, an exception of a thread that is not listed, no pid."""
+    """Complaints that are right: streams younger than the engine, an exception of a thread not listed, no pid."""
     streams = expected.facts["kind"]["streams"]
     unknown = re.search(r"unknown stream type (0x[0-9a-f]+)$", complaint)
     if unknown:

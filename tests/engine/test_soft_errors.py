@@ -126,6 +126,13 @@ def test_every_warning_of_the_native_engine_has_its_name(tmp_path: Path) -> None
     """The numbers and names of the C table are those of the report."""
     text = (Path(__file__).resolve().parents[2] / "csrc/engine/streams/soft_errors.c").read_text()
     foreign = {"BOTH_LISTS"}  # of an existing dump, which keeps what its writer has said
-    foreign |= {"NO_RESIDENCY", "NO_REGION_CALLBACKS", "NO_MEMORY_CALLBACKS", "NO_VM_CALLBACKS", "FILLED", "NOT_STOPPED"}
+    foreign |= {
+        "NO_RESIDENCY",
+        "NO_REGION_CALLBACKS",
+        "NO_MEMORY_CALLBACKS",
+        "NO_VM_CALLBACKS",
+        "FILLED",
+        "NOT_STOPPED",
+    }
     for warning in md.report.DumpWarning:
         assert (f'"{warning.name}"' in text) is (warning.name not in foreign), warning.name

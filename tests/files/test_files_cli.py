@@ -186,5 +186,5 @@ def test_ctrl_c_while_nothing_comes(tmp_path: Path) -> None:
         said = child.stderr.read()
         assert child.wait(30) == Exit.INTERRUPTED
         os.close(writer)
-    assert said == "minidump-cffi: interrupted; no file was left that is not complete, and the process runs on\n"
+    assert said.startswith("minidump-cffi: interrupted; no file was left that is not complete")
     assert files(tmp_path) == ["fifo"]

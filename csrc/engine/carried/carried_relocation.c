@@ -10,9 +10,12 @@
  * twice its size is more than any writer needs. */
 enum { READ_FACTOR = 2, READ_SLACK = 1 << 16, TABLES_MAX = 512 << 20 };
 
-void mdc_relocation_init(mdc_relocation *relocation, mdc_layout *layout) {
-    *relocation = (mdc_relocation){
-        .layout = layout, .source = layout->engine->source, .carried = layout->capture->lists->carried, .what = ""};
+void mdc_relocation_init(mdc_relocation *relocation, mdc_layout *layout, const mdc_vec *memory) {
+    *relocation = (mdc_relocation){.layout = layout,
+                                   .source = layout->engine->source,
+                                   .carried = layout->capture->lists->carried,
+                                   .memory = memory,
+                                   .what = ""};
     mdc_hash_init(&relocation->shared);
     mdc_vec_init(&relocation->moved, sizeof(mdc_moved));
     mdc_vec_init(&relocation->bytes, 1);
@@ -32,12 +35,21 @@ mdc_status mdc_relocation_fail(const mdc_relocation *relocation, const char *fie
                     rva);
 }
 
+mdc_status mdc_carried_apart(const mdc_vec *memory, const char *what, uint64_t rva, uint64_t size, mdc_error *err) {
+    if (size == 0 || !mdc_range_set_touches(memory, rva, rva + size)) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,
+                    "%s: %" PRIu64 " bytes at offset 0x%" PRIx64 " are also memory of the target: rules about memory "
+                    "could not decide about them",
+                    what, size, rva);
+}
+
 mdc_status mdc_relocation_read(mdc_relocation *relocation, uint64_t rva, uint64_t size, const char *field, mdc_vec *out,
                                mdc_error *err) {
     const uint64_t all = relocation->carried->file_size;
     uint64_t end;
     size_t at;
     if (!mdc_add_u64(rva, size, &end) || end > all) return mdc_relocation_fail(relocation, field, rva, err);
+    if (mdc_carried_apart(relocation->memory, relocation->what, rva, size, err) != MDC_OK) return err->code;
     relocation->read += size;
     if (relocation->read > all * READ_FACTOR + READ_SLACK || relocation->read > TABLES_MAX)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_PLAN, 0,

@@ -27,6 +27,7 @@ typedef struct mdc_relocation {
     mdc_layout *layout;
     mdc_source *source;
     const mdc_carried *carried;
+    const mdc_vec *memory; /* mdc_set_range, a set: where the file has memory of the target */
     mdc_hash shared;
     mdc_vec moved;    /* mdc_moved */
     mdc_vec bytes;    /* uint8_t: what is being moved */
@@ -35,7 +36,8 @@ typedef struct mdc_relocation {
     const char *what; /* the stream, for messages */
 } mdc_relocation;
 
-void mdc_relocation_init(mdc_relocation *relocation, mdc_layout *layout);
+/* memory lives as long as the relocation. */
+void mdc_relocation_init(mdc_relocation *relocation, mdc_layout *layout, const mdc_vec *memory);
 void mdc_relocation_fini(mdc_relocation *relocation);
 /* [rva, rva + size) of the file, appended to out. `field` is named where the file does not have it. */
 mdc_status mdc_relocation_read(mdc_relocation *relocation, uint64_t rva, uint64_t size, const char *field, mdc_vec *out,
@@ -55,6 +57,8 @@ mdc_status mdc_carried_utf8(mdc_relocation *relocation, const uint8_t *bytes, si
 mdc_status mdc_carried_text(mdc_relocation *relocation, const mdc_carried_stream *stream, bool wide, size_t rest,
                             mdc_error *err);
 
+/* MDC_ERR_FORMAT if [rva, rva + size) shares bytes with memory: which rule decides about them would be left open. */
+mdc_status mdc_carried_apart(const mdc_vec *memory, const char *what, uint64_t rva, uint64_t size, mdc_error *err);
 mdc_status mdc_relocation_fail(const mdc_relocation *relocation, const char *field, uint64_t rva, mdc_error *err);
 
 #endif

@@ -82,6 +82,7 @@ const mdc_carried_stream *mdc_carried_find(const mdc_carried *carried, uint32_t 
 typedef struct carried_state {
     mdc_choices choices;
     mdc_vec descriptors; /* mdc_descriptor */
+    mdc_vec memory;      /* mdc_set_range, a set: where the file has memory */
 } carried_state;
 
 /* What the caller adds must not be there twice: readers take one stream of a kind. */
@@ -132,11 +133,24 @@ static mdc_status read_gaps(mdc_plan *plan, mdc_error *err) {
     return MDC_OK;
 }
 
+static mdc_status find_memory(const mdc_carried *carried, mdc_vec *memory, mdc_error *err) {
+    for (size_t i = 0; i < carried->run_count; i++) {
+        const mdc_carried_run *run = &carried->runs[i];
+        mdc_set_range range = {run->offset, run->offset + run->size};
+        if (mdc_vec_push(memory, &range, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    mdc_range_set_normalise(memory);
+    return MDC_OK;
+}
+
 static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     carried_state *state = *place = mdc_alloc(1, sizeof *state, err);
     if (state == NULL) return err->code;
     mdc_vec_init(&state->descriptors, sizeof(mdc_descriptor));
-    if (mdc_choices_make(&state->choices, plan->capture, err) != MDC_OK) return err->code;
+    mdc_range_set_init(&state->memory);
+    if (mdc_choices_make(&state->choices, plan->capture, err) != MDC_OK ||
+        find_memory(plan->capture->lists->carried, &state->memory, err) != MDC_OK)
+        return err->code;
     return read_gaps(plan, err);
 }
 
@@ -144,6 +158,7 @@ static void free_state(void *place) {
     carried_state *state = place;
     mdc_choices_fini(&state->choices);
     mdc_vec_fini(&state->descriptors);
+    mdc_vec_fini(&state->memory);
     mdc_dealloc(state);
 }
 
@@ -174,7 +189,7 @@ static mdc_status build_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     carried_state *state = place->state;
     const mdc_carried *carried = layout->capture->lists->carried;
     mdc_relocation relocation;
-    mdc_relocation_init(&relocation, layout);
+    mdc_relocation_init(&relocation, layout, &state->memory);
     state->descriptors.count = 0;
     mdc_status status = MDC_OK;
     for (size_t i = 0; status == MDC_OK && i < carried->stream_count; i++) {
@@ -200,8 +215,8 @@ static bool may_keep(const mdc_layout *layout, uint32_t type) {
 }
 
 /* A text that is also in the target's memory follows it: excluded there, it is not written here. */
-static mdc_status place_opaque(mdc_layout *layout, const mdc_carried_stream *stream, fate what, uint32_t omit,
-                               mdc_error *err) {
+static mdc_status place_opaque(mdc_layout *layout, const carried_state *state, const mdc_carried_stream *stream,
+                               fate what, uint32_t omit, mdc_error *err) {
     mdc_part part = {.offset = layout->end,
                      .size = stream->size,
                      .address = stream->rva,
@@ -219,12 +234,14 @@ static mdc_status place_opaque(mdc_layout *layout, const mdc_carried_stream *str
         part.address = stream->address;
         part.from = MDC_PART_MEMORY;
     }
+    if (part.from == MDC_PART_FILE &&
+        mdc_carried_apart(&state->memory, "a stream", part.address, part.size, err) != MDC_OK)
+        return err->code;
     return mdc_layout_part(layout, stream->type, &part, err);
 }
 
 static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *err) {
     const mdc_carried *carried = layout->capture->lists->carried;
-    (void)place;
     for (size_t i = 0; i < carried->stream_count; i++) {
         const mdc_carried_stream *stream = &carried->streams[i];
         uint32_t omit;
@@ -233,7 +250,7 @@ static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *
         if (unknown) drop(layout, stream->type);
         if (unknown || (what != FATE_NUMBERS && what != FATE_BYTES && what != FATE_UNKNOWN)) continue;
         if ((layout->engine->options.omit_streams & omit) != 0) continue;
-        if (place_opaque(layout, stream, what, omit, err) != MDC_OK) return err->code;
+        if (place_opaque(layout, place->state, stream, what, omit, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
 }
