@@ -18,7 +18,7 @@ static void take_question(bytes_in *in, const mdc_filter *filter, uint64_t *row,
     uint8_t name[32];
     size_t size = take8(in) % sizeof name;
     for (size_t i = 0; i < size; i++) name[i] = take8(in);
-    mdc_filter_name_row(filter, name, size, row);
+    mdc_filter_name_row(filter, mdc_filter_nocase(filter), name, size, row);
     memset(question, 0, sizeof *question);
     question->base = take_address(in);
     uint64_t more = take_address(in) & 0xFFFFFF;

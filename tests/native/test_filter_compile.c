@@ -29,7 +29,7 @@ static mdc_rule range(uint64_t first, uint64_t end, uint32_t action) {
 /* The rule that decides about one byte. */
 static uint32_t rule_at(const mdc_filter *filter, uint64_t address) {
     uint64_t *row = calloc((size_t)mdc_filter_words(filter) + 1, sizeof *row);
-    mdc_filter_name_row(filter, NULL, 0, row);
+    mdc_filter_name_row(filter, false, NULL, 0, row);
     mdc_question q = {.base = address,
                       .last = address,
                       .mapping_base = address,
@@ -118,7 +118,7 @@ static void many_globs(void) {
     /* Rows for 336 combinations at a bit each, code, pattern: no table per glob. */
     REQUIRE(mdc_filter_bytes(filter) < 96 * (uint64_t)MANY);
     uint64_t *row = calloc(mdc_filter_words(filter), sizeof *row);
-    mdc_filter_name_row(filter, (const uint8_t *)"/tmp/abc", 8, row);
+    mdc_filter_name_row(filter, false, (const uint8_t *)"/tmp/abc", 8, row);
     size_t bits = 0;
     for (uint32_t w = 0; w < mdc_filter_words(filter); w++) bits += (size_t)__builtin_popcountll(row[w]);
     REQUIRE(bits == 1);
