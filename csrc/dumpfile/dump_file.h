@@ -53,7 +53,7 @@ typedef struct mdc_dump_file {
     mdc_vec threads;    /* mdc_thread */
     mdc_vec places;     /* mdc_dump_thread_at, by thread */
     mdc_vec unlisted;   /* uint32_t: ids that other streams than the lists of threads name */
-    size_t listed;      /* threads of those lists; behind them are those that are not in one */
+    size_t listed;      /* threads of those lists; those that are in none follow */
     mdc_vec exceptions; /* mdc_dump_exception */
     mdc_vec modules;    /* mdc_module */
     mdc_vec unloaded;   /* mdc_unloaded */

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "../base/arith.h"
-#include "../base/bound.h"
 #include "include_region.h"
 #include "plan.h"
 

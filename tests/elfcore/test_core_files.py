@@ -129,7 +129,7 @@ def test_links_out_of_root(core: cores.Core, root: Path, tmp_path: Path, target:
 
 
 def test_a_fifo_is_not_opened(core: cores.Core, root: Path, tmp_path: Path) -> None:
-    """It would wait for a writer; and a writer would see that somebody reads."""
+    """It would wait for a writer; and a writer would take it for a reader."""
     program = Path(root, str(core.program)[1:])
     program.unlink()
     os.mkfifo(program)

@@ -187,7 +187,7 @@ static size_t known_bytes(const mdc_table *table) {
     return table->type == MDC_STREAM_TYPE_HANDLE_DATA ? HANDLE_2_BYTES : table->entry_size;
 }
 
-/* What is behind the known parts of head and entries may be a text: it is searched as opaque streams are. */
+/* What follows the known parts of head and entries may be a text: it is searched as opaque streams are. */
 static void sanitize_rest(const mdc_table *table, const mdc_engine *engine, uint8_t *bytes, const entries *found) {
     const size_t head = head_bytes(table->head), known = known_bytes(table);
     if (engine->options.edit == NULL) return;

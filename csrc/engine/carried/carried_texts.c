@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "../../base/arith.h"
 #include "../../format/wtf8.h"
 #include "carried_relocation.h"
 

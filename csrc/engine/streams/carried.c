@@ -1,6 +1,4 @@
 /* The streams of an existing dump, in the order of its directory: see ../carried/carried_file.h. */
-#include <string.h>
-
 #include "../../base/arith.h"
 #include "../../base/fail.h"
 #include "../../format/mdc_streams.h"
