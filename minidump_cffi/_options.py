@@ -47,6 +47,9 @@ class EngineOptions(Record):
         Ranges accepted from Memory and from RemoveMemory each [1,048,576].
     gaps_max : int
         Gaps remembered [65,536].
+    stop_memory : int
+        Bytes of target memory that ``stop="memory"`` and ``stop="snapshot"`` keep in memory of this process at most
+        [2 GiB].
     hold : int
         Bytes of a contiguous read that VmPostRead sees again as the head of the next one [0]; for callbacks that know
         `protocol.Extensions.HOLD_BACK`.
@@ -65,6 +68,7 @@ class EngineOptions(Record):
     sparse_max: int = 0
     answers_max: int = 0
     gaps_max: int = 0
+    stop_memory: int = 0
     hold: int = 0
 
     def differs(self, **passed_over: int) -> bool:
@@ -110,7 +114,7 @@ class PlanOptions(Record, kw_only=False):
         if self.grace is None:
             raise TypeError("grace must be seconds, not None")
         for name, known in _WORDS.items():
-            if getattr(self, name) not in known:
+            if getattr(self, name, known[0]) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for name in _SWITCHES:
             value = getattr(self, name, False)
@@ -127,7 +131,7 @@ class PlanOptions(Record, kw_only=False):
         """Members of mdc_engine_options."""
         limits = self.options or EngineOptions()
         values: dict[str, Any] = {name: getattr(limits, name) for name in limits._fields}
-        values |= {name: known.index(getattr(self, name)) for name, known in _WORDS.items()}
+        values |= {name: known.index(getattr(self, name, known[0])) for name, known in _WORDS.items()}
         values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
         return values | {"dump_type": int(self.flags), "plan_only": int(self.planned)}
 
@@ -148,6 +152,7 @@ class DumpOptions(PlanOptions):
     planned = False
 
     progress: Callable[[Progress], object] | None = None
+    stop: Literal["whole", "memory", "snapshot"] = "whole"
     spool: bool | str | os.PathLike[str] = True
     fsync: bool = False
     exception: causes.ExceptionInfo | causes.SignalInfo | None = None
@@ -172,6 +177,7 @@ _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "names": ("unicode", "ascii"),
     "module_names": ("path", "soname"),
     "unknown_streams": ("drop", "keep"),
+    "stop": ("whole", "memory", "snapshot"),
 }
 _SWITCHES = ("coredump_filter", "fsync")
 _ALL_TYPES = _values.every(DumpType)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._options import EngineOptions, PlanOptions
+from ._options import DumpOptions, EngineOptions, PlanOptions
 from ._record import replace
 from .callback import Callback
 from .causes import SignalInfo
@@ -25,6 +25,7 @@ __all__ = ["Request"]
 
 _STOPPED = "a file is not stopped"
 _LIVE_ONLY = {
+    "stop": _STOPPED,
     "max_stop": _STOPPED,
     "stop_timeout": _STOPPED,
     "busy_timeout": "files are not traced",
@@ -36,7 +37,9 @@ _LIVE_ONLY = {
 
 def file_notes(options: PlanOptions, notes: tuple[str, ...]) -> tuple[str, ...]:
     """What cannot be honoured of a file, in place of what is said of live processes about the same options."""
-    asked = (name for name in _LIVE_ONLY if getattr(options, name) != options._defaults[name])
+    asked = (
+        name for name in _LIVE_ONLY if name in options._names and getattr(options, name) != options._defaults[name]
+    )
     return (
         *(note for note in notes if note.partition(" ")[0] not in _LIVE_ONLY),
         *(f"{name} has no effect: {_LIVE_ONLY[name]}" for name in asked),
@@ -75,6 +78,8 @@ class Request:
             The engine is not there, or, if that is to be an error, cannot honour an option.
         """
         self.backend = choose(options.engine, plan_only=options.planned, file=file) if backend is None else backend
+        if not self.backend.own and getattr(options, "stop", "whole") == "snapshot":
+            self.backend = replace(self.backend, snapshot=True)
         self.callback: Callback | Callee | None = None
         self.io: Any = None
         self.everything = False
@@ -97,6 +102,8 @@ class Request:
             if getattr(options, "exception", None) is not None:
                 raise ValueError("exception is for live processes: a file has its own")
             self.notes = file_notes(options, self.notes)
+            if isinstance(options, DumpOptions):
+                self.options = replace(options, stop="whole")
         self.check_strict(self.notes)
         if isinstance(self.callback, Callee) and options.max_stop is None:
             self.options = replace(options, max_stop=self.callback.max_stop)

@@ -138,7 +138,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
                 error.message = f"{callee.name}: {error.message}"
             raise error
         report = report_of(session, filter, request, recorder)
-        if report.warnings & (DumpWarning.TYPE | (_UNASKED_MEMORY if callee is None else _UNASKED)):
+        if report.warnings & (DumpWarning.TYPE | DumpWarning.STOP | (_UNASKED_MEMORY if callee is None else _UNASKED)):
             request.check_strict(report.messages)
         if progress is not None:
             progress(_progress(session))

@@ -116,6 +116,11 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     grace : float
         Seconds a dump that has to end, because it was cancelled or a time is over, may take to do so. Then it is
         abandoned: the function raises, and the thread that hangs in an output or a callback is left behind.
+    stop : {"whole", "memory", "snapshot"}
+        How long the threads are stopped: "whole", until all is written; "memory", until all is copied to memory of
+        this process (`EngineOptions.stop_memory` bytes at most); or "snapshot", until a copy-on-write child is made
+        inside the target, which is then read. docs/stop.md says what each costs, and when a snapshot is refused.
+        `DumpReport.stop` says which it was.
     spool : bool, str or os.PathLike
         For objects with ``write()``. True: through an unlinked temporary file, copied after the target was resumed; a
         directory: make that file there, and copies of inputs. False: written while the target is stopped, which

@@ -237,6 +237,8 @@ class Backend(Record):
             found.append("max_stop has no effect: dbghelp lets the threads run when it has finished; give a deadline")
         if asked["names"]:
             found.append("names has no effect: dbghelp writes them")
+        if getattr(options, "stop", "whole") == "memory":
+            found.append("stop has no effect: dbghelp writes while the threads are stopped")
         if asked["stop_timeout"]:
             found.append("stop_timeout has no effect: dbghelp suspends the threads by itself")
         if options.options is not None and options.options.differs(answers_max=0, gaps_max=0):

@@ -359,6 +359,10 @@ class DumpWarning(enum.IntFlag):
     TYPE = 0x200000  #: Bits of the dump type had no effect
     CUT = 0x800000  #: Threads, mappings or files of a core are missing, which was cut
     BOTH_LISTS = 0x400000  #: An existing dump with MemoryList and Memory64List has both again
+    STOP = 0x1000000  #: The threads were stopped for longer than `stop` asked for
+    SHARED_LATER = 0x2000000  #: Snapshot: shared memory is of a moment after the stop
+    STOP_MEMORY = 0x4000000  #: `stop="memory"`: more than its bound, the rest was written during the stop
+    ZOMBIE = 0x8000000  #: Snapshot: its child stays a zombie of the target
 
 
 class Phase(enum.IntEnum):

@@ -25,6 +25,11 @@ enum { MDC_NAMES_UNICODE = 0, MDC_NAMES_ASCII = 1 };
  * where it has one; after the path of an archive. */
 enum { MDC_MODULE_NAMES_PATH = 0, MDC_MODULE_NAMES_SONAME = 1 };
 
+/* mdc_engine_options.stop: for how long the target's threads are stopped.
+ * WHOLE: until all is written. MEMORY: until all is copied to memory of ours, which is written when they run again.
+ * SNAPSHOT: until a copy-on-write child has been made inside the target, which is read when they run again. */
+enum { MDC_STOP_WHOLE = 0, MDC_STOP_MEMORY = 1, MDC_STOP_SNAPSHOT = 2 };
+
 /* mdc_engine_options.unknown_streams: KEEP copies them; offsets in them lead nowhere then. */
 enum { MDC_UNKNOWN_DROP = 0, MDC_UNKNOWN_KEEP = 1 };
 
@@ -96,11 +101,14 @@ typedef struct mdc_engine_options {
     uint32_t file_pages;                    /* MDC_FILE_PAGES_* */
     uint32_t names;                         /* MDC_NAMES_* */
     uint32_t module_names;                  /* MDC_MODULE_NAMES_* */
+    uint32_t stop;                          /* MDC_STOP_* */
     uint32_t plan_only;                     /* 1: end after the plan; no memory is read, nothing written */
     uint32_t spare_slots;                   /* spare descriptors per list for ranges split by gaps [64] */
     uint64_t limit32;                       /* limit of 32-bit offsets and sizes, bytes [2**32]; tests set it low */
     uint64_t stack_limit;                   /* bytes of a stack the thread descriptor covers at most [8 MiB] */
     uint64_t buffer_bytes;                  /* the one copy buffer [1 MiB]; a multiple of 4096 */
+    uint64_t stop_memory;      /* MEMORY and SNAPSHOT: bytes of target memory that are kept in memory of ours
+                                  at most [2 GiB] */
     uint64_t hole_min;         /* unwritten runs of at least this size become holes or are left out, bytes [64 KiB] */
     uint64_t sparse_max;       /* files with holes stay below this, bytes [64 GiB] */
     uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */

@@ -89,6 +89,23 @@ typedef struct mdc_report_module {
     uint32_t reserved;
 } mdc_report_module;
 
+/* mdc_report.stop_reason: why the threads were stopped for longer than requested. */
+enum {
+    MDC_STOP_REASON_NONE = 0,
+    MDC_STOP_REASON_SOURCE = 1,       /* the target is not a live Linux process */
+    MDC_STOP_REASON_SECCOMP = 2,      /* its seccomp filter forbids clone, or cannot be read */
+    MDC_STOP_REASON_UNCOPIED = 3,     /* too much memory that a child does not get: MADV_DONTFORK, MADV_WIPEONFORK */
+    MDC_STOP_REASON_USERFAULT = 4,    /* a userfaultfd handler of the target would have to answer */
+    MDC_STOP_REASON_CGROUP = 5,       /* a memory cgroup of the target is near its limit */
+    MDC_STOP_REASON_CLONE = 6,        /* clone failed: limits of processes, overcommit */
+    MDC_STOP_REASON_THREAD = 7,       /* no thread is stopped where it can call clone */
+    MDC_STOP_REASON_STOPPED = 8,      /* a signal has stopped the process */
+    MDC_STOP_REASON_SHADOW_STACK = 9, /* its threads have shadow stacks */
+    MDC_STOP_REASON_KERNEL = 10,      /* the kernel does not have what is needed */
+    MDC_STOP_REASON_FAILED = 11,      /* another step failed */
+    MDC_STOP_REASON_RESERVE = 12      /* MEMORY: memory could not be reserved before the stop */
+};
+
 /* A run of memory in the finished plan. rule is filled in session/: number of the rule that keeps it, or -1. */
 typedef struct mdc_extent {
     uint64_t address;
@@ -123,6 +140,10 @@ typedef struct mdc_report {
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */
     uint64_t stop_time_ns;      /* from the first thread's stop to the last thread's release */
+    uint32_t stop;              /* MDC_STOP_*, in effect */
+    uint32_t stop_reason;       /* MDC_STOP_REASON_*: why it is not what was requested */
+    int32_t stop_errno;         /* beside it, 0: none */
+    uint32_t reserved;
     uint64_t total_ns;
     uint64_t calls[32]; /* callbacks sent, by type */
     uint32_t read_failed_gaps;
@@ -166,10 +187,14 @@ enum {
     MDC_WARN_SLOW_FILES = 0x10000,         /* non-resident pages of a MDC_REGION_SLOW_FILE were not read */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp reported that a thread could not be stopped */
-    MDC_WARN_CUT = 0x800000,        /* not complete: of a cut core, lists of threads, memory or files end early */
-    MDC_WARN_BOTH_LISTS = 0x400000, /* MemoryList and Memory64List: Microsoft's debugger engine refuses that */
-    MDC_WARN_TYPE = 0x200000,       /* bits of the dump type have no effect: honoured_type has the others */
-    MDC_WARN_NO_THREADS = 0x80000   /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
+    MDC_WARN_CUT = 0x800000,           /* not complete: of a cut core, lists of threads, memory or files end early */
+    MDC_WARN_BOTH_LISTS = 0x400000,    /* MemoryList and Memory64List: Microsoft's debugger engine refuses that */
+    MDC_WARN_TYPE = 0x200000,          /* bits of the dump type have no effect: honoured_type has the others */
+    MDC_WARN_STOP = 0x1000000,         /* stopped for longer than requested: stop_reason */
+    MDC_WARN_SHARED_LATER = 0x2000000, /* SNAPSHOT: shared memory is of a moment after the stop */
+    MDC_WARN_STOP_MEMORY = 0x4000000,  /* MEMORY: more than stop_memory: the rest was written during the stop */
+    MDC_WARN_ZOMBIE = 0x8000000,  /* SNAPSHOT: the child could not be waited for in the target, and is its zombie */
+    MDC_WARN_NO_THREADS = 0x80000 /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
 };
 
 /* Streams that can be left out: mdc_engine_options.omit_streams. */

@@ -41,12 +41,13 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     if (own->untouched > MDC_UNTOUCHED_OMIT || own->dontdump > MDC_DONTDUMP_IGNORE || own->coredump_filter > 1 ||
         own->file_pages > MDC_FILE_PAGES_RESIDENT || own->names > MDC_NAMES_ASCII ||
         own->module_names > MDC_MODULE_NAMES_SONAME || own->late_files > 1 || own->everything > 1 ||
-        own->unknown_streams > MDC_UNKNOWN_KEEP || own->buffer_bytes % MDC_PAGE_SIZE != 0 ||
-        own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
+        own->stop > MDC_STOP_SNAPSHOT || own->unknown_streams > MDC_UNKNOWN_KEEP ||
+        own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
     if (own->plan_only) own->edit = NULL; /* nothing is stored */
+    if (own->plan_only) own->stop = MDC_STOP_WHOLE;
     if (own->spare_slots == 0) own->spare_slots = 64;
     if (own->spare_slots > SPARE_MAX) own->spare_slots = SPARE_MAX;
     if (own->answers_max == 0) own->answers_max = 1 << 20;
@@ -54,6 +55,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     set_default(&own->limit32, UINT64_C(1) << 32);
     set_default(&own->stack_limit, UINT64_C(8) << 20);
     set_default(&own->buffer_bytes, UINT64_C(1) << 20);
+    set_default(&own->stop_memory, UINT64_C(2) << 30);
     set_default(&own->hole_min, UINT64_C(64) << 10);
     set_default(&own->sparse_max, UINT64_C(64) << 30);
     return MDC_OK;

@@ -106,6 +106,22 @@ static void count_extents(mdc_report_rows *rows, const mdc_layout *layout) {
     }
 }
 
+/* How long the threads were stopped, in words: as requested, or why not. */
+static void take_stop(mdc_report *report, const mdc_capture *capture) {
+    const mdc_engine_options *options = &capture->engine->options;
+    const mdc_snapshot *lists = capture->lists;
+    if (options->plan_only) return;
+    report->stop = options->stop == MDC_STOP_SNAPSHOT ? MDC_STOP_WHOLE : options->stop;
+    if (options->stop != MDC_STOP_SNAPSHOT || lists == NULL) return;
+    if (lists->frozen != 0) {
+        report->stop = MDC_STOP_SNAPSHOT;
+    } else {
+        report->warnings |= MDC_WARN_STOP;
+        report->stop_reason = lists->stop_reason != 0 ? lists->stop_reason : MDC_STOP_REASON_SOURCE;
+        report->stop_errno = lists->stop_errno;
+    }
+}
+
 void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint64_t *zeros, uint64_t file_bytes,
                      uint64_t stop_time_ns) {
     const mdc_capture *capture = layout->capture;
@@ -118,6 +134,7 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     report->warnings = capture->warnings | plan->warnings | layout->warnings;
     if (plan->gaps->full) report->warnings |= MDC_WARN_GAP_TABLE_FULL;
     report->stop_time_ns = stop_time_ns;
+    take_stop(report, capture);
     report->total_ns = mdc_clock_ns() - engine->control->started_ns;
     for (size_t i = 0; i < 32; i++) report->calls[i] = engine->calls.count[i];
     report->omitted_streams = plan->omitted_streams | layout->omitted_streams | engine->options.omit_streams;

@@ -270,6 +270,7 @@ mdc_status mdc_system_engine_run(mdc_system_engine *engine, const mdc_session_sp
     mdc_report *report = &engine->report.report;
     report->pid = mdc_dbghelp_pid(engine->dbghelp);
     report->stop_time_ns = mdc_dbghelp_stop_time_ns(engine->dbghelp);
+    report->stop = engine->options.snapshot != 0 ? MDC_STOP_SNAPSHOT : MDC_STOP_WHOLE;
     report->total_ns = mdc_control_read(control).elapsed_ns;
     memcpy(report->calls, mdc_dbghelp_proxy(engine->dbghelp)->calls, sizeof report->calls);
     if (status != MDC_OK) mdc_staging_file_cut(&engine->store); /* nothing of it stays in the caller's file */

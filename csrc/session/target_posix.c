@@ -33,6 +33,8 @@ mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err) {
                                 .stop_timeout_ns = spec->stop_timeout_ns,
                                 .max_stop_ns = spec->max_stop_ns,
                                 .busy_timeout_ns = spec->busy_timeout_ns,
+                                .snapshot = spec->engine.stop == MDC_STOP_SNAPSHOT && spec->engine.plan_only == 0,
+                                .keep_max = spec->engine.stop_memory,
                                 .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
                                 .handles = (spec->engine.dump_type & MDC_TYPE_WITH_HANDLE_DATA) != 0 &&
                                            (spec->engine.omit_streams & MDC_STREAM_HANDLE_DATA) == 0,

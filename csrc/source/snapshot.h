@@ -241,7 +241,10 @@ typedef struct mdc_snapshot {
     size_t unloaded_count;
     const mdc_handle *handles;
     size_t handle_count;
-    uint32_t warnings; /* MDC_WARN_NO_RESIDENCY */
+    uint32_t warnings;    /* MDC_WARN_NO_RESIDENCY, _SHARED_LATER */
+    uint32_t frozen;      /* 1: the threads run again, and what is read is a copy of that moment */
+    uint32_t stop_reason; /* MDC_STOP_REASON_*: why it is not, if that was requested */
+    int32_t stop_errno;
     mdc_source_crash crash;
     uint64_t cut_bytes;         /* of memory that a cut core or dump no longer holds */
     const mdc_carried *carried; /* of an existing minidump, else NULL */

@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--snapshot", action="store_true", help="dbghelp: dump a snapshot of the process")
     parser.add_argument(
+        "--stop",
+        choices=("whole", "memory", "snapshot"),
+        default="whole",
+        help="how long the process is stopped: until all is written, copied to memory, or until a copy-on-write "
+        "snapshot of it is made (default: %(default)s)",
+    )
+    parser.add_argument(
         "--dbghelp", metavar="DLL", help="dbghelp: path of a dbghelp.dll to use instead of the system's"
     )
     parser.add_argument(

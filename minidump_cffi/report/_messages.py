@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import os
 
 from ..enums import DumpWarning, GapReason, RegionFlags
 
@@ -38,8 +39,31 @@ _WARNINGS = {
     DumpWarning.BOTH_LISTS: (
         "MemoryList and Memory64List, as in the dump that was read: Microsoft's debugger engine refuses that"
     ),
+    DumpWarning.SHARED_LATER: (
+        "shared memory was read when the threads ran again: it is of a later moment than the rest"
+    ),
+    DumpWarning.STOP_MEMORY: (
+        "more memory was copied than stop_memory allows to keep: the rest was written while the threads were stopped"
+    ),
+    DumpWarning.ZOMBIE: "the child of the snapshot could not be waited for in the target: it stays its zombie",
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }
+# In the order of MDC_STOP_REASON_* in csrc/api/report.h.
+_STOP_REASONS = (
+    "",
+    "the target is not a live Linux process",
+    "its seccomp filter forbids clone, or cannot be read (that needs CAP_SYS_ADMIN)",
+    "it has more memory that a child does not get (MADV_DONTFORK, MADV_WIPEONFORK) than stop_memory allows to copy",
+    "a userfaultfd handler of it would have to answer",
+    "its memory cgroup is near the limit",
+    "clone failed in it",
+    "no thread of it is stopped where it can call clone",
+    "a signal has stopped it already",
+    "its threads have shadow stacks",
+    "this kernel does not have what is needed (Linux 5.9)",
+    "the child could not be made",
+    "the memory could not be reserved before the stop",
+)
 # The same where a callback that is not ours decided.
 _FOREIGN_WARNINGS = {
     DumpWarning.NO_REGION_CALLBACKS: "this engine did not ask the callback about regions",
@@ -64,6 +88,8 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
         texts += (f'streams whose content is not known were left out ({numbers}); unknown_streams="keep" copies them',)
     if report.cut_bytes:
         texts += (f"the file that was read was cut: {report.cut_bytes:,} bytes are missing at its end",)
+    if warnings & DumpWarning.STOP:
+        texts += (f"the threads were stopped until all was written: {_stop_reason(report)}",)
     if warnings & DumpWarning.SLOW_FILES:
         texts += (_slow_files(report),)
     if report.redaction is not None and report.redaction.uncovered:
@@ -71,6 +97,12 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
     if report.recording is not None and report.recording.dropped:
         texts += (f"the recording ends early: {report.recording.dropped} calls did not fit into its limit",)
     return texts
+
+
+def _stop_reason(report: DumpReport) -> str:
+    reason, number = report._numbers["stop_reason"], report._numbers["stop_errno"]
+    text = _STOP_REASONS[reason] if reason < len(_STOP_REASONS) else f"reason {reason}"
+    return f"{text}: {os.strerror(number)}" if number else text
 
 
 def _slow_files(report: DumpReport) -> str:

@@ -31,7 +31,7 @@ from ._items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from ..replay._recording import Recording
 
@@ -43,6 +43,8 @@ _THREAD = struct.Struct("=2I2Q")
 _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
 _GAP = struct.Struct("=2QIi")
+
+_STOPS = ("whole", "memory", "snapshot")  # MDC_STOP_* of csrc/api/engine.h
 
 
 class DumpReport:
@@ -78,6 +80,8 @@ class DumpReport:
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0;
         an existing dump that has both keeps both.
+    stop : {"whole", "memory", "snapshot"}
+        How the threads were stopped. If not as requested, `warnings` has STOP and `messages` the reason.
     stop_time : float
         Seconds from the stop of the first thread to the release of the last. With dbghelp what its call took, which
         does both; with a snapshot what taking that took.
@@ -154,6 +158,7 @@ class DumpReport:
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "honoured": DumpType(numbers["honoured_type"]),
+            "stop": _STOPS[numbers["stop"]],
             "stop_time": numbers["stop_time_ns"] / 1e9,
             "total": numbers["total_ns"] / 1e9,
             "warnings": DumpWarning(numbers["warnings"]),
@@ -190,6 +195,7 @@ class DumpReport:
     memory_ranges: int
     memory64_ranges: int
     memory_info_count: int
+    stop: Literal["whole", "memory", "snapshot"]
     stop_time: float
     total: float
     warnings: DumpWarning
@@ -405,6 +411,7 @@ class DumpReport:
             "streams": self.streams,
             "omitted_streams": _flags(self.omitted_streams),
             "dropped_streams": list(self.dropped_streams),
+            "stop": self.stop,
             "stop_seconds": self.stop_time,
             "total_seconds": self.total,
             "warnings": _flags(self.warnings),
