@@ -28,6 +28,7 @@ static const struct {
     {MDC_WARN_TYPE, "TYPE"},
     {MDC_WARN_NO_THREADS, "NO_THREADS"},
     {MDC_WARN_CUT, "CUT"},
+    {MDC_WARN_SHARED_LATER, "SHARED_LATER"},
 };
 
 static const char *reason_name(uint32_t reason) {
