@@ -3,8 +3,8 @@
  *
  * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, stop:hang, regs:thread, regs:hang,
  * maps:list, maps:query, smaps:list, modules:step, pagemap:scan, backing:open, backing:blocks, backing:runs,
- * late:lease, root:links, input:reopen, spawn:tracer, spawn:clone_vm, spawn:worker, spawn:helper, crash:stack,
- * crash:key. */
+ * late:lease, arena:reserve, arena:touch, root:links, input:reopen, spawn:tracer, spawn:clone_vm, spawn:worker,
+ * spawn:helper, crash:stack, crash:key. */
 #ifndef MDC_BASE_FAILPOINT_H
 #define MDC_BASE_FAILPOINT_H
 

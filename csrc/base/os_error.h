@@ -13,6 +13,7 @@ enum {
     MDC_OS_IO = 299,        /* ERROR_PARTIAL_COPY: what ReadProcessMemory says */
     MDC_OS_NO_SPACE = 112,  /* ERROR_DISK_FULL */
     MDC_OS_TOO_LARGE = 223, /* ERROR_FILE_TOO_LARGE */
+    MDC_OS_NO_MEMORY = 8,   /* ERROR_NOT_ENOUGH_MEMORY */
 };
 #else
 #include <errno.h>
@@ -21,6 +22,7 @@ enum {
     MDC_OS_IO = EIO,
     MDC_OS_NO_SPACE = ENOSPC,
     MDC_OS_TOO_LARGE = EFBIG,
+    MDC_OS_NO_MEMORY = ENOMEM,
 };
 #endif
 
