@@ -100,8 +100,8 @@ static mdc_status copy_text(char **to, const char *from, mdc_error *err) {
 }
 
 mdc_status mdc_core_source_new(int64_t fd, const mdc_core_options *options, mdc_source **slot, mdc_error *err) {
-    static const mdc_source_ops ops = {core_prepare,  core_stop,   core_lists, mdc_core_content,
-                                       mdc_core_read, core_resume, core_free,  NULL};
+    static const mdc_source_ops ops = {
+        core_prepare, core_stop, core_lists, mdc_core_content, mdc_core_read, core_resume, core_free, NULL, NULL};
     if (options->text_files != 0 && !mdc_root_files_known())
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0,
                         "text of modules from their files is for Linux: here no path of a core leads to a file");

@@ -1,4 +1,4 @@
-/* Target memory to the output, through one buffer. Two ways:
+/* Target memory to the output, through one buffer, or straight into memory that waits for the resume. Two ways:
  *
  * Plain: many spans and the zeros between them fill the buffer with one read and leave it with one write.
  * Careful: run by run, for callees that see every read (VmPreRead, VmPostRead) and for batches in which something
@@ -181,9 +181,9 @@ mdc_status mdc_copier_part(mdc_copier *copier, uint64_t address, uint64_t size, 
 
 /* Moves what was read to its place among the zeros. It was read to the end of the bytes it belongs in, so every move
  * goes towards the front and none overwrites what is still to be moved. */
-static void spread(mdc_copier *copier) {
+static void spread(mdc_copier *copier, uint8_t *place) {
     if (copier->total_bytes == copier->memory_bytes) return;
-    uint8_t *to = copier->buffer, *from = copier->buffer + (copier->total_bytes - copier->memory_bytes);
+    uint8_t *to = place, *from = place + (copier->total_bytes - copier->memory_bytes);
     memset(to, 0, (size_t)copier->lead);
     to += copier->lead;
     for (size_t i = 0; i < copier->count; i++) {
@@ -201,12 +201,13 @@ static mdc_status flush_batch(mdc_copier *copier, mdc_error *err) {
     if (mdc_calls_poll(&copier->engine->calls, err) != MDC_OK) return err->code;
     size_t total = (size_t)copier->total_bytes, memory = (size_t)copier->memory_bytes, done = 0;
     int32_t os_errno;
-    if (memory > 0 && mdc_reader_source(copier->reader, copier->spans, copier->count, copier->buffer + (total - memory),
-                                        memory, &done, &os_errno, err) != MDC_OK)
+    uint8_t *place = mdc_sparse_place(copier->output, copier->buffer, total);
+    if (memory > 0 && mdc_reader_source(copier->reader, copier->spans, copier->count, place + (total - memory), memory,
+                                        &done, &os_errno, err) != MDC_OK)
         return err->code;
     if (done == memory) {
-        spread(copier);
-        if (mdc_sparse_write(copier->output, copier->buffer, total, err) != MDC_OK) return err->code;
+        spread(copier, place);
+        if (mdc_sparse_write(copier->output, place, total, err) != MDC_OK) return err->code;
     } else {
         if (write_zeros(copier, copier->lead, err) != MDC_OK) return err->code;
         for (size_t i = 0; i < copier->count; i++)

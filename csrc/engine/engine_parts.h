@@ -16,10 +16,12 @@ typedef struct mdc_engine {
     mdc_source *source;
     mdc_dump_control *control;
     mdc_calls calls;
-    bool full;      /* WithFullMemory; never of an existing dump */
-    bool held;      /* all memory that an existing dump has */
-    bool patchable; /* of the output, known from mdc_capture_before_stop on; false without one */
-    bool sparse;    /* likewise */
+    bool full;            /* WithFullMemory; never of an existing dump */
+    bool held;            /* all memory that an existing dump has */
+    bool patchable;       /* of the output, known from mdc_capture_before_stop on; false without one */
+    bool sparse;          /* likewise */
+    uint32_t stop_reason; /* MDC_STOP_REASON_*: why MDC_STOP_MEMORY is not done */
+    int32_t stop_errno;   /* beside it, 0: none */
 } mdc_engine;
 
 #endif

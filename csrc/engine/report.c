@@ -112,6 +112,12 @@ static void take_stop(mdc_report *report, const mdc_capture *capture) {
     const mdc_snapshot *lists = capture->lists;
     if (options->plan_only) return;
     report->stop = options->stop == MDC_STOP_SNAPSHOT ? MDC_STOP_WHOLE : options->stop;
+    if (options->stop == MDC_STOP_MEMORY && capture->engine->stop_reason != MDC_STOP_REASON_NONE) {
+        report->warnings |= MDC_WARN_STOP;
+        report->stop = MDC_STOP_WHOLE;
+        report->stop_reason = capture->engine->stop_reason;
+        report->stop_errno = capture->engine->stop_errno;
+    }
     if (options->stop != MDC_STOP_SNAPSHOT || lists == NULL) return;
     if (lists->frozen != 0) {
         report->stop = MDC_STOP_SNAPSHOT;

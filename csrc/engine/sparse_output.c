@@ -65,6 +65,11 @@ static void note_pages(mdc_sparse_output *output, uint64_t position, uint64_t si
     if (last > page) output->page_blank = true;
 }
 
+uint8_t *mdc_sparse_place(mdc_sparse_output *output, uint8_t *buffer, size_t size) {
+    uint8_t *place = output->staging != NULL ? mdc_staging_place(output->staging, size) : NULL;
+    return place != NULL ? place : buffer;
+}
+
 mdc_status mdc_sparse_write(mdc_sparse_output *output, const uint8_t *data, size_t size, mdc_error *err) {
     mdc_sink *sink = output->sink;
     if (!sink->sparse || sink->position < output->layout->memory_offset)

@@ -7,9 +7,11 @@
 
 #include "../sink/sink.h"
 #include "layout.h"
+#include "staging.h"
 
 typedef struct mdc_sparse_output {
     mdc_sink *sink;
+    mdc_staging *staging; /* what the sink is, while it keeps memory; else NULL */
     const mdc_layout *layout;
     uint64_t *zeros;    /* by region: bytes that were read and are holes; NULL if the sink has none */
     uint64_t excised;   /* bytes so far: what follows is that far before its planned offset */
@@ -19,6 +21,8 @@ typedef struct mdc_sparse_output {
 
 mdc_status mdc_sparse_init(mdc_sparse_output *output, mdc_sink *sink, const mdc_layout *layout, mdc_error *err);
 void mdc_sparse_fini(mdc_sparse_output *output);
+/* Where `size` bytes may be put before they are written from there; else `buffer`. */
+uint8_t *mdc_sparse_place(mdc_sparse_output *output, uint8_t *buffer, size_t size);
 mdc_status mdc_sparse_write(mdc_sparse_output *output, const uint8_t *data, size_t size, mdc_error *err);
 mdc_status mdc_sparse_hole(mdc_sparse_output *output, uint64_t size, mdc_error *err); /* of the plan */
 void mdc_sparse_excise(mdc_sparse_output *output, uint64_t size); /* that many bytes of the plan do not come */

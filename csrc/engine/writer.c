@@ -14,12 +14,13 @@ mdc_status mdc_writer_init(mdc_writer *writer, const mdc_reader *reader, mdc_lay
     writer->layout = layout;
     writer->gaps = gaps;
     writer->copier = mdc_copier_new(reader, layout, gaps, &writer->output, err);
-    return writer->copier != NULL ? MDC_OK : err->code;
+    return writer->copier != NULL ? mdc_staging_reserve(&writer->staging, writer->engine, err) : err->code;
 }
 
 void mdc_writer_fini(mdc_writer *writer) {
     mdc_copier_free(writer->copier);
     mdc_sparse_fini(&writer->output);
+    mdc_staging_fini(&writer->staging);
 }
 
 static mdc_out begin_output(const mdc_writer *writer) {
@@ -100,6 +101,10 @@ static mdc_status patch_lists(mdc_writer *writer, mdc_error *err) {
 mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err) {
     const mdc_extents *extents = &writer->layout->plan->extents;
     uint64_t holes = 0, total = 0;
+    if (mdc_staging_there(&writer->staging)) {
+        writer->output.staging = &writer->staging;
+        sink = mdc_staging_over(&writer->staging, sink);
+    }
     if (mdc_sparse_init(&writer->output, sink, writer->layout, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < extents->count; i++) {
         const mdc_extent *extent = &extents->all[i];
@@ -116,6 +121,12 @@ mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err)
 
 mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err) {
     mdc_engine *engine = writer->engine;
+    if (writer->output.staging != NULL) {
+        if (mdc_staging_drain(&writer->staging, err) != MDC_OK) return err->code;
+        writer->output.sink = writer->staging.target;
+        writer->output.staging = NULL;
+        if (writer->staging.overflow) writer->layout->warnings |= MDC_WARN_STOP_MEMORY;
+    }
     mdc_sink *sink = writer->output.sink;
     mdc_layout_close(writer->layout);
     if (mdc_late_copy(writer, err) != MDC_OK) return err->code;

@@ -8,12 +8,14 @@
 
 #include "copier.h"
 #include "sparse_output.h"
+#include "staging.h"
 
 typedef struct mdc_writer {
     mdc_engine *engine;
     const mdc_reader *reader;
     mdc_layout *layout;
     mdc_gaps *gaps;
+    mdc_staging staging; /* with MDC_STOP_MEMORY, between the output and the sink until mdc_writer_finish */
     mdc_sparse_output output;
     mdc_copier *copier;
 } mdc_writer;
@@ -21,7 +23,7 @@ typedef struct mdc_writer {
 mdc_status mdc_writer_init(mdc_writer *writer, const mdc_reader *reader, mdc_layout *layout, mdc_gaps *gaps,
                            mdc_error *err);
 void mdc_writer_fini(mdc_writer *writer);
-/* All that needs the stop. */
+/* All that needs the stop: written, or kept in memory. */
 mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err);
 mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err);
 

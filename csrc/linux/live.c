@@ -128,6 +128,21 @@ static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, md
     return leave(live, status, err);
 }
 
+/* What it has in memory and in swap. Cheap: the kernel keeps the sums. */
+static uint64_t live_footprint(mdc_source *source) {
+    static const char *const names[] = {"\nVmRSS:", "\nVmSwap:", "\nHugetlbPages:"};
+    uint64_t bytes = MDC_PAGE_SIZE;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        mdc_error ignored; /* it is an estimate */
+        mdc_error_clear(&ignored);
+        long kilobytes = 0;
+        if (mdc_process_status_number(live_of(source)->identity.task, names[i], &kilobytes, &ignored) == MDC_OK &&
+            kilobytes > 0)
+            bytes += (uint64_t)kilobytes * 1024;
+    }
+    return bytes;
+}
+
 /* Is it the program that was prepared? */
 static mdc_status check_same(mdc_live *live, mdc_error *err) {
     mdc_process_stat now;
@@ -476,8 +491,8 @@ static void live_free(mdc_source *source) {
 
 mdc_source *mdc_live_new(const mdc_live_options *options, mdc_error *err) {
     static const mdc_late_ops late = {live_late_end, live_late_read, live_late_check};
-    static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
-                                       live_read,    live_resume, live_free,  &late};
+    static const mdc_source_ops ops = {live_prepare, live_stop, live_lists, live_content,  live_read,
+                                       live_resume,  live_free, &late,      live_footprint};
     mdc_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);

@@ -257,6 +257,11 @@ static int32_t sanitized_late_check(mdc_source *source, size_t region) {
     return inner->ops->late->check(inner, region);
 }
 
+static uint64_t sanitized_footprint(mdc_source *source) {
+    mdc_source *inner = sanitized_of(source)->inner;
+    return inner->ops->footprint != NULL ? inner->ops->footprint(inner) : 0;
+}
+
 static void sanitized_free(mdc_source *source) {
     mdc_sanitized_source *sanitized = sanitized_of(source);
     sanitized->inner->ops->free(sanitized->inner);
@@ -274,14 +279,16 @@ mdc_source *mdc_sanitized_source_new(mdc_source *inner, const mdc_hiding *hiding
                                        .read = sanitized_read,
                                        .resume = sanitized_resume,
                                        .free = sanitized_free,
-                                       .late = &late};
+                                       .late = &late,
+                                       .footprint = sanitized_footprint};
     static const mdc_source_ops ops_without = {.prepare = sanitized_prepare,
                                                .stop = sanitized_stop,
                                                .snapshot = sanitized_lists,
                                                .content = sanitized_content,
                                                .read = sanitized_read,
                                                .resume = sanitized_resume,
-                                               .free = sanitized_free};
+                                               .free = sanitized_free,
+                                               .footprint = sanitized_footprint};
     mdc_sanitized_source *sanitized = mdc_alloc(1, sizeof *sanitized, err);
     if (sanitized == NULL) return NULL;
     mdc_source_init(&sanitized->source, inner->ops->late != NULL ? &ops : &ops_without, inner->pid);

@@ -54,6 +54,8 @@ typedef struct mdc_source_ops {
     /* Frees everything; resumes first if that has not happened. */
     void (*free)(mdc_source *source);
     const mdc_late_ops *late; /* NULL: nothing can be read after resume */
+    /* After prepare: bytes of memory that the target has, about; 0: it is a file, and not stopped. NULL: 0. */
+    uint64_t (*footprint)(mdc_source *source);
 } mdc_source_ops;
 
 enum { MDC_SOURCE_VERSION = 1 };

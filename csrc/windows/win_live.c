@@ -296,9 +296,11 @@ static void live_free(mdc_source *source) {
     mdc_dealloc(live);
 }
 
+static uint64_t live_footprint(mdc_source *source) { return mdc_win_process_memory(&live_of(source)->process); }
+
 mdc_source *mdc_win_live_new(const mdc_win_live_options *options, mdc_error *err) {
-    static const mdc_source_ops ops = {live_prepare, live_stop,   live_lists, live_content,
-                                       live_read,    live_resume, live_free,  NULL};
+    static const mdc_source_ops ops = {live_prepare, live_stop, live_lists, live_content,  live_read,
+                                       live_resume,  live_free, NULL,       live_footprint};
     mdc_win_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);

@@ -3,6 +3,10 @@
 
 #include <windows.h>
 
+/* after windows.h, whose types it uses */
+#include <psapi.h>
+
+#include "../base/arith.h"
 #include "../base/fail.h"
 
 static uint64_t filetime(FILETIME time) { return (uint64_t)time.dwHighDateTime << 32 | time.dwLowDateTime; }
@@ -104,4 +108,11 @@ bool mdc_win_process_runs(const mdc_win_process *process) {
 
 mdc_status mdc_win_process_check(const mdc_win_process *process, int32_t phase, mdc_error *err) {
     return mdc_win_process_runs(process) ? MDC_OK : gone(process->pid, phase, 0, err);
+}
+
+uint64_t mdc_win_process_memory(const mdc_win_process *process) {
+    PROCESS_MEMORY_COUNTERS counters;
+    if (!K32GetProcessMemoryInfo(process->handle, &counters, sizeof counters)) return MDC_PAGE_SIZE;
+    /* Private bytes, wherever they are, and of the rest what is in memory. */
+    return (uint64_t)counters.WorkingSetSize + counters.PagefileUsage + MDC_PAGE_SIZE;
 }

@@ -29,6 +29,8 @@ void mdc_win_process_close(mdc_win_process *process);
 bool mdc_win_process_runs(const mdc_win_process *process);
 /* MDC_ERR_TARGET_GONE unless it runs. The handle keeps the pid from being used again, so this is the same process. */
 mdc_status mdc_win_process_check(const mdc_win_process *process, int32_t phase, mdc_error *err);
+/* Bytes of memory it has, about. */
+uint64_t mdc_win_process_memory(const mdc_win_process *process);
 /* MDC_ERR_ACCESS for a refusal by the system (os_errno), with what would help. */
 mdc_status mdc_win_process_refused(int32_t pid, int32_t phase, uint32_t os_errno, mdc_error *err);
 

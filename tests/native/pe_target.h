@@ -140,7 +140,7 @@ static inline void free_it(mdc_source *source) { of(source)->fake->ops->free(of(
 /* A dump of the standard target as a Windows process of this architecture; platform 0: as the Linux process it is. */
 static inline void make_disguised(made_dump *made, disguise *self, uint16_t architecture, uint32_t platform,
                                   const mdc_engine_options *options) {
-    static const mdc_source_ops ops = {prepare, stop, lists, content, read_spans, resume, free_it, NULL};
+    static const mdc_source_ops ops = {prepare, stop, lists, content, read_spans, resume, free_it, NULL, NULL};
     memset(made, 0, sizeof *made);
     mdc_control_init(&made->control, 0);
     self->fake = mdc_fake_new(&standard_target, &made->err);

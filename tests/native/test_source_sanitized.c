@@ -71,8 +71,8 @@ static mdc_status stub_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_er
 }
 static void stub_free(mdc_source *source) { ((stub *)source)->freed = true; }
 
-static const mdc_source_ops stub_ops = {stub_prepare, stub_stop,   stub_lists, stub_content,
-                                        stub_read,    stub_resume, stub_free,  NULL};
+static const mdc_source_ops stub_ops = {stub_prepare, stub_stop, stub_lists, stub_content, stub_read,
+                                        stub_resume,  stub_free, NULL,       NULL};
 
 static bool hides_api(const void *context, const uint8_t *name, size_t size) {
     return (size >= 4 && memcmp(name, "API_", 4) == 0) ||

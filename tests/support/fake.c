@@ -195,8 +195,15 @@ static void fake_free(mdc_source *source) {
     mdc_dealloc(fake);
 }
 
-static const mdc_source_ops fake_ops = {fake_prepare, fake_stop,   fake_lists, fake_content,
-                                        fake_read,    fake_resume, fake_free,  NULL};
+static uint64_t fake_footprint(mdc_source *source) {
+    const mdc_fake *fake = (const mdc_fake *)source;
+    uint64_t bytes = MDC_PAGE_SIZE;
+    for (size_t i = 0; i < fake->plain.count; i++) bytes += mdc_vec_at(&fake->plain, const mdc_fake_region, i).size;
+    return bytes;
+}
+
+static const mdc_source_ops fake_ops = {fake_prepare, fake_stop, fake_lists, fake_content,  fake_read,
+                                        fake_resume,  fake_free, NULL,       fake_footprint};
 
 static mdc_status add_name(mdc_fake *fake, const char *text, mdc_name *name, mdc_error *err) {
     size_t at, size = text != NULL ? strlen(text) : 0;
