@@ -418,9 +418,15 @@ __attribute__((noinline)) static void *serve(void *argument) {
     exit(argument ? *(int *)argument : 0);
 }
 
+/* Byte by byte: a vector register would keep the words that were compared, and a dump has the registers. */
+static int same(const volatile char *left, const volatile char *right) {
+    while (*left != 0 && *left == *right) left++, right++;
+    return *left == *right;
+}
+
 static const char *value_of(int count, char **words, const char *name) {
     for (int index = 1; index < count; index++) {
-        if (strcmp(words[index], name) == 0) return index + 1 < count ? words[index + 1] : "";
+        if (same(words[index], name)) return index + 1 < count ? words[index + 1] : "";
     }
     return NULL;
 }
