@@ -53,9 +53,9 @@ bool mdc_biased_lock_enter_slow(mdc_biased_lock *lock) {
 
 void mdc_biased_lock_leave_slow(mdc_biased_lock *lock, bool bias) {
     uint64_t self = mdc_biased_lock_self();
-    if (bias && lock->barrier && self != 0 && self >> 60 == 0) {
+    if (bias && lock->barrier && self != 0 && self % MDC_BIASED_LOCK_FLAGS == 0) {
         lock->next_flag = (lock->next_flag + 1) % MDC_BIASED_LOCK_FLAGS;
-        atomic_store_explicit(&lock->bias, self << 4 | lock->next_flag, memory_order_relaxed);
+        atomic_store_explicit(&lock->bias, self | lock->next_flag, memory_order_relaxed);
     }
     atomic_store_explicit(&lock->lock, 0, memory_order_release);
 }

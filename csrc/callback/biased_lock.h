@@ -25,7 +25,7 @@ enum { MDC_BIASED_LOCK_FLAGS = 16 };
 #define MDC_BIASED_LOCK_NONE UINT64_MAX
 
 typedef struct mdc_biased_lock {
-    _Atomic uint64_t bias; /* thread mark << 4 | number of its flag, or MDC_BIASED_LOCK_NONE */
+    _Atomic uint64_t bias; /* thread mark | number of its flag, or MDC_BIASED_LOCK_NONE */
     atomic_uint lock;
     atomic_uint flag[MDC_BIASED_LOCK_FLAGS];
     uint32_t next_flag; /* only under the lock */
@@ -38,8 +38,8 @@ bool mdc_biased_lock_enter_slow(mdc_biased_lock *lock);
 /* bias: the calling thread is likely to come again. */
 void mdc_biased_lock_leave_slow(mdc_biased_lock *lock, bool bias);
 
-/* Unlike for each live thread. The thread pointer costs one instruction where a thread-local variable of a loaded
- * library costs a call. */
+/* Unlike for each live thread, and a multiple of MDC_BIASED_LOCK_FLAGS. The thread pointer costs one instruction where
+ * a thread-local variable of a loaded library costs a call. */
 static inline uint64_t mdc_biased_lock_self(void) {
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(_WIN32)
     uint64_t self;
@@ -67,8 +67,9 @@ static inline uint64_t mdc_biased_lock_self(void) {
 /* The flag to lower again, or NULL: the bias is not ours, mdc_biased_lock_enter_slow decides. */
 static inline atomic_uint *mdc_biased_lock_enter(mdc_biased_lock *lock) {
     uint64_t bias = atomic_load_explicit(&lock->bias, memory_order_relaxed);
-    if (bias >> 4 != mdc_biased_lock_self()) return NULL;
-    atomic_uint *flag = &lock->flag[bias & (MDC_BIASED_LOCK_FLAGS - 1)];
+    uint64_t number = bias ^ mdc_biased_lock_self();
+    if (number >= MDC_BIASED_LOCK_FLAGS) return NULL;
+    atomic_uint *flag = &lock->flag[number];
     atomic_store_explicit(flag, 1, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* the barrier itself is the other side's business */
     if (atomic_load_explicit(&lock->bias, memory_order_acquire) == bias) return flag;

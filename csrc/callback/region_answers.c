@@ -111,7 +111,8 @@ int32_t mdc_answer_region(mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
     bool refused = (extensions & MDC_EXT_REGION_FACTS) != 0 && facts == NULL;
     if (open || (mdc_hot_serves(callback->filter) && !refused &&
                  (callback->hook_types & 1u << MDC_CB_INCLUDE_VM_REGION) == 0)) {
-        mdc_hot_place(&callback->hot, callback->filter, &callback->cursor, map);
+        mdc_hot_place(&callback->hot, callback->filter, &callback->cursor, map,
+                      callback->has_names ? NULL : callback->no_name);
         callback->hot_type = MDC_CB_INCLUDE_VM_REGION;
     }
     return 1;

@@ -238,20 +238,23 @@ static MDC_COLD int32_t answer_closely(mdc_callback *callback, MINIDUMP_CALLBACK
 MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
                     const MINIDUMP_MEMORY_INFO *region, uint64_t *hits) {
     const mdc_hot *hot = &callback->hot;
-    const mdc_region_facts *facts = facts_of(callback, input);
-    uint64_t found;
+    uint64_t found = hot->glance_bits;
     uint32_t row;
     if (!mdc_attributes_known(region)) return false;
-    if (facts != NULL) {
-        const uint64_t *name = known_name(callback, input);
-        if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0 || name == NULL) return false;
-        found = *name;
-        MDC_SETTLE(found);
-        found &= hot->kind_rows[facts->Kinds & MDC_KINDS_KNOWN & (MDC_KIND_ROWS - 1)];
+    if (MDC_LIKELY(atomic_load_explicit(&callback->extensions, memory_order_relaxed) & MDC_EXT_REGION_FACTS)) {
+        const mdc_region_facts *facts = &input->u.RegionFacts;
+        if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0) return false;
+        if (!MDC_LIKELY(hot->plain)) {
+            const uint64_t *name = known_name(callback, input);
+            if (name == NULL) return false;
+            found &= *name;
+            MDC_SETTLE(found);
+            found &= hot->kind_rows[facts->Kinds & MDC_KINDS_KNOWN & (MDC_KIND_ROWS - 1)];
+        }
         MDC_SETTLE(found);
         found &= hot->size_rows[mdc_size_row(facts->MappingSize)];
     } else {
-        found = callback->no_name[0];
+        found &= callback->no_name[0];
         row = mdc_kinds_of_type(region->Type);
         MDC_SETTLE(row);
         found &= hot->kind_rows[row & (MDC_KIND_ROWS - 1)];
@@ -261,11 +264,8 @@ MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
     MDC_SETTLE(found);
     found &= hot->attributes[region->Protect];
     MDC_SETTLE(found);
-    row = mdc_state_place(region->State, region->Type);
-    MDC_SETTLE(row);
-    found &= hot->attributes[MDC_PROTECT_WORDS + row];
-    MDC_SETTLE(found);
-    *hits = found & hot->module_bits & hot->global_bits;
+    found &= hot->states[mdc_state_place(region->State, region->Type)];
+    *hits = found;
     return true;
 }
 
@@ -280,20 +280,17 @@ int32_t MDC_CALL mdc_callback_routine(void *param, MINIDUMP_CALLBACK_INPUT *inpu
     if (input->CallbackType != callback->hot_type) return answer_biased(callback, input, output, flag);
     const MINIDUMP_MEMORY_INFO *region = &output->Region.VmRegion;
     const mdc_hot *hot = &callback->hot;
-    uint64_t last = region->BaseAddress + (region->RegionSize - 1);
-    if (region->RegionSize == 0 || last < region->BaseAddress || region->BaseAddress < hot->first || last > hot->last)
+    /* Of an empty region the second difference is the largest number there is. */
+    uint64_t offset = region->BaseAddress - hot->first;
+    if (offset > hot->span || region->RegionSize - 1 > hot->span - offset)
         return answer_closely(callback, input, output, flag);
     MDC_SETTLE(output);
     region = &output->Region.VmRegion;
     uint64_t hits = 0;
-    if (hot->attributes != NULL) {
-        if (hot->entry & MDC_ENTRY_LIST || !glance(callback, input, region, &hits))
-            return answer_closely(callback, input, output, flag);
-    } else if (is_hard(callback, input)) {
+    if (hot->glance_bits != 0 ? !glance(callback, input, region, &hits) : is_hard(callback, input))
         return answer_closely(callback, input, output, flag);
-    }
-    uint32_t code = hot->entry > hot->floor_code ? hot->entry : hot->floor_code;
-    if (hits != 0) {
+    uint32_t code = hot->glance_code;
+    if (!MDC_LIKELY(hits == 0)) {
         uint32_t bit = mdc_lowest_bit(hits), best = hot->global_code[bit];
         if (best > code) {
             if (hot->inexact_bits >> bit & 1) return answer_closely(callback, input, output, flag);

@@ -11,11 +11,13 @@
 /* Out of the way, but still compiled for speed: cold code is compiled for size. */
 #define MDC_OUTLINE __attribute__((noinline))
 #define MDC_PREFETCH(address) __builtin_prefetch(address)
+#define MDC_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #else
 #define MDC_HOT static inline
 #define MDC_COLD
 #define MDC_OUTLINE
 #define MDC_PREFETCH(address) ((void)(address))
+#define MDC_LIKELY(condition) (condition)
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)

@@ -291,6 +291,10 @@ static mdc_status make_lists(const mdc_condition_sets *sets, mdc_filter *filter,
     return MDC_OK;
 }
 
+/* Every State, and every Type, without unknown bits. */
+static uint32_t known_state(uint32_t choice) { return (choice & 3) << 12 | (choice & 4) << 14; }
+static uint32_t known_type(uint32_t choice) { return (choice & 3) << 17 | (choice & 4) << 22; }
+
 mdc_status mdc_condition_sets_rows(const mdc_condition_sets *sets, mdc_filter *filter, mdc_error *err) {
     size_t count = sets->list.count;
     filter->words = (uint32_t)((count + 63) / 64);
@@ -307,8 +311,10 @@ mdc_status mdc_condition_sets_rows(const mdc_condition_sets *sets, mdc_filter *f
         filter->attributes = word;
         for (uint32_t protect = 0; protect < MDC_PROTECT_WORDS; protect++)
             *word++ = filter->protect_rows[mdc_protect_row(protect)];
-        for (uint32_t place = 0; place < MDC_STATE_WORDS; place++)
-            *word++ = filter->state_rows[mdc_state_row(mdc_state_at(place), mdc_type_at(place))];
+        for (uint32_t choice = 0; choice < MDC_STATE_WORDS; choice++) {
+            uint32_t state = known_state(choice), type = known_type(choice >> 3);
+            word[mdc_state_place(state, type)] = filter->state_rows[mdc_state_row(state, type)];
+        }
         filter->bytes += (MDC_PROTECT_WORDS + MDC_STATE_WORDS) * sizeof *word;
     }
     int sizes = 0;

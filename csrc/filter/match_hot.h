@@ -64,14 +64,12 @@ MDC_HOT uint32_t mdc_kinds_of_type(uint32_t type) {
     return kinds[mdc_type_bits(type)];
 }
 
-/* State and Type in one number below MDC_STATE_WORDS, and back. No known bit of one is one of the other. */
+/* State and Type in one number below MDC_STATE_WORDS. No known bit of one is one of the other; the factor was found by
+ * trial, and gives the 64 choices of their six bits different numbers (tests/native/test_filter_match.c). */
 enum { MDC_STATE_KNOWN = 0x13000, MDC_TYPE_KNOWN = 0x1060000 };
 MDC_HOT uint32_t mdc_state_place(uint32_t state, uint32_t type) {
-    uint32_t bits = state | type;
-    return ((bits >> 12) & 0x73) | ((bits >> 17) & 0x80);
+    return ((state | type) * UINT32_C(0xC01C0421)) >> 26;
 }
-MDC_HOT uint32_t mdc_state_at(uint32_t place) { return (place << 12) & MDC_STATE_KNOWN; }
-MDC_HOT uint32_t mdc_type_at(uint32_t place) { return (place & 0x60) << 12 | (place & 0x80) << 17; }
 
 /* Whether its attributes have no bits that are not known: only then their words are found without a row. */
 MDC_HOT bool mdc_attributes_known(const MINIDUMP_MEMORY_INFO *region) {
@@ -97,10 +95,16 @@ MDC_HOT bool mdc_size_fits(const mdc_bounds *bounds, uint64_t size, uint32_t bit
 
 /* What the short way needs, side by side, and where the last answer was found. */
 typedef struct mdc_hot {
-    uint64_t first; /* [first, last]: where `entry` and `module_bits` hold */
+    uint64_t first;       /* [first, last]: where `entry` and `module_bits` hold */
+    uint64_t span;        /* last - first; without the topmost address there is, so that no sum with it overflows */
+    uint64_t glance_bits; /* sets of conditions that may decide here; 0: none of them */
+    uint32_t glance_code; /* what decides if none of them does; MDC_HEAD alone: not decided at a glance */
+    bool plain;           /* no rule asks for names or kinds: they are in glance_bits */
     uint64_t last;
+    uint64_t common_bits; /* what names and kinds have in common, if plain */
     uint64_t module_bits;
-    const uint64_t *attributes; /* NULL if no rule has conditions besides a range */
+    const uint64_t *attributes; /* by Protect; NULL if no rule has conditions besides a range */
+    const uint64_t *states;     /* by mdc_state_place; as attributes */
     const uint64_t *size_rows;
     const uint64_t *kind_rows;
     const uint32_t *global_code;
@@ -118,17 +122,30 @@ typedef struct mdc_hot {
     const uint64_t *state_rows;
 } mdc_hot;
 
+/* What follows from a place. */
+static inline void mdc_hot_enter(mdc_hot *hot) {
+    uint64_t last = hot->last < UINT64_MAX ? hot->last : UINT64_MAX - 1;
+    uint32_t code = hot->entry > hot->floor_code ? hot->entry : hot->floor_code;
+    hot->span = last > hot->first ? last - hot->first : 0;
+    hot->glance_code = (hot->entry & MDC_ENTRY_LIST) != 0 ? MDC_HEAD : code;
+    hot->glance_bits = hot->attributes == NULL || (hot->entry & MDC_ENTRY_LIST) != 0
+                           ? 0
+                           : hot->common_bits & hot->module_bits & hot->global_bits;
+}
+
 /* Whether the short way can be taken with this filter at all. */
 static inline bool mdc_hot_serves(const mdc_filter *filter) { return filter->words <= 1; }
 
-/* Makes it ready. `cursor` says where to begin; map may be NULL only if no rule asks for modules. */
+/* Makes it ready. `cursor` says where to begin; map may be NULL only if no rule asks for modules; `names`: NULL, or the
+ * one row that all names have. */
 static inline void mdc_hot_place(mdc_hot *hot, const mdc_filter *filter, const mdc_cursor *cursor,
-                                 const mdc_module_map *map) {
+                                 const mdc_module_map *map, const uint64_t *names) {
     uint32_t interval = cursor->interval;
     *hot = (mdc_hot){.first = filter->start[interval],
                      .last = filter->start[interval + 1] - 1,
                      .module_bits = UINT64_MAX,
                      .attributes = filter->attributes,
+                     .states = filter->attributes != NULL ? filter->attributes + MDC_PROTECT_WORDS : NULL,
                      .protect_rows = filter->protect_rows,
                      .state_rows = filter->state_rows,
                      .size_rows = filter->size_rows,
@@ -143,12 +160,17 @@ static inline void mdc_hot_place(mdc_hot *hot, const mdc_filter *filter, const m
                      .entry = filter->entry[interval],
                      .floor_code = filter->floor_code,
                      .interval = interval,
+                     .plain = names != NULL && filter->kinds == 0,
+                     .common_bits = UINT64_MAX,
                      .modules = map != NULL};
+    if (hot->plain && filter->words == 1) hot->common_bits = names[0] & filter->kind_rows[0];
+    mdc_hot_enter(hot);
     if (map == NULL) return;
     uint64_t first = map->start[cursor->module], last = map->start[cursor->module + 1] - 1;
     hot->first = first > hot->first ? first : hot->first;
     hot->last = last < hot->last ? last : hot->last;
     hot->module_bits = map->rows[map->row[cursor->module]];
+    mdc_hot_enter(hot);
 }
 
 /* What a code says of a whole piece. */
@@ -162,8 +184,7 @@ MDC_HOT uint64_t mdc_attribute_word(const mdc_hot *hot, const MINIDUMP_MEMORY_IN
     if (!mdc_attributes_known(region))
         return hot->protect_rows[mdc_protect_row(region->Protect)] &
                hot->state_rows[mdc_state_row(region->State, region->Type)];
-    return hot->attributes[region->Protect] &
-           hot->attributes[MDC_PROTECT_WORDS + mdc_state_place(region->State, region->Type)];
+    return hot->attributes[region->Protect] & hot->states[mdc_state_place(region->State, region->Type)];
 }
 
 /* MDC_MATCH_WHOLE, MDC_MATCH_NOTHING, or MDC_MATCH_PART: ask mdc_match_answer. For regions of at least one byte without
@@ -184,6 +205,7 @@ MDC_HOT int mdc_match_hot(mdc_hot *hot, const MINIDUMP_MEMORY_INFO *region, uint
         hot->last = start[1] - 1;
         hot->interval = (uint32_t)(start - hot->start);
         hot->entry = entry = hot->entries[hot->interval];
+        mdc_hot_enter(hot);
     }
     if (hot->attributes != NULL) {
         uint64_t hits = mdc_attribute_word(hot, region) & hot->size_rows[mdc_size_row(mapping_size)] &

@@ -32,7 +32,7 @@ enum {
     MDC_SIZE_ROWS = 64,       /* binary digits of the size but one; 0 counts as 1 */
     MDC_KIND_ROWS = 256,      /* MDC_KIND_*, MDC_KIND_DOUBT */
     MDC_PROTECT_WORDS = 2048, /* values of Protect without unknown bits */
-    MDC_STATE_WORDS = 256     /* of State and Type: mdc_state_place */
+    MDC_STATE_WORDS = 64      /* of State and Type: mdc_state_place */
 };
 
 typedef struct mdc_item {

@@ -334,7 +334,7 @@ static void compare(const world *w, const mdc_filter *filter) {
     for (int i = 0; i < 80 && served; i++) {
         if (i == 0 || roll(4) == 0) {
             mdc_match_step(&m, &cursor, q.base + roll((unsigned)size));
-            mdc_hot_place(&hot, filter, &cursor, mdc_filter_has_modules(filter) ? &map : NULL);
+            mdc_hot_place(&hot, filter, &cursor, mdc_filter_has_modules(filter) ? &map : NULL, NULL);
         }
         size_t first = roll((unsigned)size), room = size - first;
         size_t last = first + roll(room < 9000 ? (unsigned)room : 9000);
@@ -356,7 +356,21 @@ static void compare(const world *w, const mdc_filter *filter) {
     free(rows);
 }
 
+/* Every State and Type without unknown bits has a place of its own. */
+static void test_places(void) {
+    static const uint32_t bits[6] = {0x1000, 0x2000, 0x10000, 0x20000, 0x40000, 0x1000000};
+    uint64_t taken = 0;
+    for (uint32_t choice = 0; choice < MDC_STATE_WORDS; choice++) {
+        uint32_t value = 0;
+        for (uint32_t i = 0; i < 6; i++) value |= (choice >> i & 1) * bits[i];
+        uint32_t place = mdc_state_place(value & MDC_STATE_KNOWN, value & MDC_TYPE_KNOWN);
+        CHECK(place < MDC_STATE_WORDS && (taken >> place & 1) == 0);
+        taken |= UINT64_C(1) << place;
+    }
+}
+
 int main(void) {
+    test_places();
     size_t dead_worlds = 0;
     for (check_round = 1; check_round <= 1000; check_round++) {
         static world w;
