@@ -103,7 +103,8 @@ enum {
     MDC_STOP_REASON_SHADOW_STACK = 9, /* its threads have shadow stacks */
     MDC_STOP_REASON_KERNEL = 10,      /* the kernel does not have what is needed */
     MDC_STOP_REASON_FAILED = 11,      /* another step failed */
-    MDC_STOP_REASON_RESERVE = 12      /* MEMORY: memory could not be reserved before the stop */
+    MDC_STOP_REASON_RESERVE = 12,     /* MEMORY: memory could not be reserved before the stop */
+    MDC_STOP_REASON_DEVICE = 13       /* devices have a part in its memory */
 };
 
 /* A run of memory in the finished plan. rule is filled in session/: number of the rule that keeps it, or -1. */

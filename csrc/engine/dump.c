@@ -125,7 +125,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     set_phase(dump, MDC_PHASE_STOP);
     if (source->ops->stop(source, err) != MDC_OK) return err->code;
     dump->resumed = false;
-    atomic_store(&engine->control->stopped, 1);
+    atomic_store(&engine->control->stopped, source->ops->snapshot(source)->frozen == 0);
     set_phase(dump, MDC_PHASE_CAPTURE);
     /* The lists stay when the target runs on: a plan alone needs no more than the registers. */
     if ((engine->options.plan_only && resume(dump, err) != MDC_OK) ||

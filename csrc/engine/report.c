@@ -121,6 +121,7 @@ static void take_stop(mdc_report *report, const mdc_capture *capture) {
     if (options->stop != MDC_STOP_SNAPSHOT || lists == NULL) return;
     if (lists->frozen != 0) {
         report->stop = MDC_STOP_SNAPSHOT;
+        report->warnings |= lists->warnings & MDC_WARN_ZOMBIE;
     } else {
         report->warnings |= MDC_WARN_STOP;
         report->stop_reason = lists->stop_reason != 0 ? lists->stop_reason : MDC_STOP_REASON_SOURCE;

@@ -1,8 +1,9 @@
 /* The live Linux process as a source (see live.h). */
 #include "live.h"
 
-#include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,69 +12,32 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
-#include "../source/arguments.h"
-#include "../source/sigframe.h"
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
-#include "handles.h"
-#include "identity.h"
-#include "mappings.h"
-#include "memory.h"
-#include "process.h"
-#include "residency.h"
+#include "live_state.h"
+#include "proc_maps.h"
 #include "threadinfo.h"
-#include "tracer.h"
-#include "view.h"
 
-/* The longest time a second read of smaps may take for a small dump: in general, and where the memory of a
- * thread would be left out without it. */
-static const uint64_t again_any_ns = 1000000;
-static const uint64_t again_needed_ns = 50000000;
 /* Between two looks at a target that another process traces; a short dump takes as long. */
 static const uint64_t busy_pause_ns = 5000000;
 /* How long the one of two that dump each other tries again which may. */
 static const uint64_t mutual_ns = 5000000000;
 
-typedef struct mdc_live {
-    mdc_source source;
-    mdc_live_options options;
-    mdc_dump_control *control;
-    mdc_identity identity;
-    mdc_mappings mappings;
-    mdc_residency residency;
-    mdc_backing backing;
-    mdc_memory memory;
-    bool memory_open;
-    mdc_proc_files texts;
-    mdc_vec infos;   /* mdc_threadinfo, from before the stop */
-    mdc_vec threads; /* mdc_thread */
-    mdc_vec modules; /* mdc_module */
-    mdc_vec copies;  /* mdc_copy */
-    mdc_vec in_file; /* mdc_content: pages that only files of modules have, if requested */
-    mdc_vec handles; /* mdc_handle: open descriptors, if requested */
-    bool handles_known;
-    mdc_system system;
-    mdc_snapshot lists;
-    mdc_tracer *tracer;
-    uint64_t busy_until; /* 0: nothing else has traced the target yet */
-    uint64_t probe;      /* an address in a stack of the target: shows whether its memory is still there */
-} mdc_live;
-
 static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* source is its first member */
 
 /* Every error that leaves here carries the pid. */
 static mdc_status leave(const mdc_live *live, mdc_status status, mdc_error *err) {
-    status = mdc_ending_explain(&live->identity, status, err);
+    if (live->child_directory < 0)
+        status = mdc_ending_explain(&live->identity, status, err);
+    else if (status == MDC_ERR_TARGET_GONE)
+        status =
+            mdc_fail(err, MDC_ERR_TARGET_GONE, err->phase, ESRCH,
+                     "the snapshot of process %d was killed, perhaps for lack of memory: dump it again, or without "
+                     "a snapshot",
+                     (int)live->identity.pid);
     if (status != MDC_OK && err->pid == 0) err->pid = live->source.pid;
     return status;
-}
-
-/* Whether the memory that was opened before the stop is still that of a process. /proc/PID/mem reads as empty when the
- * address space is gone (mem_rw in fs/proc/base.c); an address that cannot be read is an error instead. */
-static bool memory_there(const mdc_live *live) {
-    uint8_t byte;
-    return live->probe == 0 || pread(live->memory.mem, &byte, 1, (off_t)(live->probe & INT64_MAX)) != 0;
 }
 
 /* A tracer stops its target once. */
@@ -124,6 +88,11 @@ static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, md
             status = MDC_OK; /* then the do-not-dump marks are not needed */
         if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
     }
+    if (status == MDC_OK && live->options.snapshot != 0)
+        status = mdc_fork_plan_make(&live->plan, &live->mappings, live->identity.task, live->identity.directory,
+                                    live->options.keep_max, err);
+    if (status == MDC_OK && live->options.snapshot != 0 && live->plan.reason == MDC_STOP_REASON_NONE)
+        live->child.maps = openat(live->identity.task, "maps", O_RDONLY | O_CLOEXEC);
     if (status == MDC_OK) status = new_tracer(live, err);
     return leave(live, status, err);
 }
@@ -143,144 +112,37 @@ static uint64_t live_footprint(mdc_source *source) {
     return bytes;
 }
 
-/* Is it the program that was prepared? */
-static mdc_status check_same(mdc_live *live, mdc_error *err) {
-    mdc_process_stat now;
-    mdc_status status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
-    if (status == MDC_OK) status = mdc_process_read_stat(live->identity.task, &now, err);
-    if (status != MDC_OK) return status;
-    bool other_stack = live->identity.stat.start_stack != 0 && now.start_stack != live->identity.stat.start_stack;
-    live->identity.stat = now;
-    if (now.state == 'Z' || now.state == 'X')
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH, "process %d has ended",
-                        (int)live->identity.pid);
-    if (other_stack || !memory_there(live))
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, 0,
-                        "process %d has become another program (exec) while it was being dumped: dump it again",
-                        (int)live->identity.pid);
-    return MDC_OK;
+/* From here on the memory is the child's. */
+static mdc_status move_to_child(mdc_live *live, mdc_error *err) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d", (int)live->child.pid);
+    live->child_directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (live->child_directory < 0) return mdc_map_fail(err, errno, "the child", "open");
+    mdc_memory_close(&live->memory);
+    live->memory_open = false;
+    mdc_status status = mdc_memory_open(&live->memory, live->child_directory, live->child.pid, err);
+    live->memory_open = status == MDC_OK;
+    live->memory.no_vm_readv = true; /* it would make copies of what both share */
+    live->memory.kept = live->mappings.kept = &live->plan.kept;
+    live->mappings.absent = &live->plan.absent;
+    return status;
 }
 
-static void mark_stack(mdc_live *live, uint64_t address) {
-    int64_t region = mdc_mappings_find(&live->mappings, address);
-    if (region >= 0) mdc_vec_at(&live->mappings.regions, mdc_region, region).kinds |= MDC_KIND_STACK;
-}
-
-/* Of a thread that did not stop, as far as /proc shows them. */
-static bool where(const mdc_live *live, const mdc_held *held, uint64_t *stack_pointer, uint64_t *instruction_pointer) {
-    return (held->flags & MDC_THREAD_NO_REGISTERS) != 0 &&
-           mdc_threadinfo_where(live->identity.directory, (int32_t)held->tid, stack_pointer, instruction_pointer);
-}
-
-static size_t content_of(const void *context, const mdc_region *region, uint64_t first, uint64_t end, mdc_content *runs,
-                         size_t room, uint64_t *next) {
-    return mdc_residency_content(context, region, first, end, runs, room, next);
-}
-
-static mdc_status list_threads(mdc_live *live, mdc_error *err) {
-    size_t count;
-    const mdc_held *held = mdc_tracer_threads(live->tracer, &count);
-    uint32_t context_size = mdc_tracer_layout(live->tracer)->context_size;
-    mdc_sigframes frames;
-    mdc_status status = mdc_vec_reserve(&live->threads, count, err);
-    mdc_live_view view = {&live->mappings, &live->memory, live->identity.task};
-    const mdc_target_view target = mdc_live_view_of(&view);
-    if (status == MDC_OK) status = mdc_sigframes_init(&frames, &target, content_of, &live->residency, err);
-    if (status != MDC_OK) return status;
-    for (size_t i = 0; status == MDC_OK && i < count; i++) {
-        mdc_control_advance(live->control);
-        mdc_thread thread = {.tid = held[i].tid,
-                             .flags = held[i].flags,
-                             .stack_pointer = held[i].summary.stack_pointer,
-                             .instruction_pointer = held[i].summary.instruction_pointer,
-                             .thread_pointer = held[i].summary.thread_pointer,
-                             .context = held[i].context,
-                             .context_size = context_size};
-        if (thread.stack_pointer == 0 && where(live, &held[i], &thread.stack_pointer, &thread.instruction_pointer)) {
-            const mdc_registers_summary known = {.stack_pointer = thread.stack_pointer,
-                                                 .instruction_pointer = thread.instruction_pointer};
-            mdc_registers_where(held[i].context, &known);
-        }
-        /* Thread-local storage is at the top of a stack that a library made. */
-        uint64_t own_stack = (int32_t)thread.tid == live->identity.pid ? 0 : thread.thread_pointer;
-        status = mdc_sigframes_find(&frames, own_stack, &thread, err);
-        if (status == MDC_OK)
-            status = mdc_threadinfo_fill(&live->infos, live->identity.directory, &live->mappings, &thread, err);
-        if (status == MDC_OK) status = mdc_vec_push(&live->threads, &thread, 1, NULL, err);
-        if (thread.stack_pointer != 0) mark_stack(live, thread.stack_pointer);
-        for (uint32_t k = 0; k < thread.interrupted_count; k++) mark_stack(live, thread.interrupted[k]);
+/* Makes a child of the stopped target if that was requested and is possible: the target runs again then. */
+static mdc_status freeze(mdc_live *live, mdc_error *err) {
+    mdc_fork_plan *plan = &live->plan;
+    mdc_fork_child *child = &live->child;
+    if (live->options.snapshot == 0) return MDC_OK;
+    if (plan->reason == MDC_STOP_REASON_NONE && !mdc_kept_copy(&plan->kept, live->identity.task, live->memory.mem)) {
+        plan->reason = MDC_STOP_REASON_UNCOPIED;
+    } else if (plan->reason == MDC_STOP_REASON_NONE) {
+        child->gadgets = plan->gadgets;
+        child->absent_pages = plan->absent_pages;
+        if (mdc_tracer_freeze(live->tracer, child)) return move_to_child(live, err);
+        plan->reason = child->reason != MDC_STOP_REASON_NONE ? child->reason : MDC_STOP_REASON_FAILED;
+        plan->os_errno = child->os_errno;
     }
-    mdc_sigframes_fini(&frames);
-    return status;
-}
-
-/* Where a dump of little will read: the threads' stacks and instructions, and the main stack, which holds environment
- * and arguments. A thread pointer is at the top of the stack that a library made, which a signal handler may have
- * interrupted. */
-static mdc_status wanted_addresses(const mdc_live *live, mdc_vec *addresses, mdc_error *err) {
-    size_t count;
-    const mdc_held *held = mdc_tracer_threads(live->tracer, &count);
-    mdc_status status = mdc_vec_reserve(addresses, 3 * count + 1, err);
-    if (status == MDC_OK) status = mdc_vec_push(addresses, &live->probe, 1, NULL, err);
-    for (size_t i = 0; status == MDC_OK && i < count; i++) {
-        const mdc_registers_summary *summary = &held[i].summary;
-        uint64_t all[3] = {summary->stack_pointer, summary->instruction_pointer, summary->thread_pointer};
-        (void)where(live, &held[i], &all[0], &all[1]);
-        status = mdc_vec_push(addresses, all, 3, NULL, err);
-    }
-    return status;
-}
-
-static mdc_status list_mappings(mdc_live *live, mdc_error *err) {
-    const uint32_t dontdump = live->options.dontdump;
-    if (!live->options.little) return mdc_mappings_list(&live->mappings, live->identity.task, dontdump, NULL, err);
-    mdc_vec addresses;
-    mdc_vec_init(&addresses, sizeof(uint64_t));
-    mdc_status status = wanted_addresses(live, &addresses, err);
-    mdc_again again = {again_any_ns, again_needed_ns, addresses.data, addresses.count};
-    if (status == MDC_OK) status = mdc_mappings_list(&live->mappings, live->identity.task, dontdump, &again, err);
-    mdc_vec_fini(&addresses);
-    return status;
-}
-
-/* Everything that is to be of one moment. */
-static mdc_status capture_lists(mdc_live *live, mdc_error *err) {
-    int task = live->identity.task;
-    mdc_status status = check_same(live, err);
-    if (status == MDC_OK) status = list_mappings(live, err);
-    mdc_region *regions = live->mappings.regions.data;
-    size_t count = live->mappings.regions.count;
-    if (status == MDC_OK && live->options.little)
-        status = mdc_residency_begin(&live->residency, task, regions, count, err);
-    else if (status == MDC_OK)
-        status = mdc_residency_scan(&live->residency, task, regions, count, err);
-    if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
-    if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
-    if (status == MDC_OK) live->memory.backing = &live->backing;
-    const mdc_process_stat *stat = &live->identity.stat;
-    if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, task, stat, err);
-    mdc_live_view view = {&live->mappings, &live->memory, task};
-    const mdc_target_view target = mdc_live_view_of(&view);
-    const mdc_start start = {.stack = stat->start_stack,
-                             .arg_start = stat->arg_start,
-                             .arg_end = stat->arg_end,
-                             .env_start = stat->env_start,
-                             .env_end = stat->env_end,
-                             .random = live->texts.random,
-                             .platform = live->texts.platform,
-                             .execfn = live->texts.execfn};
-    if (status == MDC_OK) status = mdc_arguments_find(&live->copies, &live->texts.texts, &start, &target, err);
-    live->backing.wide = live->texts.phent == sizeof(Elf64_Phdr);
-    if (status == MDC_OK) status = mdc_live_modules_find(&live->modules, &view, live->texts.phdr, err);
-    if (status == MDC_OK) mdc_corefilter_heads(&live->mappings);
-    if (status == MDC_OK && live->options.in_file != 0)
-        status = mdc_filepages_find(&live->in_file, task, &live->mappings, &live->modules, err);
-    if (status == MDC_OK) status = list_threads(live, err);
-    if (status == MDC_OK && live->options.handles != 0) {
-        live->handles_known = mdc_handles_list(&live->handles, task, &live->mappings, err);
-        status = err->code;
-    }
-    return status;
+    return mdc_control_check(live->control, err);
 }
 
 static void publish(mdc_live *live) {
@@ -308,7 +170,12 @@ static void publish(mdc_live *live) {
                                  .handle_count = live->handles.count,
                                  .auxv_phdr = live->texts.phdr,
                                  .auxv_phnum = live->texts.phnum,
-                                 .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY};
+                                 .warnings = live->residency.known ? 0 : MDC_WARN_NO_RESIDENCY,
+                                 .frozen = live->child_directory >= 0,
+                                 .stop_reason = live->plan.reason,
+                                 .stop_errno = live->plan.os_errno};
+    if (live->lists.frozen != 0 && live->plan.shared && !live->options.little)
+        live->lists.warnings |= MDC_WARN_SHARED_LATER;
     if (live->handles_known) live->lists.types |= MDC_TYPE_WITH_HANDLE_DATA;
 }
 
@@ -316,7 +183,7 @@ static void publish(mdc_live *live) {
 static mdc_status explain(mdc_live *live, mdc_status status, mdc_error *err) {
     mdc_error cause;
     mdc_error_clear(&cause);
-    if (status != MDC_ERR_TARGET_GONE && status != MDC_OK && !memory_there(live))
+    if (status != MDC_ERR_TARGET_GONE && status != MDC_OK && !mdc_live_memory_there(live))
         mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
     if (mdc_control_check(live->control, &cause) == MDC_OK) return status;
     *err = cause;
@@ -345,7 +212,9 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
     mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
-    if (status == MDC_OK) status = capture_lists(live, err);
+    if (status == MDC_OK) status = mdc_live_check_same(live, err);
+    if (status == MDC_OK) status = freeze(live, err);
+    if (status == MDC_OK) status = mdc_live_capture(live, err);
     mdc_control_end(live->control, before);
     status = explain(live, status, err);
     if (status == MDC_OK) {
@@ -370,7 +239,12 @@ static size_t live_content(mdc_source *source, size_t region, uint64_t first, ui
     }
     mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
     size_t count = 0;
-    if (live->in_file.count == 0) {
+    const mdc_region *it = &live->lists.regions[region];
+    if (live->memory.kept != NULL && mdc_kept_has(live->memory.kept, it->base, it->base + it->size)) {
+        const mdc_vec *kept = &live->memory.kept->runs;
+        count = mdc_content_tell(kept->data, kept->count, MDC_CONTENT_UNTOUCHED, mdc_max_u64(first, it->base),
+                                 mdc_min_u64(end, it->base + it->size), runs, room, next);
+    } else if (live->in_file.count == 0) {
         count = mdc_backing_content(&live->backing, region, first, end, runs, room, next);
     } else {
         for (*next = first; count < room && *next < end; count++) {
@@ -432,7 +306,7 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
         if (got < wanted) break;
     }
     mdc_control_end(live->control, before);
-    if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !memory_there(live)))
+    if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !mdc_live_memory_there(live)))
         mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
     /* The tracer sets the reason before it resumes the first thread: without one, what was read is of the stop. */
     if (status == MDC_OK) status = mdc_control_check(live->control, err);
@@ -468,7 +342,9 @@ static mdc_status live_resume(mdc_source *source, uint64_t *stop_time_ns, mdc_er
     mdc_live *live = live_of(source);
     *stop_time_ns = 0;
     if (live->tracer == NULL) return MDC_OK;
-    return leave(live, mdc_tracer_resume(live->tracer, stop_time_ns, err), err);
+    mdc_status status = mdc_tracer_resume(live->tracer, stop_time_ns, err);
+    if (live->child.zombie) live->lists.warnings |= MDC_WARN_ZOMBIE;
+    return leave(live, status, err);
 }
 
 static void live_free(mdc_source *source) {
@@ -486,6 +362,9 @@ static void live_free(mdc_source *source) {
     mdc_vec_fini(&live->copies);
     mdc_vec_fini(&live->in_file);
     mdc_vec_fini(&live->handles);
+    mdc_fork_plan_fini(&live->plan);
+    if (live->child.maps >= 0) close(live->child.maps);
+    if (live->child_directory >= 0) close(live->child_directory);
     mdc_dealloc(live);
 }
 
@@ -498,6 +377,8 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_error *err) {
     mdc_source_init(&live->source, &ops, options->pid);
     live->options = *options;
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;
+    live->child.maps = live->child_directory = -1;
+    mdc_fork_plan_init(&live->plan);
     mdc_mappings_init(&live->mappings);
     mdc_residency_init(&live->residency);
     mdc_backing_init(&live->backing);

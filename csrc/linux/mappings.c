@@ -2,6 +2,7 @@
 #include "mappings.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../api/engine.h"
@@ -60,6 +61,7 @@ int64_t mdc_mappings_find(const mdc_mappings *mappings, uint64_t address) {
 typedef struct lister {
     mdc_mappings *mappings;
     int proc;
+    size_t absent; /* of the absent mappings: the next */
 } lister;
 
 /* Files are examined here, before the stop, so that this does not stop the target longer. */
@@ -71,7 +73,7 @@ static mdc_status seen_in_smaps(void *context, const mdc_map_record *record, mdc
 }
 
 mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err) {
-    lister self = {mappings, proc};
+    lister self = {mappings, proc, 0};
     mappings->flags.count = 0;
     mappings->flags_known = false;
     mappings->mounts.count = 0;
@@ -89,7 +91,7 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
     return MDC_OK;
 }
 
-static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err) {
+static mdc_status add_one(lister *self, const mdc_map_record *record, mdc_error *err) {
     mdc_mappings *mappings = self->mappings;
     mdc_control_advance(mappings->control);
     mdc_region region = {.base = record->first,
@@ -123,6 +125,25 @@ static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err
     }
     status = mdc_vec_push(&mappings->notes, &note, 1, NULL, err);
     return status == MDC_OK ? mdc_vec_push(&mappings->regions, &region, 1, NULL, err) : status;
+}
+
+/* The absent mappings below the address. */
+static mdc_status add_absent(lister *self, uint64_t below, mdc_error *err) {
+    const mdc_vec *absent = self->mappings->absent;
+    mdc_status status = MDC_OK;
+    for (; status == MDC_OK && absent != NULL && self->absent < absent->count; self->absent++) {
+        const mdc_smaps_entry *entry = &mdc_vec_at(absent, const mdc_smaps_entry, self->absent);
+        if (entry->first >= below) break;
+        const mdc_map_record record = {
+            .first = entry->first, .end = entry->end, .perms = entry->flags & MDC_SMAPS_PERMS};
+        status = add_one(self, &record, err);
+    }
+    return status;
+}
+
+static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err) {
+    mdc_status status = add_absent(self, record->first, err);
+    return status == MDC_OK ? add_one(self, record, err) : status;
 }
 
 /* A path is asked for once per file, and again where a file begins: on some file systems (subvolumes of btrfs) two
@@ -188,7 +209,7 @@ static mdc_status list_all(lister *self, mdc_error *err) {
     if (status != MDC_OK) return status;
     if (step == MDC_PROCMAP_QUERY_FAILED) return mdc_map_fail(err, os_errno, "maps", "query");
     if (step == MDC_PROCMAP_QUERY_END) return add_vsyscall(self, err);
-    self->mappings->regions.count = self->mappings->notes.count = 0;
+    self->mappings->regions.count = self->mappings->notes.count = self->absent = 0;
     return list_by_text(self, err);
 }
 
@@ -305,6 +326,10 @@ static void classify_again(mdc_mappings *mappings, const mdc_vec *fresh, uint32_
         mdc_smaps_match match = look_up(mappings, fresh, &cursor, i, &facts);
         if (match != MDC_SMAPS_EXACT) facts.smaps_known = false;
         classify_one(mappings, i, &facts);
+        /* Marked right before the stop: in the child it is empty, and what was there is lost. */
+        if (mappings->kept != NULL && (facts.smaps_flags & MDC_SMAPS_WIPE) != 0 &&
+            !mdc_kept_has(mappings->kept, regions[i].base, regions[i].base + regions[i].size))
+            regions[i].flags |= MDC_REGION_NEVER_READ;
         bool other = ((regions[i].flags ^ before) & MDC_REGION_DONTDUMP) != 0;
         if (match != MDC_SMAPS_EXACT || other) before |= MDC_REGION_CHANGED;
         regions[i].flags |= before & MDC_REGION_CHANGED;
@@ -326,6 +351,20 @@ static mdc_status seen_again(void *context, const mdc_map_record *record, mdc_er
     return MDC_OK;
 }
 
+static int by_address(const void *a, const void *b) {
+    const mdc_smaps_entry *left = a, *right = b;
+    return left->first < right->first ? -1 : left->first > right->first;
+}
+
+/* What smaps of a child cannot show. */
+static mdc_status add_to_fresh(const mdc_mappings *mappings, mdc_vec *fresh, mdc_error *err) {
+    const mdc_vec *absent = mappings->absent;
+    if (absent == NULL || absent->count == 0) return MDC_OK;
+    mdc_status status = mdc_vec_push(fresh, absent->data, absent->count, NULL, err);
+    if (status == MDC_OK) qsort(fresh->data, fresh->count, sizeof(mdc_smaps_entry), by_address);
+    return status;
+}
+
 static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
     mdc_vec fresh;
     mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
@@ -333,6 +372,7 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     mdc_error_clear(&ignored);
     mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
     if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->control, &ignored);
+    if (status == MDC_OK) status = add_to_fresh(mappings, &fresh, &ignored);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
     else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)
@@ -368,10 +408,11 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
                         "dump all the same");
     int forced = MDC_FAILPOINT("maps:list");
     if (forced != 0) return mdc_map_fail(err, forced, "maps", "read");
-    lister self = {mappings, proc};
+    lister self = {mappings, proc, 0};
     mappings->regions.count = mappings->notes.count = 0;
     mdc_status status = mdc_vec_reserve(&mappings->regions, mappings->flags.count, err);
     if (status == MDC_OK) status = list_all(&self, err);
+    if (status == MDC_OK) status = add_absent(&self, UINT64_MAX, err);
     if (status != MDC_OK) return status;
     if (mappings->regions.count == 0)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH, "the target no longer has memory");

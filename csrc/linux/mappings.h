@@ -7,6 +7,7 @@
 #include "../base/hash.h"
 #include "../base/vec.h"
 #include "../source/source.h"
+#include "kept.h"
 #include "noopen.h"
 
 /* What a mapping is classified by and no other source has. */
@@ -17,10 +18,13 @@ typedef struct mdc_mapping_note {
 
 /* Region lists and their names. */
 typedef struct mdc_mappings {
-    mdc_vec regions;     /* mdc_region */
-    mdc_vec names;       /* mdc_name by name_id - 1, distinct */
-    mdc_vec pool;        /* uint8_t */
-    int64_t core_filter; /* bits of coredump_filter that are honoured, -1: none; set before list */
+    mdc_vec regions;       /* mdc_region */
+    mdc_vec names;         /* mdc_name by name_id - 1, distinct */
+    mdc_vec pool;          /* uint8_t */
+    int64_t core_filter;   /* bits of coredump_filter that are honoured, -1: none; set before list */
+    const mdc_vec *absent; /* mdc_smaps_entry: what the process whose mappings are listed, a child, does not have, and
+                              is listed all the same; borrowed, NULL: nothing. Set before list, as the next */
+    const mdc_kept *kept;  /* what is known of them, and of what a child finds empty; NULL: it is no child */
     /* The rest is private. */
     mdc_vec notes;       /* mdc_mapping_note by region */
     mdc_vec flags;       /* mdc_smaps_entry: what smaps said before the stop; empty again after list */

@@ -21,6 +21,7 @@ typedef enum route {
     ROUTE_MEM,  /* /proc/PID/mem */
     ROUTE_FILE, /* from the file that is mapped there */
     ROUTE_ZERO, /* nothing is there, and it stays so */
+    ROUTE_KEPT, /* from a copy */
     ROUTE_FAULT /* nothing there, or must not be touched */
 } route;
 
@@ -83,8 +84,14 @@ static bool next_piece(mdc_memory *memory, const mdc_mappings *mappings, const m
     const mdc_region *region = region_of(memory, mappings, out->address);
     if (region == NULL || (region->flags & MDC_REGION_NEVER_READ) != 0) return true;
     out->size = mdc_min_u64(out->size, region->size - (out->address - region->base));
+    uint64_t end;
+    const uint8_t *bytes;
+    if (memory->kept != NULL && mdc_kept_find(memory->kept, out->address, &end, &bytes)) {
+        out->size = mdc_min_u64(out->size, end - out->address);
+        out->route = bytes != NULL ? ROUTE_KEPT : ROUTE_ZERO;
+        return true;
+    }
     if (memory->backing != NULL) {
-        uint64_t end;
         mdc_backing_route from = mdc_backing_route_of(memory->backing, memory->hint, out->address, &end);
         out->size = mdc_min_u64(out->size, end - out->address);
         if (from == MDC_BACKING_CLOSED) return true;
@@ -173,6 +180,13 @@ mdc_status mdc_memory_read(mdc_memory *memory, const mdc_mappings *mappings, con
         if (part.route == ROUTE_ZERO) {
             got = mdc_min_u64(part.size, batch_max);
             memset(buffer + *done, 0, (size_t)got);
+        }
+        if (part.route == ROUTE_KEPT) {
+            uint64_t end;
+            const uint8_t *bytes;
+            (void)mdc_kept_find(memory->kept, part.address, &end, &bytes);
+            got = mdc_min_u64(part.size, batch_max);
+            memcpy(buffer + *done, bytes, (size_t)got);
         }
         if (part.route == ROUTE_FILE) {
             got = mdc_backing_read(memory->backing, memory->hint, part.address, mdc_min_u64(part.size, batch_max),

@@ -5,12 +5,14 @@
 #define MDC_LINUX_MEMORY_H
 
 #include "backing.h"
+#include "kept.h"
 
 typedef struct mdc_memory {
     int32_t tid;          /* a living thread of the target */
     int mem;              /* /proc/PID/mem */
     size_t hint;          /* region of the last read */
     mdc_backing *backing; /* borrowed; NULL: files of mappings are not used */
+    const mdc_kept *kept; /* borrowed; NULL, or what is read from there */
     bool no_vm_readv;     /* process_vm_readv is not allowed here, or the thread is gone: everything through mem */
 } mdc_memory;
 

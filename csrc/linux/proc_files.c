@@ -133,11 +133,23 @@ static void fix_up(mdc_proc_files *texts, int proc, const mdc_process_stat *stat
     }
 }
 
-mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_process_stat *stat, mdc_error *err) {
+/* Of the process itself. If its memory is a child's, it may have ended meanwhile. */
+static mdc_status add_own(mdc_proc_files *texts, uint32_t stream, int process, int proc, const char *name, size_t limit,
+                          mdc_error *err) {
+    mdc_error why;
+    mdc_error_clear(&why);
+    mdc_status status = add_file(texts, stream, process, name, limit, &why);
+    if (status == MDC_OK || (status == MDC_ERR_TARGET_GONE && process != proc)) return MDC_OK;
+    *err = why;
+    return status;
+}
+
+mdc_status mdc_proc_files_read(mdc_proc_files *texts, int process, int proc, const mdc_process_stat *stat,
+                               mdc_error *err) {
     texts->texts.count = 0;
     texts->bytes.count = 0;
     mdc_status status = add_file(texts, MDC_STREAM_CPUINFO, AT_FDCWD, "/proc/cpuinfo", CPUINFO_MAX, err);
-    if (status == MDC_OK) status = add_file(texts, MDC_STREAM_STATUS, proc, "status", STATUS_MAX, err);
+    if (status == MDC_OK) status = add_own(texts, MDC_STREAM_STATUS, process, proc, "status", STATUS_MAX, err);
     /* The dumper's, as Breakpad does: the target's root could be anything, a FIFO too. Distributions without this file
      * have their facts in os-release, in the same form. */
     const size_t before = texts->texts.count;
@@ -150,7 +162,7 @@ mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_proces
     if (status == MDC_OK) status = add_auxv(texts, proc, err);
     if (status == MDC_OK) status = add_file(texts, MDC_STREAM_MAPS, proc, "maps", MAPS_MAX, err);
     if (status == MDC_OK) status = escape_maps(texts, err);
-    if (status == MDC_OK) status = add_file(texts, MDC_STREAM_LIMITS, proc, "limits", LIMITS_MAX, err);
+    if (status == MDC_OK) status = add_own(texts, MDC_STREAM_LIMITS, process, proc, "limits", LIMITS_MAX, err);
     if (status != MDC_OK) return status;
     mdc_vec_trim(&texts->bytes);
     fix_up(texts, proc, stat);

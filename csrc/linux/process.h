@@ -60,6 +60,8 @@ void mdc_proc_files_init(mdc_proc_files *texts);
 void mdc_proc_files_fini(mdc_proc_files *texts);
 /* A text that cannot be read, or is longer than its limit, is left out; only memory shortage and a target that is gone
  * are errors. */
-mdc_status mdc_proc_files_read(mdc_proc_files *texts, int proc, const mdc_process_stat *stat, mdc_error *err);
+/* process: /proc/PID; proc: where its memory is seen, the same or a child's. */
+mdc_status mdc_proc_files_read(mdc_proc_files *texts, int process, int proc, const mdc_process_stat *stat,
+                               mdc_error *err);
 
 #endif

@@ -52,7 +52,7 @@ static size_t count_of(const mdc_tracees *tracees) {
     return atomic_load_explicit(&tracees->count, memory_order_acquire);
 }
 
-const mdc_tracee *mdc_tracees_at(const mdc_tracees *tracees, size_t index) { return thread_at(tracees, index); }
+mdc_tracee *mdc_tracees_at(const mdc_tracees *tracees, size_t index) { return thread_at(tracees, index); }
 
 static bool fail(mdc_tracees *tracees, mdc_fault fault) {
     tracees->fault = fault;
@@ -310,7 +310,7 @@ bool mdc_tracees_refused(const mdc_tracees *tracees) {
 /* -- waiting for the stops ----------------------------------------------------------------------------------------- */
 
 /* Whether a thread that does not answer has exited. Its exit status is not taken. */
-static bool has_exited(int32_t tid) {
+bool mdc_tracee_has_exited(int32_t tid) {
     siginfo_t info;
     info.si_pid = 0;
     if (waitid(P_PID, (id_t)tid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) return errno == ECHILD;
@@ -324,7 +324,7 @@ void mdc_tracees_reap(mdc_tracees *tracees) {
         mdc_tracee *thread = thread_at(tracees, i);
         siginfo_t info;
         if (thread->tid == tracees->pid || !thread->traced || atomic_load(&thread->reaped)) continue;
-        if (!has_exited(thread->tid) || atomic_exchange(&thread->reaped, true)) continue;
+        if (!mdc_tracee_has_exited(thread->tid) || atomic_exchange(&thread->reaped, true)) continue;
         waitid(P_PID, (id_t)thread->tid, &info, WEXITED | WNOHANG | __WALL);
     }
 }
@@ -351,7 +351,7 @@ static bool wait_for_stops(mdc_tracees *tracees) {
             if (thread->state != MDC_TRACEE_SEIZED) continue;
             if (mdc_registers_readable(thread->tid)) {
                 thread->state = MDC_TRACEE_STOPPED;
-            } else if (look && has_exited(thread->tid)) {
+            } else if (look && mdc_tracee_has_exited(thread->tid)) {
                 thread->state = MDC_TRACEE_DEAD;
             } else if ((late || closely) && thread_state(tracees, thread->tid) == 'Z') {
                 thread->state = MDC_TRACEE_DEAD; /* a dead leader is not reported as long as others live */
@@ -382,8 +382,9 @@ static uintptr_t pending_signal(int32_t tid) {
     return (uintptr_t)info.si_signo;
 }
 
-static bool detach(const mdc_tracee *thread) {
-    return ptrace(PTRACE_DETACH, thread->tid, NULL, (void *)pending_signal(thread->tid)) == 0;
+bool mdc_tracee_detach(const mdc_tracee *thread) {
+    uintptr_t signal = thread->discard ? 0 : pending_signal(thread->tid);
+    return ptrace(PTRACE_DETACH, thread->tid, NULL, (void *)signal) == 0;
 }
 
 static bool read_one(mdc_tracees *tracees, size_t i) {
@@ -413,7 +414,7 @@ static bool read_registers(mdc_tracees *tracees) {
         mdc_tracee *thread = thread_at(tracees, i);
         if (is_held(thread) && thread->listed != tracees->listing && thread_state(tracees, thread->tid) == 'Z') {
             /* Dead, or a thread of another process that got the number between the listing and the seize. */
-            detach(thread);
+            mdc_tracee_detach(thread);
             thread->state = MDC_TRACEE_FOREIGN;
         }
         if (thread->state == MDC_TRACEE_STUCK && mdc_registers_readable(thread->tid))
@@ -477,7 +478,7 @@ bool mdc_tracees_release(mdc_tracees *tracees) {
     for (size_t i = 0; i < count; i++) {
         mdc_tracee *thread = thread_at(tracees, i);
         if (thread->state == MDC_TRACEE_DEAD) continue;
-        if (!detach(thread) && thread->state == MDC_TRACEE_STOPPED) all = false;
+        if (!mdc_tracee_detach(thread) && thread->state == MDC_TRACEE_STOPPED) all = false;
         thread->state = MDC_TRACEE_DEAD;
     }
     return all;

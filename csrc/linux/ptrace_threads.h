@@ -34,6 +34,7 @@ typedef struct mdc_tracee {
     bool traced;         /* was seized; never changes */
     _Atomic bool reaped; /* waited for: the number may belong to another process by now */
     bool stuck;          /* did not stop in time: the context is empty; does not change when it is resumed */
+    bool discard;        /* the signal that it is stopped by was caused by us, and is not delivered */
     uint8_t *context;    /* context_size bytes; NULL unless stopped or stuck */
     mdc_registers_summary summary;
 } mdc_tracee;
@@ -104,8 +105,14 @@ bool mdc_tracees_alive(const mdc_tracees *tracees);
 /* Resumes what is stopped; the rest the kernel detaches when the tracer ends. false if a stopped thread was gone. */
 bool mdc_tracees_release(mdc_tracees *tracees);
 
+/* Whether a thread that does not answer has exited. Its exit status is not taken. */
+bool mdc_tracee_has_exited(int32_t tid);
+
+/* Resumes it, with the signal that stopped it. false: it has not stopped, or is gone. */
+bool mdc_tracee_detach(const mdc_tracee *thread);
+
 /* In no order; the owner may look at them while the tracer waits, and after it. */
-const mdc_tracee *mdc_tracees_at(const mdc_tracees *tracees, size_t index);
+mdc_tracee *mdc_tracees_at(const mdc_tracees *tracees, size_t index);
 /* The fault as an error. Not for the tracer. */
 mdc_status mdc_tracees_explain(const mdc_tracees *tracees, mdc_error *err);
 

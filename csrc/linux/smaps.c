@@ -54,6 +54,7 @@ static uint32_t vm_flags(const uint8_t *at, const uint8_t *end) {
         {"pf", MDC_SMAPS_DEVICE},   {"um", MDC_SMAPS_UFFD | MDC_SMAPS_MISSING},
         {"uw", MDC_SMAPS_UFFD},     {"ui", MDC_SMAPS_UFFD},
         {"ht", MDC_SMAPS_HUGETLB},  {"mm", MDC_SMAPS_MIXED},
+        {"dc", MDC_SMAPS_NO_COPY},  {"wf", MDC_SMAPS_WIPE},
     };
     uint32_t flags = 0;
     while (at < end) {

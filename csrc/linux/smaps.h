@@ -24,7 +24,9 @@ enum {
     MDC_SMAPS_STACK = 0x1000,    /* named [stack] */
     MDC_SMAPS_VSYSCALL = 0x2000, /* named [vsyscall]: PROCMAP_QUERY does not list it */
     MDC_SMAPS_MISSING = 0x4000,  /* a userfaultfd handler supplies missing pages */
-    MDC_SMAPS_OWN = 0x8000       /* has pages of its own, written to: anonymous or swapped */
+    MDC_SMAPS_OWN = 0x8000,      /* has pages of its own, written to: anonymous or swapped */
+    MDC_SMAPS_NO_COPY = 0x10000, /* MADV_DONTFORK: a child does not have it */
+    MDC_SMAPS_WIPE = 0x20000     /* MADV_WIPEONFORK: a child finds it empty */
 };
 
 /* One mapping as in smaps; kept small, there may be 100,000. */

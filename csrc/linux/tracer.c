@@ -22,6 +22,7 @@
 #include "../base/vec.h"
 #include "access.h"
 #include "clone_vm.h"
+#include "fork_child.h"
 #include "futexes.h"
 #include "mutual.h"
 #include "ptrace_threads.h"
@@ -34,7 +35,17 @@
 enum { STACK_BYTES = 512 * 1024, KCMP_VM_TYPE = 1 }; /* linux/kcmp.h is not installed everywhere */
 
 /* mdc_tracer.stage */
-enum { STAGE_NEW, STAGE_STOPPING, STAGE_STANDING, STAGE_FAILED, STAGE_OVER };
+enum {
+    STAGE_NEW,
+    STAGE_STOPPING,
+    STAGE_STANDING,
+    STAGE_FAILED,
+    STAGE_OVER,
+    STAGE_FROZEN, /* there is a child, and the threads run */
+    STAGE_WHOLE   /* there is none, and they are stopped as before */
+};
+/* mdc_tracer.wanted */
+enum { WANT_NOTHING, WANT_RESUME, WANT_CHILD };
 
 struct mdc_tracer {
     mdc_tracees tracees;
@@ -44,7 +55,9 @@ struct mdc_tracer {
 
     pthread_t thread;
     bool running;            /* started and not joined; the owner's */
-    _Atomic uint32_t wanted; /* a futex: 1 once resume is asked for */
+    _Atomic uint32_t wanted; /* a futex: WANT_* */
+    mdc_fork_child *child;   /* NULL: none was asked for; the tracer's until the join */
+    _Atomic int32_t parent;  /* the thread that started the tracer */
     _Atomic uint32_t stage;  /* a futex */
     _Atomic bool by_thread;  /* our own thread traces, no process of its own */
     mdc_own_files own;       /* of our process, the parent of a tracer that is one of its own */
@@ -64,7 +77,8 @@ mdc_tracer *mdc_tracer_new(const mdc_live_options *options, int32_t pid, int pid
     tracer->control = control;
     tracer->pidfd = pidfd;
     tracer->own.reader = tracer->own.leader = -1;
-    atomic_init(&tracer->wanted, 0);
+    atomic_init(&tracer->wanted, WANT_NOTHING);
+    atomic_init(&tracer->parent, 0);
     atomic_init(&tracer->stage, STAGE_NEW);
     atomic_init(&tracer->by_thread, false);
     atomic_init(&tracer->tid, 0);
@@ -152,6 +166,18 @@ static int32_t reason_to_resume(mdc_tracer *tracer, mdc_stall *stall, uint64_t n
     return MDC_ABORT_NONE;
 }
 
+/* Has the process that started the tracer, which is one of its own, ended or become another program? */
+static bool orphaned(const mdc_tracer *tracer) {
+    if (atomic_load(&tracer->by_thread)) return false;
+    const int32_t owner = tracer->own.owner;
+    return getppid() != owner || syscall(SYS_tgkill, owner, atomic_load(&tracer->parent), 0) != 0;
+}
+
+/* Whether the tracer dies with that process, at once. */
+static void die_with_owner(const mdc_tracer *tracer, bool on) {
+    if (!atomic_load(&tracer->by_thread)) prctl(PR_SET_PDEATHSIG, on ? SIGKILL : 0);
+}
+
 /* Waits while the target is stopped. Returns false if it has to be resumed before that was asked for. */
 static bool keep_stopped(mdc_tracer *tracer) {
     mdc_dump_control *control = tracer->control;
@@ -167,12 +193,51 @@ static bool keep_stopped(mdc_tracer *tracer) {
             return false;
         }
         if (!atomic_load(&tracer->by_thread) && getppid() != tracer->own.owner) return false; /* it has ended */
-        if (atomic_load(&tracer->wanted) != 0) return true;
-        if (mdc_futex_wait(&tracer->wanted, 0, until > now ? mdc_min_u64(TICK_NS, until - now) : 0) != 0) {
+        if (atomic_load(&tracer->wanted) != WANT_NOTHING) return true;
+        if (mdc_futex_wait(&tracer->wanted, WANT_NOTHING, until > now ? mdc_min_u64(TICK_NS, until - now) : 0) != 0) {
             mdc_control_abort(control, MDC_ABORT_TRACER);
             return false;
         }
     }
+}
+
+/* The same while the child is, and the target runs: false if the dump has to end. */
+static bool keep_child(mdc_tracer *tracer) {
+    for (;;) {
+        if (mdc_control_reason(tracer->control) != MDC_ABORT_NONE || orphaned(tracer)) return false;
+        if (!mdc_fork_child_alive(tracer->child)) {
+            mdc_control_abort(tracer->control, MDC_ABORT_TARGET_GONE);
+            return false;
+        }
+        if (atomic_load(&tracer->wanted) != WANT_NOTHING) return true;
+        if (mdc_futex_wait(&tracer->wanted, WANT_NOTHING, TICK_NS) != 0) sched_yield();
+    }
+}
+
+/* Makes the child, and lets the threads run until it is no longer needed. Meanwhile the tracer outlives the process
+ * that started it by as long as it takes to end the child. Returns false, with nothing changed, if there is none. */
+static bool freeze(mdc_tracer *tracer) {
+    mdc_tracees *tracees = &tracer->tracees;
+    mdc_fork_child *child = tracer->child;
+    atomic_store(&tracer->wanted, WANT_NOTHING);
+    die_with_owner(tracer, false);
+    if (!mdc_fork_child_make(child, tracees)) {
+        die_with_owner(tracer, true);
+        enter(tracer, STAGE_WHOLE);
+        tracer->early = orphaned(tracer) || !keep_stopped(tracer);
+        return false;
+    }
+    bool there = mdc_tracees_release(tracees);
+    tracer->stop_time_ns = mdc_clock_ns() - tracees->stopped_from;
+    atomic_store(&tracer->control->stopped, 0);
+    if (!there) mdc_control_abort(tracer->control, MDC_ABORT_TARGET_GONE);
+    enter(tracer, STAGE_FROZEN);
+    tracer->early = !keep_child(tracer);
+    uint64_t again = mdc_clock_ns();
+    mdc_fork_child_end(child, tracees, false);
+    tracer->stop_time_ns += mdc_clock_ns() - again;
+    enter(tracer, STAGE_OVER);
+    return true;
 }
 
 /* One hold from beginning to end, by whichever traces. */
@@ -199,6 +264,8 @@ static void hold(mdc_tracer *tracer) {
         if (!by_thread) reap_by_alarm(false);
         enter(tracer, STAGE_STANDING);
         tracer->early = !keep_stopped(tracer);
+        while (!tracer->early && atomic_load(&tracer->wanted) == WANT_CHILD)
+            if (freeze(tracer)) return;
     }
     if (!mdc_tracees_release(tracees) && stopped) {
         mdc_control_abort(tracer->control, MDC_ABORT_TARGET_GONE);
@@ -223,23 +290,26 @@ static void hold_as_process(void *argument) {
  * resume will say so. */
 static void killed(mdc_tracer *tracer) {
     uint32_t stage = atomic_load(&tracer->stage);
-    if (stage != STAGE_STOPPING && stage != STAGE_STANDING) return;
-    if (tracer->tracees.stopped_from != 0) tracer->stop_time_ns = mdc_clock_ns() - tracer->tracees.stopped_from;
+    if (stage == STAGE_FAILED || stage == STAGE_OVER) return;
+    if (tracer->child != NULL && tracer->child->pid != 0) tracer->child->zombie = true;
+    if (tracer->tracees.stopped_from != 0 && stage != STAGE_FROZEN)
+        tracer->stop_time_ns = mdc_clock_ns() - tracer->tracees.stopped_from;
     tracer->early = true;
-    if (stage == STAGE_STANDING) {
+    if (stage != STAGE_STOPPING) {
         mdc_control_abort(tracer->control, MDC_ABORT_CANCEL);
     } else {
         bool by_us = mdc_control_reason(tracer->control) != MDC_ABORT_NONE;
         tracer->tracees.fault = (mdc_fault){.kind = by_us ? MDC_FAULT_CONTROL : MDC_FAULT_KILLED};
     }
     atomic_store(&tracer->control->stopped, 0);
-    enter(tracer, stage == STAGE_STANDING ? STAGE_OVER : STAGE_FAILED);
+    enter(tracer, stage != STAGE_STOPPING ? STAGE_OVER : STAGE_FAILED);
 }
 
 static void *run(void *argument) {
     mdc_tracer *tracer = argument;
     bool finished;
 
+    atomic_store(&tracer->parent, (int32_t)syscall(SYS_gettid));
     prctl(PR_SET_NAME, MDC_TRACER_NAME); /* both are inherited by a process of its own */
     prctl(PR_SET_TIMERSLACK, 1000UL);    /* ns; the default of 50 us would be added to every pause of a stop */
 
@@ -274,7 +344,7 @@ static int spawn(mdc_tracer *tracer) {
 
 static void join(mdc_tracer *tracer) {
     if (!tracer->running) return;
-    atomic_store(&tracer->wanted, 1);
+    atomic_store(&tracer->wanted, WANT_RESUME);
     mdc_futex_wake(&tracer->wanted);
     pthread_join(tracer->thread, NULL);
     tracer->running = false;
@@ -364,6 +434,17 @@ mdc_status mdc_tracer_resume(mdc_tracer *tracer, uint64_t *stop_time_ns, mdc_err
     join(tracer);
     *stop_time_ns = tracer->stop_time_ns;
     return tracer->early ? mdc_control_check(tracer->control, err) : MDC_OK;
+}
+
+bool mdc_tracer_freeze(mdc_tracer *tracer, mdc_fork_child *child) {
+    uint32_t stage = atomic_load(&tracer->stage);
+    if (stage != STAGE_STANDING) return false;
+    tracer->child = child;
+    atomic_store(&tracer->wanted, WANT_CHILD);
+    mdc_futex_wake(&tracer->wanted);
+    while ((stage = atomic_load(&tracer->stage)) == STAGE_STANDING)
+        if (mdc_futex_wait(&tracer->stage, STAGE_STANDING, TICK_NS) != 0) sched_yield();
+    return stage == STAGE_FROZEN;
 }
 
 bool mdc_tracer_goes_first(const mdc_tracer *tracer) { return tracer->goes_first; }

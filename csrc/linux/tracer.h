@@ -22,6 +22,7 @@
 #define MDC_LINUX_TRACER_H
 
 #include "../base/dump_control.h"
+#include "fork_child.h"
 #include "live.h"
 #include "registers.h"
 
@@ -43,6 +44,11 @@ mdc_tracer *mdc_tracer_new(const mdc_live_options *options, int32_t pid, int pid
 mdc_status mdc_tracer_stop(mdc_tracer *tracer, mdc_error *err);
 const mdc_held *mdc_tracer_threads(const mdc_tracer *tracer, size_t *count); /* the main thread first */
 const mdc_registers_layout *mdc_tracer_layout(const mdc_tracer *tracer);
+/* Makes a copy-on-write child and lets the threads run: true. They are resumed for good then; resume ends the child.
+ * false: they are stopped as before, and child->reason says why; or they were resumed, which resume will say. Once.
+ * child: with what its owner sets; stays where it is until the tracer is freed, and is the tracer's until the resume.
+ */
+bool mdc_tracer_freeze(mdc_tracer *tracer, mdc_fork_child *child);
 /* Resumes all threads; idempotent, always the same result. Fails with MDC_ERR_DEADLINE, MDC_ERR_CANCELLED or
  * MDC_ERR_TARGET_GONE if they were resumed, or died, before. */
 mdc_status mdc_tracer_resume(mdc_tracer *tracer, uint64_t *stop_time_ns, mdc_error *err);

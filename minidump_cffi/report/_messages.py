@@ -60,9 +60,10 @@ _STOP_REASONS = (
     "no thread of it is stopped where it can call clone",
     "a signal has stopped it already",
     "its threads have shadow stacks",
-    "this kernel does not have what is needed (Linux 5.9)",
+    "this kernel does not have what is needed (Linux 5.12)",
     "the child could not be made",
     "the memory could not be reserved before the stop",
+    "it has mapped memory of devices, or lets them write to its memory",
 )
 # The same where a callback that is not ours decided.
 _FOREIGN_WARNINGS = {
