@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from goals import GOALS, name_of
+
 Bench = dict[str, Any]
 
 CONTEST_COLUMNS = (
@@ -124,8 +126,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _who(bench: Bench) -> str:
-    params = bench.get("params") or {}
-    name = str(params.get("who") or bench.get("param") or "minidump_cffi")
+    name = name_of(bench)
     return f"{int(name):,}" if name.isdecimal() else name
 
 
@@ -165,6 +166,16 @@ def _by_type(groups: dict[str, list[Bench]]) -> str:
     return _table(["best round", "trampoline", "bare-c"], rows) if rows else ""
 
 
+def _goals(run: dict[str, Any]) -> str:
+    """Goals beside what was reached, in words: a goal that was missed is said to be."""
+    rows = [
+        [goal.title, goal.limit, _number(value), "yes" if goal.met(value) else "**no**"]
+        for goal in GOALS
+        for value in goal.figure.find([run])
+    ]
+    return _table(["", "goal", "reached", "met"], rows) if rows else ""
+
+
 def _machine(run: dict[str, Any]) -> str:
     info = run["machine_info"]
     cpu = info.get("cpu", {}).get("brand_raw", "unknown processor")
@@ -191,6 +202,13 @@ def render(run: dict[str, Any]) -> str:
     ]
     if run["machine_info"].get("quick"):
         parts.append("**A quick run with tiny sizes: these figures mean nothing.**")
+    goals = _goals(run)
+    if goals:
+        parts += [
+            "## Goals",
+            "Ratios of medians to those of the baseline in the same rounds, from the tables below.",
+            goals,
+        ]
     for prefix, (title, text) in CHAPTERS.items():
         found = sorted(group for group in groups if group.startswith(prefix))
         if not found:

@@ -1,0 +1,81 @@
+"""What the package promises of its speed: ratios inside one run, never seconds.
+
+Each goal names a figure of a benchmark: the group, the competitor, and a key of its ``extra_info``. figures.py shows
+goals beside what was reached; ratios.py compares figures with those stored in the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Run = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number of a run."""
+
+    group: str
+    who: str
+    key: str = "ratio"
+
+    def find(self, runs: Iterable[Run]) -> list[float]:
+        """The number in each of the runs that has it."""
+        return [
+            float(bench["extra_info"][self.key])
+            for run in runs
+            for bench in run["benchmarks"]
+            if bench["group"] == self.group and name_of(bench) == self.who and self.key in bench["extra_info"]
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.who}/{self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A figure and its limit: `most` or `least`."""
+
+    title: str
+    figure: Figure
+    most: float | None = None
+    least: float | None = None
+
+    def met(self, value: float) -> bool:
+        """Whether a value keeps the promise."""
+        return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
+
+    @property
+    def limit(self) -> str:
+        """For a table."""
+        return f"<= {self.most:g}" if self.most is not None else f">= {self.least:g}"
+
+
+def name_of(bench: dict[str, Any]) -> str:
+    """The competitor that a result of pytest-benchmark is of."""
+    params = bench.get("params") or {}
+    return str(params.get("who") or bench.get("param") or "minidump_cffi")
+
+
+def _most(title: str, group: str, who: str, most: float, key: str = "ratio") -> Goal:
+    return Goal(title=title, figure=Figure(group=group, who=who, key=key), most=most)
+
+
+def _least(title: str, group: str, who: str, least: float, key: str) -> Goal:
+    return Goal(title=title, figure=Figure(group=group, who=who, key=key), least=least)
+
+
+GOALS = (
+    _least(
+        "A region callback, the loop's own cost included: times faster than ctypes",
+        "callback-idle",
+        "trampoline",
+        100,
+        "times_faster_than_ctypes",
+    ),
+    _most("Full dump of 1 GiB: bare copy", "whole-dump-touched", "minidump_cffi", 1.05),
+    _most("Full dump of 20,000 mappings: bare copy", "whole-dump-mappings", "minidump_cffi", 1.1),
+    _most("Full dump of 500 threads: bare copy of what is there", "whole-dump-threads", "minidump_cffi", 1.3),
+)
