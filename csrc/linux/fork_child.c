@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,13 +20,16 @@
 #include "../api/report.h"
 #include "../base/clock.h"
 #include "scratch.h"
+#include "seccomp_check.h"
 #include "stack_room.h"
 
 /* One step: a clone takes 30 ms per GiB of small pages. */
 #define STEP_NS UINT64_C(10000000000)
 #define STOP_NS UINT64_C(250000000) /* for one thread to stop, that waits for the child */
 #define END_NS UINT64_C(5000000000) /* for the child to end */
-#define CALL_CLOSE_RANGE 436        /* Linux 5.9 */
+/* No exit signal, and nothing shared but the descriptors. */
+#define CLONE_FLAGS ((uint64_t)(CLONE_PTRACE | CLONE_FILES))
+#define CALL_CLOSE_RANGE 436 /* Linux 5.9 */
 enum {
     UNSHARE = 2, /* CLOSE_RANGE_UNSHARE */
     PAUSE_NS = 50000,
@@ -60,6 +65,19 @@ static bool own_namespaces(const mdc_tracees *tracees, int32_t tid) {
     return true;
 }
 
+/* All calls that are made, the one that the chain makes and the child's too. */
+static bool calls_allowed(const mdc_fork_child *self, int32_t tid, int *os_errno) {
+    const mdc_injection *injection = &self->injection;
+    const uint64_t here = self->gadgets.call + 2, back = self->gadgets.restorer + self->gadgets.restorer_size;
+    const mdc_seccomp_call calls[] = {
+        {SYS_clone, AUDIT_ARCH_X86_64, here, {CLONE_FLAGS, injection->child_stack}},
+        {CALL_CLOSE_RANGE, AUDIT_ARCH_X86_64, here, {0, UINT32_MAX, UNSHARE}},
+        {SYS_wait4, AUDIT_ARCH_X86_64, here, {(uint64_t)(int64_t)self->inner, 0, (uint32_t)(__WALL | WNOHANG), 0}},
+        {SYS_exit_group, AUDIT_ARCH_X86_64, here, {0}},
+        {SYS_rt_sigreturn, AUDIT_ARCH_X86_64, back, {0}}};
+    return mdc_seccomp_allows(tid, calls, sizeof calls / sizeof calls[0], os_errno);
+}
+
 static bool plain_status(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid) {
     char path[48], status[2 * MDC_SCRATCH_STATUS];
     snprintf(path, sizeof path, "task/%d/status", (int)tid);
@@ -69,8 +87,11 @@ static bool plain_status(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid
     const char *end = features != NULL ? strchr(features + 1, '\n') : NULL;
     const char *shadow = features != NULL ? strstr(features, "shstk") : NULL;
     if (shadow != NULL && (end == NULL || shadow < end)) return refuse(self, MDC_STOP_REASON_SHADOW_STACK, 0);
-    if (mdc_scratch_number(status, "\nSeccomp:") != 0) return refuse(self, MDC_STOP_REASON_SECCOMP, 0);
-    return true;
+    const int32_t mode = mdc_scratch_number(status, "\nSeccomp:");
+    if (mode == 0) return true;
+    os_errno = 0;
+    return (mode == SECCOMP_MODE_FILTER && calls_allowed(self, tid, &os_errno)) ||
+           refuse(self, MDC_STOP_REASON_SECCOMP, os_errno);
 }
 
 /* Prepares the injection if calls can be made in this thread. */
@@ -220,15 +241,13 @@ static bool settle(mdc_fork_child *self, mdc_tracees *tracees) {
 }
 
 static bool try_thread(mdc_fork_child *self, mdc_tracees *tracees, mdc_tracee *thread, bool *again) {
-    /* No exit signal, and nothing shared but the descriptors. */
-    const uint64_t flags = CLONE_PTRACE | CLONE_FILES;
     int64_t inner = 0;
     *again = false;
     mdc_injected state = fit(self, tracees, thread->tid);
     if (state == MDC_INJECT_UNFIT) *again = self->reason == MDC_STOP_REASON_NONE;
     if (state != MDC_INJECTED) return false;
     self->thread = thread->tid;
-    state = mdc_inject_clone(&self->injection, flags, &self->pid, &inner);
+    state = mdc_inject_clone(&self->injection, CLONE_FLAGS, &self->pid, &inner);
     const int os_errno = self->injection.os_errno;
     mdc_injected end = state == MDC_INJECT_GONE ? state : mdc_inject_end(&self->injection);
     if (self->injection.discard) thread->discard = true;

@@ -28,14 +28,17 @@ static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* s
 
 /* Every error that leaves here carries the pid. */
 static mdc_status leave(const mdc_live *live, mdc_status status, mdc_error *err) {
-    if (live->child_directory < 0)
+    if (live->child_directory < 0) {
         status = mdc_ending_explain(&live->identity, status, err);
-    else if (status == MDC_ERR_TARGET_GONE)
+    } else if (status == MDC_ERR_TARGET_GONE) {
+        const int32_t phase = err->phase;
+        mdc_error_clear(err);
         status =
-            mdc_fail(err, MDC_ERR_TARGET_GONE, err->phase, ESRCH,
+            mdc_fail(err, MDC_ERR_TARGET_GONE, phase, 0,
                      "the snapshot of process %d was killed, perhaps for lack of memory: dump it again, or without "
                      "a snapshot",
                      (int)live->identity.pid);
+    }
     if (status != MDC_OK && err->pid == 0) err->pid = live->source.pid;
     return status;
 }

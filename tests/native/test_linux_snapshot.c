@@ -7,8 +7,7 @@
 #include <sys/resource.h>
 #include <sys/sem.h>
 
-#include "linux/live_state.h"
-#include "linux_hold.h"
+#include "linux_snapshot.h"
 
 enum { SKIPPED = 77, LIMIT_S = 120 };
 
@@ -190,57 +189,8 @@ static const target_kind kinds[] = {{"registers", compute}, {"avx", compute_wide
                                     {"futex", waiting},     {"signals", signalled}, {"children", with_children}};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
-/* -- a snapshot ---------------------------------------------------------------------------------------------------- */
-
-typedef struct taken {
-    mdc_status status; /* of the stop, then of the resume */
-    uint32_t frozen, reason, warnings;
-    int32_t os_errno;
-    mdc_error err;
-} taken;
-
-static taken take(pid_t pid, void (*meanwhile)(mdc_source *source, pid_t pid)) {
-    taken out = {.status = MDC_OK};
-    mdc_dump_control control;
-    const mdc_live_options options = {.pid = pid, .pidfd = -1, .snapshot = 1, .keep_max = 1 << 30};
-    mdc_error_clear(&out.err);
-    mdc_control_init(&control, 0);
-    mdc_source *source = mdc_live_new(&options, &out.err);
-    REQUIRE(source != NULL);
-    out.status = source->ops->prepare(source, &control, &out.err);
-    if (out.status == MDC_OK) out.status = source->ops->stop(source, &out.err);
-    if (out.status == MDC_OK) {
-        const mdc_snapshot *lists = source->ops->snapshot(source);
-        uint64_t stop_time_ns;
-        out.frozen = lists->frozen;
-        out.reason = lists->stop_reason;
-        out.os_errno = lists->stop_errno;
-        if (meanwhile != NULL) meanwhile(source, pid);
-        out.status = source->ops->resume(source, &stop_time_ns, &out.err);
-        out.warnings = source->ops->snapshot(source)->warnings;
-    }
-    source->ops->free(source);
-    return out;
-}
-
-/* The children of all threads; *living: those that are no zombies. */
-static int children_of(pid_t pid, int *living) {
-    char path[64];
-    int count = 0;
-    *living = 0;
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
-    FILE *file = fopen(path, "r");
-    REQUIRE(file != NULL);
-    for (int child; fscanf(file, "%d", &child) == 1; count++) {
-        char line[512] = "";
-        snprintf(path, sizeof path, "/proc/%d/stat", child);
-        FILE *stat = fopen(path, "r");
-        if (stat != NULL && fgets(line, sizeof line, stat) != NULL && strstr(line, ") Z ") == NULL) ++*living;
-        if (stat != NULL) fclose(stat);
-    }
-    fclose(file);
-    return count;
-}
+/* -- with nothing going wrong ---------------------------------------------------------------------------------------
+ */
 
 static bool is_well(pid_t pid, target_shared *shared) {
     return shared->words[FAULTS] == 0 && tracer_of(pid) == 0 && waitpid(pid, NULL, WNOHANG) == 0;
@@ -343,6 +293,25 @@ static void test_killed_at_each_step(void) {
     }
 }
 
+/* Where no process of its own can trace, a thread of ours does. */
+static void test_by_a_thread(void) {
+    target_shared *shared;
+    pid_t pid = start(&kinds[2], &shared);
+    int living;
+    mdc_failpoint_set("spawn:clone_vm:0:38");
+    for (int turn = 0; turn < 10; turn++) {
+        taken got = take(pid, NULL);
+        REQUIRE_OK(got.status, got.err);
+        REQUIRE(got.frozen == 1 && (got.warnings & MDC_WARN_ZOMBIE) == 0);
+        REQUIRE(children_of(pid, &living) == 0);
+    }
+    mdc_failpoint_set("");
+    uint64_t beat = atomic_load(&shared->beat);
+    WAIT_FOR(atomic_load(&shared->beat) > beat);
+    REQUIRE(is_well(pid, shared));
+    target_end(pid);
+}
+
 int main(void) {
     alarm(LIMIT_S); /* a hang is a failure */
     target_shared *shared;
@@ -355,6 +324,7 @@ int main(void) {
         return SKIPPED;
     }
     test_as_before();
+    test_by_a_thread();
     test_killed_at_each_step();
     return 0;
 }
