@@ -8,15 +8,20 @@
 #include "fail.h"
 #include "failpoint.h"
 
-void *mdc_alloc(size_t count, size_t size, mdc_error *err) {
+static void *take(size_t count, size_t size, bool zeroed, mdc_error *err) {
     void *block = NULL;
     uint64_t total;
     bool fits = mdc_mul_u64(count, size, &total) && total <= SIZE_MAX / 2;
-    if (fits && MDC_FAILPOINT("alloc") == 0) block = calloc(count > 0 ? count : 1, size > 0 ? size : 1);
+    if (fits && total == 0) total = 1;
+    if (fits && MDC_FAILPOINT("alloc") == 0) block = zeroed ? calloc(1, (size_t)total) : malloc((size_t)total);
     if (block == NULL)
         mdc_fail(err, MDC_ERR_NOMEM, MDC_PHASE_NONE, 0, "out of memory: %zu items of %zu bytes", count, size);
     return block;
 }
+
+void *mdc_alloc(size_t count, size_t size, mdc_error *err) { return take(count, size, true, err); }
+
+void *mdc_alloc_buffer(size_t count, size_t size, mdc_error *err) { return take(count, size, false, err); }
 
 void mdc_dealloc(void *block) { free(block); }
 

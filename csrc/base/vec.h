@@ -29,6 +29,8 @@ void mdc_vec_trim(mdc_vec *vec);
 
 /* The allocator used everywhere: fails by name ("alloc:n") when a test asks for it. */
 void *mdc_alloc(size_t count, size_t size, mdc_error *err);
+/* The same, but what is in it is not known: for what is large, and written before it is read. */
+void *mdc_alloc_buffer(size_t count, size_t size, mdc_error *err);
 void mdc_dealloc(void *block);
 
 #endif

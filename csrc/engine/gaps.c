@@ -11,7 +11,7 @@ enum { NAME_SHOWN = 255 }; /* bytes of a mapping's name in a message */
 mdc_status mdc_gaps_init(mdc_gaps *gaps, const mdc_capture *capture, mdc_error *err) {
     gaps->engine = capture->engine;
     gaps->capture = capture;
-    gaps->all = mdc_alloc(capture->engine->options.gaps_max, sizeof *gaps->all, err);
+    gaps->all = mdc_alloc_buffer(capture->engine->options.gaps_max, sizeof *gaps->all, err);
     return gaps->all != NULL ? MDC_OK : err->code;
 }
 

@@ -16,7 +16,7 @@ mdc_status mdc_reader_init(mdc_reader *reader, const mdc_capture *capture, const
     reader->extents = extents;
     reader->room = (size_t)engine->options.buffer_bytes;
     reader->hold = holds ? (size_t)mdc_min_u64(engine->options.hold, reader->room) : 0;
-    reader->block = mdc_alloc(1, reader->room + 2 * reader->hold + MDC_PAGE_SIZE, err);
+    reader->block = mdc_alloc_buffer(1, reader->room + 2 * reader->hold + MDC_PAGE_SIZE, err);
     if (reader->block == NULL) return err->code;
     reader->buffer = reader->block + (MDC_PAGE_SIZE - (uintptr_t)reader->block % MDC_PAGE_SIZE) % MDC_PAGE_SIZE;
     return MDC_OK;

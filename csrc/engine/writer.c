@@ -27,6 +27,20 @@ static mdc_out begin_output(const mdc_writer *writer) {
     return (mdc_out){.sink = writer->output.sink, .buffer = writer->reader->buffer, .room = writer->reader->room};
 }
 
+/* Memory that fits into what is left of the buffer is read there, so that it is not a write of its own. *put: done. */
+static mdc_status put_memory(const mdc_writer *writer, mdc_out *out, const mdc_part *part, bool *put, mdc_error *err) {
+    *put = false;
+    if (writer->engine->calls.wants_post_read || part->size > out->room - out->used) return MDC_OK;
+    size_t done;
+    int32_t os_errno;
+    if (mdc_reader_read(writer->reader, part->address, out->buffer, out->used, out->used, (size_t)part->size, &done,
+                        &os_errno, err) != MDC_OK)
+        return err->code;
+    *put = done == part->size;
+    if (*put) out->used += done;
+    return MDC_OK;
+}
+
 static mdc_status put_parts(mdc_writer *writer, mdc_out *out, mdc_error *err) {
     for (size_t i = 0; i < writer->layout->parts.count; i++) {
         const mdc_part *part = &mdc_vec_at(&writer->layout->parts, const mdc_part, i);
@@ -37,9 +51,12 @@ static mdc_status put_parts(mdc_writer *writer, mdc_out *out, mdc_error *err) {
             if (mdc_out_flush(out, err) != MDC_OK ||
                 mdc_carried_copy(writer->reader, part, writer->output.sink, err) != MDC_OK)
                 return err->code;
-        } else if (mdc_out_flush(out, err) != MDC_OK ||
-                   mdc_copier_part(writer->copier, part->address, part->size, err) != MDC_OK) {
-            return err->code;
+        } else {
+            bool put;
+            if (put_memory(writer, out, part, &put, err) != MDC_OK ||
+                (!put && (mdc_out_flush(out, err) != MDC_OK ||
+                          mdc_copier_part(writer->copier, part->address, part->size, err) != MDC_OK)))
+                return err->code;
         }
     }
     return MDC_OK;

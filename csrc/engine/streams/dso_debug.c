@@ -83,22 +83,47 @@ static mdc_status peek(dso_state *state, uint64_t address, void *out, size_t siz
     return MDC_OK;
 }
 
+/* Whether an entry of the dynamic section is the last one. */
+static bool is_last(const dso_state *state, const uint8_t *entry) { return get_word(state, entry, 0) == 0; }
+
+/* As many of `count` items as are kept and can be read: all of them mostly, else one by one, and then none after
+ * DT_NULL if they are dynamic. */
+static mdc_status peek_items(dso_state *state, uint64_t address, uint8_t *out, size_t count, size_t item, bool dynamic,
+                             size_t *got, mdc_error *err) {
+    const bool excluded = state->excluded;
+    bool whole = true;
+    *got = count;
+    if (count == 0) return MDC_OK;
+    if (peek(state, address, out, count * item, &whole, err) != MDC_OK) return err->code;
+    if (whole) return MDC_OK;
+    state->excluded = excluded;
+    for (*got = 0, whole = true; *got < count; ++*got) {
+        if (peek(state, address + *got * item, out + *got * item, item, &whole, err) != MDC_OK) return err->code;
+        if (!whole) break;
+        if (dynamic && is_last(state, out + *got * item)) {
+            ++*got;
+            break;
+        }
+    }
+    return MDC_OK;
+}
+
 /* The dynamic section: into `dyn` up to DT_NULL, *count entries; *debug is what DT_DEBUG points at. */
 static mdc_status find_dynamic(dso_state *state, uint8_t *dyn, size_t *count, uint64_t *address, uint64_t *debug,
                                bool *found, mdc_error *err) {
     const mdc_snapshot *lists = state->reader->capture->lists;
-    uint8_t phdr[PHDR_MAX];
+    uint8_t phdrs[PHDRS_MAX * PHDR_MAX];
     /* Elf32_Phdr and Elf64_Phdr: p_vaddr, p_memsz. */
     const size_t phdr_size = state->wide ? 56 : 32, vaddr = state->wide ? 16 : 8, memsz = state->wide ? 40 : 20;
     const size_t dyn_size = 2 * state->word;
+    const size_t phnum = lists->auxv_phnum < PHDRS_MAX ? lists->auxv_phnum : PHDRS_MAX;
     uint64_t bias = 0, size = 0;
+    size_t got;
     *found = false;
     *address = 0;
-    for (uint32_t i = 0; i < lists->auxv_phnum && i < PHDRS_MAX; i++) {
-        bool whole;
-        if (peek(state, lists->auxv_phdr + (uint64_t)i * phdr_size, phdr, phdr_size, &whole, err) != MDC_OK)
-            return err->code;
-        if (!whole) return MDC_OK;
+    if (peek_items(state, lists->auxv_phdr, phdrs, phnum, phdr_size, false, &got, err) != MDC_OK) return err->code;
+    if (got < phnum) return MDC_OK;
+    for (const uint8_t *phdr = phdrs; phdr < phdrs + phnum * phdr_size; phdr += phdr_size) {
         uint32_t type = get_u32(phdr);
         /* Where the image was moved to. */
         if (type == PT_PHDR_TYPE) bias = lists->auxv_phdr - get_word(state, phdr + vaddr, 0);
@@ -108,19 +133,15 @@ static mdc_status find_dynamic(dso_state *state, uint8_t *dyn, size_t *count, ui
     }
     if (*address == 0) return MDC_OK; /* a static executable */
     *address += bias;
-    for (*count = 0; *count < DYNS_MAX && *count < size / dyn_size; ++*count) {
-        uint8_t *entry = dyn + *count * dyn_size;
-        bool whole;
-        if (peek(state, *address + *count * dyn_size, entry, dyn_size, &whole, err) != MDC_OK) return err->code;
-        if (!whole) return MDC_OK;
-        if (get_word(state, entry, 0) == DT_DEBUG_TAG) {
-            *debug = get_word(state, entry, 1);
-            *found = *debug != 0;
-        }
-        if (get_word(state, entry, 0) == 0) {
-            ++*count;
-            break;
-        }
+    const size_t most = size / dyn_size < DYNS_MAX ? (size_t)(size / dyn_size) : DYNS_MAX;
+    if (peek_items(state, *address, dyn, most, dyn_size, true, &got, err) != MDC_OK) return err->code;
+    bool ended = false;
+    for (*count = 0; *count < got && !ended; ++*count) {
+        const uint8_t *entry = dyn + *count * dyn_size;
+        ended = is_last(state, entry);
+        if (get_word(state, entry, 0) != DT_DEBUG_TAG) continue;
+        *debug = get_word(state, entry, 1);
+        *found = *debug != 0;
     }
     return MDC_OK;
 }
