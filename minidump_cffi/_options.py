@@ -129,7 +129,7 @@ class PlanOptions(Record, kw_only=False):
 
     def members(self) -> dict[str, Any]:
         """Members of mdc_engine_options."""
-        limits = self.options or EngineOptions()
+        limits = self.options or _NO_LIMITS
         values: dict[str, Any] = {name: getattr(limits, name) for name in limits._fields}
         values |= {name: known.index(getattr(self, name, known[0])) for name, known in _WORDS.items()}
         values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
@@ -170,6 +170,7 @@ class DumpOptions(PlanOptions):
             engines.check_text("comment", self.comment)
 
 
+_NO_LIMITS = EngineOptions()
 _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "untouched": ("auto", "hole", "omit"),
     "dontdump": ("honour", "ask", "ignore"),

@@ -75,6 +75,7 @@ def _parts(path: str) -> list[str]:
 class _Walk:
     def __init__(self, path: str) -> None:
         self.at = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.here = os.fstat(self.at)
         self.parts = _parts(path)
         self.links = 0
         self.tainted = False  # we are below a directory of another user
@@ -87,10 +88,12 @@ class _Walk:
             place = self._step(name)
             if place is not None:
                 return place
-        return Place(directory=self.at, name=".", about=os.fstat(self.at))
+        return Place(directory=self.at, name=".", about=self.here)
 
     def _step(self, name: str) -> Place | None:
-        here = os.fstat(self.at)
+        here = self.here
+        if self.parts and self._enter_directory(name, here):
+            return None
         try:
             entry = os.open(name, _ENTRY, dir_fd=self.at)
         except FileNotFoundError:
@@ -103,8 +106,8 @@ class _Walk:
             if not stat.S_ISLNK(about.st_mode):
                 if not self.parts:
                     return Place(directory=self.at, name=name, about=about, foreign=foreign)
-                self._descend(name, here)
-                return None
+                os.close(os.open(name, _ENTRY | os.O_DIRECTORY, dir_fd=self.at))  # fails, and says why
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             self.links += 1
             if self.links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -117,24 +120,35 @@ class _Walk:
         finally:
             os.close(entry)
 
+    def _enter_directory(self, name: str, here: os.stat_result) -> bool:
+        """Enter what is a directory itself, mostly; False for a link, and for all that the long way has to explain."""
+        try:
+            # O_PATH alone would not mount what autofs mounts on use: open(2).
+            entry = os.open(name, _ENTRY | os.O_DIRECTORY, dir_fd=self.at)
+        except OSError:
+            return False
+        try:
+            about = os.fstat(entry)
+            self.tainted = self.tainted or (name != ".." and self._foreign(about, here))
+        except BaseException:
+            os.close(entry)
+            raise
+        self.at, entry = entry, self.at
+        os.close(entry)
+        self.here = about
+        self.walked += name + "/"
+        return True
+
     def _foreign(self, entry: os.stat_result, directory: os.stat_result) -> bool:
         if self.tainted:
             return entry.st_uid not in (os.geteuid(), 0)
         return _shared(directory) and entry.st_uid not in (os.geteuid(), directory.st_uid)
 
-    def _descend(self, name: str, here: os.stat_result) -> None:
-        # O_PATH alone would not mount what autofs mounts on use: open(2).
-        entry = os.open(name, _ENTRY | os.O_DIRECTORY, dir_fd=self.at)
-        try:
-            self.tainted = self.tainted or (name != ".." and self._foreign(os.fstat(entry), here))
-            self._enter(name, entry)
-        finally:
-            os.close(entry)
-
     def _enter(self, name: str, entry: int) -> None:
         if not stat.S_ISDIR(os.fstat(entry).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         os.dup2(entry, self.at, inheritable=False)
+        self.here = os.fstat(self.at)
         self.walked += name + "/"
 
     def _follow(self, target: str) -> None:
@@ -145,6 +159,7 @@ class _Walk:
             finally:
                 os.close(root)
             self.tainted, self.walked = False, "/"
+            self.here = os.fstat(self.at)
         self.parts += _parts(target)
 
     def _follow_kernel(self, name: str) -> Place | None:

@@ -198,6 +198,7 @@ class ReplacingSink(Sink):
     def __init__(self, place: paths_posix.Place, given: str | bytes, fsync: bool) -> None:
         self._given, self._fsync = given, fsync
         self._name = place.name
+        self._taken = place.about is not None
         self._temporary: str | None = None
         self._directory: int | None = None
         if os.fsdecode(given).endswith("/"):
@@ -216,7 +217,7 @@ class ReplacingSink(Sink):
             if self._temporary is None:
                 self._link()
             if self._temporary is not None:
-                new = self._stat() is None
+                new = not self._fsync or self._stat() is None
                 os.replace(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
                 self._temporary = None
         except OSError as error:
@@ -254,7 +255,7 @@ class ReplacingSink(Sink):
     def _link(self) -> None:
         """Give the nameless file its name; where that is taken, another one to rename."""
         source = f"/proc/self/fd/{self.fd}"
-        name = self._name
+        name = temporary_name() if self._taken else self._name
         while True:
             try:
                 # src_dir_fd makes Python call linkat, which follows the link; link() would not.
