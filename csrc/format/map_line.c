@@ -17,20 +17,33 @@ bool mdc_map_is_header(const uint8_t *line, size_t size) {
     return size > 0 && hex_digit(line[0]) >= 0;
 }
 
-/* A number in this base, ended by `stop`, which is skipped. */
-static bool number(const uint8_t **at, const uint8_t *end, unsigned base, uint8_t stop, uint64_t *value) {
+/* A hexadecimal number ended by `stop`, which is skipped. */
+static bool hexadecimal(const uint8_t **at, const uint8_t *end, uint8_t stop, uint64_t *value) {
     const uint8_t *p = *at;
     uint64_t sum = 0;
-    bool digits = false;
     for (; p < end && *p != stop; p++) {
         int digit = hex_digit(*p);
-        if (digit < 0 || (unsigned)digit >= base) return false;
-        if (sum > (UINT64_MAX - (uint64_t)digit) / base) return false;
-        sum = sum * base + (uint64_t)digit;
-        digits = true;
+        if (digit < 0 || sum >> 60 != 0) return false;
+        sum = sum << 4 | (uint64_t)digit;
     }
-    if (!digits || p == end) return false;
+    if (p == *at || p == end) return false;
     *at = p + 1;
+    *value = sum;
+    return true;
+}
+
+/* A decimal one, ended by a blank, which is skipped, or the end. */
+static bool decimal(const uint8_t **at, const uint8_t *end, uint64_t *value) {
+    const uint8_t *p = *at;
+    uint64_t sum = 0;
+    for (; p < end && *p != ' '; p++) {
+        if (*p < '0' || *p > '9') return false;
+        uint64_t digit = (uint64_t)(*p - '0');
+        if (sum > (UINT64_MAX - digit) / 10) return false;
+        sum = sum * 10 + digit;
+    }
+    if (p == *at) return false;
+    *at = p < end ? p + 1 : p;
     *value = sum;
     return true;
 }
@@ -54,7 +67,7 @@ bool mdc_map_parse(uint8_t *line, size_t size, mdc_map_record *record) {
     const uint8_t *at = line;
     const uint8_t *end = line + size;
     memset(record, 0, sizeof *record);
-    if (!number(&at, end, 16, '-', &record->first) || !number(&at, end, 16, ' ', &record->end)) return false;
+    if (!hexadecimal(&at, end, '-', &record->first) || !hexadecimal(&at, end, ' ', &record->end)) return false;
     if (record->first >= record->end) return false;
     if (end - at < 5 || at[4] != ' ') return false;
     if (at[0] == 'r') record->perms |= MDC_PERM_READ;
@@ -63,25 +76,13 @@ bool mdc_map_parse(uint8_t *line, size_t size, mdc_map_record *record) {
     if (at[3] == 's') record->perms |= MDC_PERM_SHARED;
     at += 5;
     uint64_t major, minor;
-    if (!number(&at, end, 16, ' ', &record->file_offset) || !number(&at, end, 16, ':', &major) ||
-        !number(&at, end, 16, ' ', &minor) || major > UINT32_MAX || minor > UINT32_MAX)
+    if (!hexadecimal(&at, end, ' ', &record->file_offset) || !hexadecimal(&at, end, ':', &major) ||
+        !hexadecimal(&at, end, ' ', &minor) || major > UINT32_MAX || minor > UINT32_MAX)
         return false;
     record->dev_major = (uint32_t)major;
     record->dev_minor = (uint32_t)minor;
     /* A line without a name may end right after the inode. */
-    const uint8_t *blank = memchr(at, ' ', (size_t)(end - at));
-    if (blank == NULL) {
-        if (end - at > 20) return false;
-        uint8_t last[24];
-        size_t digits = (size_t)(end - at);
-        memcpy(last, at, digits);
-        last[digits] = ' ';
-        const uint8_t *p = last;
-        if (!number(&p, last + digits + 1, 10, ' ', &record->inode)) return false;
-        at = end;
-    } else if (!number(&at, end, 10, ' ', &record->inode)) {
-        return false;
-    }
+    if (!decimal(&at, end, &record->inode)) return false;
     while (at < end && *at == ' ') at++;
     record->name = at;
     record->name_size = unescape(line + (at - line), (size_t)(end - at));

@@ -197,12 +197,15 @@ static mdc_status is_32_bit(int task, bool *yes, mdc_error *err) {
 
 /* What kind of process it is, from stat, status and its auxiliary vector. */
 static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
-    long tracer = 0;
+    static const char *const names[] = {"\nCoreDumping:", "\nTracerPid:"};
+    long values[2];
     if ((identity->stat.flags & PF_KTHREAD) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "process %d is a kernel thread: it has no memory of its own", (int)identity->pid);
-    mdc_status status = mdc_process_status_number(identity->task, "\nTracerPid:", &tracer, err);
+    mdc_status status = mdc_process_status_numbers(identity->task, names, values, 2, err);
+    if (status == MDC_OK && values[0] == 1) status = mdc_ending_check_core(identity, MDC_PHASE_OPEN, err);
     if (status != MDC_OK) return status;
+    const long tracer = values[1];
 
     int memory = openat(identity->task, "mem", O_RDONLY | O_CLOEXEC);
     if (memory < 0) {
@@ -263,7 +266,6 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
         identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
         if (identity->task < 0) status = mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open /proc/PID");
     }
-    if (status == MDC_OK) status = mdc_ending_check_core(identity, MDC_PHASE_OPEN, err);
     if (status == MDC_OK) status = check_kind(identity, err);
     if (status == MDC_OK) status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     return status;

@@ -66,6 +66,29 @@ static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     return *status == MDC_OK;
 }
 
+/* What need not be of the moment of the stop. */
+static mdc_status prepare_lists(mdc_live *live, mdc_error *err) {
+    int task = live->identity.task;
+    mdc_error smaps;
+    mdc_error_clear(&smaps);
+    live->mappings.defer_ns = live->options.little != 0 && live->options.snapshot == 0 ? MDC_LIVE_AGAIN_ANY_NS : 0;
+    live->mappings.resident_pages = live->identity.stat.resident_pages;
+    /* Of little memory all can be read the harmless way, and only the marks are wanted of smaps. */
+    live->mappings.without_smaps =
+        live->options.little != 0 && live->options.snapshot == 0 && live->options.dontdump == MDC_DONTDUMP_IGNORE;
+    mdc_status begun = mdc_mappings_begin(&live->mappings, task, &smaps); /* a thread of its own reads on */
+    mdc_status status = mdc_threadinfo_list(&live->infos, live->identity.directory, err);
+    if (status == MDC_OK) status = mdc_proc_files_prepare(&live->texts, task, err);
+    begun = mdc_mappings_begun(&live->mappings, begun, &smaps);
+    if (status == MDC_OK)
+        status = mdc_system_read(&live->system, &live->mappings, live->texts.early.data, live->texts.cpuinfo_size, err);
+    if (begun != MDC_OK && live->options.dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(smaps.code))
+        begun = MDC_OK; /* then the do-not-dump marks are not needed */
+    if (status != MDC_OK || begun == MDC_OK) return status;
+    *err = smaps;
+    return begun;
+}
+
 static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
     mdc_live *live = live_of(source);
     if (live->tracer != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
@@ -80,17 +103,9 @@ static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, md
 
     status = mdc_memory_open(&live->memory, live->identity.task, live->identity.tid, err);
     live->memory_open = status == MDC_OK;
-    if (status == MDC_OK) status = mdc_threadinfo_list(&live->infos, live->identity.directory, err);
     if (status == MDC_OK && live->options.coredump_filter != 0)
         status = mdc_corefilter_read(live->identity.directory, &live->mappings.core_filter, err);
-    if (status == MDC_OK) {
-        mdc_error smaps;
-        mdc_error_clear(&smaps);
-        status = mdc_mappings_prepare(&live->mappings, live->identity.task, &smaps);
-        if (status != MDC_OK && live->options.dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(smaps.code))
-            status = MDC_OK; /* then the do-not-dump marks are not needed */
-        if (status != MDC_OK && err->code == MDC_OK) *err = smaps;
-    }
+    if (status == MDC_OK) status = prepare_lists(live, err);
     if (status == MDC_OK && live->options.snapshot != 0)
         status = mdc_fork_plan_make(&live->plan, &live->mappings, live->identity.task, live->identity.directory,
                                     live->options.keep_max, err);

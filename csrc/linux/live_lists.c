@@ -13,9 +13,8 @@
 #include "threadinfo.h"
 #include "view.h"
 
-/* The longest time a second read of smaps may take for a small dump: in general, and where the memory of a
- * thread would be left out without it. */
-static const uint64_t again_any_ns = 1000000;
+/* The longest time a second read of smaps may take for a small dump where the memory of a thread would be left out
+ * without it. */
 static const uint64_t again_needed_ns = 50000000;
 
 /* Where the memory is seen. */
@@ -126,7 +125,7 @@ static mdc_status list_mappings(mdc_live *live, mdc_error *err) {
     mdc_vec addresses;
     mdc_vec_init(&addresses, sizeof(uint64_t));
     mdc_status status = wanted_addresses(live, &addresses, err);
-    mdc_again again = {again_any_ns, again_needed_ns, addresses.data, addresses.count};
+    mdc_again again = {MDC_LIVE_AGAIN_ANY_NS, again_needed_ns, addresses.data, addresses.count};
     if (status == MDC_OK) status = mdc_mappings_list(&live->mappings, live->identity.task, dontdump, &again, err);
     mdc_vec_fini(&addresses);
     return status;
@@ -143,11 +142,11 @@ mdc_status mdc_live_capture(mdc_live *live, mdc_error *err) {
         status = mdc_residency_begin(&live->residency, task, regions, count, err);
     else if (status == MDC_OK)
         status = mdc_residency_scan(&live->residency, task, regions, count, err);
-    if (status == MDC_OK) status = mdc_system_read(&live->system, &live->mappings, &live->identity.stat, err);
+    mdc_system_times(&live->system, &live->identity.stat);
     if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
     const mdc_process_stat *stat = &live->identity.stat;
-    if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, process, task, stat, err);
+    if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, process, task, stat, &live->mappings.text, err);
     mdc_live_view view = {&live->mappings, &live->memory, task};
     const mdc_target_view target = mdc_live_view_of(&view);
     const mdc_start start = {.stack = stat->start_stack,

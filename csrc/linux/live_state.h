@@ -10,6 +10,9 @@
 #include "residency.h"
 #include "tracer.h"
 
+/* The longest time smaps may be read under the stop for a small dump, whether that is needed or not. */
+#define MDC_LIVE_AGAIN_ANY_NS UINT64_C(1000000)
+
 typedef struct mdc_live {
     mdc_source source;
     mdc_live_options options;

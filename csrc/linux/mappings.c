@@ -14,13 +14,16 @@
 #include "corefilter.h"
 #include "mapfiles.h"
 #include "proc_maps.h"
+#include "process.h"
 #include "procmap_query.h"
 #include "slow_fs.h"
 #include "smaps.h"
 #include "vma_kind.h"
 
-/* The cost of the second read of smaps while the target is stopped: measured on Linux 6.18. */
-enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };
+/* The cost of reading smaps: measured on Linux 6.18. A page takes 56 ns where all are looked at again and again, and
+ * four times as long where what the kernel knows of them is not in the processor's cache. */
+enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 200 };
+enum { TEXT_MAX = 64 << 20 }; /* bytes of maps; 60,000 mappings with long paths make 10 MiB */
 
 void mdc_mappings_init(mdc_mappings *mappings) {
     memset(mappings, 0, sizeof *mappings);
@@ -29,6 +32,7 @@ void mdc_mappings_init(mdc_mappings *mappings) {
     mdc_vec_init(&mappings->notes, sizeof(mdc_mapping_note));
     mdc_vec_init(&mappings->names, sizeof(mdc_name));
     mdc_vec_init(&mappings->pool, 1);
+    mdc_vec_init(&mappings->text, 1);
     mdc_vec_init(&mappings->flags, sizeof(mdc_smaps_entry));
     mdc_vec_init(&mappings->files, sizeof(mdc_mapped_file));
     mdc_vec_init(&mappings->mounts, sizeof(mdc_mount));
@@ -38,10 +42,13 @@ void mdc_mappings_init(mdc_mappings *mappings) {
 }
 
 void mdc_mappings_fini(mdc_mappings *mappings) {
+    mdc_error ignored;
+    mdc_smaps_thread_wait(&mappings->smaps, &ignored);
     mdc_vec_fini(&mappings->regions);
     mdc_vec_fini(&mappings->notes);
     mdc_vec_fini(&mappings->names);
     mdc_vec_fini(&mappings->pool);
+    mdc_vec_fini(&mappings->text);
     mdc_vec_fini(&mappings->flags);
     mdc_vec_fini(&mappings->files);
     mdc_vec_fini(&mappings->mounts);
@@ -64,31 +71,76 @@ typedef struct lister {
     size_t absent; /* of the absent mappings: the next */
 } lister;
 
-/* Files are examined here, before the stop, so that this does not stop the target longer. */
-static mdc_status seen_in_smaps(void *context, const mdc_map_record *record, mdc_error *err) {
-    const lister *self = context;
-    size_t number;
-    if (record->inode == 0) return MDC_OK;
-    return mdc_mapped_file_get(self->mappings, self->proc, record, &number, err);
+static mdc_status malformed(mdc_error *err) {
+    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
 }
 
-mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err) {
+/* Files are examined before the stop, so that this does not stop the target longer. */
+static mdc_status seen_before(void *context, const mdc_map_record *record, mdc_error *err) {
+    mdc_mappings *mappings = context;
+    size_t number;
+    if (record->inode == 0) return MDC_OK;
+    return mdc_mapped_file_get(mappings, mappings->smaps.proc, record, &number, err);
+}
+
+/* Whether to read smaps takes so little time that it is done under the stop alone; then the files are examined by maps.
+ */
+static mdc_status look_before(lister *self, mdc_error *err) {
+    mdc_mappings *mappings = self->mappings;
+    uint64_t cost = 0;
+    if (!mdc_mul_u64(mappings->resident_pages, SMAPS_NS_PER_PAGE, &cost)) cost = UINT64_MAX;
+    if (cost >= mappings->defer_ns) return MDC_OK;
+    mappings->smaps.proc = self->proc;
+    mdc_map_reader *reader = mdc_map_reader_new(self->proc, "maps", err);
+    if (reader == NULL) return err->code;
+    mdc_status status = MDC_OK;
+    for (; status == MDC_OK && cost < mappings->defer_ns; cost += SMAPS_NS_PER_MAPPING) {
+        uint8_t *line;
+        size_t size;
+        mdc_map_record record;
+        status = mdc_map_reader_line(reader, &line, &size, err);
+        mappings->deferred = status == MDC_OK && line == NULL;
+        if (status != MDC_OK || line == NULL) break;
+        status = mdc_map_parse(line, size, &record) ? seen_before(mappings, &record, err) : malformed(err);
+    }
+    mdc_map_reader_free(reader);
+    return status;
+}
+
+mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err) {
     lister self = {mappings, proc, 0};
     mappings->flags.count = 0;
-    mappings->flags_known = false;
+    mappings->flags_known = mappings->deferred = false;
     mappings->mounts.count = 0;
     mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
     if (status == MDC_OK) status = mdc_noopen_read(&mappings->noopen, proc, err);
-    if (status == MDC_OK) status = mdc_smaps_read(&mappings->flags, proc, UINT64_MAX, seen_in_smaps, &self, err);
+    if (status == MDC_OK) status = look_before(&self, err);
+    if (status == MDC_OK && !mappings->deferred && !mappings->without_smaps)
+        mdc_smaps_thread_start(&mappings->smaps, &mappings->flags, proc, seen_before, mappings);
+    return status;
+}
+
+mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_error *err) {
+    mdc_error why;
+    mdc_error_clear(&why);
+    mdc_status read = mdc_smaps_thread_wait(&mappings->smaps, &why);
+    if (status == MDC_OK && read != MDC_OK) *err = why;
+    if (status == MDC_OK) status = read;
+    if (mappings->without_smaps) mappings->deferred = false;
+    if (status == MDC_OK && (mappings->deferred || mappings->without_smaps)) return MDC_OK;
+    if (status == MDC_OK && mappings->flags.count == 0)
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
     if (status != MDC_OK) {
         mappings->flags.count = 0;
         return status;
     }
-    if (mappings->flags.count == 0)
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
     mdc_vec_trim(&mappings->flags);
     mappings->flags_known = true;
     return MDC_OK;
+}
+
+mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err) {
+    return mdc_mappings_begun(mappings, mdc_mappings_begin(mappings, proc, err), err);
 }
 
 static mdc_status add_one(lister *self, const mdc_map_record *record, mdc_error *err) {
@@ -146,71 +198,65 @@ static mdc_status add(lister *self, const mdc_map_record *record, mdc_error *err
     return status == MDC_OK ? add_one(self, record, err) : status;
 }
 
-/* A path is asked for once per file, and again where a file begins: on some file systems (subvolumes of btrfs) two
- * files can have the same device and inode. */
-static bool wants_name(const void *context, const mdc_map_record *record) {
-    const lister *self = context;
-    if (record->inode == 0 || record->file_offset == 0) return true;
-    int64_t number = mdc_mapped_file_find(self->mappings, record->dev_major, record->dev_minor, record->inode);
-    if (number < 0) return true;
-    uint32_t id = mdc_vec_at(&self->mappings->files, mdc_mapped_file, (size_t)number).name_id;
-    if (id == 0) return true;
-    /* All anonymous inodes (perf, io_uring) are one inode, whatever they are called. */
-    mdc_name name = mdc_vec_at(&self->mappings->names, mdc_name, id - 1);
-    return mdc_vec_at(&self->mappings->pool, uint8_t, name.offset) != '/';
+static bool wants_name(const void *context, const mdc_map_record *record) { return context == NULL && record != NULL; }
+
+/* One whose name has a backslash: in the text, which has to stay as it is, a newline and a name that holds its escape
+ * look the same. */
+static mdc_status add_escaped(lister *self, const uint8_t *line, size_t size, mdc_error *err) {
+    mdc_vec copy;
+    mdc_vec_init(&copy, 1);
+    mdc_map_record record, exact;
+    mdc_procmap_query procmap;
+    int os_errno = 0;
+    if (mdc_vec_push(&copy, line, size, NULL, err) == MDC_OK && !mdc_map_parse(copy.data, size, &record))
+        malformed(err);
+    if (err->code == MDC_OK && mdc_procmap_query_open(&procmap, self->proc, err) == MDC_OK) {
+        procmap.next = record.first;
+        bool found = mdc_procmap_query_next(&procmap, wants_name, NULL, &exact, &os_errno) == MDC_PROCMAP_QUERY_FOUND;
+        add(self, found && exact.first == record.first && exact.inode == record.inode ? &exact : &record, err);
+        mdc_procmap_query_close(&procmap);
+    }
+    mdc_vec_fini(&copy);
+    return err->code;
 }
 
-static mdc_status list_by_text(lister *self, mdc_error *err) {
+/* Without changing the line. */
+static mdc_status add_line(lister *self, uint8_t *line, size_t size, mdc_error *err) {
+    mdc_map_record record;
+    if (memchr(line, '\\', size) != NULL) return add_escaped(self, line, size, err);
+    return mdc_map_parse(line, size, &record) ? add(self, &record, err) : malformed(err);
+}
+
+/* More text than a dump holds. */
+static mdc_status list_by_lines(lister *self, mdc_error *err) {
     mdc_map_reader *reader = mdc_map_reader_new(self->proc, "maps", err);
     if (reader == NULL) return err->code;
     mdc_status status;
     for (;;) {
         uint8_t *line;
         size_t size;
-        mdc_map_record record;
         status = mdc_map_reader_line(reader, &line, &size, err);
+        if (status == MDC_OK && line != NULL) status = add_line(self, line, size, err);
         if (status != MDC_OK || line == NULL) break;
-        if (!mdc_map_parse(line, size, &record))
-            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
-        if (status == MDC_OK) status = add(self, &record, err);
-        if (status != MDC_OK) break;
     }
     mdc_map_reader_free(reader);
     return status;
 }
 
-/* PROCMAP_QUERY sees the process' own mappings only; [vsyscall] is there in the text. */
-static mdc_status add_vsyscall(lister *self, mdc_error *err) {
-    const mdc_vec *flags = &self->mappings->flags;
-    if (flags->count == 0) return MDC_OK;
-    const mdc_smaps_entry *last = &mdc_vec_at(flags, mdc_smaps_entry, flags->count - 1);
-    if ((last->flags & MDC_SMAPS_VSYSCALL) == 0) return MDC_OK;
-    static const char name[] = "[vsyscall]";
-    mdc_map_record record = {.first = last->first,
-                             .end = last->end,
-                             .perms = last->flags & MDC_SMAPS_PERMS,
-                             .name = (const uint8_t *)name,
-                             .name_size = sizeof name - 1};
-    return add(self, &record, err);
-}
-
+/* From the text of maps, which a dump holds as well. PROCMAP_QUERY takes twice as long per mapping. */
 static mdc_status list_all(lister *self, mdc_error *err) {
-    mdc_procmap_query procmap;
-    mdc_status status = mdc_procmap_query_open(&procmap, self->proc, err);
-    if (status != MDC_OK) return status;
-    mdc_procmap_query_step step;
-    mdc_map_record record;
-    int os_errno = 0;
-    while ((step = mdc_procmap_query_next(&procmap, wants_name, self, &record, &os_errno)) == MDC_PROCMAP_QUERY_FOUND) {
-        status = add(self, &record, err);
-        if (status != MDC_OK) break;
+    mdc_vec *text = &self->mappings->text;
+    bool cut;
+    text->count = 0;
+    mdc_status status = mdc_process_read_text(self->proc, "maps", TEXT_MAX, text, &cut, err);
+    if (status == MDC_OK && cut) return list_by_lines(self, err);
+    uint8_t *at = text->data, *end = at + text->count;
+    for (uint8_t *stop; status == MDC_OK && at < end; at = stop < end ? stop + 1 : end) {
+        stop = memchr(at, '\n', (size_t)(end - at));
+        if (stop == NULL) stop = end;
+        status = add_line(self, at, (size_t)(stop - at), err);
     }
-    mdc_procmap_query_close(&procmap);
-    if (status != MDC_OK) return status;
-    if (step == MDC_PROCMAP_QUERY_FAILED) return mdc_map_fail(err, os_errno, "maps", "query");
-    if (step == MDC_PROCMAP_QUERY_END) return add_vsyscall(self, err);
-    self->mappings->regions.count = self->mappings->notes.count = self->absent = 0;
-    return list_by_text(self, err);
+    return status;
 }
 
 /* Whether two neighbours touch, and the kernel would have merged them if their flags were the same. (mm/vma.c:
@@ -365,14 +411,18 @@ static mdc_status add_to_fresh(const mdc_mappings *mappings, mdc_vec *fresh, mdc
     return status;
 }
 
+static mdc_status read_now(mdc_mappings *mappings, int proc, mdc_vec *entries, mdc_error *err) {
+    if (mdc_vec_reserve(entries, mappings->regions.count, err) != MDC_OK) return err->code;
+    mdc_status status = mdc_smaps_read(entries, proc, UINT64_MAX, seen_again, mappings->control, err);
+    return status == MDC_OK ? add_to_fresh(mappings, entries, err) : status;
+}
+
 static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
     mdc_vec fresh;
     mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
     mdc_error ignored;
     mdc_error_clear(&ignored);
-    mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
-    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->control, &ignored);
-    if (status == MDC_OK) status = add_to_fresh(mappings, &fresh, &ignored);
+    mdc_status status = read_now(mappings, proc, &fresh, &ignored);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
     else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)
@@ -380,6 +430,20 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     else
         status = MDC_OK; /* unknown stays unknown: do not dump */
     mdc_vec_fini(&fresh);
+    return status;
+}
+
+/* What was not read before the stop is read now, and is exact. */
+static mdc_status look_now(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
+    mdc_error why;
+    mdc_error_clear(&why);
+    mdc_status status = read_now(mappings, proc, &mappings->flags, &why);
+    mappings->flags_known = status == MDC_OK;
+    if (status == MDC_OK || (dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(status))) {
+        classify(mappings, dontdump);
+        return MDC_OK;
+    }
+    *err = why;
     return status;
 }
 
@@ -402,7 +466,7 @@ static bool worth_again(const mdc_mappings *mappings, uint32_t dontdump, const m
 
 mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, const mdc_again *again,
                              mdc_error *err) {
-    if (!mappings->flags_known && dontdump != MDC_DONTDUMP_IGNORE)
+    if (!mappings->flags_known && !mappings->deferred && dontdump != MDC_DONTDUMP_IGNORE)
         return mdc_fail(err, MDC_ERR_ACCESS, MDC_PHASE_CAPTURE, 0,
                         "/proc/PID/smaps was not read, so the MADV_DONTDUMP mappings are unknown; give ignore to "
                         "dump all the same");
@@ -417,6 +481,11 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     if (mappings->regions.count == 0)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH, "the target no longer has memory");
     refresh_sizes(mappings, proc);
+    if (mappings->deferred) {
+        status = look_now(mappings, proc, dontdump, err);
+        mdc_vec_fini(&mappings->flags);
+        return status;
+    }
     classify(mappings, dontdump);
     const bool looked = worth_again(mappings, dontdump, again);
     if (looked) status = look_again(mappings, proc, dontdump, err);

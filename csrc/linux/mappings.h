@@ -1,5 +1,5 @@
-/* The mappings of a process: smaps before the stop (the only source of VmFlags and of copy-on-write sharing),
- * PROCMAP_QUERY or maps while it is stopped. */
+/* The mappings of a process: smaps before the stop (the only source of VmFlags and of copy-on-write sharing), maps
+ * while it is stopped. */
 #ifndef MDC_LINUX_MAPPINGS_H
 #define MDC_LINUX_MAPPINGS_H
 
@@ -9,6 +9,7 @@
 #include "../source/source.h"
 #include "kept.h"
 #include "noopen.h"
+#include "smaps_thread.h"
 
 /* What a mapping is classified by and no other source has. */
 typedef struct mdc_mapping_note {
@@ -25,10 +26,16 @@ typedef struct mdc_mappings {
     const mdc_vec *absent; /* mdc_smaps_entry: what the process whose mappings are listed, a child, does not have, and
                               is listed all the same; borrowed, NULL: nothing. Set before list, as the next */
     const mdc_kept *kept;  /* what is known of them, and of what a child finds empty; NULL: it is no child */
+    mdc_vec text;          /* uint8_t: maps as the last list read it */
+    /* Set before prepare: smaps is read under the stop alone if it takes no longer than this by estimate. */
+    uint64_t defer_ns, resident_pages;
+    bool without_smaps; /* set before prepare: it is not read at all, as if it could not be */
     /* The rest is private. */
-    mdc_vec notes;       /* mdc_mapping_note by region */
-    mdc_vec flags;       /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
-    bool flags_known;    /* smaps was read */
+    mdc_vec notes;    /* mdc_mapping_note by region */
+    mdc_vec flags;    /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
+    bool flags_known; /* smaps was read */
+    bool deferred;    /* and will be under the stop */
+    mdc_smaps_thread smaps;
     mdc_hash name_table; /* names by their bytes */
     mdc_vec files;       /* mdc_mapped_file by (device, inode) */
     mdc_hash file_table;
@@ -44,6 +51,10 @@ void mdc_mappings_fini(mdc_mappings *mappings);
  * dontdump is: smaps also shows devices, copy-on-write sharing and userfaultfd. A failure leaves the mappings usable:
  * with MDC_DONTDUMP_IGNORE it may be ignored, then everything is read through /proc/PID/mem. */
 mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err);
+/* The same in two halves: a thread reads smaps between them. proc has to stay open. The second is for the status of the
+ * first too. */
+mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err);
+mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_error *err);
 /* When smaps is read again under the stop, which takes time in proportion to the target's memory. */
 typedef struct mdc_again {
     uint64_t any_ns;           /* always, if it costs no more than this by estimate */
@@ -52,12 +63,12 @@ typedef struct mdc_again {
     size_t count;
 } mdc_again;
 
-/* Under the stop, once: fills regions and names. dontdump is MDC_DONTDUMP_*. Unless it is IGNORE, smaps is read again:
- * a program may have marked memory, or put other memory in the place of some, since the prepare. With `again` (NULL:
- * always) only where that is worth its time. Where it is not read, the flags of before the stop count for mappings that
- * have the same addresses, access and file as then, or have come of one such mapping; all others count as DONTDUMP, and
- * all are read through /proc/PID/mem, since a fork may have come to share them. Without smaps it fails with
- * MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
+/* Under the stop, once: fills regions, names and text. dontdump is MDC_DONTDUMP_*. Unless it is IGNORE, smaps is read
+ * again: a program may have marked memory, or put other memory in the place of some, since the prepare. With `again`
+ * (NULL: always) only where that is worth its time. Where it is not read, the flags of before the stop count for
+ * mappings that have the same addresses, access and file as then, or have come of one such mapping; all others count as
+ * DONTDUMP, and all are read through /proc/PID/mem, since a fork may have come to share them. Without smaps it fails
+ * with MDC_ERR_ACCESS unless dontdump is IGNORE; then no region has MDC_REGION_DONTDUMP. */
 mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump, const mdc_again *again,
                              mdc_error *err);
 /* The region that holds the address, or -1. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -49,6 +50,9 @@ static mdc_status read_descriptors(mdc_noopen *noopen, DIR *fds, int fdinfo, mdc
         char first;
         mdc_locked_file file;
         int os_errno;
+        /* Directories, and what is open without access, as many of ours are: nobody maps those. */
+        int flags = fcntl((int)strtol(entry->d_name, NULL, 10), F_GETFL);
+        if (flags != -1 && (flags & (O_DIRECTORY | O_PATH)) != 0) continue;
         /* Sockets, pipes and the like have no path: "socket:[1]". fstat could wait for a server. */
         if (readlinkat(dirfd(fds), entry->d_name, &first, 1) != 1 || (first != '/' && first != '(')) continue;
         if (is_locked(fdinfo, entry->d_name, &file, &os_errno) &&

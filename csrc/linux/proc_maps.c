@@ -36,8 +36,10 @@ mdc_status mdc_map_fail(mdc_error *err, int os_errno, const char *name, const ch
 }
 
 mdc_map_reader *mdc_map_reader_new(int proc, const char *name, mdc_error *err) {
-    mdc_map_reader *reader = mdc_alloc(1, sizeof *reader, err);
+    mdc_map_reader *reader = mdc_alloc_buffer(1, sizeof *reader, err);
     if (reader == NULL) return NULL;
+    reader->first = reader->used = 0;
+    reader->ended = false;
     reader->name = name;
     reader->fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
     if (reader->fd < 0) {

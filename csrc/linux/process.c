@@ -94,6 +94,7 @@ static bool parse_stat(const char *text, size_t size, mdc_process_stat *stat) {
     stat->nice = (int64_t)field[19];
     stat->threads = (uint32_t)field[20];
     stat->start_time = field[22];
+    stat->resident_pages = field[24];
     stat->start_stack = field[28];
     stat->arg_start = field[48];
     stat->arg_end = field[49];
@@ -113,12 +114,17 @@ int mdc_process_parse_stat(int file, mdc_process_stat *stat) {
         if (got < 0) return errno;
         if (got == 0) break;
         used += (size_t)got;
+        if (text[used - 1] == '\n' && used < sizeof text) break; /* mostly the only read: a name may have one, too */
     }
     return used > 0 && parse_stat(text, used, stat) ? 0 : EBADMSG;
 }
 
 mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_error *err) {
-    int file = openat(directory, "stat", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    return mdc_process_read_stat_at(directory, "stat", stat, err);
+}
+
+mdc_status mdc_process_read_stat_at(int directory, const char *name, mdc_process_stat *stat, mdc_error *err) {
+    int file = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (file < 0) {
         memset(stat, 0, sizeof *stat);
         return mdc_map_fail(err, errno, "stat", "open");
@@ -130,15 +136,20 @@ mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_erro
 }
 
 mdc_status mdc_process_status_number(int directory, const char *name, long *value, mdc_error *err) {
+    return mdc_process_status_numbers(directory, &name, value, 1, err);
+}
+
+mdc_status mdc_process_status_numbers(int directory, const char *const *names, long *values, size_t count,
+                                      mdc_error *err) {
     mdc_vec text;
     mdc_vec_init(&text, 1);
-    *value = -1;
+    for (size_t i = 0; i < count; i++) values[i] = -1;
     bool cut; /* before the groups, of which there may be thousands: the wanted fields come before them */
     mdc_status status = mdc_process_read_text(directory, "status", STATUS_MAX, &text, &cut, err);
     if (status == MDC_OK) status = mdc_vec_push(&text, "", 1, NULL, err); /* a string */
-    if (status == MDC_OK) {
-        const char *at = strstr(text.data, name);
-        if (at != NULL) *value = strtol(at + strlen(name), NULL, 10);
+    for (size_t i = 0; status == MDC_OK && i < count; i++) {
+        const char *at = strstr(text.data, names[i]);
+        if (at != NULL) values[i] = strtol(at + strlen(names[i]), NULL, 10);
     }
     mdc_vec_fini(&text);
     return status;

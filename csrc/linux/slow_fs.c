@@ -106,10 +106,19 @@ static mdc_status add_shared_memory(mdc_vec *mounts, mdc_error *err) {
     return mdc_vec_push(mounts, &mount, 1, NULL, err);
 }
 
+/* Whether the process sees the mounts that we see: mostly. They are shown up to one's own root. */
+static bool same_mounts(int proc) {
+    char theirs[64], ours[64];
+    if (readlinkat(proc, "root", theirs, sizeof theirs) != 1 || theirs[0] != '/') return false;
+    ssize_t size = readlinkat(proc, "ns/mnt", theirs, sizeof theirs);
+    return size > 0 && size == readlinkat(AT_FDCWD, "/proc/thread-self/ns/mnt", ours, sizeof ours) &&
+           memcmp(theirs, ours, (size_t)size) == 0;
+}
+
 mdc_status mdc_mounts_read(mdc_vec *mounts, int proc, mdc_error *err) {
     mdc_status status = add_shared_memory(mounts, err);
     if (status == MDC_OK) status = read_one(mounts, proc, "mountinfo", err);
-    if (status == MDC_OK) status = read_one(mounts, AT_FDCWD, "/proc/self/mountinfo", err);
+    if (status == MDC_OK && !same_mounts(proc)) status = read_one(mounts, AT_FDCWD, "/proc/self/mountinfo", err);
     return status;
 }
 

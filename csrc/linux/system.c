@@ -15,7 +15,7 @@
 #include "../base/shortage.h"
 #include "process.h"
 
-enum { CPUINFO_MAX = 1 << 20, PROCESSOR_ARCHITECTURE_AMD64 = 9, PLATFORM_LINUX = 0x8201 };
+enum { PROCESSOR_ARCHITECTURE_AMD64 = 9, PLATFORM_LINUX = 0x8201 };
 
 /* The value of a line "key<blanks>: value" of cpuinfo, from *at on; false at the end of the text. */
 static bool next_line(const char **at, const char *end, const char **key, size_t *key_size, const char **value,
@@ -66,20 +66,9 @@ static uint32_t parse_cpuinfo(mdc_system *system, const char *text, size_t size)
     return processors;
 }
 
-static mdc_status read_processor(mdc_system *system, mdc_error *err) {
-    mdc_vec bytes;
-    mdc_error why;
-    mdc_vec_init(&bytes, 1);
-    mdc_error_clear(&why);
-    uint32_t processors = 0;
-    mdc_status status = mdc_process_read_file(AT_FDCWD, "/proc/cpuinfo", CPUINFO_MAX, &bytes, &why);
-    if (status == MDC_OK && bytes.count > 0) processors = parse_cpuinfo(system, bytes.data, bytes.count);
-    mdc_vec_fini(&bytes);
-    if (mdc_is_shortage(status)) {
-        *err = why;
-        return status;
-    }
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
+static void read_processor(mdc_system *system, const uint8_t *cpuinfo, size_t size) {
+    uint32_t processors = size > 0 ? parse_cpuinfo(system, (const char *)cpuinfo, size) : 0;
+    long online = processors == 0 ? sysconf(_SC_NPROCESSORS_ONLN) : 0;
     if (processors == 0 && online > 0) processors = online > 255 ? 255 : (uint32_t)online;
     system->processors = (uint8_t)(processors > 255 ? 255 : processors);
 #if defined(__x86_64__) || defined(__i386__)
@@ -89,7 +78,6 @@ static mdc_status read_processor(mdc_system *system, mdc_error *err) {
         system->feature_information = edx;
     }
 #endif
-    return MDC_OK;
 }
 
 /* Returns what follows the number. */
@@ -113,7 +101,8 @@ static uint32_t seconds(uint64_t ticks, uint64_t per_second) {
     return whole > UINT32_MAX ? UINT32_MAX : (uint32_t)whole;
 }
 
-mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const mdc_process_stat *stat, mdc_error *err) {
+mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const uint8_t *cpuinfo, size_t size,
+                           mdc_error *err) {
     memset(system, 0, sizeof *system);
     system->architecture = PROCESSOR_ARCHITECTURE_AMD64;
     system->platform = PLATFORM_LINUX;
@@ -127,8 +116,11 @@ mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const m
         snprintf(line, sizeof line, "%s%s%s %s", rest, rest[0] != 0 ? " " : "", name.version, name.machine);
         if (mdc_mappings_intern(pool_owner, line, strlen(line), &system->csd_version, err) != MDC_OK) return err->code;
     }
-    mdc_status status = read_processor(system, err);
-    if (status != MDC_OK) return status;
+    read_processor(system, cpuinfo, size);
+    return MDC_OK;
+}
+
+void mdc_system_times(mdc_system *system, const mdc_process_stat *stat) {
     long clock = sysconf(_SC_CLK_TCK);
     uint64_t per_second = clock > 0 ? (uint64_t)clock : 100;
     system->user_time_s = seconds(stat->user_ticks, per_second);
@@ -137,5 +129,4 @@ mdc_status mdc_system_read(mdc_system *system, mdc_mappings *pool_owner, const m
     struct timespec now, up;
     if (clock_gettime(CLOCK_REALTIME, &now) == 0 && clock_gettime(CLOCK_BOOTTIME, &up) == 0 && now.tv_sec > up.tv_sec)
         system->create_time_s = (uint64_t)(now.tv_sec - up.tv_sec) + stat->start_time / per_second;
-    return MDC_OK;
 }

@@ -28,13 +28,8 @@ static mdc_status read_one(int directory, int32_t tid, mdc_threadinfo *info, boo
     memset(info, 0, sizeof *info);
     info->tid = tid;
     *known = false;
-    snprintf(path, sizeof path, "task/%d", (int)tid);
-    int task = openat(directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (task < 0 && mdc_is_shortage_number(errno))
-        return mdc_fail_short(err, MDC_PHASE_CAPTURE, errno, "cannot open a thread in /proc");
-    if (task < 0) return MDC_OK;
-    mdc_status status = mdc_process_read_stat(task, &info->stat, &why);
-    close(task);
+    snprintf(path, sizeof path, "task/%d/stat", (int)tid);
+    mdc_status status = mdc_process_read_stat_at(directory, path, &info->stat, &why);
     if (mdc_is_shortage(status)) {
         if (err->code == MDC_OK) *err = why;
         return err->code;

@@ -32,9 +32,11 @@ static void look(view *self, pid_t pid) {
     mdc_vec_init(&self->modules, sizeof(mdc_module));
     mdc_proc_files texts;
     mdc_process_stat stat;
+    mdc_vec no_maps;
+    mdc_vec_init(&no_maps, 1);
     mdc_proc_files_init(&texts);
     REQUIRE_OK(mdc_process_read_stat(self->proc, &stat, &err), err);
-    REQUIRE_OK(mdc_proc_files_read(&texts, self->proc, &stat, &err), err);
+    REQUIRE_OK(mdc_proc_files_read(&texts, self->proc, self->proc, &stat, &no_maps, &err), err);
     self->phdr = texts.phdr;
     mdc_proc_files_fini(&texts);
     REQUIRE_OK(mdc_mappings_prepare(&self->mappings, self->proc, &err), err);

@@ -140,6 +140,16 @@ static void broken_child(target_shared *shared) {
     for (;;) pause();
 }
 
+/* As a dump does it. */
+static mdc_status read_texts(mdc_proc_files *texts, int proc, const mdc_process_stat *stat, mdc_vec *maps,
+                             mdc_error *err) {
+    bool cut;
+    maps->count = 0;
+    mdc_status status = mdc_process_read_text(proc, "maps", 1 << 20, maps, &cut, err);
+    if (status == MDC_OK) status = mdc_proc_files_prepare(texts, proc, err);
+    return status == MDC_OK ? mdc_proc_files_read(texts, proc, proc, stat, maps, err) : status;
+}
+
 static void test_texts(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(texts_child, shared);
@@ -148,12 +158,15 @@ static void test_texts(void) {
     mdc_error err = fresh_error();
     mdc_process_stat stat;
     mdc_proc_files texts;
+    mdc_vec maps;
+    mdc_vec_init(&maps, 1);
     mdc_proc_files_init(&texts);
     REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
-    REQUIRE_OK(mdc_proc_files_read(&texts, proc, &stat, &err), err);
+    REQUIRE_OK(read_texts(&texts, proc, &stat, &maps, &err), err);
     char line[64];
     snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
     REQUIRE(contains(text_of(&texts, MDC_STREAM_STATUS), line));
+    REQUIRE(contains(text_of(&texts, MDC_STREAM_LIMITS), "Max open files"));
     REQUIRE(contains(text_of(&texts, MDC_STREAM_CPUINFO), "processor"));
     REQUIRE(contains(text_of(&texts, MDC_STREAM_MAPS), "[stack]"));
     const mdc_text *cmdline = text_of(&texts, MDC_STREAM_CMDLINE), *environment = text_of(&texts, MDC_STREAM_ENVIRON);
@@ -169,7 +182,7 @@ static void test_texts(void) {
     REQUIRE(texts.phdr == getauxval(AT_PHDR) && texts.phnum == getauxval(AT_PHNUM));
     REQUIRE(texts.clock_ticks == (uint32_t)sysconf(_SC_CLK_TCK));
     target_end(pid);
-    REQUIRE(mdc_proc_files_read(&texts, proc, &stat, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
+    REQUIRE(read_texts(&texts, proc, &stat, &maps, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
     mdc_proc_files_fini(&texts);
     close(proc);
 
@@ -179,10 +192,11 @@ static void test_texts(void) {
     proc = proc_of(pid);
     err = fresh_error();
     mdc_proc_files_init(&texts);
-    REQUIRE_OK(mdc_proc_files_read(&texts, proc, &stat, &err), err);
+    REQUIRE_OK(read_texts(&texts, proc, &stat, &maps, &err), err);
     auxv = text_of(&texts, MDC_STREAM_AUXV);
     REQUIRE(auxv != NULL && auxv->address == stat.start_stack); /* asked about with the stack */
     mdc_proc_files_fini(&texts);
+    mdc_vec_fini(&maps);
     close(proc);
     target_end(pid);
     munmap(shared, sizeof *shared);
@@ -222,14 +236,17 @@ static void test_long_text(void) {
     if (shared->words[0]) {
         mdc_process_stat stat;
         mdc_proc_files texts;
+        mdc_vec maps;
+        mdc_vec_init(&maps, 1);
         mdc_proc_files_init(&texts);
         REQUIRE_OK(mdc_process_read_stat(proc, &stat, &err), err);
-        REQUIRE_OK(mdc_proc_files_read(&texts, proc, &stat, &err), err);
+        REQUIRE_OK(read_texts(&texts, proc, &stat, &maps, &err), err);
         char line[64];
         snprintf(line, sizeof line, "\nPid:\t%d\n", (int)pid);
         const mdc_text *status = text_of(&texts, MDC_STREAM_STATUS);
         REQUIRE(contains(status, line) && !contains(status, "Groups:"));
         mdc_proc_files_fini(&texts);
+        mdc_vec_fini(&maps);
     } else {
         printf("not allowed to join thousands of groups: the length of a real status is not tested\n");
     }
@@ -248,7 +265,12 @@ static void test_system(void) {
     REQUIRE_OK(mdc_process_read_stat(self, &stat, &err), err);
     stat.user_ticks = 12345;
     stat.kernel_ticks = UINT64_MAX;
-    REQUIRE_OK(mdc_system_read(&system, &pool, &stat, &err), err);
+    mdc_vec cpuinfo;
+    mdc_vec_init(&cpuinfo, 1);
+    REQUIRE_OK(mdc_process_read_file(AT_FDCWD, "/proc/cpuinfo", 1 << 20, &cpuinfo, &err), err);
+    REQUIRE_OK(mdc_system_read(&system, &pool, cpuinfo.data, cpuinfo.count, &err), err);
+    mdc_system_times(&system, &stat);
+    mdc_vec_fini(&cpuinfo);
     struct utsname name;
     REQUIRE(uname(&name) == 0);
     unsigned major = 0, minor = 0;

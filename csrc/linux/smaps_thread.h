@@ -1,0 +1,26 @@
+/* Reading smaps on a thread of its own, while other things are read before the stop: it takes longest of them. */
+#ifndef MDC_LINUX_SMAPS_THREAD_H
+#define MDC_LINUX_SMAPS_THREAD_H
+
+#include <pthread.h>
+
+#include "smaps.h"
+
+typedef struct mdc_smaps_thread {
+    pthread_t thread;
+    bool running; /* started and not joined */
+    int proc;
+    mdc_vec *entries; /* the thread's as long as it runs */
+    mdc_smaps_seen seen;
+    void *context;
+    mdc_status status;
+    mdc_error error;
+} mdc_smaps_thread;
+
+/* Begins to append all entries. Without a thread (the limit of threads is reached) they are read at once. proc, entries
+ * and what `seen` works with are borrowed until the wait. */
+void mdc_smaps_thread_start(mdc_smaps_thread *self, mdc_vec *entries, int proc, mdc_smaps_seen seen, void *context);
+/* Waits for it; its result. Works again and again. */
+mdc_status mdc_smaps_thread_wait(mdc_smaps_thread *self, mdc_error *err);
+
+#endif
