@@ -33,7 +33,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler on Linux")
     where = tmp_path_factory.mktemp("programs")
-    for source in (HERE / "targets.c", HERE / "baselines" / "bare_copy.c"):
+    for source in (HERE / "targets.c", HERE / "pulse.c", HERE / "baselines" / "bare_copy.c"):
         command = [
             compiler,
             "-std=c11",
@@ -45,7 +45,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
             str(source),
         ]
         subprocess.run(command, check=True)
-    return Programs(targets=where / "targets", bare_copy=where / "bare_copy")
+    return Programs(targets=where / "targets", bare_copy=where / "bare_copy", pulse=where / "pulse")
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ class Programs:
 
     targets: Path
     bare_copy: Path
+    pulse: Path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -182,9 +182,11 @@ static void release_one(const mdc_tracees *tracees, int32_t tid, bool discard) {
 
 /* Waits for it in a target that runs. */
 static bool wait_in_one(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid) {
+    const uint64_t begun = mdc_clock_ns();
     if (!catch_one(tid)) return false;
     bool done = fit(self, tracees, tid) == MDC_INJECTED && wait_in(self);
     release_one(tracees, tid, self->injection.tid == tid && self->injection.discard);
+    self->stopped_ns += mdc_clock_ns() - begun;
     return done;
 }
 

@@ -23,7 +23,8 @@ typedef struct mdc_fork_child {
     int32_t thread;        /* that made it */
     uint32_t reason;       /* MDC_STOP_REASON_*: why there is none */
     int32_t os_errno;
-    bool zombie; /* it could not be waited for in the target */
+    uint64_t stopped_ns; /* for how long threads were stopped to wait for it */
+    bool zombie;         /* it could not be waited for in the target */
     mdc_injection injection;
 } mdc_fork_child;
 

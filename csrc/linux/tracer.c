@@ -233,9 +233,8 @@ static bool freeze(mdc_tracer *tracer) {
     if (!there) mdc_control_abort(tracer->control, MDC_ABORT_TARGET_GONE);
     enter(tracer, STAGE_FROZEN);
     tracer->early = !keep_child(tracer);
-    uint64_t again = mdc_clock_ns();
     mdc_fork_child_end(child, tracees, false);
-    tracer->stop_time_ns += mdc_clock_ns() - again;
+    tracer->stop_time_ns += child->stopped_ns;
     enter(tracer, STAGE_OVER);
     return true;
 }
