@@ -2,18 +2,21 @@
  *
  *   bare_copy PID FILE all    stop it, read /proc/PID/maps, process_vm_readv and write 1 MiB at a time
  *   bare_copy PID FILE scan   the same, but of private anonymous memory only what PAGEMAP_SCAN says is there
+ *   bare_copy PID FILE keep   as all, but into memory that was touched before the stop; FILE is not used
  *
  * No headers, no registers, no module list, no permission to leave anything out: raw bytes, one after the other.
- * Prints "seconds bytes" of the work itself, without the start of this program. */
+ * Prints "seconds bytes" of the work itself, without the start of this program; of keep, of the stop. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +42,7 @@ struct job {
     int pagemap; /* -1: copy everything */
     uint64_t bytes;
     char *buffer;
+    uint64_t room; /* keep: bytes of the buffer; else 0 */
 };
 
 static void die(const char *what) {
@@ -53,7 +57,7 @@ static double now(void) {
 }
 
 static void store(struct job *job, size_t size) {
-    for (size_t at = 0; at < size;) {
+    for (size_t at = 0; at < size && job->room == 0;) {
         ssize_t n = write(job->out, job->buffer + at, size - at);
         if (n < 0) die("write");
         at += (size_t)n;
@@ -64,7 +68,9 @@ static void store(struct job *job, size_t size) {
 static void copy(struct job *job, uint64_t first, uint64_t end) {
     while (first < end) {
         uint64_t size = end - first < CHUNK ? end - first : CHUNK;
-        struct iovec local = {job->buffer, size}, remote = {(void *)(uintptr_t)first, size};
+        if (job->room != 0 && job->bytes + size > job->room) errno = ENOMEM, die("keep");
+        struct iovec local = {job->buffer + (job->room != 0 ? job->bytes : 0), size},
+                     remote = {(void *)(uintptr_t)first, size};
         ssize_t n = process_vm_readv(job->pid, &local, 1, &remote, 1, 0);
         if (n > 0) store(job, (size_t)n);
         first += n > 0 ? (uint64_t)n : PAGE; /* a page that cannot be read costs that page */
@@ -111,6 +117,22 @@ static void copy_all(struct job *job) {
     fclose(maps);
 }
 
+/* Memory for all that is resident, and for what mapped files add. */
+static void reserve(struct job *job) {
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)job->pid);
+    FILE *statm = fopen(path, "re");
+    unsigned long size, resident;
+    if (statm == NULL || fgets(text, sizeof text, statm) == NULL || sscanf(text, "%lu %lu", &size, &resident) != 2)
+        die(path);
+    fclose(statm);
+    job->room = resident * PAGE + ((uint64_t)64 << 20);
+    job->buffer = mmap(NULL, job->room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (job->buffer == MAP_FAILED) die("mmap");
+    madvise(job->buffer, job->room, MADV_HUGEPAGE);
+    memset(job->buffer, 1, job->room);
+}
+
 static void wait_until_stopped(pid_t pid) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
@@ -133,9 +155,11 @@ int main(int argc, char **argv) {
     job.buffer = aligned_alloc(PAGE, CHUNK);
     if (job.buffer == NULL) die("aligned_alloc");
     memset(job.buffer, 1, CHUNK);
+    bool keep = strcmp(argv[3], "keep") == 0;
+    if (keep) reserve(&job);
     double start = now();
-    job.out = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (job.out < 0) die(argv[2]);
+    job.out = keep ? -1 : open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (job.out < 0 && !keep) die(argv[2]);
     if (strcmp(argv[3], "scan") == 0) {
         char path[64];
         snprintf(path, sizeof path, "/proc/%d/pagemap", (int)job.pid);
@@ -146,7 +170,7 @@ int main(int argc, char **argv) {
     wait_until_stopped(job.pid);
     copy_all(&job);
     kill(job.pid, SIGCONT);
-    if (close(job.out) != 0) die("close");
+    if (!keep && close(job.out) != 0) die("close");
     printf("%.9f %" PRIu64 "\n", now() - start, job.bytes);
     return 0;
 }
