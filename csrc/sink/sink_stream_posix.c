@@ -25,7 +25,8 @@
 #include "sink_posix.h"
 
 enum {
-    SLICE_MS = 50, /* how long a stalled reader can hide a cancel or a deadline */
+    SLICE_MS = 50,        /* how long a stalled reader can hide a cancel or a deadline */
+    PIPE_BYTES = 1 << 20, /* what a pipe should hold: the rights of an ordinary user end there */
     ZERO_BYTES = 4096,
     ZERO_PARTS = 64
 };
@@ -42,6 +43,7 @@ typedef struct stream_sink {
     stream_way way;
     size_t piece; /* bytes handed over at once */
     bool durable; /* fsync means something */
+    bool pipe;
 } stream_sink;
 
 /* One write of at most a piece; data NULL: zeros. Returns what write returns, errno in *os_errno. */
@@ -115,9 +117,16 @@ static void put(stream_sink *stream, const uint8_t *data, uint64_t size) {
     if (os_errno != 0) stream_fail(stream, os_errno);
 }
 
+/* A pipe holds 64 KiB, and each time it is full or empty one side waits for the other. A large dump makes it larger,
+ * where the system lets us; never smaller. */
 static mdc_status stream_begin(mdc_sink *sink, uint64_t planned, uint64_t written, mdc_error *err) {
-    (void)planned, (void)written;
-    return mdc_sink_status((mdc_sink_base *)sink, err);
+    stream_sink *stream = (stream_sink *)sink;
+    (void)written;
+    if (stream->pipe && planned >= PIPE_BYTES) {
+        int holds = fcntl(stream->fd, F_GETPIPE_SZ);
+        if (holds > 0 && holds < PIPE_BYTES) (void)fcntl(stream->fd, F_SETPIPE_SZ, (int)PIPE_BYTES);
+    }
+    return mdc_sink_status(&stream->base, err);
 }
 
 static mdc_status stream_write(mdc_sink *sink, const void *data, size_t size, mdc_error *err) {
@@ -172,6 +181,7 @@ static void choose_way(stream_sink *stream, mode_t mode, int flags) {
     unsigned number;
     stream->piece = 1 << 20;
     stream->way = WAY_PLAIN;
+    stream->pipe = S_ISFIFO(mode);
     if (S_ISREG(mode) || S_ISBLK(mode)) {
         stream->durable = true;
     } else if (S_ISSOCK(mode)) {

@@ -137,6 +137,30 @@ static void pipe_of(int ends[2]) {
     if (pipe(ends) != 0) exit(77);
 }
 
+/* A large dump makes a pipe hold more, a small one leaves it as it is, and none makes it smaller. */
+static void test_pipe_holds_more(void) {
+    static const struct {
+        int before;
+        uint64_t planned;
+        int after;
+    } cases[] = {{65536, 1 << 20, 1 << 20}, {65536, (1 << 20) - 1, 65536}, {1 << 20, UINT64_C(1) << 40, 1 << 20}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mdc_dump_control control;
+        mdc_error err;
+        int ends[2];
+        mdc_error_clear(&err);
+        mdc_control_init(&control, 0);
+        CHECK(pipe(ends) == 0);
+        if (fcntl(ends[1], F_SETPIPE_SZ, cases[i].before) != cases[i].before) exit(77); /* the user has too many */
+        mdc_sink *sink = open_sink(ends[1], &control);
+        CHECK(sink->ops->begin(sink, cases[i].planned, cases[i].planned, &err) == MDC_OK);
+        CHECK(fcntl(ends[1], F_GETPIPE_SZ) == cases[i].after);
+        sink->ops->free(sink);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
 static void socket_of(int ends[2]) {
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) exit(77);
 }
@@ -258,6 +282,7 @@ int main(void) {
     if (terminal_of(ends)) test_stalls(ends[1], ends[0], false); /* and the other way round */
     test_pending_stays();
     test_foreign_pipe();
+    test_pipe_holds_more();
     test_append();
     test_devices();
     return failures != 0;
