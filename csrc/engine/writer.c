@@ -118,6 +118,7 @@ static mdc_status patch_lists(mdc_writer *writer, mdc_error *err) {
 mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err) {
     const mdc_extents *extents = &writer->layout->plan->extents;
     uint64_t holes = 0, total = 0;
+    sink->flushes = writer->engine->options.fsync != 0;
     if (mdc_staging_there(&writer->staging)) {
         writer->output.staging = &writer->staging;
         sink = mdc_staging_over(&writer->staging, sink);

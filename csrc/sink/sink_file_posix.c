@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -17,6 +19,8 @@
 /* f_type of statfs, linux/magic.h; spelled out because old kernel headers lack some. */
 static const uint32_t FS_TMPFS = 0x01021994, FS_RAMFS = 0x858458F6, FS_MSDOS = 0x4D44;
 static const uint32_t FS_EXT = 0xEF53, FS_XFS = 0x58465342, FS_BTRFS = 0x9123683E, FS_F2FS = 0xF2F52010;
+
+enum { DONTCACHE = 0x80 }; /* RWF_DONTCACHE, linux/fs.h of Linux 6.14 */
 
 enum {
     RESERVE_MIN = 1 << 20,  /* bytes; below that a reservation is not worth its system calls */
@@ -33,6 +37,7 @@ typedef struct file_sink {
     uint64_t planned;   /* length of the dump, if room for it can be reserved; else 0 */
     uint64_t reserved;  /* offset in the dump up to which it is */
     uint64_t dense;     /* bytes written since the last hole */
+    bool straight;      /* what is written is to go to the disk at once */
 } file_sink;
 
 /* Reserving room skips delayed allocation (1.3 to 1.45 times faster on ext4) and detects a full disk before the target
@@ -90,6 +95,7 @@ static int clear_behind(file_sink *file) {
 
 static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written, mdc_error *err) {
     file_sink *file = (file_sink *)sink;
+    file->straight = sink->flushes && planned >= RESERVE_MIN && sizeof(long) == sizeof(uint64_t);
     if (planned >= RESERVE_MIN && mdc_sink_accepts(&file->base, planned) && planned <= INT64_MAX - file->origin) {
         mdc_quiet quiet;
         mdc_quiet_enter(&quiet);
@@ -106,7 +112,20 @@ static mdc_status file_begin(mdc_sink *sink, uint64_t planned, uint64_t written,
     return mdc_sink_status(&file->base, err);
 }
 
-/* pwrite of all of it. */
+/* A dump that is flushed is not read again soon. Its pages go to the disk while the next ones are copied, instead of
+ * all at the end, and leave the page cache: as fast as O_DIRECT, without its rules. */
+static ssize_t write_some(file_sink *file, const uint8_t *data, size_t size, off_t at) {
+    if (file->straight) {
+        struct iovec one = {(void *)(uintptr_t)data, size};
+        ssize_t count = syscall(SYS_pwritev2, file->fd, &one, 1L, (long)at, 0L, (long)DONTCACHE);
+        /* Not this file system (EOPNOTSUPP), this kernel, or this seccomp filter. */
+        if (count >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS && errno != EPERM)) return count;
+        file->straight = false;
+    }
+    return pwrite(file->fd, data, size, at);
+}
+
+/* All of it. */
 static void put(file_sink *file, uint64_t offset, const uint8_t *data, size_t size) {
     if (offset > INT64_MAX - file->origin || size > INT64_MAX - file->origin - offset) {
         mdc_fail(&file->base.fault, MDC_ERR_SINK, MDC_PHASE_WRITE, EFBIG,
@@ -117,7 +136,7 @@ static void put(file_sink *file, uint64_t offset, const uint8_t *data, size_t si
     int os_errno = 0;
     mdc_quiet_enter(&quiet);
     while (size > 0) {
-        ssize_t count = pwrite(file->fd, data, size, (off_t)(file->origin + offset));
+        ssize_t count = write_some(file, data, size, (off_t)(file->origin + offset));
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) {
             os_errno = count < 0 ? errno : EIO;
@@ -163,6 +182,7 @@ static mdc_status file_hole(mdc_sink *sink, uint64_t size, mdc_error *err) {
 
 static mdc_status file_patch(mdc_sink *sink, uint64_t offset, const void *data, size_t size, mdc_error *err) {
     file_sink *file = (file_sink *)sink;
+    if (size < MDC_PAGE_SIZE) file->straight = false; /* small pieces, which may share a page */
     if (mdc_sink_accepts_patch(&file->base, offset, size) && mdc_sink_passes(&file->base, "write:patch"))
         put(file, offset, data, size);
     return mdc_sink_status(&file->base, err);

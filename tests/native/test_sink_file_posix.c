@@ -79,6 +79,45 @@ static void test_position_holes_patch(void) {
     close(fd);
 }
 
+/* A dump that is flushed goes to the disk past the page cache where the file system can, and holds the same: here from
+ * a position on, with a hole, a page written again and a piece of another. */
+static void flushed(int fd) {
+    enum { BLOCK = 1 << 20, FRONT = 4096 };
+    mdc_error err;
+    mdc_error_clear(&err);
+    uint8_t *block = malloc(BLOCK), *back = malloc(BLOCK);
+    CHECK(block != NULL && back != NULL && write(fd, "before", 6) == 6 && lseek(fd, FRONT, SEEK_SET) == FRONT);
+    mdc_sink *sink = open_sink(fd);
+    sink->flushes = true;
+    CHECK(sink->ops->begin(sink, 4 * BLOCK, 3 * BLOCK, &err) == MDC_OK);
+    for (int i = 0; i < 4; i++) {
+        for (size_t at = 0; at < BLOCK; at++) block[at] = (uint8_t)(at * 7 + (size_t)i + at / 4096);
+        CHECK((i == 2 ? sink->ops->hole(sink, BLOCK, &err) : sink->ops->write(sink, block, BLOCK, &err)) == MDC_OK);
+    }
+    CHECK(sink->ops->patch(sink, 2 * BLOCK + 8192, block, 4096, &err) == MDC_OK); /* into the hole */
+    CHECK(sink->ops->patch(sink, 10, "signature", 9, &err) == MDC_OK);
+    CHECK(sink->ops->finish(sink, true, &err) == MDC_OK);
+    sink->ops->free(sink);
+    CHECK(lseek(fd, 0, SEEK_CUR) == FRONT + 4 * BLOCK);
+    CHECK(pread(fd, back, 6, 0) == 6 && memcmp(back, "before", 6) == 0);
+    for (int i = 0; i < 4; i++) {
+        for (size_t at = 0; at < BLOCK; at++) block[at] = (uint8_t)(at * 7 + (size_t)i + at / 4096);
+        if (i == 0) memcpy(block + 10, "signature", 9);
+        if (i == 2) memset(block, 0, BLOCK);
+        for (size_t at = 0; i == 2 && at < 4096; at++) block[8192 + at] = (uint8_t)(at * 7 + 3);
+        CHECK(pread(fd, back, BLOCK, FRONT + (off_t)i * BLOCK) == BLOCK && memcmp(block, back, BLOCK) == 0);
+    }
+    free(block);
+    free(back);
+    close(fd);
+}
+
+static void test_what_is_flushed(void) {
+    flushed(temporary(0));
+    int fd = memfd_create("dump", MFD_CLOEXEC); /* has no disk to go to */
+    if (fd >= 0) flushed(fd);
+}
+
 static void test_shorter_than_before(void) {
     int fd = temporary(0);
     mdc_error err;
@@ -297,6 +336,7 @@ static void test_fail_points(void) {
 int main(void) {
     mdc_control_init(&control, 0);
     test_position_holes_patch();
+    test_what_is_flushed();
     test_shorter_than_before();
     test_holes_in_what_was_reserved();
     test_refused_descriptors();
