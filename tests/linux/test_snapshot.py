@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import file_rules
+import live
 import pytest
 
 import minidump_cffi as md
@@ -76,5 +83,174 @@ def test_memory_is_of_one_moment_and_nothing_stays(tmp_path: Path) -> None:
                 assert files_of(process.pid) == files
             assert counts == sorted(set(counts))  # it ran in between
             assert process.poll() is None
+        finally:
+            process.kill()
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def cgroup(controller: str, limits: dict[str, str]) -> Iterator[Path]:
+    """A cgroup of either version; skips where none can be made."""
+    for parent in (Path("/sys/fs/cgroup") / controller, Path("/sys/fs/cgroup")):
+        folder = parent / f"minidump-cffi-{os.getpid()}"
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        try:
+            for name, limit in limits.items():
+                if (folder / name).exists():
+                    (folder / name).write_text(limit)
+                    yield folder
+                    return
+        finally:
+            live.wait_until(lambda folder=folder: not (folder / "cgroup.procs").read_text(), "its processes are gone")
+            folder.rmdir()
+    pytest.skip(f"no cgroup with a limit of {controller} can be made here")
+
+
+USING = """
+import os, sys, time
+open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
+area = bytearray(int(sys.argv[2]) << 20)
+for at in range(0, len(area), 4096):
+    area[at] = 1
+print("ready", flush=True)
+while True:
+    time.sleep(0.01)
+"""
+
+
+def use(folder: Path, megabytes: int) -> subprocess.Popen[str]:
+    """A process in the cgroup that has as much memory."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", USING, str(folder), str(megabytes)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(("megabytes", "stop"), [(40, "snapshot"), (94, "whole")])
+def test_a_memory_cgroup_near_its_limit(tmp_path: Path, megabytes: int, stop: str) -> None:
+    limit = str(100 << 20)
+    limits = {"memory.max": limit, "memory.limit_in_bytes": limit}
+    with cgroup("memory", limits) as folder, use(folder, megabytes) as process:
+        try:
+            report = md.write_dump(process.pid, tmp_path / "app.dmp", stop="snapshot")
+            assert report.stop == stop, report.messages
+            assert any("memory cgroup" in text for text in report.messages) == (stop == "whole")
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+def test_a_limit_of_processes(tmp_path: Path) -> None:
+    with cgroup("pids", {"pids.max": "1"}) as folder, use(folder, 1) as process:
+        try:
+            report = md.write_dump(process.pid, tmp_path / "app.dmp", stop="snapshot")
+            assert report.stop == "whole"
+            assert report.warnings & md.report.DumpWarning.STOP
+            assert any("clone failed in it: Resource temporarily unavailable" in text for text in report.messages)
+            assert children_of(process.pid) == []
+            with pytest.raises(md.DumpError):
+                md.write_dump(process.pid, tmp_path / "strict.dmp", stop="snapshot", strict=True)
+            assert not (tmp_path / "strict.dmp").exists()
+        finally:
+            process.kill()
+
+
+# -- real programs -----------------------------------------------------------------------------------------------------
+
+SNAPSHOTS = 20
+
+JAVA = """
+public class Busy {
+    public static void main(String[] words) throws Exception {
+        for (int i = 0; i < 6; i++) {
+            Thread thread = new Thread(() -> {
+                try {
+                    while (true) { byte[][] rows = new byte[100][1000]; rows[5][7] = 1; Thread.sleep(1); }
+                } catch (Throwable why) { System.exit(3); }
+            });
+            thread.setDaemon(true);
+            thread.start();
+        }
+        System.out.println("ready");
+        for (long round = 0; ; round++) {
+            java.util.HashMap<Integer, String> map = new java.util.HashMap<>();
+            for (int i = 0; i < 500; i++) map.put(i, "" + i);
+            for (int i = 0; i < 500; i++) if (!map.get(i).equals("" + i)) System.exit(4);
+            if (round % 20 == 0) System.out.println(round);
+        }
+    }
+}
+"""
+
+
+def take_many(pid: int, path: Path) -> None:
+    """As many snapshots, of which nothing stays."""
+    files = files_of(pid)
+    for turn in range(SNAPSHOTS):
+        kind = md.DumpType.NORMAL if turn % 10 else md.DumpType.WITH_FULL_MEMORY
+        report = md.write_dump(pid, path, kind, stop="snapshot")
+        assert report.stop == "snapshot", report.messages
+        assert not report.warnings & md.report.DumpWarning.ZOMBIE
+        assert children_of(pid) == []
+    live.wait_until(lambda: files_of(pid) == files, "its files are as before")
+
+
+def test_a_virtual_machine_of_java(tmp_path: Path) -> None:
+    java, compiler = shutil.which("java"), shutil.which("javac")
+    if java is None or compiler is None:
+        pytest.skip("no Java here")
+    (tmp_path / "Busy.java").write_text(JAVA)
+    subprocess.run([compiler, "Busy.java"], cwd=tmp_path, check=True)
+    command = [java, "-Xmx64m", "-XX:+UseSerialGC", "-cp", str(tmp_path), "Busy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        reader = threading.Thread(target=lambda: list(process.stdout or ()))
+        reader.start()
+        try:
+            assert first == "ready\n"
+            take_many(process.pid, tmp_path / "java.dmp")
+            assert process.poll() is None
+        finally:
+            process.kill()
+            reader.join()
+
+
+def test_redis_loses_no_request(tmp_path: Path) -> None:
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("no redis here")
+    path = tmp_path / "redis"
+    command = [server, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            live.wait_until(path.exists, "redis listens")
+            over = threading.Event()
+            answers: list[bytes] = []
+
+            def ask() -> None:
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(str(path))
+                    lines = client.makefile("rb")
+                    while not over.is_set():
+                        client.sendall(b"INCR count\r\n")
+                        answers.append(lines.readline())
+
+            client = threading.Thread(target=ask)
+            client.start()
+            try:
+                live.wait_until(lambda: len(answers) > 10, "redis answers")
+                take_many(process.pid, tmp_path / "redis.dmp")
+            finally:
+                over.set()
+                client.join()
+            assert answers == [b":%d\r\n" % number for number in range(1, len(answers) + 1)]
         finally:
             process.kill()
