@@ -78,4 +78,17 @@ GOALS = (
     _most("Full dump of 1 GiB: bare copy", "whole-dump-touched", "minidump_cffi", 1.05),
     _most("Full dump of 20,000 mappings: bare copy", "whole-dump-mappings", "minidump_cffi", 1.1),
     _most("Full dump of 500 threads: bare copy of what is there", "whole-dump-threads", "minidump_cffi", 1.3),
+    _most("Normal dump of 8 threads: minidump-writer", "normal-writer-threads-8", "minidump_cffi", 0.8),
+    _most("Normal dump of 500 threads: minidump-writer", "normal-writer-threads-500", "minidump_cffi", 0.8),
+    _most("Normal dump of 20,000 mappings: minidump-writer", "normal-writer-mappings", "minidump_cffi", 0.8),
+    _most(
+        "Normal dump of 20,000 mappings that ignores marks, as minidump-writer does",
+        "normal-writer-mappings",
+        "ignore-marks",
+        0.8,
+    ),
+    _most("Stop, us per mapping at 60,000", "stop-mappings", "many", 0.8, "us_per_mapping"),
+    _least("Normal dumps a second from one thread", "throughput", "minidump_cffi", 600, "per_second"),
+    _least("From eight threads on two processors: from one", "throughput", "minidump_cffi", 1.7, "eight_to_one"),
+    _most("A busy Python thread beside a dumping one loses", "throughput", "minidump_cffi", 0.05, "busy_thread_loses"),
 )
