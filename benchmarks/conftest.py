@@ -33,7 +33,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler on Linux")
     where = tmp_path_factory.mktemp("programs")
-    for source in (HERE / "targets.c", HERE / "pulse.c", HERE / "baselines" / "bare_copy.c"):
+    bare = HERE / "baselines"
+    for source in (HERE / "targets.c", HERE / "pulse.c", bare / "bare_copy.c", bare / "bare_write.c"):
         command = [
             compiler,
             "-std=c11",
@@ -45,7 +46,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
             str(source),
         ]
         subprocess.run(command, check=True)
-    return Programs(targets=where / "targets", bare_copy=where / "bare_copy", pulse=where / "pulse")
+    names = ("targets", "pulse", "bare_copy", "bare_write")
+    return Programs(**{name: where / name for name in names})
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,21 @@ CHAPTERS = {
     ),
     "whole-dump-mappings": ("Whole dump: 20,000 mappings", "Bound: the bare copy of every byte, mapping by mapping."),
     "whole-dump-threads": ("Whole dump: 500 threads", "Bound: the bare copy of what PAGEMAP_SCAN finds."),
+    "output-memory": (
+        'Stop of `stop="memory"`: 1 GiB touched',
+        "For how long the threads do not run. Bound: a loop that stops them and copies as many bytes to memory that "
+        "was touched before.",
+    ),
+    "output-disk": (
+        "A full dump of 1 GiB that is on the disk",
+        "With fsync=True, on a file system of a disk. direct: O_DIRECT writes of as many bytes into reserved room, "
+        "which read nothing.",
+    ),
+    "output-pipe": (
+        "A full dump of 1 GiB through a pipe",
+        "spool=False, to a reader that throws away what it reads. cat: of the same bytes, from memory, to the same "
+        "reader.",
+    ),
     "normal-dump": ("Normal dump of 8 threads, in process", "Stacks, registers, modules; no interpreter starts."),
     "normal-writer": (
         "Normal dumps against rust's minidump-writer",

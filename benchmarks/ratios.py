@@ -51,6 +51,7 @@ WATCHED = (
     _watched("whole-dump-mappings", "minidump_cffi"),
     _watched("whole-dump-threads", "minidump_cffi"),
     _watched("replay-million", "trampoline"),
+    _watched("output-memory", "minidump_cffi"),
 )
 
 

@@ -85,6 +85,7 @@ class Programs:
 
     targets: Path
     bare_copy: Path
+    bare_write: Path
     pulse: Path
 
 

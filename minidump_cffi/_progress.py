@@ -18,7 +18,8 @@ class Progress(Record):
     stopped : bool
         Whether the threads of the target are stopped.
     bytes_done, bytes_total : int
-        Of target memory; the total is 0 until the plan is made.
+        Of target memory; the total is 0 until the plan is made. With ``stop="memory"`` what was copied: when all is,
+        and `stopped` is False, the dump is being written.
     elapsed : float
         Seconds since the start.
 

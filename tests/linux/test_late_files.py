@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import file_rules
 import live
@@ -103,12 +103,13 @@ def late_of(target: live.Target, report: md.DumpReport) -> int:
     )
 
 
-def test_the_dump_is_the_same(target: live.Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", ["whole", "memory"])
+def test_the_dump_is_the_same(stop: Literal["whole", "memory"], target: live.Target, tmp_path: Path) -> None:
     os.kill(target.pid, signal.SIGSTOP)
     live.wait_until(lambda: set(live.task_states(target.pid).values()) == {"T"}, "it does not stop")
     late, plain = tmp_path / "late.dmp", tmp_path / "plain.dmp"
     reports = [
-        md.write_dump(target.pid, late, FULL),
+        md.write_dump(target.pid, late, FULL, stop=stop),
         md.write_dump(target.pid, plain, FULL, filter=md.Filter(read_failure="abort")),
     ]
     os.kill(target.pid, signal.SIGCONT)
