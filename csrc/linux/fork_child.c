@@ -34,7 +34,8 @@ enum {
     UNSHARE = 2, /* CLOSE_RANGE_UNSHARE */
     PAUSE_NS = 50000,
     EAGER_POLLS = 100,
-    WAITERS = 16 /* threads that are tried */
+    WAITERS = 16, /* threads that are tried */
+    ROUNDS = 50   /* while signals come in between */
 };
 
 static bool refuse(mdc_fork_child *self, uint32_t reason, int os_errno) {
@@ -181,12 +182,28 @@ static void release_one(const mdc_tracees *tracees, int32_t tid, bool discard) {
 }
 
 /* Waits for it in a target that runs. */
-static bool wait_in_one(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid) {
+static bool wait_in_one(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid, bool *signalled) {
     const uint64_t begun = mdc_clock_ns();
     if (!catch_one(tid)) return false;
+    self->injection.signalled = false;
     bool done = fit(self, tracees, tid) == MDC_INJECTED && wait_in(self);
+    *signalled = *signalled || self->injection.signalled;
     release_one(tracees, tid, self->injection.tid == tid && self->injection.discard);
     self->stopped_ns += mdc_clock_ns() - begun;
+    return done;
+}
+
+/* *signalled: another time it might work. */
+static bool wait_in_any(mdc_fork_child *self, mdc_tracees *tracees, bool *signalled) {
+    bool done = wait_in_one(self, tracees, self->thread, signalled);
+    size_t count = atomic_load(&tracees->count);
+    int tried = 0;
+    for (size_t i = 0; !done && i < count && tried < WAITERS; i++) {
+        const mdc_tracee *thread = mdc_tracees_at(tracees, i);
+        if (!thread->traced || thread->tid == self->thread || atomic_load(&thread->reaped)) continue;
+        tried++;
+        done = wait_in_one(self, tracees, thread->tid, signalled);
+    }
     return done;
 }
 
@@ -202,14 +219,11 @@ void mdc_fork_child_end(mdc_fork_child *self, mdc_tracees *tracees, bool stopped
         if (fit(self, tracees, self->thread) == MDC_INJECTED) (void)wait_in(self);
         if (thread != NULL && self->injection.discard) thread->discard = true;
     } else {
-        bool done = wait_in_one(self, tracees, self->thread);
-        size_t count = atomic_load(&tracees->count);
-        int tried = 0;
-        for (size_t i = 0; !done && i < count && tried < WAITERS; i++) {
-            const mdc_tracee *thread = mdc_tracees_at(tracees, i);
-            if (!thread->traced || thread->tid == self->thread || atomic_load(&thread->reaped)) continue;
-            tried++;
-            done = wait_in_one(self, tracees, thread->tid);
+        bool signalled = true;
+        for (int round = 0; signalled && round < ROUNDS; round++) {
+            signalled = false;
+            if (wait_in_any(self, tracees, &signalled)) break;
+            nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
         }
     }
     self->reason = reason;

@@ -53,6 +53,7 @@ typedef struct mdc_injection {
     uint64_t stack;       /* the chain: the thread's stack pointer during a call */
     uint64_t child_stack; /* the same for a child */
     uint64_t limit_ns;    /* how long one step may take */
+    bool signalled;       /* it is unfit only for a signal that is being delivered to it */
     bool discard;         /* it was stopped by a signal that a call of ours caused */
     /* Private. */
     mdc_gadgets gadgets;

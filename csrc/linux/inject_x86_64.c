@@ -307,12 +307,13 @@ mdc_injected mdc_inject_look(mdc_injection *self, int32_t tid, const mdc_gadgets
     int code, number;
     self->tid = tid;
     self->gadgets = *gadgets;
-    self->discard = false;
+    self->discard = self->signalled = false;
     self->os_errno = 0;
     *by_signal = false;
     if (!mdc_registers_readable(tid)) return MDC_INJECT_UNFIT;
     stopped_how(tid, &code, &number);
     *by_signal = at_rest(code, number) && number != SIGTRAP;
+    self->signalled = !at_rest(code, number);
     if (!by_event(code, EVENT_STOP)) return MDC_INJECT_UNFIT;
     if (!get_registers(tid, &registers) || trace(GETSIGMASK, tid, sizeof self->mask, (uintptr_t)&self->mask) != 0)
         return failed(self, errno);

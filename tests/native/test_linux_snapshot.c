@@ -88,9 +88,9 @@ static void expect(target_shared *shared, bool well, uint64_t begun, uint64_t le
 static void sleeping(target_shared *shared) {
     atomic_store(&shared->ready, 1);
     for (;;) {
-        struct timespec time = {0, 60000000}, left = {0, 0};
+        struct timespec time = {0, 30000000}, left = {0, 0};
         uint64_t begun = mdc_clock_ns();
-        expect(shared, nanosleep(&time, &left) == 0, begun, 59);
+        expect(shared, nanosleep(&time, &left) == 0, begun, 29);
     }
 }
 
@@ -101,7 +101,7 @@ static void polling(target_shared *shared) {
     atomic_store(&shared->ready, 1);
     for (;;) {
         uint64_t begun = mdc_clock_ns();
-        expect(shared, poll(&file, 1, 60) == 0, begun, 59);
+        expect(shared, poll(&file, 1, 30) == 0, begun, 29);
     }
 }
 
@@ -115,8 +115,8 @@ static void watching(target_shared *shared) {
     for (;;) {
         uint64_t begun = mdc_clock_ns();
         /* The kernel itself ends it early for a stop (signal(7)): that is so without us. */
-        int got = epoll_pwait(file, &event, 1, 60, &mask);
-        expect(shared, got == 0 || (got < 0 && errno == EINTR), begun, got == 0 ? 59 : 0);
+        int got = epoll_pwait(file, &event, 1, 30, &mask);
+        expect(shared, got == 0 || (got < 0 && errno == EINTR), begun, got == 0 ? 29 : 0);
         sigset_t now;
         sigprocmask(SIG_SETMASK, NULL, &now);
         if (sigismember(&now, SIGUSR1)) shared->words[FAULTS]++;
@@ -138,13 +138,13 @@ static void waiting(target_shared *shared) {
     static _Atomic uint32_t word;
     atomic_store(&shared->ready, 1);
     for (;;) {
-        struct timespec time = {0, 60000000};
+        struct timespec time = {0, 30000000};
         uint64_t begun = mdc_clock_ns();
         long rc = syscall(SYS_futex, &word, 0, 0, &time, NULL, 0);
         /* A wait that was restarted once, and not by code that shows its number, can only end when a tracer is killed.
          */
         const bool cut = rc == -1 && errno == EINTR && shared->words[KILLING] != 0;
-        expect(shared, cut || (rc == -1 && errno == ETIMEDOUT), begun, cut ? 0 : 59);
+        expect(shared, cut || (rc == -1 && errno == ETIMEDOUT), begun, cut ? 0 : 29);
     }
 }
 
@@ -179,14 +179,67 @@ static void with_children(target_shared *shared) {
     }
 }
 
+/* Queued signals come in order, each once. */
+static target_shared *of_queue;
+static void take_queued(int number, siginfo_t *info, void *context) {
+    (void)number, (void)context;
+    if ((uint64_t)info->si_value.sival_int != of_queue->words[COUNTS]) of_queue->words[FAULTS]++;
+    of_queue->words[COUNTS]++;
+}
+
+static void queued(target_shared *shared) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = take_queued;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    of_queue = shared;
+    sigaction(SIGRTMIN + 6, &action, NULL);
+    atomic_store(&shared->ready, 1);
+    for (;;) {
+        usleep(300);
+        atomic_fetch_add(&shared->beat, 1);
+    }
+}
+
+/* Its children are those it made. */
+static void forking(target_shared *shared) {
+    atomic_store(&shared->ready, 1);
+    for (;;) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) _exit(7);
+        if (child < 0 || waitpid(-1, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 7)
+            shared->words[FAULTS]++;
+        if (waitpid(-1, &status, WNOHANG) != -1 || errno != ECHILD) shared->words[FAULTS]++;
+        atomic_fetch_add(&shared->beat, 1);
+    }
+}
+
+static void *end_at_once(void *argument) { return argument; }
+static void threading(target_shared *shared) {
+    atomic_store(&shared->ready, 1);
+    for (;;) {
+        pthread_t threads[4];
+        void *result = NULL;
+        for (int i = 0; i < 4; i++)
+            if (pthread_create(&threads[i], NULL, end_at_once, shared) != 0) shared->words[FAULTS]++;
+        for (int i = 0; i < 4; i++)
+            if (pthread_join(threads[i], &result) != 0 || result != shared) shared->words[FAULTS]++;
+        atomic_fetch_add(&shared->beat, 1);
+    }
+}
+
 typedef struct target_kind {
     const char *name;
     void (*run)(target_shared *shared);
+    bool killing; /* it is dumped by tracers that are killed, too */
 } target_kind;
 
-static const target_kind kinds[] = {{"registers", compute}, {"avx", compute_wide},  {"nanosleep", sleeping},
-                                    {"poll", polling},      {"epoll", watching},    {"read", reading},
-                                    {"futex", waiting},     {"signals", signalled}, {"children", with_children}};
+static const target_kind kinds[] = {
+    {"registers", compute, true}, {"avx", compute_wide, true},   {"nanosleep", sleeping, true},
+    {"poll", polling, false},     {"epoll", watching, false},    {"read", reading, true},
+    {"futex", waiting, true},     {"signals", signalled, false}, {"children", with_children, true},
+    {"queued", queued, false},    {"forking", forking, false},   {"threading", threading, false}};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* -- with nothing going wrong ---------------------------------------------------------------------------------------
@@ -216,6 +269,22 @@ static void nudge(const target_kind *kind, pid_t pid, target_shared *shared, int
     }
 }
 
+typedef struct sender {
+    pthread_t thread;
+    pid_t pid;
+    _Atomic bool over;
+    int sent;
+} sender;
+
+static void *send_all_the_time(void *argument) {
+    sender *self = argument;
+    while (!atomic_load(&self->over)) {
+        if (sigqueue(self->pid, SIGRTMIN + 6, (union sigval){.sival_int = self->sent}) == 0) self->sent++;
+        sleep_us(200);
+    }
+    return NULL;
+}
+
 static void test_as_before(void) {
     for (size_t k = 0; k < KINDS; k++) {
         target_shared *shared;
@@ -223,15 +292,30 @@ static void test_as_before(void) {
         pid_t pid = start(&kinds[k], &shared);
         int living, before = children_of(pid, &living);
         int64_t files = (int64_t)status_of(pid, "FDSize:", 10);
+        sender sending = {.pid = pid};
+        unsigned frozen = 0;
+        const bool sends = kinds[k].run == queued, forks = kinds[k].run == forking;
+        if (sends) REQUIRE(pthread_create(&sending.thread, NULL, send_all_the_time, &sending) == 0);
         for (int turn = 0; turn < 20; turn++) {
             sleep_us(turn * 700);
             taken got = take(pid, NULL);
             REQUIRE_OK(got.status, got.err);
-            if (got.frozen != 1) fprintf(stderr, "%s: reason %u, %d\n", kinds[k].name, got.reason, got.os_errno);
-            REQUIRE(got.frozen == 1);
+            /* A signal that is just coming in stops the only thread elsewhere. */
+            const bool busy = (sends || forks) && got.reason == MDC_STOP_REASON_THREAD;
+            frozen += got.frozen;
+            if (got.frozen != 1 && !busy)
+                fprintf(stderr, "%s: reason %u, %d\n", kinds[k].name, got.reason, got.os_errno);
+            REQUIRE(got.frozen == 1 || busy);
             REQUIRE((got.warnings & MDC_WARN_ZOMBIE) == 0);
-            REQUIRE(children_of(pid, &living) == before);
+            REQUIRE(forks || children_of(pid, &living) == before);
             nudge(&kinds[k], pid, shared, turn);
+        }
+        REQUIRE(frozen > 2);
+        atomic_store(&sending.over, true);
+        if (sends) {
+            pthread_join(sending.thread, NULL);
+            WAIT_FOR(shared->words[COUNTS] == (uint64_t)sending.sent);
+            REQUIRE(sending.sent > 0);
         }
         uint64_t rounds = atomic_load(&shared->beat);
         if (strcmp(kinds[k].name, "read") == 0) {
@@ -261,7 +345,7 @@ static const char *const steps[] = {"inject:frame",    "inject:registers", "inje
 static void test_killed_at_each_step(void) {
     for (size_t k = 0; k < KINDS; k++) {
         if (kinds[k].run == compute_wide && !__builtin_cpu_supports("avx")) continue;
-        if (kinds[k].run == watching) continue; /* ends early for any stop */
+        if (!kinds[k].killing) continue;
         target_shared *shared;
         pid_t pid = start(&kinds[k], &shared);
         int living, living_before;
@@ -312,7 +396,53 @@ static void test_by_a_thread(void) {
     target_end(pid);
 }
 
-int main(void) {
+/* A process that becomes another program all the time: it is dumped, or the dump says so. */
+static char *own_program;
+static void executing(target_shared *shared) {
+    char place[32], *words[] = {own_program, "again", place, NULL};
+    snprintf(place, sizeof place, "%d", pipe_ends[1]);
+    (void)shared;
+    execv(own_program, words);
+    _exit(1);
+}
+
+static int again(char **words) {
+    struct timespec time = {0, 8000000};
+    nanosleep(&time, NULL);
+    if (write(atoi(words[2]), "x", 1) != 1) return 1;
+    execv(words[0], words);
+    return 1;
+}
+
+static void test_exec(void) {
+    target_shared *shared = target_share();
+    char bytes[4096];
+    unsigned frozen = 0;
+    REQUIRE(pipe(pipe_ends) == 0);
+    pid_t pid = target_start(executing, shared);
+    REQUIRE(read(pipe_ends[0], bytes, 1) == 1);
+    fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
+    for (int turn = 0; turn < 60; turn++) {
+        taken got = take(pid, NULL);
+        if (got.status != MDC_OK && got.status != MDC_ERR_TARGET_GONE)
+            fprintf(stderr, "exec: %d %s\n", (int)got.status, got.err.message);
+        REQUIRE(got.status == MDC_OK || got.status == MDC_ERR_TARGET_GONE);
+        frozen += got.frozen;
+        while (read(pipe_ends[0], bytes, sizeof bytes) > 0);
+        bool on = false;
+        WAIT_FOR(on || (on = read(pipe_ends[0], bytes, 1) == 1)); /* it goes on */
+        int living;
+        (void)children_of(pid, &living);
+        REQUIRE(living == 0 && tracer_of(pid) == 0 && waitpid(pid, NULL, WNOHANG) == 0);
+    }
+    printf("%u of 60 snapshots between two programs\n", frozen);
+    kill(pid, SIGKILL);
+    REQUIRE(waitpid(pid, NULL, 0) == pid);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 2 && strcmp(argv[1], "again") == 0) return again(argv);
+    own_program = argv[0];
     alarm(LIMIT_S); /* a hang is a failure */
     target_shared *shared;
     pid_t pid = start(&kinds[2], &shared);
@@ -326,5 +456,6 @@ int main(void) {
     test_as_before();
     test_by_a_thread();
     test_killed_at_each_step();
+    test_exec();
     return 0;
 }
