@@ -19,6 +19,10 @@
 /* Pages that a device writes to are copied for the child, not for the process, since 5.12 (page_needs_cow_for_dma), and
  * input and output around the page cache marks them so since 6.5: before, a fork in the middle of it loses data. */
 enum { RELEASE_FORK = 5 << 16 | 12, RELEASE_DIRECT = 6 << 16 | 5 };
+/* As measured for mappings.c. */
+enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 56 };
+static const uint64_t again_most_ns = 20000000;
+enum { FEW_ABSENT = 4 }; /* more than a library has for itself */
 static const uint64_t keep_most = UINT64_C(64) << 20;
 enum { CODE_CHUNK = 256 * 1024, CODE_OVERLAP = 16 };
 static const uint64_t code_most = UINT64_C(64) << 20; /* bytes of one file that are searched */
@@ -151,24 +155,57 @@ static mdc_status look(mdc_fork_plan *plan, const mdc_mappings *mappings, const 
     return status == MDC_OK ? mdc_kept_add(&plan->kept, entry->first, entry->end, err) : status;
 }
 
+/* All that the entries show. *own: bytes that a child shares with the process until one of them writes. */
+static mdc_status look_at_all(mdc_fork_plan *plan, const mdc_mappings *mappings, const mdc_vec *entries, uint64_t *keep,
+                              uint64_t *own, mdc_error *err) {
+    mdc_status status = MDC_OK;
+    *keep = *own = 0;
+    for (size_t i = 0; status == MDC_OK && i < entries->count; i++) {
+        const mdc_smaps_entry *entry = &mdc_vec_at(entries, const mdc_smaps_entry, i);
+        if ((entry->flags & MDC_SMAPS_OWN) != 0 && (entry->flags & MDC_PERM_SHARED) == 0)
+            *own += (uint64_t)entry->resident_pages * MDC_PAGE_SIZE;
+        status = look(plan, mappings, entry, keep, err);
+    }
+    return status;
+}
+
+mdc_status mdc_fork_plan_again(mdc_fork_plan *plan, const mdc_mappings *mappings, int proc, mdc_error *err) {
+    uint64_t cost = 0, keep, own;
+    for (size_t i = 0; i < mappings->flags.count; i++)
+        cost += SMAPS_NS_PER_MAPPING +
+                mdc_vec_at(&mappings->flags, const mdc_smaps_entry, i).resident_pages * (uint64_t)SMAPS_NS_PER_PAGE;
+    if (plan->absent.count <= FEW_ABSENT || cost > again_most_ns) return MDC_OK;
+    mdc_vec fresh;
+    mdc_error why;
+    mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
+    mdc_error_clear(&why);
+    mdc_status status = mdc_vec_reserve(&fresh, mappings->flags.count + mappings->flags.count / 8, &why);
+    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, NULL, NULL, &why);
+    if (status == MDC_OK) {
+        plan->absent.count = plan->kept.ranges.count = 0;
+        plan->absent_pages = 0;
+        status = look_at_all(plan, mappings, &fresh, &keep, &own, &why);
+    }
+    mdc_vec_fini(&fresh);
+    if (status == MDC_OK) return MDC_OK;
+    refuse(plan, MDC_STOP_REASON_UNCOPIED, 0);
+    if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE) *err = why;
+    return err->code;
+}
+
 mdc_status mdc_fork_plan_make(mdc_fork_plan *plan, const mdc_mappings *mappings, int proc, int process,
                               uint64_t keep_max, mdc_error *err) {
     const unsigned long kernel = release();
     uint64_t keep = 0, own = 0;
-    mdc_status status = MDC_OK;
+    mdc_status status;
 #if !defined(__x86_64__)
     refuse(plan, MDC_STOP_REASON_KERNEL, 0);
 #endif
     if (kernel < RELEASE_FORK) refuse(plan, MDC_STOP_REASON_KERNEL, 0);
     if (!mappings->flags_known) refuse(plan, MDC_STOP_REASON_UNCOPIED, 0); /* what a child lacks is not known */
-    for (size_t i = 0; status == MDC_OK && i < mappings->flags.count; i++) {
-        const mdc_smaps_entry *entry = &mdc_vec_at(&mappings->flags, const mdc_smaps_entry, i);
-        if ((entry->flags & MDC_SMAPS_OWN) != 0 && (entry->flags & MDC_PERM_SHARED) == 0)
-            own += (uint64_t)entry->resident_pages * MDC_PAGE_SIZE;
-        status = look(plan, mappings, entry, &keep, err);
-    }
+    status = look_at_all(plan, mappings, &mappings->flags, &keep, &own, err);
     if (status != MDC_OK) return status;
-    const uint64_t most = mdc_min_u64(keep_max, keep_most);
+    const uint64_t most = keep_max == 0 ? keep_most : mdc_min_u64(keep_max, keep_most);
     if (keep > most) refuse(plan, MDC_STOP_REASON_UNCOPIED, 0);
     if (!mdc_cgroup_has_room(process, own)) refuse(plan, MDC_STOP_REASON_CGROUP, 0);
     if (plan->reason != MDC_STOP_REASON_NONE) return MDC_OK;

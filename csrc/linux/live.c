@@ -151,6 +151,9 @@ static mdc_status freeze(mdc_live *live, mdc_error *err) {
     mdc_fork_plan *plan = &live->plan;
     mdc_fork_child *child = &live->child;
     if (live->options.snapshot == 0) return MDC_OK;
+    if (plan->reason == MDC_STOP_REASON_NONE &&
+        mdc_fork_plan_again(plan, &live->mappings, live->identity.task, err) != MDC_OK)
+        return err->code;
     if (plan->reason == MDC_STOP_REASON_NONE && !mdc_kept_copy(&plan->kept, live->identity.task, live->memory.mem)) {
         plan->reason = MDC_STOP_REASON_UNCOPIED;
     } else if (plan->reason == MDC_STOP_REASON_NONE) {

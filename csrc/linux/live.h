@@ -16,9 +16,10 @@ typedef struct mdc_live_options {
     uint64_t max_stop_ns;     /* how long the target may be stopped; 0: no limit but the dump control's deadline */
     uint64_t busy_timeout_ns; /* how long to wait until nothing else traces it; 0: MDC_ERR_TARGET_BUSY at once */
     uint32_t snapshot;        /* 1: a copy-on-write child is read if it can be made: MDC_STOP_SNAPSHOT */
-    uint64_t keep_max; /* snapshot: bytes that are copied during the stop at most, of what a child does not get */
-    uint32_t xstate;   /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
-    uint32_t dontdump; /* MDC_DONTDUMP_*: with IGNORE the marks are not read */
+    uint64_t keep_max;        /* snapshot: bytes that are copied during the stop at most, of what a child does not get;
+                                 0: no limit but what is sensible */
+    uint32_t xstate;          /* 1: contexts carry the extended state (MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) */
+    uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE the marks are not read */
     uint32_t coredump_filter; /* 1: what the target's coredump_filter leaves out is reported (mdc_region.filtered) */
     uint32_t handles;         /* 1: open descriptors are listed */
     uint32_t in_file; /* 1: clean pages of modules that only their files have are reported (MDC_CONTENT_IN_FILE) */

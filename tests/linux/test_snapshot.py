@@ -87,6 +87,39 @@ def test_memory_is_of_one_moment_and_nothing_stays(tmp_path: Path) -> None:
             process.kill()
 
 
+MARKED = """
+import mmap, time
+areas = []
+for advice in (mmap.MADV_DONTFORK, 18, None):  # 18: MADV_WIPEONFORK
+    area = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if advice is not None:
+        area.madvise(advice)
+    area[4096 * 7 : 4096 * 7 + 9] = b"snapshot%d" % len(areas)
+    areas.append(area)
+shared = mmap.mmap(-1, 1 << 20)
+shared[4096 * 7 : 4096 * 7 + 9] = b"snapshot3"
+print("ready", flush=True)
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_memory_that_a_child_does_not_get(tmp_path: Path) -> None:
+    """It is in the dump; shared memory is too, and the report says when it was read."""
+    path = tmp_path / "app.dmp"
+    with subprocess.Popen([sys.executable, "-c", MARKED], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            report = md.write_dump(process.pid, path, md.DumpType.WITH_FULL_MEMORY, stop="snapshot")
+        finally:
+            process.kill()
+    assert report.stop == "snapshot", report.messages
+    assert report.warnings & md.report.DumpWarning.SHARED_LATER
+    data = path.read_bytes()
+    assert all(b"\0\0\0\0snapshot%d\0\0\0\0" % number in data for number in range(4))
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +254,29 @@ def test_a_virtual_machine_of_java(tmp_path: Path) -> None:
         finally:
             process.kill()
             reader.join()
+
+
+def test_node(tmp_path: Path) -> None:
+    """Its engine marks all of its heap with MADV_DONTFORK."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node here")
+    program = """
+    console.log("ready");
+    setInterval(() => {
+        const map = new Map();
+        for (let i = 0; i < 1000; i++) map.set(i, "" + i);
+        for (let i = 0; i < 1000; i++) if (map.get(i) !== "" + i) process.exit(3);
+    }, 1);
+    """
+    with subprocess.Popen([node, "-e", program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            take_many(process.pid, tmp_path / "node.dmp")
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 def test_redis_loses_no_request(tmp_path: Path) -> None:
