@@ -95,14 +95,17 @@ static bool plain_status(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid
            refuse(self, MDC_STOP_REASON_SECCOMP, os_errno);
 }
 
-/* Prepares the injection if calls can be made in this thread. */
-static mdc_injected fit(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid) {
+/* Prepares the injection if calls can be made in this thread. `stopped`: in one that a signal has stopped, too. */
+static mdc_injected fit(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid, bool stopped) {
     uint64_t first, end;
     bool by_signal;
     self->injection.limit_ns = STEP_NS;
     mdc_injected state = mdc_inject_look(&self->injection, tid, &self->gadgets, &first, &end, &by_signal);
-    if (by_signal) refuse(self, MDC_STOP_REASON_STOPPED, 0);
     if (state != MDC_INJECTED) return state;
+    if (by_signal && !stopped) {
+        refuse(self, MDC_STOP_REASON_STOPPED, 0);
+        return MDC_INJECT_UNFIT;
+    }
     if (!mdc_stack_room(self->maps, tid == tracees->pid, self->injection.thread_pointer, first, end))
         return MDC_INJECT_UNFIT;
     if (!own_namespaces(tracees, tid) || !plain_status(self, tracees, tid)) return MDC_INJECT_UNFIT;
@@ -186,7 +189,7 @@ static bool wait_in_one(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid,
     const uint64_t begun = mdc_clock_ns();
     if (!catch_one(tid)) return false;
     self->injection.signalled = false;
-    bool done = fit(self, tracees, tid) == MDC_INJECTED && wait_in(self);
+    bool done = fit(self, tracees, tid, true) == MDC_INJECTED && wait_in(self);
     *signalled = *signalled || self->injection.signalled;
     release_one(tracees, tid, self->injection.tid == tid && self->injection.discard);
     self->stopped_ns += mdc_clock_ns() - begun;
@@ -207,6 +210,14 @@ static bool wait_in_any(mdc_fork_child *self, mdc_tracees *tracees, bool *signal
     return done;
 }
 
+/* If the target has ended, it is no longer. */
+static bool is_child_of(const mdc_fork_child *self, mdc_tracees *tracees) {
+    char path[48], status[MDC_SCRATCH_STATUS];
+    snprintf(path, sizeof path, "/proc/%d/status", -(int)self->pid);
+    return mdc_scratch_read(&tracees->scratch, AT_FDCWD, path, status, sizeof status) == 0 &&
+           mdc_scratch_number(status, "\nPPid:") == tracees->pid;
+}
+
 void mdc_fork_child_end(mdc_fork_child *self, mdc_tracees *tracees, bool stopped) {
     if (self->pid <= 0) return;
     kill_child(self);
@@ -216,7 +227,7 @@ void mdc_fork_child_end(mdc_fork_child *self, mdc_tracees *tracees, bool stopped
     const uint32_t reason = self->reason;
     if (stopped) {
         mdc_tracee *thread = tracee_of(tracees, self->thread);
-        if (fit(self, tracees, self->thread) == MDC_INJECTED) (void)wait_in(self);
+        if (fit(self, tracees, self->thread, true) == MDC_INJECTED) (void)wait_in(self);
         if (thread != NULL && self->injection.discard) thread->discard = true;
     } else {
         bool signalled = true;
@@ -226,6 +237,7 @@ void mdc_fork_child_end(mdc_fork_child *self, mdc_tracees *tracees, bool stopped
             nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
         }
     }
+    if (self->zombie) self->zombie = is_child_of(self, tracees);
     self->reason = reason;
 }
 
@@ -259,7 +271,7 @@ static bool settle(mdc_fork_child *self, mdc_tracees *tracees) {
 static bool try_thread(mdc_fork_child *self, mdc_tracees *tracees, mdc_tracee *thread, bool *again) {
     int64_t inner = 0;
     *again = false;
-    mdc_injected state = fit(self, tracees, thread->tid);
+    mdc_injected state = fit(self, tracees, thread->tid, false);
     if (state == MDC_INJECT_UNFIT) *again = self->reason == MDC_STOP_REASON_NONE;
     if (state != MDC_INJECTED) return false;
     self->thread = thread->tid;

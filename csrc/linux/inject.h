@@ -66,7 +66,8 @@ typedef struct mdc_injection {
 
 /* Which part of its own stack a thread would write to: [*first, *end), for the caller to check that it may.
  * MDC_INJECT_UNFIT: it is stopped in a way that allows no call: by a signal, in 32-bit code, in a critical section of
- * rseq(2), where system calls are dispatched to the program. *by_signal: by a signal that stops processes. */
+ * rseq(2), where system calls are dispatched to the program. *by_signal: by one that stops processes; a call can be
+ * made all the same, and the thread stays stopped after it. */
 mdc_injected mdc_inject_look(mdc_injection *self, int32_t tid, const mdc_gadgets *gadgets, uint64_t *first,
                              uint64_t *end, bool *by_signal);
 /* Writes the chain. */

@@ -314,7 +314,7 @@ mdc_injected mdc_inject_look(mdc_injection *self, int32_t tid, const mdc_gadgets
     stopped_how(tid, &code, &number);
     *by_signal = at_rest(code, number) && number != SIGTRAP;
     self->signalled = !at_rest(code, number);
-    if (!by_event(code, EVENT_STOP)) return MDC_INJECT_UNFIT;
+    if (self->signalled) return MDC_INJECT_UNFIT;
     if (!get_registers(tid, &registers) || trace(GETSIGMASK, tid, sizeof self->mask, (uintptr_t)&self->mask) != 0)
         return failed(self, errno);
     if (registers.cs != CODE_64 || registers.rsp < 2 * MDC_INJECT_BYTES || registers.rsp > (uint64_t)INT64_MAX)

@@ -273,6 +273,45 @@ static void kill_target(mdc_source *source, pid_t pid) {
     }
 }
 
+static void stop_target(mdc_source *source, pid_t pid) {
+    (void)source;
+    kill(pid, SIGSTOP);
+    sleep_us(3000);
+}
+
+static bool is_stopped(pid_t pid) {
+    char path[64], line[256];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) found = found || strncmp(line, "State:\tT", 8) == 0;
+    if (file != NULL) fclose(file);
+    return found;
+}
+
+/* A signal stops it while there is a child: it waits for the child all the same, and stays stopped. */
+static void test_stopped_meanwhile(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(beat, shared);
+    WAIT_FOR(atomic_load(&shared->ready) == 1);
+    for (int turn = 0; turn < 10; turn++) {
+        int living, status;
+        taken got = take(pid, stop_target);
+        REQUIRE_OK(got.status, got.err);
+        REQUIRE(got.frozen == 1 && (got.warnings & MDC_WARN_ZOMBIE) == 0 && children_of(pid, &living) == 0);
+        WAIT_FOR(is_stopped(pid));
+        /* Its parent was told once. */
+        REQUIRE(waitpid(pid, &status, WUNTRACED | WNOHANG) == pid && WIFSTOPPED(status));
+        REQUIRE(waitpid(pid, &status, WUNTRACED | WNOHANG) == 0);
+        uint64_t before = atomic_load(&shared->beat);
+        sleep_us(5000);
+        REQUIRE(atomic_load(&shared->beat) == before);
+        kill(pid, SIGCONT);
+        WAIT_FOR(atomic_load(&shared->beat) > before);
+    }
+    target_end(pid);
+}
+
 static void test_ends(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(beat, shared);
@@ -288,6 +327,7 @@ static void test_ends(void) {
     WAIT_FOR(atomic_load(&shared->beat) > before);
     got = take(pid, kill_target); /* the snapshot is whole without it */
     REQUIRE_OK(got.status, got.err);
+    REQUIRE((got.warnings & MDC_WARN_ZOMBIE) == 0);
     REQUIRE(waitpid(pid, NULL, 0) == pid);
 }
 
@@ -320,6 +360,7 @@ int main(void) {
     test_reasons();
     test_stopped_by_a_signal();
     test_what_a_child_does_not_get();
+    test_stopped_meanwhile();
     test_ends();
     test_killed_dumpers();
     return 0;
