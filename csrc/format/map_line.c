@@ -6,15 +6,17 @@
 
 #include "../api/minidump_protocol.h"
 
-static int hex_digit(uint8_t c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
+/* The digit, 16 for anything else. By a table: lines of maps are mostly digits. */
+static unsigned hex_digit(uint8_t c) {
+    static const uint8_t after[] = {
+        ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+        ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16};
+    return c < sizeof after && after[c] != 0 ? after[c] - 1U : 16U;
 }
 
 bool mdc_map_is_header(const uint8_t *line, size_t size) {
     /* Addresses are lower case hexadecimal; the keys of smaps begin with a capital. */
-    return size > 0 && hex_digit(line[0]) >= 0;
+    return size > 0 && hex_digit(line[0]) < 16;
 }
 
 /* A hexadecimal number ended by `stop`, which is skipped. */
@@ -22,9 +24,9 @@ static bool hexadecimal(const uint8_t **at, const uint8_t *end, uint8_t stop, ui
     const uint8_t *p = *at;
     uint64_t sum = 0;
     for (; p < end && *p != stop; p++) {
-        int digit = hex_digit(*p);
-        if (digit < 0 || sum >> 60 != 0) return false;
-        sum = sum << 4 | (uint64_t)digit;
+        unsigned digit = hex_digit(*p);
+        if (digit > 15 || sum >> 60 != 0) return false;
+        sum = sum << 4 | digit;
     }
     if (p == *at || p == end) return false;
     *at = p + 1;

@@ -71,7 +71,10 @@ static mdc_status prepare_lists(mdc_live *live, mdc_error *err) {
     int task = live->identity.task;
     mdc_error smaps;
     mdc_error_clear(&smaps);
-    live->mappings.defer_ns = live->options.little != 0 && live->options.snapshot == 0 ? MDC_LIVE_AGAIN_ANY_NS : 0;
+    /* A dump of much looks at smaps under the stop anyway. A snapshot has to be planned by it. */
+    live->mappings.defer_ns = live->options.snapshot != 0 ? 0
+                              : live->options.little != 0 ? MDC_LIVE_AGAIN_ANY_NS
+                                                          : UINT64_MAX;
     live->mappings.resident_pages = live->identity.stat.resident_pages;
     /* Of little memory all can be read the harmless way, and only the marks are wanted of smaps. */
     live->mappings.without_smaps =

@@ -20,9 +20,6 @@
 #include "smaps.h"
 #include "vma_kind.h"
 
-/* The cost of reading smaps: measured on Linux 6.18. A page takes 56 ns where all are looked at again and again, and
- * four times as long where what the kernel knows of them is not in the processor's cache. */
-enum { SMAPS_NS_PER_MAPPING = 4000, SMAPS_NS_PER_PAGE = 200 };
 enum { TEXT_MAX = 64 << 20 }; /* bytes of maps; 60,000 mappings with long paths make 10 MiB */
 
 void mdc_mappings_init(mdc_mappings *mappings) {
@@ -73,74 +70,6 @@ typedef struct lister {
 
 static mdc_status malformed(mdc_error *err) {
     return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
-}
-
-/* Files are examined before the stop, so that this does not stop the target longer. */
-static mdc_status seen_before(void *context, const mdc_map_record *record, mdc_error *err) {
-    mdc_mappings *mappings = context;
-    size_t number;
-    if (record->inode == 0) return MDC_OK;
-    return mdc_mapped_file_get(mappings, mappings->smaps.proc, record, &number, err);
-}
-
-/* Whether to read smaps takes so little time that it is done under the stop alone; then the files are examined by maps.
- */
-static mdc_status look_before(lister *self, mdc_error *err) {
-    mdc_mappings *mappings = self->mappings;
-    uint64_t cost = 0;
-    if (!mdc_mul_u64(mappings->resident_pages, SMAPS_NS_PER_PAGE, &cost)) cost = UINT64_MAX;
-    if (cost >= mappings->defer_ns) return MDC_OK;
-    mappings->smaps.proc = self->proc;
-    mdc_map_reader *reader = mdc_map_reader_new(self->proc, "maps", err);
-    if (reader == NULL) return err->code;
-    mdc_status status = MDC_OK;
-    for (; status == MDC_OK && cost < mappings->defer_ns; cost += SMAPS_NS_PER_MAPPING) {
-        uint8_t *line;
-        size_t size;
-        mdc_map_record record;
-        status = mdc_map_reader_line(reader, &line, &size, err);
-        mappings->deferred = status == MDC_OK && line == NULL;
-        if (status != MDC_OK || line == NULL) break;
-        status = mdc_map_parse(line, size, &record) ? seen_before(mappings, &record, err) : malformed(err);
-    }
-    mdc_map_reader_free(reader);
-    return status;
-}
-
-mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err) {
-    lister self = {mappings, proc, 0};
-    mappings->flags.count = 0;
-    mappings->flags_known = mappings->deferred = false;
-    mappings->mounts.count = 0;
-    mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
-    if (status == MDC_OK) status = mdc_noopen_read(&mappings->noopen, proc, err);
-    if (status == MDC_OK) status = look_before(&self, err);
-    if (status == MDC_OK && !mappings->deferred && !mappings->without_smaps)
-        mdc_smaps_thread_start(&mappings->smaps, &mappings->flags, proc, seen_before, mappings);
-    return status;
-}
-
-mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_error *err) {
-    mdc_error why;
-    mdc_error_clear(&why);
-    mdc_status read = mdc_smaps_thread_wait(&mappings->smaps, &why);
-    if (status == MDC_OK && read != MDC_OK) *err = why;
-    if (status == MDC_OK) status = read;
-    if (mappings->without_smaps) mappings->deferred = false;
-    if (status == MDC_OK && (mappings->deferred || mappings->without_smaps)) return MDC_OK;
-    if (status == MDC_OK && mappings->flags.count == 0)
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
-    if (status != MDC_OK) {
-        mappings->flags.count = 0;
-        return status;
-    }
-    mdc_vec_trim(&mappings->flags);
-    mappings->flags_known = true;
-    return MDC_OK;
-}
-
-mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err) {
-    return mdc_mappings_begun(mappings, mdc_mappings_begin(mappings, proc, err), err);
 }
 
 static mdc_status add_one(lister *self, const mdc_map_record *record, mdc_error *err) {
@@ -384,9 +313,9 @@ static void classify_again(mdc_mappings *mappings, const mdc_vec *fresh, uint32_
 
 /* What reading smaps would take, nanoseconds: by the pages of before the stop, and the mappings of now. */
 static uint64_t cost_of_smaps(const mdc_mappings *mappings) {
-    uint64_t cost = mappings->regions.count * (uint64_t)SMAPS_NS_PER_MAPPING;
+    uint64_t cost = mappings->regions.count * (uint64_t)MDC_SMAPS_NS_PER_MAPPING;
     for (size_t i = 0; i < mappings->flags.count; i++)
-        cost += mdc_vec_at(&mappings->flags, mdc_smaps_entry, i).resident_pages * (uint64_t)SMAPS_NS_PER_PAGE;
+        cost += mdc_vec_at(&mappings->flags, mdc_smaps_entry, i).resident_pages * (uint64_t)MDC_SMAPS_NS_PER_PAGE;
     return cost;
 }
 
@@ -474,8 +403,7 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     if (forced != 0) return mdc_map_fail(err, forced, "maps", "read");
     lister self = {mappings, proc, 0};
     mappings->regions.count = mappings->notes.count = 0;
-    mdc_status status = mdc_vec_reserve(&mappings->regions, mappings->flags.count, err);
-    if (status == MDC_OK) status = list_all(&self, err);
+    mdc_status status = list_all(&self, err);
     if (status == MDC_OK) status = add_absent(&self, UINT64_MAX, err);
     if (status != MDC_OK) return status;
     if (mappings->regions.count == 0)

@@ -35,6 +35,7 @@ typedef struct mdc_mappings {
     mdc_vec flags;    /* mdc_smaps_entry: what smaps said before the stop; empty again after list */
     bool flags_known; /* smaps was read */
     bool deferred;    /* and will be under the stop */
+    size_t expected;  /* mappings that were seen before the stop, at least */
     mdc_smaps_thread smaps;
     mdc_hash name_table; /* names by their bytes */
     mdc_vec files;       /* mdc_mapped_file by (device, inode) */
@@ -55,6 +56,11 @@ mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err
  * first too. */
 mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err);
 mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_error *err);
+/* What a mapping of smaps, and a page of it, take to be read, nanoseconds: measured on Linux 6.18. A page takes 56 ns
+ * where all are looked at again and again, and four times as long where what the kernel knows of them is not in the
+ * processor's cache. */
+enum { MDC_SMAPS_NS_PER_MAPPING = 4000, MDC_SMAPS_NS_PER_PAGE = 200 };
+
 /* When smaps is read again under the stop, which takes time in proportion to the target's memory. */
 typedef struct mdc_again {
     uint64_t any_ns;           /* always, if it costs no more than this by estimate */

@@ -1,0 +1,97 @@
+/* What is known of mappings before the stop (see mappings.h). */
+#include <string.h>
+
+#include "../base/arith.h"
+#include "../base/fail.h"
+#include "mapfiles.h"
+#include "mappings.h"
+#include "proc_maps.h"
+#include "slow_fs.h"
+
+enum { TEXT_PER_MAPPING = 64 }; /* bytes of a line of maps, about */
+
+/* Files are examined before the stop, so that this does not stop the target longer. */
+static mdc_status seen_before(void *context, const mdc_map_record *record, mdc_error *err) {
+    mdc_mappings *mappings = context;
+    size_t number;
+    if (record->inode == 0) return MDC_OK;
+    return mdc_mapped_file_get(mappings, mappings->smaps.proc, record, &number, err);
+}
+
+/* Whether to read smaps takes so little time that it is done under the stop alone; then the files are examined by maps.
+ */
+static mdc_status look_before(mdc_mappings *mappings, int proc, mdc_error *err) {
+    uint64_t cost = 0;
+    if (!mdc_mul_u64(mappings->resident_pages, MDC_SMAPS_NS_PER_PAGE, &cost)) cost = UINT64_MAX;
+    if (cost >= mappings->defer_ns) return MDC_OK;
+    mappings->smaps.proc = proc;
+    mdc_map_reader *reader = mdc_map_reader_new(proc, "maps", err);
+    if (reader == NULL) return err->code;
+    mdc_status status = MDC_OK;
+    for (; status == MDC_OK && cost < mappings->defer_ns; cost += MDC_SMAPS_NS_PER_MAPPING) {
+        uint8_t *line;
+        size_t size;
+        mdc_map_record record;
+        status = mdc_map_reader_line(reader, &line, &size, err);
+        mappings->deferred = status == MDC_OK && line == NULL;
+        if (status != MDC_OK || line == NULL) break;
+        status = mdc_map_parse(line, size, &record)
+                     ? seen_before(mappings, &record, err)
+                     : mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
+        mappings->expected++;
+    }
+    mdc_map_reader_free(reader);
+    return status;
+}
+
+mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err) {
+    mappings->flags.count = 0;
+    mappings->flags_known = mappings->deferred = false;
+    mappings->expected = 0;
+    mappings->mounts.count = 0;
+    mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
+    if (status == MDC_OK) status = mdc_noopen_read(&mappings->noopen, proc, err);
+    if (status == MDC_OK) status = look_before(mappings, proc, err);
+    if (status == MDC_OK && !mappings->deferred && !mappings->without_smaps)
+        mdc_smaps_thread_start(&mappings->smaps, &mappings->flags, proc, seen_before, mappings);
+    return status;
+}
+
+/* Touched here, so that few page faults fall into the stop. */
+static mdc_status make_room(mdc_vec *vec, size_t count, mdc_error *err) {
+    mdc_status status = mdc_vec_reserve(vec, count, err);
+    if (status == MDC_OK && count > 0) memset(vec->data, 0, count * vec->item_size);
+    return status;
+}
+
+static mdc_status make_rooms(mdc_mappings *mappings, mdc_error *err) {
+    size_t count = mappings->flags.count > mappings->expected ? mappings->flags.count : mappings->expected;
+    count += count / 16 + 8;
+    mdc_status status = make_room(&mappings->regions, count, err);
+    if (status == MDC_OK) status = make_room(&mappings->notes, count, err);
+    return status == MDC_OK ? make_room(&mappings->text, count * TEXT_PER_MAPPING, err) : status;
+}
+
+mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_error *err) {
+    mdc_error why;
+    mdc_error_clear(&why);
+    mdc_status read = mdc_smaps_thread_wait(&mappings->smaps, &why);
+    if (status == MDC_OK && read != MDC_OK) *err = why;
+    if (status == MDC_OK) status = read;
+    if (status == MDC_OK) status = make_rooms(mappings, err);
+    if (mappings->without_smaps) mappings->deferred = false;
+    if (status == MDC_OK && (mappings->deferred || mappings->without_smaps)) return MDC_OK;
+    if (status == MDC_OK && mappings->flags.count == 0)
+        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
+    if (status != MDC_OK) {
+        mappings->flags.count = 0;
+        return status;
+    }
+    mdc_vec_trim(&mappings->flags);
+    mappings->flags_known = true;
+    return MDC_OK;
+}
+
+mdc_status mdc_mappings_prepare(mdc_mappings *mappings, int proc, mdc_error *err) {
+    return mdc_mappings_begun(mappings, mdc_mappings_begin(mappings, proc, err), err);
+}
