@@ -15,6 +15,7 @@ typedef struct mdc_residency {
     int pagemap;  /* >= 0: nothing is in runs, content asks the kernel; by this method */
     int method;
     mdc_dump_control *control; /* borrowed; NULL, or notified of the progress of the page scan */
+    struct mdc_asked *asked;   /* what was answered, by the first page; NULL: nothing is remembered */
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);
