@@ -10,51 +10,46 @@
 
 enum { TEXT_PER_MAPPING = 64 }; /* bytes of a line of maps, about */
 
-/* Files are examined before the stop, so that this does not stop the target longer. */
-static mdc_status seen_before(void *context, const mdc_map_record *record, mdc_error *err) {
-    mdc_mappings *mappings = context;
-    size_t number;
-    if (record->inode == 0) return MDC_OK;
-    return mdc_mapped_file_get(mappings, mappings->smaps.proc, record, &number, err);
+static void start(mdc_mappings *mappings, int proc) {
+    mappings->deferred = false;
+    if (!mappings->without_smaps) mdc_smaps_thread_start(&mappings->smaps, &mappings->flags, proc);
 }
 
-/* Whether to read smaps takes so little time that it is done under the stop alone; then the files are examined by maps.
- */
-static mdc_status look_before(mdc_mappings *mappings, int proc, mdc_error *err) {
-    uint64_t cost = 0;
-    if (!mdc_mul_u64(mappings->resident_pages, MDC_SMAPS_NS_PER_PAGE, &cost)) cost = UINT64_MAX;
-    if (cost >= mappings->defer_ns) return MDC_OK;
-    mappings->smaps.proc = proc;
+/* Examines the files, so that this does not stop the target longer, and counts the mappings: to read smaps of a few,
+ * with few pages, takes so little time that it is done under the stop alone. `cost`: by the pages. */
+static mdc_status look_before(mdc_mappings *mappings, int proc, uint64_t cost, mdc_error *err) {
     mdc_map_reader *reader = mdc_map_reader_new(proc, "maps", err);
     if (reader == NULL) return err->code;
-    mdc_status status = MDC_OK;
-    for (; status == MDC_OK && cost < mappings->defer_ns; cost += MDC_SMAPS_NS_PER_MAPPING) {
+    mdc_status status;
+    for (;; cost += MDC_SMAPS_NS_PER_MAPPING) {
         uint8_t *line;
         size_t size;
         mdc_map_record record;
+        if (mappings->deferred && cost >= mappings->defer_ns) start(mappings, proc);
         status = mdc_map_reader_line(reader, &line, &size, err);
-        mappings->deferred = status == MDC_OK && line == NULL;
         if (status != MDC_OK || line == NULL) break;
-        status = mdc_map_parse(line, size, &record)
-                     ? seen_before(mappings, &record, err)
-                     : mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
         mappings->expected++;
+        if (!mdc_map_parse(line, size, &record))
+            status = mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_CAPTURE, 0, "malformed line in /proc/PID/maps");
+        else if (record.inode != 0)
+            status = mdc_mapped_file_get(mappings, proc, &record, &size, err);
+        if (status != MDC_OK) break;
     }
     mdc_map_reader_free(reader);
     return status;
 }
 
 mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err) {
-    mappings->flags.count = 0;
-    mappings->flags_known = mappings->deferred = false;
-    mappings->expected = 0;
+    uint64_t cost;
+    mappings->flags.count = mappings->expected = 0;
+    mappings->flags_known = false;
+    mappings->deferred = true;
     mappings->mounts.count = 0;
+    if (!mdc_mul_u64(mappings->resident_pages, MDC_SMAPS_NS_PER_PAGE, &cost)) cost = UINT64_MAX / 2;
+    if (cost >= mappings->defer_ns) start(mappings, proc); /* it takes longest */
     mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
     if (status == MDC_OK) status = mdc_noopen_read(&mappings->noopen, proc, err);
-    if (status == MDC_OK) status = look_before(mappings, proc, err);
-    if (status == MDC_OK && !mappings->deferred && !mappings->without_smaps)
-        mdc_smaps_thread_start(&mappings->smaps, &mappings->flags, proc, seen_before, mappings);
-    return status;
+    return status == MDC_OK ? look_before(mappings, proc, cost, err) : status;
 }
 
 /* Touched here, so that few page faults fall into the stop. */
@@ -80,15 +75,15 @@ mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_err
     if (status == MDC_OK) status = read;
     if (status == MDC_OK) status = make_rooms(mappings, err);
     if (mappings->without_smaps) mappings->deferred = false;
-    if (status == MDC_OK && (mappings->deferred || mappings->without_smaps)) return MDC_OK;
-    if (status == MDC_OK && mappings->flags.count == 0)
+    const bool unread = mappings->deferred || mappings->without_smaps;
+    if (status == MDC_OK && (unread ? mappings->expected : mappings->flags.count) == 0)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
     if (status != MDC_OK) {
         mappings->flags.count = 0;
         return status;
     }
     mdc_vec_trim(&mappings->flags);
-    mappings->flags_known = true;
+    mappings->flags_known = !unread;
     return MDC_OK;
 }
 

@@ -9,17 +9,15 @@ enum { STACK_BYTES = 256 * 1024 };
 
 static void *run(void *argument) {
     mdc_smaps_thread *self = argument;
-    self->status = mdc_smaps_read(self->entries, self->proc, UINT64_MAX, self->seen, self->context, &self->error);
+    self->status = mdc_smaps_read(self->entries, self->proc, UINT64_MAX, NULL, NULL, &self->error);
     return NULL;
 }
 
-void mdc_smaps_thread_start(mdc_smaps_thread *self, mdc_vec *entries, int proc, mdc_smaps_seen seen, void *context) {
+void mdc_smaps_thread_start(mdc_smaps_thread *self, mdc_vec *entries, int proc) {
     pthread_attr_t attributes;
     sigset_t all, before;
     self->proc = proc;
     self->entries = entries;
-    self->seen = seen;
-    self->context = context;
     mdc_error_clear(&self->error);
     if (pthread_attr_init(&attributes) == 0) {
         pthread_attr_setstacksize(&attributes, STACK_BYTES);

@@ -11,15 +11,13 @@ typedef struct mdc_smaps_thread {
     bool running; /* started and not joined */
     int proc;
     mdc_vec *entries; /* the thread's as long as it runs */
-    mdc_smaps_seen seen;
-    void *context;
     mdc_status status;
     mdc_error error;
 } mdc_smaps_thread;
 
-/* Begins to append all entries. Without a thread (the limit of threads is reached) they are read at once. proc, entries
- * and what `seen` works with are borrowed until the wait. */
-void mdc_smaps_thread_start(mdc_smaps_thread *self, mdc_vec *entries, int proc, mdc_smaps_seen seen, void *context);
+/* Begins to append all entries. Without a thread (the limit of threads is reached) they are read at once. proc and
+ * entries are borrowed until the wait. */
+void mdc_smaps_thread_start(mdc_smaps_thread *self, mdc_vec *entries, int proc);
 /* Waits for it; its result. Works again and again. */
 mdc_status mdc_smaps_thread_wait(mdc_smaps_thread *self, mdc_error *err);
 
