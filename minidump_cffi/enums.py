@@ -291,7 +291,7 @@ class RegionFlags(enum.IntFlag):
     EXCLUDED = 0x10  #: The callback kept nothing of it
     NARROWED = 0x20  #: The callback kept a part of it
     FILE = 0x40  #: Mapped from a file
-    CHANGED = 0x80  #: Appeared or changed just before the stop
+    CHANGED = 0x80  #: Appeared or changed just before the stop, as far as smaps was read before it, too
     SHARED = 0x100  #: Other processes see writes to it
     USERFAULT = 0x200  #: A userfaultfd handler supplies missing pages
     SLOW_FILE = 0x800  #: On a file system that may never respond: only resident pages are read
