@@ -43,7 +43,8 @@ _WARNINGS = {
         "shared memory was read when the threads ran again: it is of a later moment than the rest"
     ),
     DumpWarning.STOP_MEMORY: (
-        "more memory was copied than stop_memory allows to keep: the rest was written while the threads were stopped"
+        "more was copied than can be kept in memory (stop_memory, or what the system can spare): the rest was written "
+        "while the threads were stopped"
     ),
     DumpWarning.ZOMBIE: "the child of the snapshot could not be waited for in the target: it stays its zombie",
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
