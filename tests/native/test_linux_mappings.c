@@ -407,7 +407,56 @@ static void test_marked_since(void) {
     munmap(shared, sizeof *shared);
 }
 
+/* Where smaps is read under the stop alone: what was marked or put in the place of something since counts at once, and
+ * without it nothing is dumped. Where it is not read at all, nothing is marked, and all is read through /proc/PID/mem.
+ */
+static void test_deferred(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(marking_child, shared);
+    WAIT_FOR(shared->ready == 1);
+    int proc = proc_of(pid);
+    mdc_error err = fresh_error();
+    mdc_mappings once, refused, blind;
+    mdc_mappings_init(&once);
+    mdc_mappings_init(&refused);
+    mdc_mappings_init(&blind);
+    once.defer_ns = refused.defer_ns = UINT64_MAX;
+    blind.without_smaps = true;
+    REQUIRE_OK(mdc_mappings_prepare(&once, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&refused, proc, &err), err);
+    REQUIRE_OK(mdc_mappings_prepare(&blind, proc, &err), err);
+    REQUIRE(once.deferred && !once.flags_known && once.flags.count == 0);
+    REQUIRE(!blind.deferred && !blind.flags_known && blind.flags.count == 0);
+    shared->go = 1;
+    WAIT_FOR(shared->ready == 2);
+    const mdc_again nothing = {0, 0, &shared->words[NEW], 1};
+    REQUIRE_OK(mdc_mappings_list(&once, proc, MDC_DONTDUMP_HONOUR, &nothing, &err), err);
+    check_order(&once);
+    for (int i = REPLACED; i <= MARKED; i++) {
+        uint32_t flags = at(&once, shared->words[i])->flags;
+        REQUIRE((flags & MDC_REGION_DONTDUMP) != 0 && (flags & (MDC_REGION_CHANGED | MDC_REGION_VIA_MEM)) == 0);
+    }
+    REQUIRE((at(&once, shared->words[NEW])->flags & (MDC_REGION_DONTDUMP | MDC_REGION_CHANGED)) == 0);
+    REQUIRE(at(&once, shared->words[GROWN])->valid_size == 5 * PAGE);
+    REQUIRE(once.text.count > 0 && memchr(once.text.data, '\n', once.text.count) != NULL);
+    REQUIRE_OK(mdc_mappings_list(&blind, proc, MDC_DONTDUMP_IGNORE, &nothing, &err), err);
+    REQUIRE((at(&blind, shared->words[MARKED])->flags & MDC_REGION_DONTDUMP) == 0);
+    REQUIRE((at(&blind, shared->words[MARKED])->flags & MDC_REGION_VIA_MEM) != 0);
+#ifdef MDC_FAILPOINTS
+    mdc_failpoint_set("smaps:list:1:13");
+    REQUIRE(mdc_mappings_list(&refused, proc, MDC_DONTDUMP_HONOUR, NULL, &err) == MDC_ERR_ACCESS);
+    mdc_failpoint_set("");
+#endif
+    mdc_mappings_fini(&once);
+    mdc_mappings_fini(&refused);
+    mdc_mappings_fini(&blind);
+    close(proc);
+    target_end(pid);
+    munmap(shared, sizeof *shared);
+}
+
 int main(void) {
+    test_deferred();
     test_marked_since();
     test_child("");
 #ifdef MDC_FAILPOINTS
