@@ -58,6 +58,7 @@ int main(int argc, char **argv) {
             found = now() - begun;
             if (child < 0 || waitpid(child, NULL, 0) != child) return 1;
         } else {
+            usleep(2000); /* the other thread has seen the end of a stop, too */
             found = atomic_exchange(&largest, 0);
         }
         printf("%llu\n", (unsigned long long)found);
