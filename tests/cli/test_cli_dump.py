@@ -110,6 +110,15 @@ def test_json_is_one_object_on_stdout(pid: int, tmp_path: Path, capsys: pytest.C
     assert len(report["regions"]) >= 10
 
 
+@pytest.mark.parametrize("stop", ["whole", "memory"])
+def test_for_how_long_it_is_stopped(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], stop: str) -> None:
+    path = tmp_path / "app.dmp"
+    assert main(["dump", str(pid), "-o", str(path), "--type", "full", "--stop", stop, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["stop"] == stop and report["complete"] is True
+    assert dumpfile.read_dump(path).problems == []
+
+
 def test_a_dump_on_stdout_through_a_pipe(pid: int, tmp_path: Path) -> None:
     """The bytes on stdout are a whole dump and nothing else; messages go to stderr."""
     done = run("dump", pid, "-o", "-", "--type", "full")
