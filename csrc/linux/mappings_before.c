@@ -20,8 +20,9 @@ static void start(mdc_mappings *mappings, int proc) {
 static mdc_status look_before(mdc_mappings *mappings, int proc, uint64_t cost, mdc_error *err) {
     mdc_map_reader *reader = mdc_map_reader_new(proc, "maps", err);
     if (reader == NULL) return err->code;
-    mdc_status status;
-    for (;; cost += MDC_SMAPS_NS_PER_MAPPING) {
+    mdc_status status = MDC_OK;
+    /* Without smaps there is nothing to wait for meanwhile: the files of many mappings are examined when listed. */
+    for (; !mappings->without_smaps || cost < mappings->defer_ns; cost += MDC_SMAPS_NS_PER_MAPPING) {
         uint8_t *line;
         size_t size;
         mdc_map_record record;
@@ -75,7 +76,8 @@ mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_err
     if (status == MDC_OK) status = read;
     if (status == MDC_OK) status = make_rooms(mappings, err);
     if (mappings->without_smaps) mappings->deferred = false;
-    const bool unread = mappings->deferred || mappings->without_smaps;
+    const bool unread = mappings->deferred;
+    if (status == MDC_OK && mappings->without_smaps) return MDC_OK;
     if (status == MDC_OK && (unread ? mappings->expected : mappings->flags.count) == 0)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, 0, "the target has no memory left: it is exiting");
     if (status != MDC_OK) {
