@@ -25,14 +25,16 @@
 
 /* One step: a clone takes 30 ms per GiB of small pages. */
 #define STEP_NS UINT64_C(10000000000)
-#define STOP_NS UINT64_C(250000000) /* for one thread to stop, that waits for the child */
-#define END_NS UINT64_C(5000000000) /* for the child to end */
+#define STOP_NS UINT64_C(250000000)   /* for one thread to stop, that waits for the child */
+#define END_NS UINT64_C(5000000000)   /* for the child to end */
+#define OTHER_NS UINT64_C(2000000000) /* for another dump of the target, or a debugger, to end */
 /* No exit signal, and nothing shared but the descriptors. */
 #define CLONE_FLAGS ((uint64_t)(CLONE_PTRACE | CLONE_FILES))
 #define CALL_CLOSE_RANGE 436 /* Linux 5.9 */
 enum {
     UNSHARE = 2, /* CLOSE_RANGE_UNSHARE */
     PAUSE_NS = 50000,
+    OTHER_PAUSE_NS = 1000000,
     EAGER_POLLS = 100,
     WAITERS = 16, /* threads that are tried */
     ROUNDS = 50   /* while signals come in between */
@@ -184,28 +186,31 @@ static void release_one(const mdc_tracees *tracees, int32_t tid, bool discard) {
     if (tid != tracees->pid && mdc_tracee_has_exited(tid)) waitid(P_PID, (id_t)tid, &info, WEXITED | WNOHANG | __WALL);
 }
 
-/* Waits for it in a target that runs. */
-static bool wait_in_one(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid, bool *signalled) {
+/* Waits for it in a target that runs. *again: another time it might work. */
+static bool wait_in_one(mdc_fork_child *self, mdc_tracees *tracees, int32_t tid, bool *again) {
     const uint64_t begun = mdc_clock_ns();
-    if (!catch_one(tid)) return false;
+    if (!catch_one(tid)) {
+        *again = *again || errno == EPERM; /* another traces it, or did until now */
+        return false;
+    }
     self->injection.signalled = false;
     bool done = fit(self, tracees, tid, true) == MDC_INJECTED && wait_in(self);
-    *signalled = *signalled || self->injection.signalled;
+    *again = *again || self->injection.signalled;
     release_one(tracees, tid, self->injection.tid == tid && self->injection.discard);
     self->stopped_ns += mdc_clock_ns() - begun;
     return done;
 }
 
-/* *signalled: another time it might work. */
-static bool wait_in_any(mdc_fork_child *self, mdc_tracees *tracees, bool *signalled) {
-    bool done = wait_in_one(self, tracees, self->thread, signalled);
+/* *again: another time it might work. */
+static bool wait_in_any(mdc_fork_child *self, mdc_tracees *tracees, bool *again) {
+    bool done = wait_in_one(self, tracees, self->thread, again);
     size_t count = atomic_load(&tracees->count);
     int tried = 0;
     for (size_t i = 0; !done && i < count && tried < WAITERS; i++) {
         const mdc_tracee *thread = mdc_tracees_at(tracees, i);
         if (!thread->traced || thread->tid == self->thread || atomic_load(&thread->reaped)) continue;
         tried++;
-        done = wait_in_one(self, tracees, thread->tid, signalled);
+        done = wait_in_one(self, tracees, thread->tid, again);
     }
     return done;
 }
@@ -216,6 +221,15 @@ static bool is_child_of(const mdc_fork_child *self, mdc_tracees *tracees) {
     snprintf(path, sizeof path, "/proc/%d/status", -(int)self->pid);
     return mdc_scratch_read(&tracees->scratch, AT_FDCWD, path, status, sizeof status) == 0 &&
            mdc_scratch_number(status, "\nPPid:") == tracees->pid;
+}
+
+/* The next dump of the target may begin while this one is written, and has it stopped. */
+static void await_tracer(mdc_tracees *tracees, uint64_t until) {
+    char status[MDC_SCRATCH_STATUS];
+    while (mdc_clock_ns() < until &&
+           mdc_scratch_read(&tracees->scratch, tracees->proc, "status", status, sizeof status) == 0 &&
+           mdc_scratch_number(status, "\nTracerPid:") > 0)
+        nanosleep(&(struct timespec){0, OTHER_PAUSE_NS}, NULL);
 }
 
 void mdc_fork_child_end(mdc_fork_child *self, mdc_tracees *tracees, bool stopped) {
@@ -230,10 +244,12 @@ void mdc_fork_child_end(mdc_fork_child *self, mdc_tracees *tracees, bool stopped
         if (fit(self, tracees, self->thread, true) == MDC_INJECTED) (void)wait_in(self);
         if (thread != NULL && self->injection.discard) thread->discard = true;
     } else {
-        bool signalled = true;
-        for (int round = 0; signalled && round < ROUNDS; round++) {
-            signalled = false;
-            if (wait_in_any(self, tracees, &signalled)) break;
+        const uint64_t until = mdc_clock_ns() + OTHER_NS;
+        bool again = true;
+        for (int round = 0; again && round < ROUNDS; round++) {
+            again = false;
+            if (wait_in_any(self, tracees, &again)) break;
+            if (again) await_tracer(tracees, until);
             nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
         }
     }

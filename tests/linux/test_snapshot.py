@@ -120,6 +120,52 @@ def test_memory_that_a_child_does_not_get(tmp_path: Path) -> None:
     assert all(b"\0\0\0\0snapshot%d\0\0\0\0" % number in data for number in range(4))
 
 
+TRACING = """
+import ctypes, sys
+SEIZE = 0x4206
+for tid in sys.argv[1:]:
+    assert ctypes.CDLL(None, use_errno=True).ptrace(SEIZE, int(tid), None, None) == 0, ctypes.get_errno()
+print("traced", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_traces_it_at_the_end(tmp_path: Path) -> None:
+    """Another dump may begin while a snapshot is written: the child is waited for when that one has ended."""
+    reports: list[md.DumpReport] = []
+    reader, writer = os.pipe()
+
+    def dump(pid: int) -> None:
+        with open(writer, "wb") as file:
+            reports.append(md.write_dump(pid, file, md.DumpType.WITH_FULL_MEMORY, stop="snapshot"))
+
+    with subprocess.Popen([sys.executable, "-c", MARKED], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        thread = threading.Thread(target=dump, args=(process.pid,))
+        thread.start()
+        try:
+            with open(reader, "rb") as output:
+                output.read(1)
+                tids = os.listdir(f"/proc/{process.pid}/task")
+                with subprocess.Popen(
+                    [sys.executable, "-c", TRACING, *tids], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                ) as tracer:
+                    assert tracer.stdout is not None
+                    assert tracer.stdout.readline() == b"traced\n"
+                    drain = threading.Thread(target=output.read)  # to the end of the dump
+                    drain.start()
+                    thread.join(0.3)  # it comes to the child
+                drain.join()
+            thread.join()
+            assert children_of(process.pid) == []
+        finally:
+            process.kill()
+            thread.join()
+    assert reports[0].stop == "snapshot", reports[0].messages
+    assert not reports[0].warnings & md.report.DumpWarning.ZOMBIE
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
