@@ -147,7 +147,7 @@ def test_another_traces_it_at_the_end(tmp_path: Path) -> None:
         try:
             with open(reader, "rb") as output:
                 output.read(1)
-                tids = os.listdir(f"/proc/{process.pid}/task")
+                tids = [thread.name for thread in Path(f"/proc/{process.pid}/task").iterdir()]
                 with subprocess.Popen(
                     [sys.executable, "-c", TRACING, *tids], stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 ) as tracer:
