@@ -94,7 +94,7 @@ static mdc_status reserve(mdc_callback *callback, const mdc_callback_options *o,
     callback->name_capacity = callback->has_names ? names : 0;
     uint64_t rows = UINT64_C(1) + (callback->has_modules ? modules : 0) + callback->name_capacity;
     callback->path = mdc_alloc(MDC_PATH_BYTES_MAX, 1, err);
-    callback->no_name = mdc_alloc(words, sizeof *callback->no_name, err);
+    callback->no_name = mdc_alloc(words + 1, sizeof *callback->no_name, err); /* the routine reads the first word */
     callback->name_row = mdc_alloc((size_t)callback->name_capacity + 1, sizeof *callback->name_row, err);
     if (callback->path == NULL || callback->no_name == NULL || callback->name_row == NULL) return err->code;
     mdc_filter_name_row(filter, false, (const uint8_t *)"", 0, callback->no_name);
