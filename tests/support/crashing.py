@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -103,6 +104,7 @@ def run(folder: Path, body: str, *words: object, core: bool = False, **options: 
     folder.mkdir(exist_ok=True)
 
     def limits() -> None:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # ignored by what a shell runs in the background
         resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY if core else 0,) * 2)
 
     command = [*options.pop("prefix", ()), sys.executable, "-c", PROLOGUE + body, str(folder), *map(str, words)]
