@@ -59,9 +59,9 @@ static inline void sleep_us(long us) {
 /* Waits for a condition for at most ten seconds. */
 #define WAIT_FOR(condition)                                                                                            \
     do {                                                                                                               \
-        int tries = 0;                                                                                                 \
-        while (!(condition) && tries++ < 10000) sleep_us(1000);                                                        \
-        REQUIRE(condition);                                                                                            \
+        bool came = false; /* looked at once: it may pass again */                                                     \
+        for (int tries = 0; !(came = (condition)) && tries < 10000; tries++) sleep_us(1000);                           \
+        REQUIRE(came);                                                                                                 \
     } while (0)
 
 /* A child that runs `body` and dies with us. */

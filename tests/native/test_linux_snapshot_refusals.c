@@ -345,9 +345,9 @@ static void test_killed_dumpers(void) {
         sleep_us(2000 + (long)((uint32_t)rand_r(&seed) % 30000U));
         kill(dumper, SIGKILL);
         REQUIRE(waitpid(dumper, NULL, 0) == dumper);
-        WAIT_FOR(tracer_of(pid) == 0);
         int living;
-        WAIT_FOR(children_of(pid, &living) == 0); /* the tracer outlives the dumper until that is so */
+        /* The tracer outlives the dumper until that is so, and traces once more to wait for the child. */
+        WAIT_FOR(tracer_of(pid) == 0 && children_of(pid, &living) == 0);
         uint64_t before = atomic_load(&shared->beat);
         WAIT_FOR(atomic_load(&shared->beat) > before);
     }
