@@ -50,7 +50,7 @@ static mdc_status read_descriptors(mdc_noopen *noopen, DIR *fds, int fdinfo, mdc
         char first;
         mdc_locked_file file;
         int os_errno;
-        /* Directories, and what is open without access, as many of ours are: nobody maps those. */
+        /* Directories, and what is open without access, as many of ours are: no mapping is of one. */
         int flags = fcntl((int)strtol(entry->d_name, NULL, 10), F_GETFL);
         if (flags != -1 && (flags & (O_DIRECTORY | O_PATH)) != 0) continue;
         /* Sockets, pipes and the like have no path: "socket:[1]". fstat could wait for a server. */
