@@ -194,11 +194,11 @@ static mdc_status try_pe(finder *self, size_t head, size_t *next, mdc_error *err
     return MDC_OK;
 }
 
-/* Whether an image in the middle of a file (an archive) may begin here: one whose header is mapped, and code after it.
- * A run of regions of one file is walked over once. */
-static bool archive_starts(finder *self, size_t at) {
+/* Whether code follows that could be of an image which begins here: without it there is none, and neither the file nor
+ * the memory is looked at (a process may map thousands of files that are data). As far as any header could reach: a run
+ * of regions of one file, with plain memory in between, is walked over once. */
+static bool code_follows(finder *self, size_t at) {
     const mdc_region *regions = self->view->regions->data;
-    if (regions[at].file_offset == 0 || (regions[at].kinds & MDC_KIND_SHARED) != 0) return false;
     if (at >= self->run_end) {
         self->run_code = at;
         for (self->run_end = at; self->run_end < self->view->regions->count; self->run_end++) {
@@ -303,8 +303,10 @@ mdc_status mdc_modules_find(mdc_vec *modules, const mdc_target_view *view, const
         size_t next = i + 1;
         bool exe_begins = exe_starts(&self, region, !exe_seen);
         if (is_exe(&self, region)) exe_seen = true;
+        /* In the middle of a file only in a private mapping: of an archive. */
         bool starts = region->inode != 0 && (region->kinds & MDC_KIND_FILE) != 0 &&
-                      (region->file_offset == 0 || exe_begins || archive_starts(&self, i));
+                      (region->file_offset == 0 || exe_begins || (region->kinds & MDC_KIND_SHARED) == 0) &&
+                      code_follows(&self, i);
         if (starts || (region->kinds & MDC_KIND_VDSO) != 0) {
             mdc_status status = try_image(&self, i, exe_begins, &next, err);
             if (status != MDC_OK) return status;

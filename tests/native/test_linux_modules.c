@@ -145,6 +145,16 @@ static int compare_loaded(struct dl_phdr_info *info, size_t size, void *context)
     return 0;
 }
 
+/* Whether the page table of the target has the page; a read by another process brings it there. */
+static bool present(const view *self, uint64_t address) {
+    uint64_t entry = 0;
+    int fd = openat(self->proc, "pagemap", O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    REQUIRE(pread(fd, &entry, sizeof entry, (off_t)(address / PAGE * sizeof entry)) == sizeof entry);
+    close(fd);
+    return (entry & UINT64_C(1) << 63) != 0;
+}
+
 static void test_plain(void) {
     target_shared *shared = target_share();
     pid_t pid = target_start(plain_child, shared);
@@ -168,6 +178,7 @@ static void test_plain(void) {
     const mdc_region *data = region_at(&self, shared->words[3]);
     REQUIRE(module_at(&self, shared->words[3]) == NULL && (data->kinds & MDC_KIND_FILE) != 0);
     REQUIRE(data->type == MDC_MEM_MAPPED);
+    REQUIRE(present(&self, first->base) && !present(&self, shared->words[3])); /* no code follows: it was not read */
     loaded all = {&self, 0};
     dl_iterate_phdr(compare_loaded, &all);
     printf("%zu modules, the loader has %zu\n", self.modules.count, all.count);
@@ -376,6 +387,9 @@ static void crowd_child(target_shared *shared) {
         if (mmap(fence + i * PAGE, PAGE, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, evil,
                  0) == MAP_FAILED)
             _exit(6);
+    /* Code that could be of each of them, were there no hole before it. */
+    char *last = fence + (2 * CROWD + 7) * (size_t)PAGE;
+    if (munmap(last - PAGE, PAGE) != 0 || mprotect(last, PAGE, PROT_READ | PROT_EXEC) != 0) _exit(6);
     shared->words[0] = (uint64_t)(uintptr_t)fence;
     shared->ready = 1;
     for (;;) pause();
