@@ -14,12 +14,23 @@
 /* A stat line is shorter: the name has 64 bytes, escaped to four times as many, and 51 numbers at most 20. */
 enum { STAT_BYTES = 4096, STATUS_MAX = 64 * 1024, READ_CHUNK = 16 * 1024 };
 
+/* Files of one record, which the kernel makes whole (single_open; auxv is copied out of the process): a read that does
+ * not fill its buffer has got the end, and no other has to say so. Others (maps, cpuinfo) end a read where a record
+ * would not fit. */
+static bool of_one_record(const char *name) {
+    static const char *const names[] = {"status", "limits", "auxv"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
 mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, mdc_vec *bytes, bool *cut,
                                  mdc_error *err) {
     *cut = false;
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) return mdc_map_fail(err, errno, name, "open");
     const size_t start = bytes->count;
+    const bool whole = of_one_record(name);
     mdc_status status = MDC_OK;
     while (status == MDC_OK && !*cut) {
         uint8_t chunk[READ_CHUNK];
@@ -35,6 +46,7 @@ mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, 
         size_t room = limit - (bytes->count - start);
         *cut = (size_t)got > room;
         status = mdc_vec_push(bytes, chunk, *cut ? room : (size_t)got, NULL, err);
+        if (whole && (size_t)got < sizeof chunk) break;
     }
     close(fd);
     if (status != MDC_OK) bytes->count = start;
@@ -160,23 +172,8 @@ static int compare_tids(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/* The pid is the first field of stat: the directory may be known by descriptor only. */
-static mdc_status leader_of(int directory, int32_t *leader, mdc_error *err) {
-    char text[32] = "";
-    int fd = openat(directory, "stat", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return mdc_map_fail(err, errno, "stat", "open");
-    ssize_t got = read(fd, text, sizeof text - 1);
-    int os_errno = errno;
-    close(fd);
-    if (got <= 0) return mdc_map_fail(err, got < 0 ? os_errno : ESRCH, "stat", "read");
-    *leader = (int32_t)strtol(text, NULL, 10);
-    return MDC_OK;
-}
-
 mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err) {
-    int32_t leader = 0;
-    mdc_status status = leader_of(directory, &leader, err);
-    if (status != MDC_OK) return status;
+    mdc_status status = MDC_OK;
     int fd = openat(directory, "task", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
     if (fd < 0) return mdc_map_fail(err, errno, "task", "open");
     DIR *list = fdopendir(fd);
@@ -204,11 +201,5 @@ mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err) {
     size_t count = tids->count - start;
     if (count == 0) return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH, "the target has no threads");
     qsort(found, count, sizeof *found, compare_tids);
-    for (size_t i = 0; i < count; i++) {
-        if (found[i] != leader) continue;
-        memmove(&found[1], &found[0], i * sizeof *found);
-        found[0] = leader;
-        break;
-    }
     return MDC_OK;
 }

@@ -42,7 +42,7 @@ mdc_status mdc_process_read_file(int directory, const char *name, size_t limit, 
  * into the limit are kept. */
 mdc_status mdc_process_read_text(int directory, const char *name, size_t limit, mdc_vec *bytes, bool *cut,
                                  mdc_error *err);
-/* tids of all threads, ascending but the leader first. tids: int32_t. directory: /proc/PID. */
+/* tids of all threads, ascending. tids: int32_t. directory: /proc/PID. */
 mdc_status mdc_process_threads(int directory, mdc_vec *tids, mdc_error *err);
 /* System facts (uname, and the processor by the text of cpuinfo); the version string goes to pool_owner's pool. The
  * xstate members stay 0: the registers provide them, and mdc_system_times those of the times. */

@@ -15,13 +15,12 @@ void mdc_scratch_close(_Atomic int *scratch) {
 int mdc_scratch_reread(int file, char *text, size_t size) {
     size_t used = 0;
     int os_errno = 0;
-    while (used < size - 1) {
-        ssize_t got = pread(file, text + used, size - 1 - used, (off_t)used);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) os_errno = errno;
-        if (got <= 0) break;
-        used += (size_t)got;
-    }
+    ssize_t got;
+    /* Once: the kernel makes the one record of such a file whole, and what does not fit is not wanted. */
+    do got = pread(file, text, size - 1, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) os_errno = errno;
+    if (got > 0) used = (size_t)got;
     text[used] = '\0';
     return os_errno != 0 ? os_errno : used == 0 ? ESRCH : 0;
 }

@@ -11,7 +11,7 @@
 
 enum { MDC_SCRATCH_STATUS = 4096 }; /* bytes of a status file that hold the fields below */
 
-/* The beginning of the file as a string. 0, or an error number. */
+/* The beginning of a file of one record (single_open of the kernel) as a string. 0, or an error number. */
 int mdc_scratch_read(_Atomic int *scratch, int directory, const char *path, char *text, size_t size);
 /* The same of a file that is open. */
 int mdc_scratch_reread(int file, char *text, size_t size);
