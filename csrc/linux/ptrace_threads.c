@@ -36,6 +36,7 @@ enum {
     PAUSE_MAX_NS = 1000000,
     LOOK_CLOSELY_NS = 10000000, /* after that long /proc is asked why a thread does not stop */
     SEGMENT_FIRST = 64,         /* tracees in the first segment */
+    SEIZES_PER_ALARM = 64,      /* microseconds each, unless one hangs */
     LISTING_BYTES = 32 * 1024
 };
 
@@ -212,11 +213,20 @@ static bool seize_one(mdc_tracees *tracees, int32_t tid, uint8_t *state) {
     return fail(tracees, fault);
 }
 
-/* Starts the alarm anew, or ends it: as long as seizes come back it never rings. */
-static void set_alarm(const mdc_tracees *tracees, bool on) {
-    if (tracees->alarm_ns == 0) return;
-    struct timeval after = {0, on ? (suseconds_t)(tracees->alarm_ns / 1000) : 0};
+static void set_timer(uint64_t ns) {
+    struct timeval after = {0, (suseconds_t)(ns / 1000)};
     setitimer(ITIMER_REAL, &(struct itimerval){after, after}, NULL);
+}
+
+/* Before a seize: starts the alarm, and anew every few, so that it does not ring as long as seizes come back. */
+static void set_alarm(mdc_tracees *tracees) {
+    if (tracees->alarm_ns == 0) return;
+    if (tracees->alarm_seizes++ % SEIZES_PER_ALARM == 0) set_timer(tracees->alarm_ns);
+}
+
+static void end_alarm(mdc_tracees *tracees) {
+    if (tracees->alarm_seizes != 0) set_timer(0);
+    tracees->alarm_seizes = 0;
 }
 
 /* linux_dirent64 of getdents64(2): d_ino 8 bytes, d_off 8, d_reclen 2, d_type 1, d_name. */
@@ -245,7 +255,7 @@ static bool seize_entries(mdc_tracees *tracees, const char *entries, size_t size
         }
         uint8_t state = MDC_TRACEE_DEAD;
         if (!reserve(tracees)) return false;
-        set_alarm(tracees, true);
+        set_alarm(tracees);
         bool seized = seize_one(tracees, (int32_t)tid, &state);
         if (interrupt && state == MDC_TRACEE_SEIZED) ptrace(PTRACE_INTERRUPT, (pid_t)tid, NULL, NULL);
         *found += state == MDC_TRACEE_SEIZED;
@@ -269,7 +279,7 @@ static bool find_new(mdc_tracees *tracees, bool interrupt, size_t *found) {
             return fail(tracees, (mdc_fault){.kind = MDC_FAULT_LISTING, .os_errno = got < 0 ? errno : ESRCH});
         if (got == 0) return true;
         bool well = seize_entries(tracees, entries, (size_t)got, interrupt, found);
-        set_alarm(tracees, false);
+        end_alarm(tracees);
         if (!well) return false;
     }
 }

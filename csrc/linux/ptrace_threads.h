@@ -85,6 +85,7 @@ typedef struct mdc_tracees {
     uint32_t *slots;      /* hash index by tid: number of the tracee + 1, 0: empty */
     size_t slot_count;    /* power of two */
     uint32_t listing;     /* number of the listing */
+    size_t alarm_seizes;  /* since the alarm was off */
     size_t sentinel;      /* index of the thread that is asked whether the target lives */
     uint8_t *room;        /* next free context */
     size_t room_count;    /* contexts left there */
