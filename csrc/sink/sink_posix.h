@@ -16,6 +16,7 @@ mdc_sink *mdc_sink_stream_new(int fd, const struct stat *about, int flags, mdc_d
 typedef struct mdc_quiet {
     sigset_t before;  /* the thread's mask */
     sigset_t pending; /* what was pending already, and stays so */
+    bool blocked;     /* both were blocked already, as in a thread of ours */
 } mdc_quiet;
 
 void mdc_quiet_enter(mdc_quiet *quiet);

@@ -11,7 +11,11 @@ void mdc_quiet_enter(mdc_quiet *quiet) {
     sigaddset(&raised, SIGPIPE);
     sigaddset(&raised, SIGXFSZ);
     pthread_sigmask(SIG_BLOCK, &raised, &quiet->before);
-    if (sigpending(&quiet->pending) != 0) sigemptyset(&quiet->pending);
+    sigemptyset(&quiet->pending);
+    quiet->blocked = sigismember(&quiet->before, SIGPIPE) == 1 && sigismember(&quiet->before, SIGXFSZ) == 1;
+    /* What was not blocked cannot have been pending. */
+    bool either = sigismember(&quiet->before, SIGPIPE) == 1 || sigismember(&quiet->before, SIGXFSZ) == 1;
+    if (either && sigpending(&quiet->pending) != 0) sigemptyset(&quiet->pending);
 }
 
 static void consume(const mdc_quiet *quiet, int signal) {
@@ -27,5 +31,5 @@ static void consume(const mdc_quiet *quiet, int signal) {
 void mdc_quiet_leave(const mdc_quiet *quiet, int os_errno) {
     if (os_errno == EPIPE) consume(quiet, SIGPIPE);
     if (os_errno == EFBIG) consume(quiet, SIGXFSZ);
-    pthread_sigmask(SIG_SETMASK, &quiet->before, NULL);
+    if (!quiet->blocked) pthread_sigmask(SIG_SETMASK, &quiet->before, NULL);
 }
