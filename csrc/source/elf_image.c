@@ -47,21 +47,35 @@ static void take_sections(mdc_elf_image *image, const mdc_elf_header *header) {
     image->name_section = header->name_section;
 }
 
+/* The same where the beginning of the image has been read. */
+static mdc_status read_known(const mdc_image_reader *from, const mdc_elf_image *image, uint64_t offset, void *to,
+                             size_t size, bool *read, mdc_error *err) {
+    if (offset > image->head_size || size > image->head_size - offset)
+        return mdc_image_read(from, offset, to, size, read, err);
+    memcpy(to, image->head + offset, size);
+    *read = true;
+    return MDC_OK;
+}
+
 mdc_status mdc_elf_image_read(const mdc_image_reader *from, mdc_elf_image *image, mdc_error *err) {
     const bool wide = !from->narrow;
     uint8_t bytes[MDC_ELF_HEADER_MAX], table[MDC_ELF_HEADERS_MAX * MDC_ELF_SEGMENT_MAX];
     mdc_elf_header header;
     bool read;
+    size_t head;
     image->valid = image->dos = false;
-    mdc_status status = mdc_image_read(from, 0, bytes, mdc_elf_header_size(wide), &read, err);
-    if (!read) return status;
+    image->head_size = 0;
+    mdc_status status = read_some(from, 0, image->head, sizeof image->head, &head, err);
+    if (status != MDC_OK || head < mdc_elf_header_size(wide)) return status;
+    image->head_size = (uint32_t)head;
+    memcpy(bytes, image->head, mdc_elf_header_size(wide));
     image->dos = bytes[0] == 'M' && bytes[1] == 'Z';
     const size_t size = mdc_elf_segment_size(wide);
     if (!mdc_elf_header_parse(bytes, mdc_elf_header_size(wide), &header) || header.wide != wide ||
         header.segment_size != size || header.segment_count == 0)
         return MDC_OK;
     image->count = header.segment_count < MDC_ELF_HEADERS_MAX ? header.segment_count : MDC_ELF_HEADERS_MAX;
-    status = mdc_image_read(from, header.segments, table, image->count * size, &read, err);
+    status = read_known(from, image, header.segments, table, image->count * size, &read, err);
     if (!read) return status;
     image->first = UINT64_MAX;
     image->end = 0;
@@ -114,12 +128,12 @@ static mdc_status find_section(const mdc_image_reader *from, const mdc_elf_image
     return status;
 }
 
-static mdc_status read_notes(const mdc_image_reader *from, uint64_t offset, uint64_t bytes, mdc_module *module,
-                             mdc_error *err) {
+static mdc_status read_notes(const mdc_image_reader *from, const mdc_elf_image *image, uint64_t offset, uint64_t bytes,
+                             mdc_module *module, mdc_error *err) {
     uint8_t notes[NOTE_BYTES];
     bool read;
     size_t size = (size_t)mdc_min_u64(bytes, sizeof notes);
-    mdc_status status = mdc_image_read(from, offset, notes, size, &read, err);
+    mdc_status status = read_known(from, image, offset, notes, size, &read, err);
     if (read) module->build_id_size = (uint32_t)mdc_elf_build_id(notes, size, module->build_id);
     return status;
 }
@@ -133,14 +147,14 @@ mdc_status mdc_elf_image_build_id(const mdc_image_reader *from, const mdc_elf_im
         seen++;
         /* Addresses in an image count from where it was linked to. */
         uint64_t offset = from->file ? note->offset : note->address - image->first;
-        mdc_status status = read_notes(from, offset, note->file_size, module, err);
+        mdc_status status = read_notes(from, image, offset, note->file_size, module, err);
         if (status != MDC_OK) return status;
     }
     if (!from->file || module->build_id_size != 0) return MDC_OK;
     mdc_elf_section section;
     mdc_status status = find_section(from, image, MDC_ELF_SECTION_NOTE, ".note.gnu.build-id", &section, err);
     if (status != MDC_OK || section.size == 0) return status;
-    return read_notes(from, section.offset, section.size, module, err);
+    return read_notes(from, image, section.offset, section.size, module, err);
 }
 
 mdc_status mdc_elf_image_text_id(const mdc_image_reader *from, const mdc_elf_image *image, mdc_module *module,

@@ -9,7 +9,7 @@
 #include "snapshot.h"
 
 /* Bounds on what a hostile header can make us read. Real images have about a dozen program headers. */
-enum { MDC_ELF_HEADERS_MAX = 128, MDC_ELF_NAME_MAX = 256 };
+enum { MDC_ELF_HEADERS_MAX = 128, MDC_ELF_NAME_MAX = 256, MDC_ELF_HEAD_BYTES = 4096 };
 
 typedef struct mdc_image_reader {
     /* Reads from an address, or from an offset in a file. *done: bytes from the start that are there. Fails only where
@@ -31,6 +31,8 @@ typedef struct mdc_elf_image {
     uint64_t end;   /* page end of the highest, as linked */
     uint64_t sections;
     uint32_t section_count, name_section;
+    uint32_t head_size; /* bytes of head: nearly always the tables and the notes are in it */
+    uint8_t head[MDC_ELF_HEAD_BYTES];
 } mdc_elf_image;
 
 /* Reads exactly this much; *read: whether all of it was there. Fails only where the target is gone. */

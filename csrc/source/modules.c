@@ -215,7 +215,8 @@ static mdc_status try_image(finder *self, size_t head, bool exe, size_t *next, m
     const mdc_region *region = &mdc_vec_at(self->view->regions, mdc_region, head);
     mdc_control_advance(self->view->control);
     const mdc_image_reader memory = memory_at(self, region->base);
-    mdc_elf_image image = {.valid = false};
+    mdc_elf_image image; /* large: not cleared */
+    image.valid = image.dos = false;
     mdc_status status = MDC_OK;
     if ((region->flags & MDC_REGION_NEVER_READ) == 0) status = mdc_elf_image_read(&memory, &image, err);
     if (status != MDC_OK) return status;
@@ -261,7 +262,8 @@ static mdc_status unpacked_main(finder *self, mdc_error *err) {
     size_t head = (size_t)at;
     const mdc_region *region = &mdc_vec_at(self->view->regions, mdc_region, head);
     const mdc_image_reader memory = memory_at(self, region->base);
-    mdc_elf_image image = {.valid = false};
+    mdc_elf_image image; /* large: not cleared */
+    image.valid = image.dos = false;
     if (region->inode != 0 || (region->flags & MDC_REGION_NEVER_READ) != 0) return MDC_OK;
     mdc_status status = mdc_elf_image_read(&memory, &image, err);
     uint64_t span;
