@@ -20,6 +20,7 @@ struct mdc_map_reader {
     const char *name;
     size_t first; /* unread bytes are [first, used) */
     size_t used;
+    size_t usual; /* what is asked of the kernel at once; 0: as much as there is room for */
     uint8_t buffer[READER_BYTES];
 };
 
@@ -38,7 +39,7 @@ mdc_status mdc_map_fail(mdc_error *err, int os_errno, const char *name, const ch
 mdc_map_reader *mdc_map_reader_new(int proc, const char *name, mdc_error *err) {
     mdc_map_reader *reader = mdc_alloc_buffer(1, sizeof *reader, err);
     if (reader == NULL) return NULL;
-    reader->first = reader->used = 0;
+    reader->first = reader->used = reader->usual = 0;
     reader->ended = false;
     reader->name = name;
     reader->fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
@@ -56,16 +57,32 @@ void mdc_map_reader_free(mdc_map_reader *reader) {
     mdc_dealloc(reader);
 }
 
+/* A read gives the records that fit into a buffer of the kernel, a page. It has made one more, which did not fit and is
+ * thrown away (seq_read_iter in fs/seq_file.c), unless those before it are all that was asked for: of smaps, that is
+ * every sixth. So as much is asked for as came the last time, and a little less, as records differ a little; where
+ * they are longer, fewer of them fit, and it is found out anew. */
+static size_t ask_for(const mdc_map_reader *reader) {
+    const size_t room = sizeof reader->buffer - reader->used;
+    return reader->usual != 0 && reader->usual < room ? reader->usual : room;
+}
+
+static void learn(mdc_map_reader *reader, size_t asked, size_t got) {
+    if (got == asked) return;
+    reader->usual = asked == reader->usual ? 0 : got - got / 128;
+}
+
 static mdc_status refill(mdc_map_reader *reader, mdc_error *err) {
     memmove(reader->buffer, reader->buffer + reader->first, reader->used - reader->first);
     reader->used -= reader->first;
     reader->first = 0;
+    const size_t asked = ask_for(reader);
     ssize_t got;
     do {
-        got = read(reader->fd, reader->buffer + reader->used, sizeof reader->buffer - reader->used);
+        got = read(reader->fd, reader->buffer + reader->used, asked);
     } while (got < 0 && errno == EINTR);
     if (got < 0) return mdc_map_fail(err, errno, reader->name, "read");
     if (got == 0) reader->ended = true;
+    learn(reader, asked, (size_t)got);
     reader->used += (size_t)got;
     return MDC_OK;
 }
@@ -110,3 +127,10 @@ mdc_status mdc_map_reader_line(mdc_map_reader *reader, uint8_t **line, size_t *s
     reader->first = reader->used;
     return MDC_OK;
 }
+
+const uint8_t *mdc_map_reader_peek(const mdc_map_reader *reader, size_t *size) {
+    *size = reader->used - reader->first;
+    return reader->buffer + reader->first;
+}
+
+void mdc_map_reader_skip(mdc_map_reader *reader, size_t size) { reader->first += size; }

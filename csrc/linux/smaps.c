@@ -108,6 +108,21 @@ static void field(mdc_smaps_entry *entry, counts *sum, const uint8_t *line, size
 #undef VALUE
 }
 
+/* The lines of numbers that are there already. Their columns are fixed (fs/proc/task_mmu.c: SEQ_PUT_DEC) but for what
+ * has more than eight digits, and most are zero, which adds nothing. */
+static void fields(mdc_map_reader *reader, mdc_smaps_entry *entry, counts *sum) {
+    static const char unit[] = " kB\n";
+    enum { LINE = 28, UNIT = sizeof unit - 1 };
+    size_t size, done = 0;
+    const uint8_t *at = mdc_map_reader_peek(reader, &size);
+    for (; size - done >= LINE; done += LINE) {
+        const uint8_t *line = at + done;
+        if (memcmp(line + LINE - UNIT, unit, UNIT) != 0 || mdc_map_is_header(line, LINE)) break;
+        if (memcmp(line + LINE - UNIT - 2, " 0", 2) != 0) field(entry, sum, line, LINE - 1);
+    }
+    mdc_map_reader_skip(reader, done);
+}
+
 static mdc_status finish(mdc_vec *entries, mdc_smaps_entry *entry, const counts *sum, mdc_error *err) {
     uint64_t resident = sum->resident + sum->hugetlb + sum->hugetlb_shared;
     if (resident > 0 || sum->swapped > 0) entry->flags |= MDC_SMAPS_CONTENT;
@@ -139,6 +154,7 @@ static mdc_status read_all(mdc_map_reader *reader, mdc_vec *entries, uint64_t li
     for (;;) {
         uint8_t *line;
         size_t size;
+        if (open) fields(reader, &entry, &sum);
         mdc_status status = mdc_map_reader_line(reader, &line, &size, err);
         if (status != MDC_OK) return status;
         if (line == NULL) break;
