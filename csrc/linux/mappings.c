@@ -172,12 +172,16 @@ static mdc_status list_by_lines(lister *self, mdc_error *err) {
     return status;
 }
 
-/* From the text of maps, which a dump holds as well. PROCMAP_QUERY takes twice as long per mapping. */
-static mdc_status list_all(lister *self, mdc_error *err) {
+/* From the text of maps, which a dump holds as well, and which may have been read with smaps. PROCMAP_QUERY takes twice
+ * as long per mapping. */
+static mdc_status list_all(lister *self, bool read, mdc_error *err) {
     mdc_vec *text = &self->mappings->text;
-    bool cut;
-    text->count = 0;
-    mdc_status status = mdc_process_read_text(self->proc, "maps", TEXT_MAX, text, &cut, err);
+    bool cut = false;
+    mdc_status status = MDC_OK;
+    if (!read) {
+        text->count = 0;
+        status = mdc_process_read_text(self->proc, "maps", TEXT_MAX, text, &cut, err);
+    }
     if (status == MDC_OK && cut) return list_by_lines(self, err);
     uint8_t *at = text->data, *end = at + text->count;
     for (uint8_t *stop; status == MDC_OK && at < end; at = stop < end ? stop + 1 : end) {
@@ -319,11 +323,28 @@ static uint64_t cost_of_smaps(const mdc_mappings *mappings) {
     return cost;
 }
 
-static mdc_status seen_again(void *context, const mdc_map_record *record, mdc_error *err) {
-    (void)record;
+static mdc_status seen_again(void *context, const uint8_t *line, size_t size, mdc_error *err) {
+    (void)line;
+    (void)size;
     (void)err;
     mdc_control_advance(context);
     return MDC_OK;
+}
+
+/* The lines of maps out of smaps. */
+typedef struct collector {
+    mdc_mappings *mappings;
+    bool cut; /* there are more than a dump holds */
+} collector;
+
+static mdc_status collect(void *context, const uint8_t *line, size_t size, mdc_error *err) {
+    collector *self = context;
+    mdc_vec *text = &self->mappings->text;
+    mdc_control_advance(self->mappings->control);
+    self->cut = self->cut || text->count + size + 1 > TEXT_MAX;
+    if (self->cut) return MDC_OK;
+    mdc_status status = mdc_vec_push(text, line, size, NULL, err);
+    return status == MDC_OK ? mdc_vec_push(text, "\n", 1, NULL, err) : status;
 }
 
 static int by_address(const void *a, const void *b) {
@@ -340,18 +361,14 @@ static mdc_status add_to_fresh(const mdc_mappings *mappings, mdc_vec *fresh, mdc
     return status;
 }
 
-static mdc_status read_now(mdc_mappings *mappings, int proc, mdc_vec *entries, mdc_error *err) {
-    if (mdc_vec_reserve(entries, mappings->regions.count, err) != MDC_OK) return err->code;
-    mdc_status status = mdc_smaps_read(entries, proc, UINT64_MAX, seen_again, mappings->control, err);
-    return status == MDC_OK ? add_to_fresh(mappings, entries, err) : status;
-}
-
 static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
     mdc_vec fresh;
     mdc_vec_init(&fresh, sizeof(mdc_smaps_entry));
     mdc_error ignored;
     mdc_error_clear(&ignored);
-    mdc_status status = read_now(mappings, proc, &fresh, &ignored);
+    mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
+    if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->control, &ignored);
+    if (status == MDC_OK) status = add_to_fresh(mappings, &fresh, &ignored);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
     else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)
@@ -362,16 +379,17 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     return status;
 }
 
-/* What was not read before the stop is read now, and is exact. */
-static mdc_status look_now(mdc_mappings *mappings, int proc, uint32_t dontdump, mdc_error *err) {
+/* What was not read before the stop is read now, and is exact: the text of maps with it, which the kernel would else
+ * have to make once more. *text: it is there. */
+static mdc_status look_now(mdc_mappings *mappings, int proc, uint32_t dontdump, bool *text, mdc_error *err) {
+    collector lines = {mappings, false};
     mdc_error why;
     mdc_error_clear(&why);
-    mdc_status status = read_now(mappings, proc, &mappings->flags, &why);
+    mappings->text.count = 0;
+    mdc_status status = mdc_smaps_read(&mappings->flags, proc, UINT64_MAX, collect, &lines, &why);
     mappings->flags_known = status == MDC_OK;
-    if (status == MDC_OK || (dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(status))) {
-        classify(mappings, dontdump);
-        return MDC_OK;
-    }
+    *text = status == MDC_OK && !lines.cut;
+    if (status == MDC_OK || (dontdump == MDC_DONTDUMP_IGNORE && !mdc_is_shortage(status))) return MDC_OK;
     *err = why;
     return status;
 }
@@ -402,23 +420,20 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     int forced = MDC_FAILPOINT("maps:list");
     if (forced != 0) return mdc_map_fail(err, forced, "maps", "read");
     lister self = {mappings, proc, 0};
+    bool text = false;
     mappings->regions.count = mappings->notes.count = 0;
-    mdc_status status = list_all(&self, err);
+    if (mappings->deferred && look_now(mappings, proc, dontdump, &text, err) != MDC_OK) return err->code;
+    mdc_status status = list_all(&self, text, err);
     if (status == MDC_OK) status = add_absent(&self, UINT64_MAX, err);
     if (status != MDC_OK) return status;
     if (mappings->regions.count == 0)
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_CAPTURE, ESRCH, "the target no longer has memory");
     refresh_sizes(mappings, proc);
-    if (mappings->deferred) {
-        status = look_now(mappings, proc, dontdump, err);
-        mdc_vec_fini(&mappings->flags);
-        return status;
-    }
     classify(mappings, dontdump);
-    const bool looked = worth_again(mappings, dontdump, again);
+    const bool looked = !mappings->deferred && worth_again(mappings, dontdump, again);
     if (looked) status = look_again(mappings, proc, dontdump, err);
     mdc_region *regions = mappings->regions.data;
-    for (size_t i = 0; !looked && again != NULL && i < mappings->regions.count; i++)
+    for (size_t i = 0; !looked && !mappings->deferred && again != NULL && i < mappings->regions.count; i++)
         regions[i].flags |= MDC_REGION_VIA_MEM;
     mdc_vec_fini(&mappings->flags);
     return status;

@@ -8,7 +8,12 @@
 #include "proc_maps.h"
 #include "slow_fs.h"
 
-enum { TEXT_PER_MAPPING = 64 }; /* bytes of a line of maps, about */
+enum {
+    TEXT_PER_MAPPING = 64, /* bytes of a line of maps, about */
+    /* Where smaps is read under the stop, which takes ten times as long, the files of so many mappings are examined
+     * before it; those of further ones when they are listed. */
+    LOOK_MAX = 4096
+};
 
 static void start(mdc_mappings *mappings, int proc) {
     mappings->deferred = false;
@@ -27,6 +32,7 @@ static mdc_status look_before(mdc_mappings *mappings, int proc, uint64_t cost, m
         size_t size;
         mdc_map_record record;
         if (mappings->deferred && cost >= mappings->defer_ns) start(mappings, proc);
+        if (mappings->deferred && mappings->expected >= LOOK_MAX) break;
         status = mdc_map_reader_line(reader, &line, &size, err);
         if (status != MDC_OK || line == NULL) break;
         mappings->expected++;

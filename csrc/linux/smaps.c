@@ -164,6 +164,7 @@ static mdc_status read_all(mdc_map_reader *reader, mdc_vec *entries, uint64_t li
             continue;
         }
         if (open) status = finish(entries, &entry, &sum, err);
+        if (status == MDC_OK && seen != NULL) status = seen(context, line, size, err);
         if (status != MDC_OK) return status;
         mdc_map_record record;
         if (!mdc_map_parse(line, size, &record))
@@ -172,8 +173,6 @@ static mdc_status read_all(mdc_map_reader *reader, mdc_vec *entries, uint64_t li
         if (!open) return MDC_OK;
         begin(&entry, &record);
         memset(&sum, 0, sizeof sum);
-        if (seen != NULL) status = seen(context, &record, err);
-        if (status != MDC_OK) return status;
     }
     return open ? finish(entries, &entry, &sum, err) : MDC_OK;
 }

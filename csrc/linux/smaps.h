@@ -40,8 +40,8 @@ typedef struct mdc_smaps_entry {
     uint32_t reserved;
 } mdc_smaps_entry;
 
-/* Called for the mapping line of each entry. */
-typedef mdc_status (*mdc_smaps_seen)(void *context, const mdc_map_record *record, mdc_error *err);
+/* Called for the mapping line of each entry: as it is in maps, without its newline. */
+typedef mdc_status (*mdc_smaps_seen)(void *context, const uint8_t *line, size_t size, mdc_error *err);
 
 /* Appends the entries (ascending, disjoint) up to the first that begins at or above `limit`. seen may be NULL. */
 mdc_status mdc_smaps_read(mdc_vec *entries, int proc, uint64_t limit, mdc_smaps_seen seen, void *context,
