@@ -8,7 +8,7 @@
 
 mdc_status mdc_report_reserve(mdc_report_rows *rows, const mdc_capture *capture, mdc_error *err) {
     const mdc_snapshot *lists = capture->lists;
-    rows->regions = mdc_alloc(capture->region_count, sizeof *rows->regions, err);
+    rows->regions = mdc_alloc_buffer(capture->region_count, sizeof *rows->regions, err); /* not touched in the stop */
     rows->threads = mdc_alloc(lists->thread_count, sizeof *rows->threads, err);
     rows->modules = mdc_alloc(lists->module_count, sizeof *rows->modules, err);
     rows->names = mdc_alloc(lists->pool_size, 1, err);

@@ -19,10 +19,28 @@ bool mdc_map_is_header(const uint8_t *line, size_t size) {
     return size > 0 && hex_digit(line[0]) < 16;
 }
 
+/* Eight digits at once, by the bytes of one word: each is what its four bits are written as. */
+static bool eight_digits(const uint8_t *at, uint64_t *value) {
+    const uint64_t ones = UINT64_MAX / 0xFF;
+    uint64_t word = 0;
+    for (unsigned i = 0; i < 8; i++) word = word << 8 | at[i];
+    uint64_t bits = (word & ones * 0x0F) + 9 * (word >> 6 & ones);
+    uint64_t letters = (bits + ones * 0x76) >> 7 & ones; /* those above nine */
+    if ((bits & ones * 0xF0) != 0 || bits + ones * '0' + letters * ('a' - '0' - 10) != word) return false;
+    bits = (bits | bits >> 4) & UINT64_C(0x00FF00FF00FF00FF);
+    bits = (bits | bits >> 8) & UINT64_C(0x0000FFFF0000FFFF);
+    *value = (bits | bits >> 16) & UINT32_MAX;
+    return true;
+}
+
 /* A hexadecimal number ended by `stop`, which is skipped. */
 static bool hexadecimal(const uint8_t **at, const uint8_t *end, uint8_t stop, uint64_t *value) {
     const uint8_t *p = *at;
-    uint64_t sum = 0;
+    uint64_t sum = 0, eight;
+    if (end - p >= 8 && eight_digits(p, &eight)) {
+        sum = eight;
+        p += 8;
+    }
     for (; p < end && *p != stop; p++) {
         unsigned digit = hex_digit(*p);
         if (digit > 15 || sum >> 60 != 0) return false;
