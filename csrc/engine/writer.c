@@ -7,18 +7,25 @@
 #include "carried/carried_file.h"
 #include "streams/stream.h"
 
+enum {
+    FRONT_LATER_MIN = 256 << 10, /* bytes: a shorter front is written as fast as it is left open */
+    FRONT_KEPT_MAX = 1 << 20     /* bytes of it that are memory of the target: the environment, mostly */
+};
+
 mdc_status mdc_writer_init(mdc_writer *writer, const mdc_reader *reader, mdc_layout *layout, mdc_gaps *gaps,
                            mdc_error *err) {
     writer->engine = reader->engine;
     writer->reader = reader;
     writer->layout = layout;
     writer->gaps = gaps;
+    mdc_vec_init(&writer->front_kept, 1);
     writer->copier = mdc_copier_new(reader, layout, gaps, &writer->output, err);
     return writer->copier != NULL ? mdc_staging_reserve(&writer->staging, writer->engine, err) : err->code;
 }
 
 void mdc_writer_fini(mdc_writer *writer) {
     mdc_copier_free(writer->copier);
+    mdc_vec_fini(&writer->front_kept);
     mdc_sparse_fini(&writer->output);
     mdc_staging_fini(&writer->staging);
 }
@@ -69,13 +76,58 @@ static mdc_status put_small(mdc_writer *writer, mdc_out *out, uint32_t signature
     return mdc_out_put(out, (const uint8_t *)small->data + sizeof signature, small->count - sizeof signature, err);
 }
 
-static mdc_status put_front(mdc_writer *writer, mdc_error *err) {
+/* patching: into the hole that was left for it. */
+static mdc_status put_front(mdc_writer *writer, bool patching, mdc_error *err) {
     mdc_out out = begin_output(writer);
+    out.patching = patching;
     if (put_small(writer, &out, out.sink->patchable ? 0 : MDC_FILE_SIGNATURE, err) != MDC_OK ||
         put_parts(writer, &out, err) != MDC_OK || mdc_streams_write(writer->layout, &out, err) != MDC_OK ||
         mdc_out_pad_to(&out, writer->layout->memory_offset, err) != MDC_OK)
         return err->code;
     return mdc_out_flush(&out, err);
+}
+
+/* The front needs nothing of the target but the parts that are its memory. Where those are read now, the front of a
+ * process of many mappings or threads is written after the resume. Not where most of the dump is memory: a file that
+ * begins with a hole has no room reserved for the rest. */
+static bool may_wait(const mdc_writer *writer, const mdc_sink *sink, uint64_t planned) {
+    const uint64_t front = writer->layout->memory_offset;
+    return sink->patchable && sink->late_parts && writer->output.staging == NULL &&
+           !writer->engine->calls.wants_post_read && front >= FRONT_LATER_MIN && planned - front <= front;
+}
+
+/* *kept: all could be read. */
+static mdc_status keep_parts(mdc_writer *writer, bool *kept, mdc_error *err) {
+    mdc_part *parts = writer->layout->parts.data;
+    const size_t count = writer->layout->parts.count;
+    mdc_vec *bytes = &writer->front_kept;
+    uint64_t size = 0;
+    *kept = false;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].data != NULL) continue;
+        if (parts[i].from == MDC_PART_FILE || !mdc_add_u64(size, parts[i].size, &size) || size > FRONT_KEPT_MAX)
+            return MDC_OK;
+    }
+    if (mdc_vec_push(bytes, NULL, (size_t)size, NULL, err) != MDC_OK) return err->code;
+    uint8_t *to = bytes->data;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].data != NULL) continue;
+        size_t done;
+        int32_t os_errno;
+        if (mdc_reader_read(writer->reader, parts[i].address, to, 0, 0, (size_t)parts[i].size, &done, &os_errno, err) !=
+            MDC_OK)
+            return err->code;
+        if (done < parts[i].size) return MDC_OK;
+        to += done;
+    }
+    to = bytes->data;
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].data != NULL) continue;
+        parts[i].data = to;
+        to += parts[i].size;
+    }
+    *kept = true;
+    return MDC_OK;
 }
 
 /* What was found since the layout was made is said after the tail, if the directory can still be corrected. */
@@ -130,9 +182,11 @@ mdc_status mdc_writer_memory(mdc_writer *writer, mdc_sink *sink, mdc_error *err)
         if ((extent->flags & MDC_EXTENT_OMITTED) == 0) total += extent->size;
     }
     atomic_store(&writer->engine->control->bytes_total, total);
-    uint64_t planned = mdc_layout_planned_end(writer->layout);
-    if ((sink->ops->begin != NULL && sink->ops->begin(sink, planned, planned - holes, err) != MDC_OK) ||
-        put_front(writer, err) != MDC_OK)
+    uint64_t planned = mdc_layout_planned_end(writer->layout), front = writer->layout->memory_offset;
+    if (may_wait(writer, sink, planned) && keep_parts(writer, &writer->front_later, err) != MDC_OK) return err->code;
+    if (writer->front_later) holes += front;
+    if (sink->ops->begin != NULL && sink->ops->begin(sink, planned, planned - holes, err) != MDC_OK) return err->code;
+    if ((writer->front_later ? sink->ops->hole(sink, front, err) : put_front(writer, false, err)) != MDC_OK)
         return err->code;
     return mdc_copier_extents(writer->copier, err);
 }
@@ -147,6 +201,7 @@ mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err) {
     }
     mdc_sink *sink = writer->output.sink;
     mdc_layout_close(writer->layout);
+    if (writer->front_later && put_front(writer, true, err) != MDC_OK) return err->code;
     if (mdc_late_copy(writer, err) != MDC_OK) return err->code;
     atomic_store(&engine->control->phase, MDC_PHASE_FINISH);
     bool moved = false;

@@ -18,6 +18,8 @@ typedef struct mdc_writer {
     mdc_staging staging; /* with MDC_STOP_MEMORY, between the output and the sink until mdc_writer_finish */
     mdc_sparse_output output;
     mdc_copier *copier;
+    bool front_later;   /* the front is written after the resume */
+    mdc_vec front_kept; /* uint8_t: what of it is memory of the target, then */
 } mdc_writer;
 
 mdc_status mdc_writer_init(mdc_writer *writer, const mdc_reader *reader, mdc_layout *layout, mdc_gaps *gaps,

@@ -30,10 +30,11 @@ typedef struct mdc_sink_ops {
 
 struct mdc_sink {
     const mdc_sink_ops *ops;
-    bool patchable; /* patch works */
-    bool sparse;    /* hole makes a hole */
-    bool flushes;   /* finish() will be asked to flush: set before begin(), so that writes may go to the disk at once */
-    intptr_t fd;    /* the descriptor or HANDLE it writes to, -1 if there is none: Io.Handle of callees that write */
+    bool patchable;  /* patch works */
+    bool sparse;     /* hole makes a hole */
+    bool late_parts; /* and takes nothing, and patch no more than write: much may be left open and patched later */
+    bool flushes; /* finish() will be asked to flush: set before begin(), so that writes may go to the disk at once */
+    intptr_t fd;  /* the descriptor or HANDLE it writes to, -1 if there is none: Io.Handle of callees that write */
     uint64_t position; /* bytes written and holes so far: offset in the dump of the next byte */
 };
 

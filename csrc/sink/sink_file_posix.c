@@ -220,6 +220,7 @@ mdc_sink *mdc_sink_file_new(int fd, const struct stat *about, int64_t position, 
     file_sink *file = mdc_alloc(1, sizeof *file, err);
     if (file == NULL) return NULL;
     mdc_sink_setup(&file->base, &FILE_OPS, true, true);
+    file->base.sink.late_parts = true;
     file->fd = fd;
     file->origin = (uint64_t)position;
     file->old_size = about->st_size > 0 ? (uint64_t)about->st_size : 0;

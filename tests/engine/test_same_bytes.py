@@ -106,5 +106,26 @@ def test_the_cases_differ() -> None:
     assert len({digests(case)["sha256"] for case in CASES}) == len(CASES)
 
 
+def many(**changes: Any) -> fake.Target:
+    """So many mappings that the front, most of the dump, is written when the target runs again."""
+    others = tuple(fake.Region(base=0x1000_0000 + i * 2 * fake.PAGE, size=fake.PAGE) for i in range(6000))
+    return fake.small(regions=(*target().regions, *others), **changes)
+
+
+@pytest.mark.parametrize("rules", ["all", "redacted"])
+@pytest.mark.parametrize("environ", [(0, 0), (0x50_0000, 64), (0xC0_1FF0, 64)])
+def test_the_order_of_writing_changes_no_byte(environ: tuple[int, int], rules: str, tmp_path: Path) -> None:
+    shown = many(environ=environ)
+    files = {stop: tmp_path / stop for stop in ("whole", "memory")}  # of the second, all is kept in its order
+    for stop, path in files.items():
+        report = fake.write(shown, path, filter=filters(target())[rules], stop=stop)
+        assert report.stop == stop
+    data = [bytearray(path.read_bytes()) for path in files.values()]
+    for one in data:
+        one[STAMP] = bytes(4)
+    assert len(data[0]) > 1 << 18 and data[0] == data[1]
+    assert bytes(target().bytes(0x50_0000, 64)) in data[0] or environ[0] != 0x50_0000 or rules == "redacted"
+
+
 if __name__ == "__main__":
     KEPT.write_text(json.dumps({case: digests(case) for case in CASES}, indent=1) + "\n", "ascii")
