@@ -44,19 +44,21 @@ struct mdc_copier {
     size_t count;
     uint64_t lead; /* zeros before the first span */
     uint64_t memory_bytes, total_bytes;
-    mdc_span spans[BATCH_SPANS];
-    uint64_t zeros[BATCH_SPANS]; /* bytes of zeros after span i */
-    size_t extent[BATCH_SPANS];  /* of span i */
     /* The window of callees that see each read: bytes read and not yet written. */
     uint64_t window_end; /* address after them */
     size_t held;
     size_t lent; /* of them, from the front: neighbours the callee is only shown, never written from here */
+    /* Of the batch, written before they are read, and not cleared. */
+    mdc_span spans[BATCH_SPANS];
+    uint64_t zeros[BATCH_SPANS]; /* bytes of zeros after span i */
+    size_t extent[BATCH_SPANS];  /* of span i */
 };
 
 mdc_copier *mdc_copier_new(const mdc_reader *reader, mdc_layout *layout, mdc_gaps *gaps, mdc_sparse_output *output,
                            mdc_error *err) {
-    mdc_copier *copier = mdc_alloc(1, sizeof *copier, err);
+    mdc_copier *copier = mdc_alloc_buffer(1, sizeof *copier, err);
     if (copier == NULL) return NULL;
+    memset(copier, 0, offsetof(mdc_copier, spans));
     copier->reader = reader;
     copier->engine = reader->engine;
     copier->layout = layout;

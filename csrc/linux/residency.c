@@ -26,7 +26,7 @@ static const uint64_t pagemap_budget = UINT64_C(1) << 40;
 
 /* An answer of the kernel that is asked for again and again, as for the stack of each thread: on the way to its frames,
  * its place in the file and its bytes. */
-enum { ANSWERS = 1024, ANSWER_RUNS = 4 };
+enum { ANSWERS_MIN = 64, ANSWERS_MAX = 1024, ANSWER_RUNS = 4 };
 static const uint64_t ahead = UINT64_C(1) << 20; /* how far more is asked for than is wanted */
 
 typedef struct mdc_asked {
@@ -338,7 +338,10 @@ mdc_status mdc_residency_begin(mdc_residency *residency, int proc, mdc_region *r
     residency->runs.count = 0;
     residency->known = false;
     mdc_dealloc(residency->asked);
-    residency->asked = mdc_alloc(ANSWERS, sizeof *residency->asked, err);
+    /* They are cleared under the stop: 128 KiB would take longer than the rest where there are a few dozen regions. */
+    residency->answers = ANSWERS_MIN;
+    while (residency->answers < ANSWERS_MAX && residency->answers / 2 < count) residency->answers *= 2;
+    residency->asked = mdc_alloc(residency->answers, sizeof *residency->asked, err);
     if (residency->asked == NULL) return err->code;
     residency->pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);
     if (residency->pagemap < 0) return MDC_OK;
@@ -362,7 +365,7 @@ mdc_status mdc_residency_begin(mdc_residency *residency, int proc, mdc_region *r
 }
 
 static mdc_asked *slot_of(const mdc_residency *residency, const mdc_region *region) {
-    return &residency->asked[(region->base / MDC_PAGE_SIZE * UINT64_C(0x9E3779B97F4A7C15) >> 32) % ANSWERS];
+    return &residency->asked[(region->base / MDC_PAGE_SIZE * UINT64_C(0x9E3779B97F4A7C15) >> 32) % residency->answers];
 }
 
 static size_t content_by_asking(const mdc_residency *residency, const mdc_region *region, uint32_t between,

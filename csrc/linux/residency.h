@@ -16,6 +16,7 @@ typedef struct mdc_residency {
     int method;
     mdc_dump_control *control; /* borrowed; NULL, or notified of the progress of the page scan */
     struct mdc_asked *asked;   /* what was answered, by the first page; NULL: nothing is remembered */
+    size_t answers;            /* that many at most */
 } mdc_residency;
 
 void mdc_residency_init(mdc_residency *residency);
