@@ -258,7 +258,6 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
     /* The directory was opened by number after the pidfd: if the pidfd's process is alive now, both are of it. */
     status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     if (status != MDC_OK) return status;
-    identity->same = true;
 
     if (identity->stat.state == 'Z' || identity->stat.state == 'X') {
         status = find_living(identity, err);
@@ -290,8 +289,9 @@ mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_e
     /* Signal 0 is delivered to zombies too; EPERM means that it is there, or that the call is forbidden. */
     const bool there = syscall(SYS_pidfd_send_signal, identity->pidfd, 0, NULL, 0) == 0;
     if (!there && errno == ESRCH) return gone(identity->pid, phase, ESRCH, err);
-    /* Once both are known to be of one process, the pidfd alone says whether it is there. */
-    if (there && identity->same) return MDC_OK;
+    /* As long as the pidfd's process is there its number is no other's, so the directory, opened by that number after
+     * the pidfd, is of it, and stays so: stat would say nothing more. */
+    if (there) return MDC_OK;
     mdc_status status = mdc_process_read_stat(identity->directory, &now, &why);
     if (status != MDC_OK && status != MDC_ERR_TARGET_GONE) {
         if (err->code == MDC_OK) *err = why;

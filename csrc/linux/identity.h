@@ -15,7 +15,6 @@ typedef struct mdc_identity {
     int task;              /* /proc/PID, or /proc/TID if the leader is dead: its memory is seen here */
     mdc_process_stat stat; /* of the thread of `task` */
     uint64_t start_time;   /* of the process: clock ticks since boot */
-    bool same;             /* pidfd and directory are of one process: both are of that one for ever */
 } mdc_identity;
 
 /* Fills the identity; on failure it is closed again. Fails with
