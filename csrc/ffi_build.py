@@ -37,7 +37,7 @@ HEADERS = [
     *(
         ["csrc/crash/crash_windows.h"]
         if windows
-        else ["csrc/linux/access.h", "csrc/linux/signal_stop.h", "csrc/crash/crash_posix.h"]
+        else ["csrc/base/openat2.h", "csrc/linux/access.h", "csrc/linux/signal_stop.h", "csrc/crash/crash_posix.h"]
     ),
     "csrc/session/session.h",
 ]

@@ -3,10 +3,10 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../base/failpoint.h"
+#include "../base/openat2.h"
 #include "root_files.h"
 
 /* A terminal does not become ours, and a FIFO that has taken the place of the file does not block. */
@@ -37,14 +37,9 @@ static int open_regular(int folder, const char *name, int flags) {
     return openat(folder, name, HOW | (flags != 0 ? O_NOFOLLOW : 0));
 }
 
-/* As with that folder as the root: links and ".." lead nowhere else. ENOSYS before Linux 5.6, EPERM in sandboxes that
- * do not know the call. (linux/openat2.h, which older systems do not have) */
+/* As with that folder as the root: links and ".." lead nowhere else. */
 static int open_below(int root, const char *path, uint64_t flags) {
-    enum { NO_MAGIC_LINKS = 0x02, IN_ROOT = 0x10, OPENAT2 = 437 };
-    const struct {
-        uint64_t flags, mode, resolve;
-    } how = {flags, 0, NO_MAGIC_LINKS | IN_ROOT};
-    return (int)syscall(OPENAT2, root, path, &how, sizeof how);
+    return mdc_openat2(root, path, flags, MDC_RESOLVE_NO_MAGICLINKS | MDC_RESOLVE_IN_ROOT);
 }
 
 static bool open_by_links(mdc_root_file *file, int root, const char *path, bool *known) {

@@ -15,6 +15,7 @@ import os
 import stat
 import sys
 
+from .._native.paths import open_directory_without_links
 from .._record import Record
 
 TYPE_CHECKING = False
@@ -188,6 +189,39 @@ def _refusal(path: str, owner: int) -> str:
     )
 
 
+def _plain(path: str) -> Place | None:
+    """The place of a regular file or a free name, with no link on the way: nearly always so, and known after two calls.
+
+    None for all else: the walk finds out what it is.
+    """
+    folder, slash, name = path.rpartition("/")
+    if name in ("", ".", "..") or "\0" in path:
+        return None
+    directory = open_directory_without_links(folder + slash or ".")
+    if directory < 0:
+        return None
+    try:
+        about = _entry(name, directory)
+        if about is None or stat.S_ISREG(about.st_mode):
+            place = Place(directory=directory, name=name, about=about)
+            directory = -1
+            return place
+    except OSError:
+        pass  # the walk says what it is
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return None
+
+
+def _entry(name: str, directory: int) -> os.stat_result | None:
+    """What has the name; None if it is free."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
 @contextlib.contextmanager
 def resolve(path: str | bytes) -> Iterator[Place]:
     """Walk to where the path leads; the descriptor is open until the block ends.
@@ -201,6 +235,13 @@ def resolve(path: str | bytes) -> Iterator[Place]:
     ValueError
         The path holds a zero byte.
     """
+    place = _plain(os.fsdecode(path))
+    if place is not None:
+        try:
+            yield place
+        finally:
+            os.close(place.directory)
+        return
     walk = _Walk(os.fsdecode(path))
     try:
         yield walk.go()

@@ -191,6 +191,51 @@ def test_a_fifo_that_is_replaced_while_it_has_no_reader(common: Path) -> None:
         os.close(reader)
 
 
+PLAIN = ("x", "dir/x", "dir/free", "dir//x", "./x", "dir/../x", "dir/\udcff")
+WALKED = ("link/x", "dir/link", "fifo", "dir", "dir/", "dir/.", "dir/..", "x/y", "x/", "none/x", "", "\0", "a\0b")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "dir").mkdir()
+    for name in ("x", "dir/x"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("dir")
+    (tmp_path / "dir" / "link").symlink_to("x")
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path
+
+
+def found(path: str) -> object:
+    try:
+        with paths_posix.resolve(path) as place:
+            about = place.about and (place.about.st_ino, place.about.st_dev)
+            return os.fstat(place.directory).st_ino, place.name, about, place.magic, place.foreign
+    except (OSError, ValueError) as error:
+        return type(error), getattr(error, "errno", None)
+
+
+@pytest.mark.parametrize("path", [*PLAIN, *WALKED])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_what_the_kernel_resolves_is_what_the_walk_finds(
+    absolute: bool, path: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Component by component, as before Linux 5.6."""
+    monkeypatch.chdir(tree)
+    path = f"{tree}/{path}" if absolute else path
+    resolved = found(path)
+    monkeypatch.setattr(paths_posix, "open_directory_without_links", lambda _: -1)
+    assert found(path) == resolved
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_a_path_without_links_is_not_walked(path: str, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths_posix, "_Walk", None)
+    with paths_posix.resolve(f"{tree}/{path}") as place:
+        assert place.name == path.rpartition("/")[2]
+    monkeypatch.undo()
+
+
 def test_a_folder_of_a_group_is_shared_for_other_users_too() -> None:
     """Also for a dumper that is not root, unless the group is its own."""
     folder = Path(tempfile.mkdtemp())
