@@ -128,7 +128,12 @@ class StreamSink(Sink):
 
 
 def _create(directory: int) -> tuple[int, str | None]:
-    """A new file in the directory, without a name where the file system can do that."""
+    """A new file in the directory, without a name where the file system can do that.
+
+    `directory` has the lowest number that was free, and what was opened before it is open still.
+    """
+    if directory > 2:  # so those of the standard streams are taken
+        return _create_any(directory)
     with pipes_posix.standard_occupied():
         return _create_any(directory)
 
@@ -159,13 +164,13 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
         if place.about is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         folder = place.open(os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fd, name = _create(folder)
-        if name is not None:
-            os.unlink(name, dir_fd=folder)
-        return io.FileIO(fd, "r+")
-    finally:
-        os.close(folder)
+        try:
+            fd, name = _create(folder)
+            if name is not None:
+                os.unlink(name, dir_fd=folder)
+            return io.FileIO(fd, "r+")
+        finally:
+            os.close(folder)
 
 
 def scratch_file() -> io.FileIO:
