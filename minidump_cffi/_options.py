@@ -128,9 +128,9 @@ class PlanOptions(Record, kw_only=False):
         return DumpType.NORMAL if self.type is None else dump_type(self.type)
 
     def members(self) -> dict[str, Any]:
-        """Members of mdc_engine_options."""
-        limits = self.options or _NO_LIMITS
-        values: dict[str, Any] = {name: getattr(limits, name) for name in limits._fields}
+        """Members of mdc_engine_options; what is not named is 0."""
+        limits = self.options
+        values: dict[str, Any] = {} if limits is None else {name: getattr(limits, name) for name in limits._fields}
         values |= {name: known.index(getattr(self, name, known[0])) for name, known in _WORDS.items()}
         values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
         return values | {"dump_type": int(self.flags), "plan_only": int(self.planned)}
@@ -170,7 +170,6 @@ class DumpOptions(PlanOptions):
             engines.check_text("comment", self.comment)
 
 
-_NO_LIMITS = EngineOptions()
 _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "untouched": ("auto", "hole", "omit"),
     "dontdump": ("honour", "ask", "ignore"),

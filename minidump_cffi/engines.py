@@ -188,6 +188,8 @@ class Backend(Record):
         """The bits of a dump type that have no effect with this engine."""
         if not self.own:
             return DumpType(0)
+        if type == DumpType.NORMAL:
+            return type
         known = _NATIVE_TYPES | (_WINDOWS_TYPES if sys.platform == "win32" else DumpType.WITH_AVX_XSTATE_CONTEXT)
         if type & DumpType.WITH_FULL_MEMORY:
             known |= _MEMORY_TYPES
@@ -214,12 +216,14 @@ class Backend(Record):
 
     def limits(self, options: PlanOptions, streams: Stream | None) -> tuple[str, ...]:
         """What of the options and of the streams to leave out this engine cannot honour, in words."""
-        asked = {name: getattr(options, name) != default for name, default in options._defaults.items()}
         found = []
         unknown = self.unknown(options.flags)
         if unknown:
             names = ", ".join(member.name or "" for member in unknown)
             found.append(f"unknown to {self.title}, no effect: {names}")
+        if self.own and sys.platform != "win32":
+            return tuple(found)
+        asked = {name: getattr(options, name) != default for name, default in options._defaults.items()}
         if sys.platform == "win32":
             if asked["dontdump"]:
                 found.append("dontdump has no effect: Windows has no such mark")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import struct
 import sys
 import time
 
@@ -42,6 +43,8 @@ class RawReport(Record, kw_only=False):
     names: bytes
 
 
+_HEAD = struct.Struct("=14Q2IiIQ32Q2Ii3I16I")
+"""The head of mdc_report (csrc/api/report.h): numbers, calls, numbers, dropped streams."""
 _NUMBERS = (
     "dump_type",
     "honoured_type",
@@ -50,9 +53,9 @@ _NUMBERS = (
     "stored_bytes",
     "zero_bytes",
     "left_to_file",
-    "late_bytes",
     "filtered_bytes",
     "cut_bytes",
+    "late_bytes",
     "memory_ranges",
     "memory64_ranges",
     "memory_info_count",
@@ -60,13 +63,15 @@ _NUMBERS = (
     "stop",
     "stop_reason",
     "stop_errno",
+    "reserved",
     "total_ns",
-    "read_failed_gaps",
-    "warnings",
-    "pid",
-    "streams",
-    "omitted_streams",
 )
+_MORE_NUMBERS = ("read_failed_gaps", "warnings", "pid", "streams", "omitted_streams", "dropped_count")
+_CALLS = len(_NUMBERS)
+_AFTER_CALLS = _CALLS + 32
+_DROPPED = _AFTER_CALLS + len(_MORE_NUMBERS)
+HEAD = _HEAD.size
+_SYSTEM = {"windows": int(sys.platform == "win32")}
 
 
 class CalleeState(Record, kw_only=False):
@@ -140,10 +145,10 @@ class Session:
         fill: Sequence[Callable[[Any], object]] = (),
     ) -> None:
         spec = ffi.new("mdc_session_spec *")
-        for name, value in engine.items():
-            setattr(spec.engine, name, value)
-        for name, value in options.items():
-            setattr(spec, name, value)
+        for part, members in ((spec.engine, engine), (spec, options)):
+            for name, value in members.items():
+                if value:  # all is 0 in the beginning
+                    setattr(part, name, value)
         if callback is not None:
             if callback.pointer == ffi.NULL:
                 raise errors.CallbackError("this callback is closed")  # NULL would mean: keep everything
@@ -210,9 +215,7 @@ class Session:
     def report(self) -> RawReport:
         raw = lib.mdc_session_report(self.pointer)
         return RawReport(
-            {name: getattr(raw, name) for name in _NUMBERS} | {"windows": int(sys.platform == "win32")},
-            tuple(raw.dropped)[: raw.dropped_count],
-            tuple(raw.calls),
+            *head(raw),
             _copy(raw.regions, raw.region_count),
             _copy(raw.threads, raw.thread_count),
             _copy(raw.modules, raw.module_count),
@@ -251,6 +254,14 @@ class Session:
         lib.mdc_session_close(self.pointer)
         if self.wait(0):
             _started.discard(self)
+
+
+def head(raw: Any) -> tuple[dict[str, int], tuple[int, ...], tuple[int, ...]]:
+    """Numbers, dropped streams and calls of an mdc_report, unpacked at once: members of cffi are looked up one by one."""
+    values = _HEAD.unpack_from(ffi.buffer(raw, _HEAD.size))
+    more = dict(zip(_MORE_NUMBERS, values[_AFTER_CALLS:_DROPPED], strict=True))
+    numbers = dict(zip(_NUMBERS, values[:_CALLS], strict=True)) | more | _SYSTEM
+    return numbers, values[_DROPPED : _DROPPED + more["dropped_count"]], values[_CALLS:_AFTER_CALLS]
 
 
 def _copy(pointer: Any, count: int) -> bytes:

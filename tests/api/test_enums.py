@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import sys
 
 import pytest
 
 import minidump_cffi as md
 from minidump_cffi._native import errors as native_errors
 from minidump_cffi._native import session as native_session
-from minidump_cffi._native._ext import lib
+from minidump_cffi._native._ext import ffi, lib
 
 PAIRS = [
     (md.protocol.CallbackType, "MDC_CB_", {"COUNT"}),
@@ -75,6 +76,18 @@ def test_structs_of_the_report_are_unpacked_in_their_true_size() -> None:
         "mdc_gap": report._GAP,
     }
     assert {name: form.size for name, form in formats.items()} == native_session.SIZES
+
+
+def test_the_head_of_a_report_is_unpacked_as_it_is_declared() -> None:
+    raw = ffi.new("mdc_report *")
+    ffi.memmove(raw, bytes(range(1, 256)) * 2, ffi.offsetof("mdc_report", "regions"))
+    raw.dropped_count = 3
+    numbers, dropped, calls = native_session.head(raw)
+    assert numbers.pop("windows") == (sys.platform == "win32")
+    assert {name: getattr(raw, name) for name in numbers} == numbers
+    assert dropped == tuple(raw.dropped[0:3]) and calls == tuple(raw.calls)
+    heads = {name for name, field in ffi.typeof("mdc_report").fields if field.offset < native_session.HEAD}
+    assert heads - {"calls", "dropped"} == numbers.keys()
 
 
 def test_every_status_has_an_exception() -> None:
