@@ -20,7 +20,7 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
     raw = session.report()
     rules: list[RuleBytes] = []
     if filter is not None:
-        kept, excluded = session.rule_bytes(len(filter))
+        kept, excluded = session.rule_bytes()
         at = 0
         for index, rule in enumerate(filter.rules):
             count = 1 if isinstance(rule, Rule) else len(rule)

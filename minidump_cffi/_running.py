@@ -130,7 +130,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
         error = None if hooks is None else hooks.take_error()
         if error is None and not ended:
             error = _left_behind(session, timer, timer.cancelled, callee, request.backend)
-        error = error or session.error()
+        error = error or session.finish(0 if filter is None else len(filter) + 1)
         if error is None and callee is not None and callee.python is not None:
             callee.python.raise_error()
         if error is not None:

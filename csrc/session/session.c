@@ -408,14 +408,21 @@ mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept
     return mdc_session_rule_stats_add(&session->rules, kept, excluded, entries, err);
 }
 
+const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
+                                      mdc_error *err) {
+    if (mdc_session_result(session, err) != MDC_OK) return NULL;
+    if (entries != 0 && mdc_session_rule_stats_get(session, kept, excluded, entries, err) != MDC_OK) return NULL;
+    return mdc_session_report(session);
+}
+
 const uint8_t *mdc_session_memory(const mdc_session *session, size_t *size) {
     *size = 0;
     if (!is_over(session) || session->closed || session->spec.sink != MDC_SINK_MEMORY) return NULL;
     return mdc_sink_memory_data(session->sink, size);
 }
 
-void mdc_session_close(mdc_session *session) {
-    if (session == NULL || !is_ours(session)) return;
+int32_t mdc_session_close(mdc_session *session) {
+    if (session == NULL || !is_ours(session)) return 1;
     mdc_lock_enter(&session->lock);
     bool first = !session->closed;
     session->closed = true;
@@ -423,6 +430,7 @@ void mdc_session_close(mdc_session *session) {
     bool ended = session->ended;
     mdc_lock_leave(&session->lock);
     if (!ended) mdc_session_cancel(session, MDC_ERR_CANCELLED);
+    return ended;
 }
 
 void mdc_session_free(mdc_session *session) {

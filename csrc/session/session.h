@@ -83,11 +83,15 @@ uint64_t mdc_session_hidden_variables(const mdc_session *session);
  * rule_count is the default. Both have rule_count + 1 entries. Only with a callback of ours. */
 mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
                                       mdc_error *err);
+/* Result, report and, if entries is not 0, the bytes of the rules in one call. NULL if it failed. */
+const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
+                                      mdc_error *err);
 /* MDC_SINK_MEMORY: the dump. */
 const uint8_t *mdc_session_memory(const mdc_session *session, size_t *size);
 /* The results are not wanted any more: frees them, at once or when the session ends, and asks it to end. The session
- * itself stays valid, for other threads that wait for it or cancel it. NULL is allowed. Safe from any thread. */
-void mdc_session_close(mdc_session *session);
+ * itself stays valid, for other threads that wait for it or cancel it. 1 if it has ended, or is NULL. Safe from any
+ * thread. */
+int32_t mdc_session_close(mdc_session *session);
 /* Closes it, and gives the caller's reference back: no thread may touch it any more. NULL is allowed. */
 void mdc_session_free(mdc_session *session);
 /* The same for what is in the slot, which is NULL then. */

@@ -96,6 +96,21 @@ _started: set[Session] = set()
 """Jobs that may be running: each keeps what its worker thread uses alive, whatever becomes of its caller."""
 
 
+LOST = 1.0
+"""Seconds after which a job that nobody has asked about is taken for one whose caller is gone."""
+
+
+def _sweep() -> None:
+    """Drop the jobs that were given up and have ended since. `close` drops all others.
+
+    Jobs that are waited for are passed over: each look releases the GIL.
+    """
+    now = time.monotonic()
+    for session in tuple(_started):  # also of other threads: each is alive as long as it is in the tuple
+        if session._begun and now - session._asked >= LOST and lib.mdc_session_wait(session.pointer, 0):
+            _started.discard(session)
+
+
 def keep_for_good(value: object) -> None:
     """Keep what an engine that is not known here may still call."""
     _kept.append(value)
@@ -131,7 +146,7 @@ class Session:
     owner before there is a session, and the caller of `start` cancels it and waits for it whatever comes of the call.
     """
 
-    __slots__ = ("_begun", "_keep", "_slot", "_spec")
+    __slots__ = ("_asked", "_begun", "_keep", "_report", "_rules", "_slot", "_spec")
 
     def __init__(
         self,
@@ -160,6 +175,7 @@ class Session:
             spec.recorder = recorder.pointer
         self._keep = (callback, keep, recorder, [part(spec) for part in fill])
         self._spec = spec
+        self._asked = time.monotonic()
         self._begun = False  # the thread that started it has finished that: others may use it
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
         self._slot = ffi.gc(ffi.new("mdc_session **"), lib.mdc_session_drop)
@@ -171,9 +187,7 @@ class Session:
 
     def start(self) -> None:
         """Let it run, once."""
-        for session in tuple(_started):  # also sessions of other threads: each is alive as long as it is in the tuple
-            if session._begun and session.wait(0):
-                _started.discard(session)
+        _sweep()
         error = new_error()
         _started.add(self)
         if lib.mdc_session_start(self._spec, self._slot, error) != lib.MDC_OK:
@@ -184,6 +198,7 @@ class Session:
     def wait(self, seconds: float) -> bool:
         """True once the session has ended, or if it has not started."""
         ended = bool(lib.mdc_session_wait(self.pointer, max(0, int(seconds * 1e9))))
+        self._asked = time.monotonic()
         self._begun = True
         return ended
 
@@ -207,13 +222,19 @@ class Session:
         raw = lib.mdc_session_callee(self.pointer)
         return CalleeState(raw.call, raw.type)
 
-    def error(self) -> Exception | None:
-        """After it has ended: how; None if it succeeded."""
+    def finish(self, entries: int) -> Exception | None:
+        """After it has ended: how; None if it succeeded. `entries`: of `rule_bytes`, 0 for none."""
         error = new_error()
-        return None if lib.mdc_session_result(self.pointer, error) == lib.MDC_OK else exception(error)
+        kept = excluded = ffi.NULL
+        if entries:
+            kept, excluded = ffi.new("uint64_t[]", entries), ffi.new("uint64_t[]", entries)
+            self._rules = kept, excluded
+        self._report = lib.mdc_session_outcome(self.pointer, kept, excluded, entries, error)
+        return exception(error) if self._report == ffi.NULL else None
 
     def report(self) -> RawReport:
-        raw = lib.mdc_session_report(self.pointer)
+        """Of a session that `finish` found successful."""
+        raw = self._report
         return RawReport(
             *head(raw),
             _copy(raw.regions, raw.region_count),
@@ -230,12 +251,9 @@ class Session:
     def hidden_variables(self) -> int:
         return lib.mdc_session_hidden_variables(self.pointer)
 
-    def rule_bytes(self, rules: int) -> tuple[memoryview, memoryview]:
+    def rule_bytes(self) -> tuple[memoryview, memoryview]:
         """Bytes kept and bytes excluded by each rule; the last entry is the default."""
-        kept, excluded = ffi.new("uint64_t[]", rules + 1), ffi.new("uint64_t[]", rules + 1)
-        error = new_error()
-        if lib.mdc_session_rule_stats_get(self.pointer, kept, excluded, rules + 1, error) != lib.MDC_OK:
-            raise exception(error)
+        kept, excluded = self._rules
         return memoryview(ffi.buffer(kept)).cast("Q"), memoryview(ffi.buffer(excluded)).cast("Q")
 
     def doing(self) -> Doing:
@@ -251,13 +269,14 @@ class Session:
 
     def close(self) -> None:
         """Free the results. A session that has not ended is asked to; what it still uses lives on until then."""
-        lib.mdc_session_close(self.pointer)
-        if self.wait(0):
+        if lib.mdc_session_close(self.pointer):
             _started.discard(self)
+        else:
+            self._asked = -LOST
 
 
 def head(raw: Any) -> tuple[dict[str, int], tuple[int, ...], tuple[int, ...]]:
-    """Numbers, dropped streams and calls of an mdc_report, unpacked at once: members of cffi are looked up one by one."""
+    """Numbers, dropped streams and calls of an mdc_report, unpacked at once: cffi looks up members one by one."""
     values = _HEAD.unpack_from(ffi.buffer(raw, _HEAD.size))
     more = dict(zip(_MORE_NUMBERS, values[_AFTER_CALLS:_DROPPED], strict=True))
     numbers = dict(zip(_NUMBERS, values[:_CALLS], strict=True)) | more | _SYSTEM

@@ -135,6 +135,7 @@ def test_what_a_lost_job_uses_lives_until_it_has_ended(monkeypatch: pytest.Monke
         with pytest.raises(Interrupt):
             fake.plan(LARGE, FULL)
     assert len(native_session._started) == 1
+    monkeypatch.setattr(native_session, "LOST", 0.0)
     fake.plan(LARGE, FULL)
     assert not native_session._started
 
@@ -186,7 +187,7 @@ class Tracer:
 
 
 @pytest.mark.parametrize("kind", ["filter", "python"])
-def test_an_interrupt_anywhere(kind: str, tmp_path: Path) -> None:
+def test_an_interrupt_anywhere(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 24),))
     own = md.Callback()
     callback: Any = own if kind == "filter" else md.protocol.PythonCallback({})
@@ -207,6 +208,8 @@ def test_an_interrupt_anywhere(kind: str, tmp_path: Path) -> None:
         assert fake.names(tmp_path) == [], number
     assert number > 50
     assert fake.names(tmp_path) == ["a.dmp"]
+    monkeypatch.setattr(native_session, "LOST", 0.0)
+    fake.plan(fake.small(), FULL)
     assert not native_session._started
     own.close()
 
