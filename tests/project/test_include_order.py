@@ -135,7 +135,7 @@ def is_for_windows(source: Path) -> bool:
 def writable_symbols(source: Path, target: Path, compiler: str, *options: str) -> list[str]:
     """Symbols of a C file that lie in writable memory."""
     # Not position independent: a constant table of pointers is then constant in the object file too.
-    command = [compiler, "-std=c11", "-D_GNU_SOURCE", "-O1", "-w", "-fno-pic", "-c", *options, "-o", target, source]
+    command = [compiler, "-std=c11", "-D_GNU_SOURCE", "-O0", "-w", "-fno-pic", "-c", *options, "-o", target, source]
     subprocess.run(command, check=True)
     listing = subprocess.run(["nm", "--format=posix", target], check=True, capture_output=True, text=True).stdout
     symbols = (line.split()[:2] for line in listing.splitlines())

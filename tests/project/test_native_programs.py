@@ -17,7 +17,7 @@ import live
 import pytest
 import readers
 import wine
-from compilers import room_sources
+from compilers import compile_objects, room_sources
 
 pytestmark = pytest.mark.linux
 
@@ -77,12 +77,10 @@ class Rooms:
             sources, archiver = [*room_sources(), FAKE], os.environ.get("AR", "ar")
             _probe(command, folder, variant)
         assert sources, "no C files in csrc"
-        done = subprocess.run(
-            [*command, "-c", *map(str, sources)], cwd=folder, capture_output=True, text=True, check=False, timeout=600
-        )
+        complaints = compile_objects(command, sources, folder)
         objects = sorted(folder.glob("*.o"))
-        if done.returncode != 0:
-            self.refusals[variant] = done.stderr[-6000:]
+        if complaints:
+            self.refusals[variant] = complaints[-6000:]
         elif len(objects) != len(sources):
             self.refusals[variant] = "two C files have one name"
         else:
