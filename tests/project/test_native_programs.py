@@ -23,7 +23,7 @@ pytestmark = pytest.mark.linux
 
 ROOT = live.HERE.parent
 SKIPPED = 77
-COMMON = ("-std=c11", "-D_GNU_SOURCE", "-DMDC_FAILPOINTS", "-g", "-pthread")
+COMMON = ("-std=c11", "-D_GNU_SOURCE", "-DMDC_FAILPOINTS", "-g1", "-pthread")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-Wvla", "-Werror")
 VARIANTS = {
     "plain": ("-O2",),
@@ -92,7 +92,7 @@ class Rooms:
 def compile_command(variant: str) -> list[str]:
     """Compiler and flags of a variant."""
     if variant in WINDOWS:
-        return [wine.cross_compiler(WINDOWS[variant]), *wine.CROSS_FLAGS, "-DMDC_FAILPOINTS", "-g", "-O2"]
+        return [wine.cross_compiler(WINDOWS[variant]), *wine.CROSS_FLAGS, "-DMDC_FAILPOINTS", "-O2"]
     return [*live.compiler().split(), *COMMON, *VARIANTS[variant]]
 
 
