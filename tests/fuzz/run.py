@@ -53,10 +53,8 @@ def build(folder: Path, jobs: int) -> None:
     compile_one = [find_clang(), *FLAGS, f"-fsanitize=fuzzer-no-link,{SANITIZERS}", "-c"]
     objects = folder / "objects"
     objects.mkdir(exist_ok=True)
-    files = sources()
-    groups = [files[start::jobs] for start in range(jobs)]
-    with ThreadPoolExecutor(jobs) as pool:
-        for done in pool.map(lambda group: subprocess.run([*compile_one, *group], cwd=objects, check=False), groups):
+    with ThreadPoolExecutor(jobs) as pool:  # a process for each file: ccache takes no command with several
+        for done in pool.map(lambda file: subprocess.run([*compile_one, file], cwd=objects, check=False), sources()):
             if done.returncode != 0:
                 sys.exit("the rooms do not compile")
     archive = folder / "rooms.a"
