@@ -349,7 +349,8 @@ def test_a_program_at_work(name: str, dump_type: md.DumpType, tmp_path: Path) ->
         stop(pid)
         try:
             report = md.write_dump(pid, path, dump_type, exception=md.SignalInfo(tid=pid))
-            assert set(live.task_states(pid).values()) == {"T"}, "a stopped target stays stopped"
+            # Each thread goes back into the stop by itself, when a processor is free.
+            live.wait_until(lambda: set(live.task_states(pid).values()) == {"T"}, "a stopped target stays stopped")
             assert report.complete, report.missing[:3]
             expected = gdb_registers(pid)
             with file_rules.DumpFile(path) as dump:
