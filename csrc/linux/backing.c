@@ -39,7 +39,7 @@ typedef struct view {
 
 void mdc_backing_init(mdc_backing *backing) {
     memset(backing, 0, sizeof *backing);
-    backing->proc = backing->pagemap = -1;
+    backing->proc = backing->pagemap = backing->mem = -1;
     mdc_vec_init(&backing->views, sizeof(view));
     mdc_vec_init(&backing->runs, sizeof(mdc_content));
     mdc_vec_init(&backing->owned, sizeof(mdc_content));
@@ -52,7 +52,7 @@ void mdc_backing_fini(mdc_backing *backing) {
     mdc_vec_fini(&backing->runs);
     mdc_vec_fini(&backing->owned);
     mdc_latefiles_fini(&backing->late);
-    if (backing->pagemap >= 0) close(backing->pagemap);
+    if (backing->pagemap >= 0 && !backing->lent) close(backing->pagemap);
     mdc_backfiles_fini(&backing->files);
 }
 
@@ -63,7 +63,8 @@ mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings 
     backing->residency = residency;
     backing->files.proc = proc;
     backing->files.mappings = mappings;
-    backing->pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);
+    backing->lent = residency->pagemap >= 0;
+    backing->pagemap = backing->lent ? residency->pagemap : openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);
     return mdc_vec_push(&backing->views, NULL, mappings->regions.count, NULL, err);
 }
 
@@ -242,10 +243,10 @@ static mdc_status look_at_vdso(mdc_backing *backing, const mdc_region *region, v
     if (backing->owned.count == 0 || first->first != region->base) {
         if (backing->wide) own = mdc_vdso_own(region->size, NULL);
     } else {
-        int mem = openat(backing->proc, "mem", O_RDONLY | O_CLOEXEC);
+        int mem = backing->mem >= 0 ? backing->mem : openat(backing->proc, "mem", O_RDONLY | O_CLOEXEC);
         if (mem >= 0 && pread(mem, head, sizeof head, (off_t)region->base) == (ssize_t)sizeof head)
             own = mdc_vdso_own(region->size, head);
-        if (mem >= 0) close(mem);
+        if (mem >= 0 && mem != backing->mem) close(mem);
     }
     if (own == NULL) return MDC_OK;
     backing->vdso = own;

@@ -16,7 +16,8 @@
 
 typedef struct mdc_backing {
     int proc;                       /* borrowed */
-    int pagemap;                    /* -1: cannot be asked */
+    int pagemap;                    /* -1: cannot be asked; the residency's if that has it open */
+    int mem;                        /* /proc/PID/mem, borrowed; -1: it is opened */
     const mdc_mappings *mappings;   /* borrowed, as it is after the listing */
     const mdc_residency *residency; /* borrowed: guard pages, and all that is not a file */
     mdc_vec views;                  /* what is known of each region */
@@ -27,6 +28,7 @@ typedef struct mdc_backing {
     size_t owned_most;   /* runs that owned may have */
     bool crowded;        /* the current region has more runs than are kept */
     bool wide;           /* the target is known to be a 64-bit process */
+    bool lent;           /* pagemap is the residency's, which outlives this */
     const uint8_t *vdso; /* our own, where it is the same as the target's */
 } mdc_backing;
 

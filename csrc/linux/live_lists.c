@@ -145,6 +145,7 @@ mdc_status mdc_live_capture(mdc_live *live, mdc_error *err) {
     mdc_system_times(&live->system, &live->identity.stat);
     if (status == MDC_OK) status = mdc_backing_begin(&live->backing, task, &live->mappings, &live->residency, err);
     if (status == MDC_OK) live->memory.backing = &live->backing;
+    live->texts.mem = live->backing.mem = live->memory.mem;
     const mdc_process_stat *stat = &live->identity.stat;
     if (status == MDC_OK) status = mdc_proc_files_read(&live->texts, process, task, stat, &live->mappings.text, err);
     mdc_live_view view = {&live->mappings, &live->memory, task};

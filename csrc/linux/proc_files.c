@@ -26,6 +26,7 @@ enum {
 
 void mdc_proc_files_init(mdc_proc_files *texts) {
     memset(texts, 0, sizeof *texts);
+    texts->mem = -1;
     mdc_vec_init(&texts->texts, sizeof(mdc_text));
     mdc_vec_init(&texts->bytes, 1);
     mdc_vec_init(&texts->early, 1);
@@ -81,14 +82,14 @@ static mdc_status read_mem(void *context, uint64_t address, void *to, size_t siz
     return MDC_OK;
 }
 
-static uint64_t find_auxv(int proc, const mdc_process_stat *stat, const uint8_t *auxv, size_t size) {
-    int mem = openat(proc, "mem", O_RDONLY | O_CLOEXEC);
+static uint64_t find_auxv(int lent, int proc, const mdc_process_stat *stat, const uint8_t *auxv, size_t size) {
+    int mem = lent >= 0 ? lent : openat(proc, "mem", O_RDONLY | O_CLOEXEC);
     if (mem < 0) return 0;
     mdc_error ignored;
     mdc_error_clear(&ignored);
     uint64_t found = 0;
     (void)mdc_auxv_find(read_mem, &mem, stat->start_stack, stat->arg_start, auxv, size, &found, &ignored);
-    close(mem);
+    if (mem != lent) close(mem);
     return found;
 }
 
@@ -136,7 +137,7 @@ static void fix_up(mdc_proc_files *texts, int proc, const mdc_process_stat *stat
         text->data = (const uint8_t *)texts->bytes.data + text->address;
         text->address = 0;
         if (text->stream != MDC_STREAM_AUXV) continue;
-        text->address = find_auxv(proc, stat, text->data, (size_t)text->size);
+        text->address = find_auxv(texts->mem, proc, stat, text->data, (size_t)text->size);
         /* Changed by the program: it is asked about with the stack's beginning, which lies right below. */
         if (text->address == 0) text->address = stat->start_stack;
     }

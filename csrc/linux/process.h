@@ -65,6 +65,7 @@ typedef struct mdc_proc_files {
     uint64_t platform;
     uint32_t phnum;
     uint32_t clock_ticks; /* AT_CLKTCK */
+    int mem;              /* /proc/PID/mem of the process whose memory is seen, borrowed; -1: it is opened */
 } mdc_proc_files;
 void mdc_proc_files_init(mdc_proc_files *texts);
 void mdc_proc_files_fini(mdc_proc_files *texts);
