@@ -39,8 +39,7 @@ void mdc_mappings_init(mdc_mappings *mappings) {
 }
 
 void mdc_mappings_fini(mdc_mappings *mappings) {
-    mdc_error ignored;
-    mdc_smaps_thread_wait(&mappings->smaps, &ignored);
+    mdc_smaps_thread_fini(&mappings->smaps);
     mdc_vec_fini(&mappings->regions);
     mdc_vec_fini(&mappings->notes);
     mdc_vec_fini(&mappings->names);

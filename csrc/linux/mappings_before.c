@@ -8,12 +8,7 @@
 #include "proc_maps.h"
 #include "slow_fs.h"
 
-enum {
-    TEXT_PER_MAPPING = 64, /* bytes of a line of maps, about */
-    /* Where smaps is read under the stop, which takes ten times as long, the files of so many mappings are examined
-     * before it; those of further ones when they are listed. */
-    LOOK_MAX = 4096
-};
+enum { TEXT_PER_MAPPING = 64 }; /* bytes of a line of maps, about */
 
 static void start(mdc_mappings *mappings, int proc) {
     mappings->deferred = false;
@@ -32,7 +27,9 @@ static mdc_status look_before(mdc_mappings *mappings, int proc, uint64_t cost, m
         size_t size;
         mdc_map_record record;
         if (mappings->deferred && cost >= mappings->defer_ns) start(mappings, proc);
-        if (mappings->deferred && mappings->expected >= LOOK_MAX) break;
+        /* Those of further mappings: as the thread finds them, or, if smaps is read under the stop, which takes ten
+         * times as long, when they are listed. */
+        if (mappings->expected >= MDC_SMAPS_THREAD_KNOWN) break;
         status = mdc_map_reader_line(reader, &line, &size, err);
         if (status != MDC_OK || line == NULL) break;
         mappings->expected++;
@@ -59,6 +56,22 @@ mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err) 
     return status == MDC_OK ? look_before(mappings, proc, cost, err) : status;
 }
 
+/* Those of which the thread has kept lines. */
+static mdc_status look_at_lines(mdc_mappings *mappings, mdc_error *err) {
+    mdc_vec *lines = &mappings->smaps.lines;
+    mdc_status status = MDC_OK;
+    for (size_t at = 0, size; status == MDC_OK && at < lines->count; at += size + 1) {
+        uint8_t *line = &mdc_vec_at(lines, uint8_t, at), *stop = memchr(line, '\n', lines->count - at);
+        mdc_map_record record;
+        size_t file;
+        size = stop != NULL ? (size_t)(stop - line) : lines->count - at;
+        if (mdc_map_parse(line, size, &record))
+            status = mdc_mapped_file_get(mappings, mappings->smaps.proc, &record, &file, err);
+    }
+    mdc_vec_fini(lines);
+    return status;
+}
+
 /* Touched here, so that few page faults fall into the stop. */
 static mdc_status make_room(mdc_vec *vec, size_t count, mdc_error *err) {
     mdc_status status = mdc_vec_reserve(vec, count, err);
@@ -80,6 +93,7 @@ mdc_status mdc_mappings_begun(mdc_mappings *mappings, mdc_status status, mdc_err
     mdc_status read = mdc_smaps_thread_wait(&mappings->smaps, &why);
     if (status == MDC_OK && read != MDC_OK) *err = why;
     if (status == MDC_OK) status = read;
+    if (status == MDC_OK) status = look_at_lines(mappings, err);
     if (status == MDC_OK) status = make_rooms(mappings, err);
     if (mappings->without_smaps) mappings->deferred = false;
     const bool unread = mappings->deferred;
