@@ -68,10 +68,7 @@ class Rooms:
         folder.mkdir(exist_ok=True)
         command = compile_command(variant)
         if variant in WINDOWS:
-            sources, archiver = (
-                [*room_sources("windows"), FAKE],
-                wine.cross_compiler(WINDOWS[variant]).replace("gcc", "ar"),
-            )
+            sources, archiver = [*room_sources("windows"), FAKE], wine.CROSS[WINDOWS[variant]].replace("gcc", "ar")
             command += WARNINGS
         else:
             sources, archiver = [*room_sources(), FAKE], os.environ.get("AR", "ar")
