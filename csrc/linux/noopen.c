@@ -50,9 +50,10 @@ static mdc_status read_descriptors(mdc_noopen *noopen, DIR *fds, int fdinfo, mdc
         char first;
         mdc_locked_file file;
         int os_errno;
-        /* Directories, and what is open without access, as many of ours are: no mapping is of one. */
+        /* Directories, and what is open without access, as many of ours are: no mapping is of one. A file that was made
+         * without a name has the bit of directories, too: O_TMPFILE holds it. */
         int flags = fcntl((int)strtol(entry->d_name, NULL, 10), F_GETFL);
-        if (flags != -1 && (flags & (O_DIRECTORY | O_PATH)) != 0) continue;
+        if (flags != -1 && ((flags & O_TMPFILE) == O_DIRECTORY || (flags & O_PATH) != 0)) continue;
         /* Sockets, pipes and the like have no path: "socket:[1]". fstat could wait for a server. */
         if (readlinkat(dirfd(fds), entry->d_name, &first, 1) != 1 || (first != '/' && first != '(')) continue;
         if (is_locked(fdinfo, entry->d_name, &file, &os_errno) &&

@@ -343,9 +343,17 @@ with open(sys.argv[1], "r+b") as file:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """A file that this process has locked, and still has at the end."""
-    with path.open("r+b") as file:
+def locked(path: Path, *, unnamed: bool = False) -> Iterator[None]:
+    """A file that this process has locked, and still has at the end; also one that it made without a name."""
+    with contextlib.ExitStack() as stack:
+        if unnamed:
+            file = stack.enter_context(open(os.open(path.parent, os.O_TMPFILE | os.O_RDWR), "r+b"))
+            file.write(path.read_bytes())
+            file.flush()
+            path.unlink()
+            os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=0, follow_symlinks=True)
+        else:
+            file = stack.enter_context(path.open("r+b"))
         fcntl.lockf(file, fcntl.LOCK_EX)
         assert "BlockingIOError" in live.run_python(LOCKER, path).stderr
         yield
@@ -353,11 +361,12 @@ def locked(path: Path) -> Iterator[None]:
     assert live.run_python(LOCKER, path).returncode == 0
 
 
-def test_locks_of_the_caller_are_kept(take: live.Taker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unnamed", [False, True])
+def test_locks_of_the_caller_are_kept(unnamed: bool, take: live.Taker, tmp_path: Path) -> None:
     """Closing any descriptor of a file drops the POSIX locks of the process: the memory is read instead."""
     file, content = tmp_path / "mapped", live.pattern(0, 16 * live.PAGE, 1)
     file.write_bytes(content)
-    with live.Target([sys.executable, "-c", MAPPER, str(file)]) as target, locked(file):
+    with locked(file, unnamed=unnamed), live.Target([sys.executable, "-c", MAPPER, str(file)]) as target:
         report, path = take(target, FULL, only=["udmp-parser"])
         assert report.complete
         with file_rules.DumpFile(path) as dump:
