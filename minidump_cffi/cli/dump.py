@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--json and -o - both want stdout; give the dump a file")
     if to_stdout and sys.stdout.isatty():
         raise UsageError("a dump cannot be written to a terminal; give -o FILE, or redirect stdout")
-    if args.plugin is not None and args.filter is not None:
-        raise UsageError("--plugin and --filter exclude each other: give one of them")
+    if args.plugin is not None and args.filters is not None:
+        raise UsageError("--plugin and a filter exclude each other: give one of them")
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
     options = given(args, DumpOptions) | {"exception": cause(args)}

@@ -11,11 +11,10 @@ from .. import _options
 from ..dumping import write_dump
 from ..errors import DumpError
 from ..files import AnyFile
-from ..filters import Filter
 from . import text
 from .console import Exit, UsageError, put_json, say
 from .dump import say_warnings, summary
-from .options import add_core, add_output, dump_type, file_options, max_input
+from .options import add_core, add_filter, add_output, dump_type, file_options, filter_of, max_input
 from .progress import ProgressLine
 
 TYPE_CHECKING = False
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the dump; - for stdout; for several a directory, which is made if it is not there (DIR/ also for one); "
         "default: beside IN, core.1 as core.1.dmp and app.dmp as app.filtered.dmp",
     )
-    parser.add_argument("--filter", metavar="FILE", help="filter rules, a TOML file")
+    add_filter(parser)
     parser.add_argument(
         "--type",
         metavar="TYPE",
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         args.output = _beside(names[0], many)
     to_folder = many or args.output.endswith(("/", os.sep)) or os.path.isdir(args.output)  # noqa: PTH112
     options = {name: value for name, value in vars(args).items() if name in _options.DumpOptions._names}
-    options["filter"] = None if args.filter is None else Filter.from_file(args.filter)
+    options["filter"] = filter_of(args)
     try:
         if args.output == _STDIN:
             if many:

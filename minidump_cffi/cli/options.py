@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
+import shlex
+import sys
 
 from .. import _options
 from ..errors import FilterError
 from ..filters import Filter, _values
+from ..filters._rules import CONDITIONS, make_rule
+from .console import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,6 +97,74 @@ def max_input(word: str) -> int:
     return value
 
 
+def add_filter(parser: argparse.ArgumentParser) -> None:
+    """Add what the filter is made of, in the order of the command line: the last rule that matches decides."""
+    parts: dict[str, Any] = {"dest": "filters", "action": "append"}
+    parser.add_argument(
+        "--filter",
+        metavar="FILE",
+        type=lambda word: ("filter", word),
+        help="filter rules, a TOML file; - for stdin; may be given several times: the last rule that matches decides",
+        **parts,
+    )
+    for action in ("include", "exclude"):
+        parser.add_argument(
+            f"--{action}",
+            metavar="CONDITIONS",
+            type=functools.partial(rule, action),
+            help=f"one more rule: {action} memory, such as 'name=/dev/shm/*' or 'kind=heap min_size=1MiB'",
+            **parts,
+        )
+
+
+def rule(action: Any, word: str) -> tuple[str, Filter]:
+    """Read ``--include`` and ``--exclude``: conditions of a rule, KEY=VALUE, with blanks in between."""
+    conditions: dict[str, Any] = {}
+    try:
+        for part in shlex.split(word):
+            key, equals, value = part.partition("=")
+            if not equals or not key:
+                raise argparse.ArgumentTypeError(f"{part!r} is not KEY=VALUE")
+            if key not in CONDITIONS:
+                known = _values.did_you_mean(key, CONDITIONS)
+                raise argparse.ArgumentTypeError(f"{key!r} is not a condition{known}")
+            if key in conditions:
+                raise argparse.ArgumentTypeError(f"{key} is given twice")
+            conditions[key] = _condition(key, value)
+        if not conditions:
+            raise argparse.ArgumentTypeError("no condition; give KEY=VALUE, such as kind=heap")
+        return "rule", Filter(make_rule(action, conditions | {"label": word}))
+    except (FilterError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _condition(key: str, value: str) -> Any:
+    what = CONDITIONS[key]
+    if what == "range":
+        return tuple(value.split("-", 1))
+    if what == "size":
+        return int(value) if value.isdecimal() else value
+    return value if what == "glob" or "," not in value else value.split(",")
+
+
+def filter_of(args: argparse.Namespace) -> Filter | None:
+    """The filter that the arguments make; None if they have none."""
+    made = None
+    for kind, given in args.filters or ():
+        part = given if kind == "rule" else _read_filter(given)
+        made = part if made is None else made | part
+    return made
+
+
+def _read_filter(name: str) -> Filter:
+    if name == "-":
+        return Filter.from_toml(sys.stdin.buffer.read(), source="stdin")
+    try:
+        return Filter.from_file(name)
+    except OSError as error:
+        raise UsageError(f"--filter {name}: {error.strerror}") from error
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add what says how a dump is written, of whatever it is."""
     parser.add_argument(
@@ -154,7 +227,7 @@ def add_what(parser: argparse.ArgumentParser, default: str) -> None:
         type=dump_type,
         help=f"normal, full, names of MINIDUMP_TYPE bits joined by +, or a number (default: {default})",
     )
-    parser.add_argument("--filter", metavar="FILE", help="filter rules, a TOML file")
+    add_filter(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     parser.add_argument(
         "--dontdump",
@@ -195,4 +268,4 @@ def add_what(parser: argparse.ArgumentParser, default: str) -> None:
 def given(args: argparse.Namespace, kind: type[_options.PlanOptions]) -> dict[str, Any]:
     """What of the arguments are options of `write_dump` or `plan_dump`: those that have a name of theirs."""
     values = {name: value for name, value in vars(args).items() if name in kind._names}
-    return values | {"filter": None if args.filter is None else Filter.from_file(args.filter)}
+    return values | {"filter": filter_of(args)}

@@ -15,6 +15,7 @@ import warnings
 from ..enums import SecondaryFlags
 from ..errors import FilterError, FilterWarning
 from . import _values
+from ._files import read_trusted
 from ._rules import RangeRules, Rule, pack
 from ._sections import Memory, Modules, Redact, Streams, Threads, section
 
@@ -174,6 +175,52 @@ class Filter:
         ]
         return f"Filter({', '.join([*map(repr, self.rules), *more])})"
 
+    def __or__(self, more: Filter) -> Filter:
+        """Combine two filters: `base | more` has the rules of `base`, and then those of `more`, which decide later.
+
+        Lists of both are joined (streams, memory, threads, modules, redaction; `secondary_flags` too). Of what is one
+        value (`default`, `read_failure`, `ignore_case`, the default of threads and modules, `redact.fill`) that of
+        `more` counts, unless it is what a `Filter` without arguments has; `replace` sets it whatever it is.
+
+        Examples
+        --------
+        >>> from minidump_cffi import exclude, include
+        >>> base = Filter(exclude(kind="file"), streams={"exclude": ["environ"]})
+        >>> mine = base | Filter(include(name="/srv/*"), streams={"exclude": ["cmdline"]})
+        >>> len(mine), mine.streams.exclude
+        (2, <Stream.CMDLINE|ENVIRON: 24>)
+        """
+        if not isinstance(more, Filter):
+            return NotImplemented
+        from . import _composed
+
+        return _composed.combined(self, more)
+
+    def replace(self, **changes: Any) -> Filter:
+        """Make the same filter with other values.
+
+        Parameters
+        ----------
+        **changes : object
+            Parameters of `Filter` by their names; `rules` is an iterable of rules.
+
+        Raises
+        ------
+        FilterError
+            A value is wrong.
+        TypeError
+            There is no such parameter.
+
+        Examples
+        --------
+        >>> from minidump_cffi import include
+        >>> Filter(include(kind="heap")).replace(default="exclude").default
+        'exclude'
+        """
+        from . import _composed
+
+        return _composed.replaced(self, _STATE, changes)
+
     @classmethod
     def from_ranges(
         cls, ranges: Ranges, *, action: Verdict = "exclude", label: str | None = None, **others: Any
@@ -208,7 +255,7 @@ class Filter:
         text : str or bytes
             TOML, as in the documentation of filter files; bytes must be UTF-8.
         source : str or None
-            Name of the file, for messages.
+            Name of the file, for messages, and for what ``extends`` is relative to.
 
         Raises
         ------
@@ -235,7 +282,7 @@ class Filter:
         OSError
             The file cannot be read.
         """
-        return cls.from_toml(_read_rules(os.fspath(path)), source=os.fspath(path))
+        return cls.from_toml(read_trusted(os.fspath(path)), source=os.fspath(path))
 
     def to_toml(self) -> str:
         """Write the filter as the text of a filter file: `from_toml` makes an equal filter of it."""
@@ -348,24 +395,3 @@ def _restore(state: dict[str, Any]) -> Filter:
 
 EVERYTHING = Filter()
 """The filter that keeps everything; never changes."""
-
-
-def _read_rules(path: str) -> bytes:
-    if sys.platform == "win32":
-        with open(path, "rb") as file:
-            return file.read()
-    from .._os import paths_posix
-
-    try:
-        fd, distrust = paths_posix.open_trusted(path)
-        with open(fd, "rb") as file:
-            text = file.read()
-    except OSError as error:
-        error.filename = path
-        raise
-    if distrust is not None:
-        raise FilterError(
-            f"{path}: the file {distrust}, who could change what it leaves out: make it yours alone (chown, "
-            "chmod go-w), or check it and hand it over on standard input as /dev/stdin"
-        )
-    return text

@@ -6,6 +6,7 @@ may be written as text, as all addresses are here.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,8 @@ from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import FilterError
-from . import _values
+from . import _composed, _values
+from ._files import read_trusted
 from ._rules import (
     ALL_MODULE,
     ALL_THREAD,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _Made = TypeVar("_Made")
 
 _TOP = (
+    "extends",
     "default",
     "read_failure",
     "ignore_case",
@@ -52,8 +55,12 @@ _TOP = (
 _RULE = ("action", "label", "ranges", *CONDITIONS, "bytes")
 
 
-def read(text: str | bytes, source: str | None, make: type[Filter]) -> Filter:
-    """A compiled filter from the text of a filter file."""
+_DEPTH = 16
+"""So many files may extend each other."""
+
+
+def read(text: str | bytes, source: str | None, make: type[Filter], below: tuple[str, ...] = ()) -> Filter:
+    """A compiled filter from the text of a filter file. `below`: the files that extend it."""
     where = "filter" if source is None else source
     if isinstance(text, bytes):
         try:
@@ -73,13 +80,43 @@ def read(text: str | bytes, source: str | None, make: type[Filter]) -> Filter:
     except RecursionError:
         raise FilterError(f"{where}: nested too deeply", filename=source) from None
     try:
-        return make(*_rules(document, _headers(text, document)), **_sections(document)).compile()
+        made = make(*_rules(document, _headers(text, document)), **_sections(document)).compile()
     except FilterError as error:
         if error.index is not None and error.message.startswith("rule ") and error.lineno is None:
             error.lineno = _line_of_rule(_headers(text, document), document, error.index)
         error.message = f"{where}:{error.lineno}: {error.message}" if error.lineno else f"{where}: {error.message}"
         error.filename = source
         raise
+    return _extended(made, document, source, below) if "extends" in document else made
+
+
+def _extended(made: Filter, document: Mapping[str, Any], source: str | None, below: tuple[str, ...]) -> Filter:
+    """The filter on top of those that its file extends; what the file states counts, the usual value too."""
+    if source is None:
+        raise FilterError(
+            "filter: extends: needs a file that it is relative to: read this filter with Filter.from_file"
+        )
+    names = document["extends"]
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise FilterError(f"{source}: extends: expected a file or a list of files, not {names!r}", filename=source)
+    folder, chain = os.path.dirname(source), (*below, os.path.realpath(source))  # noqa: PTH120
+    base = type(made)()
+    for name in names:
+        path = os.path.join(folder, name)  # noqa: PTH118
+        if os.path.realpath(path) in chain or len(chain) >= _DEPTH:
+            raise FilterError(f"{source}: extends: {name} is extended by itself, or too deeply", filename=source)
+        try:
+            text = read_trusted(path)
+        except OSError as error:
+            raise FilterError(f"{source}: extends: {name}: {error.strerror}", filename=source) from error
+        base = base | read(text, path, type(made), chain)
+    stated = {name: getattr(made, name) for name in _composed.PLAIN if name in document}
+    for name, kind in (("threads", Threads), ("modules", Modules)):
+        if "default" in document.get(name, {}):
+            rules = [*getattr(base, name).rules, *getattr(made, name).rules]
+            stated[name] = kind(rules, default=getattr(made, name).default)
+    return (base | made).replace(**stated).compile()
 
 
 def _headers(text: str, document: Mapping[str, Any]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -150,6 +151,13 @@ def test_types_by_name_or_number(pid: int, tmp_path: Path, capsys: pytest.Captur
         (["dump", "1", "-o", "x", "--deadline", "nan"], "seconds"),
         (["dump", "1", "-o", "x", "--max-stop", "0"], "seconds"),
         (["dump", "1", "-o", "-", "--json"], "stdout"),
+        (["plan", "1", "--exclude", "nmae=/x"], "did you mean 'name'"),
+        (["plan", "1", "--exclude", "heap"], "KEY=VALUE"),
+        (["plan", "1", "--exclude", "kind=heap kind=stack"], "given twice"),
+        (["plan", "1", "--exclude", "kind=haep"], "did you mean 'heap'"),
+        (["plan", "1", "--include", "range=7"], "range"),
+        (["plan", "1", "--include", "name='x"], "quotation"),
+        (["filter", "x", "--include", ""], "no condition"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],
@@ -206,7 +214,7 @@ def test_a_mistake_in_a_filter_file_is_status_2(
 
 def test_a_missing_filter_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With its name."""
-    assert main(["plan", "1", "--filter", str(tmp_path / "none.toml")]) in (1, 2)
+    assert main(["plan", "1", "--filter", str(tmp_path / "none.toml")]) == 2
     assert "none.toml" in one_line(capsys.readouterr().err)
 
 
@@ -310,6 +318,23 @@ def test_plan_reads_no_memory_and_writes_nothing(
     assert stacks and all(region["verdict"] == "excluded" for region in stacks)
     assert plan["rules"][0]["excluded"] == sum(region["size"] for region in stacks)
     assert sorted(tmp_path.iterdir()) == [rules]
+
+
+def test_a_filter_of_files_and_single_rules(
+    pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the order of the command line, of which the last one that matches decides; stdin is a file, too."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text("default = 'exclude'\n")
+    stdin = io.TextIOWrapper(io.BytesIO(b"[[rule]]\naction = 'include'\nkind = ['stack', 'heap', 'image']\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    words = ["--filter", str(rules), "--filter", "-", "--exclude", "kind=heap,image min_size=4096"]
+    assert main(["plan", str(pid), "--type", "full", *words, "--include", "name='[[]heap]'", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    labels = [rule["label"] for rule in plan["rules"]]
+    assert labels == [None, "kind=heap,image min_size=4096", "name='[[]heap]'", None]
+    kept = {kind for region in plan["regions"] if region["kept"] for kind in region["kinds"]}
+    assert {"stack", "heap"} <= kept and "image" not in kept and "file" not in kept
 
 
 def test_a_rule_that_never_decides_is_a_warning(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
