@@ -21,8 +21,8 @@ from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Iterable, Sequence
+    from typing import Any, NoReturn
 
 __all__ = ["main"]
 
@@ -59,19 +59,51 @@ def _columns() -> int:
         return 80
 
 
-class _Command(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, which says what was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end."""
+        say(f"{message} (see {self.prog} --help)")
+        raise SystemExit(Exit.USAGE)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Name the option that a wrong one is near to."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            parser: Any = getattr(found, "parser", self)
+            word = rest[0].partition("=")[0]
+            hint = _near(word, parser._option_string_actions) if word.startswith("--") else ""
+            parser.error(f"unknown argument {rest[0]!r}{hint}")
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            words = _near(str(value), known) or f"; known are {', '.join(known)}"
+            raise argparse.ArgumentError(action, f"{value!r} is not known{words}")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    import difflib  # for messages about errors only
+
+    near = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class _Command(_Parser):
     """The arguments of a subcommand, which its module adds when they are needed."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Import the module first."""
         module = import_module(f"{__name__}.{self.prog.rpartition(' ')[2]}")
         module.add_arguments(self)
-        self.set_defaults(run=module.run)
+        self.set_defaults(run=module.run, parser=self)
         return super().parse_known_args(args, namespace)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Take minidumps of live processes, of cores and of minidumps, decided by a compiled filter.",
         epilog=_STATUSES,
