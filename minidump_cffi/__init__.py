@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         Progress,
     )
     from .batch import (
+        DumpedProcess,
         FilteredFile,
         filter_many,
+        write_dump_many,
     )
     from .callback import (
         Callback,
@@ -115,6 +117,7 @@ __all__ = [
     "DumpPlan",
     "DumpReport",
     "DumpType",
+    "DumpedProcess",
     "EngineOptions",
     "ExceptionInfo",
     "File",
@@ -160,6 +163,7 @@ __all__ = [
     "report",
     "thread",
     "write_dump",
+    "write_dump_many",
 ]
 
 _HOMES = _lazy.homes(
@@ -171,7 +175,7 @@ _HOMES = _lazy.homes(
         "reading": "reading open_dump",
         "replay": "replay",
         "report": "report DumpPlan DumpReport",
-        "batch": "FilteredFile filter_many",
+        "batch": "DumpedProcess FilteredFile filter_many write_dump_many",
         "callback": "Callback",
         "_options": "EngineOptions",
         "_progress": "Progress",

@@ -8,12 +8,14 @@ import os
 import pickle
 import sys
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from pathlib import Path, PurePath
 
 from ._inputs import remote
 from ._record import replace
 from .dumping import write_dump
+from .files import FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ _OWN_MAX = 8
 
 
 def work(number: int, source: Any, destination: Any, options: dict[str, Any]) -> DumpReport:
-    """One file; `number` makes each call another one."""
+    """One dump; `number` makes each call another one."""
     if remote.is_url(destination):
         remote.made_for(destination)
         with remote.writing(destination) as file:
@@ -42,12 +44,12 @@ def work(number: int, source: Any, destination: Any, options: dict[str, Any]) ->
 
 
 def work_elsewhere(number: int, order: bytes) -> DumpReport:
-    """One file, in another process."""
+    """One dump, in another process."""
     return work(number, *pickle.loads(order))
 
 
-def workers(executor: Executor | None, jobs: int | None) -> Workers:
-    """What runs the work.
+def workers(executor: Executor | None, jobs: int | None, name: str) -> Workers:
+    """What runs the work; `name` is that of threads of ours.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def workers(executor: Executor | None, jobs: int | None) -> Workers:
         It is no executor.
     """
     if executor is None:
-        return _Threads(jobs or min(_OWN_MAX, _processors()))
+        return _Threads(jobs or min(_OWN_MAX, _processors()), name)
     if not callable(getattr(executor, "submit", None)):
         raise TypeError(f"executor must be a concurrent.futures.Executor, not {executor!r}")
     if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
@@ -89,12 +91,15 @@ class Workers:
         How many pieces of work it gets at a time.
     broken : bool
         Whether it takes no work any more before what it had has ended.
+    asked : float
+        When the caller was asked last whether to go on (time.monotonic).
     """
 
     def __init__(self, executor: Executor, room: int) -> None:
         self._executor = executor
         self.room = room
         self.broken = False
+        self.asked = 0.0
         self._futures: set[Future[DumpReport]] = set()
 
     def submit(self, number: int, source: Any, destination: Any, options: dict[str, Any]) -> Future[DumpReport]:
@@ -126,8 +131,8 @@ class Workers:
 class _Threads(Workers):
     """Threads of ours."""
 
-    def __init__(self, jobs: int) -> None:
-        super().__init__(concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="filter_many"), jobs)
+    def __init__(self, jobs: int, name: str) -> None:
+        super().__init__(concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix=name), jobs)
         self._ended = threading.Event()
 
     def submit(self, number: int, source: Any, destination: Any, options: dict[str, Any]) -> Future[DumpReport]:
@@ -160,7 +165,9 @@ class _Elsewhere(Workers):
 
 
 def _anywhere(source: Any) -> Any:
-    """The same file for a process in another directory."""
+    """The same file for a process in another directory; processes are the same there."""
+    if not isinstance(source, FILES):
+        return source
     paths = {name: getattr(source, name) for name in ("file", "root", "executable") if name in source._fields}
     return replace(source, **{name: _absolute(path) for name, path in paths.items()})
 
@@ -256,8 +263,11 @@ def wait(
     """Those that have ended, one at least; asks about ten times a second whether to go on."""
     while True:
         done, _ = concurrent.futures.wait(running, SLICE, FIRST_COMPLETED)
+        now = time.monotonic()
+        if on_cancel is not None and now - workers.asked >= SLICE:  # also where work ends all the time
+            workers.asked = now
+            if on_cancel():
+                raise cancelled()
         if done:
             return done
-        if on_cancel is not None and on_cancel():
-            raise cancelled()
         workers.look()

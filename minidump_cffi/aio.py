@@ -1,4 +1,6 @@
-"""`write_dump` and `plan_dump` for asyncio: the event loop runs on meanwhile, and cancelling the task ends the dump.
+"""`write_dump`, `write_dump_many` and `plan_dump` for asyncio.
+
+The event loop runs on meanwhile, and cancelling the task ends the dump.
 
 >>> import asyncio, sys
 >>> from subprocess import PIPE, Popen
@@ -22,13 +24,19 @@ import contextvars
 import errno
 import functools
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from . import dumping
+from . import _executors, batch, dumping
 from ._native.errors import start_refused
 
-__all__ = ["plan_dump", "write_dump"]
+if TYPE_CHECKING:
+    from ._aliases import Process
+    from .enums import DumpType
+    from .filters import Filter
+    from .report import DumpReport
+
+__all__ = ["plan_dump", "write_dump", "write_dump_many"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -141,3 +149,79 @@ def plan_dump() -> None:
     >>> plan.memory_bytes > 0
     True
     """
+
+
+def _dump(process: Any, destination: Any, **options: Any) -> DumpReport:
+    return _executors.work(0, process, destination, options)
+
+
+@_awaitable(_dump)
+def _write_one() -> None:
+    """One dump of many."""
+
+
+async def write_dump_many(
+    processes: Iterable[Process] | AsyncIterable[Process],
+    destination: batch.Place | Callable[[Any], batch.Place],
+    *,
+    filter: Filter | None = None,
+    type: DumpType | int | str | None = None,
+    jobs: int = 4,
+    on_error: Literal["continue", "raise"] = "continue",
+    **options: Any,
+) -> AsyncIterator[batch.DumpedProcess]:
+    """Write a dump of each process, `jobs` at a time, for ``async for``.
+
+    Parameters, results and exceptions are those of `minidump_cffi.write_dump_many`; the processes may come from an
+    asynchronous generator. Leaving the loop early, or cancelling the task, ends what is in work: close the iterator
+    (`contextlib.aclosing`) to wait for that at once.
+
+    Examples
+    --------
+    >>> import asyncio, sys, tempfile
+    >>> from subprocess import PIPE, Popen
+    >>> async def main(child, folder):
+    ...     return [done.report.complete async for done in write_dump_many([child], folder)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...         _ = child.stdout.readline()
+    ...         print(asyncio.run(main(child, folder)))
+    ...         child.kill()
+    [True]
+    """
+    options = batch.checked(options, type=type, filter=filter, on_error=on_error, jobs=jobs)
+    names = batch.Names(destination)
+    given = _each(batch.several(processes))
+    running: dict[asyncio.Task[DumpReport], batch.Item[batch.DumpedProcess]] = {}
+    more = True
+    try:
+        while more or running:
+            while more and len(running) < jobs:
+                try:
+                    item = batch.process_item(await anext(given), names)
+                except StopAsyncIteration:
+                    more = False
+                    break
+                if item.error is not None:
+                    yield batch.passed(item, None, item.error, stop=on_error == "raise")
+                    continue
+                running[asyncio.create_task(_write_one(item.source, item.destination, **options))] = item
+            if not running:
+                continue
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                error = task.exception()
+                yield batch.passed(running.pop(task), None if error else task.result(), error, stop=on_error == "raise")
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _each(processes: Any) -> AsyncIterator[Any]:
+    if isinstance(processes, AsyncIterable):
+        async for process in processes:
+            yield process
+        return
+    for process in processes:
+        yield process

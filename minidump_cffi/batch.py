@@ -1,4 +1,4 @@
-"""Many files through one filter: `filter_many`, on threads, processes or machines."""
+"""Many dumps: `filter_many` of files, `write_dump_many` of processes, on threads, processes or machines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import closing
 from pathlib import PurePath
+from typing import Generic, TypeVar
 
-from . import _executors
+from . import _executors, targets
 from ._inputs import remote
 from ._options import DumpOptions
 from ._record import Record
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
     from typing import Any, Literal, TypeAlias
 
+    from ._aliases import Process
     from .enums import DumpType
     from .files import CoreFile, DumpFile
     from .filters import Filter
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
     Source: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | CoreFile | DumpFile | AnyFile
     Place: TypeAlias = str | os.PathLike[str]
 
-__all__ = ["FilteredFile", "filter_many"]
+__all__ = ["DumpedProcess", "FilteredFile", "filter_many", "write_dump_many"]
 
+_Result = TypeVar("_Result", bound=Record)
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 _DUMPS = (".dmp", ".mdmp")
 _NOT_FOR_MANY = ("callback", "progress")
@@ -61,6 +64,126 @@ class FilteredFile(Record):
     destination: str | os.PathLike[str] | None = None
     report: DumpReport | None = None
     error: Exception | None = None
+
+
+class DumpedProcess(Record):
+    """What became of one process of `write_dump_many`.
+
+    Attributes
+    ----------
+    process : object
+        As it was given.
+    destination : str, os.PathLike or None
+        Where its dump is, or would have been; None if that could not be found out.
+    report : DumpReport or None
+        Of the dump; None if there is none.
+    error : Exception or None
+        Why there is none.
+
+    Examples
+    --------
+    >>> DumpedProcess(process=4711, destination="out/app-4711.dmp", error=ValueError("no")).report is None
+    True
+    """
+
+    process: Any
+    destination: str | os.PathLike[str] | None = None
+    report: DumpReport | None = None
+    error: Exception | None = None
+
+
+def write_dump_many(
+    processes: Iterable[Process],
+    destination: Place | Callable[[Any], Place],
+    *,
+    filter: Filter | None = None,
+    type: DumpType | int | str | None = None,
+    executor: Executor | None = None,
+    jobs: int | None = None,
+    on_error: Literal["continue", "raise"] = "continue",
+    **options: Any,
+) -> Iterator[DumpedProcess]:
+    """Write a dump of each process, several at a time; what `filter_many` is for files.
+
+    Parameters
+    ----------
+    processes : iterable of Process
+        As of `write_dump`. For an executor of other processes: pids, and what can be sent to them.
+    destination : str, os.PathLike or callable
+        A folder, which is made if it is not there, or its URL: a dump is named after its process, ``NAME-PID.dmp``.
+        Where another one of this batch has that name, a number is added; a file from before is replaced. Or a function
+        that gets the process as it was given, and returns the path or URL of its dump.
+    filter : Filter or None
+        As of `write_dump`.
+    type : DumpType, int, str or None
+        As of `write_dump`.
+    executor : concurrent.futures.Executor or None
+        What runs the work; see `filter_many`. None: threads.
+    jobs : int or None
+        How many processes are dumped at a time; see `filter_many`.
+    on_error : {"continue", "raise"}
+        What happens when a process cannot be dumped: its result has the exception; or that is raised, and what is in
+        work is given up.
+    **options : object
+        Other options of `write_dump`, for each process: `deadline`, `annotations`, ... `on_cancel` ends the whole;
+        there is neither `callback` nor `progress`.
+
+    Yields
+    ------
+    DumpedProcess
+        In the order in which they are complete.
+
+    Raises
+    ------
+    Cancelled
+        `on_cancel` returned true.
+    TypeError, ValueError
+        An argument is wrong.
+
+    Examples
+    --------
+    >>> import sys, tempfile
+    >>> from subprocess import PIPE, Popen
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+    ...         _ = child.stdout.readline()
+    ...         for done in write_dump_many([child], folder):
+    ...             print(done.process is child, done.report.complete)
+    ...         child.kill()
+    True True
+    """
+    processes = several(processes)
+    options = checked(options, type=type, filter=filter, on_error=on_error, jobs=jobs)
+    on_cancel = options.pop("on_cancel")
+    names = Names(destination)
+    items = (process_item(process, names) for process in processes)
+    kinds = _executors.workers(executor, jobs, "write_dump_many")
+    return _results(items, kinds, options, on_cancel, on_error == "raise")
+
+
+def several(processes: Any) -> Any:
+    """The processes, unless it is only one."""
+    if isinstance(processes, int) or hasattr(processes, "pid"):
+        raise TypeError(f"processes must be several processes: a list of them, a generator, not {processes!r}")
+    return processes
+
+
+def checked(
+    options: dict[str, Any], *, type: Any, filter: Filter | None, on_error: object, jobs: object
+) -> dict[str, Any]:
+    """Options of each dump, with `on_cancel`; refused before there is any work."""
+    if on_error not in ("continue", "raise"):
+        raise ValueError(f"on_error must be one of continue, raise, not {on_error!r}")
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ValueError(f"jobs must be a number above 0, not {jobs!r}")
+    for name in _NOT_FOR_MANY:
+        if options.get(name) is not None:
+            raise TypeError(f"{name} is for one dump, and not for many: use write_dump")
+    options = {"type": type, "filter": filter, "on_cancel": None, **options}
+    DumpOptions(**options)
+    if filter is not None:
+        filter.compile()  # its warnings belong here
+    return options
 
 
 def filter_many(
@@ -139,47 +262,47 @@ def filter_many(
     ...     print(done.destination, type(done.error).__name__)
     out/a.dmp InputError
     """
-    if on_error not in ("continue", "raise"):
-        raise ValueError(f"on_error must be one of continue, raise, not {on_error!r}")
     if isinstance(sources, (str, bytes, os.PathLike, *FILES)):
         raise TypeError(f"sources must be several files: a list of them, a generator, not {sources!r}")
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ValueError(f"jobs must be a number above 0, not {jobs!r}")
-    for name in _NOT_FOR_MANY:
-        if options.get(name) is not None:
-            raise TypeError(f"{name} is for one dump, and not for many: use write_dump")
-    on_cancel = options.pop("on_cancel", None)
-    options = {"type": type, "filter": filter, **options}
-    DumpOptions(**options, on_cancel=on_cancel)  # checked before there is any work
-    if filter is not None:
-        filter.compile()  # its warnings belong here
+    options = checked(options, type=type, filter=filter, on_error=on_error, jobs=jobs)
+    on_cancel = options.pop("on_cancel")
     about: dict[str, Any] = {"root": root, "executable": executable, "text": text, "max_input": max_input}
     AnyFile("", **about)
-    names = _Names(destination)
+    names = Names(destination)
     items = (_item(source, names, about) for source in sources)
-    return _results(items, _executors.workers(executor, jobs), options, on_cancel, on_error == "raise")
+    kinds = _executors.workers(executor, jobs, "filter_many")
+    return _results(items, kinds, options, on_cancel, on_error == "raise")
 
 
-class _Item:
-    """A file in work."""
+class Item(Generic[_Result]):
+    """A dump in work: what was given, and what becomes of it."""
 
-    __slots__ = ("again", "destination", "error", "given", "source")
+    __slots__ = ("again", "destination", "error", "given", "make", "source")
 
-    def __init__(self, given: Any) -> None:
+    def __init__(self, given: Any, make: Callable[..., _Result]) -> None:
         self.given = given
+        self.make = make
         self.source: Any = None
         self.destination: Place | None = None
         self.error: Exception | None = None
         self.again = False  # it was in work when a worker died, and runs alone now
 
-    def result(self, report: DumpReport | None, error: BaseException | None) -> FilteredFile:
+    def result(self, report: DumpReport | None, error: BaseException | None) -> _Result:
         if error is not None and not isinstance(error, Exception):
             raise error
-        return FilteredFile(source=self.given, destination=self.destination, report=report, error=error)
+        return self.make(self.given, destination=self.destination, report=report, error=error)
 
 
-def _item(given: Any, names: _Names, about: dict[str, Any]) -> _Item:
-    item = _Item(given)
+def _filtered(given: Any, **outcome: Any) -> FilteredFile:
+    return FilteredFile(source=given, **outcome)
+
+
+def _dumped(given: Any, **outcome: Any) -> DumpedProcess:
+    return DumpedProcess(process=given, **outcome)
+
+
+def _item(given: Any, names: Names, about: dict[str, Any]) -> Item[FilteredFile]:
+    item = Item(given, _filtered)
     try:
         if isinstance(given, FILES):
             item.source = given
@@ -187,13 +310,24 @@ def _item(given: Any, names: _Names, about: dict[str, Any]) -> _Item:
             item.source = AnyFile(given, **about)
         else:
             raise TypeError(f"a source is a path, a URL, a CoreFile, DumpFile or AnyFile, not {given!r}")
-        item.destination = names.of(given, item.source.name)
+        item.destination = names.of(given, lambda: dump_name(item.source.name))
     except Exception as error:
         item.error = error
     return item
 
 
-class _Names:
+def process_item(given: Any, names: Names) -> Item[DumpedProcess]:
+    item = Item(given, _dumped)
+    try:
+        target = targets.resolve(given)
+        item.source = given
+        item.destination = names.of(given, lambda: (targets.name_of(target), ".dmp"))
+    except Exception as error:
+        item.error = error
+    return item
+
+
+class Names:
     """Where the dumps go: no two to the same place."""
 
     def __init__(self, destination: Any) -> None:
@@ -209,7 +343,7 @@ class _Names:
             raise TypeError(f"destination must be a folder, or a function that returns a path, not {destination!r}")
         self._taken: set[str] = set()
 
-    def of(self, given: Any, name: str) -> Place:
+    def of(self, given: Any, name: Callable[[], tuple[str, str]]) -> Place:
         if self._choose is not None:
             place: Any = self._choose(given)
             if not isinstance(place, (str, os.PathLike)):
@@ -217,7 +351,7 @@ class _Names:
             if not self._take(os.fsdecode(place)):
                 raise SinkError(f"{os.fsdecode(place)} is the destination of another file of this batch, too")
             return place
-        stem, suffix = dump_name(name)
+        stem, suffix = name()
         number = 1
         while True:
             last = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
@@ -252,22 +386,15 @@ def dump_name(name: str) -> tuple[str, str]:
 
 
 def _results(
-    items: Iterator[_Item],
+    items: Iterator[Item[_Result]],
     workers: _executors.Workers,
     options: dict[str, Any],
     on_cancel: Callable[[], object] | None,
     stop_at_error: bool,
-) -> Iterator[FilteredFile]:
+) -> Iterator[_Result]:
     """Run the work, and give the results; whatever ends this, nothing of ours runs on."""
-
-    def passed(result: FilteredFile) -> FilteredFile:
-        if stop_at_error and result.error is not None:
-            result.error.add_note(f"source: {result.source!r}")
-            raise result.error
-        return result
-
-    running: dict[Future[DumpReport], _Item] = {}
-    again: deque[_Item] = deque()  # were in work when a worker died
+    running: dict[Future[DumpReport], Item[_Result]] = {}
+    again: deque[Item[_Result]] = deque()  # were in work when a worker died
     number = 0
     with closing(workers):
         while True:
@@ -279,7 +406,7 @@ def _results(
                 if item is None:
                     break
                 if item.error is not None:
-                    yield passed(item.result(None, item.error))
+                    yield passed(item, None, item.error, stop=stop_at_error)
                     continue
                 number += 1  # Dask takes the same arguments for the same work
                 future = workers.submit(number, item.source, item.destination, options)
@@ -294,7 +421,16 @@ def _results(
                     item.again = True
                     again.append(item)
                     continue
-                yield passed(item.result(None if error else future.result(), error))
+                yield passed(item, None if error else future.result(), error, stop=stop_at_error)
+
+
+def passed(item: Item[_Result], report: DumpReport | None, error: BaseException | None, *, stop: bool) -> _Result:
+    """The result of an item; its error is raised if that is to end the work."""
+    result = item.result(report, error)
+    if stop and error is not None:
+        error.add_note(f"{result._fields[0]}: {item.given!r}")
+        raise error
+    return result
 
 
 def _cancelled() -> Cancelled:

@@ -154,6 +154,15 @@ def resolve(process: Process | Target | SourceTarget) -> Target | SourceTarget:
     return Target(pid=number, start_time=_psutil_start(process, number), handle=handle)
 
 
+def name_of(target: Target | SourceTarget) -> str:
+    """NAME-PID as a part of a file name: letters that are none in file names become ``_``."""
+    if isinstance(target, SourceTarget):
+        return "source"
+    name = _system.program_of(target.pid)
+    plain = "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name).strip(" .")
+    return f"{plain or 'process'}-{target.pid}"
+
+
 def _checked(pid: object) -> int:
     if isinstance(pid, bool) or not isinstance(pid, int):
         raise TypeError(f"a pid is an int, not {pid!r}")

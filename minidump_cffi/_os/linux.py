@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 assert sys.platform != "win32"
 
-__all__ = ["check_consumer", "open_handle", "pid_of_fd", "process_handle", "start_time"]
+__all__ = ["check_consumer", "open_handle", "pid_of_fd", "process_handle", "program_of", "start_time"]
 
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -73,6 +73,14 @@ def open_handle(handle: int) -> tuple[int, int]:
 def process_handle(process: object) -> int:
     """The HANDLE of a process object; there is none here."""
     return 0
+
+
+def program_of(pid: int) -> str:
+    """The name of a process as ps(1) shows it (/proc/PID/comm, 15 bytes); empty if it has ended."""
+    try:
+        return os.fsdecode(_bytes(f"/proc/{pid}/comm").removesuffix(b"\n"))
+    except OSError:
+        return ""
 
 
 def start_time(pid: int) -> int | None:

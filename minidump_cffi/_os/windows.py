@@ -28,6 +28,7 @@ __all__ = [
     "open_process",
     "pid_of_fd",
     "process_handle",
+    "program_of",
     "start_time",
     "terminate",
     "wait",
@@ -56,6 +57,10 @@ _create_event = declare(
     kernel32, "CreateEventW", HANDLE, ctypes.c_void_p, wintypes.BOOL, wintypes.BOOL, wintypes.LPCWSTR
 )
 _terminate = declare(kernel32, "TerminateProcess", wintypes.BOOL, HANDLE, wintypes.UINT)
+_query_image_name = declare(
+    kernel32, "QueryFullProcessImageNameW", wintypes.BOOL, HANDLE, wintypes.DWORD, wintypes.LPWSTR,
+    ctypes.POINTER(wintypes.DWORD),
+)  # fmt: skip
 _filetime = ctypes.POINTER(ctypes.c_uint64)
 _get_process_times = declare(kernel32, "GetProcessTimes", wintypes.BOOL, HANDLE, *[_filetime] * 4)
 
@@ -160,6 +165,19 @@ def open_process(pid: int) -> int:
 def terminate(handle: int) -> None:
     """End a process."""
     _terminate(handle, 1)
+
+
+def program_of(pid: int) -> str:
+    """The name of the program of a process, without .exe; empty if that cannot be found out."""
+    handle = _open_process(_QUERY_LIMITED, False, pid)
+    if not handle:
+        return ""
+    try:
+        path, size = ctypes.create_unicode_buffer(32768), wintypes.DWORD(32768)
+        found = _query_image_name(handle, 0, path, ctypes.byref(size))
+        return path.value.rpartition("\\")[2].removesuffix(".exe") if found else ""
+    finally:
+        close_handle(handle)
 
 
 def start_time(pid: int) -> int | None:
