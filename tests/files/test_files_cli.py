@@ -134,7 +134,7 @@ def test_a_folder_as_output(dumps: Path, tmp_path: Path) -> None:
         (["a.dmp", "-o", "x", "--jobs", "0"], Exit.USAGE, "not a number of jobs"),
         (["a.dmp", "-o", "x", "--max-input", "0"], Exit.USAGE, "not a size"),
         (["a.dmp", "-o", "x", "--type", "ful"], Exit.USAGE, "did you mean 'full'"),
-        (["a.dmp", "-o", "x", "--filter", "none.toml"], Exit.ERROR, "none.toml"),
+        (["a.dmp", "-o", "x", "--filter", "none.toml"], Exit.USAGE, "none.toml"),
         ([".", "-o", "x"], Exit.ERROR, ". is a directory"),
     ],
 )

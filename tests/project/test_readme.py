@@ -95,14 +95,18 @@ def test_python_on_windows(page: Path, tmp_path: Path) -> None:
     assert "all ran" in done.stdout
 
 
-def test_toml_is_a_filter() -> None:
-    """Every TOML example is a filter file."""
+def test_toml_is_a_filter(tmp_path: Path) -> None:
+    """Every TOML example is a filter file; those that extend others extend the first one."""
     from minidump_cffi import Filter
 
     texts = [text for page in PAGES for text in blocks(page, "toml")]
     assert texts
-    for text in texts:
-        made = Filter.from_toml(text)
+    files = [tmp_path / f"{number}.toml" for number in range(len(texts))]
+    for file, text in zip([tmp_path / "base.toml", *files], [texts[0], *texts], strict=True):
+        file.write_text(text, "utf-8")
+        file.chmod(0o600)
+    for file in files:
+        made = Filter.from_file(file)
         assert made.rules
         assert Filter.from_toml(made.to_toml()) == made
 
