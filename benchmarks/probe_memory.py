@@ -1,6 +1,6 @@
 """Child of test_growth.py and test_files.py: dump once, and tell the peak of resident memory before and after as JSON.
 
-Usage: probe_memory.py PID|IN FILE. Start-up is the interpreter with the package imported, and nothing else.
+Usage: probe_memory.py PID|IN FILE. Start-up is the interpreter with what a dump needs imported, and nothing else.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def peak() -> int:
 def main(target: str, file: str) -> None:
     """Measure and print."""
     process = int(target) if target.isdecimal() else md.AnyFile(target)
+    write, full = md.write_dump, md.DumpType.WITH_FULL_MEMORY  # modules are imported when they are looked for
     imported = peak()
-    report = md.write_dump(process, file, md.DumpType.WITH_FULL_MEMORY)
+    report = write(process, file, full)
     after = peak()
     Path(file).unlink()
     print(json.dumps({"start": imported, "peak": after, "extents": len(report.extents)}))
