@@ -58,6 +58,12 @@ CHAPTERS = {
     ),
     "whole-dump-mappings": ("Whole dump: 20,000 mappings", "Bound: the bare copy of every byte, mapping by mapping."),
     "whole-dump-threads": ("Whole dump: 500 threads", "Bound: the bare copy of what PAGEMAP_SCAN finds."),
+    "stop-policies": (
+        "For how long a thread of the target does not run: 1 GiB",
+        "The largest gap that a thread of the target sees in its own clock, in full dumps. small: pages of 4 KiB; "
+        "huge: huge pages; none: memory that was never written. fork: the target forks by itself; bare: a loop that "
+        "stops and copies.",
+    ),
     "output-memory": (
         'Stop of `stop="memory"`: 1 GiB touched',
         "For how long the threads do not run. Bound: a loop that stops them and copies as many bytes to memory that "
