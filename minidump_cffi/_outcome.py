@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+
 from .callback import recording_of
 from .enums import DumpType
 from .filters._rules import Rule
@@ -59,8 +63,16 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
         redaction=redaction,
         notes=notes,
         engine=request.backend.name,
+        host=_host(),
+        started=time.time() - raw.numbers["total_ns"] / 1e9,
         recording=None
         if recorder is None
         else recording_of(recorder, "minidump_cffi" if request.backend.own else "dbghelp"),
         **{name: getattr(raw, name) for name in raw._fields},
     )
+
+
+def _host() -> str:
+    if sys.platform == "win32":
+        return os.environ.get("COMPUTERNAME", "")
+    return os.uname().nodename

@@ -318,11 +318,13 @@ def _write(
         report = _run(request, target, sink, timer)
         if isinstance(request.callback, Callee) and not _has_output(report, file, sink):
             sink.discard()
-            return report._noted("the callback took the output; no file was made")
+            return report._with(notes=(*report._notes, "the callback took the output; no file was made"))
         sink.commit(timer.check)
     except BaseException:
         sink.discard()
         raise
+    if isinstance(file, (str, bytes, os.PathLike)):
+        report._put_path(os.fsdecode(file))
     return report
 
 

@@ -6,6 +6,7 @@ first looked at.
 
 from __future__ import annotations
 
+import os
 import struct
 from functools import cached_property
 
@@ -44,6 +45,9 @@ _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
 _GAP = struct.Struct("=2QIi")
 
+SCHEMA = 1
+"""Number of the form of `DumpReport.to_dict`."""
+_GIVEN = ("rules", "recording", "redaction", "engine", "path", "host", "started")
 _STOPS = ("whole", "memory", "snapshot")  # MDC_STOP_* of csrc/api/engine.h
 
 
@@ -103,6 +107,12 @@ class DumpReport:
         What was overwritten; None if the filter does not redact, and in a plan.
     engine : str
         Who wrote it: "native" or "dbghelp".
+    path : str or None
+        Where the dump is, absolute; None if it was not written to a path.
+    host : str
+        The name of the machine that wrote it.
+    started : float
+        When that began: seconds since 1970, as `time.time` counts them.
 
     Examples
     --------
@@ -136,6 +146,9 @@ class DumpReport:
         recording: Recording | None = None,
         redaction: Redaction | None = None,
         engine: str = "native",
+        path: str | None = None,
+        host: str = "",
+        started: float = 0.0,
     ) -> None:
         raw = {
             "regions": regions,
@@ -155,6 +168,9 @@ class DumpReport:
             "recording": recording,
             "redaction": redaction,
             "engine": engine,
+            "path": path,
+            "host": host,
+            "started": started,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "honoured": DumpType(numbers["honoured_type"]),
@@ -206,6 +222,9 @@ class DumpReport:
     recording: Recording | None
     redaction: Redaction | None
     engine: str
+    path: str | None
+    host: str
+    started: float
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
     _calls: tuple[int, ...]
@@ -217,46 +236,30 @@ class DumpReport:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a report is immutable; {name!r} cannot be deleted")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        state = {
+    def _state(self) -> dict[str, Any]:
+        """What it is made of."""
+        return {
             "numbers": self._numbers,
             "calls": self._calls,
             "dropped": self.dropped_streams,
-            "rules": self.rules,
             "notes": self._notes,
-            "recording": self.recording,
-            "redaction": self.redaction,
-            "engine": self.engine,
+            **{name: getattr(self, name) for name in _GIVEN},
             **self._raw,
         }
-        return _restore, (self.__class__, state)
 
-    def _noted(self, note: str) -> Self:
-        """The same with one more message."""
-        return self.__class__(
-            numbers=self._numbers,
-            calls=self._calls,
-            dropped=self.dropped_streams,
-            rules=self.rules,
-            notes=(*self._notes, note),
-            recording=self.recording,
-            redaction=self.redaction,
-            engine=self.engine,
-            **self._raw,
-        )
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.__class__, self._state())
+
+    def _put_path(self, path: str) -> None:
+        """For the one who made it, while nobody else has it."""
+        self.__dict__["path"] = os.path.abspath(path)  # noqa: PTH100
+
+    def _with(self, **changes: Any) -> Self:
+        """The same with other values."""
+        return self.__class__(**self._state() | changes)
 
     def _key(self) -> tuple[Any, ...]:
-        return (
-            self._numbers,
-            self._calls,
-            self.dropped_streams,
-            self._raw,
-            self.rules,
-            self._notes,
-            self.recording,
-            self.redaction,
-            self.engine,
-        )
+        return tuple(self._state().values())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DumpReport) or other.__class__ is not self.__class__:
@@ -385,12 +388,32 @@ class DumpReport:
         """The warnings in words, and what of the request this engine cannot honour."""
         return _messages.of(self, self._notes, windows=bool(self._numbers.get("windows")))
 
+    def to_json(self, *, indent: int | None = None) -> str:
+        """What `to_dict` returns, as the text of one JSON object in ASCII.
+
+        Parameters
+        ----------
+        indent : int or None
+            Spaces for each level; None: one line.
+
+        Notes
+        -----
+        ``schema`` is 1. It becomes another number when a key goes or means something else; keys may be added.
+        """
+        import json
+
+        return json.dumps(self.to_dict(), indent=indent, separators=None if indent else (",", ":"))
+
     def to_dict(self) -> dict[str, Any]:
         r"""Everything as dicts, lists, texts and numbers, ready for JSON.
 
         Names become text with odd bytes written as ``\xff``; flags become lists of their names in lower case.
         """
         return {
+            "schema": SCHEMA,
+            "path": self.path,
+            "host": self.host,
+            "started": self.started,
             "pid": self.pid,
             "engine": self.engine,
             "type": _flags(self.type) or ["normal"],

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import pickle
+import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,21 @@ def test_gaps() -> None:
     assert report.regions[1].path == "/odd\udcff"
     behind = fake.write(fake.Target(regions=target.regions[1:]), "/dev/null", FULL)
     assert behind.complete and len(behind.gaps) == 1
+
+
+def test_where_and_when_a_dump_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = time.time()
+    report = fake.write(TARGET, "a.dmp", FULL)
+    assert before - 0.1 <= report.started <= time.time()
+    assert report.path == str(tmp_path / "a.dmp") and report.host == platform.node()
+    data = json.loads(report.to_json(indent=2))
+    assert data == json.loads(report.to_json()) == json.loads(json.dumps(report.to_dict()))
+    assert (data["schema"], data["path"], data["host"]) == (1, report.path, report.host)
+    assert report.to_json().isascii() and "\n" not in report.to_json()
+    assert pickle.loads(pickle.dumps(report)) == report
+    assert fake.write(TARGET, io.BytesIO(), FULL).path is None
+    assert fake.plan(TARGET, FULL).path is None
 
 
 def test_a_plan_is_what_the_dump_becomes() -> None:
