@@ -11,9 +11,11 @@ from ..dumping import write_dump
 from ..engines import DbgHelp
 from ..enums import DumpWarning, ThreadFlags
 from ..errors import DumpError
+from ..filters import Filter
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
 from .options import add_target, address, given, process_id, signal_number
+from .processes import process
 from .progress import ProgressLine
 
 TYPE_CHECKING = False
@@ -66,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--siginfo", metavar="ADDRESS", type=address, help="address in the process of the handler's siginfo_t"
     )
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before the dump counts as written")
+    parser.add_argument(
+        "--no-environment",
+        action="store_true",
+        help="overwrite the environment of the process, in its stream and in its memory",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
 
 
 def annotation(word: str) -> tuple[str, str]:
@@ -87,7 +95,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--plugin and a filter exclude each other: give one of them")
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
+    if args.plugin is not None and args.no_environment:
+        raise UsageError("--no-environment is for filters: a plug-in decides by itself")
+    args.pid = process(args.process)
     options = given(args, DumpOptions) | {"exception": cause(args)}
+    if args.no_environment:
+        without = Filter(streams={"exclude": "environ"})
+        options["filter"] = without if options["filter"] is None else options["filter"] | without
     if args.annotations is not None:
         options["annotations"] = dict(args.annotations)
         if len(options["annotations"]) < len(args.annotations):
@@ -96,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         from ..plugins import Plugin
 
         options["callback"] = Plugin(args.plugin)
-    with ProgressLine(sys.stderr) as line:
+    with ProgressLine(sys.stderr, quiet=args.quiet) as line:
         try:
             if args.snapshot or args.dbghelp is not None:
                 options["engine"] = DbgHelp(path=args.dbghelp, snapshot=args.snapshot)
@@ -106,8 +120,11 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(error, DumpError):
                 raise
             raise UsageError(str(error)) from error
-    say(summary(report, "the dump on stdout" if to_stdout else args.output))
-    say_warnings(report)
+    if not args.quiet:
+        say(summary(report, "the dump on stdout" if to_stdout else args.output))
+        say_warnings(report)
+        if options["filter"] is None and args.plugin is None and sys.platform != "win32":
+            say("it holds stacks and the environment, with the secrets in them: --no-environment leaves that out")
     if args.json:
         put_json(report.to_dict())
     return Exit.OK if report.complete else Exit.GAPS

@@ -215,7 +215,7 @@ def file_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add whom to dump and what of it."""
-    parser.add_argument("pid", metavar="PID", type=process_id, help="the process")
+    parser.add_argument("process", metavar="PID|NAME", help="the process, by number or, on Linux, by name")
     add_what(parser, "normal")
 
 

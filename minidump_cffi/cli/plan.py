@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from .._options import PlanOptions
@@ -12,12 +13,17 @@ from ..files import AnyFile
 from .console import Exit, UsageError, put_json
 from .dump import say_warnings
 from .options import add_core, add_what, file_options, given, process_id
+from .processes import named, process
 from .regions import put_regions, put_rules, totals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""
-    parser.add_argument("target", metavar="PID|IN", help="a process, or a core or minidump (./1234 if it is a number)")
+    parser.add_argument(
+        "target",
+        metavar="PID|NAME|IN",
+        help="a process, by number or, on Linux, by name; or a core or minidump (./1234 if it is a number)",
+    )
     add_what(parser, "normal, for files all that they have")
     add_core(parser)
 
@@ -50,4 +56,6 @@ def _target(args: argparse.Namespace) -> int | AnyFile:
             raise UsageError(str(error)) from None
     if args.target == "-":
         return AnyFile(0, **file_options(args))
+    if "/" not in args.target and not os.path.lexists(args.target) and named(args.target):
+        return process(args.target)
     return AnyFile(args.target, **file_options(args))

@@ -21,14 +21,16 @@ class ProgressLine:
     ----------
     out
         Usually stderr. If it is not a terminal, nothing is ever written.
+    quiet
+        Nothing is ever written.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, quiet: bool = False) -> None:
         self._out = out
         self._width = 0
         self._first: tuple[float, int] | None = None
         self._reading = False  # an input is copied
-        self.active: bool = out.isatty()
+        self.active: bool = not quiet and out.isatty()
 
     def __enter__(self) -> ProgressLine:
         return self

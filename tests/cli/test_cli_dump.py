@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -17,9 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import live
 import pytest
 
 from minidump_cffi.cli import dumpfile, main
+from minidump_cffi.cli.processes import named
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
@@ -84,16 +87,68 @@ def run(*words: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_dump_to_a_path(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Status 0, nothing on stdout, one line on stderr, a file only we may read."""
+    """Status 0, nothing on stdout, a line on stderr and one about secrets, a file only we may read."""
     path = tmp_path / "app.dmp"
     assert main(["dump", str(pid), "-o", str(path)]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert "app.dmp" in one_line(err) and "stopped for" in err
+    first, secrets = err.splitlines(keepends=True)
+    assert "app.dmp" in one_line(first) and "stopped for" in first
+    assert "--no-environment" in one_line(secrets)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(tmp_path.iterdir()) == [path]
     dump = dumpfile.read_dump(path)
     assert dump.process_id == pid and dump.problems == []
+
+
+def test_a_quiet_dump_says_nothing(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """But errors."""
+    assert main(["dump", str(pid), "-q", "-o", str(tmp_path / "x.dmp")]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["dump", str(2**22 + 1), "--quiet", "-o", str(tmp_path / "y.dmp")]) == 1
+    assert one_line(capsys.readouterr().err)
+
+
+def test_a_dump_without_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither in its stream nor on the stack; with a filter, too."""
+    secret = "hunter2-" + "x" * 40
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[streams]\nexclude = ['cmdline']\n")
+    with subprocess.Popen(["sleep", "1000"], env={"TOKEN": secret}) as process:
+        for number, words in enumerate(([], ["--no-environment"], ["--no-environment", "--filter", str(rules)])):
+            path = tmp_path / f"{number}.dmp"
+            assert main(["dump", str(process.pid), "--type", "full", "-o", str(path), *words]) == 0
+            assert (secret.encode() in path.read_bytes()) == (not words)
+            assert ("secrets" in capsys.readouterr().err) == (not words)
+        process.kill()
+
+
+def test_a_process_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ps shows it, or as it was started; several are listed, and none of them is dumped."""
+    program = tmp_path / "a-sleeper-with-a-long-name"
+    shutil.copy(str(shutil.which("sleep")), program)
+    out = tmp_path / "x.dmp"
+    with contextlib.ExitStack() as stack:
+        started = []
+        for _ in range(2):
+            process = stack.enter_context(subprocess.Popen([program, "1000"]))
+            stack.callback(process.kill)
+            started.append(process.pid)
+            live.wait_until(lambda: named(program.name) == started, "it has its name")
+            if len(started) == 1:
+                for name in (program.name, program.name[:15]):
+                    assert main(["dump", name, "-o", str(out), "--json"]) == 0
+                    assert json.loads(capsys.readouterr().out)["pid"] == process.pid
+                assert main(["plan", program.name, "--json"]) == 0
+                assert json.loads(capsys.readouterr().out)["pid"] == process.pid
+        out.unlink()
+        assert main(["dump", program.name, "-o", str(out)]) == 2
+        *listed, last = capsys.readouterr().err.splitlines()
+        assert [line.split()[1] for line in listed] == [f"{pid}:" for pid in started]
+        assert all("sleeper" in line for line in listed) and last.startswith("minidump-cffi: 2 processes are named")
+    assert main(["dump", program.name, "-o", str(out)]) == 2
+    assert "no process is named" in one_line(capsys.readouterr().err)
+    assert not out.exists()
 
 
 def test_json_is_one_object_on_stdout(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +197,9 @@ def test_types_by_name_or_number(pid: int, tmp_path: Path, capsys: pytest.Captur
     ("words", "says"),
     [
         (["dump", "1"], "-o"),
-        (["dump", "abc", "-o", "x"], "process id"),
+        (["dump", "no such process", "-o", "x"], "process id"),
+        (["dump", "0", "-o", "x"], "process id"),
+        (["dump", "1", "-o", "x", "--no-environment", "--plugin", "x.so"], "--no-environment"),
         (["dump", "-5", "-o", "x"], ""),
         (["dump", "1", "-o", "x", "--type", "fulll"], "fulll"),
         (["dump", "1", "-o", "x", "--type", "0x80000000"], "bits"),

@@ -112,7 +112,7 @@ def test_output_that_was_asked_for_and_has_no_stdout(
     done = run(CLI, "dump", start_pattern().pid, *words, shell='"$@" >&-', cwd=tmp_path)
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == (1 if words == ["-o", "-"] else 2)
+    assert len(done.stderr.splitlines()) == (1 if words == ["-o", "-"] else 3)
 
 
 def test_stderr_closed_and_the_dump_on_stdout(start_pattern: Start, place: Path) -> None:
