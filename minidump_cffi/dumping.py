@@ -81,6 +81,9 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     file : File or None
         A path: a temporary file takes the name when complete, with mode 0600; a symbolic link
         is followed (on Linux not another user's in a directory that others can write); FIFOs and devices are opened.
+        A path that ends in ``.gz`` or ``.zst`` (the extra ``zstd``) gets the dump compressed when the target runs
+        again, from a temporary file in the same folder or in that of `spool`; `DumpReport.file_bytes` is the length
+        before.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
     type : DumpType, int, str or None
         What the dump holds. None: NORMAL of a process, and of a file all that it has. Else `DumpType` flags, or names
@@ -122,9 +125,9 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         inside the target, which is then read. docs/stop.md says what each costs, and when a snapshot is refused.
         `DumpReport.stop` says which it was.
     spool : bool, str or os.PathLike
-        For objects with ``write()``. True: through an unlinked temporary file, copied after the target was resumed; a
-        directory: make that file there, and copies of inputs. False: written while the target is stopped, which
-        prolongs the stop.
+        For objects with ``write()``, and compressed files. True: through an unlinked temporary file, copied after the
+        target was resumed; a directory: make that file there, and copies of inputs. False: written while the target is
+        stopped, which prolongs the stop; not of compressed files.
     untouched : {"auto", "hole", "omit"}
         How pages that were never written are stored: "hole" in the file, "omit", or "auto".
     dontdump : {"honour", "ask", "ignore"}

@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 
+from . import _packing
 from ._os.sinks_common import Sink, sink_error
 from .enums import Phase
 from .errors import SinkError
@@ -51,7 +52,8 @@ def open_sink(
     Parameters
     ----------
     file : File or None
-        A path, a descriptor, an object with ``write()``, or None for nothing.
+        A path, of which one that ends in .gz or .zst is compressed, a descriptor, an object with ``write()``, or None
+        for nothing.
     spool : bool, str or os.PathLike
         For objects with ``write()``: False writes to them while the target is stopped; a directory is where the
         temporary file is made.
@@ -77,7 +79,7 @@ def open_sink(
         path = os.fspath(file)
         if not path:
             raise SinkError("the path of the dump is empty", phase=Phase.OPEN, errno=errno.ENOENT)
-        return _outputs.open_path(path, fsync, give_up)
+        return _open_path(path, spool, fsync, give_up)
     if isinstance(file, io.TextIOBase) or (hasattr(file, "encoding") and not _binary(file)):
         raise TypeError(f"a dump is bytes, and {file!r} takes text: open it in binary mode ('wb'), or give its .buffer")
     if not callable(getattr(file, "write", None)):
@@ -88,6 +90,22 @@ def open_sink(
     if spool is False:
         return HookSink(file)
     return SpooledSink(file, None if spool is True else spool)
+
+
+def _open_path(
+    path: str | bytes, spool: bool | str | os.PathLike[str], fsync: bool, give_up: Callable[[], None]
+) -> Sink:
+    """The file, or what is compressed into it if its name says so."""
+    make = _packing.packer(path)
+    sink = _outputs.open_path(path, fsync, give_up)
+    if make is None:
+        return sink
+    folder = os.path.dirname(path) or os.curdir if isinstance(spool, bool) else os.fspath(spool)  # noqa: PTH120
+    try:
+        return _packing.PackedSink(sink, make, _outputs.temporary_file(folder), path, fsync=fsync)
+    except OSError as error:
+        sink.discard()
+        raise sink_error(error, "create a temporary file in", folder) from error
 
 
 def _binary(file: Any) -> bool:

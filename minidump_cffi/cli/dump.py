@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from .._options import DumpOptions
+from .._packing import SUFFIXES
 from ..causes import SignalInfo
 from ..dumping import write_dump
 from ..engines import DbgHelp
@@ -150,8 +152,9 @@ def cause(args: argparse.Namespace) -> SignalInfo | None:
 def summary(report: DumpReport, name: str, *, live: bool = True) -> str:
     """One line about a dump that was written, of a live process or of a file."""
     kept = sum(1 for region in report.regions if region.kept)
+    packed = _packed_size(report.path)
     words = [
-        f"{name}: {text.size(report.file_bytes)}",
+        f"{name}: {text.size(report.file_bytes)}{'' if packed is None else f', compressed {text.size(packed)}'}",
         f"{text.size(report.memory_bytes)} of memory in {text.plural(kept, 'region')}",
         text.plural(sum(1 for thread in report.threads if not thread.flags & ThreadFlags.EXCLUDED), "thread"),
         f"stopped for {text.span(report.stop_time)} of {text.span(report.total)}" if live else text.span(report.total),
@@ -159,6 +162,16 @@ def summary(report: DumpReport, name: str, *, live: bool = True) -> str:
     if not report.complete:
         words.append(f"NOT COMPLETE: {missing(report)}")
     return ", ".join(words)
+
+
+def _packed_size(path: str | None) -> int | None:
+    """How large a compressed dump is."""
+    if path is None or not path.lower().endswith(SUFFIXES):
+        return None
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return None
 
 
 def missing(report: DumpReport) -> str:
