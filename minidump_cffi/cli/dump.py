@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 
 from .._options import DumpOptions
+from .._os.sinks_common import sink_error
 from .._packing import SUFFIXES
 from ..causes import SignalInfo
 from ..dumping import write_dump
 from ..engines import DbgHelp
-from ..enums import DumpWarning, ThreadFlags
+from ..enums import DumpWarning, Phase, ThreadFlags
 from ..errors import DumpError
 from ..filters import Filter
 from . import text
@@ -22,6 +24,8 @@ from .progress import ProgressLine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..report._report import DumpReport
 
 
@@ -75,7 +79,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="overwrite the environment of the process, in its stream and in its memory",
     )
+    parser.add_argument(
+        "--no-spool",
+        action="store_true",
+        help="with -o - into a pipe: write while the process is stopped, for as long as the reader takes",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+class Stdout:
+    """Standard output as an object with ``write()``: it gets a dump when the process runs again."""
+
+    def write(self, data: memoryview) -> None:
+        """Write all of it."""
+        try:
+            while data:
+                data = data[os.write(1, data) :]
+        except OSError as error:
+            raise sink_error(error, "write to", "stdout", Phase.FINISH) from error
+
+
+def _is_pipe(fd: int) -> bool:
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def annotation(word: str) -> tuple[str, str]:
@@ -116,7 +142,11 @@ def run(args: argparse.Namespace) -> int:
         try:
             if args.snapshot or args.dbghelp is not None:
                 options["engine"] = DbgHelp(path=args.dbghelp, snapshot=args.snapshot)
-            output = 1 if to_stdout else args.output
+            output: Any = args.output
+            if to_stdout:
+                output = Stdout() if _is_pipe(1) and not args.no_spool else 1
+            if isinstance(output, Stdout) and args.untouched == "auto":
+                options["untouched"] = "omit"  # as in a pipe: holes would be sent as zeros
             report = write_dump(args.pid, output, **options, progress=line if line.active else None)
         except ValueError as error:  # what goes together is up to the engine
             if isinstance(error, DumpError):

@@ -316,7 +316,7 @@ def test_a_dump_to_stdout(start_pattern: Start, tmp_path: Path) -> None:
     path = tmp_path / "d.dmp"
     with path.open("wb") as output:
         done = subprocess.run(
-            [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"],
+            [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--no-spool", "--type", "full"],
             stdout=output,
             stderr=subprocess.PIPE,
             check=False,
@@ -329,7 +329,7 @@ def test_a_dump_to_stdout(start_pattern: Start, tmp_path: Path) -> None:
 def test_stdout_that_closes(start_pattern: Start) -> None:
     target = start_pattern("--heap", 16)
     process = subprocess.Popen(
-        [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"],
+        [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--no-spool", "--type", "full"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -348,7 +348,9 @@ def test_a_deadline_that_passes_is_status_1(tmp_path: Path, capsys: pytest.Captu
     assert "deadline" in one_line(capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(("words", "lines"), [(["dump", "PID", "-o", "-", "--type", "full"], 1), (["plan", "PID"], 0)])
+@pytest.mark.parametrize(
+    ("words", "lines"), [(["dump", "PID", "-o", "-", "--no-spool", "--type", "full"], 1), (["plan", "PID"], 0)]
+)
 def test_a_reader_that_has_gone_is_status_1(pid: int, words: list[str], lines: int) -> None:
     """A dump that got lost is worth a line, an unread table is not; never a traceback."""
     ours, theirs = os.pipe()
@@ -360,6 +362,19 @@ def test_a_reader_that_has_gone_is_status_1(pid: int, words: list[str], lines: i
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == lines, done.stderr
     assert done.stderr.startswith(b"minidump-cffi: ") == bool(lines)
+
+
+@pytest.mark.parametrize("words", [[], ["--no-spool"]], ids=["spooled", "not"])
+def test_a_slow_reader_of_a_pipe(words: list[str], pid: int) -> None:
+    """The process is stopped for as long as it takes only where it was asked for so."""
+    command = [sys.executable, "-m", "minidump_cffi", "dump", str(pid), "-o", "-", "--type", "full", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as dumper:
+        assert dumper.stdout is not None
+        assert select.select([dumper.stdout], [], [], 30)[0]
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert ("TracerPid:\t0\n" in status) == (not words)
+        dump, _ = dumper.communicate()
+    assert dump.startswith(b"MDMP") and dumper.returncode == 0
 
 
 def test_plan_reads_no_memory_and_writes_nothing(

@@ -238,7 +238,7 @@ def test_memory_that_was_only_read(start_pattern: Start, take: live.Taker) -> No
             assert dump.read(base + offset + PAGE, PAGE) == bytes(PAGE)
         assert dump.read(base + size - PAGE, PAGE) == bytes(PAGE)
     with subprocess.Popen(
-        [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"],
+        [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--no-spool", "--type", "full"],
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.linux
 
 Start = Callable[..., live.Target]
 FULL = md.DumpType.WITH_FULL_MEMORY
+UNSPOOLED = ("-o", "-", "--no-spool")
 SHORT = 0.4  # seconds
 SOON = 0.3  # until what does not end is abandoned
 
@@ -207,7 +208,18 @@ def test_thirty_seconds_are_the_default() -> None:
 
 def test_the_command_line(start_pattern: Start) -> None:
     target = start_pattern()
-    command = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"]
+    command = [
+        sys.executable,
+        "-m",
+        "minidump_cffi",
+        "dump",
+        str(target.pid),
+        "-o",
+        "-",
+        "--no-spool",
+        "--type",
+        "full",
+    ]
     dumper = subprocess.Popen([*command, "--stall-timeout", str(SHORT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert dumper.wait(30) == 1
@@ -235,7 +247,18 @@ def test_our_own_process() -> None:
 def test_a_dumper_that_is_stopped_itself(start_pattern: Start) -> None:
     """SIGSTOP, as by Ctrl-Z: its tracer goes on, and does not let the target wait for that."""
     target = start_pattern()
-    command = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"]
+    command = [
+        sys.executable,
+        "-m",
+        "minidump_cffi",
+        "dump",
+        str(target.pid),
+        "-o",
+        "-",
+        "--no-spool",
+        "--type",
+        "full",
+    ]
     dumper = subprocess.Popen([*command, "--stall-timeout", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         live.wait_until(lambda: not runs(target.pid), "the stop")
@@ -253,7 +276,18 @@ def test_a_dumper_that_is_stopped_itself(start_pattern: Start) -> None:
 def test_the_process_group_of_a_dumper_is_stopped(start_pattern: Start) -> None:
     """Ctrl-Z and supervisors stop a whole group: the tracer is not in it, and resumes the target all the same."""
     target = start_pattern()
-    command = [sys.executable, "-m", "minidump_cffi", "dump", str(target.pid), "-o", "-", "--type", "full"]
+    command = [
+        sys.executable,
+        "-m",
+        "minidump_cffi",
+        "dump",
+        str(target.pid),
+        "-o",
+        "-",
+        "--no-spool",
+        "--type",
+        "full",
+    ]
     command += ["--stall-timeout", "1"]
     dumper = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     try:
