@@ -43,8 +43,8 @@ class Conditions(TypedDict, total=False):
     type: MemoryType | str | Iterable[str] | None
     """Flags or their names ("private", "mapped", "image"); any of them."""
     protect: MemoryProtect | Access | str | Iterable[str] | None
-    """Letters that must all be there ("rw"), "readable", "writable", "executable" or `Access`; or names or values of
-    `MemoryProtect`; one match is enough."""
+    """Letters that must all be there ("rw"), "readable", "writable", "executable" or `Access`; letters in their places,
+    with dashes, where no other may be ("r--"); or names or values of `MemoryProtect`; one match is enough."""
     min_size: Size | None
     """Bytes of the whole mapping, inclusive: a number or a text such as "64 MiB"."""
     max_size: Size | None

@@ -158,11 +158,21 @@ def names_of(value: enum.IntFlag) -> list[str]:
     return [str(member.name).lower() for member in value.__class__ if member.value and member & value]
 
 
+_EXACT = {
+    "---": MemoryProtect.NOACCESS,
+    "r--": MemoryProtect.READONLY,
+    "rw-": MemoryProtect.READWRITE | MemoryProtect.WRITECOPY,
+    "--x": MemoryProtect.EXECUTE,
+    "r-x": MemoryProtect.EXECUTE_READ,
+}
+"""Letters in their places, as /proc shows them: these and no others."""
+
+
 def protection(value: object, what: str) -> tuple[MemoryProtect | None, Access | None]:
     """`protect=` of a rule: any of these PAGE_* values, all of these accesses.
 
-    Letters ("rw") and "readable", "writable", "executable" are accesses, which all must be there; names of
-    `MemoryProtect` are alternatives.
+    Letters ("rw") and "readable", "writable", "executable" are accesses, which all must be there; with dashes for the
+    others ("r--") no other access may be there. Names of `MemoryProtect` are alternatives.
     """
     if isinstance(value, Access):
         return None, some(Access, value, what)
@@ -180,13 +190,15 @@ def protection(value: object, what: str) -> tuple[MemoryProtect | None, Access |
             any_of |= item
         elif isinstance(item, str) and item.lower() in _WORDS:
             all_of |= _WORDS[item.lower()]
+        elif isinstance(item, str) and item.lower() in _EXACT:
+            any_of |= _EXACT[item.lower()]
         elif isinstance(item, str) and item and not item.lower().strip("rwx"):
             for letter in item.lower():
                 all_of |= _LETTERS[letter]
         elif isinstance(item, str) and item.upper() in MemoryProtect.__members__:
             any_of |= MemoryProtect[item.upper()]
         else:
-            known = ["rw", "rwx", *_WORDS, *(name.lower() for name in MemoryProtect.__members__)]
+            known = ["rw", "rwx", *_EXACT, *_WORDS, *(name.lower() for name in MemoryProtect.__members__)]
             raise FilterError(f"{what}: {item!r} is not known{did_you_mean(str(item), known)}")
     if not any_of and not all_of:
         raise FilterError(f"{what}: no value given, so the rule could never match")

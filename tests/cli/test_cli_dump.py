@@ -413,6 +413,22 @@ def test_a_filter_of_files_and_single_rules(
     assert {"stack", "heap"} <= kept and "image" not in kept and "file" not in kept
 
 
+def test_letters_in_their_places_are_those_of_proc(pid: int, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    for letters in ("r--", "rw-", "r-x"):
+        assert main(["plan", str(pid), "--type", "full", "--json", "--exclude", f"protect={letters}"]) == 0
+        regions = json.loads(capsys.readouterr().out)["regions"]
+        excluded = {region["base"] for region in regions if region["verdict"] == "excluded"}
+        expected = {int(words[0].split("-")[0], 16) for words in maps if words[1].startswith(letters)}
+        assert expected - excluded == {base for base in expected if base in unread(maps)}
+        assert excluded <= expected
+
+
+def unread(maps: list[list[str]]) -> set[int]:
+    """Mappings that no dump reads."""
+    return {int(words[0].split("-")[0], 16) for words in maps if words[-1] in ("[vvar]", "[vvar_vclock]", "[vsyscall]")}
+
+
 def test_a_rule_that_never_decides_is_a_warning(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr, with its number; the plan is made all the same."""
     rules = tmp_path / "rules.toml"

@@ -147,6 +147,9 @@ def test_many_ways_to_say_the_same() -> None:
     assert md.include(protect="guard") == md.include(protect=md.filters.MemoryProtect.GUARD)
     assert md.include(protect=4) == md.include(protect=["readwrite"])
     assert md.include(protect="executable") != md.include(protect="execute")
+    assert md.include(protect="r--") == md.include(protect="readonly")
+    assert md.include(protect="RW-") == md.include(protect=["readwrite", "writecopy"])
+    assert md.include(protect="rwx") == md.include(protect=["readable", "writable", "executable"])
     assert md.include(name=Path("/tmp/x")) == md.include(name=os.fsencode(Path("/tmp/x")))
     assert md.include(min_size="1 KiB") == md.include(min_size=1024) == md.include(min_size="0x400")
     assert md.head("4 KiB").bytes == 4096
