@@ -31,6 +31,7 @@ from ._rules import (
     thread,
 )
 from ._sections import Environ, Memory, Modules, Redact, Streams, Threads, keys
+from ._toml_lines import line_of
 
 if TYPE_CHECKING:
     from ._filter import Filter
@@ -80,10 +81,9 @@ def read(text: str | bytes, source: str | None, make: type[Filter], below: tuple
     except RecursionError:
         raise FilterError(f"{where}: nested too deeply", filename=source) from None
     try:
-        made = make(*_rules(document, _headers(text, document)), **_sections(document)).compile()
+        made = make(*_rules(document), **_sections(document)).compile()
     except FilterError as error:
-        if error.index is not None and error.message.startswith("rule ") and error.lineno is None:
-            error.lineno = _line_of_rule(_headers(text, document), document, error.index)
+        error.lineno = line_of(error.message, text, document, error.index)
         error.message = f"{where}:{error.lineno}: {error.message}" if error.lineno else f"{where}: {error.message}"
         error.filename = source
         raise
@@ -119,35 +119,13 @@ def _extended(made: Filter, document: Mapping[str, Any], source: str | None, bel
     return (base | made).replace(**stated).compile()
 
 
-def _headers(text: str, document: Mapping[str, Any]) -> list[int]:
-    """Lines of the [[rule]] headers. tomllib keeps no lines, so they are looked for; none where they may lie."""
-    headers = [at for at, line in enumerate(text.split("\n"), start=1) if re.match(r"\s*\[\[\s*rule\s*\]\]", line)]
-    rules = document.get("rule")
-    return headers if isinstance(rules, list) and len(headers) == len(rules) else []
-
-
-def _line_of_rule(headers: list[int], document: Mapping[str, Any], number: int) -> int | None:
-    """Line of the rule with this number, where each range of a block counts as one."""
-    for header, rule in zip(headers, document.get("rule", []), strict=False):
-        ranges = rule.get("ranges") if isinstance(rule, dict) else None
-        count = len(ranges) if isinstance(ranges, list) else 1
-        if number < count:
-            return header
-        number -= count
-    return None
-
-
-def _rules(document: dict[str, Any], headers: list[int]) -> list[Rule | RangeRules]:
-    """The rules; every complaint names the place in the file."""
+def _rules(document: dict[str, Any]) -> list[Rule | RangeRules]:
+    """The rules; every complaint names the rule."""
     _known(document, _TOP, "")
     rules: list[Rule | RangeRules] = []
     number = 0
-    for position, table in enumerate(_tables(document, "rule")):
-        try:
-            rule = _rule(table, number)
-        except FilterError as error:
-            error.lineno = headers[position] if headers else None
-            raise
+    for table in _tables(document, "rule"):
+        rule = _rule(table, number)
         rules.append(rule)
         number += 1 if isinstance(rule, Rule) else len(rule)
     return rules

@@ -121,8 +121,8 @@ def test_a_file_extends_files(tmp_path: Path) -> None:
         ("extends = 'none.toml'", "none.toml: No such file"),
         ("extends = 'mine.toml'", "extended by itself"),
         ("extends = 'circle.toml'", "extended by itself"),
-        ("extends = 'broken.toml'", r"broken.toml:3: rule 0: min_size"),
-        ("extends = 'base.toml'\n\n[[rule]]\naction = 'exclude'\nnmae = 'x'", r"mine.toml:3: rule 0: .*'name'"),
+        ("extends = 'broken.toml'", r"broken.toml:5: rule 0: min_size"),
+        ("extends = 'base.toml'\n\n[[rule]]\naction = 'exclude'\nnmae = 'x'", r"mine.toml:5: rule 0: .*'name'"),
     ],
 )
 def test_what_a_file_cannot_extend(text: str, complaint: str, tmp_path: Path) -> None:
