@@ -92,7 +92,8 @@ def test_a_pool_of_processes(processes: list[Any], tmp_path: Path) -> None:
 
 
 def test_closing_the_iterator_ends_the_work(processes: list[Any], tmp_path: Path) -> None:
-    results = md.write_dump_many([process.pid for process in processes * 50], tmp_path, type=FULL, jobs=2)
+    pids = [process.pid for process in processes * 50]
+    results = md.write_dump_many(pids, tmp_path, type=FULL, jobs=2, engine="native")
     next(results)
     results.close()
     before = files(tmp_path)
@@ -103,8 +104,9 @@ def test_closing_the_iterator_ends_the_work(processes: list[Any], tmp_path: Path
 def test_on_cancel_ends_the_whole(processes: list[Any], tmp_path: Path) -> None:
     asked: list[int] = []
     with pytest.raises(md.Cancelled):
+        pids = [process.pid for process in processes * 50]
         for _ in md.write_dump_many(
-            [process.pid for process in processes * 50], tmp_path, type=FULL, on_cancel=lambda: asked.append(1) or True
+            pids, tmp_path, type=FULL, engine="native", on_cancel=lambda: asked.append(1) or True
         ):
             pass
     assert asked and all(name.endswith(".dmp") for name in files(tmp_path))
@@ -171,7 +173,9 @@ def test_a_loop_that_is_left(processes: list[Any], tmp_path: Path) -> None:
     """Nothing of it goes on, and no dump that is not complete remains."""
 
     async def main() -> int:
-        async with contextlib.aclosing(md.aio.write_dump_many(processes * 50, tmp_path, type=FULL)) as many:
+        async with contextlib.aclosing(
+            md.aio.write_dump_many(processes * 50, tmp_path, type=FULL, engine="native")
+        ) as many:
             async for _ in many:
                 break
         return len(asyncio.all_tasks())
