@@ -280,12 +280,12 @@ class Item(Generic[_Result]):
     __slots__ = ("again", "destination", "error", "given", "make", "source")
 
     def __init__(self, given: Any, make: Callable[..., _Result]) -> None:
-        self.given = given
-        self.make = make
+        self.given: Any = given
+        self.make: Callable[..., _Result] = make
         self.source: Any = None
         self.destination: Place | None = None
         self.error: Exception | None = None
-        self.again = False  # it was in work when a worker died, and runs alone now
+        self.again: bool = False  # it was in work when a worker died, and runs alone now
 
     def result(self, report: DumpReport | None, error: BaseException | None) -> _Result:
         if error is not None and not isinstance(error, Exception):
