@@ -97,7 +97,7 @@ _started: set[Session] = set()
 
 
 LOST = 1.0
-"""Seconds after which a job that nobody has asked about is taken for one whose caller is gone."""
+"""Seconds without a call of `wait` after which the caller of a job is taken to be gone."""
 
 
 def _sweep() -> None:

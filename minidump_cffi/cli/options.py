@@ -150,7 +150,11 @@ def _condition(key: str, value: str) -> Any:
 def filter_of(args: argparse.Namespace) -> Filter | None:
     """The filter that the arguments make; None if they have none."""
     made = None
-    for kind, given in args.filters or ():
+    parts = args.filters or []
+    readers = parts.count(("filter", "-")) + (getattr(args, "target", "") == "-") + ("-" in getattr(args, "inputs", ()))
+    if readers > 1 and ("filter", "-") in parts:
+        raise UsageError("--filter -: stdin can be read only once")
+    for kind, given in parts:
         part = given if kind == "rule" else _read_filter(given)
         made = part if made is None else made | part
     return made
@@ -158,6 +162,8 @@ def filter_of(args: argparse.Namespace) -> Filter | None:
 
 def _read_filter(name: str) -> Filter:
     if name == "-":
+        if sys.stdin is None:
+            raise UsageError("--filter -: stdin is closed")
         return Filter.from_toml(sys.stdin.buffer.read(), source="stdin")
     try:
         return Filter.from_file(name)

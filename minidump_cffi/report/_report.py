@@ -251,7 +251,7 @@ class DumpReport:
         return _restore, (self.__class__, self._state())
 
     def _put_path(self, path: str) -> None:
-        """For the one who made it, while nobody else has it."""
+        """Set `path`, before the report is handed to the caller."""
         self.__dict__["path"] = os.path.abspath(path)  # noqa: PTH100
 
     def _with(self, **changes: Any) -> Self:

@@ -215,6 +215,9 @@ def test_types_by_name_or_number(pid: int, tmp_path: Path, capsys: pytest.Captur
         (["plan", "1", "--include", "range=7"], "range"),
         (["plan", "1", "--include", "name='x"], "quotation"),
         (["filter", "x", "--include", ""], "no condition"),
+        (["filter", "-", "-o", "x", "--filter", "-"], "only once"),
+        (["plan", "-", "--filter", "-"], "only once"),
+        (["plan", "1", "--filter", "-", "--filter", "-"], "only once"),
         (["dump", "1", "-o", "x", "--fliter", "y"], "did you mean '--filter'"),
         (["dump", "1", "-o", "x", "--names", "asci"], "did you mean 'ascii'"),
         (["dump", "1", "-o", "x", "more"], "'more'"),
@@ -427,6 +430,14 @@ def test_letters_in_their_places_are_those_of_proc(pid: int, capsys: pytest.Capt
 def unread(maps: list[list[str]]) -> set[int]:
     """Mappings that no dump reads."""
     return {int(words[0].split("-")[0], 16) for words in maps if words[-1] in ("[vvar]", "[vvar_vclock]", "[vsyscall]")}
+
+
+def test_a_filter_from_stdin_that_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["plan", "1", "--filter", "-"]) == 2
+    assert "stdin is closed" in one_line(capsys.readouterr().err)
 
 
 def test_a_rule_that_never_decides_is_a_warning(pid: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
