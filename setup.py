@@ -1,4 +1,4 @@
-"""Build of the extension. All metadata is in pyproject.toml; the C side is described in csrc/ffi_build.py.
+"""Build of the extension. The metadata is in pyproject.toml, the C side is described in csrc/ffi_build.py.
 
 Two variables of the environment turn a build on another system into one for Windows (see docs/windows.md):
 MDC_TARGET=win_amd64, and MDC_WINDOWS_PYTHON, the folder of a Windows CPython, of which include/ and libs/ are read.
@@ -6,6 +6,7 @@ MDC_TARGET_CC names the compiler if it is not x86_64-w64-mingw32-gcc.
 """
 
 import os
+import runpy
 import shlex
 import sys
 import sysconfig
@@ -83,6 +84,9 @@ if target:
     options["build"] = {"build_base": f"build/{target}"}  # objects of two systems do not go together
 
 setup(
+    # A package index shows the README alone: its links have to be absolute.
+    long_description=runpy.run_path(str(root / "tools" / "links.py"))["standalone"]("README.md"),
+    long_description_content_type="text/markdown",
     cffi_modules=["csrc/ffi_build.py:ffibuilder"],
     cmdclass={"build_ext": WindowsBuild if target else NativeBuild},
     options=options,

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.linux
 
 ROOT = live.HERE.parent
 # Every Windows has these. Not of them: python311.dll (of one CPython only), libgcc_s_seh-1.dll and libwinpthread-1.dll.
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 SYSTEM_LIBRARIES = {"kernel32.dll", "msvcrt.dll", "advapi32.dll", "ntdll.dll", "user32.dll", "psapi.dll"}
 
 
@@ -25,7 +27,7 @@ SYSTEM_LIBRARIES = {"kernel32.dll", "msvcrt.dll", "advapi32.dll", "ntdll.dll", "
 def wheel() -> zipfile.ZipFile:
     """The wheel beside the runner, made of the sources that are here."""
     found = sorted((Path(wine.python()).parent / "dist").glob("*.whl"))
-    assert [path.name for path in found] == ["minidump_cffi-0.1.0-cp311-abi3-win_amd64.whl"]
+    assert [path.name for path in found] == [f"minidump_cffi-{VERSION}-cp311-abi3-win_amd64.whl"]
     return zipfile.ZipFile(found[0])
 
 
@@ -49,18 +51,18 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
 
 
 def test_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
-    folder = "minidump_cffi-0.1.0.dist-info/"
+    folder = f"minidump_cffi-{VERSION}.dist-info/"
     about = wheel.read(folder + "WHEEL").decode()
     assert "Tag: cp311-abi3-win_amd64\n" in about
     assert "Root-Is-Purelib: false\n" in about
     metadata = wheel.read(folder + "METADATA").decode()
-    assert "Name: minidump_cffi\nVersion: 0.1.0\n" in metadata
+    assert f"Name: minidump_cffi\nVersion: {VERSION}\n" in metadata
     assert "Requires-Dist: cffi>=2.0.0\n" in metadata
     assert "minidump-cffi = minidump_cffi.cli:main" in wheel.read(folder + "entry_points.txt").decode()
 
 
 def test_record_is_right(wheel: zipfile.ZipFile) -> None:
-    record = wheel.read("minidump_cffi-0.1.0.dist-info/RECORD").decode()
+    record = wheel.read(f"minidump_cffi-{VERSION}.dist-info/RECORD").decode()
     rows = dict(line.split(",", 1) for line in record.splitlines())
     assert set(rows) == set(wheel.namelist())
     for name, entry in rows.items():

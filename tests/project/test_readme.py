@@ -16,7 +16,8 @@ import wine
 pytestmark = pytest.mark.linux  # where Windows' examples are run by Wine
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 C_FILE = re.compile(r"^```c file=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)")
@@ -53,7 +54,7 @@ def pid() -> Iterator[int]:
         assert child.poll() is None, "the process did not run on"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_python(page: Path, pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python examples of a page, in order and in one namespace; `pid` is that of a running process."""
     monkeypatch.chdir(tmp_path)
@@ -180,7 +181,7 @@ def test_demo_command_from_nothing(tmp_path: Path) -> None:
     assert subprocess.run(module, cwd=copy, capture_output=True, text=True, env=environment).returncode == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_somewhere(page: Path) -> None:
     """Links to files of the project; what is on the net is not looked at."""
     for link in LINK.findall(page.read_text("utf-8")):
