@@ -17,6 +17,7 @@ from importlib import import_module
 
 from .. import __version__
 from ..errors import DumpError, FilterError, FilterWarning
+from . import terminal
 from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
 
 TYPE_CHECKING = False
@@ -45,18 +46,8 @@ class _Help(argparse.HelpFormatter):
     """As wide as the terminal; argparse imports all of shutil to find out."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
-
-
-def _columns() -> int:
-    try:
-        return int(os.environ["COLUMNS"])
-    except (KeyError, ValueError):
-        pass
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:  # no terminal
-        return 80
+        room = terminal.columns(sys.stdout) or 80
+        super().__init__(prog, width=room - 2, max_help_position=min(24, room // 3))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say it and end."""
-        say(f"{message} (see {self.prog} --help)")
+        say(f"{message} (see {self.prog} --help)", "red")
         raise SystemExit(Exit.USAGE)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -118,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"warning: {message}")
+    say(f"warning: {message}", "yellow")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -153,7 +144,7 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except UsageError as error:
-        say(str(error))
+        say(str(error), "red")
         return Exit.USAGE
     except KeyboardInterrupt:
         say("interrupted; no file was left that is not complete, and a process that was being dumped runs on")
@@ -162,7 +153,7 @@ def _main(argv: Sequence[str] | None) -> int:
         give_up(sys.stdout, 1)
         if _reader_gone(error):
             return Exit.ERROR
-        say(describe(error))
+        say(describe(error), "red")
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
     except MemoryError as error:
         say(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")

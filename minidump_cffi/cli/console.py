@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from itertools import islice
 
+from . import terminal
+from .screen import wrapped
 from .text import printable
 
 TYPE_CHECKING = False
@@ -99,10 +101,18 @@ def give_up(stream: Any, fd: int) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
-def say(message: str) -> None:
-    """Write one line to stderr, with the name of the program before it; if it cannot be written, it is lost."""
+def say(message: str, style: str = "") -> None:
+    """Write one line to stderr, with the name of the program before it; if it cannot be written, it is lost.
+
+    On a terminal it is broken between words; a word that is longer, such as a path, stays whole to be copied.
+    """
+    line = f"{PROGRAM}: {printable(' '.join(message.split()))}"
+    room = terminal.columns(sys.stderr) if terminal.is_terminal(sys.stderr) else None
+    line = "\n  ".join(wrapped(line, room, whole=True))
+    if style and terminal.coloured(sys.stderr):
+        line = terminal.paint(PROGRAM, style) + line.removeprefix(PROGRAM)
     try:
-        sys.stderr.write(f"{PROGRAM}: {printable(' '.join(message.split()))}\n")
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except OSError:
         give_up(sys.stderr, 2)

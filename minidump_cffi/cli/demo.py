@@ -14,9 +14,11 @@ from ..dumping import write_dump
 from ..enums import DumpType
 from ..filters import Filter, exclude
 from . import text
+from .areas import of_report
 from .console import Exit, put_json, say
 from .dump import say_warnings, summary
-from .regions import put_regions, put_rules
+from .regions import put_kinds, put_rules
+from .screen import Screen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,15 +99,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         put_json(report.to_dict() | {"document_in_file": document, "secret_in_file": secret})
     else:
-        out = sys.stdout
-        put_regions(out, report)
-        out.write("\nWhat each rule decided (the last rule that matches a byte wins):\n")
-        put_rules(out, report)
+        screen = Screen()
+        put_kinds(screen, of_report(report))
+        screen.heading("What each rule decided (the last rule that matches a byte wins)")
+        put_rules(screen, report)
         left_out = sum(rule.excluded for rule in report.rules)
         environment = " and the environment" if report.omitted_streams else ""
-        out.write(f"\nThe filter left out {text.size(left_out)}{environment}.\n")
-        out.write(f"Looked for in the file: the document is {'there' if document else 'MISSING'}, ")
-        out.write(f"the secret is {'THERE' if secret else 'not there'}.\n")
+        screen.line()
+        screen.line(f"The filter left out {text.size(left_out)}{environment}.")
+        screen.line(
+            f"Looked for in the file: the document is {'there' if document else 'MISSING'}, "
+            f"the secret is {'THERE' if secret else 'not there'}.",
+            "green" if document and not secret else "red",
+        )
     say(summary(report, args.output or f"process {pid}"))
     say_warnings(report)
     if not document or secret:

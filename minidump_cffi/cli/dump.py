@@ -219,4 +219,4 @@ def missing(report: DumpReport) -> str:
 def say_warnings(report: DumpReport) -> None:
     """Say on stderr what a reader of the dump should know."""
     for message in report.messages:
-        say(f"warning: {message}")
+        say(f"warning: {message}", "yellow")

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from .._options import PlanOptions
 from ..dumping import plan_dump
 from ..errors import DumpError
 from ..files import AnyFile
+from .areas import of_report
 from .console import Exit, UsageError, put_json
 from .dump import say_warnings
 from .options import add_core, add_what, file_options, given, process_id
 from .processes import named, process
-from .regions import put_regions, put_rules, totals
+from .regions import put_areas, put_left_out, put_rules, totals
+from .screen import Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..report import DumpReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PID|NAME|IN",
         help="a process, by number or, on Linux, by name; or a core or minidump (./1234 if it is a number)",
     )
+    parser.add_argument("-a", "--all", action="store_true", help="list every region, in place of the largest")
     add_what(parser, "normal, for files all that they have")
     add_core(parser)
 
@@ -39,12 +45,20 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         put_json(report.to_dict())
     else:
-        put_regions(sys.stdout, report)
-        sys.stdout.write("\n")
-        put_rules(sys.stdout, report)
-        sys.stdout.write(f"\n{totals(report)}\n")
+        _put(report, everything=args.all)
     say_warnings(report)
     return Exit.OK if report.complete else Exit.GAPS
+
+
+def _put(report: DumpReport, *, everything: bool) -> None:
+    screen, areas = Screen(), of_report(report)
+    put_areas(screen, areas, everything=everything)
+    put_left_out(screen, areas)
+    if report.rules:
+        screen.heading("What each rule decided (the last rule that matches a byte wins)")
+        put_rules(screen, report)
+    screen.line()
+    screen.line(totals(report), "bold")
 
 
 def _target(args: argparse.Namespace) -> int | AnyFile:

@@ -1,13 +1,10 @@
-"""Plain text for terminals: sizes, tables, and names that come from a target and may hold anything."""
+"""Plain text for terminals: sizes, and names that come from a target and may hold anything."""
 
 from __future__ import annotations
 
-from itertools import chain, islice
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Final, TextIO
+    from typing import Final
 
 
 class _Escapes(dict[int, str]):
@@ -23,8 +20,6 @@ class _Escapes(dict[int, str]):
 
 
 _ESCAPES: Final = _Escapes()
-_SAMPLE: Final = 1000  # rows
-_WIDEST: Final = 100  # characters
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -59,7 +54,11 @@ def plural(count: int, word: str, many: str | None = None) -> str:
 
 
 def printable(text: str | bytes) -> str:
-    """Text without what a terminal would obey: a mapping or a module can be named like an escape sequence."""
+    """Text without what a terminal would obey: a mapping or a module can be named like an escape sequence.
+
+    What is not printable for Unicode becomes an escape: control characters, those of C1, and those that turn the
+    direction of text.
+    """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     if text.isprintable():
@@ -67,19 +66,57 @@ def printable(text: str | bytes) -> str:
     return text.translate(_ESCAPES)
 
 
-def table(out: TextIO, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows in columns. A head that begins with ``>`` is a column of numbers, set to the right.
+def width(text: str) -> int:
+    """How many columns of a terminal the text takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_COLUMNS.__getitem__, text))
 
-    The first rows say how wide the columns are, up to a limit: a long cell makes its own row longer and no other.
-    """
-    right = [name.startswith(">") for name in head]
-    waiting = iter(rows)
-    names = [name.removeprefix(">") for name in head]
-    first = [names, *(tuple(map(printable, row)) for row in islice(waiting, _SAMPLE))]
-    widths = [max(min(len(line[column]), _WIDEST) for line in first) for column in range(len(head))]
-    layout = "  ".join(f"%{'' if number else '-'}{width}s" for width, number in zip(widths, right, strict=True))
-    for row in chain(first, waiting):
-        line = layout % tuple(row)
-        if not line.isprintable():
-            line = layout % tuple(map(printable, row))
-        out.write(line.rstrip() + "\n")
+
+class _Columns(dict[str, int]):
+    """How many columns a character takes; looked up when it is first met."""
+
+    def __missing__(self, letter: str) -> int:
+        from unicodedata import category, east_asian_width
+
+        taken = 0 if category(letter) in ("Mn", "Me") else 2 if east_asian_width(letter) in "WF" else 1
+        if len(self) < 4096:
+            self[letter] = taken
+        return taken
+
+
+_COLUMNS: Final = _Columns()
+
+
+def head(text: str, room: int) -> str:
+    """As much of its beginning as fits into so many columns."""
+    if text.isascii():
+        return text[:room]
+    taken = 0
+    for at, letter in enumerate(text):
+        taken += _COLUMNS[letter]
+        if taken > room:
+            return text[:at]
+    return text
+
+
+def tail(text: str, room: int) -> str:
+    """As much of its end as fits."""
+    return text[len(text) - room :] if text.isascii() and room < len(text) else head(text[::-1], room)[::-1]
+
+
+def elide(text: str, room: int, mark: str = "…") -> str:
+    """The text in at most so many columns: of a path the middle is left out, its end says most."""
+    if width(text) <= room:
+        return text
+    room -= width(mark)
+    if room < 1:
+        return head(text, room + width(mark))
+    before = room // 3 if "/" in text or "\\" in text else room
+    return head(text, before) + mark + tail(text, room - before)
+
+
+def fill(text: str, room: int, *, right: bool = False) -> str:
+    """The text with blanks up to so many columns."""
+    blanks = " " * (room - width(text))
+    return blanks + text if right else text + blanks

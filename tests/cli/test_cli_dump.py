@@ -389,7 +389,7 @@ def test_plan_reads_no_memory_and_writes_nothing(
     rules.write_text('[[rule]]\naction = "exclude"\nlabel = "no stacks"\nkind = "stack"\n')
     assert main(["plan", str(pid), "--type", "full", "--filter", str(rules)]) == 0
     out = capsys.readouterr().out
-    assert "[heap]" in out and "0: no stacks" in out and "default (include)" in out
+    assert "heap" in out and "0: no stacks" in out and "default (include)" in out
     assert main(["plan", str(pid), "--type", "full", "--filter", str(rules), "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["planned"] is True

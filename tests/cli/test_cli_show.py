@@ -75,6 +75,8 @@ def test_text_names_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     """The text form has the same numbers, the streams by name and the registers of the threads."""
     path = DATA / "own-a-breakpad.dmp"
     assert main(["show", str(path)]) == 0
+    assert "stacks" in capsys.readouterr().out
+    assert main(["show", str(path), "--all"]) == 0
     out = capsys.readouterr().out
     words = ("3 threads", "4 modules", "LinuxMaps", "System: Linux", "0x7f64c06f5c82", "[stack]", "13 streams")
     assert [word for word in words if word not in out] == []
@@ -82,7 +84,7 @@ def test_text_names_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_windows_regions_have_state_access_and_type(capsys: pytest.CaptureFixture[str]) -> None:
     """A MemoryInfoList of Windows is printed in words."""
-    assert main(["show", str(DATA / "google-tiny-exe-with-cet-xsave.dmp")]) == 0
+    assert main(["show", "--all", str(DATA / "google-tiny-exe-with-cet-xsave.dmp")]) == 0
     out = capsys.readouterr().out
     assert "557 regions" in out
     rows = [line.split() for line in out.split("557 regions")[1].splitlines()]

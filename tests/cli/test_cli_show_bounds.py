@@ -34,6 +34,7 @@ def shown(path: Path, *options: str) -> str:
         (bombs.many_modules, "--json"),
         (bombs.one_long_name, None),
         (bombs.one_mapping_for_all_regions, None),
+        (bombs.one_mapping_for_all_regions, "--all"),
         (bombs.many_gaps, "--json"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),

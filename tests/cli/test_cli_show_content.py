@@ -168,7 +168,7 @@ def test_what_breakpad_says_of_a_crash(tmp_path: Path, capsys: pytest.CaptureFix
     ],
 )  # fmt: skip
 def test_samples_of_other_writers(name: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", str(DATA / f"{name}.dmp")]) == 0
+    assert main(["show", "--all", str(DATA / f"{name}.dmp")]) == 0
     out = capsys.readouterr().out
     assert [word for word in words if word not in out] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from minidump_cffi.cli import text
 from minidump_cffi.cli.progress import ProgressLine
+from minidump_cffi.cli.screen import Column, Screen
 from minidump_cffi.report import Phase
 
 
@@ -44,11 +46,88 @@ def test_printable_holds_nothing_a_terminal_obeys(value: str | bytes) -> None:
     assert text.printable(value).isprintable()
 
 
-def test_table_sets_numbers_to_the_right() -> None:
+COLUMNS = (
+    Column("n", lambda row: row[0], right=True),
+    Column("more", lambda row: "x" * 8, drop=1),
+    Column("name", lambda row: row[1], elide=True, style=lambda row: "red"),
+)
+
+
+def screen(
+    monkeypatch: pytest.MonkeyPatch, columns: int | None = None, *, force: str = "", no: str = ""
+) -> tuple[Screen, io.StringIO]:
+    """A screen, a terminal if it has so many columns, and what is written to it."""
+    monkeypatch.setenv("TERM", "dumb")
+    for name, value in (("COLUMNS", str(columns or "")), ("FORCE_COLOR", force), ("NO_COLOR", no)):
+        monkeypatch.setenv(name, value)
+    out = _Terminal() if columns else io.StringIO()
+    return Screen(out), out
+
+
+def test_table_sets_numbers_to_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns are as wide as their widest cell; line breaks in a cell do not break the table."""
-    out = io.StringIO()
-    text.table(out, (">n", "name"), [("1", "a\nb"), ("1000", "")])
-    assert out.getvalue() == "   n  name\n   1  a\\nb\n1000\n"
+    made, out = screen(monkeypatch)
+    made.table(COLUMNS[::2], [("1", "a\nb"), ("1000", "")], ("10", "all"))
+    assert out.getvalue() == "   n  name\n   1  a\\nb\n1000\n  10  all\n"
+
+
+def test_table_drops_and_elides_where_it_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that say so go first, then the middle of a path; numbers are never cut."""
+    made, out = screen(monkeypatch, 40)
+    made.table(COLUMNS, [("123,456", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30"), ("1", "short")])
+    head, long, short = out.getvalue().splitlines()
+    assert head.split() == ["n", "name"] and short == "      1  short"
+    assert len(long) == 40 and long.startswith("123,456  /usr/lib/...") and long.endswith("libstdc++.so.6.0.30")
+
+
+def test_wide_characters_keep_columns_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, out = screen(monkeypatch, 60)
+    made.table(COLUMNS[::-1], [("1", "日本語"), ("1", "e\u0301"), ("22", "abcdef")])
+    lines = out.getvalue().splitlines()
+    assert {text.width(line.partition("x" * 8)[0]) for line in lines[1:]} == {8}
+    assert all(text.width(line) == text.width(lines[1]) for line in lines)
+
+
+@given(st.text(), st.integers(0, 50))
+def test_elided_text_fits(value: str, room: int) -> None:
+    """Whatever it is, and it stays as it is if it fits anyway."""
+    value = text.printable(value)
+    elided = text.elide(value, room)
+    assert text.width(elided) <= room
+    assert elided == value or text.width(value) > room
+
+
+@given(st.text(), st.integers(20, 60))
+def test_lines_fit_and_lose_nothing(value: str, columns: int) -> None:
+    """Long ones go on below; nothing but the blanks between words is lost."""
+    with pytest.MonkeyPatch.context() as patch:
+        made, out = screen(patch, columns)
+        made.line(value)
+    assert all(text.width(line) <= columns for line in out.getvalue().split("\n"))
+    assert "".join(out.getvalue().split()) == "".join(text.printable(value).split())
+
+
+@pytest.mark.parametrize(
+    ("force", "no", "coloured"), [("", "", False), ("1", "", True), ("0", "", False), ("1", "1", False)]
+)
+def test_colours_are_asked_for(monkeypatch: pytest.MonkeyPatch, force: str, no: str, coloured: bool) -> None:
+    """No terminal has none unless FORCE_COLOR says so; NO_COLOR is stronger. Columns stay in line."""
+    made, out = screen(monkeypatch, force=force, no=no)
+    made.table(COLUMNS, [("1", "a"), ("22", "bcd")])
+    made.named("Name", "text")
+    made.heading("x")
+    assert ("\x1b[31ma\x1b[0m" in out.getvalue()) == coloured
+    plain = re.sub("\x1b\\[[0-9]*m", "", out.getvalue())
+    assert plain == " n  more      name\n 1  xxxxxxxx  a\n22  xxxxxxxx  bcd\nName: text\n\nx\n"
+
+
+@given(st.lists(st.integers(0, 1 << 40), min_size=3, max_size=3), st.integers(1, 40))
+def test_bars_are_to_scale(parts: list[int], room: int) -> None:
+    """The whole is the length; what is not nothing is seen if there is room."""
+    bar = Screen(io.StringIO()).bar(parts, sum(parts), room)
+    assert len(bar) == (room if any(parts) else 0)
+    if room >= 3:
+        assert all((letter in bar) == bool(part) for letter, part in zip("#=.", parts, strict=True) if part)
 
 
 @dataclass

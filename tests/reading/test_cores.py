@@ -65,7 +65,7 @@ def test_show_of_a_core(core: cores.Core) -> None:
     assert content["process_id"] == core.pid and content["command_line"] == [str(core.program), "null", "3"]
     assert content["exceptions"][0]["name"] == "SIGSEGV / SEGV_MAPERR" and len(content["threads"]) == 4
     assert content["streams"] == [] and content["auxv"] and content["environ"]
-    text = live.run_cli("show", str(core.path)).stdout
+    text = live.run_cli("show", "--all", str(core.path)).stdout
     assert "SIGSEGV / SEGV_MAPERR" in text and "[stack]" in text and "System: Linux, x86-64\n" in text
 
 
