@@ -77,8 +77,16 @@ class Area:
         type: str,
         name: str,
     ) -> None:
-        self.base, self.size, self.kept, self.stored, self.kind = base, size, kept, stored, kind
-        self.verdict, self.left, self.access, self.type, self.name = verdict, left, access, type, name
+        self.base: int = base
+        self.size: int = size
+        self.kept: int = kept
+        self.stored: int = stored
+        self.kind: str = kind
+        self.verdict: str = verdict
+        self.left: dict[str, int] = left
+        self.access: str = access
+        self.type: str = type
+        self.name: str = name
 
 
 class Group:
@@ -87,8 +95,12 @@ class Group:
     __slots__ = ("areas", "kept", "kind", "left", "name", "size", "stored")
 
     def __init__(self, kind: str, name: str) -> None:
-        self.kind, self.name = kind, name
-        self.areas = self.size = self.kept = self.stored = 0
+        self.kind: str = kind
+        self.name: str = name
+        self.areas: int = 0
+        self.size: int = 0
+        self.kept: int = 0
+        self.stored: int = 0
         self.left: dict[str, int] = {}
 
     def add(self, area: Area) -> None:

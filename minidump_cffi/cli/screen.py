@@ -56,7 +56,12 @@ class Column:
         drop: int = 0,
         style: Callable[[Any], str] | None = None,
     ) -> None:
-        self.title, self.cell, self.right, self.elide, self.drop, self.style = title, cell, right, elide, drop, style
+        self.title: str = title
+        self.cell: Callable[[Any], str] = cell
+        self.right: bool = right
+        self.elide: bool = elide
+        self.drop: int = drop
+        self.style: Callable[[Any], str] | None = style
 
 
 class Screen:
