@@ -37,9 +37,8 @@ def work(number: int, source: Any, destination: Any, options: dict[str, Any]) ->
     """One dump; `number` makes each call another one."""
     if remote.is_url(destination):
         remote.made_for(destination)
-        with remote.writing(destination) as file:
-            return write_dump(source, file, **options)
-    Path(destination).parent.mkdir(parents=True, exist_ok=True)
+    else:
+        Path(destination).parent.mkdir(parents=True, exist_ok=True)
     return write_dump(source, destination, **options)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 
+from ._naming import host
 from .callback import recording_of
 from .enums import DumpType
 from .filters._rules import Rule
@@ -63,19 +62,10 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
         redaction=redaction,
         notes=notes,
         engine=request.backend.name,
-        host=_host(),
+        host=host(),
         started=time.time() - raw.numbers["total_ns"] / 1e9,
         recording=None
         if recorder is None
         else recording_of(recorder, "minidump_cffi" if request.backend.own else "dbghelp"),
         **{name: getattr(raw, name) for name in raw._fields},
     )
-
-
-def _host() -> str:
-    if sys.platform == "win32":
-        return os.environ.get("COMPUTERNAME", "")
-    try:
-        return os.uname().nodename
-    except OSError:  # refused by a seccomp filter: the dump is made all the same
-        return ""

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import PurePath
 from typing import Generic, TypeVar
 
-from . import _executors, targets
+from . import _executors, _naming, targets
 from ._inputs import remote
 from ._options import DumpOptions
 from ._record import Record
@@ -111,6 +111,8 @@ def write_dump_many(
         As of `write_dump`. For an executor of other processes: pids, and what can be sent to them.
     destination : str, os.PathLike or callable
         A folder, which is made if it is not there, or its URL: a dump is named after its process, ``NAME-PID.dmp``.
+        With braces the path or URL of the dump itself, a template: ``dumps/{host}-{name}-{pid}-{time}.dmp.zst``
+        (`time` is UTC, and sorts; ``{{`` is a brace).
         Where another one of this batch has that name, a number is added; a file from before is replaced. Or a function
         that gets the process as it was given, and returns the path or URL of its dump.
     filter : Filter or None
@@ -155,7 +157,7 @@ def write_dump_many(
     processes = several(processes)
     options = checked(options, type=type, filter=filter, on_error=on_error, jobs=jobs)
     on_cancel = options.pop("on_cancel")
-    names = Names(destination)
+    names = Names(destination, process_names)
     items = (process_item(process, names) for process in processes)
     kinds = _executors.workers(executor, jobs, "write_dump_many")
     return _results(items, kinds, options, on_cancel, on_error == "raise")
@@ -212,9 +214,10 @@ def filter_many(
         Paths, URLs (by fsspec, an extra), `CoreFile`, `DumpFile` or `AnyFile`.
     destination : str, os.PathLike or callable
         A folder, which is made if it is not there, or its URL: a dump has the name of its source, with ``.dmp`` in
-        place of the suffix of a compressed one and after that of a core. Where another file of this batch has that
-        name, a number is added; a file from before is replaced. Or a function that gets the source as it was given, and
-        returns the path or URL of its dump.
+        place of the suffix of a compressed one and after that of a core. With braces the path or URL of the dump
+        itself, a template: ``filtered/{name}.dmp.zst``, also with `host` and `time`. Where another file of this batch
+        has that name, a number is added; a file from before is replaced. Or a function that gets the source as it was
+        given, and returns the path or URL of its dump.
     filter : Filter or None
         As of `write_dump`.
     type : DumpType, int, str or None
@@ -268,7 +271,7 @@ def filter_many(
     on_cancel = options.pop("on_cancel")
     about: dict[str, Any] = {"root": root, "executable": executable, "text": text, "max_input": max_input}
     AnyFile("", **about)
-    names = Names(destination)
+    names = Names(destination, file_names)
     items = (_item(source, names, about) for source in sources)
     kinds = _executors.workers(executor, jobs, "filter_many")
     return _results(items, kinds, options, on_cancel, on_error == "raise")
@@ -310,7 +313,7 @@ def _item(given: Any, names: Names, about: dict[str, Any]) -> Item[FilteredFile]
             item.source = AnyFile(given, **about)
         else:
             raise TypeError(f"a source is a path, a URL, a CoreFile, DumpFile or AnyFile, not {given!r}")
-        item.destination = names.of(given, lambda: dump_name(item.source.name))
+        item.destination = names.of(given, item.source)
     except Exception as error:
         item.error = error
     return item
@@ -321,29 +324,46 @@ def process_item(given: Any, names: Names) -> Item[DumpedProcess]:
     try:
         target = targets.resolve(given)
         item.source = given
-        item.destination = names.of(given, lambda: (targets.name_of(target), ".dmp"))
+        item.destination = names.of(given, target)
     except Exception as error:
         item.error = error
     return item
 
 
+def process_names(target: Any) -> tuple[str, dict[str, object]]:
+    """The name of a dump in a folder as a template, and the values of its fields."""
+    return "{name}-{pid}.dmp", targets.name_values(target)
+
+
+def file_names(source: Any) -> tuple[str, dict[str, object]]:
+    """The same for a file."""
+    stem, suffix = dump_name(source.name)
+    return f"{{name}}{suffix}", {"name": stem, "time": _naming.timestamp(), "host": _naming.plain(_naming.host())}
+
+
 class Names:
     """Where the dumps go: no two to the same place."""
 
-    def __init__(self, destination: Any) -> None:
+    def __init__(self, destination: Any, naming: Callable[[Any], tuple[str, dict[str, object]]]) -> None:
         self._folder: Any = None
+        self._template: Any = None
         self._choose: Any = None
+        self._naming = naming
         if isinstance(destination, (str, os.PathLike)):
-            self._folder = os.fspath(destination)
-            if not isinstance(self._folder, str) or not self._folder:
+            place = os.fspath(destination)
+            if not isinstance(place, str) or not place:
                 raise TypeError(f"destination must be a folder as a text or path, not {destination!r}")
+            if _naming.is_template(place):
+                self._template = place
+            else:
+                self._folder = place
         elif callable(destination):
             self._choose = destination
         else:
             raise TypeError(f"destination must be a folder, or a function that returns a path, not {destination!r}")
         self._taken: set[str] = set()
 
-    def of(self, given: Any, name: Callable[[], tuple[str, str]]) -> Place:
+    def of(self, given: Any, about: Any) -> Place:
         if self._choose is not None:
             place: Any = self._choose(given)
             if not isinstance(place, (str, os.PathLike)):
@@ -351,17 +371,16 @@ class Names:
             if not self._take(os.fsdecode(place)):
                 raise SinkError(f"{os.fsdecode(place)} is the destination of another file of this batch, too")
             return place
-        stem, suffix = name()
-        number = 1
-        while True:
-            last = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
-            if remote.is_url(self._folder):
-                found = remote.joined(self._folder, last)
-            else:
-                found = os.path.join(self._folder, last)  # noqa: PTH118
-            if self._take(found):
-                return found
+        template, values = self._naming(about)
+        found: str = _naming.expand(self._template or template, values)
+        if self._folder is not None:
+            at_url = remote.is_url(self._folder)
+            found = remote.joined(self._folder, found) if at_url else os.path.join(self._folder, found)  # noqa: PTH118
+        number, last = 1, found
+        while not self._take(last):
             number += 1
+            last = _numbered(found, number)
+        return last
 
     def _take(self, place: str) -> bool:
         key = place if remote.is_url(place) else os.path.normcase(os.path.abspath(place))  # noqa: PTH100
@@ -369,6 +388,15 @@ class Names:
             return False
         self._taken.add(key)
         return True
+
+
+def _numbered(place: str, number: int) -> str:
+    """The place with a number before the suffixes of dumps."""
+    suffix = ""
+    for known in (*_PACKED, *_DUMPS):
+        if place.lower().endswith(known):
+            place, suffix = place[: -len(known)], place[-len(known) :] + suffix
+    return f"{place}-{number}{suffix}"
 
 
 def dump_name(name: str) -> tuple[str, str]:

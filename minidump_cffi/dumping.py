@@ -7,6 +7,7 @@ import os
 import stat
 
 from . import _running, sinks, targets
+from ._inputs.remote import is_url
 from ._options import DumpOptions, PlanOptions
 from ._request import Request
 from .enums import CallbackType, DumpType, Phase
@@ -84,6 +85,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         A path that ends in ``.gz`` or ``.zst`` (the extra ``zstd``) gets the dump compressed when the target runs
         again, from a temporary file in the same folder or in that of `spool`; `DumpReport.file_bytes` is the length
         before.
+        A URL (the extra ``fsspec``): sent when the target runs again, compressed likewise; it takes its name when it is
+        complete. A path that looks like a URL is given as a `pathlib.Path`.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
     type : DumpType, int, str or None
         What the dump holds. None: NORMAL of a process, and of a file all that it has. Else `DumpType` flags, or names
@@ -327,7 +330,7 @@ def _write(
         sink.discard()
         raise
     if isinstance(file, (str, bytes, os.PathLike)):
-        report._put_path(os.fsdecode(file))
+        report._put_path(file if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100
     return report
 
 

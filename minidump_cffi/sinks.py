@@ -14,6 +14,7 @@ import stat
 import sys
 
 from . import _packing
+from ._inputs import remote
 from ._os.sinks_common import Sink, sink_error
 from .enums import Phase
 from .errors import SinkError
@@ -52,8 +53,8 @@ def open_sink(
     Parameters
     ----------
     file : File or None
-        A path, of which one that ends in .gz or .zst is compressed, a descriptor, an object with ``write()``, or None
-        for nothing.
+        A path or URL, of which one that ends in .gz or .zst is compressed, a descriptor, an object with ``write()``, or
+        None for nothing.
     spool : bool, str or os.PathLike
         For objects with ``write()``: False writes to them while the target is stopped; a directory is where the
         temporary file is made.
@@ -79,7 +80,7 @@ def open_sink(
         path = os.fspath(file)
         if not path:
             raise SinkError("the path of the dump is empty", phase=Phase.OPEN, errno=errno.ENOENT)
-        return _open_path(path, spool, fsync, give_up)
+        return (_open_url if remote.is_url(file) else _open_path)(path, spool, fsync, give_up)
     if isinstance(file, io.TextIOBase) or (hasattr(file, "encoding") and not _binary(file)):
         raise TypeError(f"a dump is bytes, and {file!r} takes text: open it in binary mode ('wb'), or give its .buffer")
     if not callable(getattr(file, "write", None)):
@@ -89,7 +90,31 @@ def open_sink(
         return DescriptorSink(fd, file)
     if spool is False:
         return HookSink(file)
-    return SpooledSink(file, None if spool is True else spool)
+    return SpooledSink(Receiver(file), _spool(spool))
+
+
+def _spool(directory: object) -> io.FileIO:
+    """A temporary file without a name: in that folder, or where such files are made."""
+    try:
+        if isinstance(directory, bool):
+            return _outputs.scratch_file()
+        return _outputs.temporary_file(os.fspath(directory))  # type: ignore[call-overload]
+    except OSError as error:
+        where = "the system's temporary folder" if isinstance(directory, bool) else directory
+        raise sink_error(error, "create a temporary file in", where) from error
+
+
+def _open_url(
+    path: str | bytes, spool: bool | str | os.PathLike[str], fsync: bool, give_up: Callable[[], None]
+) -> Sink:
+    """What fsspec knows, through a temporary file: a network is never waited for while the target is stopped."""
+    url = os.fsdecode(path)
+    make, held = _packing.packer(url), _spool(True if isinstance(spool, bool) else spool)
+    try:
+        return SpooledSink(_Url(remote.RemoteFile(url)), held, make)
+    except BaseException:
+        held.close()
+        raise
 
 
 def _open_path(
@@ -102,10 +127,10 @@ def _open_path(
         return sink
     folder = os.path.dirname(path) or os.curdir if isinstance(spool, bool) else os.fspath(spool)  # noqa: PTH120
     try:
-        return _packing.PackedSink(sink, make, _outputs.temporary_file(folder), path, fsync=fsync)
-    except OSError as error:
+        return SpooledSink(_Opened(sink, path, fsync), _spool(folder), make)
+    except BaseException:
         sink.discard()
-        raise sink_error(error, "create a temporary file in", folder) from error
+        raise
 
 
 def _binary(file: Any) -> bool:
@@ -160,38 +185,100 @@ class DescriptorSink(Sink):
                 os.lseek(self.fd, self._start, os.SEEK_SET)
 
 
+class Receiver:
+    """What a dump is handed on to, once the target runs again: an object of the caller's with ``write()``.
+
+    Exactly one of `commit` and `discard` is called.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of it."""
+        put(self._file, memoryview(data))
+
+    def commit(self, check: Callable[[], None]) -> None:
+        """It has all bytes: put it in its place."""
+
+    def discard(self) -> None:
+        """The dump failed. Never raises."""
+
+
+class _Opened(Receiver):
+    """A file by its path."""
+
+    def __init__(self, sink: Sink, path: str | bytes, fsync: bool) -> None:
+        super().__init__(sink)
+        self._sink, self._path, self._fsync = sink, path, fsync
+
+    def write(self, data: bytes | memoryview) -> None:
+        assert self._sink.fd is not None
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._sink.fd, left) :]
+        except OSError as error:
+            raise sink_error(error, "write", self._path, Phase.FINISH) from error
+
+    def commit(self, check: Callable[[], None]) -> None:
+        try:
+            if self._fsync and self._sink.fd is not None:
+                os.fsync(self._sink.fd)
+        except OSError as error:
+            raise sink_error(error, "flush", self._path, Phase.FINISH) from error
+        self._sink.commit(check)
+
+    def discard(self) -> None:
+        self._sink.discard()
+
+
+class _Url(Receiver):
+    """A file of a remote system."""
+
+    def __init__(self, file: remote.RemoteFile) -> None:
+        super().__init__(file)
+        self._remote = file
+
+    def commit(self, check: Callable[[], None]) -> None:
+        check()
+        self._remote.commit()
+
+    def discard(self) -> None:
+        self._remote.discard()
+
+
 class SpooledSink(Sink):
-    """An object with write(): the dump goes to an unlinked temporary file, and from there to the object.
+    """A dump that goes to a temporary file without a name, and from there, compressed if so asked, to its receiver.
 
     Handing on needs no target: it runs already.
     """
 
-    def __init__(self, file: Any, directory: str | os.PathLike[str] | None) -> None:
-        self._file = file
-        try:
-            self._spool = (
-                _outputs.temporary_file(os.fspath(directory)) if directory is not None else _outputs.scratch_file()
-            )
-        except OSError as error:
-            raise sink_error(
-                error, "create a temporary file in", directory or "the system's temporary folder"
-            ) from error
-        self.fd = self._spool.fileno()
+    def __init__(self, receiver: Receiver, spool: io.FileIO, make: Callable[[], Any] | None = None) -> None:
+        self._receiver, self._spool, self._make = receiver, spool, make
+        self.fd = spool.fileno()
 
     def commit(self, check: Callable[[], None]) -> None:
-        try:
-            self._spool.seek(0)
-            buffer = memoryview(bytearray(CHUNK))
-            while count := self._spool.readinto(buffer):
-                check()
-                put(self._file, buffer[:count])
-        finally:
-            self.discard()
+        packed = None if self._make is None else self._make()
+        self._spool.seek(0)
+        buffer = memoryview(bytearray(CHUNK))
+        while count := self._spool.readinto(buffer):
+            check()
+            piece = buffer[:count]
+            self._receiver.write(piece if packed is None else packed.compress(piece))
+        if packed is not None:
+            self._receiver.write(packed.flush())
+        self._close()
+        self._receiver.commit(check)
 
-    def discard(self) -> None:
+    def _close(self) -> None:
         with contextlib.suppress(OSError):
             self._spool.close()
         self.fd = None
+
+    def discard(self) -> None:
+        self._close()
+        self._receiver.discard()
 
 
 class HookSink(Sink):

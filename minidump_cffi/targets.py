@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from ._naming import host, plain, timestamp
 from ._os import system as _system
 from ._os.system import check_consumer, start_time
 from ._record import Record
@@ -154,13 +155,11 @@ def resolve(process: Process | Target | SourceTarget) -> Target | SourceTarget:
     return Target(pid=number, start_time=_psutil_start(process, number), handle=handle)
 
 
-def name_of(target: Target | SourceTarget) -> str:
-    """NAME-PID as a part of a file name: letters that are none in file names become ``_``."""
-    if isinstance(target, SourceTarget):
-        return "source"
-    name = _system.program_of(target.pid)
-    plain = "".join("_" if c in '/\\:*?"<>|' or not c.isprintable() else c for c in name).strip(" .")
-    return f"{plain or 'process'}-{target.pid}"
+def name_values(target: Target | SourceTarget) -> dict[str, object]:
+    """What a template of file names (`_naming.expand`) may hold of a process."""
+    assert isinstance(target, Target)
+    name = plain(_system.program_of(target.pid)) or "process"
+    return {"name": name, "pid": target.pid, "time": timestamp(), "host": plain(host()) or "host"}
 
 
 def _checked(pid: object) -> int:

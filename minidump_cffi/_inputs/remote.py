@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, TypeGuard
 
-__all__ = ["is_url", "joined", "made_for", "reading", "writing"]
+__all__ = ["RemoteFile", "is_url", "joined", "made_for", "reading"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[^:]+)*://")  # of more than one letter: C:// is a path
 EXTRA = "pip install minidump_cffi[fsspec]"
@@ -45,31 +45,41 @@ def reading(url: str) -> Iterator[Any]:
         yield file
 
 
-@contextlib.contextmanager
-def writing(url: str) -> Iterator[Any]:
-    """A file that takes its name when the block ends, and is removed if that raises.
+class RemoteFile:
+    """A file that is written under a name of its own, and takes its real one when it is complete.
 
     Raises
     ------
     SinkError
-        It cannot be written, or a module for that is not there.
+        It cannot be written, or a module for that is not there; also of `write` and `commit`.
     """
-    with _writes(url):
-        system, path = _fsspec().core.url_to_fs(url)
-        folder, _, name = path.rpartition("/")
-        temporary = f"{folder}/.minidump-{os.urandom(8).hex()}-{name}" if folder else f".minidump-{name}"
-        file = system.open(temporary, "wb")
-    try:
-        yield file
+
+    def __init__(self, url: str) -> None:
+        self._url = url
         with _writes(url):
-            file.close()
-            system.mv(temporary, path)
-    except BaseException:
+            self._system, self._path = _fsspec().core.url_to_fs(url)
+            folder, _, name = self._path.rpartition("/")
+            temporary = f".minidump-{os.urandom(8).hex()}-{name}"
+            self._temporary = f"{folder}/{temporary}" if folder else temporary
+            self._file = self._system.open(self._temporary, "wb")
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of it."""
+        with _writes(self._url):
+            self._file.write(data)
+
+    def commit(self) -> None:
+        """Send what is left, and give it its name."""
+        with _writes(self._url):
+            self._file.close()
+            self._system.mv(self._temporary, self._path)
+
+    def discard(self) -> None:
+        """Remove what was written. Never raises."""
         with contextlib.suppress(Exception):
-            file.close()
+            self._file.close()
         with contextlib.suppress(Exception):
-            system.rm_file(temporary)
-        raise
+            self._system.rm_file(self._temporary)
 
 
 def made_for(url: str) -> None:

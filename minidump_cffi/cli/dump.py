@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 
+from .._naming import expand, is_template
 from .._options import DumpOptions
 from .._os.sinks_common import sink_error
 from .._packing import SUFFIXES
@@ -16,6 +17,7 @@ from ..engines import DbgHelp
 from ..enums import DumpWarning, Phase, ThreadFlags
 from ..errors import DumpError
 from ..filters import Filter
+from ..targets import name_values, resolve
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
 from .options import add_target, address, given, process_id, signal_number
@@ -32,7 +34,14 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""
     add_target(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump; - for stdout")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="the dump, compressed if the name ends in .gz or .zst; a URL; a template such as "
+        "'{host}-{name}-{pid}-{time}.dmp'; - for stdout",
+    )
     parser.add_argument(
         "--plugin", metavar="LIB", help="a shared library that decides instead of a filter: MiniDumpCallbackRoutine"
     )
@@ -126,6 +135,11 @@ def run(args: argparse.Namespace) -> int:
     if args.plugin is not None and args.no_environment:
         raise UsageError("--no-environment is for filters: a plug-in decides by itself")
     args.pid = process(args.process)
+    if is_template(args.output):
+        try:
+            args.output = expand(args.output, name_values(resolve(args.pid)))
+        except ValueError as error:
+            raise UsageError(f"-o: {error}") from error
     options = given(args, DumpOptions) | {"exception": cause(args)}
     if args.no_environment:
         without = Filter(streams={"exclude": "environ"})

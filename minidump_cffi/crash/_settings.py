@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal as _signal
 import sys
-import time
 
+from .._naming import expand, host, timestamp
 from .._record import Record
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ class Names(Record):
     folder : str
         Where they are.
     template : str
-        Of the name, with {name}, {pid}, {time} and {signal}.
+        Of the name, with {name}, {pid}, {time}, {signal} and {host}.
     suffix : str
         What follows.
     name : str
@@ -40,20 +40,12 @@ class Names(Record):
     name: str
 
     def __post_init__(self) -> None:
-        try:
-            self.stem(1, "SIGSEGV")
-        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{self.template!r} is not a template of file names: it may hold {{name}}, {{pid}}, {{time}} and "
-                f"{{signal}} ({type(error).__name__}: {error})"
-            ) from None
+        self.stem(1, "SIGSEGV")
 
     def stem(self, pid: int, signal: str) -> str:
         """The name of a dump that is taken now, without the suffix: no hidden file, and no path."""
-        now = time.time()
-        clock = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        text = self.template.format(name=self.name, pid=pid, time=clock, signal=signal)
-        text = text.translate(_NO_NAME)
+        values = {"name": self.name, "pid": pid, "time": timestamp(), "signal": signal, "host": host()}
+        text = expand(self.template, values).translate(_NO_NAME)
         if text.startswith("."):
             text = "_" + text[1:]
         return os.fsdecode(os.fsencode(text)[:_LONGEST]) or "_"

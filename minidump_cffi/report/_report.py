@@ -6,7 +6,6 @@ first looked at.
 
 from __future__ import annotations
 
-import os
 import struct
 from functools import cached_property
 
@@ -108,7 +107,7 @@ class DumpReport:
     engine : str
         Who wrote it: "native" or "dbghelp".
     path : str or None
-        Where the dump is, absolute; None if it was not written to a path.
+        Where the dump is, an absolute path or a URL; None if it was written to something else.
     host : str
         The name of the machine that wrote it.
     started : float
@@ -252,7 +251,7 @@ class DumpReport:
 
     def _put_path(self, path: str) -> None:
         """Set `path`, before the report is handed to the caller."""
-        self.__dict__["path"] = os.path.abspath(path)  # noqa: PTH100
+        self.__dict__["path"] = path
 
     def _with(self, **changes: Any) -> Self:
         """The same with other values."""

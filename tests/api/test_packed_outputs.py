@@ -88,7 +88,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(fd: int, data: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(_packing.os, "write", full)
+    monkeypatch.setattr(sinks.os, "write", full)
     with pytest.raises(md.SinkError, match=r"cannot write .*a\.gz") as caught:
         fake.write(TARGET, tmp_path / "a.gz", FULL)
     assert caught.value.errno == errno.ENOSPC
