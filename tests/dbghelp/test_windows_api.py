@@ -331,11 +331,8 @@ def test_what_a_rule_excludes_is_not_in_the_file(
 def test_outputs_of_all_kinds(child: tuple[subprocess.Popen[bytes], int], tmp_path: Path, engine: Any) -> None:
     process, _ = child
     path = tmp_path / "x.dmp"
-    for write in (
-        lambda: md.write_dump(process, path, engine=engine, fsync=True),
-        lambda: md.write_dump(process.pid, os.fsencode(path), engine=engine),
-    ):
-        report = write()
+    for given in (path, os.fsencode(path))[: 2 if engine == "native" else 1]:  # dbghelp takes seconds under Wine
+        report = md.write_dump(process, given, engine=engine, fsync=given is path)
         assert path.stat().st_size == report.file_bytes
         assert path.read_bytes().startswith(b"MDMP")
         assert fake.names(tmp_path) == ["x.dmp"]

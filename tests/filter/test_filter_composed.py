@@ -143,6 +143,7 @@ def test_a_text_without_a_file_extends_nothing() -> None:
         md.Filter.from_toml("extends = 'x.toml'")
 
 
+@pytest.mark.linux  # owners of files
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="makes files of other users: needs root")
 def test_a_file_of_another_user_is_not_extended(tmp_path: Path) -> None:
     mine = write(tmp_path, theirs="default = 'include'", mine="extends = 'theirs.toml'")

@@ -101,7 +101,7 @@ def test_our_own_process(tmp_path: Path) -> None:
     report = md.write_dump(os.getpid(), tmp_path / "own.dmp", record=True)
     assert report.recording is not None and Counter(call.type for call in report.recording) == Counter(report.callbacks)
     with md.Callback(record=True) as callback:
-        report = md.write_dump(os.getpid(), tmp_path / "own.dmp", callback=callback)
+        report = md.write_dump(os.getpid(), tmp_path / "own.dmp", callback=callback, engine="native")
     assert report.recording is not None and len(report.recording) > 10
 
 
