@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from . import _executors, batch, dumping
 from ._native.errors import start_refused
+from .errors import Cancelled
 
 if TYPE_CHECKING:
     from ._aliases import Process
@@ -211,6 +212,8 @@ async def write_dump_many(
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 error = task.exception()
+                if isinstance(error, Cancelled):  # on_cancel ends the whole
+                    raise error
                 yield batch.passed(running.pop(task), None if error else task.result(), error, stop=on_error == "raise")
     finally:
         for task in running:

@@ -194,3 +194,16 @@ def test_an_error_of_a_loop(processes: list[Any], tmp_path: Path) -> None:
     assert caught.value.__notes__ == [f"process: {GONE}"]
     with pytest.raises(ValueError, match="jobs"):
         asyncio.run(main(jobs=0))
+
+
+def test_on_cancel_ends_the_loop(processes: list[Any], tmp_path: Path) -> None:
+    """As it ends `write_dump_many`: not a result for each."""
+
+    async def main() -> None:
+        pids = [process.pid for process in processes * 20]
+        async for _ in md.aio.write_dump_many(pids, tmp_path, engine="native", on_cancel=lambda: True):
+            pass
+
+    with pytest.raises(md.Cancelled):
+        asyncio.run(main())
+    assert all(process.poll() is None for process in processes)
