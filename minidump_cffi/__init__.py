@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from .filters import (
         Filter,
         Glob,
+        Pattern,
         Redact,
         Size,
         exclude,
@@ -130,6 +131,7 @@ __all__ = [
     "Handle",
     "InputError",
     "LimitReached",
+    "Pattern",
     "PidFd",
     "Plugin",
     "PluginError",
@@ -170,7 +172,9 @@ _HOMES = _lazy.homes(
     {
         "aio": "aio",
         "crash": "crash",
-        "filters": "filters Filter Glob Redact Size exclude exclude_ranges head include include_ranges module thread",
+        "filters": (
+            "filters Filter Glob Pattern Redact Size exclude exclude_ranges head include include_ranges module thread"
+        ),
         "protocol": "protocol",
         "reading": "reading open_dump",
         "replay": "replay",

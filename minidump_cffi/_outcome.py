@@ -6,7 +6,7 @@ import time
 
 from ._naming import host
 from .callback import recording_of
-from .enums import DumpType
+from .enums import DumpType, DumpWarning
 from .filters._rules import Rule
 from .report._report import DumpPlan, DumpReport, Redaction, RuleBytes
 
@@ -50,11 +50,16 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
     redaction = None
     if filter is not None and filter.redact and not request.options.planned:
         counters = session.counters()
+        hidden = session.hidden()
+        if hidden.unknown:
+            raw.numbers["warnings"] |= DumpWarning.VALUES_UNKNOWN
         redaction = Redaction(
             bytes=counters["redacted_bytes"],
             hits=counters["redacted_hits"],
             words=counters["sanitized_words"],
-            variables=session.hidden_variables(),
+            variables=hidden.variables,
+            searched_values=hidden.searched,
+            short_values=hidden.shorter,
             uncovered=counters["uncovered_borders"],
         )
     return (DumpPlan if request.options.planned else DumpReport)(

@@ -363,6 +363,7 @@ class DumpWarning(enum.IntFlag):
     SHARED_LATER = 0x2000000  #: Snapshot: shared memory is of a moment after the stop
     STOP_MEMORY = 0x4000000  #: `stop="memory"`: more than its bound, the rest was written during the stop
     ZOMBIE = 0x8000000  #: Snapshot: its child stays a zombie of the target
+    VALUES_UNKNOWN = 0x40000000  #: Values of variables were not searched for: their environment could not be read
 
 
 class Phase(enum.IntEnum):

@@ -80,8 +80,23 @@ typedef struct mdc_module_rule {
     uint32_t reserved;
 } mdc_module_rule;
 
-/* Bounds of mdc_filter_spec.patterns, bytes and number; and mdc_filter_spec.fill: the low 8 bits are given. */
-enum { MDC_PATTERN_MIN = 4, MDC_PATTERN_MAX = 4096, MDC_PATTERNS_MAX = 4096, MDC_FILL_GIVEN = 0x100 };
+/* Bounds of mdc_filter_spec.patterns, bytes and number, of a pattern with its tail, and of the distinct sets of bytes
+ * of tails; and mdc_filter_spec.fill: the low 8 bits are given. */
+enum {
+    MDC_PATTERN_MIN = 4,
+    MDC_PATTERN_MAX = 4096,
+    MDC_PATTERNS_MAX = 4096,
+    MDC_PATTERN_SPAN_MAX = 16384,
+    MDC_TAIL_SETS_MAX = 32,
+    MDC_FILL_GIVEN = 0x100
+};
+
+/* What is hidden after an occurrence of a pattern: as many units as are in the set, at most up_to. */
+typedef struct mdc_pattern_tail {
+    uint64_t bytes[4]; /* the set: bit b of the 256 stands for byte b */
+    uint32_t up_to;    /* units; 0: no tail, and the set is not looked at */
+    uint32_t wide;     /* 1: units of UTF-16, little endian, whose second byte is 0; 0: bytes */
+} mdc_pattern_tail;
 
 typedef struct mdc_filter_spec {
     const mdc_rule *rules;
@@ -104,15 +119,23 @@ typedef struct mdc_filter_spec {
     /* Redaction: what is read is overwritten before it is stored (VmPostRead); sizes never change. */
     const mdc_range *scrub; /* addresses whose bytes are overwritten with `fill` */
     size_t scrub_count;
-    const mdc_bytes *patterns; /* every occurrence is overwritten, overlapping ones too */
+    const mdc_bytes *patterns;     /* every occurrence is overwritten, overlapping ones too */
+    const mdc_pattern_tail *tails; /* of each pattern, or NULL: none has one */
     size_t pattern_count;
     const mdc_bytes *environ_keep; /* globs over names: if there are any, values of all other variables are hidden */
     size_t environ_keep_count;
     const mdc_bytes *environ_drop; /* globs over names of variables whose values are hidden, also from environ_keep */
     size_t environ_drop_count;
-    uint32_t sanitize_stacks; /* 1: overwrite stack words except pointers into modules or stacks and small numbers */
-    uint32_t fill;            /* 0: 'X'; else MDC_FILL_GIVEN | byte */
+    uint32_t sanitize_stacks;   /* 1: overwrite stack words except pointers into modules or stacks and small numbers */
+    uint32_t fill;              /* 0: 'X'; else MDC_FILL_GIVEN | byte */
+    uint32_t values_everywhere; /* 1: values of the variables that are hidden are also patterns, as far as the session
+                                   learns them; MDC_VALUE_* say which */
+    uint32_t reserved;
 } mdc_filter_spec;
+
+/* Values of variables as patterns: shorter ones are hidden in the environment only, longer ones are cut into pieces
+ * of the second number; each is searched for as it is and as UTF-16. The last: how many bytes of all pieces. */
+enum { MDC_VALUE_MIN = 4, MDC_VALUE_PIECE = 1024, MDC_VALUES_MAX = 4096, MDC_VALUES_BYTES_MAX = 1 << 22 };
 
 typedef struct mdc_filter mdc_filter;
 
@@ -129,7 +152,8 @@ uint64_t mdc_filter_bytes(const mdc_filter *filter);
 uint64_t mdc_filter_intervals(const mdc_filter *filter);
 
 /* How many bytes of a run an engine must hold back so that no pattern is missed between two reads: the longest pattern
- * minus one (at least 7 with sanitize_stacks); 0 if the filter edits no memory. */
+ * with its tail minus one (at least 7 with sanitize_stacks, MDC_VALUE_PIECE - 1 with values_everywhere); 0 if the
+ * filter edits no memory. */
 uint64_t mdc_filter_hold(const mdc_filter *filter);
 
 /* What an engine must support for the whole filter to be honoured; MDC_REQUIRES_*. Parts of a filter without a bit need

@@ -227,6 +227,11 @@ mdc_status mdc_callback_acquire(mdc_callback *callback, mdc_error *err) {
 void mdc_callback_release(mdc_callback *callback) {
     /* The next engine is a stranger again: with facts still switched on it would be asked for pointers it never set. */
     callback->last_extensions = atomic_exchange(&callback->extensions, 0);
+    if (callback->redaction.learned != NULL &&
+        mdc_biased_lock_enter_slow(&callback->lock)) { /* an engine that is still inside needs them */
+        mdc_redaction_forget(&callback->redaction, callback->filter);
+        leave(callback);
+    }
     atomic_store(&callback->cancel, MDC_CANCEL_NO);
     atomic_store(&callback->acquired, 0);
 }
@@ -235,7 +240,26 @@ mdc_status mdc_callback_reset(mdc_callback *callback, mdc_error *err) {
     mdc_status status = enter(callback, err);
     if (status != MDC_OK) return status;
     mdc_callback_rewind(callback);
+    mdc_redaction_forget(&callback->redaction, callback->filter);
     atomic_store_explicit(&callback->cancel, MDC_CANCEL_NO, memory_order_relaxed);
+    leave(callback);
+    return MDC_OK;
+}
+
+mdc_status mdc_callback_learn(mdc_callback *callback, const mdc_bytes *values, size_t count, mdc_error *err) {
+    mdc_redaction *redaction = &callback->redaction;
+    const mdc_redactor *base = mdc_filter_redactor(callback->filter);
+    mdc_redactor *made;
+    if (base == NULL || !mdc_redact_everywhere(base))
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_CAPTURE, 0, "this filter hides no values everywhere");
+    if (mdc_redactor_extend(base, values, count, &made, err) != MDC_OK) return err->code;
+    if (enter(callback, err) != MDC_OK) {
+        mdc_redactor_free(made);
+        return err->code;
+    }
+    mdc_redactor_free(redaction->learned);
+    redaction->learned = made;
+    redaction->redactor = made;
     leave(callback);
     return MDC_OK;
 }

@@ -25,7 +25,15 @@ mdc_status mdc_redaction_init(mdc_redaction *r, const mdc_filter *filter, uint32
     return mdc_module_table_init(&r->pointees, sanitize ? modules + stacks : 0, err);
 }
 
+void mdc_redaction_forget(mdc_redaction *r, const mdc_filter *filter) {
+    if (r->learned == NULL) return;
+    r->redactor = mdc_filter_redactor(filter);
+    mdc_redactor_free(r->learned);
+    r->learned = NULL;
+}
+
 void mdc_redaction_fini(mdc_redaction *r) {
+    mdc_redactor_free(r->learned);
     mdc_dealloc(r->block);
     mdc_module_table_fini(&r->pointees);
 }

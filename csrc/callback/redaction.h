@@ -25,6 +25,7 @@ typedef struct mdc_tail {
 
 typedef struct mdc_redaction {
     const mdc_redactor *redactor; /* NULL: nothing is edited, and nothing below is used */
+    mdc_redactor *learned;        /* NULL, or `redactor` of this dump: the filter's with values of variables */
     size_t hold;                  /* bytes */
     mdc_tail tails[2];            /* of the last read, and of the one being answered */
     uint32_t current;
@@ -43,6 +44,8 @@ mdc_status mdc_redaction_init(mdc_redaction *redaction, const mdc_filter *filter
                               mdc_error *err);
 void mdc_redaction_fini(mdc_redaction *redaction);
 void mdc_redaction_rewind(mdc_redaction *redaction);
+/* Forgets the values that were learned. */
+void mdc_redaction_forget(mdc_redaction *redaction, const mdc_filter *filter);
 
 /* Whether Module and Thread must be noted at all; false from the others: the table is full. */
 static inline bool mdc_redaction_listens(const mdc_redaction *redaction) {
@@ -57,6 +60,9 @@ void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_RE
 /* For session/: patterns, and ranges if the bytes are also in the target (address not 0), in what never
  * passes VmPostRead: names and texts made by the kernel. On the thread that drives the dump. */
 void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size);
+/* For session/, during a dump, between two calls: searches for these patterns too until the dump is over. None is
+ * longer than MDC_VALUE_PIECE, and the filter says values_everywhere. */
+mdc_status mdc_callback_learn(mdc_callback *callback, const mdc_bytes *values, size_t count, mdc_error *err);
 /* For session/: a stack that no Thread callback reports. */
 void mdc_callback_note_stack(mdc_callback *callback, uint64_t first, uint64_t end);
 /* For session/, after the dump: the finished file was searched, and nothing that the filter excludes is in it. Parts of

@@ -24,8 +24,36 @@ static void overwrite(const mdc_redactor *r, uint8_t *bytes, size_t first, size_
     if (end > fresh) counts->bytes += end - (first > fresh ? first : fresh);
 }
 
+/* What is known of the bytes of a set, so that no byte is looked at again for every occurrence before it: all units of
+ * [first, end) are in the set. One for each set, and for units of two bytes one for each parity of their places. */
+typedef struct known_run {
+    size_t first;
+    size_t end;
+} known_run;
+
+typedef struct search {
+    pending wait;
+    known_run runs[MDC_TAIL_SETS_MAX][2];
+} search;
+
+static bool has(const mdc_tail_set *set, uint8_t byte) { return (set->bytes[byte >> 6] >> (byte & 63) & 1) != 0; }
+
+/* Where the tail that begins at `first` ends. */
+static size_t tail_end(const mdc_redactor *r, const mdc_pattern_end *tail, const uint8_t *bytes, size_t size,
+                       size_t first, search *s) {
+    const mdc_tail_set *set = &r->sets[tail->set];
+    size_t unit = set->wide != 0 ? 2 : 1, stop = size - first < tail->most ? size : first + tail->most;
+    known_run *run = &s->runs[tail->set][first & (unit - 1)];
+    if (first < run->first || first > run->end) *run = (known_run){first, first};
+    size_t at = run->end;
+    while (at < stop && stop - at >= unit && has(set, bytes[at]) && (unit == 1 || bytes[at + 1] == 0)) at += unit;
+    run->end = at;
+    return at < stop ? at : stop - (stop - first) % unit;
+}
+
 static MDC_COLD void verify(const mdc_redactor *r, uint8_t *bytes, size_t size, size_t at, uint32_t window,
-                            size_t fresh, pending *wait, mdc_redact_counts *counts) {
+                            size_t fresh, search *s, mdc_redact_counts *counts) {
+    pending *wait = &s->wait;
     uint32_t bucket = mdc_window_hash(window) >> (32 - r->bucket_bits);
     for (uint32_t i = r->bucket[bucket]; i < r->bucket[bucket + 1]; i++) {
         const mdc_window *entry = &r->windows[i];
@@ -34,6 +62,7 @@ static MDC_COLD void verify(const mdc_redactor *r, uint8_t *bytes, size_t size, 
         size_t length = r->start[entry->pattern + 1] - r->start[entry->pattern], first = at - entry->offset;
         if (length > size - first || memcmp(bytes + first, pattern, length) != 0) continue;
         size_t end = first + length;
+        if (r->ends[entry->pattern].most != 0) end = tail_end(r, &r->ends[entry->pattern], bytes, size, end, s);
         counts->hits += end > fresh;
         if (first > wait->end) {
             overwrite(r, bytes, wait->first, wait->end, fresh, counts);
@@ -60,7 +89,9 @@ void mdc_redact_patterns(const mdc_redactor *r, uint8_t *bytes, size_t size, siz
     const uint64_t *bitmap = r->bitmap;
     uint32_t shift = r->bitmap_shift, mask = r->window_mask;
     size_t stride = r->stride, at = 0, last = size - sizeof(uint32_t); /* size is at least the shortest: 4 */
-    pending wait = {0, 0};
+    search s;
+    s.wait = (pending){0, 0};
+    memset(s.runs, 0, r->set_count * sizeof s.runs[0]);
     /* Eight looks at once: they do not depend on each other, and mostly all of them say no. */
     if (size / 8 >= stride + 1) {
         size_t block = stride * 8, stop = size - stride * 7 - sizeof(uint32_t);
@@ -79,20 +110,20 @@ void mdc_redact_patterns(const mdc_redactor *r, uint8_t *bytes, size_t size, siz
                                                                         << 7;
             while (hit != 0) {
                 size_t place = at + mdc_lowest_bit(hit) * stride;
-                verify(r, bytes, size, place, window_at(bytes + place, mask), fresh, &wait, counts);
+                verify(r, bytes, size, place, window_at(bytes + place, mask), fresh, &s, counts);
                 hit &= hit - 1;
             }
         }
     }
     for (; at <= last; at += stride) {
         uint32_t window = window_at(bytes + at, mask);
-        if (marked(bitmap, shift, window)) verify(r, bytes, size, at, window, fresh, &wait, counts);
+        if (marked(bitmap, shift, window)) verify(r, bytes, size, at, window, fresh, &s, counts);
     }
     if (mask != UINT32_MAX && at + 3 <= size) { /* the last window of 3 bytes */
         uint32_t window = window_at(bytes + size - 4, UINT32_MAX) >> 8;
-        verify(r, bytes, size, at, window, fresh, &wait, counts);
+        verify(r, bytes, size, at, window, fresh, &s, counts);
     }
-    overwrite(r, bytes, wait.first, wait.end, fresh, counts);
+    overwrite(r, bytes, s.wait.first, s.wait.end, fresh, counts);
 }
 
 void mdc_redact_ranges(const mdc_redactor *r, uint64_t address, uint8_t *bytes, size_t size, size_t fresh,
@@ -113,15 +144,18 @@ uint8_t mdc_filter_fill(const mdc_filter *filter) { return filter->fill; }
 
 bool mdc_redact_sanitizes(const mdc_redactor *r) { return r->sanitize; }
 
+bool mdc_redact_everywhere(const mdc_redactor *r) { return r->everywhere; }
+
 const mdc_redactor *mdc_filter_redactor(const mdc_filter *filter) {
     const mdc_redactor *r = filter->redactor;
-    return r != NULL && (r->pattern_count != 0 || r->range_count != 0 || r->sanitize) ? r : NULL;
+    return r != NULL && (r->pattern_count != 0 || r->range_count != 0 || r->sanitize || r->everywhere) ? r : NULL;
 }
 
 uint64_t mdc_filter_hold(const mdc_filter *filter) {
     const mdc_redactor *r = mdc_filter_redactor(filter);
     if (r == NULL) return 0;
     uint64_t hold = r->longest != 0 ? r->longest - 1 : 0;
+    if (r->everywhere && hold < MDC_VALUE_PIECE - 1) hold = MDC_VALUE_PIECE - 1;
     return r->sanitize && hold < 7 ? 7 : hold; /* a word may lie across two reads */
 }
 

@@ -3,6 +3,7 @@
  * never allocate or change sizes.
  *
  * Patterns: every occurrence is overwritten, overlapping ones too: all are searched for in the bytes as given.
+ * A tail is what follows an occurrence as long as it is in the set, whatever else was found there.
  * The search looks at one window of 3 or 4 bytes in every `stride` bytes. An occurrence of any pattern holds exactly
  * one such window in its first `stride` places, and those windows of all patterns are marked in a bitmap of hashes
  * that fits into the processor's inner caches: a buffer without hits costs one look at the bitmap per stride. */
@@ -28,12 +29,17 @@ typedef struct mdc_redact_counts {
 
 /* Checks and compiles; *made is NULL if the spec asks for no redaction. */
 mdc_status mdc_redactor_new(const mdc_filter_spec *spec, mdc_redactor **made, mdc_error *err);
+/* The same redactor with more patterns, which are copied; `base` without variables, which are the filter's. */
+mdc_status mdc_redactor_extend(const mdc_redactor *base, const mdc_bytes *patterns, size_t count, mdc_redactor **made,
+                               mdc_error *err);
 void mdc_redactor_free(mdc_redactor *redactor);
 uint64_t mdc_redactor_bytes(const mdc_redactor *redactor);
 
 /* NULL if it edits no memory. Lives as long as the filter. */
 const mdc_redactor *mdc_filter_redactor(const mdc_filter *filter);
 bool mdc_redact_sanitizes(const mdc_redactor *redactor);
+/* Whether values of variables that are hidden are to be patterns of it. */
+bool mdc_redact_everywhere(const mdc_redactor *redactor);
 
 /* Overwrites every occurrence of a pattern in bytes[0, size). The first `fresh` bytes were seen before: what lies
  * wholly in them is not counted again. */

@@ -13,6 +13,7 @@ enum {
     PATTERN_MIN = MDC_PATTERN_MIN,
     PATTERN_MAX = MDC_PATTERN_MAX,
     PATTERNS_MAX = MDC_PATTERNS_MAX,
+    SPAN_MAX = MDC_PATTERN_SPAN_MAX,
     GLOBS_MAX = 4096,
     LONG_WINDOW = 8,    /* patterns of at least this many bytes are searched by windows of 4 bytes, not 3 */
     STRIDE_MAX = 64,    /* a longer one gains nothing: a cache line is fetched anyway */
@@ -70,7 +71,17 @@ static mdc_status check(const mdc_filter_spec *spec, mdc_error *err) {
         if (pattern->size < PATTERN_MIN)
             return bad(err, "pattern", i, "it is shorter than 4 bytes, which would match everywhere");
         if (pattern->size > PATTERN_MAX) return bad(err, "pattern", i, "it is longer than 4096 bytes");
+        const mdc_pattern_tail *tail = spec->tails != NULL ? &spec->tails[i] : NULL;
+        if (tail == NULL || tail->up_to == 0) continue;
+        if (tail->wide > 1) return bad(err, "pattern", i, "wide is 0 or 1");
+        if (tail->up_to > (SPAN_MAX - pattern->size) >> tail->wide)
+            return bad(err, "pattern", i, "with its tail it is longer than 16384 bytes");
     }
+    if (spec->values_everywhere > 1 || spec->reserved != 0)
+        return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0, "values_everywhere is 0 or 1");
+    if (spec->values_everywhere != 0 && spec->environ_keep_count == 0 && spec->environ_drop_count == 0)
+        return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0,
+                        "values_everywhere needs variables to keep or to drop");
     if (check_globs(spec->environ_keep, spec->environ_keep_count, "variable to keep", err) != MDC_OK) return err->code;
     return check_globs(spec->environ_drop, spec->environ_drop_count, "variable to drop", err);
 }
@@ -104,40 +115,74 @@ static mdc_status make_ranges(mdc_redactor *r, const mdc_filter_spec *spec, mdc_
 
 /* ---- patterns ---- */
 
+/* A pattern as it is given. */
+typedef struct given {
+    mdc_bytes bytes;
+    mdc_pattern_tail tail; /* all 0: none */
+} given;
+
 static int by_bytes(const void *left, const void *right) {
-    const mdc_bytes *a = left, *b = right;
-    int order = memcmp(a->data, b->data, a->size < b->size ? a->size : b->size);
-    if (order != 0) return order;
-    return a->size < b->size ? -1 : a->size > b->size;
+    const given *a = left, *b = right;
+    size_t size = a->bytes.size < b->bytes.size ? a->bytes.size : b->bytes.size;
+    int order = memcmp(a->bytes.data, b->bytes.data, size);
+    if (order == 0) order = a->bytes.size < b->bytes.size ? -1 : a->bytes.size > b->bytes.size;
+    return order != 0 ? order : memcmp(&a->tail, &b->tail, sizeof a->tail); /* it has no padding */
+}
+
+/* Numbers the set of a tail. */
+static mdc_status set_of(mdc_redactor *r, const mdc_pattern_tail *tail, uint16_t *number, mdc_error *err) {
+    for (size_t i = 0; i < r->set_count; i++) {
+        const mdc_tail_set *set = &r->sets[i];
+        if (set->wide != tail->wide || memcmp(set->bytes, tail->bytes, sizeof set->bytes) != 0) continue;
+        *number = (uint16_t)i;
+        return MDC_OK;
+    }
+    if (r->set_count == MDC_TAIL_SETS_MAX)
+        return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0, "tails of patterns have more than %d distinct sets",
+                        (int)MDC_TAIL_SETS_MAX);
+    mdc_tail_set *set = &r->sets[r->set_count];
+    memcpy(set->bytes, tail->bytes, sizeof set->bytes);
+    set->wide = tail->wide;
+    *number = (uint16_t)r->set_count++;
+    return MDC_OK;
+}
+
+static mdc_status add_pattern(mdc_redactor *r, const given *pattern, mdc_error *err) {
+    size_t size = pattern->bytes.size, at = r->start[r->pattern_count];
+    mdc_pattern_end *end = &r->ends[r->pattern_count];
+    if (pattern->tail.up_to != 0) {
+        if (set_of(r, &pattern->tail, &end->set, err) != MDC_OK) return err->code;
+        end->most = (uint16_t)(pattern->tail.up_to << pattern->tail.wide); /* at most SPAN_MAX */
+    }
+    memcpy(r->pool + at, pattern->bytes.data, size);
+    r->start[++r->pattern_count] = at + size;
+    if (r->shortest == 0 || size < r->shortest) r->shortest = size;
+    if (size + end->most > r->longest) r->longest = size + end->most;
+    return MDC_OK;
 }
 
 /* Each pattern once, into the pool. */
 static mdc_status gather(mdc_redactor *r, const mdc_filter_spec *spec, mdc_error *err) {
     size_t count = spec->pattern_count, total = 0;
-    mdc_bytes *sorted = mdc_alloc(count, sizeof *sorted, err);
+    given *sorted = mdc_alloc(count, sizeof *sorted, err);
     if (sorted == NULL) return err->code;
     for (size_t i = 0; i < count; i++) {
-        sorted[i] = spec->patterns[i];
-        total += sorted[i].size;
+        sorted[i].bytes = spec->patterns[i];
+        if (spec->tails != NULL && spec->tails[i].up_to != 0) sorted[i].tail = spec->tails[i];
+        total += sorted[i].bytes.size;
     }
     if (count > 0) qsort(sorted, count, sizeof *sorted, by_bytes);
     r->pool = mdc_alloc(total, 1, err);
     r->start = mdc_alloc(count + 1, sizeof *r->start, err);
-    if (r->pool != NULL && r->start != NULL) {
-        size_t at = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (i > 0 && by_bytes(&sorted[i - 1], &sorted[i]) == 0) continue;
-            size_t size = sorted[i].size;
-            memcpy(r->pool + at, sorted[i].data, size);
-            at += size;
-            r->start[++r->pattern_count] = at;
-            if (r->shortest == 0 || size < r->shortest) r->shortest = size;
-            if (size > r->longest) r->longest = size;
-        }
-        r->bytes += total + (count + 1) * sizeof *r->start;
-    }
+    r->ends = mdc_alloc(count, sizeof *r->ends, err);
+    r->sets = mdc_alloc(MDC_TAIL_SETS_MAX, sizeof *r->sets, err);
+    bool enough = r->pool != NULL && r->start != NULL && r->ends != NULL && r->sets != NULL;
+    mdc_status status = enough ? MDC_OK : err->code;
+    for (size_t i = 0; status == MDC_OK && i < count; i++)
+        if (i == 0 || by_bytes(&sorted[i - 1], &sorted[i]) != 0) status = add_pattern(r, &sorted[i], err);
+    r->bytes += total + count * (sizeof *r->start + sizeof *r->ends) + MDC_TAIL_SETS_MAX * sizeof *r->sets;
     mdc_dealloc(sorted);
-    return r->pool != NULL && r->start != NULL ? MDC_OK : err->code;
+    return status;
 }
 
 typedef struct hashed {
@@ -193,7 +238,7 @@ static mdc_status make_patterns(mdc_redactor *r, const mdc_filter_spec *spec, md
     r->window_mask = window == 4 ? UINT32_MAX : UINT32_C(0xFFFFFF);
     r->stride = r->shortest - window + 1;
     if (r->stride > STRIDE_MAX) r->stride = STRIDE_MAX;
-    if (r->stride > most) r->stride = most; /* at least 8: WINDOWS_MAX / PATTERNS_MAX */
+    if (r->stride > most) r->stride = most; /* at least 4: a filter's patterns and as many values */
     size_t count = r->pattern_count * r->stride;
     uint32_t bits = bits_for(count);
     uint32_t bitmap_bits = clamp(bits + 5, 12, 20); /* at most one place in 32 is marked */
@@ -248,6 +293,7 @@ mdc_status mdc_redactor_new(const mdc_filter_spec *spec, mdc_redactor **made, md
     if (r == NULL) return err->code;
     r->bytes = sizeof *r;
     r->sanitize = spec->sanitize_stacks != 0;
+    r->everywhere = spec->values_everywhere != 0;
     r->fill = mdc_fill_of(spec);
     if (make_ranges(r, spec, err) != MDC_OK || make_patterns(r, spec, err) != MDC_OK ||
         make_globs(r, spec, err) != MDC_OK) {
@@ -258,10 +304,68 @@ mdc_status mdc_redactor_new(const mdc_filter_spec *spec, mdc_redactor **made, md
     return MDC_OK;
 }
 
+/* What of a spec makes the patterns of `base`, and after them `more`. */
+static mdc_status list_patterns(const mdc_redactor *base, const mdc_bytes *more, size_t count, mdc_bytes *patterns,
+                                mdc_pattern_tail *tails, mdc_error *err) {
+    for (size_t i = 0; i < base->pattern_count; i++) {
+        const mdc_pattern_end *end = &base->ends[i];
+        patterns[i] = (mdc_bytes){base->pool + base->start[i], base->start[i + 1] - base->start[i]};
+        if (end->most == 0) continue;
+        const mdc_tail_set *set = &base->sets[end->set];
+        memcpy(tails[i].bytes, set->bytes, sizeof tails[i].bytes);
+        tails[i].wide = set->wide;
+        tails[i].up_to = (uint32_t)end->most >> set->wide;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (more[i].size < PATTERN_MIN || more[i].size > PATTERN_MAX)
+            return bad(err, "value", i, "it cannot be a pattern");
+        patterns[base->pattern_count + i] = more[i];
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_redactor_extend(const mdc_redactor *base, const mdc_bytes *patterns, size_t count, mdc_redactor **made,
+                               mdc_error *err) {
+    *made = NULL;
+    if (count > MDC_VALUES_MAX)
+        return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_COMPILE, 0,
+                        "%zu values are more than the %d that can be searched", count, (int)MDC_VALUES_MAX);
+    size_t all = base->pattern_count + count;
+    mdc_bytes *list = mdc_alloc(all, sizeof *list, err);
+    mdc_pattern_tail *tails = mdc_alloc(all, sizeof *tails, err);
+    mdc_redactor *r = mdc_alloc(1, sizeof *r, err);
+    mdc_status status = list != NULL && tails != NULL && r != NULL ? MDC_OK : err->code;
+    if (status == MDC_OK) {
+        r->bytes = sizeof *r;
+        r->sanitize = base->sanitize;
+        r->everywhere = base->everywhere;
+        r->fill = base->fill;
+        status = list_patterns(base, patterns, count, list, tails, err);
+    }
+    mdc_filter_spec spec = {.patterns = list, .tails = tails, .pattern_count = all};
+    if (status == MDC_OK) status = make_patterns(r, &spec, err);
+    if (status == MDC_OK) {
+        r->ranges = mdc_alloc(base->range_count, sizeof *r->ranges, err);
+        if (r->ranges == NULL) status = err->code;
+    }
+    if (status == MDC_OK && base->range_count != 0) {
+        memcpy(r->ranges, base->ranges, base->range_count * sizeof *r->ranges);
+        r->range_count = base->range_count;
+        r->bytes += base->range_count * sizeof *r->ranges;
+    }
+    mdc_dealloc(list);
+    mdc_dealloc(tails);
+    if (status == MDC_OK)
+        *made = r;
+    else
+        mdc_redactor_free(r);
+    return status;
+}
+
 void mdc_redactor_free(mdc_redactor *r) {
     if (r == NULL) return;
-    void *blocks[] = {r->bitmap, r->bucket,    r->windows,    r->pool,      r->start,
-                      r->ranges, r->glob_pool, r->keep.globs, r->drop.globs};
+    void *blocks[] = {r->bitmap, r->bucket, r->windows,   r->pool,       r->start,     r->ends,
+                      r->sets,   r->ranges, r->glob_pool, r->keep.globs, r->drop.globs};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mdc_dealloc(blocks[i]);
     mdc_dealloc(r);
 }

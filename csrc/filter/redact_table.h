@@ -12,6 +12,17 @@ typedef struct mdc_window {
     uint16_t offset;  /* in the pattern */
 } mdc_window;
 
+typedef struct mdc_tail_set {
+    uint64_t bytes[4];
+    uint32_t wide;
+} mdc_tail_set;
+
+/* What follows a pattern: at most `most` bytes of a set; 0: nothing. */
+typedef struct mdc_pattern_end {
+    uint16_t set;
+    uint16_t most;
+} mdc_pattern_end;
+
 typedef struct mdc_scrub_range {
     uint64_t first;
     uint64_t last; /* inclusive */
@@ -34,15 +45,19 @@ struct mdc_redactor {
     mdc_window *windows;
     uint8_t *pool; /* the patterns, concatenated */
     size_t *start; /* pattern_count + 1, into pool */
+    mdc_pattern_end *ends;
+    mdc_tail_set *sets; /* of bytes, of tails */
     size_t pattern_count;
-    size_t shortest; /* bytes */
-    size_t longest;  /* bytes; 0 without patterns */
+    size_t shortest;  /* bytes */
+    size_t longest;   /* bytes, with the tail; 0 without patterns */
+    size_t set_count; /* at most MDC_TAIL_SETS_MAX */
     size_t stride;
     uint32_t bitmap_shift; /* 32 - bits of an index into bitmap */
     uint32_t bucket_bits;
     uint32_t window_mask; /* 3 bytes or all 4 */
     uint8_t fill;
     bool sanitize;
+    bool everywhere; /* values of hidden variables are patterns too: mdc_redactor_extend */
 
     mdc_scrub_range *ranges; /* sorted, disjoint */
     size_t range_count;

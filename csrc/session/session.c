@@ -24,6 +24,7 @@
 #include "../sink/sink.h"
 #include "../source/sanitized_source.h"
 #include "session_rule_stats.h"
+#include "session_values.h"
 #include "system_engine.h"
 #include "target.h"
 
@@ -50,6 +51,8 @@ struct mdc_session {
     mdc_callback_counters counters;
     bool veiled;               /* source hides texts, or variables of the environment */
     uint64_t hidden_variables; /* how many */
+    mdc_learner learner;
+    mdc_session_values values;
     mdc_session_rule_stats rules;
     MINIDUMP_CALLBACK_INFORMATION foreign; /* a foreign callee; the engine calls it through call_foreign */
     _Atomic uint64_t inside;               /* calls of it << 8 | (type it is inside of + 1, or 0) */
@@ -78,6 +81,7 @@ static void free_results(mdc_session *session) {
     if (session->sink != NULL) session->sink->ops->free(session->sink);
     session->sink = NULL;
     mdc_session_rule_stats_fini(&session->rules);
+    mdc_session_values_fini(&session->values);
 }
 
 static void destroy(mdc_session *session) {
@@ -125,6 +129,12 @@ static mdc_status sanitized(mdc_session *session, mdc_error *err) {
                          .context = filter,
                          .fill = filter != NULL ? mdc_filter_fill(filter) : 'X'};
     if (filter != NULL && mdc_filter_decides_environ(filter)) hiding.hides = hides;
+    const mdc_redactor *redactor = filter != NULL ? mdc_filter_redactor(filter) : NULL;
+    if (redactor != NULL && mdc_redact_everywhere(redactor)) {
+        session->values.callback = session->spec.callback;
+        session->learner = (mdc_learner){mdc_session_values_add, mdc_session_values_all, &session->values};
+        hiding.learner = &session->learner;
+    }
     if (hiding.streams == 0 && hiding.hides == NULL) return MDC_OK;
     mdc_source *sanitized = mdc_sanitized_source_new(session->source, &hiding, err);
     if (sanitized == NULL) return err->code;
@@ -260,6 +270,9 @@ static mdc_status pair(mdc_session *session, const mdc_source *source, mdc_error
     session->spec.engine.late_files = mdc_filter_tolerates(filter) && session->spec.recorder == NULL;
     if (redacts) {
         session->spec.engine.hold = mdc_filter_hold(filter);
+        /* An engine holds back no more than its buffer takes. */
+        uint64_t *buffer = &session->spec.engine.buffer_bytes;
+        if (*buffer != 0 && *buffer < session->spec.engine.hold) *buffer = mdc_page_up(session->spec.engine.hold);
         session->spec.engine.edit = edit;
         session->spec.engine.note_stack = note_stack;
         session->spec.engine.edit_context = callback;
@@ -310,6 +323,7 @@ mdc_status mdc_session_start(const mdc_session_spec *spec, mdc_session **started
     session->fd = -1;
     mdc_error_clear(&session->error);
     mdc_session_rule_stats_init(&session->rules);
+    mdc_session_values_init(&session->values);
     uint64_t deadline = 0;
     if (spec->deadline_ns != 0 && !mdc_add_u64(mdc_clock_ns(), spec->deadline_ns, &deadline)) deadline = 0;
     mdc_control_init(&session->control, deadline);
@@ -394,8 +408,11 @@ mdc_callback_counters mdc_session_counters(const mdc_session *session) {
     return is_over(session) ? session->counters : none;
 }
 
-uint64_t mdc_session_hidden_variables(const mdc_session *session) {
-    return is_over(session) ? session->hidden_variables : 0;
+mdc_hidden mdc_session_hidden(const mdc_session *session) {
+    mdc_hidden none = {0, 0, 0, 0};
+    if (!is_over(session)) return none;
+    const mdc_session_values *values = &session->values;
+    return (mdc_hidden){session->hidden_variables, values->searched, values->shorter, values->unknown};
 }
 
 mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,

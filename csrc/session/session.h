@@ -77,8 +77,15 @@ mdc_status mdc_session_result(const mdc_session *session, mdc_error *err);
 /* After it has ended, until mdc_session_free. */
 const mdc_report *mdc_session_report(const mdc_session *session);
 mdc_callback_counters mdc_session_counters(const mdc_session *session);
-/* Variables of the environment whose values were hidden. */
-uint64_t mdc_session_hidden_variables(const mdc_session *session);
+/* Variables of the environment whose values were hidden, and of those that a filter hides everywhere how many values
+ * were searched for, and how many are too short for that (variables are counted once for each place they are in). */
+typedef struct mdc_hidden {
+    uint64_t variables;
+    uint64_t searched;
+    uint64_t shorter;
+    uint64_t unknown; /* 1: values could not be read, so that they were not searched for */
+} mdc_hidden;
+mdc_hidden mdc_session_hidden(const mdc_session *session);
 /* Bytes of the target's mappings by the rule that decided: kept[i] and excluded[i] are added to for rule i, index
  * rule_count is the default. Both have rule_count + 1 entries. Only with a callback of ours. */
 mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,

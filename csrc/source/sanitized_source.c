@@ -20,6 +20,9 @@ typedef struct mdc_sanitized_source {
     mdc_snapshot lists;  /* of an existing dump: the inner one's, with */
     mdc_carried carried; /* a read that goes through this source */
     uint64_t count;      /* variables */
+    size_t unknown;      /* runs of bytes that may hold values and could not be read */
+    bool found;          /* an environment, however much of it could be read */
+    bool learning;       /* values are told, nothing is hidden: the whole text is already */
 } mdc_sanitized_source;
 
 static mdc_sanitized_source *sanitized_of(mdc_source *source) {
@@ -33,7 +36,7 @@ static void take_identity(mdc_sanitized_source *sanitized) {
 
 static mdc_status hide(mdc_sanitized_source *sanitized, uint64_t address, uint64_t size, mdc_error *err) {
     mdc_set_range range = {address, 0};
-    if (size == 0) return MDC_OK;
+    if (size == 0 || sanitized->learning) return MDC_OK;
     if (!mdc_add_u64(address, size, &range.end))
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0, "a text of the target overflows");
     return mdc_vec_push(sanitized->into, &range, 1, NULL, err);
@@ -45,8 +48,12 @@ static mdc_status hide_value(mdc_sanitized_source *sanitized, uint64_t address, 
     const uint8_t *equals = memchr(text, '=', size);
     size_t name = equals != NULL ? (size_t)(equals - text) : size;
     if (size == 0 || !sanitized->hiding.hides(sanitized->hiding.context, text, name)) return MDC_OK;
-    sanitized->count++;
+    sanitized->count += !sanitized->learning;
     size_t kept = equals != NULL ? name + 1 : 0;
+    const mdc_learner *learner = sanitized->hiding.learner;
+    if (learner != NULL && equals != NULL && size > kept &&
+        learner->value(learner->context, text + kept, size - kept, err) != MDC_OK)
+        return err->code;
     return hide(sanitized, address + kept, size - kept, err);
 }
 
@@ -83,6 +90,7 @@ static mdc_status hide_in_block(mdc_sanitized_source *sanitized, uint64_t addres
         if (hide(sanitized, address + at, next - (address + at), err) != MDC_OK) return err->code;
         at = (size_t)(next - address);
         broken = true;
+        sanitized->unknown++;
     }
     return MDC_OK;
 }
@@ -101,12 +109,18 @@ static mdc_status hide_variables(mdc_sanitized_source *sanitized, const mdc_span
 }
 
 static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, mdc_span span, mdc_error *err) {
-    if ((sanitized->hiding.streams & stream) != 0) return hide(sanitized, span.address, span.size, err);
+    bool whole = (sanitized->hiding.streams & stream) != 0;
+    if (whole && hide(sanitized, span.address, span.size, err) != MDC_OK) return err->code;
+    if (whole && sanitized->hiding.learner == NULL) return MDC_OK;
     if (stream != MDC_STREAM_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
     /* Names are told from values in the strings of other systems only: those of Windows are UTF-16. */
     const mdc_system *system = sanitized->inner->ops->snapshot(sanitized->inner)->system;
     if (system != NULL && system->platform == MDC_PLATFORM_WINDOWS) return MDC_OK;
-    return hide_variables(sanitized, &span, err);
+    sanitized->learning = whole;
+    sanitized->found = true;
+    mdc_status status = hide_variables(sanitized, &span, err);
+    sanitized->learning = false;
+    return status;
 }
 
 /* [first, end) was read to `bytes`. set: of addresses, or of offsets. */
@@ -146,6 +160,7 @@ static mdc_status hide_in_file(mdc_sanitized_source *sanitized, const mdc_carrie
     uint8_t *bytes = mdc_alloc(stream->size, 1, err);
     if (bytes == NULL) return err->code;
     sanitized->into = &sanitized->hidden_file;
+    sanitized->found = true;
     mdc_status status = carried->read(sanitized->inner, stream->rva, bytes, stream->size, err);
     if (status == MDC_OK) status = hide_values(sanitized, stream->rva, bytes, stream->size, false, err);
     sanitized->into = &sanitized->hidden;
@@ -160,9 +175,17 @@ static mdc_status find_carried(mdc_sanitized_source *sanitized, const mdc_carrie
                         : stream->type == MDC_STREAM_TYPE_LINUX_CMD_LINE ? MDC_STREAM_CMDLINE
                                                                          : 0;
         mdc_span span = {stream->address, stream->size};
+        size_t unknown = sanitized->unknown;
         mdc_status status = text == 0              ? MDC_OK
                             : stream->address != 0 ? hide_text(sanitized, text, span, err)
                                                    : hide_in_file(sanitized, carried, stream, err);
+        if (status == MDC_OK && stream->address != 0 && sanitized->hiding.learner != NULL) {
+            /* The dump may hold the stream, and not the memory that it is a copy of. */
+            sanitized->learning = true;
+            status = hide_in_file(sanitized, carried, stream, err);
+            sanitized->learning = false;
+            sanitized->unknown = unknown;
+        }
         if (status != MDC_OK) return status;
     }
     mdc_range_set_normalise(&sanitized->hidden_file);
@@ -173,6 +196,8 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     const mdc_snapshot *lists = sanitized->inner->ops->snapshot(sanitized->inner);
     sanitized->hidden.count = sanitized->hidden_file.count = 0;
     sanitized->count = 0;
+    sanitized->unknown = 0;
+    sanitized->found = false;
     for (size_t i = 0; i < lists->text_count; i++) {
         const mdc_text *text = &lists->texts[i];
         mdc_span span = {text->address, text->size};
@@ -189,7 +214,8 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
         if (find_carried(sanitized, lists->carried, err) != MDC_OK) return err->code;
     }
     mdc_range_set_normalise(&sanitized->hidden);
-    return MDC_OK;
+    const mdc_learner *learner = sanitized->hiding.learner;
+    return learner != NULL ? learner->all(learner->context, sanitized->unknown + !sanitized->found, err) : MDC_OK;
 }
 
 static mdc_status sanitized_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {

@@ -9,10 +9,19 @@
 /* Whether the value of the variable with this name is hidden. A string without `=` is checked as a whole. */
 typedef bool (*mdc_hides)(const void *context, const uint8_t *name, size_t size);
 
+/* Gets the value of each variable that is hidden, as stop finds them; and when all were told, how many runs of bytes
+ * that may hold values could not be read. Lives as long as the source. */
+typedef struct mdc_learner {
+    mdc_status (*value)(void *context, const uint8_t *value, size_t size, mdc_error *err);
+    mdc_status (*all)(void *context, size_t unknown, mdc_error *err);
+    void *context;
+} mdc_learner;
+
 typedef struct mdc_hiding {
-    uint32_t streams;    /* MDC_STREAM_*: the memory of these texts is hidden whole */
-    mdc_hides hides;     /* which variables of the environment; NULL: none */
-    const void *context; /* for hides; lives as long as the source */
+    uint32_t streams;           /* MDC_STREAM_*: the memory of these texts is hidden whole */
+    mdc_hides hides;            /* which variables of the environment; NULL: none */
+    const void *context;        /* for hides; lives as long as the source */
+    const mdc_learner *learner; /* NULL: nobody wants to know */
     uint8_t fill;
 } mdc_hiding;
 

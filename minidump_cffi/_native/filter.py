@@ -56,13 +56,20 @@ class NativeFilter:
         spec.secondary_flags = int(made.secondary_flags)
         spec.nocase = made.ignore_case
         redact = made.redact
+        raw = [form for pattern in redact.all_patterns() for form in pattern.forms()]
+        tails = ffi.new("mdc_pattern_tail[]", len(raw))
+        for entry, (_, tail) in zip(tails, raw, strict=True):
+            if tail is not None:
+                entry.bytes, entry.up_to, entry.wide = tail
+        spec.tails = tails
+        spec.values_everywhere = redact.environ.everywhere
         spec.sanitize_stacks = redact.stacks
         spec.fill = lib.MDC_FILL_GIVEN | redact.fill
         for name, array in (
             ("memory_add", _ranges(made.memory.add)),
             ("memory_remove", _ranges(made.memory.remove)),
             ("scrub", _ranges(redact.ranges)),
-            ("pattern", _byte_strings(redact.patterns, keep)),
+            ("pattern", _byte_strings(tuple(head for head, _ in raw), keep)),
             ("environ_keep", _byte_strings(redact.environ.keep, keep)),
             ("environ_drop", _byte_strings(redact.environ.drop, keep)),
         ):

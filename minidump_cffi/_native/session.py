@@ -248,8 +248,9 @@ class Session:
     def counters(self) -> dict[str, Any]:
         return counters(lib.mdc_session_counters(self.pointer))
 
-    def hidden_variables(self) -> int:
-        return lib.mdc_session_hidden_variables(self.pointer)
+    def hidden(self) -> Any:
+        """mdc_hidden: variables hidden, values searched for, values too short for that, whether some are unknown."""
+        return lib.mdc_session_hidden(self.pointer)
 
     def rule_bytes(self) -> tuple[memoryview, memoryview]:
         """Bytes kept and bytes excluded by each rule; the last entry is the default."""

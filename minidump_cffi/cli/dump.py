@@ -170,7 +170,10 @@ def run(args: argparse.Namespace) -> int:
         say(summary(report, "the dump on stdout" if to_stdout else args.output))
         say_warnings(report)
         if options["filter"] is None and args.plugin is None and sys.platform != "win32":
-            say("it holds stacks and the environment, with the secrets in them: --no-environment leaves that out")
+            say(
+                "it holds stacks and the environment, with the secrets in them: --preset no-secrets overwrites what is "
+                "known to be one, --no-environment the environment"
+            )
     if args.json:
         put_json(report.to_dict())
     return Exit.OK if report.complete else Exit.GAPS

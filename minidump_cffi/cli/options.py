@@ -10,7 +10,7 @@ import sys
 
 from .. import _options
 from ..errors import FilterError
-from ..filters import Filter, _values
+from ..filters import PRESETS, Filter, _values
 from ..filters._rules import CONDITIONS, make_rule
 from .console import UsageError
 
@@ -107,6 +107,13 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
         help="filter rules, a TOML file; - for stdin; may be given several times: the last rule that matches decides",
         **parts,
     )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        type=lambda word: ("preset", word),
+        help=f"a filter that is ready made, as if it were a file: {', '.join(PRESETS)}",
+        **parts,
+    )
     for action in ("include", "exclude"):
         parser.add_argument(
             f"--{action}",
@@ -155,9 +162,16 @@ def filter_of(args: argparse.Namespace) -> Filter | None:
     if readers > 1 and ("filter", "-") in parts:
         raise UsageError("--filter -: stdin can be read only once")
     for kind, given in parts:
-        part = given if kind == "rule" else _read_filter(given)
+        part = given if kind == "rule" else _preset(given) if kind == "preset" else _read_filter(given)
         made = part if made is None else made | part
     return made
+
+
+def _preset(name: str) -> Filter:
+    try:
+        return Filter.preset(name)
+    except FilterError as error:
+        raise UsageError(f"--{error}") from error
 
 
 def _read_filter(name: str) -> Filter:

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from ._filter import (
         Filter,
     )
+    from ._patterns import (
+        KEYS,
+        Pattern,
+    )
+    from ._presets import (
+        PRESETS,
+    )
     from ._rules import (
         ModuleRule,
         RangeRules,
@@ -48,6 +55,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "KEYS",
+    "PRESETS",
     "Access",
     "AddressRange",
     "Conditions",
@@ -62,6 +71,7 @@ __all__ = [
     "ModuleRule",
     "ModuleWrite",
     "Modules",
+    "Pattern",
     "RangeRules",
     "Ranges",
     "Redact",
@@ -86,6 +96,8 @@ _HOMES = _lazy.homes(
     {
         "_filter": "Filter",
         "_conditions": "AddressRange Conditions Glob Ranges Size",
+        "_patterns": "KEYS Pattern",
+        "_presets": "PRESETS",
         "_sections": "Environ Memory Modules Redact Streams Threads",
         "_rules": (
             "ModuleRule RangeRules Rule ThreadRule exclude exclude_ranges head include include_ranges module thread"

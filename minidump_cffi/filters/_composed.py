@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ._filter import Filter
+    from ._patterns import Pattern
 
     Section = TypeVar("Section", Threads, Modules)
+    Item = TypeVar("Item", bound=bytes | Pattern)
 
 PLAIN = ("default", "read_failure", "ignore_case")
 """What of a filter is one value."""
@@ -46,7 +48,7 @@ def _both(base: Section, more: Section) -> Section:
     return kind([*base.rules, *more.rules], default=_later(base.default, more.default, kind().default))
 
 
-def _joined(base: tuple[bytes, ...], more: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _joined(base: tuple[Item, ...], more: tuple[Item, ...]) -> tuple[Item, ...]:
     """Both, what they share once."""
     known = set(base)
     return (*base, *(item for item in more if item not in known))
@@ -56,10 +58,12 @@ def _redacted(base: Redact, more: Redact) -> Redact:
     return Redact(
         ranges=base.ranges + more.ranges,
         patterns=_joined(base.patterns, more.patterns),
+        keys=base.keys + more.keys,
         stacks=base.stacks or more.stacks,
         environ=Environ(
             keep=_joined(base.environ.keep, more.environ.keep),
             drop=_joined(base.environ.drop, more.environ.drop),
+            everywhere=base.environ.everywhere or more.environ.everywhere,
         ),
         fill=_later(base.fill, more.fill, Redact().fill),
     )

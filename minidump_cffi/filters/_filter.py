@@ -222,6 +222,38 @@ class Filter:
         return _composed.replaced(self, _STATE, changes)
 
     @classmethod
+    def preset(cls, name: str) -> Filter:
+        """Return a filter that is ready made.
+
+        Parameters
+        ----------
+        name : str
+            One of `PRESETS`. "no-environment": the environment is overwritten, in its stream and in memory.
+            "no-secrets": environment and command line are overwritten in their streams and in memory; values of
+            variables are overwritten wherever they are, but those of variables whose names say that they are paths,
+            locales or settings; and so are keys of known forms (`KEYS`).
+
+        Raises
+        ------
+        FilterError
+            There is no such preset.
+
+        Notes
+        -----
+        What stays in the dump is in docs/redaction.md.
+
+        Examples
+        --------
+        >>> from minidump_cffi import exclude
+        >>> keep = Filter.preset("no-secrets") | Filter(exclude(name="/dev/shm/*"))
+        >>> keep.streams.exclude
+        <Stream.CMDLINE|ENVIRON: 24>
+        """
+        from . import _presets
+
+        return _presets.preset(name, cls)
+
+    @classmethod
     def from_ranges(
         cls, ranges: Ranges, *, action: Verdict = "exclude", label: str | None = None, **others: Any
     ) -> Filter:

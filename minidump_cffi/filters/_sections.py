@@ -5,7 +5,8 @@ from __future__ import annotations
 from .._record import Record
 from ..enums import ModuleWrite, Stream, ThreadWrite
 from ..errors import FilterError
-from . import _values
+from . import _patterns, _values
+from ._patterns import Pattern
 from ._rules import ALL_MODULE, ALL_THREAD, ModuleRule, ThreadRule, module, thread
 
 TYPE_CHECKING = False
@@ -168,25 +169,36 @@ class Environ(Record):
         Globs over names; if there are any, values of all other variables are overwritten.
     drop : iterable of Glob
         Globs over names of variables whose values always are.
+    everywhere : bool
+        Whether these values are overwritten wherever they are in the dump: on stacks and heaps, in texts, as they are
+        and as UTF-16. False: in the environment only, as are values under 4 bytes always.
 
     Attributes
     ----------
     keep, drop : tuple of bytes
         The globs.
+    everywhere : bool
+        As given.
 
     Examples
     --------
-    >>> Environ(drop=["*TOKEN*"]).drop
-    (b'*TOKEN*',)
+    >>> Environ(drop=["*TOKEN*"], everywhere=True)
+    Environ(keep=(), drop=(b'*TOKEN*',), everywhere=True)
     """
 
     keep: tuple[bytes, ...]
     drop: tuple[bytes, ...]
+    everywhere: bool
 
-    def __init__(self, *, keep: Iterable[Glob] = (), drop: Iterable[Glob] = ()) -> None:
+    def __init__(self, *, keep: Iterable[Glob] = (), drop: Iterable[Glob] = (), everywhere: bool = False) -> None:
+        if not isinstance(everywhere, bool):
+            raise FilterError(f"redact.environ.everywhere: expected true or false, not {everywhere!r}")
+        self._put("everywhere", everywhere)
         for name, globs in (("keep", keep), ("drop", drop)):
             what = f"redact.environ.{name}"
             self._put(name, tuple(_values.glob(glob, what) for glob in _list(what, globs)))
+        if everywhere and not self.keep and not self.drop:
+            raise FilterError('redact.environ.everywhere: of which variables? Give keep or drop; drop = ["*"] is all')
 
 
 class Redact(Record):
@@ -196,8 +208,11 @@ class Redact(Record):
     ----------
     ranges : iterable of AddressRange
         Address ranges, (first, end) pairs.
-    patterns : iterable of bytes or str
-        Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each.
+    patterns : iterable of bytes, str or Pattern
+        Bytes (or text, as UTF-8) whose every occurrence is overwritten: up to 4,096 of 4 to 4,096 bytes each. A
+        `Pattern` also says what belongs to it after them.
+    keys : bool, str or iterable of str
+        Forms of keys that are overwritten wherever they are: names of `KEYS`, or True for all of them.
     stacks : bool
         Sanitize stacks: words that are neither pointers into a module or a stack nor numbers up to 4,096 become
         0x0defaced0defaced.
@@ -210,8 +225,10 @@ class Redact(Record):
     ----------
     ranges : tuple of (int, int)
         Address ranges [first, end).
-    patterns : tuple of bytes
-        The patterns. `repr` does not show them.
+    patterns : tuple of bytes or Pattern
+        The patterns; bytes where nothing follows. `repr` does not show them.
+    keys : tuple of str
+        Names of the forms of keys.
     stacks : bool
         Whether stacks are sanitized.
     environ : Environ
@@ -225,12 +242,15 @@ class Redact(Record):
 
     Examples
     --------
-    >>> Redact(patterns=[b"hunter2"], environ={"drop": ["*TOKEN*"]})
-    Redact(ranges=(), patterns=<1>, stacks=False, environ=Environ(keep=(), drop=(b'*TOKEN*',)), fill=88)
+    >>> Redact(patterns=[b"hunter2"], keys=["jwt"]).keys
+    ('jwt',)
+    >>> Redact(patterns=[b"hunter2"])
+    Redact(ranges=(), patterns=<1>, keys=(), stacks=False, environ=Environ(keep=(), drop=(), everywhere=False), fill=88)
     """
 
     ranges: tuple[tuple[int, int], ...]
-    patterns: tuple[bytes, ...]
+    patterns: tuple[bytes | Pattern, ...]
+    keys: tuple[str, ...]
     stacks: bool
     environ: Environ
     fill: int
@@ -239,7 +259,8 @@ class Redact(Record):
         self,
         *,
         ranges: Iterable[AddressRange] = (),
-        patterns: Iterable[bytes | str] = (),
+        patterns: Iterable[bytes | str | Pattern] = (),
+        keys: bool | str | Iterable[str] = (),
         stacks: bool = False,
         environ: Environ | Mapping[str, Any] | None = None,
         fill: int = ord("X"),
@@ -248,18 +269,22 @@ class Redact(Record):
             raise FilterError("redact.patterns: expected a list, not a string")
         if not isinstance(stacks, bool):
             raise FilterError(f"redact.stacks: expected true or false, not {stacks!r}")
-        hidden = tuple(
-            _values.pattern(pattern, f"redact.patterns: pattern {at}") for at, pattern in enumerate(patterns)
-        )
+        hidden = tuple(_patterns.pattern(pattern, at) for at, pattern in enumerate(patterns))
         self._put("ranges", _ranges("redact.ranges", ranges))
         self._put("patterns", hidden)
+        self._put("keys", _patterns.key_names(keys))
         self._put("stacks", stacks)
         self._put("environ", section("redact.environ", Environ, environ))
         self._put("fill", _values.byte(fill, "redact.fill"))
 
     def __bool__(self) -> bool:
         """Whether anything is overwritten."""
-        return bool(self.ranges or self.patterns or self.stacks or self.environ.keep or self.environ.drop)
+        return bool(self.ranges or self.patterns or self.keys or self.stacks or self.environ.keep or self.environ.drop)
+
+    def all_patterns(self) -> list[Pattern]:
+        """Return the patterns, those of keys too."""
+        own = [Pattern(item) if isinstance(item, bytes) else item for item in self.patterns]
+        return own + [pattern for name in self.keys for pattern in _patterns.of_keys(name)]
 
     def __repr__(self) -> str:
         shown = {name: repr(getattr(self, name)) for name in self._fields} | {"patterns": f"<{len(self.patterns)}>"}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import FilterError
 from . import _composed, _values
 from ._files import read_trusted
+from ._patterns import Pattern
 from ._rules import (
     ALL_MODULE,
     ALL_THREAD,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _Made = TypeVar("_Made")
 
 _TOP = (
+    "preset",
     "extends",
     "default",
     "read_failure",
@@ -81,27 +83,38 @@ def read(text: str | bytes, source: str | None, make: type[Filter], below: tuple
     except RecursionError:
         raise FilterError(f"{where}: nested too deeply", filename=source) from None
     try:
+        base = _preset(document, make)
         made = make(*_rules(document), **_sections(document)).compile()
     except FilterError as error:
         error.lineno = line_of(error.message, text, document, error.index)
         error.message = f"{where}:{error.lineno}: {error.message}" if error.lineno else f"{where}: {error.message}"
         error.filename = source
         raise
-    return _extended(made, document, source, below) if "extends" in document else made
+    if "extends" in document:
+        base |= _extended(document["extends"], source, below, make)
+    return _on_top(base, made, document) if "extends" in document or "preset" in document else made
 
 
-def _extended(made: Filter, document: Mapping[str, Any], source: str | None, below: tuple[str, ...]) -> Filter:
-    """The filter on top of those that its file extends; what the file states counts, the usual value too."""
+def _preset(document: Mapping[str, Any], make: type[Filter]) -> Filter:
+    """The filters that are ready made, in their order."""
+    names = document.get("preset", [])
+    base = make()
+    for name in names if isinstance(names, list) else [names]:
+        base |= make.preset(name)
+    return base
+
+
+def _extended(names: object, source: str | None, below: tuple[str, ...], make: type[Filter]) -> Filter:
+    """The filters that a file extends, in their order."""
     if source is None:
         raise FilterError(
             "filter: extends: needs a file that it is relative to: read this filter with Filter.from_file"
         )
-    names = document["extends"]
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise FilterError(f"{source}: extends: expected a file or a list of files, not {names!r}", filename=source)
     folder, chain = os.path.dirname(source), (*below, os.path.realpath(source))  # noqa: PTH120
-    base = type(made)()
+    base = make()
     for name in names:
         path = os.path.join(folder, name)  # noqa: PTH118
         if os.path.realpath(path) in chain or len(chain) >= _DEPTH:
@@ -110,7 +123,12 @@ def _extended(made: Filter, document: Mapping[str, Any], source: str | None, bel
             text = read_trusted(path)
         except OSError as error:
             raise FilterError(f"{source}: extends: {name}: {error.strerror}", filename=source) from error
-        base = base | read(text, path, type(made), chain)
+        base |= read(text, path, make, chain)
+    return base
+
+
+def _on_top(base: Filter, made: Filter, document: Mapping[str, Any]) -> Filter:
+    """Both filters; what the file of `made` states counts, the usual value too."""
     stated = {name: getattr(made, name) for name in _composed.PLAIN if name in document}
     for name, kind in (("threads", Threads), ("modules", Modules)):
         if "default" in document.get(name, {}):
@@ -209,7 +227,9 @@ def _redact(document: Mapping[str, Any]) -> dict[str, Any]:
         environ = _typed(redact, "environ", dict, "a section [redact.environ]")
         _known(environ, keys(Environ), "[redact.environ]: ")
         redact["environ"] = {
-            key: [_glob(item, f"redact.environ.{key}") for item in _list(environ, key, "redact.environ")]
+            key: environ[key]
+            if key == "everywhere"
+            else [_glob(item, f"redact.environ.{key}") for item in _list(environ, key, "redact.environ")]
             for key in environ
         }
     return redact
@@ -302,16 +322,33 @@ def _glob(value: object, key: str) -> str | bytes:
     return value
 
 
-def _pattern(value: object, number: int) -> str | bytes:
+def _pattern(value: object, number: int) -> str | bytes | Pattern:
+    where = f"redact.patterns: number {number}"
     if isinstance(value, dict):
+        rest = {key: item for key, item in value.items() if key not in ("hex", "text")}
+        _known(rest, ("then", "up_to", "utf16"), f"{where}: ")
+        if "then" in rest:
+            rest["then"] = _glob(rest["then"], f"{where}: then")
         try:
-            (text,) = (value[key] for key in value if key == "hex" and len(value) == 1)
-            return bytes.fromhex(text)
+            (given,) = (value[key] if key == "text" else bytes.fromhex(value[key]) for key in value if key not in rest)
         except (TypeError, ValueError):
-            raise FilterError(f"redact.patterns: number {number} is not written as {{ hex = '2f746d70ff' }}") from None
+            raise FilterError(
+                f"{where} is written neither as {{ hex = '2f746d70ff' }} nor {{ text = 'sk_' }}"
+            ) from None
+        return _at(where, lambda: Pattern(given, **rest))
     if not isinstance(value, str):
-        raise FilterError(f"redact.patterns: number {number} is neither text nor {{ hex = '2f746d70ff' }}")
+        raise FilterError(f"{where} is neither text nor {{ hex = '2f746d70ff' }}")
     return value
+
+
+def _pattern_value(pattern: bytes | Pattern) -> object:
+    if isinstance(pattern, bytes):
+        return _glob_value(pattern)
+    start = _glob_value(pattern.start)
+    table: dict[str, Any] = dict(start) if isinstance(start, dict) else {"text": start}
+    if pattern.then:
+        table |= {"then": _glob_value(pattern.then), "up_to": pattern.up_to}
+    return table | ({"utf16": True} if pattern.utf16 else {})
 
 
 def write(made: Filter) -> str:
@@ -352,16 +389,21 @@ def write(made: Filter) -> str:
     if made.redact.ranges:
         redact["ranges"] = [_pair(pair) for pair in made.redact.ranges]
     if made.redact.patterns:
-        redact["patterns"] = [_glob_value(pattern) for pattern in made.redact.patterns]
+        redact["patterns"] = [_pattern_value(pattern) for pattern in made.redact.patterns]
+    if made.redact.keys:
+        redact["keys"] = list(made.redact.keys)
     if made.redact.stacks:
         redact["stacks"] = True
     if made.redact.fill != Redact().fill:
         redact["fill"] = made.redact.fill
     if redact:
         parts.append("[redact]\n" + _body(redact))
-    environ = {key: list(map(_glob_value, getattr(made.redact.environ, key))) for key in keys(Environ)}
+    environ: dict[str, Any] = {
+        key: list(map(_glob_value, getattr(made.redact.environ, key))) for key in ("keep", "drop")
+    }
+    environ["everywhere"] = made.redact.environ.everywhere
     if any(environ.values()):
-        parts.append("[redact.environ]\n" + _body({key: names for key, names in environ.items() if names}))
+        parts.append("[redact.environ]\n" + _body({key: value for key, value in environ.items() if value}))
     return "\n".join(parts)
 
 

@@ -226,12 +226,16 @@ class Redaction(Record):
         Stack words that were replaced.
     variables : int
         Environment variables whose values were hidden.
+    searched_values : int
+        Values that were searched for everywhere (`Environ.everywhere`).
+    short_values : int
+        Values under 4 bytes: hidden in the environment only, since they would be found by chance everywhere else.
     uncovered : int
         Places where a pattern that lay across two reads would not have been found; 0 with the engine of this package.
 
     Examples
     --------
-    >>> Redaction(bytes=24, hits=3, words=0, variables=1, uncovered=0).hits
+    >>> Redaction(bytes=24, hits=3, words=0, variables=1, searched_values=1, short_values=0, uncovered=0).hits
     3
     """
 
@@ -239,4 +243,6 @@ class Redaction(Record):
     hits: int
     words: int
     variables: int
+    searched_values: int = 0
+    short_values: int = 0
     uncovered: int

@@ -47,6 +47,10 @@ _WARNINGS = {
         "while the threads were stopped"
     ),
     DumpWarning.ZOMBIE: "the child of the snapshot could not be waited for in the target: it stays its zombie",
+    DumpWarning.VALUES_UNKNOWN: (
+        "the environment, or a part of it, was not found in what was dumped: copies of the values of its variables may "
+        "be in the dump; give the values as patterns"
+    ),
     DumpWarning.NO_THREADS: "no thread is left: an empty one with id 0xFFFFFFFF is listed, since debuggers need one",
 }
 # In the order of MDC_STOP_REASON_* in csrc/api/report.h.

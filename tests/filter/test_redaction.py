@@ -295,7 +295,7 @@ def test_wrong_values(values: dict[str, object], message: str) -> None:
     [
         ('[redact]\npatterns = "abcd"', "redact.patterns: expected a list$"),
         ("[redact]\npatterns = [12345]", "number 0 is neither text nor"),
-        ('[redact]\npatterns = [{ hex = "zz" }]', "number 0 is not written as"),
+        ('[redact]\npatterns = [{ hex = "zz" }]', "number 0 is written neither"),
         ('[redact]\npatterns = ["abc"]', "redact.patterns: pattern 0"),
         ("[redact]\nstacks = 1", "stacks: expected true or false"),
         ("[redact]\npattern = []", "unknown key 'pattern'; did you mean 'patterns'"),

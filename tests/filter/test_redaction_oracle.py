@@ -49,15 +49,27 @@ def content(first: int, size: int) -> bytes:
     return MEMORY[base][first - base : first - base + size]
 
 
-def expected(patterns: list[bytes], ranges: list[tuple[int, int]]) -> dict[int, bytes]:
-    """The plain way: every occurrence in contiguous memory, then the ranges."""
+SETS = {
+    "[a-m]": b"abcdefghijklm",
+    "[!\0a]": bytes(set(range(256)) - {0, 97}),
+    "[-0-9\xff]": b"-0123456789\xff",
+    "[\0-\xff]": bytes(range(256)),
+}
+
+
+def expected(patterns: list[bytes | md.Pattern], ranges: list[tuple[int, int]]) -> dict[int, bytes]:
+    """The plain way: every occurrence in contiguous memory with what follows it, then the ranges."""
     result = {}
+    plain = {(item, b"", 0) if isinstance(item, bytes) else (item.start, item.then, item.up_to) for item in patterns}
     for base, data in MEMORY.items():
         hidden = bytearray(data)
-        for pattern in set(patterns):
-            at = -1
-            while (at := data.find(pattern, at + 1)) >= 0:
-                hidden[at : at + len(pattern)] = bytes([FILL]) * len(pattern)
+        for start, then, up_to in plain:
+            following, at = SETS.get(then.decode("latin-1"), b""), -1
+            while (at := data.find(start, at + 1)) >= 0:
+                end = at + len(start)
+                while end < len(data) and end - at < len(start) + up_to and data[end] in following:
+                    end += 1
+                hidden[at:end] = bytes([FILL]) * (end - at)
         for first, end in ranges:
             low, high = max(first, base), min(end, base + len(data))
             if low < high:
@@ -70,15 +82,26 @@ def expected(patterns: list[bytes], ranges: list[tuple[int, int]]) -> dict[int, 
     taken=st.lists(places(), max_size=6),
     others=st.lists(st.binary(min_size=4, max_size=40), max_size=3),
     ranges=st.lists(places(), max_size=3),
+    tails=st.lists(st.tuples(st.sampled_from(sorted(SETS)), st.integers(1, 9000)), max_size=6),
     buffer=st.sampled_from([PAGE, 3 * PAGE, 1 << 20]),
 )
-@example(taken=[(HEAP + 4 * PAGE - 5, 11), (HEAP + 4 * PAGE - 1, 11)], others=[], ranges=[], buffer=PAGE)
-@example(taken=[(0x90_2000 - 7, 4096), (0x90_2000 - 1, 4)], others=[], ranges=[(HEAP, 9)], buffer=PAGE)
+@example(taken=[(HEAP + 4 * PAGE - 5, 11), (HEAP + 4 * PAGE - 1, 11)], others=[], ranges=[], tails=[], buffer=PAGE)
+@example(taken=[(0x90_2000 - 7, 4096), (0x90_2000 - 1, 4)], others=[], ranges=[(HEAP, 9)], tails=[], buffer=PAGE)
+@example(taken=[(HEAP + 3, 4)], others=[], ranges=[], tails=[("[\0-\xff]", 9000)], buffer=PAGE)
+@example(taken=[(HEAP + PAGE - 9, 4)], others=[], ranges=[], tails=[("[\0-\xff]", 200)], buffer=PAGE)
 @settings(max_examples=60)
 def test_the_file_holds_what_it_should(
-    taken: list[tuple[int, int]], others: list[bytes], ranges: list[tuple[int, int]], buffer: int
+    taken: list[tuple[int, int]],
+    others: list[bytes],
+    ranges: list[tuple[int, int]],
+    tails: list[tuple[str, int]],
+    buffer: int,
 ) -> None:
-    patterns = [content(*place) for place in taken] + others
+    patterns: list[bytes | md.Pattern] = [content(*place) for place in taken] + others
+    for at, (then, up_to) in enumerate(tails[: len(patterns)]):
+        start = patterns[at]
+        assert isinstance(start, bytes)
+        patterns[at] = md.Pattern(start[:1000], then=then.encode("latin-1"), up_to=up_to)
     hidden = [(first, first + size) for first, size in ranges]
     keep = md.Filter(redact=md.Redact(patterns=patterns, ranges=hidden))
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,17 @@ static mdc_filter_spec plain_spec(void) {
 
 static uint8_t pool[PATTERNS * 64], text[ROOM], hidden[ROOM];
 static mdc_bytes patterns[PATTERNS];
+static mdc_pattern_tail tails[PATTERNS];
+
+/* Where an occurrence ends whose tail begins at `at`. */
+static size_t naive_end(const mdc_pattern_tail *tail, size_t at, size_t size) {
+    size_t unit = tail->wide ? 2 : 1;
+    for (uint32_t i = 0; i < tail->up_to; i++, at += unit)
+        if (at + unit > size || !(tail->bytes[text[at] / 64] >> (text[at] % 64) & 1) ||
+            (unit == 2 && text[at + 1] != 0))
+            break;
+    return at;
+}
 
 /* Marks every occurrence; returns how many extend beyond `fresh`. */
 static uint64_t naive(size_t count, size_t size, size_t fresh) {
@@ -31,11 +42,13 @@ static uint64_t naive(size_t count, size_t size, size_t fresh) {
         int twice = 0;
         for (size_t j = 0; j < k; j++)
             twice |= patterns[j].size == patterns[k].size &&
-                     memcmp(patterns[j].data, patterns[k].data, patterns[k].size) == 0;
+                     memcmp(patterns[j].data, patterns[k].data, patterns[k].size) == 0 &&
+                     memcmp(&tails[j], &tails[k], sizeof tails[k]) == 0;
         for (size_t i = 0; !twice && i + patterns[k].size <= size; i++)
             if (memcmp(text + i, patterns[k].data, patterns[k].size) == 0) {
-                memset(hidden + i, 1, patterns[k].size);
-                hits += i + patterns[k].size > fresh;
+                size_t end = naive_end(&tails[k], i + patterns[k].size, size);
+                memset(hidden + i, 1, end - i);
+                hits += end > fresh;
             }
     }
     return hits;
@@ -43,11 +56,19 @@ static uint64_t naive(size_t count, size_t size, size_t fresh) {
 
 static void one_round(size_t count, uint32_t longest, uint32_t letters, size_t size) {
     size_t at = 0;
+    memset(tails, 0, sizeof tails);
+    for (size_t k = 0; k < count && draw(2) == 0; k += 1 + draw(3)) { /* few sets, of which many are shared */
+        tails[k].bytes[1] = (uint64_t)(1 + draw(7)) << ('a' - 64);
+        tails[k].bytes[0] = draw(2);
+        tails[k].up_to = 1 + draw(draw(2) == 0 ? 4 : 300);
+        tails[k].wide = draw(2);
+    }
     for (size_t k = 0; k < count; k++) {
         patterns[k] = (mdc_bytes){pool + at, 4 + draw(longest - 3)};
         for (size_t i = 0; i < patterns[k].size; i++) pool[at++] = (uint8_t)('a' + draw(letters));
     }
-    for (size_t i = 0; i < size; i++) text[i] = (uint8_t)('a' + draw(letters));
+    uint32_t nul = draw(3); /* as UTF-16 has them */
+    for (size_t i = 0; i < size; i++) text[i] = (uint8_t)(nul != 0 && i % 2 == nul - 1 ? 0 : 'a' + draw(letters));
     for (size_t i = 0; i < 8 && count > 0; i++) { /* some are there for certain, at the edges too */
         const mdc_bytes *p = &patterns[draw((uint32_t)count)];
         if (p->size > size) continue;
@@ -56,6 +77,7 @@ static void one_round(size_t count, uint32_t longest, uint32_t letters, size_t s
     }
     mdc_filter_spec spec = plain_spec();
     spec.patterns = patterns;
+    spec.tails = tails;
     spec.pattern_count = count;
     mdc_error err;
     mdc_filter *filter = mdc_filter_new(&spec, &err);

@@ -1,0 +1,28 @@
+/* The values of variables that a filter hides everywhere: gathered from the environment of the target when it is
+ * stopped, and then patterns of its callback until the dump is over. */
+#ifndef MDC_SESSION_SESSION_VALUES_H
+#define MDC_SESSION_SESSION_VALUES_H
+
+#include <stdbool.h>
+
+#include "../base/vec.h"
+#include "../callback/redaction.h"
+
+typedef struct mdc_session_values {
+    mdc_callback *callback; /* NULL: no values are wanted */
+    mdc_vec pool;           /* uint8_t */
+    mdc_vec ends;           /* size_t, of each piece in pool */
+    uint64_t searched;      /* values */
+    uint64_t shorter;       /* values too short to be searched for */
+    bool unknown;           /* values could not be read: no environment was found, or pages of it are missing */
+} mdc_session_values;
+
+void mdc_session_values_init(mdc_session_values *values);
+void mdc_session_values_fini(mdc_session_values *values);
+/* One value, as bytes. What is more than MDC_VALUES_MAX and MDC_VALUES_BYTES_MAX is an error: nothing that is to be
+ * hidden may stay because there is much of it. */
+mdc_status mdc_session_values_add(void *values, const uint8_t *value, size_t size, mdc_error *err);
+/* All were added: hands them to the callback. */
+mdc_status mdc_session_values_all(void *values, size_t unknown, mdc_error *err);
+
+#endif
