@@ -243,7 +243,17 @@ def by_kind(areas: Iterable[Area]) -> list[Group]:
 
 def by_name(areas: Iterable[Area]) -> list[Group]:
     """Files, modules, and what has no file by its kind; the largest first."""
-    return _grouped(areas, lambda area: ("", area.name) if is_path(area.name) else (area.kind, _label(area)))
+    return _grouped(areas, key_of)
+
+
+def key_of(area: Area) -> tuple[str, str]:
+    """What areas are grouped by in `by_name`."""
+    return ("", area.name) if is_path(area.name) else (area.kind, _label(area))
+
+
+def group_key(group: Group) -> tuple[str, str]:
+    """The `key_of` of the areas in a group of `by_name`."""
+    return ("" if is_path(group.name) else group.kind, group.name)
 
 
 def by_verdict(areas: Iterable[Area]) -> list[tuple[str, int, int]]:

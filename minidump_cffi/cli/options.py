@@ -185,6 +185,21 @@ def _read_filter(name: str) -> Filter:
         raise UsageError(f"--filter {name}: {error.strerror}") from error
 
 
+def add_html(parser: argparse.ArgumentParser) -> None:
+    """Add the picture."""
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="draw the address space into an HTML file that needs nothing else, in place of the tables; - for stdout",
+    )
+
+
+def check_html(args: argparse.Namespace) -> None:
+    """Refuse two outputs on stdout."""
+    if args.html == "-" and args.json:
+        raise UsageError("--json and --html - both want stdout; give the picture a file")
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add what says how a dump is written, of whatever it is."""
     parser.add_argument(

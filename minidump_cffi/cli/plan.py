@@ -10,9 +10,9 @@ from ..dumping import plan_dump
 from ..errors import DumpError
 from ..files import AnyFile
 from .areas import of_report
-from .console import Exit, UsageError, put_json
+from .console import Exit, UsageError, put_json, say
 from .dump import say_warnings
-from .options import add_core, add_what, file_options, given, process_id
+from .options import add_core, add_html, add_what, check_html, file_options, given, process_id
 from .processes import named, process
 from .regions import put_areas, put_left_out, put_rules, totals
 from .screen import Screen
@@ -30,24 +30,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a process, by number or, on Linux, by name; or a core or minidump (./1234 if it is a number)",
     )
     parser.add_argument("-a", "--all", action="store_true", help="list every region, in place of the largest")
+    add_html(parser)
     add_what(parser, "normal, for files all that they have")
     add_core(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan and print; status 3 if the dump would not be complete."""
+    check_html(args)
     try:
         report = plan_dump(_target(args), **given(args, PlanOptions))
     except ValueError as error:
         if isinstance(error, DumpError):
             raise
         raise UsageError(str(error)) from error
+    if args.html is not None:
+        _draw(report, args)
     if args.json:
         put_json(report.to_dict())
-    else:
+    elif args.html is None:
         _put(report, everything=args.all)
     say_warnings(report)
     return Exit.OK if report.complete else Exit.GAPS
+
+
+def _draw(report: DumpReport, args: argparse.Namespace) -> None:
+    from . import picture  # it is not small
+
+    what = f"process {report.pid}" if isinstance(report.pid, int) else ""
+    title = f"{args.target} ({what})" if what not in ("", f"process {args.target}") else what or args.target
+    picture.put(args.html, f"Plan of {title}", of_report(report), report.rules)
+    if args.html != "-":
+        say(f"{args.html}: {totals(report)}")
 
 
 def _put(report: DumpReport, *, everything: bool) -> None:

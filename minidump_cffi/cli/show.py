@@ -13,6 +13,7 @@ from .areas import of_dump
 from .console import Exit, put_json, say
 from .dumpfile import read_dump
 from .dumpmodel import DumpFile
+from .options import add_html, check_html
 from .regions import SHOWN, put_areas, size_or_dash
 from .screen import Column, Screen
 
@@ -29,15 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's own."""
     parser.add_argument("file", metavar="FILE", help="a minidump or a core; - for standard input")
     parser.add_argument("-a", "--all", action="store_true", help="list everything, and every region")
+    add_html(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the file; status 1 if a part of it is damaged."""
+    check_html(args)
     dump = read_dump(0 if args.file == "-" else args.file)
+    if args.html is not None:
+        from . import picture  # it is not small
+
+        picture.put(args.html, args.file, of_dump(dump))
+        if args.html != "-":
+            say(f"{args.html}: {text.plural(len(dump.regions), 'region')}, {text.size(dump.memory_bytes)} stored")
     if args.json:
         put_json(to_json(dump))
-    else:
+    elif args.html is None:
         show(dump, args.file, everything=args.all)
     for name, count in dump.cut.items():
         say(f"{args.file}: {count:,} {name.replace('_', ' ')} are more than this reader takes; the rest is left out")
