@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import DumpError, FilterError, FilterWarning
 from . import terminal
 from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
+from .wording import in_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except UsageError as error:
-        say(str(error), "red")
+        say(in_options(str(error)), "red")
         return Exit.USAGE
     except KeyboardInterrupt:
         say("interrupted; no file was left that is not complete, and a process that was being dumped runs on")
@@ -153,7 +154,7 @@ def _main(argv: Sequence[str] | None) -> int:
         give_up(sys.stdout, 1)
         if _reader_gone(error):
             return Exit.ERROR
-        say(describe(error), "red")
+        say(in_options(describe(error)), "red")
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
     except MemoryError as error:
         say(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")

@@ -20,9 +20,10 @@ from ..filters import Filter
 from ..targets import name_values, resolve
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
-from .options import add_target, address, given, process_id, signal_number
+from .options import add_target, address, given, number, process_id, signal_number
 from .processes import process
 from .progress import ProgressLine
+from .wording import in_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     crash = parser.add_argument_group("why it is taken (Linux)")
     crash.add_argument("--thread", metavar="TID", type=process_id, help="the thread to blame (default: the main one)")
     crash.add_argument("--signal", metavar="SIG", type=signal_number, help="its signal, such as SIGSEGV, or a number")
-    crash.add_argument("--code", metavar="N", type=int, help="si_code of the signal")
+    crash.add_argument("--code", metavar="N", type=number, help="si_code of the signal")
     crash.add_argument("--fault-address", metavar="ADDRESS", type=address, help="the address that faulted, si_addr")
     crash.add_argument(
         "--ucontext", metavar="ADDRESS", type=address, help="address in the process of the handler's ucontext_t"
@@ -130,8 +131,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a dump cannot be written to a terminal; give -o FILE, or redirect stdout")
     if args.plugin is not None and args.filters is not None:
         raise UsageError("--plugin and a filter exclude each other: give one of them")
+    if sys.platform == "win32" and cause(args, 0) is not None:
+        raise UsageError("--signal and what belongs to it are for Linux processes")
     if args.engine == "native" and (args.snapshot or args.dbghelp is not None):
         raise UsageError("--snapshot and --dbghelp are for --engine dbghelp")
+    dbghelp = [name for name in ("--snapshot", "--dbghelp") if getattr(args, name.removeprefix("--"))]
+    if sys.platform != "win32" and (dbghelp or args.engine == "dbghelp"):
+        raise UsageError(f"{'--engine dbghelp' if not dbghelp else dbghelp[0]} is for Windows, whose engine that is")
+    if args.no_spool and not to_stdout:
+        raise UsageError("--no-spool is for -o -")
     if args.plugin is not None and args.no_environment:
         raise UsageError("--no-environment is for filters: a plug-in decides by itself")
     args.pid = process(args.process)
@@ -140,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
             args.output = expand(args.output, name_values(resolve(args.pid)))
         except ValueError as error:
             raise UsageError(f"-o: {error}") from error
-    options = given(args, DumpOptions) | {"exception": cause(args)}
+    options = given(args, DumpOptions) | {"exception": cause(args, args.pid)}
     if args.no_environment:
         without = Filter(streams={"exclude": "environ"})
         options["filter"] = without if options["filter"] is None else options["filter"] | without
@@ -179,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
     return Exit.OK if report.complete else Exit.GAPS
 
 
-def cause(args: argparse.Namespace) -> SignalInfo | None:
+def cause(args: argparse.Namespace, pid: int) -> SignalInfo | None:
     """What the arguments say of a signal; None if they say nothing."""
     members = {
         "tid": args.thread,
@@ -191,7 +199,7 @@ def cause(args: argparse.Namespace) -> SignalInfo | None:
     }
     found = {name: value for name, value in members.items() if value is not None}
     try:
-        return SignalInfo(**{"tid": args.pid} | found) if found else None
+        return SignalInfo(**{"tid": pid} | found) if found else None
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -236,4 +244,4 @@ def missing(report: DumpReport) -> str:
 def say_warnings(report: DumpReport) -> None:
     """Say on stderr what a reader of the dump should know."""
     for message in report.messages:
-        say(f"warning: {message}", "yellow")
+        say(f"warning: {in_options(message)}", "yellow")

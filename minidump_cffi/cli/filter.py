@@ -16,6 +16,7 @@ from .console import Exit, UsageError, put_json, say
 from .dump import say_warnings, summary
 from .options import add_core, add_filter, add_output, dump_type, file_options, filter_of, max_input
 from .progress import ProgressLine
+from .wording import in_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_output(parser)
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before a dump counts as written")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
 
 
 def jobs(word: str) -> int:
@@ -130,11 +132,12 @@ def _one(name: str, output: str, args: argparse.Namespace, options: dict[str, An
     if to_stdout and sys.stdout.isatty():
         raise UsageError("a dump cannot be written to a terminal; give -o FILE, or redirect stdout")
     source = stdin_or(name, args)
-    with ProgressLine(sys.stderr) as line:
+    with ProgressLine(sys.stderr, quiet=args.quiet) as line:
         file = 1 if to_stdout else output
         report = write_dump(source, file, **options, progress=line if line.active else None)
-    say(summary(report, "the dump on stdout" if to_stdout else output, live=False))
-    say_warnings(report)
+    if not args.quiet:
+        say(summary(report, "the dump on stdout" if to_stdout else output, live=False))
+        say_warnings(report)
     if args.json:
         put_json(report.to_dict())
     return Exit.OK if report.complete else Exit.GAPS
@@ -160,12 +163,13 @@ def _many(names: list[str], args: argparse.Namespace, options: dict[str, Any]) -
         if done.report is None:
             assert done.error is not None
             each = Exit.ERROR
-            message = describe(done.error)
+            message = in_options(describe(done.error))
             say(message if done.source in message else f"{done.source}: {message}")
         else:
             each = Exit.OK if done.report.complete else Exit.GAPS
-            say(f"{done.source} -> {summary(done.report, str(done.destination), live=False)}")
-            say_warnings(done.report)
+            if not args.quiet:
+                say(f"{done.source} -> {summary(done.report, str(done.destination), live=False)}")
+                say_warnings(done.report)
         if args.json:
             put_json(
                 {
@@ -177,7 +181,7 @@ def _many(names: list[str], args: argparse.Namespace, options: dict[str, Any]) -
             )
         count[each] += 1
         status = each if status != Exit.ERROR and each != Exit.OK else status
-    if len(names) > 1:
+    if len(names) > 1 and not args.quiet:
         say(
             f"{text.plural(count[Exit.OK], 'dump')} complete, {count[Exit.GAPS]:,} not complete, "
             f"{text.plural(count[Exit.ERROR], 'error')}"

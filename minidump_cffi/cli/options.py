@@ -53,6 +53,14 @@ def signal_number(word: str) -> int:
     return int(value)
 
 
+def number(word: str) -> int:
+    """Read a whole number, which may be negative."""
+    try:
+        return int(word, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number") from None
+
+
 def address(word: str) -> int:
     """Read an address: a number, 0x before hexadecimal digits."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..enums import Phase
-from . import text
+from . import terminal, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,22 +41,43 @@ class ProgressLine:
     def __call__(self, progress: Progress) -> None:
         """Show a state; called about ten times a second."""
         if self.active:
-            self._show(self.describe(progress, time.monotonic()))
+            # The last column stays free: some terminals go to the next line when it is written.
+            room = (terminal.columns(self._out) or 81) - 1
+            length = 30 if room >= 109 else 12 if room >= 78 else 0
+            if length and progress.bytes_total:
+                line = self.describe(progress, time.monotonic(), room - length - 3)
+                self._show(f"[{self._bar(progress, length)}] {line}")
+            else:
+                self._show(self.describe(progress, time.monotonic(), room))
 
-    def describe(self, progress: Progress, now: float) -> str:
-        """Return the line for a state at a time (seconds of the monotonic clock)."""
+    def _bar(self, progress: Progress, length: int) -> str:
+        letters = "█░" if terminal.has_blocks(self._out) else "#."
+        done = min(length, length * progress.bytes_done // progress.bytes_total)
+        return letters[0] * done + letters[1] * (length - done)
+
+    def describe(self, progress: Progress, now: float, room: int = 80) -> str:
+        """Return the line for a state at a time (seconds of the monotonic clock), in at most so many columns."""
         if not progress.bytes_total:
-            return f"{text.size(progress.bytes_done)} read" if progress.bytes_done else "looking at the process"
+            line = f"{text.size(progress.bytes_done)} read" if progress.bytes_done else "looking at the process"
+            return line[:room]
         reading = progress.phase == Phase.OPEN
         if self._first is None or self._reading != reading:
             self._first, self._reading = (now, progress.bytes_done), reading
-        line = f"{text.size(progress.bytes_done)} of {text.size(progress.bytes_total)}"
+        done_of = f"{text.size(progress.bytes_done)} of {text.size(progress.bytes_total)}"
+        parts = [""] * 3
         elapsed, done = now - self._first[0], progress.bytes_done - self._first[1]
         if elapsed > 0 and done > 0:
             rate = done / elapsed
             left = max(0, progress.bytes_total - progress.bytes_done) / rate
-            line += f", {text.size(int(rate))}/s, {text.span(left)} left"
-        return line + (", target stopped" if progress.stopped else "")
+            parts[:2] = f", {text.size(int(rate))}/s", f", {text.span(left)} left"
+        if progress.stopped:
+            parts[2] = ", target stopped"
+        while len(done_of) + sum(map(len, parts)) > room and any(parts):
+            parts[next(at for at in (2, 0, 1) if parts[at])] = ""  # the time left is the last to go
+        line = done_of + "".join(parts)
+        if len(line) > room:
+            line = f"{min(100, 100 * progress.bytes_done // progress.bytes_total)}%"
+        return line
 
     def _show(self, line: str) -> None:
         if not self.active or (not line and not self._width):

@@ -39,14 +39,10 @@ sys.stdin.read()
 """
 
 
-TAGS = frozenset(
-    ("html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "span", "button", "i", "svg")
-    + ("rect", "table", "thead", "tbody", "tr", "th", "td", "script")
-)
-ATTRIBUTES = frozenset(
-    ("lang", "charset", "http-equiv", "content", "name", "class", "value", "title", "viewbox", "preserveaspectratio")
-    + ("role", "aria-label", "aria-hidden", "x", "y", "width", "height", "id")
-)
+TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "span", "button", "i", "script"}
+TAGS |= {"svg", "rect", "table", "thead", "tbody", "tr", "th", "td"}
+ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "value", "title", "viewbox", "role", "id"}
+ATTRIBUTES |= {"preserveaspectratio", "aria-label", "aria-hidden", "x", "y", "width", "height"}
 
 
 class Page(HTMLParser):

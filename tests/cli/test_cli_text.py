@@ -155,6 +155,21 @@ def test_progress_shows_bytes_rate_and_time_left() -> None:
     )
 
 
+@given(st.integers(0, 1 << 50), st.integers(1, 1 << 50), st.booleans(), st.integers(20, 200))
+def test_progress_fits_any_terminal(done: int, whole: int, stopped: bool, columns: int) -> None:
+    """Never a second line; the time left is the last thing that goes."""
+    terminal = _Terminal()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        with ProgressLine(terminal) as line:
+            line(_State(0, whole))
+            line(_State(done, whole, stopped))
+        described = line.describe(_State(min(done, whole) + 1, whole + 1, stopped), line._first[0] + 5.0, columns - 1)
+    assert all(text.width(part) < columns for part in terminal.getvalue().split("\r"))
+    if columns >= 45:
+        assert "left" in described
+
+
 def test_progress_of_an_input_that_is_copied() -> None:
     """Bytes that were read, and the rate of that; what follows has a rate of its own."""
     line = ProgressLine(_Terminal())
