@@ -34,12 +34,13 @@ exit status: 0 complete, 1 error, 2 wrong usage, 3 written, not complete (memory
 """
 
 
-_COMMANDS = {  # what each does; the first sentence goes into the list of commands
+COMMANDS = {  # what each does; the first sentence goes into the list of commands
     "dump": "Write a minidump of a live process. The file appears complete under its name, or not at all.",
     "filter": "Write minidumps of cores and of other minidumps, through a filter.",
     "plan": "Print what a dump would hold, by region and by rule. The process stops for its registers only.",
     "show": "Print what a minidump of any platform, or a core, holds: streams, threads, modules, regions and bytes.",
     "demo": "Start a small process and dump it with a filter. Prints the region table and what was left out.",
+    "completion": "Print a script that completes words for bash, zsh or fish.",
 }
 
 
@@ -62,6 +63,8 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Name the option that a wrong one is near to."""
         found, rest = self.parse_known_args(args, namespace)
+        if not rest and not hasattr(found, "run"):
+            self.error(f"give a COMMAND: {', '.join(COMMANDS)}")
         if rest:
             parser: Any = getattr(found, "parser", self)
             word = rest[0].partition("=")[0]
@@ -88,10 +91,21 @@ class _Command(_Parser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Import the module first."""
+        self.fill()
+        return super().parse_known_args(args, namespace)
+
+    def fill(self) -> None:
+        """Add the arguments."""
         module = import_module(f"{__name__}.{self.prog.rpartition(' ')[2]}")
         module.add_arguments(self)
         self.set_defaults(run=module.run, parser=self)
-        return super().parse_known_args(args, namespace)
+
+
+def subcommand(name: str) -> argparse.ArgumentParser:
+    """The parser of a subcommand with all of its arguments."""
+    parser = _Command(prog=f"{PROGRAM} {name}", formatter_class=_Help)
+    parser.fill()
+    return parser
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Command)
-    for name, purpose in _COMMANDS.items():
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Command)
+    for name, purpose in COMMANDS.items():
         first = purpose.partition(". ")[0].rstrip(".")
         commands.add_parser(name, help=first[0].lower() + first[1:], description=purpose, formatter_class=_Help)
     return parser
