@@ -156,7 +156,7 @@ class DumpOptions(PlanOptions):
     spool: bool | str | os.PathLike[str] = True
     fsync: bool = False
     exception: causes.ExceptionInfo | causes.SignalInfo | None = None
-    user_streams: Sequence[engines.UserStream] = ()
+    user_streams: Sequence[engines.UserStream] | Mapping[int, bytes | Callable[[int], bytes]] = ()
     annotations: Mapping[str, str] | None = None
     comment: str | None = None
 

@@ -95,6 +95,7 @@ class Request:
             raise ValueError(
                 "exception: a SignalInfo is for Linux processes; of a Windows process give an ExceptionInfo"
             )
+        self.backend.check_streams(getattr(options, "user_streams", ()))
         self.options = options
         filter = self.rules()
         self.notes = self.backend.limits(options, None if filter is None else filter.streams.exclude)

@@ -8,8 +8,11 @@ import stat
 
 from . import _running, sinks, targets
 from ._inputs.remote import is_url
+from ._native.options import placed
 from ._options import DumpOptions, PlanOptions
+from ._record import replace
 from ._request import Request
+from .engines import check_streams
 from .enums import CallbackType, DumpType, Phase
 from .errors import CallbackError, FormatError, SinkError
 from .files import FILES
@@ -167,8 +170,9 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         options; "auto": dbghelp on Windows, native elsewhere. docs/windows.md says what each honours.
     exception : SignalInfo, ExceptionInfo or None
         Why the dump is taken: the signal of a Linux process, the exception of a Windows process.
-    user_streams : sequence of UserStream
-        Streams that are written to the dump unchanged.
+    user_streams : sequence of UserStream, or mapping of int to bytes or callable
+        Streams that are written to the dump unchanged, or their types and data. A callable is told where in the file
+        its stream will be, and returns its bytes, which may contain offsets in the file.
     annotations : Mapping of str to str, or None
         What the dump says of itself: crash pipelines show the simple annotations of Crashpad's stream, which these
         become. Like `comment` they are written as they are: no rule excludes or redacts them. 1,024 at most, and with
@@ -310,6 +314,8 @@ def _write(
     """Open the output, dump into it, put it in place; on any failure nothing of it stays."""
     options = request.options
     assert isinstance(options, DumpOptions)
+    if any(callable(stream.data) for stream in check_streams(options.user_streams)):
+        request.options = options = replace(options, user_streams=placed(check_streams(options.user_streams)))
     sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
     if isinstance(sink, sinks.DescriptorSink) and isinstance(target, targets.SourceTarget):
         assert sink.fd is not None

@@ -15,7 +15,7 @@ from .errors import DumpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Literal
 
     from ._options import PlanOptions
@@ -59,22 +59,31 @@ _MEMORY_TYPES = (  # memory that a full dump has anyway
 class UserStream(Record):
     """A stream that goes into the dump as it is: MINIDUMP_USER_STREAM.
 
+    Where `user_streams` of `write_dump` takes these, it also takes a mapping of types to data.
+
     Parameters
     ----------
     type : int
         Its number: above 0xFFFF, as the numbers below are Microsoft's, and not one that the engine writes itself.
         (dbghelp also takes its comment streams, 10 and 11, if no comment is given.)
-    data : bytes
-        Its bytes, below 4 GiB.
+    data : bytes or callable
+        Its bytes, below 4 GiB. Or what makes them, for a stream that contains offsets in the file (RVAs): it is called
+        with the offset at which the stream will be, a number, and returns the bytes. That is before the target is
+        stopped, so their number may be any, up to 256 MiB for all streams of this kind. These come first in the file,
+        one after the other; what else is in it is not known by then. Of a compressed dump offsets are those of the
+        dump that was compressed. For the native engine: dbghelp does not say where it puts a stream.
 
     Examples
     --------
     >>> UserStream(type=0x10001, data=b"build 42").data
     b'build 42'
+    >>> import struct
+    >>> index = UserStream(type=0x10002, data=lambda rva: struct.pack("<I", rva + 4) + b"what the offset leads to")
     """
 
     type: int
-    data: bytes
+    data: bytes | Callable[[int], bytes]
+    _rva: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.type, bool) or not isinstance(self.type, int):
@@ -83,6 +92,8 @@ class UserStream(Record):
             raise ValueError(f"the type of a stream must be above 0 and fit into 32 bits, not {self.type}")
         if isinstance(self.data, (str, int)):
             raise TypeError(f"the data of a stream must be bytes, not {self.data!r}")
+        if callable(self.data):
+            return
         self._put("data", bytes(self.data))
         if len(self.data) >= 1 << 32:
             raise ValueError(f"a stream has less than 4 GiB, and this one has {len(self.data)} bytes")
@@ -121,8 +132,10 @@ class DbgHelp(Record):
         self._put("snapshot", bool(self.snapshot))
 
 
-def check_streams(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
+def check_streams(streams: Any) -> tuple[UserStream, ...]:
     """The streams, if they are some."""
+    if hasattr(streams, "items"):
+        streams = [UserStream(type=number, data=data) for number, data in streams.items()]
     found = tuple(streams)
     for stream in found:
         if not isinstance(stream, UserStream):
@@ -212,6 +225,20 @@ class Backend(Record):
                 "redact.environ is for Linux processes: the values would be in the dump; "
                 "exclude the memory, or give patterns",
                 hint="exclude the memory, or give patterns",
+            )
+
+    def check_streams(self, streams: Sequence[UserStream]) -> None:
+        """Refuse streams that have to know their place if this engine does not tell it.
+
+        Raises
+        ------
+        DumpError
+            A stream is a callable, and dbghelp writes the dump.
+        """
+        if not self.own and any(callable(stream.data) for stream in streams):
+            raise DumpError(
+                'dbghelp does not say where it puts a stream, so that none can contain offsets: give engine="native"',
+                hint='engine="native"',
             )
 
     def limits(self, options: PlanOptions, streams: Stream | None) -> tuple[str, ...]:

@@ -40,10 +40,15 @@ typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t
 /* Reports to a callee that edits stack words a stack without a Thread callback: a signal handler interrupted it. */
 typedef void (*mdc_note_stack)(void *context, uint64_t first, uint64_t end);
 
-/* A stream that is written to the dump unchanged: MINIDUMP_USER_STREAM. */
+/* A stream that is written to the dump unchanged: MINIDUMP_USER_STREAM.
+ *
+ * One that contains offsets in the file needs to know its own place, and has to be made before the target is stopped.
+ * So streams with an `rva` come first in the file, behind the header: the first one at MDC_USER_STREAM_RVA, each other
+ * at the next multiple of 8 after the one before. */
+enum { MDC_USER_STREAM_RVA = 32, MDC_USER_STREAMS_FIRST_MAX = 1 << 28 };
 typedef struct mdc_user_stream {
     uint32_t type; /* above 0xFFFF: lower numbers are reserved by Microsoft */
-    uint32_t reserved;
+    uint32_t rva;  /* 0: it may be anywhere; else where it is, as above, all of them below MDC_USER_STREAMS_FIRST_MAX */
     const void *data;
     uint64_t size; /* bytes, below 4 GiB */
 } mdc_user_stream;

@@ -120,9 +120,11 @@ static mdc_status build_streams(mdc_layout *layout, mdc_error *err) {
     layout->small.count = layout->parts.count = layout->stream_count = 0;
     layout->lists_offset = 0;
     layout->dropped.count = 0;
-    size_t front = sizeof(mdc_file_header) + layout->directory_room * sizeof *layout->directory;
-    if (mdc_layout_put(layout, NULL, front, NULL, err) != MDC_OK || mdc_streams_build(layout, err) != MDC_OK ||
-        mdc_layout_align(layout, 16, err) != MDC_OK)
+    size_t room = layout->directory_room * sizeof *layout->directory;
+    if (mdc_layout_put(layout, NULL, sizeof(mdc_file_header), NULL, err) != MDC_OK ||
+        mdc_user_streams_put(layout, err) != MDC_OK || mdc_layout_align(layout, 8, err) != MDC_OK ||
+        mdc_layout_put(layout, NULL, room, &layout->directory_at, err) != MDC_OK ||
+        mdc_streams_build(layout, err) != MDC_OK || mdc_layout_align(layout, 16, err) != MDC_OK)
         return err->code;
     layout->end = layout->small.count;
     return mdc_streams_place(layout, err);
@@ -171,11 +173,11 @@ static void put_header(mdc_layout *layout) {
                                              ? carried->version
                                              : MDC_FILE_VERSION, /* the writer knows when the signature is due */
                               .stream_count = (uint32_t)layout->stream_count,
-                              .directory_rva = sizeof header,
+                              .directory_rva = (uint32_t)layout->directory_at, /* below MDC_USER_STREAMS_FIRST_MAX */
                               .time_date_stamp = carried != NULL ? carried->timestamp : (uint32_t)layout->now,
                               .flags = type};
     mdc_layout_set(layout, 0, &header, sizeof header);
-    mdc_layout_set(layout, sizeof header, layout->directory, layout->stream_count * sizeof layout->directory[0]);
+    mdc_layout_set(layout, layout->directory_at, layout->directory, layout->stream_count * sizeof layout->directory[0]);
 }
 
 /* What MemoryList holds has 32-bit offsets. */

@@ -54,6 +54,7 @@ typedef struct mdc_layout {
     mdc_place places[MDC_STREAMS_MAX]; /* by row of the table */
     mdc_file_directory *directory;     /* directory_room of them */
     size_t directory_room;
+    size_t directory_at; /* offset in the file */
     size_t stream_count;
     uint64_t end;            /* of what is laid out so far */
     bool memory32, memory64; /* which lists there are: both only in an existing dump that has both */

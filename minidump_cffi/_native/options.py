@@ -5,6 +5,7 @@ Each function fills in a part and returns what has to live as long as the sessio
 
 from __future__ import annotations
 
+from .._record import replace
 from ..causes import ExceptionInfo
 from ._ext import ffi, lib
 
@@ -32,13 +33,32 @@ def user_streams(streams: Sequence[UserStream]) -> Fill:
         table = ffi.new("mdc_user_stream[]", len(streams))
         kept: list[Any] = [table]
         for entry, stream in zip(table, streams, strict=True):
+            assert isinstance(stream.data, bytes)
             data = ffi.from_buffer("uint8_t[]", stream.data)
             kept.append(data)
             entry.type, entry.data, entry.size = stream.type, ffi.cast("void *", data), len(stream.data)
+            entry.rva = stream._rva
         spec.engine.user_streams, spec.engine.user_stream_count = table, len(streams)
         return kept
 
     return fill
+
+
+def placed(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
+    """The streams as bytes: callables are told their place and called, in the order of the file."""
+    made, rva = [], int(lib.MDC_USER_STREAM_RVA)
+    for stream in streams:
+        if callable(stream.data):
+            data = stream.data(rva)
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"the callable of user stream {stream.type:#x} must return bytes, not {data!r}")
+            data = bytes(data)
+            stream = replace(stream, data=data, _rva=rva)
+            rva = (rva + len(data) + 7) & ~7
+            if rva > lib.MDC_USER_STREAMS_FIRST_MAX:
+                raise ValueError("user_streams: those that are told their place have 256 MiB at most")
+        made.append(stream)
+    return tuple(made)
 
 
 def simple_annotations(texts: Mapping[str, str] | None) -> Fill:

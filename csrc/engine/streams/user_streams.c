@@ -26,15 +26,36 @@ mdc_status mdc_user_streams_check(const mdc_engine_options *options, mdc_error *
     if (count > STREAMS_MAX || (count > 0 && streams == NULL))
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "there can be %d user streams at most",
                         (int)STREAMS_MAX);
+    uint64_t at = MDC_USER_STREAM_RVA;
     for (size_t i = 0; i < count; i++) {
         uint32_t type = streams[i].type;
         if (type <= RESERVED_TYPES) return wrong(err, i, type, "numbers up to 0xFFFF are reserved by Microsoft");
         if (is_ours(type)) return wrong(err, i, type, "this engine writes a stream with this number itself");
         if (streams[i].size > UINT32_MAX) return wrong(err, i, type, "a stream must be shorter than 4 GiB");
         if (streams[i].size > 0 && streams[i].data == NULL) return wrong(err, i, type, "the data is missing");
+        if (streams[i].rva != 0) {
+            if (streams[i].rva != at) return wrong(err, i, type, "this is not the place where it will be");
+            at = (at + streams[i].size + 7) & ~UINT64_C(7);
+            if (at > MDC_USER_STREAMS_FIRST_MAX)
+                return wrong(err, i, type, "streams that know their place have 256 MiB at most");
+        }
         for (size_t j = 0; j < i; j++)
             if (streams[j].type == type)
                 return wrong(err, i, type, "given twice: readers use one stream of each number");
+    }
+    return MDC_OK;
+}
+
+mdc_status mdc_user_streams_put(mdc_layout *layout, mdc_error *err) {
+    const mdc_engine_options *options = &layout->engine->options;
+    for (size_t i = 0; i < options->user_stream_count; i++) {
+        const mdc_user_stream *stream = &options->user_streams[i];
+        if (stream->rva == 0) continue;
+        size_t at;
+        if (mdc_layout_align(layout, 8, err) != MDC_OK ||
+            mdc_layout_put(layout, stream->data, (size_t)stream->size, &at, err) != MDC_OK ||
+            mdc_layout_stream(layout, stream->type, at, stream->size, NULL, err) != MDC_OK)
+            return err->code;
     }
     return MDC_OK;
 }
@@ -44,6 +65,7 @@ static mdc_status place_stream(mdc_layout *layout, mdc_place *place, mdc_error *
     (void)place;
     for (size_t i = 0; i < options->user_stream_count; i++) {
         const mdc_user_stream *stream = &options->user_streams[i];
+        if (stream->rva != 0) continue;
         mdc_part part = {.offset = layout->end, .size = stream->size, .data = stream->data};
         mdc_status status = part.size == 0 ? mdc_layout_stream(layout, stream->type, part.offset, 0, NULL, err)
                                            : mdc_layout_part(layout, stream->type, &part, err);
