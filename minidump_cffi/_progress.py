@@ -19,7 +19,7 @@ class Progress(Record):
         Whether the threads of the target are stopped.
     bytes_done, bytes_total : int
         Of target memory; the total is 0 until the plan is made. With ``stop="memory"`` what was copied: when all is,
-        and `stopped` is False, the dump is being written.
+        and `stopped` is False, the dump is being written. In the phase HAND_ON of the dump's file.
     elapsed : float
         Seconds since the start.
 

@@ -66,7 +66,7 @@ class Record(metaclass=_RecordType):
     With ``kw_only=False`` values may be given by position, up to a field ``_: KW_ONLY`` if there is one.
 
     A class may check its values in `__post_init__`, and replace them there with `_put`. Fields whose names begin
-    with an underscore are neither shown nor compared.
+    with an underscore are neither shown nor compared. Fields that a class names in `_addresses` are shown in hex.
     """
 
     if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class Record(metaclass=_RecordType):
         _shown: ClassVar[tuple[str, ...]]
         _names: ClassVar[frozenset[str]]
         _defaults: ClassVar[dict[str, Any]]
+        _addresses: ClassVar[frozenset[str]]
     else:
+        _addresses = frozenset()
         __dataclass_fields__ = _Fields()
 
         def __init__(self, *values, **given):
@@ -114,8 +116,12 @@ class Record(metaclass=_RecordType):
         return hash(self._key())
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
+        values = ", ".join(f"{name}={self._text(name)}" for name in self._shown)
         return f"{self.__class__.__qualname__}({values})"
+
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        return f"{value:#x}" if name in self._addresses and isinstance(value, int) else repr(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.__class__, tuple([getattr(self, name) for name in self._fields]))

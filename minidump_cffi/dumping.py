@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
-from . import _running, sinks, targets
+from . import _log, _running, sinks, targets
 from ._inputs.remote import is_url
 from ._native.options import placed
 from ._options import DumpOptions, PlanOptions
+from ._progress import Progress
 from ._record import replace
 from ._request import Request
 from .engines import check_streams
@@ -316,6 +318,8 @@ def _write(
     assert isinstance(options, DumpOptions)
     if any(callable(stream.data) for stream in check_streams(options.user_streams)):
         request.options = options = replace(options, user_streams=placed(check_streams(options.user_streams)))
+    what = f"process {target.pid}" if isinstance(target, targets.Target) else repr(target.name or "a file")
+    _log.debug("dump of %s: type %s, engine %s", what, options.flags, request.backend.name)
     sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
     if isinstance(sink, sinks.DescriptorSink) and isinstance(target, targets.SourceTarget):
         assert sink.fd is not None
@@ -331,13 +335,48 @@ def _write(
         if isinstance(request.callback, Callee) and not _has_output(report, file, sink):
             sink.discard()
             return report._with(notes=(*report._notes, "the callback took the output; no file was made"))
-        sink.commit(timer.check)
-    except BaseException:
+        _hand_on(request, report, sink, timer)
+    except BaseException as error:
         sink.discard()
+        _log.info("no dump of %s: %s", what, type(error).__name__)
         raise
     if isinstance(file, (str, bytes, os.PathLike)):
-        report._put_path(file if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100
+        report._put(path=file if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100
+    _log.info(
+        "dump of %s: %d bytes, stopped for %.6f s, took %.6f s, handed on in %.6f s",
+        what,
+        report.file_bytes,
+        report.stop_time,
+        report.total,
+        report.handed_on,
+    )
+    for message in report.messages:
+        _log.warning("dump of %s: %s", what, message)
     return report
+
+
+def _hand_on(request: Request, report: DumpReport, sink: sinks.Sink, timer: _running.Timer) -> None:
+    """Put the output in its place, the target runs again; what takes long is told."""
+    tell = getattr(request.options, "progress", None)
+    begun = told = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if tell is not None and (now - told >= _running.SLICE or done == total):
+            told = now
+            tell(
+                Progress(
+                    phase=Phase.HAND_ON, stopped=False, bytes_done=done, bytes_total=total, elapsed=now - timer.started
+                )
+            )
+
+    if sink.hands_on:
+        _log.debug("the target runs; %d bytes are handed on", report.file_bytes)
+        sink.advance = advance
+    sink.commit(timer.check)
+    if sink.hands_on:
+        report._put(handed_on=time.monotonic() - begun)
 
 
 def _run(

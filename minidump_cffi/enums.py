@@ -383,6 +383,7 @@ class Phase(enum.IntEnum):
     PLAN = 5  #: It is decided what is written
     WRITE = 6  #: The file is written
     FINISH = 7  #: The file is put in its place
+    HAND_ON = 8  #: The target runs: the dump is compressed, sent, or written to an object
 
 
 class Extensions(enum.IntFlag):

@@ -254,6 +254,8 @@ class SpooledSink(Sink):
     Handing on needs no target: it runs already.
     """
 
+    hands_on = True
+
     def __init__(self, receiver: Receiver, spool: io.FileIO, make: Callable[[], Any] | None = None) -> None:
         self._receiver, self._spool, self._make = receiver, spool, make
         self.fd = spool.fileno()
@@ -261,11 +263,13 @@ class SpooledSink(Sink):
     def commit(self, check: Callable[[], None]) -> None:
         packed = None if self._make is None else self._make()
         self._spool.seek(0)
-        buffer = memoryview(bytearray(CHUNK))
+        buffer, done, total = memoryview(bytearray(CHUNK)), 0, os.fstat(self._spool.fileno()).st_size
         while count := self._spool.readinto(buffer):
             check()
             piece = buffer[:count]
             self._receiver.write(piece if packed is None else packed.compress(piece))
+            done += count
+            self.advance(done, max(done, total))
         if packed is not None:
             self._receiver.write(packed.flush())
         self._close()

@@ -39,7 +39,8 @@ enum {
     MDC_PHASE_CAPTURE = 4,
     MDC_PHASE_PLAN = 5,
     MDC_PHASE_WRITE = 6,
-    MDC_PHASE_FINISH = 7
+    MDC_PHASE_FINISH = 7,
+    MDC_PHASE_HAND_ON = 8 /* the session is over: its caller compresses or sends the file */
 };
 
 typedef int32_t mdc_status;

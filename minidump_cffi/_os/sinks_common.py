@@ -18,11 +18,14 @@ __all__ = ["Sink", "sink_error", "temporary_name"]
 class Sink:
     """An output that is open. `fd` is the descriptor that is written, None if C writes through `io`.
 
-    Exactly one of `commit` and `discard` is called, when the dump has ended.
+    Exactly one of `commit` and `discard` is called, when the dump has ended. If it `hands_on`, `commit` copies the dump
+    from a temporary file, and calls `advance` with the bytes that are done and all of them.
     """
 
     fd: int | None = None
     io: Any = None
+    hands_on = False
+    advance: Callable[[int, int], object] = staticmethod(lambda done, total: None)
 
     def commit(self, check: Callable[[], None]) -> None:
         """The dump is complete: put it in its place. `check` raises if the dump was cancelled."""

@@ -20,7 +20,7 @@ from ..filters import Filter
 from ..targets import name_values, resolve
 from . import text
 from .console import PROGRAM, Exit, UsageError, put_json, say
-from .options import add_target, address, given, number, process_id, signal_number
+from .options import about, add_about, add_target, address, given, number, process_id, signal_number
 from .processes import process
 from .progress import ProgressLine
 from .wording import in_options
@@ -63,15 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dbghelp", metavar="DLL", help="dbghelp: path of a dbghelp.dll to use instead of the system's"
     )
-    parser.add_argument(
-        "--annotation",
-        metavar="KEY=VALUE",
-        dest="annotations",
-        type=annotation,
-        action="append",
-        help="a text that crash pipelines show with the dump; may be given several times",
-    )
-    parser.add_argument("--comment", metavar="TEXT", help="a comment that debuggers show with the dump")
+    add_about(parser)
     crash = parser.add_argument_group("why it is taken (Linux)")
     crash.add_argument("--thread", metavar="TID", type=process_id, help="the thread to blame (default: the main one)")
     crash.add_argument("--signal", metavar="SIG", type=signal_number, help="its signal, such as SIGSEGV, or a number")
@@ -114,14 +106,6 @@ def _is_pipe(fd: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def annotation(word: str) -> tuple[str, str]:
-    """Read ``--annotation``: KEY=VALUE."""
-    key, equals, value = word.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
-    return key, value
-
-
 def run(args: argparse.Namespace) -> int:
     """Dump; status 3 if memory, registers or stacks that were asked for are missing."""
     to_stdout = args.output == "-"
@@ -152,10 +136,7 @@ def run(args: argparse.Namespace) -> int:
     if args.no_environment:
         without = Filter(streams={"exclude": "environ"})
         options["filter"] = without if options["filter"] is None else options["filter"] | without
-    if args.annotations is not None:
-        options["annotations"] = dict(args.annotations)
-        if len(options["annotations"]) < len(args.annotations):
-            raise UsageError("--annotation: a KEY is given twice")
+    options |= about(args)
     if args.plugin is not None:
         from ..plugins import Plugin
 

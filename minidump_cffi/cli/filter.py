@@ -14,7 +14,7 @@ from ..files import AnyFile
 from . import text
 from .console import Exit, UsageError, put_json, say
 from .dump import say_warnings, summary
-from .options import add_core, add_filter, add_output, dump_type, file_options, filter_of, max_input
+from .options import about, add_about, add_core, add_filter, add_output, dump_type, file_options, filter_of, max_input
 from .progress import ProgressLine
 from .wording import in_options
 
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="drop",
         help="streams of a minidump whose layout is not known (default: %(default)s)",
     )
+    add_about(parser)
     add_output(parser)
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before a dump counts as written")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         args.output = _beside(names[0], many)
     to_folder = many or args.output.endswith(("/", os.sep)) or os.path.isdir(args.output)  # noqa: PTH112
     options = {name: value for name, value in vars(args).items() if name in _options.DumpOptions._names}
-    options["filter"] = filter_of(args)
+    options |= {"filter": filter_of(args)} | about(args)
     try:
         if args.output == _STDIN:
             if many:

@@ -312,3 +312,34 @@ def given(args: argparse.Namespace, kind: type[_options.PlanOptions]) -> dict[st
     """What of the arguments are options of `write_dump` or `plan_dump`: those that have a name of theirs."""
     values = {name: value for name, value in vars(args).items() if name in kind._names}
     return values | {"filter": filter_of(args)}
+
+
+def add_about(parser: argparse.ArgumentParser) -> None:
+    """Add what a dump is to say of itself."""
+    parser.add_argument(
+        "--annotation",
+        metavar="KEY=VALUE",
+        dest="annotations",
+        type=annotation,
+        action="append",
+        help="a text that crash pipelines show with the dump; may be given several times",
+    )
+    parser.add_argument("--comment", metavar="TEXT", help="a comment that debuggers show with the dump")
+
+
+def annotation(word: str) -> tuple[str, str]:
+    """Read ``--annotation``: KEY=VALUE."""
+    key, equals, value = word.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+    return key, value
+
+
+def about(args: argparse.Namespace) -> dict[str, Any]:
+    """What a dump is to say of itself: options of `write_dump`."""
+    if args.annotations is None:
+        return {"annotations": None}
+    annotations = dict(args.annotations)
+    if len(annotations) < len(args.annotations):
+        raise UsageError("--annotation: a KEY is given twice")
+    return {"annotations": annotations}

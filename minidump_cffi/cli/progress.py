@@ -29,7 +29,7 @@ class ProgressLine:
         self._out = out
         self._width = 0
         self._first: tuple[float, int] | None = None
-        self._reading = False  # an input is copied
+        self._copying: Phase | None = None  # an input, or a dump that is handed on
         self.active: bool = not quiet and out.isatty()
 
     def __enter__(self) -> ProgressLine:
@@ -60,9 +60,9 @@ class ProgressLine:
         if not progress.bytes_total:
             line = f"{text.size(progress.bytes_done)} read" if progress.bytes_done else "looking at the process"
             return line[:room]
-        reading = progress.phase == Phase.OPEN
-        if self._first is None or self._reading != reading:
-            self._first, self._reading = (now, progress.bytes_done), reading
+        copying = progress.phase if progress.phase in (Phase.OPEN, Phase.HAND_ON) else None
+        if self._first is None or self._copying != copying:
+            self._first, self._copying = (now, progress.bytes_done), copying
         done_of = f"{text.size(progress.bytes_done)} of {text.size(progress.bytes_total)}"
         parts = [""] * 3
         elapsed, done = now - self._first[0], progress.bytes_done - self._first[1]
@@ -72,6 +72,8 @@ class ProgressLine:
             parts[:2] = f", {text.size(int(rate))}/s", f", {text.span(left)} left"
         if progress.stopped:
             parts[2] = ", target stopped"
+        elif copying == Phase.HAND_ON:
+            parts[2] = ", target runs"
         while len(done_of) + sum(map(len, parts)) > room and any(parts):
             parts[next(at for at in (2, 0, 1) if parts[at])] = ""  # the time left is the last to go
         line = done_of + "".join(parts)

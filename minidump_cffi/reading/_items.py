@@ -22,8 +22,10 @@ __all__ = [
 
 def _briefly(record: Thread | ExceptionRecord) -> str:
     """`repr` with the size of the context in place of its bytes."""
-    values = ((name, getattr(record, name)) for name in record._shown)
-    words = (f"{name}=<{len(value)} bytes>" if name == "context" else f"{name}={value!r}" for name, value in values)
+    words = (
+        f"{name}=" + (f"<{len(record.context)} bytes>" if name == "context" else record._text(name))
+        for name in record._shown
+    )
     return f"{type(record).__qualname__}({', '.join(words)})"
 
 
@@ -40,6 +42,8 @@ class MemoryRange(Record):
     >>> hex(MemoryRange(address=0x1000, size=0x20).end)
     '0x1020'
     """
+
+    _addresses = frozenset({"address"})
 
     address: int
     size: int
@@ -141,6 +145,8 @@ class Thread(Record):
     0
     """
 
+    _addresses = frozenset({"instruction_pointer", "stack_pointer", "teb"})
+
     id: int
     name: str
     instruction_pointer: int | None
@@ -189,6 +195,8 @@ class ExceptionRecord(Record):
     {}
     """
 
+    _addresses = frozenset({"address", "instruction_pointer", "stack_pointer"})
+
     thread: int
     code: int
     flags: int
@@ -233,6 +241,8 @@ class Module(Record):
     ('0x3000', '0102')
     """
 
+    _addresses = frozenset({"base"})
+
     base: int
     size: int
     path: str
@@ -268,6 +278,8 @@ class UnloadedModule(Record):
     >>> UnloadedModule(base=0x1000, size=0x2000, path="x.dll", checksum=0, timestamp=0).path
     'x.dll'
     """
+
+    _addresses = frozenset({"base"})
 
     base: int
     size: int
@@ -329,6 +341,8 @@ class Region(Record):
     >>> hex(heap.end)
     '0x3000'
     """
+
+    _addresses = frozenset({"base"})
 
     base: int
     size: int

@@ -27,12 +27,16 @@ if TYPE_CHECKING:
         RuleBytes,
         Thread,
     )
+    from ._metrics import (
+        METRICS,
+    )
     from ._report import (
         DumpPlan,
         DumpReport,
     )
 
 __all__ = [
+    "METRICS",
     "DumpPlan",
     "DumpReport",
     "DumpWarning",
@@ -59,6 +63,7 @@ __all__ = [
 _HOMES = _lazy.homes(
     {
         "_items": "Extent Gap Module Redaction Region RuleBytes Thread",
+        "_metrics": "METRICS",
         "_report": "DumpPlan DumpReport",
         "..enums": (
             "DumpWarning ExtentFlags GapReason Kind MemoryProtect MemoryState MemoryType ModuleWrite Phase "

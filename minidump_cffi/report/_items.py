@@ -58,6 +58,8 @@ class Region(Record):
     ('[heap]', '0x3000', 'kept')
     """
 
+    _addresses = frozenset({"base"})
+
     base: int
     size: int
     kept: int
@@ -118,6 +120,8 @@ class Thread(Record):
     7
     """
 
+    _addresses = frozenset({"stack_base"})
+
     tid: int
     flags: ThreadFlags
     stack_base: int
@@ -132,6 +136,8 @@ class Module(Record):
     >>> Module(base=0x1000, size=0x2000, flags=ModuleWrite(0), path=b"/bin/app").included
     False
     """
+
+    _addresses = frozenset({"base"})
 
     base: int
     size: int
@@ -152,6 +158,8 @@ class Extent(Record):
     >>> Extent(address=0x1000, size=0x2000, file_offset=640, region=0, flags=ExtentFlags.STACK).file_offset
     640
     """
+
+    _addresses = frozenset({"address"})
 
     address: int
     size: int
@@ -174,9 +182,11 @@ class Gap(Record):
 
     Examples
     --------
-    >>> Gap(address=0x1000, size=0x1000, reason=GapReason.READ_FAILED, errno=5).reason.name
-    'READ_FAILED'
+    >>> Gap(address=0x1000, size=4096, reason=GapReason.READ_FAILED, errno=5)
+    Gap(address=0x1000, size=4096, reason=<GapReason.READ_FAILED: 1>, errno=5, winerror=None)
     """
+
+    _addresses = frozenset({"address"})
 
     address: int
     size: int

@@ -44,9 +44,7 @@ _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
 _GAP = struct.Struct("=2QIi")
 
-SCHEMA = 1
-"""Number of the form of `DumpReport.to_dict`."""
-_GIVEN = ("rules", "recording", "redaction", "engine", "path", "host", "started")
+_GIVEN = ("rules", "recording", "redaction", "engine", "path", "host", "started", "handed_on")
 _STOPS = ("whole", "memory", "snapshot")  # MDC_STOP_* of csrc/api/engine.h
 
 
@@ -112,6 +110,9 @@ class DumpReport:
         The name of the machine that wrote it.
     started : float
         When that began: seconds since 1970, as `time.time` counts them.
+    handed_on : float
+        Seconds that handing the dump on took, when the target ran again: compressing it, sending it, writing it to an
+        object. 0 if it was written to its place at once. Not a part of `total`.
 
     Examples
     --------
@@ -148,6 +149,7 @@ class DumpReport:
         path: str | None = None,
         host: str = "",
         started: float = 0.0,
+        handed_on: float = 0.0,
     ) -> None:
         raw = {
             "regions": regions,
@@ -170,6 +172,7 @@ class DumpReport:
             "path": path,
             "host": host,
             "started": started,
+            "handed_on": handed_on,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "honoured": DumpType(numbers["honoured_type"]),
@@ -224,6 +227,7 @@ class DumpReport:
     path: str | None
     host: str
     started: float
+    handed_on: float
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
     _calls: tuple[int, ...]
@@ -249,9 +253,9 @@ class DumpReport:
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.__class__, self._state())
 
-    def _put_path(self, path: str) -> None:
-        """Set `path`, before the report is handed to the caller."""
-        self.__dict__["path"] = path
+    def _put(self, **values: Any) -> None:
+        """Set `path` and `handed_on`, before the report is given to the caller."""
+        self.__dict__.update(values)
 
     def _with(self, **changes: Any) -> Self:
         """The same with other values."""
@@ -387,6 +391,48 @@ class DumpReport:
         """The warnings in words, and what of the request this engine cannot honour."""
         return _messages.of(self, self._notes, windows=bool(self._numbers.get("windows")))
 
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers of the dump as metrics, each a gauge, in base units (seconds, bytes).
+
+        Names begin with ``minidump_cffi_dump_`` and end in their unit, as Prometheus asks for; `METRICS` says what each
+        is.
+
+        Examples
+        --------
+        >>> import sys
+        >>> from subprocess import PIPE, Popen
+        >>> from minidump_cffi import write_dump
+        >>> with Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=PIPE, stdout=PIPE) as child:
+        ...     _ = child.stdout.readline()
+        ...     report = write_dump(child, "/dev/null")
+        ...     child.kill()
+        >>> report.metrics()["minidump_cffi_dump_stop_seconds"] == report.stop_time
+        True
+        """
+        from . import _metrics
+
+        return _metrics.of(self)
+
+    def to_prometheus(self, labels: Mapping[str, str] | None = None) -> str:
+        """Return `metrics` in the text format of Prometheus, with HELP and TYPE.
+
+        Such a text can be a file ``NAME.prom`` for the textfile collector of node_exporter, or be
+        pushed to a Pushgateway.
+
+        Parameters
+        ----------
+        labels : Mapping of str to str, or None
+            Labels of all of them, such as the name of the service.
+
+        Raises
+        ------
+        ValueError
+            A label has a name that Prometheus does not take.
+        """
+        from . import _metrics
+
+        return _metrics.text(self, labels or {})
+
     def to_json(self, *, indent: int | None = None) -> str:
         """What `to_dict` returns, as the text of one JSON object in ASCII.
 
@@ -408,44 +454,9 @@ class DumpReport:
 
         Names become text with odd bytes written as ``\xff``; flags become lists of their names in lower case.
         """
-        return {
-            "schema": SCHEMA,
-            "path": self.path,
-            "host": self.host,
-            "started": self.started,
-            "pid": self.pid,
-            "engine": self.engine,
-            "type": _flags(self.type) or ["normal"],
-            "honoured": _flags(self.honoured) or ["normal"],
-            "planned": self.planned,
-            "complete": self.complete,
-            "file_bytes": self.file_bytes,
-            "memory_bytes": self.memory_bytes,
-            "stored_bytes": self.stored_bytes,
-            "zero_bytes": self.zero_bytes,
-            "left_to_file": self.left_to_file,
-            "late_bytes": self.late_bytes,
-            "filtered_bytes": self.filtered_bytes,
-            "cut_bytes": self.cut_bytes,
-            "memory_ranges": self.memory_ranges,
-            "memory64_ranges": self.memory64_ranges,
-            "memory_info_count": self.memory_info_count,
-            "streams": self.streams,
-            "omitted_streams": _flags(self.omitted_streams),
-            "dropped_streams": list(self.dropped_streams),
-            "stop": self.stop,
-            "stop_seconds": self.stop_time,
-            "total_seconds": self.total,
-            "warnings": _flags(self.warnings),
-            "messages": list(self.messages),
-            "callbacks": {member.name.lower(): count for member, count in self.callbacks.items()},
-            "rules": [_values(rule) for rule in self.rules],
-            "redaction": None if self.redaction is None else _values(self.redaction),
-            "threads": [_plain(thread) for thread in self.threads],
-            "modules": [_plain(module) for module in self.modules],
-            "regions": [_plain(region) | {"verdict": region.verdict} for region in self.regions],
-            "gaps": [_plain(gap) for gap in self.gaps],
-        }
+        from . import _plain
+
+        return _plain.of(self)
 
 
 class DumpPlan(DumpReport):
@@ -473,24 +484,3 @@ _NO_LOSS = (GapReason.BEYOND_EOF, GapReason.LEFT_TO_FILE)
 
 def _restore(cls: Callable[..., DumpReport], state: dict[str, Any]) -> DumpReport:
     return cls(**state)
-
-
-def _flags(value: Any) -> list[str]:
-    return [str(member.name).lower() for member in value.__class__ if member.value and member & value]
-
-
-def _values(item: Any) -> dict[str, Any]:
-    return {name: getattr(item, name) for name in item._fields}
-
-
-def _plain(item: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for name, value in _values(item).items():
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "backslashreplace")
-        elif isinstance(value, GapReason):
-            value = value.name.lower()
-        elif hasattr(value, "value"):
-            value = _flags(value)
-        plain[name] = value
-    return plain
