@@ -35,8 +35,17 @@ target = os.environ.get("MDC_TARGET", "")
 class NativeBuild(build_ext):
     """What only the compiler that was found can tell."""
 
+    def run(self) -> None:
+        """Symbols are for those who build in place. setuptools forgets meanwhile that it does."""
+        self.stripped = not self.inplace and not self.editable_mode
+        super().run()
+
     def build_extensions(self) -> None:
         """MSVC has C11's atomics only with a switch."""
+        if self.compiler.compiler_type == "unix" and self.stripped:
+            for extension in self.extensions:
+                extension.extra_compile_args += ["-g0"]
+                extension.extra_link_args += ["-Wl,-s"]
         if self.compiler.compiler_type == "msvc":
             for extension in self.extensions:
                 extension.extra_compile_args += ["/std:c11", "/experimental:c11atomics"]

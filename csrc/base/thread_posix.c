@@ -51,11 +51,13 @@ int32_t mdc_thread_run(mdc_thread_start *start, size_t stack_bytes) {
     int os_errno = pthread_attr_init(&attributes);
     if (os_errno != 0) return os_errno;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, stack_bytes);
-    sigfillset(&all); /* inherited */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    os_errno = pthread_create(&thread, &attributes, enter, start);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    os_errno = pthread_attr_setstacksize(&attributes, stack_bytes); /* musl refuses here what glibc does in create */
+    if (os_errno == 0) {
+        sigfillset(&all); /* inherited */
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        os_errno = pthread_create(&thread, &attributes, enter, start);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
     pthread_attr_destroy(&attributes);
     return os_errno;
 }

@@ -19,6 +19,16 @@
 enum { CAP_SYS_PTRACE_BIT = 19, ANCESTORS_MAX = 4096 };
 #define INITIAL_USER_NAMESPACE 0xEFFFFFFDU /* PROC_USER_INIT_INO in include/linux/proc_ns.h */
 
+const char *mdc_access_no_engine(void) {
+#if defined(__x86_64__)
+    return NULL;
+#elif defined(__aarch64__)
+    return "aarch64";
+#else
+    return "this processor's";
+#endif
+}
+
 static int32_t say(int32_t reason, char *message, size_t size, const char *text) {
     snprintf(message, size, "%s", text);
     return reason;

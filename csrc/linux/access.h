@@ -37,6 +37,9 @@ enum {
     MDC_ACCESS_UNKNOWN = 9
 };
 
+/* NULL; or the name of the processor, if this build has no engine for processes of it. */
+const char *mdc_access_no_engine(void);
+
 /* Which check refused, and one line that says so with the setting that would allow it. Returns the reason. */
 int32_t mdc_access_explain(const mdc_access_facts *facts, char *message, size_t size);
 /* cdef: end */

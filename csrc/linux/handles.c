@@ -16,6 +16,7 @@
 #include "../base/fail.h"
 #include "../base/shortage.h"
 #include "slow_fs.h"
+#include "statx.h"
 
 enum {
     HANDLES_MAX = 1 << 18,
@@ -91,18 +92,18 @@ static mdc_status add(mdc_vec *handles, int fd, int fdinfo, const char *number, 
     int os_errno = read_info(fdinfo, number, info);
     if (mdc_is_shortage_number(os_errno))
         return mdc_fail_short(err, MDC_PHASE_CAPTURE, os_errno, "cannot look at the target's descriptors");
-    struct statx facts = {.stx_mode = 0};
+    mdc_statx_facts facts = {.mode = 0};
     if (is_local(&mappings->mounts, mdc_fdinfo_number(info, "mnt_id", 10), target) &&
-        statx(fd, number, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE, &facts) != 0)
-        facts.stx_mode = 0;
+        mdc_statx(fd, number, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, MDC_STATX_TYPE | MDC_STATX_MODE, &facts) != 0)
+        facts.mode = 0;
     uint64_t offset = mdc_fdinfo_number(info, "pos", 10);
     mdc_handle handle = {.value = strtoul(number, NULL, 10),
-                         .attributes = facts.stx_mode,
+                         .attributes = facts.mode,
                          .access = (uint32_t)mdc_fdinfo_number(info, "flags", 8),
                          .handles = (uint32_t)offset,
                          .pointers = (uint32_t)(offset >> 32)};
     size_t length;
-    const char *type = type_of(facts.stx_mode, target, &length);
+    const char *type = type_of(facts.mode, target, &length);
     if (mdc_mappings_intern(mappings, type, length, &handle.type, err) != MDC_OK ||
         (mappings->pool.count < NAMES_MAX &&
          mdc_mappings_intern(mappings, target, (size_t)size, &handle.name, err) != MDC_OK))

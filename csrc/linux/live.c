@@ -12,6 +12,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../base/shortage.h"
+#include "access.h"
 #include "corefilter.h"
 #include "ending.h"
 #include "filepages.h"
@@ -396,6 +397,14 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_error *err) {
     static const mdc_late_ops late = {live_late_end, live_late_read, live_late_check};
     static const mdc_source_ops ops = {live_prepare, live_stop, live_lists, live_content,  live_read,
                                        live_resume,  live_free, &late,      live_footprint};
+    const char *processor = mdc_access_no_engine();
+    if (processor != NULL) {
+        mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                 "this build has no engine for %s processes: cores and minidumps can be filtered, and the callback "
+                 "works with other engines",
+                 processor);
+        return NULL;
+    }
     mdc_live *live = mdc_alloc(1, sizeof *live, err);
     if (live == NULL) return NULL;
     mdc_source_init(&live->source, &ops, options->pid);

@@ -13,6 +13,7 @@
 #include "../base/fail.h"
 #include "../source/name_kinds.h"
 #include "slow_fs.h"
+#include "statx.h"
 
 typedef struct name_key {
     const uint8_t *bytes;
@@ -77,20 +78,20 @@ static bool root_path(const uint8_t *name, size_t size, char *path, size_t room)
     return true;
 }
 
-static bool is_file(const struct statx *facts, const mdc_map_record *record) {
-    return facts->stx_ino == record->inode && facts->stx_dev_major == record->dev_major &&
-           facts->stx_dev_minor == record->dev_minor;
+static bool is_file(const mdc_statx_facts *facts, const mdc_map_record *record) {
+    return facts->inode == record->inode && facts->dev_major == record->dev_major &&
+           facts->dev_minor == record->dev_minor;
 }
 
 /* AT_STATX_DONT_SYNC: what the kernel has cached is enough, and a network or FUSE server (which may be the stopped
  * target itself) is not asked. */
-static bool facts_of(int directory, const char *path, int follow, struct statx *facts) {
-    return statx(directory, path, follow | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-                 STATX_TYPE | STATX_MODE | STATX_INO | STATX_SIZE, facts) == 0;
+static bool facts_of(int directory, const char *path, int follow, mdc_statx_facts *facts) {
+    return mdc_statx(directory, path, follow | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+                     MDC_STATX_TYPE | MDC_STATX_MODE | MDC_STATX_INO | MDC_STATX_SIZE, facts) == 0;
 }
 
 static bool stat_by_path(int proc, const uint8_t *name, size_t size, const mdc_map_record *record,
-                         struct statx *facts) {
+                         mdc_statx_facts *facts) {
     char path[PATH_MAX + 8];
     return root_path(name, size, path, sizeof path) && facts_of(proc, path, AT_SYMLINK_NOFOLLOW, facts) &&
            is_file(facts, record);
@@ -111,12 +112,12 @@ static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_ma
     if (mdc_fs_slow(kind)) file->flags |= MDC_MAPPED_SLOW;
     if (kind == MDC_FS_MEMORY) file->flags |= MDC_MAPPED_MEMORY;
     if (kind == MDC_FS_SLOW_STAT) file->flags |= MDC_MAPPED_NO_STAT;
-    struct statx facts;
-    struct statx named;
+    mdc_statx_facts facts;
+    mdc_statx_facts named;
     char path[64];
     map_files_path(path, sizeof path, record->first, record->end);
     /* Through the link it is this very file, whatever its device is called (btrfs shows another one in maps). */
-    bool linked = kind != MDC_FS_SLOW_STAT && facts_of(proc, path, 0, &facts) && facts.stx_ino == record->inode;
+    bool linked = kind != MDC_FS_SLOW_STAT && facts_of(proc, path, 0, &facts) && facts.inode == record->inode;
     bool suffixed = has_suffix(record);
     bool by_path = false;
     /* Walking a path asks the server for each of its names. */
@@ -125,20 +126,20 @@ static void look(mdc_mapped_file *file, int proc, mdc_fs_kind kind, const mdc_ma
     if (!mdc_fs_slow(kind) && suffixed && linked && !by_path) {
         /* The same question for file systems whose device differs from the one in maps. */
         mdc_map_record same = *record;
-        same.dev_major = facts.stx_dev_major;
-        same.dev_minor = facts.stx_dev_minor;
+        same.dev_major = facts.dev_major;
+        same.dev_minor = facts.dev_minor;
         by_path = stat_by_path(proc, record->name, record->name_size, &same, &named);
     }
     if (suffixed && !by_path) file->flags |= MDC_MAPPED_DELETED;
     if (!linked && !by_path) return;
     if (!linked) facts = named;
-    if (S_ISREG(facts.stx_mode)) {
+    if (S_ISREG(facts.mode)) {
         file->flags |= MDC_MAPPED_REGULAR;
-        file->size = facts.stx_size;
-        if ((facts.stx_mode & 0111) != 0) file->flags |= MDC_MAPPED_EXECUTABLE;
+        file->size = facts.size;
+        if ((facts.mode & 0111) != 0) file->flags |= MDC_MAPPED_EXECUTABLE;
     }
-    if (S_ISCHR(facts.stx_mode)) file->flags |= MDC_MAPPED_CHAR;
-    if (S_ISCHR(facts.stx_mode) && facts.stx_rdev_major == 1 && facts.stx_rdev_minor == 5)
+    if (S_ISCHR(facts.mode)) file->flags |= MDC_MAPPED_CHAR;
+    if (S_ISCHR(facts.mode) && facts.rdev_major == 1 && facts.rdev_minor == 5)
         file->flags |= MDC_MAPPED_ZERO; /* Documentation/admin-guide/devices.txt: 1:5 */
 }
 
@@ -183,28 +184,28 @@ mdc_status mdc_mapped_file_get(mdc_mappings *mappings, int proc, const mdc_map_r
 
 void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file, int proc, const mdc_region *region) {
     char path[64];
-    struct statx facts;
+    mdc_statx_facts facts;
     if ((file->flags & MDC_MAPPED_NO_STAT) != 0) return;
     map_files_path(path, sizeof path, region->base, region->base + region->size);
-    bool found = facts_of(proc, path, 0, &facts) && facts.stx_ino == region->inode;
+    bool found = facts_of(proc, path, 0, &facts) && facts.inode == region->inode;
     if (!found && region->name_id != 0 && (file->flags & MDC_MAPPED_SLOW) == 0) {
         mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
         mdc_map_record record = {
             .inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
         found = stat_by_path(proc, &mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, &record, &facts);
     }
-    if (found && S_ISREG(facts.stx_mode)) file->size = facts.stx_size;
+    if (found && S_ISREG(facts.mode)) file->size = facts.size;
 }
 
 /* The file of a region that is about to be opened. maps can show another device and inode than /proc/locks: that of
  * the lower file of overlayfs, before Linux 6.8. */
-static bool must_not_open(const mdc_mappings *mappings, const mdc_region *region, const struct statx *facts) {
+static bool must_not_open(const mdc_mappings *mappings, const mdc_region *region, const mdc_statx_facts *facts) {
     const mdc_noopen *noopen = &mappings->noopen;
     int64_t number = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
     bool memory = number >= 0 &&
                   (mdc_vec_at(&mappings->files, const mdc_mapped_file, (size_t)number).flags & MDC_MAPPED_MEMORY) != 0;
     return mdc_noopen_has(noopen, region->dev_major, region->dev_minor, region->inode, !memory) ||
-           mdc_noopen_has(noopen, facts->stx_dev_major, facts->stx_dev_minor, facts->stx_ino, !memory);
+           mdc_noopen_has(noopen, facts->dev_major, facts->dev_minor, facts->inode, !memory);
 }
 
 int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget) {
@@ -218,12 +219,12 @@ int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_reg
     const struct dirent *entry;
     while (list != NULL && found < 0 && *budget > 0 && (entry = readdir(list)) != NULL) {
         char target[PATH_MAX];
-        struct statx facts;
+        mdc_statx_facts facts;
         --*budget;
         /* By its name first: to look at a file could mean to wait for a server, to read a link does not. */
         ssize_t size = readlinkat(directory, entry->d_name, target, sizeof target);
         if (size < (ssize_t)name.size || memcmp(target, bytes, name.size) != 0) continue;
-        if (!facts_of(directory, entry->d_name, 0, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode))
+        if (!facts_of(directory, entry->d_name, 0, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.mode))
             continue;
         if (must_not_open(mappings, region, &facts)) break;
         found = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -233,23 +234,23 @@ int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_reg
 }
 
 bool mdc_mapped_file_stays(const mdc_mappings *mappings, int proc, const mdc_region *region) {
-    struct statx facts;
+    mdc_statx_facts facts;
     if (region->name_id == 0 || (region->flags & MDC_REGION_SLOW_FILE) != 0) return false;
     mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
     mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
     return stat_by_path(proc, &mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, &record, &facts) &&
-           S_ISREG(facts.stx_mode);
+           S_ISREG(facts.mode);
 }
 
 static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *region) {
     const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char path[PATH_MAX + 8];
-    struct statx facts;
+    mdc_statx_facts facts;
     if ((region->flags & MDC_REGION_SLOW_FILE) != 0) return -1;
     /* Looked at before it is opened: opening a FIFO or a device could do something. */
     map_files_path(path, sizeof path, region->base, region->base + region->size);
     if (facts_of(proc, path, 0, &facts)) {
-        if (!S_ISREG(facts.stx_mode) || must_not_open(mappings, region, &facts)) return -1;
+        if (!S_ISREG(facts.mode) || must_not_open(mappings, region, &facts)) return -1;
         int linked = openat(proc, path, flags);
         if (linked >= 0) return linked;
     }
@@ -257,7 +258,7 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
     mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
     if (!root_path(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, path, sizeof path)) return -1;
     mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
-    if (!facts_of(proc, path, AT_SYMLINK_NOFOLLOW, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.stx_mode) ||
+    if (!facts_of(proc, path, AT_SYMLINK_NOFOLLOW, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.mode) ||
         must_not_open(mappings, region, &facts))
         return -1;
     int fd = openat(proc, path, flags | O_NOFOLLOW);

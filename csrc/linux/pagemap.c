@@ -2,11 +2,11 @@
 #include "pagemap.h"
 
 #include <errno.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
+#include "../base/ioctl_request.h"
 
 /* include/uapi/linux/fs.h; declared here because installed headers may be older. */
 struct pagemap_run {
@@ -52,7 +52,7 @@ mdc_status mdc_pagemap_scan(int fd, uint64_t first, uint64_t end, const mdc_page
                                        .return_mask = query->reported};
         int count;
         do {
-            count = ioctl(fd, MDC_PAGEMAP_SCAN, &arg);
+            count = ioctl(fd, (mdc_ioctl_request)MDC_PAGEMAP_SCAN, &arg);
         } while (count < 0 && errno == EINTR);
         if (count < 0) {
             *os_errno = errno;

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "../base/failpoint.h"
+#include "../base/ioctl_request.h"
 
 struct procmap_query_arg {
     uint64_t size;
@@ -56,7 +56,7 @@ static int query(mdc_procmap_query *procmap, bool with_name, struct procmap_quer
         arg->vma_name_size = sizeof procmap->name;
         arg->vma_name_addr = (uint64_t)(uintptr_t)procmap->name;
     }
-    return ioctl(procmap->fd, MDC_PROCMAP_QUERY, arg) == 0 ? 0 : errno;
+    return ioctl(procmap->fd, (mdc_ioctl_request)MDC_PROCMAP_QUERY, arg) == 0 ? 0 : errno;
 }
 
 mdc_procmap_query_step mdc_procmap_query_next(mdc_procmap_query *procmap, mdc_procmap_query_want want,

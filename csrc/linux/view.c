@@ -6,6 +6,7 @@
 
 #include "../source/elf_image.h"
 #include "mapfiles.h"
+#include "statx.h"
 
 static mdc_status read_memory(void *context, uint64_t address, void *to, size_t size, size_t *done, mdc_error *err) {
     mdc_live_view *live = context;
@@ -50,9 +51,9 @@ static void executable(void *context, uint8_t *path, size_t room, size_t *size) 
 
 static bool executable_file(void *context, mdc_region *file) {
     const mdc_live_view *live = context;
-    struct statx exe;
-    if (statx(live->proc, "exe", AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_INO, &exe) != 0) return false;
-    *file = (mdc_region){.inode = exe.stx_ino, .dev_major = exe.stx_dev_major, .dev_minor = exe.stx_dev_minor};
+    mdc_statx_facts exe;
+    if (mdc_statx(live->proc, "exe", AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, MDC_STATX_INO, &exe) != 0) return false;
+    *file = (mdc_region){.inode = exe.inode, .dev_major = exe.dev_major, .dev_minor = exe.dev_minor};
     return true;
 }
 

@@ -13,7 +13,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/ioctl_request.h"
 #include "../base/vec.h"
 #include "sink_posix.h"
 
@@ -49,7 +49,7 @@ typedef struct stream_sink {
 /* One write of at most a piece; data NULL: zeros. Returns what write returns, errno in *os_errno. */
 static ssize_t attempt(const stream_sink *stream, const uint8_t *data, size_t size, int *os_errno) {
     struct iovec parts[ZERO_PARTS];
-    size_t count = 0;
+    unsigned short count = 0; /* msg_iovlen is a size_t or an int */
     size_t left = size < stream->piece ? size : stream->piece;
     if (data != NULL) {
         parts[count++] = (struct iovec){(void *)(uintptr_t)data, left};
@@ -65,7 +65,7 @@ static ssize_t attempt(const stream_sink *stream, const uint8_t *data, size_t si
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
         done = sendmsg(stream->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     } else {
-        done = writev(stream->own_fd >= 0 ? stream->own_fd : stream->fd, parts, (int)count);
+        done = writev(stream->own_fd >= 0 ? stream->own_fd : stream->fd, parts, count);
     }
     *os_errno = done < 0 ? errno : 0;
     return done;
@@ -191,7 +191,7 @@ static void choose_way(stream_sink *stream, mode_t mode, int flags) {
     } else {
         bool terminal = S_ISCHR(mode) && isatty(stream->fd);
         /* Opening a pty's master again would make a new pty, and opening a device may do anything. */
-        if (S_ISFIFO(mode) || (terminal && ioctl(stream->fd, TIOCGPTN, &number) != 0))
+        if (S_ISFIFO(mode) || (terminal && ioctl(stream->fd, (mdc_ioctl_request)TIOCGPTN, &number) != 0))
             stream->own_fd = open_again(stream->fd);
         stream->way = stream->own_fd >= 0 ? WAY_NONBLOCK : WAY_POLLED;
         if (stream->way == WAY_POLLED) stream->piece = S_ISFIFO(mode) ? PIPE_BUF : terminal ? 256 : 1 << 16;

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteFile", "is_url", "joined", "made_for", "reading"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[^:]+)*://")  # of more than one letter: C:// is a path
-EXTRA = "pip install minidump_cffi[fsspec]"
+EXTRA = "pip install minidump_cffi[remote]"
 
 
 def is_url(given: object) -> TypeGuard[str]:

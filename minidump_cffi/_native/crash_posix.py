@@ -28,6 +28,7 @@ __all__ = [
     "is_armed",
     "is_pidfd",
     "kill",
+    "no_engine",
     "parse",
     "set_dumpable",
     "start",
@@ -36,6 +37,12 @@ __all__ = [
 
 REQUEST_BYTES: int = ffi.sizeof("mdc_crash_request")
 """Size of the message that a handler sends."""
+
+
+def no_engine() -> str | None:
+    """Name the processor whose processes this build cannot dump, if it is the one that it runs on."""
+    name = lib.mdc_access_no_engine()
+    return None if name == ffi.NULL else ffi.string(name).decode()
 
 
 def arm(

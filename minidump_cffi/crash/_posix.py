@@ -55,6 +55,8 @@ class Watch(Requests):
     def __init__(
         self, settings: Settings, signals: Iterable[int] | None, *, chain: bool, dumpable: bool, python: str | None
     ) -> None:
+        if (processor := native.no_engine()) is not None:
+            raise TargetError(f"this build has no engine for {processor} processes: nothing would dump a crash")
         self.settings, self.dumpable = settings, dumpable
         self.signals = _checked(SIGNALS if signals is None else signals)
         super().__init__((settings.options.deadline or 0) + _GRACE)

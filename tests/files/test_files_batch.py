@@ -422,7 +422,7 @@ def test_urls_without_fsspec(monkeypatch: pytest.MonkeyPatch, out: Path) -> None
     for source, destination in (("s3://bucket/a.dmp", str(out)), (str(SAMPLES[0]), "s3://bucket")):
         failed = next(md.filter_many([source], destination))
         assert isinstance(failed.error, (md.InputError, md.SinkError))
-        assert failed.error.hint == "pip install minidump_cffi[fsspec]"
+        assert failed.error.hint == "pip install minidump_cffi[remote]"
         assert failed.error.hint in str(failed.error)
 
 
