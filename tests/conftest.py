@@ -36,6 +36,7 @@ LINUX = sys.platform == "linux"
 POSIX_IMPORT = re.compile(r"^import (crashing|fcntl|pty|resource)$", re.MULTILINE)  # which Windows does not have
 LINUX_MODULES = [
     "test_api_sinks.py",
+    "test_recipes.py",
     *(path.name for path in live.HERE.glob("*/test_*.py") if POSIX_IMPORT.search(path.read_text("utf-8"))),
 ]
 LINUX_FIXTURES = {"start_pattern", "pattern_program"}

@@ -1,4 +1,8 @@
-"""Every command and every Python example of the README and of docs/ runs."""
+"""Every command and every Python example of the README and of docs/ runs.
+
+Words after the language of a block: `windows`, run by a Windows CPython only; `file=NAME`, a file that later blocks or
+tests/project/test_recipes.py use; `norun`, what needs other machines or programs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +24,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-C_FILE = re.compile(r"^```c file=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```\w+ file=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)")
 
 
 def blocks(page: Path, language: str, *, windows: bool = False) -> list[str]:
     """The fenced blocks of a page in this language; those marked ``windows`` only where that is asked for.
 
-    Those marked ``norun`` need other machines.
+    Those marked ``norun`` need other machines; those that are files are not among them.
     """
-    found = [match for match in FENCE.finditer(page.read_text("utf-8")) if "norun" not in match[2]]
+    found = [match for match in FENCE.finditer(page.read_text("utf-8")) if not re.search("norun|file=", match[2])]
     return [match[3] for match in found if match[1] == language and (windows or "windows" not in match[2])]
 
 
@@ -56,27 +61,36 @@ def pid() -> Iterator[int]:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_python(page: Path, pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python examples of a page, in order and in one namespace; `pid` is that of a running process."""
+    """The Python examples of a page, from the top, in one namespace. `pid` is that of a process that waits."""
     monkeypatch.chdir(tmp_path)
-    for name, text in C_FILE.findall(page.read_text("utf-8")):
+    for name, text in FILE.findall(page.read_text("utf-8")):
         (tmp_path / name).write_text(text)
     namespace: dict[str, object] = {"__name__": "example", "pid": pid}
-    for text in blocks(page, "python"):
-        exec(compile(text, str(page), "exec"), namespace)  # the pages are ours
+    try:
+        for text in blocks(page, "python"):
+            exec(compile(text, str(page), "exec"), namespace)  # the pages are ours
+    finally:
+        started = [value for value in namespace.values() if isinstance(value, subprocess.Popen)]
+        running = [process for process in started if process.returncode is None]
+        ended = [process.args for process in running if process.poll() is not None]
+        for process in running:
+            process.kill()
+            process.communicate()
+    assert not ended, "a process did not run on"
 
 
-#: Runs the examples of a page in order and in one namespace, beside a process that only waits.
+#: Runs the examples of a page in order and in one namespace.
 WINDOWS_RUN = """
 import subprocess, sys
 from pathlib import Path
-program = "import sys; print('ready', flush=True); sys.stdin.read()"
-pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
-    process.stdout.readline()
-    namespace = {"__name__": "example", "pid": process.pid, "process": process}
-    for path in sys.argv[1:]:
-        exec(compile(Path(path).read_text("utf-8"), path, "exec"), namespace)
-    assert process.poll() is None, "the process did not run on"
+namespace = {"__name__": "example"}
+for path in sys.argv[1:]:
+    exec(compile(Path(path).read_text("utf-8"), path, "exec"), namespace)
+for process in [value for value in namespace.values() if isinstance(value, subprocess.Popen)]:
+    if process.returncode is None:
+        assert process.poll() is None, "a process did not run on"
+        process.kill()
+        process.wait()
 print("all ran")
 """
 
@@ -148,6 +162,36 @@ def test_shell_commands_of_files(pid: int, tmp_path: Path) -> None:
         done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.dmp", "2.dmp", "core.1234.dmp"]
+
+
+#: Pages whose commands have a test of their own, or install something.
+OTHERS = [ROOT / "README.md", ROOT / "docs" / "files.md", ROOT / "docs" / "installation.md"]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in OTHERS and commands(page)], ids=lambda page: page.name
+)
+def test_shell_commands_of_a_page(page: Path, pid: int, tmp_path: Path) -> None:
+    """The commands of any other page, in order."""
+    rules = blocks(page, "toml") or blocks(PAGES[0], "toml")
+    (tmp_path / "rules.toml").write_text(rules[0])
+    for line in commands(page):
+        words = [str(pid) if word == "PID" else word for word in shlex.split(line)]
+        assert words[0] == "minidump-cffi", line
+        command = [sys.executable, "-m", "minidump_cffi", *words[1:]]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_extras_that_pages_name_exist() -> None:
+    """In `pip install minidump_cffi[...]`, also where the package says what is missing."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    sources = [*PAGES, *(ROOT / "minidump_cffi").rglob("*.py")]
+    named = {name for path in sources for name in re.findall(r"minidump_cffi\[([\w,]+)\]", path.read_text("utf-8"))}
+    names = {part for name in named for part in name.split(",")}
+    assert {"zstd", "lz4", "remote", "dask", "all"} <= names
+    assert names <= extras.keys()
 
 
 def test_two_commands_do_all_the_set_up() -> None:
