@@ -7,6 +7,7 @@ fields as their parameters; a dump of our own process pickles the whole.
 from __future__ import annotations
 
 from . import causes, engines
+from ._dump_types import dump_type
 from ._record import Record, replace
 from .enums import DumpType, Extensions
 from .errors import FilterError
@@ -39,6 +40,8 @@ class EngineOptions(Record):
         Bytes of a stack the thread descriptor covers at most [8 MiB].
     buffer_bytes : int
         The one copy buffer, bytes, a multiple of 4096 [1 MiB].
+    referenced_max : int
+        Bytes that WITH_INDIRECTLY_REFERENCED_MEMORY adds at most [64 MiB].
     hole_min : int
         Untouched runs of at least this many bytes become holes or are left out [64 KiB].
     sparse_max : int
@@ -64,6 +67,7 @@ class EngineOptions(Record):
     limit32: int = 0
     stack_limit: int = 0
     buffer_bytes: int = 0
+    referenced_max: int = 0
     hole_min: int = 0
     sparse_max: int = 0
     answers_max: int = 0
@@ -180,8 +184,6 @@ _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "stop": ("whole", "memory", "snapshot"),
 }
 _SWITCHES = ("coredump_filter", "fsync")
-_ALL_TYPES = _values.every(DumpType)
-_SHORT = {"normal": DumpType.NORMAL, "full": DumpType.WITH_FULL_MEMORY}
 
 
 def _seconds(name: str, value: Any, *, least: str) -> None:
@@ -220,30 +222,3 @@ def check_extensions(extensions: Any) -> Extensions:
     if int(extensions) & ~known:  # of an IntFlag, ~ knows the named bits only
         raise ValueError(f"extensions {int(extensions):#x} has bits that Extensions does not have")
     return Extensions(extensions)
-
-
-def dump_type(value: Any) -> DumpType:
-    """A dump type: flags, a number, or names joined by ``+``: "full", "normal", "full+with_thread_info".
-
-    Names are those of `DumpType` in any case, with or without what people leave away: WITH_THREAD_INFO,
-    MiniDumpWithThreadInfo, thread-info.
-    """
-    if isinstance(value, str):
-        result = DumpType.NORMAL
-        for word in value.split("+"):
-            known = _SHORT | {_plain(str(flag.name)): flag for flag in DumpType}
-            flag = known.get(_plain(word.strip()))
-            if flag is None:
-                names = ["normal", "full", *(str(bit.name).lower() for bit in DumpType)]
-                raise ValueError(f"type: {word!r} is not known{_values.did_you_mean(word, names)}")
-            result |= flag
-        return result
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"type must be a DumpType or names of it, not {value!r}")
-    if not 0 <= value <= _ALL_TYPES:
-        raise ValueError(f"type {int(value):#x} has bits that MINIDUMP_TYPE does not have")
-    return DumpType(value)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "").removeprefix("minidump").removeprefix("with")

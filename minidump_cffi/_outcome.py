@@ -6,7 +6,7 @@ import time
 
 from ._naming import host
 from .callback import recording_of
-from .enums import DumpType, DumpWarning
+from .enums import DumpWarning
 from .filters._rules import Rule
 from .report._report import DumpPlan, DumpReport, Redaction, RuleBytes
 
@@ -39,14 +39,6 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
             at += count
         rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
     notes = request.notes
-    full = request.everything or request.options.flags & DumpType.WITH_FULL_MEMORY
-    if filter is not None and request.backend.own and not full:
-        notes += tuple(
-            f"rule {rule.index} (include) keeps nothing: without full memory the rules choose among stacks, "
-            "instruction windows and memory.add"
-            for rule in rules
-            if rule.index is not None and rule.action == "include" and not rule.kept
-        )
     redaction = None
     if filter is not None and filter.redact and not request.options.planned:
         counters = session.counters()

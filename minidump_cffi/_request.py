@@ -7,9 +7,9 @@ from ._record import replace
 from .callback import Callback
 from .causes import SignalInfo
 from .engines import choose
-from .enums import CallbackType
+from .enums import CallbackType, DumpType
 from .errors import DumpError
-from .filters._filter import Filter
+from .filters._filter import EVERYTHING, Filter
 from .protocol._foreign import Callee, resolve
 
 TYPE_CHECKING = False
@@ -97,17 +97,37 @@ class Request:
             )
         self.backend.check_streams(getattr(options, "user_streams", ()))
         self.options = options
+        self._take_type()
         filter = self.rules()
-        self.notes = self.backend.limits(options, None if filter is None else filter.streams.exclude)
+        self.notes = self.backend.limits(self.options, filter)
+        if self._keeps_stacks():
+            self.notes += ("FILTER_MEMORY has no effect: the callback does not edit stacks",)
         if file:
             if getattr(options, "exception", None) is not None:
                 raise ValueError("exception is for live processes: a file has its own")
             self.notes = file_notes(options, self.notes)
             if isinstance(options, DumpOptions):
-                self.options = replace(options, stop="whole")
+                self.options = replace(self.options, stop="whole")
         self.check_strict(self.notes)
         if isinstance(self.callback, Callee) and options.max_stop is None:
-            self.options = replace(options, max_stop=self.callback.max_stop)
+            self.options = replace(self.options, max_stop=self.callback.max_stop)
+
+    def _take_type(self) -> None:
+        """The type that the filter is made for, if none was given; and the filter that a type needs."""
+        filter = self.rules()
+        if self.options.type is None and filter is not None and filter.dump.type is not None:
+            self.options = replace(self.options, type=filter.dump.type)
+        if self.options.flags & DumpType.FILTER_MEMORY and self.backend.own and self.callback is None:
+            filter = filter or EVERYTHING
+            stacks = filter.replace(redact=replace(filter.redact, stacks=True))
+            self.options = replace(self.options, filter=stacks)
+
+    def _keeps_stacks(self) -> bool:
+        """Whether stack words should be sanitized, and the callback does not do that."""
+        if not self.options.flags & DumpType.FILTER_MEMORY or not self.backend.own:
+            return False
+        filter = self.rules()
+        return filter is None or not filter.redact.stacks
 
     def rules(self) -> Filter | None:
         """The filter that decides; None if there is none, or a foreign callback decides."""

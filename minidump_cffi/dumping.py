@@ -94,11 +94,10 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         complete. A path that looks like a URL is given as a `pathlib.Path`.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
     type : DumpType, int, str or None
-        What the dump holds. None: NORMAL of a process, and of a file all that it has. Else `DumpType` flags, or names
-        of them joined by ``+`` ("full", "full+with_thread_info"). The native engine knows NORMAL, WITH_FULL_MEMORY,
-        WITH_FULL_MEMORY_INFO (which adds nothing: MemoryInfoList is always there), WITH_THREAD_INFO, WITH_HANDLE_DATA,
-        IGNORE_INACCESSIBLE_MEMORY, on Linux WITH_AVX_XSTATE_CONTEXT and on Windows WITH_PROCESS_THREAD_DATA (PEB and
-        TEBs). dbghelp gets all bits as they are.
+        What the dump holds. None: what the filter says (`filters.Dump`), else NORMAL of a process, and of a file all
+        that it has. Else `DumpType` flags, or words joined by ``+``: "normal", "full", "heap", "modified",
+        "referenced", "triage", names of flags ("full+with_thread_info"). docs/types.md says what each is. dbghelp gets
+        all bits as they are.
     filter : Filter or None
         What goes into it; None keeps everything.
     callback : AnyCallback or None

@@ -37,14 +37,17 @@ _NATIVE_TYPES = (
     | DumpType.WITH_THREAD_INFO
     | DumpType.IGNORE_INACCESSIBLE_MEMORY
     | DumpType.WITH_HANDLE_DATA
-)
-_WINDOWS_TYPES = (
-    DumpType.WITH_DATA_SEGS
-    | DumpType.WITH_UNLOADED_MODULES
-    | DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
-    | DumpType.WITH_PROCESS_THREAD_DATA
+    | DumpType.FILTER_MEMORY
+    | DumpType.SCAN_MEMORY
+    | DumpType.FILTER_MODULE_PATHS
+    | DumpType.FILTER_TRIAGE
+    | DumpType.WITH_DATA_SEGS
     | DumpType.WITH_CODE_SEGS
+    | DumpType.WITH_PRIVATE_READ_WRITE_MEMORY
+    | DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
 )
+_WINDOWS_TYPES = DumpType.WITH_UNLOADED_MODULES | DumpType.WITH_PROCESS_THREAD_DATA
+_LINUX_TYPES = DumpType.WITH_AVX_XSTATE_CONTEXT | DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY | DumpType.WITH_MODULE_HEADERS
 _MEMORY_TYPES = (  # memory that a full dump has anyway
     DumpType.WITH_DATA_SEGS
     | DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
@@ -203,9 +206,8 @@ class Backend(Record):
             return DumpType(0)
         if type == DumpType.NORMAL:
             return type
-        known = _NATIVE_TYPES | (_WINDOWS_TYPES if sys.platform == "win32" else DumpType.WITH_AVX_XSTATE_CONTEXT)
-        if type & DumpType.WITH_FULL_MEMORY:
-            known |= _MEMORY_TYPES
+        known = _NATIVE_TYPES | (_WINDOWS_TYPES if sys.platform == "win32" else _LINUX_TYPES)
+        known |= _MEMORY_TYPES if type & DumpType.WITH_FULL_MEMORY else DumpType.WITHOUT_OPTIONAL_DATA
         return DumpType(type & ~known)
 
     def check_filter(self, filter: Filter | None) -> None:
@@ -241,8 +243,8 @@ class Backend(Record):
                 hint='engine="native"',
             )
 
-    def limits(self, options: PlanOptions, streams: Stream | None) -> tuple[str, ...]:
-        """What of the options and of the streams to leave out this engine cannot honour, in words."""
+    def limits(self, options: PlanOptions, filter: Filter | None) -> tuple[str, ...]:
+        """What of the options and of the filter this engine cannot honour, in words."""
         found = []
         unknown = self.unknown(options.flags)
         if unknown:
@@ -276,8 +278,20 @@ class Backend(Record):
             found.append(
                 "options have no effect except answers_max and gaps_max: the others are limits of the native engine"
             )
+        if options.flags & DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY and not options.flags & DumpType.WITH_FULL_MEMORY:
+            found.append(
+                "WITH_PRIVATE_WRITE_COPY_MEMORY: dbghelp stores pages that are copied when they are written, not those "
+                "that were"
+            )
+        if filter is None:
+            return tuple(found)
+        if not options.flags & DumpType.WITH_FULL_MEMORY and any(rule.action != "exclude" for rule in filter.rules):
+            found.append(
+                "rules that include add no memory: dbghelp asks about regions in full dumps only; give memory.add, or "
+                "WITH_FULL_MEMORY"
+            )
         # The other streams come from /proc and are not in its dumps.
-        kept = Stream(0) if streams is None else streams & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
+        kept = filter.streams.exclude & (Stream.THREAD_NAMES | Stream.THREAD_INFO)
         if kept:
             names = ", ".join((member.name or "").lower() for member in kept)
             found.append(f"streams.exclude has no effect on what dbghelp decides by itself: {names}")

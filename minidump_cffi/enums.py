@@ -179,7 +179,7 @@ class Kind(enum.IntFlag):
     IMAGE = 0x01  #: A mapping of a program or library
     FILE = 0x02  #: A mapping of a file
     ANONYMOUS = 0x04  #: Without a file
-    HEAP = 0x08  #: The heap of brk(2); on Windows, a heap
+    HEAP = 0x08  #: On Linux private memory that is written, and no stack or module; on Windows, a heap
     STACK = 0x10  #: A stack: a stack pointer lies in it
     SHARED = 0x20  #: Shared with other processes
     VDSO = 0x40  #: Code that the kernel maps into every process
@@ -362,6 +362,7 @@ class DumpWarning(enum.IntFlag):
     STOP = 0x1000000  #: The threads were stopped for longer than `stop` asked for
     SHARED_LATER = 0x2000000  #: Snapshot: shared memory is of a moment after the stop
     STOP_MEMORY = 0x4000000  #: `stop="memory"`: more than its bound, the rest was written during the stop
+    REFERENCED = 0x10000000  #: Threads point to more than `EngineOptions.referenced_max`: the rest is missing
     ZOMBIE = 0x8000000  #: Snapshot: its child stays a zombie of the target
     VALUES_UNKNOWN = 0x40000000  #: Values of variables were not searched for: their environment could not be read
 
@@ -409,6 +410,10 @@ class Extensions(enum.IntFlag):
     WINDOWS_NAMES = 0x20
     #: Words of the stacks have 4 bytes.
     NARROW_WORDS = 0x40
+    #: In a dump without full memory IncludeVmRegion is also sent about every region, for memory to add to it.
+    OPTIONAL = 0x80
+    #: SCAN_MEMORY: Module has REFERENCED_BY_MEMORY where threads refer to the module; others are to be left out.
+    SCANNED = 0x100
 
 
 PLAIN = Extensions(0)

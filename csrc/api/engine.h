@@ -95,6 +95,7 @@ typedef struct mdc_exception_info {
 /* All zero is a good default: 0 stands for the value in brackets. */
 typedef struct mdc_engine_options {
     uint64_t dump_type;       /* MDC_TYPE_*; goes to the header's Flags */
+    uint64_t callee_types;    /* bits of it that the callee sees to: FilterMemory, if it edits stack words */
     uint32_t everything;      /* 1: all that the source has: WithFullMemory, and a dump stays what it is */
     uint32_t unknown_streams; /* MDC_UNKNOWN_*: streams of an existing dump whose layout is not known */
     MINIDUMP_CALLBACK_INFORMATION callback; /* CallbackRoutine NULL: no callbacks */
@@ -114,6 +115,8 @@ typedef struct mdc_engine_options {
     uint64_t buffer_bytes;                  /* the one copy buffer [1 MiB]; a multiple of 4096 */
     uint64_t stop_memory;      /* MEMORY and SNAPSHOT: bytes of target memory that are kept in memory of ours
                                   at most [2 GiB] */
+    uint64_t referenced_max;   /* WithIndirectlyReferencedMemory: bytes of memory that threads point to, at most
+                                  [64 MiB] */
     uint64_t hole_min;         /* unwritten runs of at least this size become holes or are left out, bytes [64 KiB] */
     uint64_t sparse_max;       /* files with holes stay below this, bytes [64 GiB] */
     uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */

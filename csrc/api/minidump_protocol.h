@@ -107,16 +107,21 @@ enum {
     MDC_TYPE_WITH_DATA_SEGS = 0x1,
     MDC_TYPE_WITH_FULL_MEMORY = 0x2,
     MDC_TYPE_WITH_HANDLE_DATA = 0x4,
+    MDC_TYPE_FILTER_MEMORY = 0x8,
+    MDC_TYPE_SCAN_MEMORY = 0x10,
     MDC_TYPE_WITH_UNLOADED_MODULES = 0x20,
     MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY = 0x40,
+    MDC_TYPE_FILTER_MODULE_PATHS = 0x80,
     MDC_TYPE_WITH_PROCESS_THREAD_DATA = 0x100,
     MDC_TYPE_WITH_PRIVATE_READ_WRITE_MEMORY = 0x200,
+    MDC_TYPE_WITHOUT_OPTIONAL_DATA = 0x400,
     MDC_TYPE_WITH_FULL_MEMORY_INFO = 0x800,
     MDC_TYPE_WITH_THREAD_INFO = 0x1000,
     MDC_TYPE_WITH_CODE_SEGS = 0x2000,
     MDC_TYPE_WITH_PRIVATE_WRITE_COPY_MEMORY = 0x10000,
     MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY = 0x20000,
     MDC_TYPE_WITH_MODULE_HEADERS = 0x80000,
+    MDC_TYPE_FILTER_TRIAGE = 0x100000,
     MDC_TYPE_WITH_AVX_XSTATE_CONTEXT = 0x200000
 };
 
@@ -397,10 +402,11 @@ enum {
 
 /* Bits of mdc_region_facts.Flags. */
 enum {
-    MDC_FACT_DELETED = 0x01, /* the mapped file has been removed (Linux' " (deleted)") */
-    MDC_FACT_PIECE = 0x02,   /* a piece of a Normal dump: the answer may be byte-exact */
-    MDC_FACT_ADDED = 0x04,   /* the piece was added by Memory: kept unless a rule excludes it by name */
-    MDC_FACT_DONTDUMP = 0x08 /* MADV_DONTDUMP with MDC_DONTDUMP_ASK: kept only if a rule includes it */
+    MDC_FACT_DELETED = 0x01,  /* the mapped file has been removed (Linux' " (deleted)") */
+    MDC_FACT_PIECE = 0x02,    /* a piece of a Normal dump: the answer may be byte-exact */
+    MDC_FACT_ADDED = 0x04,    /* the piece was added by Memory: kept unless a rule excludes it by name */
+    MDC_FACT_DONTDUMP = 0x08, /* MADV_DONTDUMP with MDC_DONTDUMP_ASK: kept only if a rule includes it */
+    MDC_FACT_OPTIONAL = 0x10  /* not in a dump of this type: kept only if a rule includes it */
 };
 
 /* Extensions of the protocol, switched on out of band when an engine and a callee are paired for one dump. */
@@ -411,6 +417,10 @@ enum {
     MDC_EXT_HOLD_BACK = 0x08,    /* VmPostRead sees the last `hold` bytes of a run again as the head of the next read */
     MDC_EXT_EDITS_ONLY = 0x10,   /* a callee that answered VmStart with S_FALSE only edits in VmPostRead: it serves no
                                     memory, so VmQuery and VmPreRead are not sent, untouched pages not read */
+    MDC_EXT_OPTIONAL = 0x80,     /* in a Normal dump IncludeVmRegion is also sent about every region, for memory to add:
+                                    with MDC_FACT_OPTIONAL */
+    MDC_EXT_SCANNED = 0x100,     /* ScanMemory: Module has ModuleReferencedByMemory where threads refer to the module,
+                                    and other modules are to be left out */
     MDC_EXT_NARROW_WORDS = 0x40, /* words of the target's stacks have 4 bytes */
     MDC_EXT_WINDOWS_NAMES = 0x20 /* names of modules and mappings are those of Windows, whatever system this is */
 };

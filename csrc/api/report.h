@@ -194,7 +194,8 @@ enum {
     MDC_WARN_STOP = 0x1000000,         /* stopped for longer than requested: stop_reason */
     MDC_WARN_SHARED_LATER = 0x2000000, /* SNAPSHOT: shared memory is of a moment after the stop */
     MDC_WARN_STOP_MEMORY = 0x4000000,  /* MEMORY: more than stop_memory: the rest was written during the stop */
-    MDC_WARN_ZOMBIE = 0x8000000, /* SNAPSHOT: the child could not be waited for in the target, and is its zombie */
+    MDC_WARN_ZOMBIE = 0x8000000,      /* SNAPSHOT: the child could not be waited for in the target, and is its zombie */
+    MDC_WARN_REFERENCED = 0x10000000, /* threads point to more than referenced_max: the rest is not in the dump */
     MDC_WARN_VALUES_UNKNOWN = 0x40000000, /* set by the session's caller: mdc_hidden.unknown */
     MDC_WARN_NO_THREADS = 0x80000         /* no thread is left: ThreadList has one entry with id 0xFFFFFFFF */
 };

@@ -203,7 +203,7 @@ bool mdc_callback_nocase(const mdc_callback *callback) {
 
 mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, mdc_error *err) {
     uint32_t known = MDC_EXT_REGION_FACTS | MDC_EXT_RESUBMIT | MDC_EXT_PIECES | MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY |
-                     MDC_EXT_WINDOWS_NAMES | MDC_EXT_NARROW_WORDS;
+                     MDC_EXT_WINDOWS_NAMES | MDC_EXT_NARROW_WORDS | MDC_EXT_OPTIONAL | MDC_EXT_SCANNED;
     mdc_error_clear(err);
     if ((extensions & ~known) != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "unknown extension bits 0x%x", extensions & ~known);

@@ -35,6 +35,9 @@ int32_t mdc_answer_module(mdc_callback *callback, const MINIDUMP_MODULE_CALLBACK
         mdc_callback_fault(callback, MDC_FAULT_POINTEES_FULL);
     uint32_t keep = mdc_filter_module_keep(filter, mdc_callback_nocase(callback), callback->path, size);
     if (keep != UINT32_MAX) output->ModuleWriteFlags &= keep;
+    bool scanned = (atomic_load_explicit(&callback->extensions, memory_order_relaxed) & MDC_EXT_SCANNED) != 0;
+    if (scanned && (output->ModuleWriteFlags & MDC_MODULE_REFERENCED_BY_MEMORY) == 0)
+        output->ModuleWriteFlags &= ~(uint32_t)MDC_MODULE_WRITE_MODULE;
     return 1;
 }
 

@@ -184,10 +184,12 @@ MDC_HOT const mdc_region_facts *facts_of(const mdc_callback *callback, const MIN
     return (extensions & MDC_EXT_REGION_FACTS) != 0 ? &input->u.RegionFacts : NULL;
 }
 
-/* Blocks that were added and mappings marked do-not-dump are not for the short way. */
+/* What the default does not decide is not for the short way. */
+enum { HARD_FACTS = MDC_FACT_ADDED | MDC_FACT_DONTDUMP | MDC_FACT_OPTIONAL };
+
 MDC_HOT bool is_hard(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input) {
     const mdc_region_facts *facts = facts_of(callback, input);
-    return facts != NULL && (facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0;
+    return facts != NULL && (facts->Flags & HARD_FACTS) != 0;
 }
 
 MDC_HOT uint64_t mapping_size(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT *input,
@@ -243,7 +245,7 @@ MDC_HOT bool glance(const mdc_callback *callback, const MINIDUMP_CALLBACK_INPUT 
     if (!mdc_attributes_known(region)) return false;
     if (MDC_LIKELY(atomic_load_explicit(&callback->extensions, memory_order_relaxed) & MDC_EXT_REGION_FACTS)) {
         const mdc_region_facts *facts = &input->u.RegionFacts;
-        if ((facts->Flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0) return false;
+        if ((facts->Flags & HARD_FACTS) != 0) return false;
         if (!MDC_LIKELY(hot->plain)) {
             const uint64_t *name = known_name(callback, input);
             if (name == NULL) return false;

@@ -182,6 +182,7 @@ static mdc_status include_threads(mdc_capture *capture, mdc_error *err) {
     mdc_calls *calls = &capture->engine->calls;
     uint32_t flags = MDC_THREAD_WRITE_THREAD | MDC_THREAD_WRITE_STACK | MDC_THREAD_WRITE_CONTEXT |
                      MDC_THREAD_WRITE_INSTRUCTION_WINDOW;
+    if ((capture->type & MDC_TYPE_WITHOUT_OPTIONAL_DATA) != 0) flags &= ~(uint32_t)MDC_THREAD_WRITE_INSTRUCTION_WINDOW;
     if ((capture->type & MDC_TYPE_WITH_THREAD_INFO) != 0) flags |= MDC_THREAD_WRITE_THREAD_INFO;
     if ((capture->type & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0) flags |= MDC_THREAD_WRITE_THREAD_DATA;
     for (size_t i = 0; i < capture->lists->thread_count; i++) {
@@ -291,13 +292,32 @@ static mdc_status ask_memory(mdc_capture *capture, uint32_t type, mdc_vec *runs,
     return MDC_OK;
 }
 
-mdc_status mdc_capture_items(mdc_capture *capture, mdc_error *err) {
+/* What allocators get from Linux has no name of its own: all plain memory that is written and that nothing else is. */
+static void find_heaps(mdc_capture *capture) {
+    const uint32_t mask = MDC_PAGE_READWRITE | MDC_PAGE_EXECUTE_READWRITE;
+    if (capture->lists->system->platform == MDC_PLATFORM_WINDOWS) return; /* which has a list of its heaps */
+    for (size_t i = 0; i < capture->region_count; i++) {
+        const mdc_region *region = &capture->regions[i];
+        if (capture->kinds[i] == MDC_KIND_ANONYMOUS && region->type == MDC_MEM_PRIVATE && (region->protect & mask) != 0)
+            capture->kinds[i] |= MDC_KIND_HEAP;
+    }
+}
+
+static mdc_status find_items(mdc_capture *capture, const struct mdc_reader *reader, mdc_vec *interrupted,
+                             mdc_error *err) {
+    if (include_threads(capture, err) != MDC_OK || size_modules(capture, err) != MDC_OK ||
+        include_modules(capture, err) != MDC_OK || mdc_stacks_find(capture, interrupted, err) != MDC_OK)
+        return err->code;
+    find_heaps(capture);
+    return (capture->type & MDC_TYPE_SCAN_MEMORY) != 0 ? mdc_modules_scan(capture, reader, err) : MDC_OK;
+}
+
+mdc_status mdc_capture_items(mdc_capture *capture, const struct mdc_reader *reader, mdc_error *err) {
     mdc_vec interrupted;
     mdc_vec_init(&interrupted, sizeof(mdc_interrupted));
     mdc_status status = MDC_OK;
-    if (include_threads(capture, err) != MDC_OK || size_modules(capture, err) != MDC_OK ||
-        include_modules(capture, err) != MDC_OK || mdc_stacks_find(capture, &interrupted, err) != MDC_OK ||
-        call_modules(capture, err) != MDC_OK || call_threads(capture, err) != MDC_OK)
+    if (find_items(capture, reader, &interrupted, err) != MDC_OK || call_modules(capture, err) != MDC_OK ||
+        call_threads(capture, err) != MDC_OK)
         status = err->code;
     if (status == MDC_OK && !capture->engine->full &&
         (ask_memory(capture, MDC_CB_MEMORY, &capture->added, err) != MDC_OK ||

@@ -58,7 +58,9 @@ void mdc_capture_fini(mdc_capture *capture);
 /* *sink: the caller's; becomes *io_sink, and belongs to the caller, if the callee does the writing. */
 mdc_status mdc_capture_before_stop(mdc_capture *capture, mdc_sink **sink, mdc_sink **io_sink, mdc_error *err);
 mdc_status mdc_capture_lists(mdc_capture *capture, mdc_error *err);
-mdc_status mdc_capture_items(mdc_capture *capture, mdc_error *err);
+/* reader: of this capture. */
+struct mdc_reader;
+mdc_status mdc_capture_items(mdc_capture *capture, const struct mdc_reader *reader, mdc_error *err);
 
 enum { MDC_NO_REGION = -1 };
 int64_t mdc_regions_find(const mdc_capture *capture, uint64_t address);
@@ -86,6 +88,10 @@ uint64_t mdc_stack_pointer(const mdc_capture *capture, size_t thread);
  * (mdc_interrupted, by thread) is filled by the first for the second. */
 mdc_status mdc_stacks_find(mdc_capture *capture, mdc_vec *interrupted, mdc_error *err);
 mdc_status mdc_stacks_keep(mdc_capture *capture, const mdc_vec *interrupted, mdc_error *err);
+
+/* scan_modules.c: sets MDC_MODULE_REFERENCED_BY_MEMORY of the modules that kept stacks, and their threads'
+ * registers, refer to. */
+mdc_status mdc_modules_scan(mdc_capture *capture, const struct mdc_reader *reader, mdc_error *err);
 
 /* dump_type.c: the bits of the dump type that this engine honours, of this target. What it does not is not offered to
  * the callee and not claimed by the header. */

@@ -58,6 +58,7 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
     set_default(&own->stop_memory, UINT64_C(2) << 30);
     set_default(&own->hole_min, UINT64_C(64) << 10);
     set_default(&own->sparse_max, UINT64_C(64) << 30);
+    set_default(&own->referenced_max, UINT64_C(64) << 20);
     return MDC_OK;
 }
 
@@ -133,7 +134,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
         mdc_crash_read(&dump->capture, &dump->reader, err) != MDC_OK ||
         mdc_report_reserve(&dump->report, &dump->capture, err) != MDC_OK)
         return err->code;
-    return mdc_capture_items(&dump->capture, err);
+    return mdc_capture_items(&dump->capture, &dump->reader, err);
 }
 
 static mdc_status plan(mdc_dump *dump, mdc_error *err) {

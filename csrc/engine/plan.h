@@ -56,7 +56,7 @@ mdc_status mdc_plan_add(mdc_plan *plan, size_t region, uint64_t first, uint64_t 
 mdc_status mdc_plan_put(mdc_plan *plan, size_t region, uint64_t first, uint64_t end, uint32_t flags, bool front,
                         mdc_error *err);
 
-/* dump_type.c: appends to ranges (mdc_set_range) what bits of the type add to a Normal dump. */
-mdc_status mdc_type_memory(const mdc_reader *reader, mdc_vec *ranges, mdc_error *err);
+/* type_memory.c: appends to ranges (mdc_set_range) what bits of the type add to a Normal dump. */
+mdc_status mdc_type_memory(const mdc_reader *reader, mdc_vec *ranges, uint32_t *warnings, mdc_error *err);
 
 #endif

@@ -23,6 +23,12 @@ void mdc_sanitize(const mdc_engine *engine, uint64_t address, void *bytes, uint6
         engine->options.edit(engine->options.edit_context, address, bytes, (size_t)size);
 }
 
+static bool makes_copies(const mdc_sanitized *copies) {
+    const mdc_capture *capture = copies->capture;
+    return (copies->engine->options.edit != NULL && capture->lists->carried == NULL) ||
+           mdc_sanitizes_registers(capture);
+}
+
 static uint8_t *copy_of(const mdc_sanitized *copies, size_t item) {
     return (uint8_t *)copies->bytes.data + mdc_vec_at(&copies->starts, const size_t, item);
 }
@@ -41,24 +47,28 @@ static mdc_status add_copy(mdc_sanitized *copies, uint64_t address, const uint8_
 
 mdc_status mdc_sanitized_make(mdc_sanitized *copies, mdc_error *err) {
     const mdc_snapshot *lists = copies->capture->lists;
-    if (copies->engine->options.edit == NULL || lists->carried != NULL) return MDC_OK;
+    if (!makes_copies(copies)) return MDC_OK;
     for (size_t i = 0; i < lists->text_count; i++)
         if (add_copy(copies, lists->texts[i].address, lists->texts[i].data, lists->texts[i].size, err) != MDC_OK)
             return err->code;
-    for (size_t i = 0; i < lists->thread_count; i++)
-        if (add_copy(copies, 0, lists->threads[i].context, lists->threads[i].context_size, err) != MDC_OK)
-            return err->code;
+    for (size_t i = 0; i < lists->thread_count; i++) {
+        const mdc_thread *thread = &lists->threads[i];
+        size_t at = copies->bytes.count;
+        if (add_copy(copies, 0, thread->context, thread->context_size, err) != MDC_OK) return err->code;
+        if (thread->context != NULL)
+            mdc_sanitize_registers(copies->capture, (uint8_t *)copies->bytes.data + at, thread->context_size);
+    }
     return MDC_OK;
 }
 
 const uint8_t *mdc_sanitized_text(const mdc_sanitized *copies, size_t text) {
     const uint8_t *data = copies->capture->lists->texts[text].data;
-    return data == NULL || copies->engine->options.edit == NULL ? data : copy_of(copies, text);
+    return data == NULL || !makes_copies(copies) ? data : copy_of(copies, text);
 }
 
 const uint8_t *mdc_sanitized_context(const mdc_sanitized *copies, size_t thread) {
-    return copies->engine->options.edit == NULL ? copies->capture->lists->threads[thread].context
-                                                : copy_of(copies, copies->capture->lists->text_count + thread);
+    return !makes_copies(copies) ? copies->capture->lists->threads[thread].context
+                                 : copy_of(copies, copies->capture->lists->text_count + thread);
 }
 
 mdc_status mdc_sanitized_string(mdc_sanitized *copies, const uint8_t **bytes, size_t size, mdc_error *err) {

@@ -42,7 +42,8 @@ static size_t room_left(const mdc_staging *staging, size_t more) {
 static uint64_t expected(const mdc_engine *engine, uint64_t footprint) {
     const uint64_t large = MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS | MDC_TYPE_WITH_PRIVATE_READ_WRITE_MEMORY |
                            MDC_TYPE_WITH_PRIVATE_WRITE_COPY_MEMORY | MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY;
-    if (!engine->full && (engine->options.dump_type & large) == 0) return LITTLE_BYTES;
+    bool adds = (engine->options.extensions & MDC_EXT_OPTIONAL) != 0;
+    if (!engine->full && !adds && (engine->options.dump_type & large) == 0) return LITTLE_BYTES;
     uint64_t bytes;
     return mdc_add_u64(footprint, footprint / 64 + LITTLE_BYTES, &bytes) ? bytes : UINT64_MAX;
 }

@@ -77,6 +77,33 @@ MDC_HOT uint32_t decide(const mdc_matcher *m, uint32_t entry, const uint64_t *mo
     return best;
 }
 
+static bool meets(const mdc_matcher *m, const uint64_t *module_row, uint32_t bit) {
+    return ((row_word(m, module_row, bit >> 6) >> (bit & 63)) & 1) != 0 &&
+           mdc_size_fits(m->filter->bounds, m->question->mapping_size, bit);
+}
+
+/* Whether the last rule but the heads includes: a head cuts what is in the dump, and adds nothing by itself. Rules that
+ * a head without conditions besides its range hides in the table do not count. */
+static bool included(const mdc_matcher *m, uint32_t entry, const uint64_t *module_row) {
+    const mdc_filter *filter = m->filter;
+    uint32_t best = 0;
+    if ((entry & MDC_ENTRY_LIST) != 0)
+        for (const mdc_item *item = filter->items + (entry & ~MDC_ENTRY_LIST); item->code > m->floor_code; item++) {
+            bool head = (item->code & MDC_CODE_ACTION) == MDC_HEAD, always = item->conditions == MDC_CONDITIONS_ALWAYS;
+            if (!head && (always || meets(m, module_row, item->conditions))) {
+                best = item->code;
+                break;
+            }
+            if (always) break;
+        }
+    for (uint32_t bit = 0; bit < filter->global_words * 64; bit++) {
+        uint32_t code = filter->global_code[bit];
+        if (code > best && code > m->floor_code && (code & MDC_CODE_ACTION) != MDC_HEAD && meets(m, module_row, bit))
+            best = code;
+    }
+    return best > MDC_CODE_ACTION && (best & MDC_CODE_ACTION) == MDC_INCLUDE;
+}
+
 MDC_HOT mdc_verdict step(const mdc_matcher *m, mdc_cursor *cursor, uint64_t address) {
     const mdc_filter *filter = m->filter;
     const mdc_question *q = m->question;
@@ -95,7 +122,8 @@ MDC_HOT mdc_verdict step(const mdc_matcher *m, mdc_cursor *cursor, uint64_t addr
     uint32_t action = code & MDC_CODE_ACTION;
     v.rule = (code >> 2) - 1; /* the default (number -1) is corrected by the counting code */
     v.keep = action == MDC_INCLUDE;
-    if (action == MDC_HEAD) {
+    if (action == MDC_HEAD &&
+        ((q->flags & MDC_FACT_OPTIONAL) == 0 || included(m, filter->entry[interval], module_row))) {
         uint64_t cut; /* first byte after the head */
         if (!mdc_add_u64(q->mapping_base, filter->head_bytes[v.rule], &cut)) {
             v.keep = true; /* the head reaches beyond the end of the address space */

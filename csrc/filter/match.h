@@ -125,6 +125,8 @@ bool mdc_filter_decides_modules(const mdc_filter *filter);
 const mdc_range *mdc_filter_memory_list(const mdc_filter *filter, bool remove, size_t *count);
 uint32_t mdc_filter_secondary_flags(const mdc_filter *filter);
 bool mdc_filter_tolerates(const mdc_filter *filter);
+/* Whether a rule includes memory: then it is part of any dump. */
+bool mdc_filter_adds(const mdc_filter *filter);
 /* Whether a region can hold a kept byte, an excluded one, and a kept one again. Never false where one can. */
 bool mdc_filter_leaves_excluded_gaps(const mdc_filter *filter);
 

@@ -80,11 +80,13 @@ MDC_HOT bool mdc_attributes_known(const MINIDUMP_MEMORY_INFO *region) {
 /* Row of size_rows: sizes 0 and 1 share one. */
 MDC_HOT uint32_t mdc_size_row(uint64_t size) { return mdc_highest_bit(size | 1); }
 
-/* What decides where no rule does; nothing but a rule excludes an added block, or includes a do-not-dump mapping. */
+/* What decides where no rule does; nothing but a rule excludes an added block, or includes what would not be
+ * in the dump without it. */
 MDC_HOT uint32_t mdc_floor_code(const mdc_filter *filter, uint32_t flags) {
     uint32_t code = filter->floor_code;
-    if ((flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) != 0 && code <= MDC_CODE_ACTION)
-        code = flags & MDC_FACT_DONTDUMP ? MDC_EXCLUDE : MDC_INCLUDE;
+    const uint32_t needs_rule = MDC_FACT_DONTDUMP | MDC_FACT_OPTIONAL;
+    if ((flags & (MDC_FACT_ADDED | needs_rule)) != 0 && code <= MDC_CODE_ACTION)
+        code = (flags & needs_rule) != 0 ? MDC_EXCLUDE : MDC_INCLUDE;
     return code;
 }
 

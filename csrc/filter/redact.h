@@ -13,11 +13,7 @@
 #include <stdbool.h>
 
 #include "../api/filter.h"
-
-/* The replacement of a stack word that is not a pointer, as in Breakpad's and Crashpad's sanitized stacks. */
-#define MDC_SANITIZED_WORD UINT64_C(0x0defaced0defaced)
-/* Words of at most this amount, positive or negative, stay: counts, indices, errors. */
-#define MDC_SMALL_WORD 4096
+#include "../base/sanitized.h"
 
 typedef struct mdc_redactor mdc_redactor;
 

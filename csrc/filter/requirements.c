@@ -20,12 +20,14 @@ typedef struct scope {
     unsigned does; /* KEEPS, EXCLUDES */
     bool head;
     bool rule_excludes; /* a rule, not a range of RemoveMemory */
+    bool rule_includes; /* a rule, not the default */
 } scope;
 
 static void add(const mdc_filter *filter, scope *s, uint32_t code) {
     unsigned what = does(code);
     s->does |= what;
     s->head |= is_head(code);
+    s->rule_includes |= code > MDC_CODE_ACTION && what == KEEPS;
     if (code <= MDC_CODE_ACTION)
         s->rule_excludes |= code == MDC_EXCLUDE;
     else
@@ -59,6 +61,12 @@ bool mdc_filter_leaves_excluded_gaps(const mdc_filter *filter) {
         cut = cut || (kept && (s.does & EXCLUDES) != 0) || s.head;
         kept = kept || (s.does & KEEPS) != 0;
     }
+    return false;
+}
+
+bool mdc_filter_adds(const mdc_filter *filter) {
+    for (uint32_t i = 0; i < filter->interval_count; i++)
+        if (scope_of(filter, filter->entry[i]).rule_includes) return true;
     return false;
 }
 

@@ -24,6 +24,7 @@ enum {
 
 /* In the processor's own numbering: Rax, Rcx, Rdx, Rbx, Rsp, Rbp, Rsi, Rdi, R8-R15, then Rip. */
 enum { MDC_AMD64_RCX = 1, MDC_AMD64_RSP = 4, MDC_AMD64_RIP = 16, MDC_AMD64_GENERAL = 17 };
+enum { MDC_AMD64_GENERAL_AT = 120 }; /* bytes from the start of the context */
 
 typedef struct mdc_amd64_registers {
     uint64_t general[MDC_AMD64_GENERAL];

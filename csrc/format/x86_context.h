@@ -8,7 +8,9 @@
 enum {
     MDC_X86_CONTEXT_SIZE = 716,
     MDC_X86_FSAVE_SIZE = 108, /* as FSAVE stores it: 7 words, 8 registers of 10 bytes */
-    MDC_X86_FXSAVE_SIZE = 512
+    MDC_X86_FXSAVE_SIZE = 512,
+    MDC_X86_GENERAL_AT = 156, /* bytes from the start of the context: Edi, Esi, Ebx, Edx, Ecx, Eax, Ebp, Eip */
+    MDC_X86_GENERAL = 8
 };
 
 typedef struct mdc_x86_registers {

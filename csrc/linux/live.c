@@ -190,7 +190,8 @@ static void publish(mdc_live *live) {
                                  .pool = live->mappings.pool.data,
                                  .pool_size = live->mappings.pool.count,
                                  .system = &live->system,
-                                 .types = layout->xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0,
+                                 .types = MDC_TYPE_WITH_PRIVATE_WRITE_COPY_MEMORY |
+                                          (layout->xstate_mask != 0 ? MDC_TYPE_WITH_AVX_XSTATE_CONTEXT : 0),
                                  .handles = live->handles.data,
                                  .handle_count = live->handles.count,
                                  .auxv_phdr = live->texts.phdr,

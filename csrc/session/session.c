@@ -21,6 +21,7 @@
 #include "../base/vec.h"
 #include "../callback/redaction.h"
 #include "../engine/engine.h"
+#include "../filter/match.h"
 #include "../sink/sink.h"
 #include "../source/sanitized_source.h"
 #include "session_rule_stats.h"
@@ -36,6 +37,9 @@ enum {
     REDACTING = MDC_EXT_HOLD_BACK | MDC_EXT_EDITS_ONLY
 };
 
+/* What FilterTriage leaves out: texts of the user, and paths. */
+#define TRIAGE_STREAMS                                                                                                 \
+    (MDC_STREAM_CMDLINE | MDC_STREAM_ENVIRON | MDC_STREAM_MAPS | MDC_STREAM_DSO_DEBUG | MDC_STREAM_THREAD_NAMES)
 #define STALL_TIMEOUT_NS UINT64_C(30000000000)
 
 struct mdc_session {
@@ -258,7 +262,11 @@ static mdc_status pair(mdc_session *session, const mdc_source *source, mdc_error
     const mdc_filter *filter = mdc_callback_filter(callback);
     bool redacts = mdc_filter_redactor(filter) != NULL;
     uint32_t extensions = redacts ? EXTENSIONS | REDACTING : EXTENSIONS;
+    if (mdc_filter_adds(filter)) extensions |= MDC_EXT_OPTIONAL;
+    if ((session->spec.engine.dump_type & MDC_TYPE_SCAN_MEMORY) != 0) extensions |= MDC_EXT_SCANNED;
     if (session->system_engine != NULL) extensions = mdc_system_engine_extensions();
+    if (redacts && mdc_redact_sanitizes(mdc_filter_redactor(filter)))
+        session->spec.engine.callee_types |= MDC_TYPE_FILTER_MEMORY;
     uint32_t target = 0;
     if (source != NULL && source->windows != 0) target |= MDC_EXT_WINDOWS_NAMES;
     if (source != NULL && source->narrow != 0) target |= MDC_EXT_NARROW_WORDS;
@@ -320,6 +328,8 @@ mdc_status mdc_session_start(const mdc_session_spec *spec, mdc_session **started
     session->spec = *spec;
     session->spec.take_source = NULL; /* the slot is borrowed for this call only */
     session->spec.dbghelp = NULL;
+    if (spec->dbghelp == NULL && (spec->engine.dump_type & MDC_TYPE_FILTER_TRIAGE) != 0)
+        session->spec.engine.omit_streams |= TRIAGE_STREAMS;
     session->fd = -1;
     mdc_error_clear(&session->error);
     mdc_session_rule_stats_init(&session->rules);

@@ -27,6 +27,8 @@ mdc_status mdc_target_take(mdc_session_spec *spec, mdc_error *err) {
 void mdc_target_drop(mdc_session_spec *spec) { (void)spec; }
 
 mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err) {
+    const uint64_t large =
+        MDC_TYPE_WITH_FULL_MEMORY | MDC_TYPE_WITH_PRIVATE_READ_WRITE_MEMORY | MDC_TYPE_WITH_PRIVATE_WRITE_COPY_MEMORY;
     mdc_live_options options = {.pid = spec->pid,
                                 .pidfd = spec->pidfd,
                                 .start_time = spec->start_time,
@@ -41,7 +43,8 @@ mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err) {
                                 .dontdump = spec->engine.dontdump,
                                 .coredump_filter = spec->engine.coredump_filter,
                                 .in_file = spec->engine.file_pages == MDC_FILE_PAGES_RESIDENT,
-                                .little = (spec->engine.dump_type & MDC_TYPE_WITH_FULL_MEMORY) == 0};
+                                .little = (spec->engine.dump_type & large) == 0 &&
+                                          (spec->engine.extensions & MDC_EXT_OPTIONAL) == 0};
     return mdc_live_new(&options, err);
 }
 

@@ -148,7 +148,7 @@ static void executable_first(mdc_win_live *live) {
 static mdc_status gather_types(mdc_win_live *live, mdc_error *err) {
     void *process = live->process.handle;
     uint64_t wanted = live->options.types;
-    live->types = MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS | MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY;
+    live->types = MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS;
     if ((wanted & MDC_TYPE_WITH_PROCESS_THREAD_DATA) != 0 && live->peb != 0) {
         live->types |= MDC_TYPE_WITH_PROCESS_THREAD_DATA;
         if (mdc_win_peb_blocks(&live->blocks, process, live->peb, err) != MDC_OK) return err->code;

@@ -8,7 +8,7 @@ import math
 import shlex
 import sys
 
-from .. import _options
+from .. import _dump_types, _options
 from ..errors import FilterError
 from ..filters import PRESETS, Filter, _values
 from ..filters._rules import CONDITIONS, make_rule
@@ -28,7 +28,7 @@ def dump_type(word: str) -> DumpType:
     except ValueError:
         value = word
     try:
-        return _options.dump_type(value)
+        return _dump_types.dump_type(value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("type: ").removeprefix("type ")) from None
 
@@ -268,7 +268,8 @@ def add_what(parser: argparse.ArgumentParser, default: str) -> None:
         "--type",
         metavar="TYPE",
         type=dump_type,
-        help=f"normal, full, names of MINIDUMP_TYPE bits joined by +, or a number (default: {default})",
+        help="words joined by +: normal, full, heap, modified, referenced, triage, names of MINIDUMP_TYPE bits; or a "
+        f"number (default: {default}, unless a filter file says [dump] type)",
     )
     add_filter(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")

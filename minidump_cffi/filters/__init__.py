@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         thread,
     )
     from ._sections import (
+        Dump,
         Environ,
         Memory,
         Modules,
@@ -60,6 +61,7 @@ __all__ = [
     "Access",
     "AddressRange",
     "Conditions",
+    "Dump",
     "Environ",
     "Filter",
     "Glob",
@@ -98,7 +100,7 @@ _HOMES = _lazy.homes(
         "_conditions": "AddressRange Conditions Glob Ranges Size",
         "_patterns": "KEYS Pattern",
         "_presets": "PRESETS",
-        "_sections": "Environ Memory Modules Redact Streams Threads",
+        "_sections": "Dump Environ Memory Modules Redact Streams Threads",
         "_rules": (
             "ModuleRule RangeRules Rule ThreadRule exclude exclude_ranges head include include_ranges module thread"
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import FilterError
 from . import _values
-from ._sections import Environ, Memory, Modules, Redact, Streams, Threads
+from ._sections import Dump, Environ, Memory, Modules, Redact, Streams, Threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def combined(base: Filter, more: Filter) -> Filter:
         *more.rules,
         **values,
         secondary_flags=base.secondary_flags | more.secondary_flags,
+        dump=Dump(type=_later(base.dump.type, more.dump.type, None)),
         threads=_both(base.threads, more.threads),
         modules=_both(base.modules, more.modules),
         memory=Memory(add=base.memory.add + more.memory.add, remove=base.memory.remove + more.memory.remove),

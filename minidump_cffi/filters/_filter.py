@@ -17,7 +17,7 @@ from ..errors import FilterError, FilterWarning
 from . import _values
 from ._files import read_trusted
 from ._rules import RangeRules, Rule, pack
-from ._sections import Memory, Modules, Redact, Streams, Threads, section
+from ._sections import Dump, Memory, Modules, Redact, Streams, Threads, section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     ReadFailure: TypeAlias = Literal["skip", "abort"]
 
 _SECTIONS: dict[str, Any] = {
+    "dump": Dump,
     "threads": Threads,
     "modules": Modules,
     "memory": Memory,
@@ -60,6 +61,8 @@ class Filter:
         Streams to leave out: a `filters.Streams`.
     redact : Redact, mapping or None
         What is overwritten in the dump: a `Redact`.
+    dump : Dump, mapping or None
+        The type of dump it is made for: a `filters.Dump`.
     ignore_case : bool or None
         Globs ignore ASCII case and read a backslash as ``/``. None: as on the current system.
     secondary_flags : SecondaryFlags, str or iterable of str
@@ -98,6 +101,7 @@ class Filter:
     read_failure: ReadFailure
     ignore_case: bool
     secondary_flags: SecondaryFlags
+    dump: Dump
     threads: Threads
     modules: Modules
     memory: Memory
@@ -115,6 +119,7 @@ class Filter:
         memory: Memory | Mapping[str, Any] | None = None,
         streams: Streams | Mapping[str, Any] | None = None,
         redact: Redact | Mapping[str, Any] | None = None,
+        dump: Dump | Mapping[str, Any] | None = None,
         ignore_case: bool | None = None,
         secondary_flags: SecondaryFlags | str | Iterable[str] = SecondaryFlags.NONE,
     ) -> None:
@@ -135,7 +140,8 @@ class Filter:
                 "read_failure": read_failure,
                 "ignore_case": os.name == "nt" if ignore_case is None else bool(ignore_case),
                 "secondary_flags": _values.flags(SecondaryFlags, secondary_flags, "secondary_flags"),
-                **{name: section(name, kind, sections[name]) for name, kind in _SECTIONS.items()},
+                **{name: section(name, kind, sections[name]) for name, kind in _SECTIONS.items() if name in sections},
+                "dump": section("dump", Dump, dump),
             }
         )
 
@@ -179,8 +185,8 @@ class Filter:
         """Combine two filters: `base | more` has the rules of `base`, and then those of `more`, which decide later.
 
         Lists of both are joined (streams, memory, threads, modules, redaction; `secondary_flags` too). Of what is one
-        value (`default`, `read_failure`, `ignore_case`, the default of threads and modules, `redact.fill`) that of
-        `more` counts, unless it is what a `Filter` without arguments has; `replace` sets it whatever it is.
+        value (`default`, `read_failure`, `ignore_case`, `dump.type`, the default of threads and modules, `redact.fill`)
+        that of `more` counts, unless it is what a `Filter` without arguments has; `replace` sets it whatever it is.
 
         Examples
         --------

@@ -1,9 +1,10 @@
-"""The sections of a filter besides its rules: [threads], [modules], [memory], [streams], [redact] of its file."""
+"""The sections of a filter besides its rules: [dump], [threads], [modules], [memory], [streams], [redact]."""
 
 from __future__ import annotations
 
+from .._dump_types import dump_type, words_of
 from .._record import Record
-from ..enums import ModuleWrite, Stream, ThreadWrite
+from ..enums import DumpType, ModuleWrite, Stream, ThreadWrite
 from ..errors import FilterError
 from . import _patterns, _values
 from ._patterns import Pattern
@@ -18,6 +19,38 @@ if TYPE_CHECKING:
 
     Section = TypeVar("Section", bound=Record)
     Item = TypeVar("Item", ThreadRule, ModuleRule)
+
+
+class Dump(Record):
+    """The dump that the filter is made for.
+
+    Parameters
+    ----------
+    type : DumpType, int, str or None
+        The type of dumps with this filter for which none is given: flags, or words joined by ``+`` as for `write_dump`.
+        None leaves it to `write_dump`.
+
+    Attributes
+    ----------
+    type : DumpType or None
+        The flags.
+
+    Examples
+    --------
+    >>> Dump(type="heap")
+    Dump(type='heap')
+    """
+
+    type: DumpType | None
+
+    def __init__(self, *, type: DumpType | int | str | None = None) -> None:
+        try:
+            self._put("type", None if type is None else dump_type(type))
+        except (TypeError, ValueError) as error:
+            raise FilterError(f"dump.{error}") from None
+
+    def __repr__(self) -> str:
+        return f"Dump(type={None if self.type is None else words_of(self.type)!r})"
 
 
 class Threads(Record):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._dump_types import words_of
 from ..errors import FilterError
 from . import _composed, _values
 from ._files import read_trusted
@@ -31,7 +32,7 @@ from ._rules import (
     module,
     thread,
 )
-from ._sections import Environ, Memory, Modules, Redact, Streams, Threads, keys
+from ._sections import Dump, Environ, Memory, Modules, Redact, Streams, Threads, keys
 from ._toml_lines import line_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ _TOP = (
     "read_failure",
     "ignore_case",
     "secondary_flags",
+    "dump",
     "rule",
     "thread",
     "threads",
@@ -201,6 +203,9 @@ def _sections(document: dict[str, Any]) -> dict[str, Any]:
             table["default"] = _names(table["default"], f"{name}.default")
     threads["rules"] = [_thread(table, at) for at, table in enumerate(_tables(document, "thread"))]
     modules["rules"] = [_module(table, at) for at, table in enumerate(_tables(document, "module"))]
+    dump = _table(document, "dump", keys(Dump))
+    if "type" in dump and not isinstance(dump["type"], str):
+        raise FilterError(f"dump.type: expected words joined by +, such as heap, not {dump['type']!r}")
     memory = _table(document, "memory", keys(Memory))
     for key in keys(Memory):
         _list(memory, key, "memory")
@@ -208,6 +213,7 @@ def _sections(document: dict[str, Any]) -> dict[str, Any]:
     if "exclude" in streams:
         streams["exclude"] = _names(streams["exclude"], "streams.exclude")
     return values | {
+        "dump": Dump(**dump),
         "threads": Threads(**threads),
         "modules": Modules(**modules),
         "memory": Memory(**memory),
@@ -357,6 +363,8 @@ def write(made: Filter) -> str:
     if made.secondary_flags:
         top["secondary_flags"] = _values.names_of(made.secondary_flags)
     parts = [_body(top)]
+    if made.dump.type is not None:
+        parts.append("[dump]\n" + _body({"type": words_of(made.dump.type)}))
     parts += ["[[rule]]\n" + _body(_rule_table(rule)) for rule in made.rules]
 
     for section, items, default, everything in (

@@ -46,6 +46,9 @@ _WARNINGS = {
         "more was copied than can be kept in memory (stop_memory, or what the system can spare): the rest was written "
         "while the threads were stopped"
     ),
+    DumpWarning.REFERENCED: (
+        "threads point to more memory than referenced_max allows: of the last threads it is not in the dump"
+    ),
     DumpWarning.ZOMBIE: "the child of the snapshot could not be waited for in the target: it stays its zombie",
     DumpWarning.VALUES_UNKNOWN: (
         "the environment, or a part of it, was not found in what was dumped: copies of the values of its variables may "

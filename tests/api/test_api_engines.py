@@ -133,7 +133,8 @@ def test_dbghelp_elsewhere(child: subprocess.Popen[bytes], tmp_path: Path, capsy
 
 def limits(backend: engines.Backend, streams: md.filters.Stream | None = None, **asked: Any) -> tuple[str, ...]:
     """The notes for a request that asks for these things."""
-    return backend.limits(DumpOptions(**{"type": FULL, **asked}), streams)
+    filter = None if streams is None else md.Filter(streams={"exclude": streams})
+    return backend.limits(DumpOptions(**{"type": FULL, **asked}), filter)
 
 
 @pytest.mark.parametrize(
@@ -192,14 +193,20 @@ def test_wrong_types() -> None:
 
 
 def test_dump_types_of_each_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    avx, handles, code = (
-        md.DumpType.WITH_AVX_XSTATE_CONTEXT, md.DumpType.WITH_HANDLE_DATA, md.DumpType.WITH_CODE_SEGS
-    )  # fmt: skip
-    for system, unknown, full in (("linux", code, md.DumpType(0)), ("win32", avx, avx)):
+    avx, handles, blocks, modified = (
+        md.DumpType.WITH_AVX_XSTATE_CONTEXT,
+        md.DumpType.WITH_HANDLE_DATA,
+        md.DumpType.WITH_PROCESS_THREAD_DATA,
+        md.DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY,
+    )
+    every = avx | handles | blocks | modified
+    for system, unknown, full in (("linux", blocks, md.DumpType(0)), ("win32", avx | modified, avx)):
         on(monkeypatch, system)
-        assert engines.Backend().unknown(avx | handles | code) == unknown
-        assert engines.Backend().unknown(avx | handles | code | FULL) == full  # which has the memory anyway
-        assert engines.Backend(name="dbghelp").unknown(avx | handles | code) == 0
+        assert engines.Backend().unknown(every) == unknown
+        assert engines.Backend().unknown(every | FULL) == full  # which has the memory anyway
+        assert engines.Backend(name="dbghelp").unknown(every) == 0
+    optional = md.DumpType.WITHOUT_OPTIONAL_DATA
+    assert engines.Backend().unknown(optional) == 0 and engines.Backend().unknown(optional | FULL) == optional
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ HONOURED: Final = (  # by the native engine
     | T.WITH_UNLOADED_MODULES
     | T.WITH_HANDLE_DATA
     | T.WITH_INDIRECTLY_REFERENCED_MEMORY
+    | T.SCAN_MEMORY
+    | T.FILTER_MODULE_PATHS
+    | T.FILTER_TRIAGE
+    | T.WITH_PRIVATE_READ_WRITE_MEMORY
+    | T.WITHOUT_OPTIONAL_DATA
 )
 # What is not asserted of an engine, and why. The last three are Wine's: other programs would find the same.
 NOT_ASKED: Final = {
@@ -160,14 +165,19 @@ def test_a_bit_is_honoured_or_not_claimed(child: Child, engine: str, bit: int, f
         if bit == T.WITHOUT_OPTIONAL_DATA:
             dropped |= FULL
     honoured = asked & (HONOURED if engine == "native" else T(0x07FFFFFF))
+    if engine == "native" and full:
+        honoured &= ~T.WITHOUT_OPTIONAL_DATA
     with file_rules.DumpFile(path) as dump:
         claimed = T(dump.flags)
     # Filters for triage leave what they leave: their bits are no part of this.
     if engine == "native" or not asked & T.FILTER_TRIAGE:
-        assert claimed == honoured & ~dropped
+        implied = T.FILTER_MODULE_PATHS if asked & T.FILTER_TRIAGE else NORMAL
+        assert claimed == honoured & ~dropped | implied
     more = OFFERED.get(T(bit), (0, 0)) if honoured & ~dropped & bit else (0, 0)
     stack = 0x05 if engine == "dbghelp" and full and not dropped & FULL else 0x17
     assert 0x0D | more[0] in flags[0] and flags[0] <= {0x0D, 0x0D | more[0]}
+    if engine == "native" and honoured & T.WITHOUT_OPTIONAL_DATA:
+        stack &= ~0x10  # no instruction windows
     assert flags[1] == {stack | more[1]}
     lost = asked & ~honoured & ~contained
     assert bool(report.warnings & md.report.DumpWarning.TYPE) == bool(lost)

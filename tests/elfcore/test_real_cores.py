@@ -335,6 +335,8 @@ def test_the_heap_is_where_the_kernel_has_it(tmp_path: Path) -> None:
     report = md.write_dump(md.CoreFile(tmp_path / f"core.{process.pid}"), tmp_path / "out.dmp", filter=md.Filter(rule))
     named = [region for region in report.regions if region.name == b"[heap]"]
     assert [(region.base, region.base + region.size, region.kept) for region in named] == [(first, end, 0)]
-    assert not any(region.kinds & md.report.Kind.HEAP for region in report.regions if region not in named)
+    others = [region for region in report.regions if region.kinds & md.report.Kind.HEAP and region not in named]
+    assert {(region.name, region.kept, region.type) for region in others} <= {(b"", 0, md.filters.MemoryType.PRIVATE)}
+    assert not any(region.kinds & md.report.Kind.STACK for region in others)
     with md.open_dump(tmp_path / "out.dmp") as dump, pytest.raises(md.ReadError):
         dump.read(first, 1)

@@ -79,8 +79,9 @@ IMPLIED = [
     (NORMAL, 0x0D, 0x17),
     (FULL, 0x0D, 0x17),
     (md.DumpType.WITH_THREAD_INFO, 0x0D, 0x57),
+    (md.DumpType.WITH_DATA_SEGS | md.DumpType.WITH_CODE_SEGS, 0x4F, 0x17),
+    (md.DumpType.WITHOUT_OPTIONAL_DATA, 0x0D, 0x07),
     # Not honoured of a Linux process, and therefore not offered.
-    (md.DumpType.WITH_DATA_SEGS | md.DumpType.WITH_CODE_SEGS, 0x0D, 0x17),
     (md.DumpType.WITH_PROCESS_THREAD_DATA, 0x0D, 0x17),
 ]
 

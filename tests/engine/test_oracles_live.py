@@ -29,7 +29,20 @@ EXTRAS = (
     | md.DumpType.WITH_AVX_XSTATE_CONTEXT,
     md.DumpType(0x07FFFFFF) & ~FULL,
 )
-HONOURED = EXTRAS[6]
+HONOURED = (
+    EXTRAS[6]
+    | md.DumpType.WITH_DATA_SEGS
+    | md.DumpType.FILTER_MEMORY
+    | md.DumpType.SCAN_MEMORY
+    | md.DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
+    | md.DumpType.FILTER_MODULE_PATHS
+    | md.DumpType.WITH_PRIVATE_READ_WRITE_MEMORY
+    | md.DumpType.WITHOUT_OPTIONAL_DATA
+    | md.DumpType.WITH_CODE_SEGS
+    | md.DumpType.WITH_PRIVATE_WRITE_COPY_MEMORY
+    | md.DumpType.WITH_MODULE_HEADERS
+    | md.DumpType.FILTER_TRIAGE
+)
 MEMORY = (  # that a full dump has anyway
     md.DumpType.WITH_DATA_SEGS
     | md.DumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
@@ -59,8 +72,9 @@ def test_every_reader_accepts(base: md.DumpType, extra: md.DumpType, start_patte
     report, path = take(target, base | extra)
     assert report.complete
     with file_rules.DumpFile(path) as dump:
-        assert dump.flags == base | (extra & HONOURED)
-        lost = extra & ~HONOURED & ~(MEMORY if base else 0)
+        honoured = HONOURED & ~(MEMORY | md.DumpType.WITHOUT_OPTIONAL_DATA) if base else HONOURED
+        assert dump.flags == base | (extra & honoured)
+        lost = extra & ~honoured & ~(MEMORY if base else 0)
         assert report.honoured == (base | extra) & ~lost
         assert bool(report.warnings & md.report.DumpWarning.TYPE) == bool(lost)
         assert all(any(str(member.name) in text for text in report.messages) for member in lost)

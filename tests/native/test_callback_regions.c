@@ -357,7 +357,10 @@ static void account_round(void) {
         uint32_t name = roll(3);
         region *r = &regions[region_count];
         *r = region_of(at, size, roll(0x80), labels[name], name);
-        r->facts.Flags = roll(3) == 0 ? MDC_FACT_PIECE : roll(4) == 0 ? MDC_FACT_DONTDUMP : 0;
+        r->facts.Flags = roll(3) == 0   ? MDC_FACT_PIECE
+                         : roll(4) == 0 ? MDC_FACT_DONTDUMP
+                         : roll(4) == 0 ? MDC_FACT_OPTIONAL
+                                        : 0;
         at += size + roll(2) * PAGE;
         region rest = *r;
         for (;;) {

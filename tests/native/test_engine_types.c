@@ -7,7 +7,7 @@
 #define EVERY_BIT 0x07FFFFFFu
 #define ADDS                                                                                                           \
     (MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_HANDLE_DATA | MDC_TYPE_WITH_UNLOADED_MODULES |                            \
-     MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY | MDC_TYPE_WITH_PROCESS_THREAD_DATA | MDC_TYPE_WITH_CODE_SEGS)
+     MDC_TYPE_WITH_PROCESS_THREAD_DATA | MDC_TYPE_WITH_CODE_SEGS)
 
 static int see_flags(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
     if (in->CallbackType == MDC_CB_INCLUDE_MODULE || in->CallbackType == MDC_CB_MODULE)
@@ -25,7 +25,10 @@ static void check_bit(uint64_t bit, uint64_t told, bool full) {
         {MDC_TYPE_WITH_PROCESS_THREAD_DATA, (uint64_t)MDC_THREAD_WRITE_THREAD_DATA << 32},
         {MDC_TYPE_WITH_THREAD_INFO, (uint64_t)MDC_THREAD_WRITE_THREAD_INFO << 32}};
     const uint64_t always = MDC_TYPE_WITH_FULL_MEMORY | MDC_TYPE_WITH_FULL_MEMORY_INFO | MDC_TYPE_WITH_THREAD_INFO |
-                            MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY;
+                            MDC_TYPE_IGNORE_INACCESSIBLE_MEMORY | MDC_TYPE_SCAN_MEMORY |
+                            MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY | MDC_TYPE_FILTER_MODULE_PATHS |
+                            MDC_TYPE_WITH_PRIVATE_READ_WRITE_MEMORY | MDC_TYPE_FILTER_TRIAGE |
+                            (full ? 0 : MDC_TYPE_WITHOUT_OPTIONAL_DATA);
     const uint64_t memory = MDC_TYPE_WITH_DATA_SEGS | MDC_TYPE_WITH_CODE_SEGS | MDC_TYPE_WITH_PROCESS_THREAD_DATA |
                             MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY | MDC_TYPE_WITH_PRIVATE_READ_WRITE_MEMORY |
                             MDC_TYPE_WITH_PRIVATE_WRITE_COPY_MEMORY | MDC_TYPE_WITH_MODULE_HEADERS;
@@ -38,11 +41,14 @@ static void check_bit(uint64_t bit, uint64_t told, bool full) {
     bool full_now = full || bit == MDC_TYPE_WITH_FULL_MEMORY;
     bool contained = full_now && (bit & memory) != 0, honoured = !contained && (bit & (always | told)) != 0;
     uint64_t claimed = (full_now ? MDC_TYPE_WITH_FULL_MEMORY : 0) | (honoured ? bit : 0);
+    if (bit == MDC_TYPE_FILTER_TRIAGE) claimed |= MDC_TYPE_FILTER_MODULE_PATHS;
     CHECK(u64_at(&made, 24) == claimed);
-    uint64_t flags = 0;
+    uint64_t flags = bit == MDC_TYPE_SCAN_MEMORY ? MDC_MODULE_REFERENCED_BY_MEMORY : 0;
+    uint64_t without =
+        honoured && bit == MDC_TYPE_WITHOUT_OPTIONAL_DATA ? (uint64_t)MDC_THREAD_WRITE_INSTRUCTION_WINDOW << 32 : 0;
     for (size_t i = 0; honoured && i < sizeof offered / sizeof offered[0]; i++)
         if (offered[i][0] == bit) flags = offered[i][1];
-    CHECK(answers.number == (0x0D | UINT64_C(0x17) << 32 | flags));
+    CHECK(answers.number == ((0x0D | UINT64_C(0x17) << 32 | flags) & ~without));
     CHECK(((made.report->warnings & MDC_WARN_TYPE) != 0) == (!honoured && !contained));
     CHECK((made.report->honoured_type & bit) == (honoured || contained ? bit : 0));
     unmake(&made);

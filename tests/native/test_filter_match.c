@@ -124,7 +124,7 @@ static uint32_t judge(const world *w, uint64_t address, int *keep) {
     }
     *keep = w->default_action == MDC_INCLUDE;
     if (w->question.flags & MDC_FACT_ADDED) *keep = 1;
-    if (w->question.flags & MDC_FACT_DONTDUMP) *keep = 0;
+    if (w->question.flags & (MDC_FACT_DONTDUMP | MDC_FACT_OPTIONAL)) *keep = 0;
     return (uint32_t)w->rule_count;
 }
 
@@ -199,8 +199,12 @@ static mdc_filter *make_world(world *w) {
                                      MDC_FACT_PIECE | MDC_FACT_ADDED,
                                      MDC_FACT_DONTDUMP,
                                      MDC_FACT_DONTDUMP | MDC_FACT_PIECE,
-                                     MDC_FACT_DONTDUMP | MDC_FACT_ADDED};
-    q->flags = flags[roll(7)];
+                                     MDC_FACT_DONTDUMP | MDC_FACT_ADDED,
+                                     MDC_FACT_OPTIONAL,
+                                     MDC_FACT_OPTIONAL | MDC_FACT_DONTDUMP};
+    bool heads = false; /* which are not what decides about optional regions */
+    for (size_t i = 0; i < w->rule_count; i++) heads |= w->rules[i].action == MDC_HEAD;
+    q->flags = flags[roll(heads ? 7 : 9)];
     w->name = texts[roll(5)];
     mdc_filter_spec spec = {.rules = w->rules,
                             .rule_count = w->rule_count,
@@ -330,7 +334,7 @@ static void compare(const world *w, const mdc_filter *filter) {
 
     /* The short way for pieces that one rule decides. */
     mdc_hot hot;
-    bool served = mdc_hot_serves(filter) && (q.flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP)) == 0;
+    bool served = mdc_hot_serves(filter) && (q.flags & (MDC_FACT_ADDED | MDC_FACT_DONTDUMP | MDC_FACT_OPTIONAL)) == 0;
     for (int i = 0; i < 80 && served; i++) {
         if (i == 0 || roll(4) == 0) {
             mdc_match_step(&m, &cursor, q.base + roll((unsigned)size));

@@ -156,6 +156,7 @@ static mdc_status read_stream(mdc_plan *plan, void **place, mdc_error *err) {
     record->align = 0;
     mdc_sanitize(engine, 0, record->information, sizeof record->information);
     mdc_sanitize(engine, 0, state->context, state->context_size);
+    mdc_sanitize_registers(plan->capture, state->context, state->context_size);
     return MDC_OK;
 }
 

@@ -34,6 +34,12 @@ static mdc_status put_name(mdc_layout *layout, const mdc_module *module, mdc_vec
     const mdc_capture *capture = layout->capture;
     const uint8_t *path = mdc_capture_name(capture, module->path);
     size_t size = module->path.size;
+    if ((capture->type & MDC_TYPE_FILTER_MODULE_PATHS) != 0) {
+        size_t name = size;
+        while (name > 0 && path[name - 1] != '/' && path[name - 1] != '\\') name--;
+        path += name;
+        size -= name;
+    }
     if (layout->engine->options.module_names != MDC_MODULE_NAMES_SONAME || module->soname.size == 0)
         return mdc_layout_string(layout, path, size, rva, err);
     int64_t region = mdc_regions_find(capture, module->base);

@@ -29,6 +29,7 @@ static const struct {
     {MDC_WARN_NO_THREADS, "NO_THREADS"},
     {MDC_WARN_CUT, "CUT"},
     {MDC_WARN_SHARED_LATER, "SHARED_LATER"},
+    {MDC_WARN_REFERENCED, "REFERENCED"},
 };
 
 static const char *reason_name(uint32_t reason) {

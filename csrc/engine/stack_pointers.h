@@ -1,0 +1,21 @@
+/* What the threads point to: the words of their registers and stacks, in the order in which they matter. The thread a
+ * dump is taken for comes first; of each thread the registers, then its stack from the stack pointer up. */
+#ifndef MDC_ENGINE_STACK_POINTERS_H
+#define MDC_ENGINE_STACK_POINTERS_H
+
+#include "reader.h"
+
+/* A word; many are no addresses at all. *enough: true ends the walk. */
+typedef mdc_status (*mdc_pointer_seen)(void *context, uint64_t word, bool *enough, mdc_error *err);
+
+enum {
+    /* What the callee leaves out is not examined, and what it edits is seen as edited. Otherwise nothing of what is
+     * seen may get into the dump, and the callee is not asked. */
+    MDC_POINTERS_AS_KEPT = 1
+};
+
+/* Of all threads whose stack is kept. */
+mdc_status mdc_pointers_walk(const mdc_reader *reader, uint32_t how, mdc_pointer_seen seen, void *context,
+                             mdc_error *err);
+
+#endif
