@@ -357,7 +357,7 @@ def _write(
 def _hand_on(request: Request, report: DumpReport, sink: sinks.Sink, timer: _running.Timer) -> None:
     """Put the output in its place, the target runs again; what takes long is told."""
     tell = getattr(request.options, "progress", None)
-    begun = told = time.monotonic()
+    begun, told = time.perf_counter(), time.monotonic()
 
     def advance(done: int, total: int) -> None:
         nonlocal told
@@ -375,7 +375,7 @@ def _hand_on(request: Request, report: DumpReport, sink: sinks.Sink, timer: _run
         sink.advance = advance
     sink.commit(timer.check)
     if sink.hands_on:
-        report._put(handed_on=time.monotonic() - begun)
+        report._put(handed_on=time.perf_counter() - begun)
 
 
 def _run(

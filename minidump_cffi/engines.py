@@ -216,17 +216,13 @@ class Backend(Record):
         Raises
         ------
         DumpError
-            The filter hides variables of the environment, which is done for Linux processes only.
+            The filter hides variables of the environment, which dbghelp does not.
         """
-        if (
-            filter is not None
-            and (filter.redact.environ.keep or filter.redact.environ.drop)
-            and sys.platform == "win32"
-        ):
+        if filter is not None and (filter.redact.environ.keep or filter.redact.environ.drop) and not self.own:
             raise DumpError(
-                "redact.environ is for Linux processes: the values would be in the dump; "
-                "exclude the memory, or give patterns",
-                hint="exclude the memory, or give patterns",
+                'redact.environ is for the native engine: the values would be in the dump; give engine="native", or '
+                "exclude the memory",
+                hint='engine="native"',
             )
 
     def check_streams(self, streams: Sequence[UserStream]) -> None:

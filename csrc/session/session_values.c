@@ -16,8 +16,13 @@ void mdc_session_values_fini(mdc_session_values *values) {
     mdc_vec_fini(&values->ends);
 }
 
-static mdc_status add_piece(mdc_session_values *values, const uint8_t *bytes, size_t size, bool wide, mdc_error *err) {
-    size_t room = wide ? 2 * size : size, at;
+enum { UNIT = 2 };
+
+/* How a value becomes a pattern: as it is, from bytes to UTF-16, from UTF-16 to bytes. */
+typedef enum form { AS_IT_IS, WIDENED, NARROWED } form;
+
+static mdc_status add_piece(mdc_session_values *values, const uint8_t *bytes, size_t size, form how, mdc_error *err) {
+    size_t room = how == WIDENED ? UNIT * size : how == NARROWED ? size / UNIT : size, at;
     if (values->ends.count >= MDC_VALUES_MAX || room > MDC_VALUES_BYTES_MAX - values->pool.count)
         return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_CAPTURE, 0,
                         "the variables to hide have more values than can be searched for (%d, %d MiB): hide fewer of "
@@ -25,42 +30,50 @@ static mdc_status add_piece(mdc_session_values *values, const uint8_t *bytes, si
                         (int)MDC_VALUES_MAX, MDC_VALUES_BYTES_MAX >> 20);
     if (mdc_vec_push(&values->pool, NULL, room, &at, err) != MDC_OK) return err->code;
     uint8_t *out = &mdc_vec_at(&values->pool, uint8_t, at);
-    for (size_t i = 0; i < size; i++) out[wide ? 2 * i : i] = bytes[i];
+    for (size_t i = 0; i < room; i++) {
+        if (how == AS_IT_IS) out[i] = bytes[i];
+        if (how == NARROWED) out[i] = bytes[UNIT * i];
+        if (how == WIDENED) out[i] = i % UNIT == 0 ? bytes[i / UNIT] : 0;
+    }
     size_t end = values->pool.count;
     return mdc_vec_push(&values->ends, &end, 1, NULL, err);
 }
 
-/* Pieces that follow each other; the last one overlaps the one before if too little is left. */
-static mdc_status add_pieces(mdc_session_values *values, const uint8_t *value, size_t size, bool wide, mdc_error *err) {
-    const size_t most = wide ? MDC_VALUE_PIECE / 2 : MDC_VALUE_PIECE;
+/* Pieces that follow each other; the last one overlaps the one before if too little is left. unit: bytes of a
+ * character of the value. */
+static mdc_status add_pieces(mdc_session_values *values, const uint8_t *value, size_t size, size_t unit, form how,
+                             mdc_error *err) {
+    const size_t most = how == WIDENED ? MDC_VALUE_PIECE / UNIT : MDC_VALUE_PIECE, least = MDC_VALUE_MIN * unit;
     for (size_t at = 0; at < size;) {
         size_t part = size - at < most ? size - at : most;
-        if (part < MDC_VALUE_MIN) {
-            at = size - MDC_VALUE_MIN; /* the value is no shorter */
-            part = MDC_VALUE_MIN;
+        if (part < least) {
+            at = size - least; /* the value is no shorter */
+            part = least;
         }
-        if (add_piece(values, value + at, part, wide, err) != MDC_OK) return err->code;
+        if (add_piece(values, value + at, part, how, err) != MDC_OK) return err->code;
         at += part;
     }
     return MDC_OK;
 }
 
-/* UTF-16 is made of ASCII alone: of other text it depends on the encoding of the environment. */
-static bool is_ascii(const uint8_t *bytes, size_t size) {
+/* Only ASCII is the same characters in the other form, whatever encoding bytes have. */
+static bool is_ascii(const uint8_t *bytes, size_t size, size_t unit) {
     for (size_t i = 0; i < size; i++)
-        if (bytes[i] > 0x7F) return false;
+        if (bytes[i] > (i % unit == 0 ? 0x7F : 0)) return false;
     return true;
 }
 
-mdc_status mdc_session_values_add(void *context, const uint8_t *value, size_t size, mdc_error *err) {
+mdc_status mdc_session_values_add(void *context, const uint8_t *value, size_t size, bool wide, mdc_error *err) {
     mdc_session_values *values = context;
-    if (size < MDC_VALUE_MIN) {
+    const size_t unit = wide ? UNIT : 1;
+    if (size / unit < MDC_VALUE_MIN) {
         values->shorter++;
         return MDC_OK;
     }
     values->searched++;
-    if (add_pieces(values, value, size, false, err) != MDC_OK) return err->code;
-    return is_ascii(value, size) ? add_pieces(values, value, size, true, err) : MDC_OK;
+    if (add_pieces(values, value, size, unit, AS_IT_IS, err) != MDC_OK) return err->code;
+    if (!is_ascii(value, size, unit)) return MDC_OK;
+    return add_pieces(values, value, size, unit, wide ? NARROWED : WIDENED, err);
 }
 
 mdc_status mdc_session_values_all(void *context, size_t unknown, mdc_error *err) {

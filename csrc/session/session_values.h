@@ -19,9 +19,9 @@ typedef struct mdc_session_values {
 
 void mdc_session_values_init(mdc_session_values *values);
 void mdc_session_values_fini(mdc_session_values *values);
-/* One value, as bytes. What is more than MDC_VALUES_MAX and MDC_VALUES_BYTES_MAX is an error: nothing that is to be
+/* One value; wide: UTF-16. What is more than MDC_VALUES_MAX and MDC_VALUES_BYTES_MAX is an error: nothing that is to be
  * hidden may stay because there is much of it. */
-mdc_status mdc_session_values_add(void *values, const uint8_t *value, size_t size, mdc_error *err);
+mdc_status mdc_session_values_add(void *values, const uint8_t *value, size_t size, bool wide, mdc_error *err);
 /* All were added: hands them to the callback. */
 mdc_status mdc_session_values_all(void *values, size_t unknown, mdc_error *err);
 

@@ -7,6 +7,7 @@
 #include "../base/fail.h"
 #include "../base/range_set.h"
 #include "../format/minidump_file.h"
+#include "../format/wtf8.h"
 
 #define BLOCK_MAX (UINT64_C(8) << 20) /* bytes; the kernel lets arguments and environment grow to 6 MiB */
 
@@ -21,6 +22,7 @@ typedef struct mdc_sanitized_source {
     mdc_carried carried; /* a read that goes through this source */
     uint64_t count;      /* variables */
     size_t unknown;      /* runs of bytes that may hold values and could not be read */
+    bool wide;           /* the environment is UTF-16: of Windows */
     bool found;          /* an environment, however much of it could be read */
     bool learning;       /* values are told, nothing is hidden: the whole text is already */
 } mdc_sanitized_source;
@@ -52,14 +54,56 @@ static mdc_status hide_value(mdc_sanitized_source *sanitized, uint64_t address, 
     size_t kept = equals != NULL ? name + 1 : 0;
     const mdc_learner *learner = sanitized->hiding.learner;
     if (learner != NULL && equals != NULL && size > kept &&
-        learner->value(learner->context, text + kept, size - kept, err) != MDC_OK)
+        learner->value(learner->context, text + kept, size - kept, false, err) != MDC_OK)
         return err->code;
     return hide(sanitized, address + kept, size - kept, err);
+}
+
+enum { UNIT = 2, NAME_UNITS = 512 }; /* names of more units are hidden whatever they are */
+
+/* The same of a block of UTF-16. size: bytes, a multiple of UNIT. Names that begin with `=` are Windows' own. */
+static mdc_status hide_wide_value(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *text, size_t size,
+                                  mdc_error *err) {
+    uint16_t name[NAME_UNITS];
+    uint8_t bytes[NAME_UNITS * MDC_WTF8_PER_UNIT];
+    size_t count = 0, units = size / UNIT;
+    if (units == 0) return MDC_OK;
+    for (; count < units && count < NAME_UNITS; count++) {
+        memcpy(&name[count], text + count * UNIT, UNIT);
+        if (name[count] == '=' && count > 0) break;
+    }
+    bool named = count < units && count < NAME_UNITS;
+    size_t length = mdc_wtf8_from_utf16(name, count, bytes, sizeof bytes);
+    bool known = count < NAME_UNITS;
+    if (known && !sanitized->hiding.hides(sanitized->hiding.context, bytes, length)) return MDC_OK;
+    sanitized->count += !sanitized->learning;
+    size_t kept = named ? (count + 1) * UNIT : 0;
+    const mdc_learner *learner = sanitized->hiding.learner;
+    if (learner != NULL && named && size > kept &&
+        learner->value(learner->context, text + kept, size - kept, true, err) != MDC_OK)
+        return err->code;
+    return hide(sanitized, address + kept, size - kept, err);
+}
+
+/* As hide_values. What is left of a unit at the end of a run is hidden: its other byte could not be read. */
+static mdc_status hide_wide_values(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *bytes, size_t size,
+                                   bool broken, mdc_error *err) {
+    const size_t whole = size / UNIT * UNIT;
+    for (size_t at = 0; at < whole;) {
+        size_t end = at;
+        while (end < whole && (bytes[end] != 0 || bytes[end + 1] != 0)) end += UNIT;
+        mdc_status status = broken && at == 0 ? hide(sanitized, address, end, err)
+                                              : hide_wide_value(sanitized, address + at, bytes + at, end - at, err);
+        if (status != MDC_OK) return status;
+        at = end + UNIT;
+    }
+    return hide(sanitized, address + whole, size - whole, err);
 }
 
 /* The strings of one run of pages that could be read. broken: its first string begins in what could not. */
 static mdc_status hide_values(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *bytes, size_t size,
                               bool broken, mdc_error *err) {
+    if (sanitized->wide) return hide_wide_values(sanitized, address, bytes, size, broken, err);
     for (size_t at = 0; at < size;) {
         const uint8_t *nul = memchr(bytes + at, 0, size - at);
         size_t length = nul != NULL ? (size_t)(nul - (bytes + at)) : size - at;
@@ -113,9 +157,6 @@ static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, md
     if (whole && hide(sanitized, span.address, span.size, err) != MDC_OK) return err->code;
     if (whole && sanitized->hiding.learner == NULL) return MDC_OK;
     if (stream != MDC_STREAM_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
-    /* Names are told from values in the strings of other systems only: those of Windows are UTF-16. */
-    const mdc_system *system = sanitized->inner->ops->snapshot(sanitized->inner)->system;
-    if (system != NULL && system->platform == MDC_PLATFORM_WINDOWS) return MDC_OK;
     sanitized->learning = whole;
     sanitized->found = true;
     mdc_status status = hide_variables(sanitized, &span, err);
@@ -198,6 +239,7 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     sanitized->count = 0;
     sanitized->unknown = 0;
     sanitized->found = false;
+    sanitized->wide = lists->system != NULL && lists->system->platform == MDC_PLATFORM_WINDOWS;
     for (size_t i = 0; i < lists->text_count; i++) {
         const mdc_text *text = &lists->texts[i];
         mdc_span span = {text->address, text->size};

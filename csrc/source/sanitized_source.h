@@ -9,10 +9,10 @@
 /* Whether the value of the variable with this name is hidden. A string without `=` is checked as a whole. */
 typedef bool (*mdc_hides)(const void *context, const uint8_t *name, size_t size);
 
-/* Gets the value of each variable that is hidden, as stop finds them; and when all were told, how many runs of bytes
- * that may hold values could not be read. Lives as long as the source. */
+/* Gets the value of each variable that is hidden, as stop finds them (wide: UTF-16); and when all were told, how many
+ * runs of bytes that may hold values could not be read. Lives as long as the source. */
 typedef struct mdc_learner {
-    mdc_status (*value)(void *context, const uint8_t *value, size_t size, mdc_error *err);
+    mdc_status (*value)(void *context, const uint8_t *value, size_t size, bool wide, mdc_error *err);
     mdc_status (*all)(void *context, size_t unknown, mdc_error *err);
     void *context;
 } mdc_learner;

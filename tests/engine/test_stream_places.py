@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 import minidump_cffi as md
 
+pytestmark = pytest.mark.linux
+
 BOTH = [md.DumpType.NORMAL, md.DumpType.WITH_FULL_MEMORY]
 
 

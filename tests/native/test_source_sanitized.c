@@ -247,7 +247,97 @@ static void test_variables_of_a_copy(void) {
     sanitized->ops->free(sanitized);
 }
 
+/* What a learner was told: all values, one after the other with a bar behind each. */
+typedef struct told {
+    char values[512];
+    size_t size, unknown;
+    int wide, ended;
+} told;
+
+static mdc_status hear(void *context, const uint8_t *value, size_t size, bool wide, mdc_error *err) {
+    told *heard = context;
+    (void)err;
+    heard->wide += wide;
+    memcpy(heard->values + heard->size, value, size);
+    heard->size += size;
+    heard->values[heard->size++] = '|';
+    return MDC_OK;
+}
+
+static mdc_status hear_all(void *context, size_t unknown, mdc_error *err) {
+    told *heard = context;
+    (void)err;
+    heard->unknown = unknown;
+    heard->ended++;
+    return MDC_OK;
+}
+
+/* UTF-16 as Windows has it: the same values are hidden, and told, also where the whole block is hidden. */
+static void test_learning(bool wide, bool whole) {
+    static const char expected[] =
+        "first secret|0123456789012345678901234567890123456789012345678901234567890123456789|open|";
+    char data[2 * SIZE], bytes[sizeof data];
+    size_t size = 0, unit = wide ? 2 : 1;
+    for (size_t i = 0; i < SIZE; i++) {
+        data[size++] = block[i];
+        if (wide) data[size++] = 0;
+    }
+    mdc_error err;
+    mdc_error_clear(&err);
+    const mdc_system system = {.platform = MDC_PLATFORM_WINDOWS};
+    stub inner = make_stub();
+    inner.data = data;
+    inner.size = inner.text.size = size;
+    inner.lists.texts = &inner.text;
+    if (wide) inner.lists.system = &system;
+    told heard = {.size = 0};
+    const mdc_learner learner = {hear, hear_all, &heard};
+    const mdc_hiding what = {
+        .streams = whole ? MDC_STREAM_ENVIRON : 0, .hides = hides_api, .learner = &learner, .fill = 'X'};
+    mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, &what, &err);
+    CHECK(sanitized != NULL && sanitized->ops->stop(sanitized, &err) == MDC_OK);
+    mdc_span span = {BASE, size};
+    size_t done;
+    int32_t os_errno;
+    CHECK(sanitized->ops->read(sanitized, &span, 1, (uint8_t *)bytes, &done, &os_errno, &err) == MDC_OK);
+    for (uint64_t i = 0; i < size; i++) {
+        bool hidden = whole || (wanted(BASE + i / unit, false) != block[i / unit]);
+        if (block[i / unit] == 'X') continue;
+        CHECK(bytes[i] == (hidden ? 'X' : data[i]));
+    }
+    CHECK(heard.ended == 1 && heard.unknown == 0 && heard.wide == (wide ? 3 : 0));
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof expected - 1 && at < heard.size; i++) {
+        CHECK(heard.values[at++] == expected[i]);
+        if (wide && expected[i] != '|') CHECK(heard.values[at++] == 0);
+    }
+    CHECK(at == heard.size);
+    CHECK(mdc_sanitized_source_count(sanitized) == (whole ? 0 : 4));
+    sanitized->ops->free(sanitized);
+}
+
+/* Without an environment a learner is told that values are unknown; and so if a page of it cannot be read. */
+static void test_learning_of_what_is_missing(void) {
+    for (int which = 0; which < 2; which++) {
+        mdc_error err;
+        mdc_error_clear(&err);
+        stub inner = make_stub();
+        if (which == 0) inner.lists.text_count = 0;
+        inner.lists.texts = &inner.text;
+        inner.second_unreadable = true;
+        told heard = {.size = 0};
+        const mdc_learner learner = {hear, hear_all, &heard};
+        const mdc_hiding what = {.hides = hides_api, .learner = &learner, .fill = 'X'};
+        mdc_source *sanitized = mdc_sanitized_source_new(&inner.source, &what, &err);
+        CHECK(sanitized != NULL && sanitized->ops->stop(sanitized, &err) == MDC_OK);
+        CHECK(heard.ended == 1 && heard.unknown == 1);
+        sanitized->ops->free(sanitized);
+    }
+}
+
 int main(void) {
+    for (int which = 0; which < 4; which++) test_learning(which & 1, which & 2);
+    test_learning_of_what_is_missing();
     test_whole_texts();
     test_variables_of_a_copy();
     test_reads(false);
