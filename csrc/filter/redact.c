@@ -171,6 +171,11 @@ bool mdc_filter_decides_environ(const mdc_filter *filter) {
     return r != NULL && (r->keep.count != 0 || r->drop.count != 0);
 }
 
+bool mdc_filter_drops_variable(const mdc_filter *filter, const uint8_t *name, size_t size) {
+    const mdc_redactor *r = filter->redactor;
+    return r != NULL && any_matches(r, &r->drop, filter->nocase != 0, name, size);
+}
+
 bool mdc_filter_hides_variable(const mdc_filter *filter, const uint8_t *name, size_t size) {
     const mdc_redactor *r = filter->redactor;
     if (!mdc_filter_decides_environ(filter)) return false;

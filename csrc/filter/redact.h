@@ -50,5 +50,7 @@ uint8_t mdc_filter_fill(const mdc_filter *filter);
 /* Whether there are rules about variables of the environment, and whether they hide this one's value. */
 bool mdc_filter_decides_environ(const mdc_filter *filter);
 bool mdc_filter_hides_variable(const mdc_filter *filter, const uint8_t *name, size_t size);
+/* Whether it is hidden by its own name, and not because it is none of those to keep. */
+bool mdc_filter_drops_variable(const mdc_filter *filter, const uint8_t *name, size_t size);
 
 #endif

@@ -122,6 +122,10 @@ mdc_callee_state mdc_session_callee(const mdc_session *session) {
 
 /* -- the worker ---------------------------------------------------------------------------------------------------- */
 
+static bool drops(const void *context, const uint8_t *name, size_t size) {
+    return mdc_filter_drops_variable(context, name, size);
+}
+
 static bool hides(const void *context, const uint8_t *name, size_t size) {
     return mdc_filter_hides_variable(context, name, size);
 }
@@ -138,6 +142,7 @@ static mdc_status sanitized(mdc_session *session, mdc_error *err) {
         session->values.callback = session->spec.callback;
         session->learner = (mdc_learner){mdc_session_values_add, mdc_session_values_all, &session->values};
         hiding.learner = &session->learner;
+        hiding.drops = drops;
     }
     if (hiding.streams == 0 && hiding.hides == NULL) return MDC_OK;
     mdc_source *sanitized = mdc_sanitized_source_new(session->source, &hiding, err);

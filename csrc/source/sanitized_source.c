@@ -24,6 +24,7 @@ typedef struct mdc_sanitized_source {
     size_t unknown;      /* runs of bytes that may hold values and could not be read */
     bool wide;           /* the environment is UTF-16: of Windows */
     bool found;          /* an environment, however much of it could be read */
+    bool options;        /* a command line is looked at */
     bool learning;       /* values are told, nothing is hidden: the whole text is already */
 } mdc_sanitized_source;
 
@@ -100,9 +101,45 @@ static mdc_status hide_wide_values(mdc_sanitized_source *sanitized, uint64_t add
     return hide(sanitized, address + whole, size - whole, err);
 }
 
+enum { OPTION_MAX = 256 }; /* bytes of the name of an option; a longer one is none */
+
+/* Whether the name of an option, without its dashes, is one of a variable that is dropped, as it is or in capitals: -
+ * counts as _. */
+static bool drops_option(const mdc_sanitized_source *sanitized, const uint8_t *name, size_t size) {
+    uint8_t as_variable[OPTION_MAX];
+    while (size > 0 && *name == '-') name++, size--;
+    if (size == 0 || size > sizeof as_variable) return false;
+    for (size_t i = 0; i < size; i++) as_variable[i] = name[i] == '-' ? '_' : name[i];
+    if (sanitized->hiding.drops(sanitized->hiding.context, as_variable, size)) return true;
+    for (size_t i = 0; i < size; i++)
+        if (as_variable[i] >= 'a' && as_variable[i] <= 'z') as_variable[i] = (uint8_t)(as_variable[i] - 'a' + 'A');
+    return sanitized->hiding.drops(sanitized->hiding.context, as_variable, size);
+}
+
+/* Tells the values that a command line gives to such options: NAME=VALUE, with dashes or without; --NAME VALUE. */
+static mdc_status learn_options(mdc_sanitized_source *sanitized, const uint8_t *bytes, size_t size, mdc_error *err) {
+    const mdc_learner *learner = sanitized->hiding.learner;
+    bool follows = false;
+    for (size_t at = 0; at < size;) {
+        const uint8_t *text = bytes + at, *nul = memchr(text, 0, size - at);
+        size_t length = nul != NULL ? (size_t)(nul - text) : size - at, value = length;
+        const uint8_t *equals = memchr(text, '=', length);
+        if (equals != NULL && drops_option(sanitized, text, (size_t)(equals - text)))
+            value = (size_t)(equals - text) + 1;
+        else if (follows && length > 0 && text[0] != '-')
+            value = 0;
+        follows = equals == NULL && length > 0 && text[0] == '-' && drops_option(sanitized, text, length);
+        if (value < length && learner->value(learner->context, text + value, length - value, false, err) != MDC_OK)
+            return err->code;
+        at += length + 1;
+    }
+    return MDC_OK;
+}
+
 /* The strings of one run of pages that could be read. broken: its first string begins in what could not. */
 static mdc_status hide_values(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *bytes, size_t size,
                               bool broken, mdc_error *err) {
+    if (sanitized->options) return learn_options(sanitized, bytes, size, err);
     if (sanitized->wide) return hide_wide_values(sanitized, address, bytes, size, broken, err);
     for (size_t at = 0; at < size;) {
         const uint8_t *nul = memchr(bytes + at, 0, size - at);
@@ -152,15 +189,26 @@ static mdc_status hide_variables(mdc_sanitized_source *sanitized, const mdc_span
     return status;
 }
 
+static bool learns_options(const mdc_sanitized_source *sanitized) {
+    return sanitized->hiding.learner != NULL && sanitized->hiding.drops != NULL;
+}
+
 static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, mdc_span span, mdc_error *err) {
     bool whole = (sanitized->hiding.streams & stream) != 0;
     if (whole && hide(sanitized, span.address, span.size, err) != MDC_OK) return err->code;
     if (whole && sanitized->hiding.learner == NULL) return MDC_OK;
-    if (stream != MDC_STREAM_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
-    sanitized->learning = whole;
-    sanitized->found = true;
+    if (stream == MDC_STREAM_ENVIRON && sanitized->hiding.hides != NULL) {
+        sanitized->learning = whole;
+        sanitized->found = true;
+        mdc_status status = hide_variables(sanitized, &span, err);
+        sanitized->learning = false;
+        return status;
+    }
+    /* A command line of Windows is one text, which the program takes apart by its own rules. */
+    if (stream != MDC_STREAM_CMDLINE || !learns_options(sanitized) || sanitized->wide) return MDC_OK;
+    sanitized->learning = sanitized->options = true;
     mdc_status status = hide_variables(sanitized, &span, err);
-    sanitized->learning = false;
+    sanitized->learning = sanitized->options = false;
     return status;
 }
 
@@ -194,17 +242,20 @@ static uint64_t sanitized_file_run(mdc_source *source, uint64_t offset, uint64_t
 /* A text of an existing dump that is not known to be in the memory it holds. */
 static mdc_status hide_in_file(mdc_sanitized_source *sanitized, const mdc_carried *carried,
                                const mdc_carried_stream *stream, mdc_error *err) {
-    if (stream->type != MDC_STREAM_TYPE_LINUX_ENVIRON || sanitized->hiding.hides == NULL) return MDC_OK;
+    const bool options = stream->type == MDC_STREAM_TYPE_LINUX_CMD_LINE;
+    if (options ? !learns_options(sanitized) : sanitized->hiding.hides == NULL) return MDC_OK;
     if (stream->size > BLOCK_MAX)
         return mdc_fail(err, MDC_ERR_FORMAT, MDC_PHASE_CAPTURE, 0,
                         "the environment of the dump is too long to hide variables in it");
     uint8_t *bytes = mdc_alloc(stream->size, 1, err);
     if (bytes == NULL) return err->code;
     sanitized->into = &sanitized->hidden_file;
-    sanitized->found = true;
+    sanitized->options = options;
+    sanitized->found |= !options;
     mdc_status status = carried->read(sanitized->inner, stream->rva, bytes, stream->size, err);
     if (status == MDC_OK) status = hide_values(sanitized, stream->rva, bytes, stream->size, false, err);
     sanitized->into = &sanitized->hidden;
+    sanitized->options = false;
     mdc_dealloc(bytes);
     return status;
 }

@@ -18,9 +18,10 @@ typedef struct mdc_learner {
 } mdc_learner;
 
 typedef struct mdc_hiding {
-    uint32_t streams;           /* MDC_STREAM_*: the memory of these texts is hidden whole */
-    mdc_hides hides;            /* which variables of the environment; NULL: none */
-    const void *context;        /* for hides; lives as long as the source */
+    uint32_t streams; /* MDC_STREAM_*: the memory of these texts is hidden whole */
+    mdc_hides hides;  /* which variables of the environment; NULL: none */
+    mdc_hides drops;  /* for a learner: options of the command line whose values it is told, by their names; or NULL */
+    const void *context;        /* for both; lives as long as the source */
     const mdc_learner *learner; /* NULL: nobody wants to know */
     uint8_t fill;
 } mdc_hiding;

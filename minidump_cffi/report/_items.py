@@ -237,7 +237,8 @@ class Redaction(Record):
     variables : int
         Environment variables whose values were hidden.
     searched_values : int
-        Values that were searched for everywhere (`Environ.everywhere`).
+        Values that were searched for everywhere (`Environ.everywhere`); one that the target has in two places counts
+        twice.
     short_values : int
         Values under 4 bytes: hidden in the environment only, since they would be found by chance everywhere else.
     uncovered : int
