@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from .errors import (
         AccessDenied,
+        BudgetTooSmall,
         CallbackError,
         Cancelled,
         DeadlineExceeded,
@@ -107,6 +108,7 @@ __all__ = [
     "AccessDenied",
     "AnyCallback",
     "AnyFile",
+    "BudgetTooSmall",
     "Callback",
     "CallbackError",
     "Cancelled",
@@ -188,7 +190,7 @@ _HOMES = _lazy.homes(
         "engines": "DbgHelp UserStream",
         "enums": "DumpType",
         "errors": (
-            "AccessDenied CallbackError Cancelled DeadlineExceeded DumpError FilterError FilterWarning "
+            "AccessDenied BudgetTooSmall CallbackError Cancelled DeadlineExceeded DumpError FilterError FilterWarning "
             "FormatError InputError LimitReached PluginError ReadError SinkError Stalled TargetBusy TargetError "
             "TargetGone"
         ),

@@ -96,6 +96,7 @@ class PlanOptions(Record, kw_only=False):
     busy_timeout: float | None = None
     stall_timeout: float | None = 30.0
     grace: float = 5.0
+    max_bytes: int | str | None = None
     untouched: Literal["auto", "hole", "omit"] = "auto"
     dontdump: Literal["honour", "ask", "ignore"] = "honour"
     coredump_filter: bool = False
@@ -111,6 +112,7 @@ class PlanOptions(Record, kw_only=False):
     def __post_init__(self) -> None:
         if self.type is not None:
             self._put("type", dump_type(self.type))
+        self._put("max_bytes", _budget(self.max_bytes))
         for name in ("deadline", "max_stop", "stop_timeout"):
             _seconds(name, getattr(self, name), least="above 0")
         for name in ("busy_timeout", "stall_timeout", "grace"):
@@ -137,6 +139,7 @@ class PlanOptions(Record, kw_only=False):
         values: dict[str, Any] = {} if limits is None else {name: getattr(limits, name) for name in limits._fields}
         values |= {name: known.index(getattr(self, name, known[0])) for name, known in _WORDS.items()}
         values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
+        values["max_bytes"] = self.max_bytes or 0
         return values | {"dump_type": int(self.flags), "plan_only": int(self.planned)}
 
     def times(self) -> dict[str, int]:
@@ -194,6 +197,21 @@ def _seconds(name: str, value: Any, *, least: str) -> None:
         raise TypeError(f"{name} must be seconds, not {value!r}")
     if not (value > 0 if least == "above 0" else value >= 0) or not value < 1e9:
         raise ValueError(f"{name} must be seconds {least}, not {value!r}")
+
+
+def _budget(value: Any) -> int | None:
+    """The bytes of `max_bytes`; None: no limit."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise TypeError(f"max_bytes must be bytes as a number or a text such as '5 MiB', not {value!r}")
+    try:
+        found = _values.size(value, "max_bytes")
+    except FilterError as error:
+        raise ValueError(error.message) from None
+    if not 0 < found < 1 << 63:
+        raise ValueError(f"max_bytes must be above 0 and below 2**63, not {value!r}")
+    return found
 
 
 def record_limit(record: bool | int) -> int | None:

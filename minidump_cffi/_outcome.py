@@ -23,7 +23,7 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
     raw = session.report()
     rules: list[RuleBytes] = []
     if filter is not None:
-        kept, excluded = session.rule_bytes()
+        kept, excluded, over = session.rule_bytes()
         at = 0
         for index, rule in enumerate(filter.rules):
             count = 1 if isinstance(rule, Rule) else len(rule)
@@ -34,10 +34,20 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
                     label=rule.label,
                     kept=sum(kept[at : at + count]),
                     excluded=sum(excluded[at : at + count]),
+                    over_budget=sum(over[at : at + count]),
                 )
             )
             at += count
-        rules.append(RuleBytes(index=None, action=filter.default, label=None, kept=kept[at], excluded=excluded[at]))
+        rules.append(
+            RuleBytes(
+                index=None,
+                action=filter.default,
+                label=None,
+                kept=kept[at],
+                excluded=excluded[at],
+                over_budget=over[at],
+            )
+        )
     notes = request.notes
     redaction = None
     if filter is not None and filter.redact and not request.options.planned:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["SUFFIXES", "packer"]
+__all__ = ["SUFFIXES", "largest", "packer", "smallest"]
 
 SUFFIXES = (".gz", ".zst")
 _ZSTD = ("compression.zstd", "backports.zstd")
+_OVERHEAD = 1024
+"""Bytes of headers and trailers at most."""
 
 
 def packer(path: str | bytes) -> Callable[[], Any] | None:
@@ -52,3 +54,19 @@ def _gzip() -> Any:
     import zlib
 
     return zlib.compressobj(wbits=31)
+
+
+def largest(most: int) -> int:
+    """How long a dump may be that has at most so many bytes when it is compressed, even if it is all random.
+
+    Such bytes grow by less than this: in deflate by 1/4096 + 1/16384, in zstd by 1/256 (ZSTD_COMPRESSBOUND).
+    """
+    return max(1, most - most // 256 - _OVERHEAD)
+
+
+def smallest(length: int) -> int:
+    """The least number of bytes of which `largest` makes this length."""
+    most = length + _OVERHEAD
+    while largest(most) < length:
+        most += max(1, length - largest(most))
+    return most

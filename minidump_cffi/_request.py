@@ -80,6 +80,10 @@ class Request:
         self.backend = choose(options.engine, plan_only=options.planned, file=file) if backend is None else backend
         if not self.backend.own and getattr(options, "stop", "whole") == "snapshot":
             self.backend = replace(self.backend, snapshot=True)
+        if not self.backend.own and options.max_bytes is not None:
+            raise DumpError(
+                'max_bytes: dbghelp does not say how much it will write: give engine="native"', hint='engine="native"'
+            )
         self.callback: Callback | Callee | None = None
         self.io: Any = None
         self.everything = False

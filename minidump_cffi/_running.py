@@ -182,6 +182,7 @@ def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> t
         parts.user_streams(getattr(options, "user_streams", ())),
         parts.simple_annotations(getattr(options, "annotations", None)),
         parts.comment(getattr(options, "comment", None)),
+        parts.priorities(request.rules(), options.max_bytes),
         parts.exception(getattr(options, "exception", None)),
         parts.dbghelp(request.backend),
     )

@@ -16,7 +16,7 @@ from ._record import replace
 from ._request import Request
 from .engines import check_streams
 from .enums import CallbackType, DumpType, Phase
-from .errors import CallbackError, FormatError, SinkError
+from .errors import BudgetTooSmall, CallbackError, FormatError, SinkError
 from .files import FILES
 from .protocol._foreign import Callee
 
@@ -126,6 +126,10 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     grace : float
         Seconds a dump that has to end, because it was cancelled or a time is over, may take to do so. Then it is
         abandoned: the function raises, and the thread that hangs in an output or a callback is left behind.
+    max_bytes : int, str or None
+        The most bytes the file may have, a number or a text such as "5 MiB"; compressed files count as they are on the
+        disk. The memory that matters most is written (docs/budget.md), the rest is a gap with reason
+        `GapReason.BUDGET`, and the dump is not complete. With the native engine only.
     stop : {"whole", "memory", "snapshot"}
         How long the threads are stopped: "whole", until all is written; "memory", until all is copied to memory of
         this process (`EngineOptions.stop_memory` bytes at most); or "snapshot", until a copy-on-write child is made
@@ -202,6 +206,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         Such a file is no core or minidump, or is damaged.
     SinkError
         The output cannot be written (ENOSPC, EPIPE, ...).
+    BudgetTooSmall
+        `max_bytes` has no room even for a dump without memory; `least_bytes` says what would be enough.
     ReadError
         Memory could not be read and the filter says "abort".
     Cancelled, DeadlineExceeded
@@ -245,7 +251,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
 def plan_dump(process: Process, options: PlanOptions) -> DumpPlan:
     """Say what `write_dump` would write, per region and per rule, without writing anything.
 
-    The only memory it reads is the loader's list of modules, after the process was resumed.
+    The only memory it reads is the loader's list of modules, after the process was resumed; with `max_bytes` also the
+    stacks, and the process is stopped until the plan is made.
 
     The target is stopped for the registers of its threads only. Parameters and exceptions are those of `write_dump`.
     The plan is that of the native engine, on Windows too: dbghelp cannot plan a dump, and
@@ -320,6 +327,9 @@ def _write(
     what = f"process {target.pid}" if isinstance(target, targets.Target) else repr(target.name or "a file")
     _log.debug("dump of %s: type %s, engine %s", what, options.flags, request.backend.name)
     sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
+    most = options.max_bytes
+    if isinstance(most, int):
+        request.options = replace(request.options, max_bytes=sink.room(most))
     if isinstance(sink, sinks.DescriptorSink) and isinstance(target, targets.SourceTarget):
         assert sink.fd is not None
         _check_other(target, sink.fd)  # here nothing was written that would have to be cut back
@@ -338,6 +348,12 @@ def _write(
     except BaseException as error:
         sink.discard()
         _log.info("no dump of %s: %s", what, type(error).__name__)
+        if isinstance(error, BudgetTooSmall):
+            error.least_bytes = sink.needed(error.least_bytes)
+            error.message = (
+                f"max_bytes is {most:,}, and this dump takes {error.least_bytes:,} bytes without any memory: give at "
+                "least that, or leave out streams"
+            )
         raise
     if isinstance(file, (str, bytes, os.PathLike)):
         report._put(path=file if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100

@@ -273,6 +273,7 @@ class GapReason(enum.IntEnum):
     UNKNOWN = 4  #: Not resident, and its file cannot be read or may never respond
     LEFT_TO_FILE = 5  #: Clean pages of a module that are in its file; nothing is lost
     CUT = 6  #: Was in the core or dump that was read, before that file was cut
+    BUDGET = 7  #: Left out because the dump must not be longer than `max_bytes`
 
 
 class RegionFlags(enum.IntFlag):

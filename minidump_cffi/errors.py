@@ -15,6 +15,7 @@ carry the Windows error as ``winerror`` too.
     |   +-- InputError      (OSError)             a file that stands for it cannot be opened, read or unpacked
     +-- ReadError           (OSError)             its memory could not be read, and the filter says "abort"
     +-- SinkError           (OSError)             the output could not be written
+    +-- BudgetTooSmall                            `max_bytes` has no room even for a dump without memory
     +-- FormatError         (ValueError)          the dump cannot be expressed in the file format
     +-- LimitReached        (OSError)             a limit on open files, threads or processes was reached
     +-- Cancelled                                 the dump was cancelled
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "BudgetTooSmall",
     "CallbackError",
     "Cancelled",
     "DeadlineExceeded",
@@ -326,6 +328,25 @@ class LimitReached(DumpError, OSError):
     >>> issubclass(LimitReached, OSError)
     True
     """
+
+
+class BudgetTooSmall(DumpError):
+    """`max_bytes` has no room for headers, threads, modules and texts of this dump, even without any memory.
+
+    Attributes
+    ----------
+    least_bytes : int
+        The least `max_bytes` with which this dump could have been written.
+
+    Examples
+    --------
+    >>> BudgetTooSmall("too small", least_bytes=65536).least_bytes
+    65536
+    """
+
+    def __init__(self, message: str = "", *, least_bytes: int = 0, **members: Any) -> None:
+        super().__init__(message, **members)
+        self.least_bytes = least_bytes
 
 
 class Cancelled(DumpError):

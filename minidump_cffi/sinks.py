@@ -259,19 +259,36 @@ class SpooledSink(Sink):
     def __init__(self, receiver: Receiver, spool: io.FileIO, make: Callable[[], Any] | None = None) -> None:
         self._receiver, self._spool, self._make = receiver, spool, make
         self.fd = spool.fileno()
+        self._most: int | None = None
+
+    def room(self, most: int) -> int:
+        self._most = most
+        return most if self._make is None else _packing.largest(most)
+
+    def needed(self, least: int) -> int:
+        return least if self._make is None else _packing.smallest(least)
 
     def commit(self, check: Callable[[], None]) -> None:
         packed = None if self._make is None else self._make()
+        written = 0
+
+        def hand_on(data: bytes | memoryview) -> None:
+            nonlocal written
+            written += len(data)
+            if self._most is not None and written > self._most:
+                raise SinkError("the compressed dump is larger than max_bytes", phase=Phase.FINISH, errno=errno.EFBIG)
+            self._receiver.write(data)
+
         self._spool.seek(0)
         buffer, done, total = memoryview(bytearray(CHUNK)), 0, os.fstat(self._spool.fileno()).st_size
         while count := self._spool.readinto(buffer):
             check()
             piece = buffer[:count]
-            self._receiver.write(piece if packed is None else packed.compress(piece))
+            hand_on(piece if packed is None else packed.compress(piece))
             done += count
             self.advance(done, max(done, total))
         if packed is not None:
-            self._receiver.write(packed.flush())
+            hand_on(packed.flush())
         self._close()
         self._receiver.commit(check)
 

@@ -40,6 +40,11 @@ typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t
 /* Reports to a callee that edits stack words a stack without a Thread callback: a signal handler interrupted it. */
 typedef void (*mdc_note_stack)(void *context, uint64_t first, uint64_t end);
 
+/* Says what of a finished plan is left out so that the rest fits into max_bytes (engine/budget.h): fills in a set. */
+typedef struct mdc_cut_request mdc_cut_request;
+typedef struct mdc_cut_list mdc_cut_list;
+typedef mdc_status (*mdc_choose_cut)(void *context, const mdc_cut_request *request, mdc_cut_list *cut, mdc_error *err);
+
 /* A stream that is written to the dump unchanged: MINIDUMP_USER_STREAM.
  *
  * One that contains offsets in the file needs to know its own place, and has to be made before the target is stopped.
@@ -120,6 +125,7 @@ typedef struct mdc_engine_options {
     uint64_t hole_min;         /* unwritten runs of at least this size become holes or are left out, bytes [64 KiB] */
     uint64_t sparse_max;       /* files with holes stay below this, bytes [64 GiB] */
     uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
+    uint64_t max_bytes;        /* the file is never longer than this [no limit]; with choose_cut */
     uint32_t answers_max;      /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
     uint32_t gaps_max;         /* gaps remembered [65,536] */
     uint32_t late_files;       /* 1: pages that only mapped files hold may be read after the target was resumed, if
@@ -128,6 +134,8 @@ typedef struct mdc_engine_options {
     mdc_edit edit;             /* NULL: they are stored unchanged */
     mdc_note_stack note_stack; /* NULL: not reported */
     void *edit_context;        /* for both */
+    mdc_choose_cut choose_cut; /* NULL: no budget. Of what max_bytes has no room for; on the dumping thread */
+    void *cut_context;
     const mdc_user_stream *user_streams; /* with their data; must outlive the dump */
     size_t user_stream_count;
     const mdc_annotation *annotations; /* with their texts; must outlive the dump */

@@ -27,7 +27,8 @@ enum {
     MDC_ERR_BUSY = 14,        /* the callback is in use by another dump, or closed */
     MDC_ERR_TARGET_BUSY = 15, /* another process traces the target, or dumps it: try again later */
     MDC_ERR_LIMIT = 16,       /* a limit of the system on open files, threads or processes */
-    MDC_ERR_STALLED = 17      /* no progress for stall_timeout while the target was stopped */
+    MDC_ERR_STALLED = 17,     /* no progress for stall_timeout while the target was stopped */
+    MDC_ERR_BUDGET = 18       /* what is no memory takes more than max_bytes: least_bytes is enough */
 };
 
 /* Where in a dump it happened. */
@@ -54,6 +55,7 @@ typedef struct mdc_error {
     int32_t callback_type; /* -1, or the MDC_CB_* whose answer was wrong */
     uint64_t address;      /* in the target, 0 if none */
     int64_t index;         /* of the rule, range or thread the message is about; -1 if none */
+    uint64_t least_bytes;  /* of MDC_ERR_BUDGET, else 0 */
     char message[480];     /* UTF-8, NUL-terminated: what, where, what to do */
 } mdc_error;
 /* cdef: end */

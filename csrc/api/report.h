@@ -20,6 +20,7 @@ enum {
     MDC_GAP_TRUNCATED = 3,   /* planned, but dropped because of the deadline or a full table */
     MDC_GAP_UNKNOWN = 4,     /* not resident, and its file cannot be read or may never respond: not read */
     MDC_GAP_CUT = 6,         /* was in the core or dump that was read, before that was cut */
+    MDC_GAP_BUDGET = 7,      /* planned, and left out since the file must not be longer than max_bytes */
     MDC_GAP_LEFT_TO_FILE = 5 /* clean pages of a module that are in its file: left out on request, not missing */
 };
 
@@ -56,6 +57,7 @@ typedef struct mdc_report_region {
     uint64_t left_to_file; /* bytes that were not kept because the module's file has them */
     uint64_t filtered;     /* bytes at the end that the target's coredump_filter leaves out */
     uint64_t zeros;        /* bytes kept that were read, turned out to be pages of zeros, and are holes in the file */
+    uint64_t over_budget;  /* bytes that would have been kept, and for which max_bytes left no room */
     uint32_t state;        /* MDC_MEM_* */
     uint32_t protect;      /* MDC_PAGE_* */
     uint32_t type;         /* MDC_MEM_* */
@@ -137,6 +139,7 @@ typedef struct mdc_report {
     uint64_t filtered_bytes;    /* bytes of committed memory that the target's coredump_filter leaves out */
     uint64_t cut_bytes;         /* that a core or dump which was cut promises and no longer holds */
     uint64_t late_bytes;        /* of memory_bytes, planned to be read after the target's threads were resumed */
+    uint64_t over_budget;       /* bytes that max_bytes left no room for */
     uint64_t memory_ranges;     /* entries of MemoryList, 0 where there is a Memory64List instead */
     uint64_t memory64_ranges;   /* entries of Memory64List, 0 where there is none */
     uint64_t memory_info_count; /* entries of MemoryInfoList */
@@ -164,6 +167,8 @@ typedef struct mdc_report {
     size_t extent_count;
     const mdc_gap *gaps;
     size_t gap_count;
+    const mdc_extent *cut; /* what the budget took out of the plan, in pieces of extents */
+    size_t cut_count;
     const uint8_t *names; /* concatenated, no separators */
     size_t names_size;
 } mdc_report;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../api/callback.h"
+#include "../filter/match.h"
 
 /* Rules of its filter. */
 size_t mdc_callback_rule_count(const mdc_callback *callback);
@@ -19,5 +20,9 @@ size_t mdc_callback_rule_count(const mdc_callback *callback);
 mdc_status mdc_callback_rule_stats(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
                                    const mdc_region_facts *facts, uint64_t first, uint64_t end, uint64_t *kept,
                                    uint64_t *excluded, size_t entries, mdc_error *err);
+/* The same run by run, in the dump, once the callee has been asked about all items. */
+mdc_status mdc_callback_rule_walk(const mdc_callback *callback, const MINIDUMP_MEMORY_INFO *region,
+                                  const mdc_region_facts *facts, uint64_t first, uint64_t end, mdc_match_visit visit,
+                                  void *context, mdc_error *err);
 
 #endif

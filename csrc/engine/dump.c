@@ -5,6 +5,7 @@
 #include "../base/clock.h"
 #include "../base/fail.h"
 #include "../format/caller_texts.h"
+#include "budget.h"
 #include "crash_read.h"
 #include "report.h"
 #include "streams/stream.h"
@@ -42,7 +43,8 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
         own->file_pages > MDC_FILE_PAGES_RESIDENT || own->names > MDC_NAMES_ASCII ||
         own->module_names > MDC_MODULE_NAMES_SONAME || own->late_files > 1 || own->everything > 1 ||
         own->stop > MDC_STOP_SNAPSHOT || own->unknown_streams > MDC_UNKNOWN_KEEP ||
-        own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32)
+        own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32 ||
+        (own->max_bytes != 0 && own->choose_cut == NULL))
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
@@ -128,8 +130,9 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     dump->resumed = false;
     atomic_store(&engine->control->stopped, source->ops->snapshot(source)->frozen == 0);
     set_phase(dump, MDC_PHASE_CAPTURE);
-    /* The lists stay when the target runs on: a plan alone needs no more than the registers. */
-    if ((engine->options.plan_only && resume(dump, err) != MDC_OK) ||
+    /* The lists stay when the target runs on: a plan alone needs no more than the registers, unless it chooses by what
+     * the stacks point to. */
+    if ((engine->options.plan_only && engine->options.max_bytes == 0 && resume(dump, err) != MDC_OK) ||
         mdc_capture_lists(&dump->capture, err) != MDC_OK ||
         mdc_crash_read(&dump->capture, &dump->reader, err) != MDC_OK ||
         mdc_report_reserve(&dump->report, &dump->capture, err) != MDC_OK)
@@ -146,7 +149,18 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
                              : mdc_plan_normal(plan, err)) != MDC_OK ||
         mdc_plan_finish(plan, err) != MDC_OK || mdc_streams_read(plan, err) != MDC_OK)
         return err->code;
-    return mdc_gaps_plan_ends(&dump->gaps, err);
+    return MDC_OK;
+}
+
+/* The place of everything, after what is over the budget was taken out of the plan. */
+static mdc_status lay_out(mdc_dump *dump, mdc_error *err) {
+    if (dump->engine.options.max_bytes != 0 &&
+        mdc_budget_fit(&dump->plan, &dump->gaps, &dump->report, dump->layout.now, err) != MDC_OK)
+        return err->code;
+    if (mdc_gaps_plan_ends(&dump->gaps, err) != MDC_OK ||
+        mdc_layout_build(&dump->layout, dump->plan.all.data, err) != MDC_OK)
+        return err->code;
+    return mdc_budget_check(&dump->layout, &dump->gaps, err);
 }
 
 static mdc_status write_file(mdc_dump *dump, mdc_error *err) {
@@ -155,8 +169,8 @@ static mdc_status write_file(mdc_dump *dump, mdc_error *err) {
 }
 
 static mdc_status run(mdc_dump *dump, mdc_error *err) {
-    if (capture(dump, err) != MDC_OK || plan(dump, err) != MDC_OK ||
-        mdc_layout_build(&dump->layout, dump->plan.all.data, err) != MDC_OK || dump->engine.options.plan_only)
+    if (capture(dump, err) != MDC_OK || plan(dump, err) != MDC_OK || lay_out(dump, err) != MDC_OK ||
+        dump->engine.options.plan_only)
         return err->code;
     set_phase(dump, MDC_PHASE_WRITE);
     /* Reads and callbacks are inside of it; between them only the output can hang. */

@@ -165,11 +165,13 @@ void mdc_plan_init(mdc_plan *plan, const mdc_capture *capture, mdc_reader *reade
     plan->gaps = gaps;
     mdc_vec_init(&plan->stacks, sizeof(mdc_extent));
     mdc_vec_init(&plan->all, sizeof(mdc_extent));
+    mdc_vec_init(&plan->cut, sizeof(mdc_extent));
 }
 
 void mdc_plan_fini(mdc_plan *plan) {
     mdc_vec_fini(&plan->stacks);
     mdc_vec_fini(&plan->all);
+    mdc_vec_fini(&plan->cut);
     mdc_dealloc(plan->outcomes);
 }
 
@@ -220,8 +222,9 @@ mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err) {
     bool fits = true;
     for (size_t i = 0; i < plan->extents.count; i++)
         fits = fits && mdc_add_u64(total, plan->extents.all[i].size, &total);
+    /* Holes make a file longer: not where its length is limited. */
     bool holes = engine->options.untouched == MDC_UNTOUCHED_HOLE ||
-                 (engine->options.untouched == MDC_UNTOUCHED_AUTO && engine->sparse);
+                 (engine->options.untouched == MDC_UNTOUCHED_AUTO && engine->sparse && engine->options.max_bytes == 0);
     if (engine->held) {
         if (!engine->sparse) fill_holes(plan);
     } else if (!holes || !fits || total >= engine->options.sparse_max) {

@@ -11,6 +11,7 @@ enum { NAME_SHOWN = 255 }; /* bytes of a mapping's name in a message */
 mdc_status mdc_gaps_init(mdc_gaps *gaps, const mdc_capture *capture, mdc_error *err) {
     gaps->engine = capture->engine;
     gaps->capture = capture;
+    gaps->room = capture->engine->options.gaps_max;
     gaps->all = mdc_alloc_buffer(capture->engine->options.gaps_max, sizeof *gaps->all, err);
     return gaps->all != NULL ? MDC_OK : err->code;
 }
@@ -29,7 +30,7 @@ void mdc_gaps_add(mdc_gaps *gaps, uint64_t address, uint64_t size, uint32_t reas
         last->size += size;
         return;
     }
-    if (gaps->count < gaps->engine->options.gaps_max) {
+    if (gaps->count < gaps->room) {
         gaps->all[gaps->count++] = (mdc_gap){address, size, reason, os_errno};
         return;
     }

@@ -13,7 +13,8 @@ typedef struct mdc_gaps {
     size_t count;
     mdc_gap *planned; /* the first planned_count of them, as the plan had them */
     size_t planned_count;
-    bool full; /* the last of all covers the rest */
+    bool full;   /* the last of all covers the rest */
+    size_t room; /* entries that all may have: fewer than gaps_max where a budget has room for fewer */
 } mdc_gaps;
 
 mdc_status mdc_gaps_init(mdc_gaps *gaps, const mdc_capture *capture, mdc_error *err);

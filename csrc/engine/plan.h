@@ -21,6 +21,7 @@ typedef struct mdc_region_outcome {
     uint64_t kept;
     uint64_t untouched;
     uint64_t left_to_file;
+    uint64_t over_budget;
     uint32_t flags;
     uint32_t reserved;
 } mdc_region_outcome;
@@ -32,6 +33,7 @@ typedef struct mdc_plan {
     mdc_gaps *gaps;
     mdc_vec stacks; /* mdc_extent: of stacks, until mdc_plan_finish */
     mdc_vec all;    /* mdc_extent: the rest until then, afterwards all of them */
+    mdc_vec cut;    /* mdc_extent: what the budget has taken out of them */
     mdc_extents extents;
     mdc_region_outcome *outcomes;   /* by region */
     void *streams[MDC_STREAMS_MAX]; /* by row of the table: what a stream has read */

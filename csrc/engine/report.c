@@ -43,6 +43,7 @@ static void make_regions(mdc_report_rows *rows, const mdc_layout *layout, const 
                                                .left_to_file = outcome->left_to_file,
                                                .filtered = readable ? region->filtered : 0,
                                                .zeros = zeros != NULL ? zeros[i] : 0,
+                                               .over_budget = outcome->over_budget,
                                                .state = region->state,
                                                .protect = region->protect,
                                                .type = region->type,
@@ -54,6 +55,7 @@ static void make_regions(mdc_report_rows *rows, const mdc_layout *layout, const 
         report->left_to_file += rows->regions[i].left_to_file;
         report->filtered_bytes += rows->regions[i].filtered;
         report->zero_bytes += rows->regions[i].zeros;
+        report->over_budget += rows->regions[i].over_budget;
     }
 }
 
@@ -135,6 +137,10 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     const mdc_engine *engine = capture->engine;
     const mdc_plan *plan = layout->plan;
     mdc_report *report = &rows->report;
+    /* Sums: it may have been made before, of the plan. */
+    report->memory_bytes = report->stored_bytes = report->zero_bytes = report->left_to_file = 0;
+    report->filtered_bytes = report->late_bytes = report->over_budget = 0;
+    report->read_failed_gaps = 0;
     report->dump_type = engine->held && capture->lists != NULL ? capture->type : engine->options.dump_type;
     report->honoured_type = report->dump_type & ~(capture->lists != NULL ? mdc_type_lost(capture) : 0);
     report->pid = engine->source->pid;
@@ -172,5 +178,7 @@ void mdc_report_make(mdc_report_rows *rows, const mdc_layout *layout, const uint
     report->extent_count = plan->extents.count;
     report->gaps = plan->gaps->all;
     report->gap_count = plan->gaps->count;
+    report->cut = plan->cut.data;
+    report->cut_count = plan->cut.count;
     report->names = rows->names;
 }

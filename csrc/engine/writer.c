@@ -139,7 +139,8 @@ static mdc_status put_soft_errors(mdc_writer *writer, mdc_out *out, bool *moved,
     mdc_error_clear(&ignored);
     if (layout->capture->lists->carried != NULL) return MDC_OK;
     if (!out->sink->patchable || mdc_soft_errors_text(layout, text, &ignored) != MDC_OK) return MDC_OK;
-    uint64_t offset = out->sink->position + out->used;
+    uint64_t offset = out->sink->position + out->used, limit = layout->engine->options.max_bytes, end;
+    if (limit != 0 && (!mdc_add_u64(offset, text->count, &end) || end > limit)) return MDC_OK;
     *moved = text->count != place->count &&
              mdc_layout_move(layout, place, MDC_STREAM_TYPE_MOZ_SOFT_ERRORS, offset, text->count);
     return *moved ? mdc_out_put(out, text->data, text->count, err) : MDC_OK;

@@ -91,9 +91,14 @@ enum { MDC_MATCH_NOTHING = 0, MDC_MATCH_PART = 1, MDC_MATCH_WHOLE = 2 };
 int mdc_match_answer(const mdc_filter *filter, mdc_cursor *cursor, const mdc_question *question, uint64_t *first,
                      uint64_t *last);
 
+/* [first, last] and the rule that decides about it; rule_count: the default. */
+typedef void (*mdc_match_visit)(void *context, uint64_t first, uint64_t last, bool keep, uint32_t rule);
+/* Visits [first, last], a part of the piece, run by run, as the answers of mdc_match_next divide it: bytes that a rule
+ * keeps but whose page holds excluded ones too are those of the rule that excludes their neighbours. */
+void mdc_match_walk(const mdc_matcher *matcher, uint64_t first, uint64_t last, mdc_match_visit visit, void *context);
+
 /* Adds the bytes of [first, last], a part of the piece, to kept[rule] and excluded[rule], each with rule_count + 1
- * entries, as the answers of mdc_match_next divide them: bytes that a rule keeps but whose page holds excluded ones too
- * count for the rule that excludes their neighbours. What lies outside [keep_first, keep_last] (a host that takes one
+ * entries, as mdc_match_walk visits them. What lies outside [keep_first, keep_last] (a host that takes one
  * run only) is excluded under the rule that would have kept it. */
 void mdc_match_rule_stats(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first,
                           uint64_t keep_last, uint64_t *kept, uint64_t *excluded);

@@ -3,10 +3,15 @@
 #include "../base/arith.h"
 #include "match.h"
 
-typedef struct rule_stats {
+typedef struct walk {
     const mdc_matcher *matcher;
-    uint64_t first; /* what is counted */
+    uint64_t first; /* what is walked */
     uint64_t last;
+    mdc_match_visit visit;
+    void *context;
+} walk;
+
+typedef struct rule_stats {
     uint64_t keep_first;
     uint64_t keep_last;
     uint64_t *kept;
@@ -20,10 +25,14 @@ static uint64_t overlap(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
     return last - first == UINT64_MAX ? UINT64_MAX : last - first + 1;
 }
 
-static void add(const rule_stats *t, uint64_t first, uint64_t last, bool keep, uint32_t rule) {
+static void add(const walk *t, uint64_t first, uint64_t last, bool keep, uint32_t rule) {
     first = mdc_max_u64(first, t->first);
     last = mdc_min_u64(last, t->last);
-    if (first > last) return;
+    if (first <= last) t->visit(t->context, first, last, keep, rule);
+}
+
+static void count(void *context, uint64_t first, uint64_t last, bool keep, uint32_t rule) {
+    const rule_stats *t = context;
     uint64_t bytes = overlap(first, last, 0, UINT64_MAX);
     uint64_t taken = keep ? overlap(first, last, t->keep_first, t->keep_last) : 0;
     t->kept[rule] += taken;
@@ -31,7 +40,7 @@ static void add(const rule_stats *t, uint64_t first, uint64_t last, bool keep, u
 }
 
 /* A page (or the part of it in the piece) that more than one verdict shares. */
-static void add_mixed(const rule_stats *t, mdc_cursor *cursor, uint64_t first, uint64_t last) {
+static void add_mixed(const walk *t, mdc_cursor *cursor, uint64_t first, uint64_t last) {
     bool whole = true;
     uint32_t excluder = 0;
     for (uint64_t at = first;;) {
@@ -55,14 +64,17 @@ static void add_mixed(const rule_stats *t, mdc_cursor *cursor, uint64_t first, u
 
 void mdc_match_rule_stats(const mdc_matcher *matcher, uint64_t first, uint64_t last, uint64_t keep_first,
                           uint64_t keep_last, uint64_t *kept, uint64_t *excluded) {
+    rule_stats stats = {keep_first, keep_last, kept, excluded};
+    mdc_match_walk(matcher, first, last, count, &stats);
+}
+
+void mdc_match_walk(const mdc_matcher *matcher, uint64_t first, uint64_t last, mdc_match_visit visit, void *context) {
     const mdc_question *q = matcher->question;
-    rule_stats t = {.matcher = matcher,
-                    .first = mdc_max_u64(first, q->base),
-                    .last = mdc_min_u64(last, q->last),
-                    .keep_first = keep_first,
-                    .keep_last = keep_last,
-                    .kept = kept,
-                    .excluded = excluded};
+    walk t = {.matcher = matcher,
+              .first = mdc_max_u64(first, q->base),
+              .last = mdc_min_u64(last, q->last),
+              .visit = visit,
+              .context = context};
     if (t.first > t.last) return;
     mdc_cursor cursor = {.interval = 0, .module = 0};
     uint64_t at = matcher->whole_pages ? mdc_max_u64(mdc_page_down(t.first), q->base) : t.first;

@@ -24,7 +24,7 @@
 #include "../filter/match.h"
 #include "../sink/sink.h"
 #include "../source/sanitized_source.h"
-#include "session_rule_stats.h"
+#include "session_budget.h"
 #include "session_values.h"
 #include "system_engine.h"
 #include "target.h"
@@ -58,6 +58,7 @@ struct mdc_session {
     mdc_learner learner;
     mdc_session_values values;
     mdc_session_rule_stats rules;
+    mdc_session_budget budget;
     MINIDUMP_CALLBACK_INFORMATION foreign; /* a foreign callee; the engine calls it through call_foreign */
     _Atomic uint64_t inside;               /* calls of it << 8 | (type it is inside of + 1, or 0) */
 
@@ -86,6 +87,7 @@ static void free_results(mdc_session *session) {
     session->sink = NULL;
     mdc_session_rule_stats_fini(&session->rules);
     mdc_session_values_fini(&session->values);
+    mdc_session_budget_fini(&session->budget);
 }
 
 static void destroy(mdc_session *session) {
@@ -167,6 +169,10 @@ static mdc_status run(mdc_session *session, mdc_error *err) {
     if (session->source == NULL) session->source = mdc_target_open(&session->spec, err);
     if (session->source == NULL) return err->code;
     if (sanitized(session, err) != MDC_OK) return err->code;
+    if (session->spec.engine.max_bytes != 0) {
+        session->spec.engine.choose_cut = mdc_session_budget_choose;
+        session->spec.engine.cut_context = &session->budget;
+    }
     session->dump = mdc_dump_new(&session->spec.engine, session->source, session->sink, &session->control, err);
     if (session->dump == NULL) return err->code;
     mdc_status status = mdc_dump_run(session->dump, err);
@@ -230,6 +236,8 @@ static mdc_status check_source(const mdc_session_spec *spec, mdc_error *err) {
 static mdc_status check_spec(const mdc_session_spec *spec, mdc_error *err) {
     if (spec->sink != MDC_SINK_NONE && spec->sink != MDC_SINK_FD && spec->sink != MDC_SINK_MEMORY)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no sink number %d", (int)spec->sink);
+    if (spec->dbghelp != NULL && spec->engine.max_bytes != 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp does not say how much it will write");
     return spec->take_source != NULL ? check_source(spec, err) : mdc_target_check(spec, err);
 }
 
@@ -339,6 +347,8 @@ mdc_status mdc_session_start(const mdc_session_spec *spec, mdc_session **started
     mdc_error_clear(&session->error);
     mdc_session_rule_stats_init(&session->rules);
     mdc_session_values_init(&session->values);
+    mdc_session_budget_init(&session->budget, spec->callback, &session->spec.engine, spec->priorities,
+                            spec->priority_count);
     uint64_t deadline = 0;
     if (spec->deadline_ns != 0 && !mdc_add_u64(mdc_clock_ns(), spec->deadline_ns, &deadline)) deadline = 0;
     mdc_control_init(&session->control, deadline);
@@ -438,6 +448,21 @@ mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept
     if (session->spec.callback == NULL)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "only a filter has rules to count bytes for");
     return mdc_session_rule_stats_add(&session->rules, kept, excluded, entries, err);
+}
+
+mdc_status mdc_session_over_budget(const mdc_session *session, uint64_t *over_budget, size_t entries, mdc_error *err) {
+    if (!is_ours(session)) return fail_forked(err);
+    if (!is_over(session) || session->closed)
+        return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the dump is not finished");
+    if (session->rules.error.code != MDC_OK) {
+        *err = session->rules.error;
+        return err->code;
+    }
+    if (session->spec.callback == NULL || entries != session->rules.entries)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "there are %zu rules, with the default",
+                        session->rules.entries);
+    for (size_t i = 0; i < entries; i++) over_budget[i] += session->rules.over_budget[i];
+    return MDC_OK;
 }
 
 const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,

@@ -47,8 +47,10 @@ typedef struct mdc_session_spec {
     uint64_t busy_timeout_ns;  /* Linux: how long to wait while another process traces the target; 0: not at all */
     int32_t sink;              /* MDC_SINK_* */
     int32_t reserved;
-    int64_t fd;             /* MDC_SINK_FD: a descriptor, on Windows a HANDLE; duplicated by the session */
-    uint64_t memory_limit;  /* MDC_SINK_MEMORY: bytes */
+    int64_t fd;                /* MDC_SINK_FD: a descriptor, on Windows a HANDLE; duplicated by the session */
+    uint64_t memory_limit;     /* MDC_SINK_MEMORY: bytes */
+    const int32_t *priorities; /* NULL, or of each rule of `callback` and its default, -1: none; for engine.max_bytes */
+    size_t priority_count;
     mdc_recorder *recorder; /* NULL, or between engine and callee; must outlive the session */
 } mdc_session_spec;
 
@@ -90,6 +92,8 @@ mdc_hidden mdc_session_hidden(const mdc_session *session);
  * rule_count is the default. Both have rule_count + 1 entries. Only with a callback of ours. */
 mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
                                       mdc_error *err);
+/* Of kept, the bytes that max_bytes has left no room for. */
+mdc_status mdc_session_over_budget(const mdc_session *session, uint64_t *over_budget, size_t entries, mdc_error *err);
 /* Result, report and, if entries is not 0, the bytes of the rules in one call. NULL if it failed. */
 const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
                                       mdc_error *err);

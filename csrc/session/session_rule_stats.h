@@ -7,10 +7,12 @@
 
 #include "../api/callback.h"
 #include "../api/engine.h"
+#include "../filter/match.h"
 
 typedef struct mdc_session_rule_stats {
-    uint64_t *kept;     /* by rule, then the default */
-    uint64_t *excluded; /* likewise */
+    uint64_t *kept;        /* by rule, then the default */
+    uint64_t *excluded;    /* likewise */
+    uint64_t *over_budget; /* likewise: of kept, what the budget has taken out */
     size_t entries;
     mdc_error error; /* why there are none */
 } mdc_session_rule_stats;
@@ -24,6 +26,10 @@ mdc_status mdc_session_rule_stats_reserve(mdc_session_rule_stats *bytes, const m
  * that type would have looked there. */
 void mdc_session_rule_stats_count(mdc_session_rule_stats *bytes, const mdc_callback *callback, const mdc_report *report,
                                   const mdc_engine_options *options);
+/* For which rule each byte of an extent is in the plan; while the callee holds the module table of the dump. */
+mdc_status mdc_session_rules_walk(const mdc_callback *callback, const mdc_report *plan, const mdc_extent *extent,
+                                  const mdc_engine_options *options, mdc_match_visit visit, void *context,
+                                  mdc_error *err);
 /* Adds to the caller's figures. MDC_ERR_INVALID if `entries` is not the number of rules + 1. */
 mdc_status mdc_session_rule_stats_add(const mdc_session_rule_stats *bytes, uint64_t *kept, uint64_t *excluded,
                                       size_t entries, mdc_error *err);

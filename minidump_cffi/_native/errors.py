@@ -29,6 +29,7 @@ _CLASSES: dict[int, type[errors.DumpError]] = {
     lib.MDC_ERR_CALLBACK: errors.CallbackError,
     lib.MDC_ERR_BUSY: errors.CallbackError,
     lib.MDC_ERR_LIMIT: errors.LimitReached,
+    lib.MDC_ERR_BUDGET: errors.BudgetTooSmall,
 }
 
 
@@ -50,6 +51,7 @@ def exception(error: Any) -> Exception:
     cls = _CLASSES.get(error.code, errors.DumpError)
     types = {member.value for member in CallbackType}
     number, winerror = _system_error(cls, error.os_errno)
+    more = {"least_bytes": error.least_bytes} if cls is errors.BudgetTooSmall else {}
     return cls(
         message,
         phase=Phase(error.phase) if 0 <= error.phase <= Phase.FINISH else None,
@@ -61,6 +63,7 @@ def exception(error: Any) -> Exception:
         hint=_hint(cls, message),
         errno=number,
         winerror=winerror,
+        **more,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .._record import replace
 from ..causes import ExceptionInfo
+from ..filters._rules import RangeRules
 from ._ext import ffi, lib
 
 TYPE_CHECKING = False
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..causes import SignalInfo
     from ..engines import Backend, UserStream
+    from ..filters import Filter
     from ..targets import SourceTarget
 
     Fill = Callable[[Any], object]
@@ -92,6 +94,24 @@ def comment(text: str | None) -> Fill:
 
 def _text(text: str) -> Any:
     return ffi.new("char[]", text.encode())
+
+
+def priorities(filter: Filter | None, max_bytes: int | str | None) -> Fill:
+    """`mdc_session_spec.priorities`: those of the rules, as C numbers them."""
+
+    def fill(spec: Any) -> object:
+        rules = () if filter is None or max_bytes is None else filter.rules
+        if not any(getattr(rule, "priority", None) is not None for rule in rules):
+            return None
+        values: list[int] = []
+        for rule in rules:
+            priority = getattr(rule, "priority", None)
+            values += [-1 if priority is None else priority] * (len(rule) if isinstance(rule, RangeRules) else 1)
+        spec.priorities = kept = ffi.new("int32_t[]", values)
+        spec.priority_count = len(values)
+        return kept
+
+    return fill
 
 
 def exception(info: ExceptionInfo | SignalInfo | None) -> Fill:

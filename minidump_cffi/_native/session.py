@@ -43,7 +43,7 @@ class RawReport(Record, kw_only=False):
     names: bytes
 
 
-_HEAD = struct.Struct("=14Q2IiIQ32Q2Ii3I16I")
+_HEAD = struct.Struct("=15Q2IiIQ32Q2Ii3I16I")
 """The head of mdc_report (csrc/api/report.h): numbers, calls, numbers, dropped streams."""
 _NUMBERS = (
     "dump_type",
@@ -56,6 +56,7 @@ _NUMBERS = (
     "filtered_bytes",
     "cut_bytes",
     "late_bytes",
+    "over_budget",
     "memory_ranges",
     "memory64_ranges",
     "memory_info_count",
@@ -228,9 +229,14 @@ class Session:
         kept = excluded = ffi.NULL
         if entries:
             kept, excluded = ffi.new("uint64_t[]", entries), ffi.new("uint64_t[]", entries)
-            self._rules = kept, excluded
+            over = ffi.new("uint64_t[]", entries)
+            self._rules = kept, excluded, over
         self._report = lib.mdc_session_outcome(self.pointer, kept, excluded, entries, error)
-        return exception(error) if self._report == ffi.NULL else None
+        if self._report == ffi.NULL:
+            return exception(error)
+        if entries and lib.mdc_session_over_budget(self.pointer, over, entries, error) != lib.MDC_OK:
+            return exception(error)
+        return None
 
     def report(self) -> RawReport:
         """Of a session that `finish` found successful."""
@@ -252,10 +258,10 @@ class Session:
         """mdc_hidden: variables hidden, values searched for, values too short for that, whether some are unknown."""
         return lib.mdc_session_hidden(self.pointer)
 
-    def rule_bytes(self) -> tuple[memoryview, memoryview]:
-        """Bytes kept and bytes excluded by each rule; the last entry is the default."""
-        kept, excluded = self._rules
-        return memoryview(ffi.buffer(kept)).cast("Q"), memoryview(ffi.buffer(excluded)).cast("Q")
+    def rule_bytes(self) -> tuple[memoryview, memoryview, memoryview]:
+        """Bytes kept and excluded by each rule, and of those kept what is over the budget; the last is the default."""
+        kept, excluded, over = (memoryview(ffi.buffer(array)).cast("Q") for array in self._rules)
+        return kept, excluded, over
 
     def doing(self) -> Doing:
         text = ffi.new("char[]", 512)

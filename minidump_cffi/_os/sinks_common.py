@@ -27,6 +27,14 @@ class Sink:
     hands_on = False
     advance: Callable[[int, int], object] = staticmethod(lambda done, total: None)
 
+    def room(self, most: int) -> int:
+        """How long the dump may be so that the output has at most so many bytes."""
+        return most
+
+    def needed(self, least: int) -> int:
+        """What `most` has to be for a dump of this length."""
+        return least
+
     def commit(self, check: Callable[[], None]) -> None:
         """The dump is complete: put it in its place. `check` raises if the dump was cancelled."""
 

@@ -24,6 +24,7 @@ VERDICTS: Final[dict[str, tuple[str, str]]] = {
     "left-to-file": ("cyan", "in the file of its module, as it is in memory"),
     "not-stored": ("dim", "not part of this type of dump"),
     "never-read": ("dim", "guards, reservations, devices"),
+    "over-budget": ("red", "max_bytes left no room for it: a gap"),
     "missing": ("red", "was asked for and could not be read: a gap"),
 }
 """A colour and a meaning for each word that says what became of memory; those after "partly" for what is not there."""
@@ -51,8 +52,12 @@ _PRECEDENCE: Final = (
     (Kind.SHARED, "shared"),
     (Kind.ANONYMOUS, "anonymous"),
 )
-GAPS: Final[dict[int, str]] = {GapReason.LEFT_TO_FILE: "left-to-file", GapReason.BEYOND_EOF: "never-read"}
-"""Gaps of a file that are no loss."""
+GAPS: Final[dict[int, str]] = {
+    GapReason.LEFT_TO_FILE: "left-to-file",
+    GapReason.BEYOND_EOF: "never-read",
+    GapReason.BUDGET: "over-budget",
+}
+"""Gaps of a file that have a word of their own."""
 _NAMELESS: Final = {"heap": "heap", "stack": "stacks", "image": "data of modules without a file", "other": "memory"}
 """What areas of a kind are called together."""
 _TYPES: Final[dict[int, str]] = {MemoryType.IMAGE: "image", MemoryType.MAPPED: "file", MemoryType.PRIVATE: "anonymous"}
@@ -158,13 +163,17 @@ def _left(region: Region) -> dict[str, int]:
     """What of a region is not in the dump, by reason. "excluded" is what rules and callbacks left out only."""
     rest = region.size - region.kept
     found = {}
-    for word, number in (("left-to-file", region.left_to_file), ("coredump-filter", region.filtered)):
+    for word, number in (
+        ("over-budget", region.over_budget),
+        ("left-to-file", region.left_to_file),
+        ("coredump-filter", region.filtered),
+    ):
         if number and rest:
             found[word] = min(number, rest)
             rest -= found[word]
     if rest > 0:
         word = region.verdict
-        if word in ("partly", "left-to-file", "coredump-filter", "kept"):
+        if word in ("partly", "over-budget", "left-to-file", "coredump-filter", "kept"):
             narrowed = region.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED)
             word = "excluded" if narrowed else "dontdump" if region.flags & RegionFlags.DONTDUMP else "not-stored"
         found[word] = rest
@@ -225,14 +234,17 @@ def of_dump(dump: DumpFile) -> list[Area]:
 
 
 def _gaps_of(dump: DumpFile) -> dict[int, dict[str, int]]:
-    """Bytes of the gaps in each region, by the index of the region in which a gap begins."""
+    """Bytes of the gaps in each region, by its index; a gap may go on in the regions that follow."""
     starts = [region.base for region in dump.regions]
     found: dict[int, dict[str, int]] = {}
     for gap in dump.gaps:
-        at = bisect_right(starts, gap.address) - 1
-        if at >= 0:
-            word, left = GAPS.get(gap.reason, "missing"), found.setdefault(at, {})
-            left[word] = left.get(word, 0) + gap.size
+        word, end = GAPS.get(gap.reason, "missing"), gap.address + gap.size
+        for at in range(max(0, bisect_right(starts, gap.address) - 1), bisect_left(starts, end)):
+            region = dump.regions[at]
+            number = min(end, region.base + region.size) - max(gap.address, region.base)
+            if number > 0:
+                left = found.setdefault(at, {})
+                left[word] = left.get(word, 0) + number
     return found
 
 

@@ -213,6 +213,8 @@ def _packed_size(path: str | None) -> int | None:
 def missing(report: DumpReport) -> str:
     """What is missing of a dump that is not complete."""
     words = []
+    if report.over_budget:
+        words.append(f"{text.size(report.over_budget)} over the budget")
     if report.missing:
         words.append(f"{text.plural(len(report.missing), 'gap')}; `{PROGRAM} show` lists them")
     if report.threads_without_registers:

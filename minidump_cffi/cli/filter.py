@@ -14,7 +14,18 @@ from ..files import AnyFile
 from . import text
 from .console import Exit, UsageError, put_json, say
 from .dump import say_warnings, summary
-from .options import about, add_about, add_core, add_filter, add_output, dump_type, file_options, filter_of, max_input
+from .options import (
+    about,
+    add_about,
+    add_budget,
+    add_core,
+    add_filter,
+    add_output,
+    bytes_above_0,
+    dump_type,
+    file_options,
+    filter_of,
+)
 from .progress import ProgressLine
 from .wording import in_options
 
@@ -55,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-input",
         metavar="SIZE",
-        type=max_input,
+        type=bytes_above_0,
         help="largest input that is unpacked or copied, such as 8GiB (default: 64 GiB, and 1 GiB stays free)",
     )
     parser.add_argument(
@@ -66,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_about(parser)
     add_output(parser)
+    add_budget(parser)
     parser.add_argument("--fsync", action="store_true", help="flush to the disk before a dump counts as written")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
 

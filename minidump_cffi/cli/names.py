@@ -97,6 +97,7 @@ GAP_REASONS: Final[dict[int, str]] = {
     GapReason.TRUNCATED: "not reached",
     GapReason.UNKNOWN: "not resident, and its file may not be opened or may not respond",
     GapReason.LEFT_TO_FILE: "left to the module's file",
+    GapReason.BUDGET: "over the budget (max_bytes)",
     GapReason.CUT: "beyond the end of a file that was cut",
 }
 

@@ -94,10 +94,20 @@ def seconds_or_none(word: str) -> float:
     return value
 
 
-def max_input(word: str) -> int:
-    """Read ``--max-input``: a number of bytes above 0, or a size such as 8GiB."""
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add how large the file may become."""
+    parser.add_argument(
+        "--max-bytes",
+        metavar="SIZE",
+        type=bytes_above_0,
+        help="the dump is never larger than this, such as 5MiB: what matters most is in it, the rest are gaps",
+    )
+
+
+def bytes_above_0(word: str) -> int:
+    """Read ``--max-bytes`` and ``--max-input``: a number of bytes above 0, or a size such as 8GiB."""
     try:
-        value = _values.size(int(word) if word.isdecimal() else word, "max_input")
+        value = _values.size(int(word) if word.isdecimal() else word, "size")
     except FilterError:
         value = 0
     if not value:
@@ -140,13 +150,13 @@ def rule(action: Any, word: str) -> tuple[str, Filter]:
             key, equals, value = part.partition("=")
             if not equals or not key:
                 raise argparse.ArgumentTypeError(f"{part!r} is not KEY=VALUE")
-            if key not in CONDITIONS:
-                known = _values.did_you_mean(key, CONDITIONS)
+            if key not in CONDITIONS and key != "priority":
+                known = _values.did_you_mean(key, [*CONDITIONS, "priority"])
                 raise argparse.ArgumentTypeError(f"{key!r} is not a condition{known}")
             if key in conditions:
                 raise argparse.ArgumentTypeError(f"{key} is given twice")
             conditions[key] = _condition(key, value)
-        if not conditions:
+        if not conditions.keys() - {"priority"}:
             raise argparse.ArgumentTypeError("no condition; give KEY=VALUE, such as kind=heap")
         return "rule", Filter(make_rule(action, conditions | {"label": word}))
     except (FilterError, ValueError) as error:
@@ -154,6 +164,8 @@ def rule(action: Any, word: str) -> tuple[str, Filter]:
 
 
 def _condition(key: str, value: str) -> Any:
+    if key == "priority":
+        return int(value) if value.isdecimal() else value
     what = CONDITIONS[key]
     if what == "range":
         return tuple(value.split("-", 1))
@@ -273,6 +285,7 @@ def add_what(parser: argparse.ArgumentParser, default: str) -> None:
     )
     add_filter(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    add_budget(parser)
     parser.add_argument(
         "--dontdump",
         choices=("honour", "ask", "ignore"),

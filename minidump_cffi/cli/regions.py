@@ -137,21 +137,24 @@ def put_rules(screen: Screen, report: DumpReport) -> None:
     most = max((rule.kept + rule.excluded for rule in report.rules), default=0)
 
     def bar(rule: RuleBytes) -> str:
-        return screen.bar((rule.kept, 0, rule.excluded), most, room) if room else ""
+        left_out = rule.excluded + rule.over_budget
+        return screen.bar((rule.kept - rule.over_budget, 0, left_out), most, room) if room else ""
 
     columns = [
         Column("rule", rule_name, elide=True),
-        Column("kept", lambda rule: size_or_dash(rule.kept), right=True),
+        Column("kept", lambda rule: size_or_dash(rule.kept - rule.over_budget), right=True),
         Column("left out", lambda rule: size_or_dash(rule.excluded), right=True),
-        Column("", bar, drop=1),
     ]
-    screen.table(columns, report.rules)
+    if report.over_budget:
+        columns.append(Column("over budget", lambda rule: size_or_dash(rule.over_budget), right=True))
+    screen.table([*columns, Column("", bar, drop=1)], report.rules)
 
 
 def totals(report: DumpReport) -> str:
     """One line: what the file holds."""
     ranges = text.plural(report.memory64_ranges or report.memory_ranges, "range")
+    over = f"; {text.size(report.over_budget)} more are over the budget" if report.over_budget else ""
     return (
         f"{text.size(report.memory_bytes)} of memory in {ranges}, "
-        f"{text.size(report.zero_bytes)} of it zeros not stored in the file; file {text.size(report.file_bytes)}"
+        f"{text.size(report.zero_bytes)} of it zeros not stored in the file; file {text.size(report.file_bytes)}{over}"
     )

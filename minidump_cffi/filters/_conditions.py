@@ -57,3 +57,5 @@ class Conditions(TypedDict, total=False):
     """Flags or their names ("stack", "heap", "file", ...); any of them. A mapping can be of several kinds."""
     label: str | None
     """Name of the rule in reports."""
+    priority: int | None
+    """How much what it keeps matters where `max_bytes` has no room for all: 0 to 100."""

@@ -61,6 +61,8 @@ class Rule(Record):
         Globs over the path of the module and over the name of the mapping.
     kind : Kind or None
         Any of these.
+    priority : int or None
+        With `max_bytes`, how much what it keeps matters, 0 to 100; None: what it is decides (docs/budget.md).
     bytes : int or None
         For "head": how many bytes from the start of the mapping are kept.
 
@@ -82,6 +84,7 @@ class Rule(Record):
     module: builtins.bytes | None = None
     name: builtins.bytes | None = None
     kind: Kind | None = None
+    priority: int | None = None
     bytes: int | None = None
 
     def __repr__(self) -> str:
@@ -93,6 +96,11 @@ class Rule(Record):
             hint = _values.did_you_mean(str(self.action), ["include", "exclude", "head"])
             raise FilterError(f"action: {self.action!r} is not known{hint}")
         check_label(self.label)
+        if self.priority is not None:
+            if isinstance(self.priority, bool) or not isinstance(self.priority, int) or not 0 <= self.priority <= 100:
+                raise FilterError(f"priority: expected a number from 0 to 100, not {self.priority!r}")
+            if self.action == "exclude":
+                raise FilterError("priority: of what is excluded nothing is kept; give it to include or head")
         if (self.bytes is not None) != (self.action == "head"):
             raise FilterError("bytes: needed by 'head', and by no other action")
         if self.bytes == 0:
@@ -182,13 +190,13 @@ def check_label(label: object) -> None:
 
 def make_rule(action: Action, given: Any, *, bytes: Size | None = None) -> Rule:
     """A rule from conditions as people write them."""
-    fields: dict[str, Any] = {"action": action, "label": given.get("label")}
+    fields: dict[str, Any] = {"action": action, "label": given.get("label"), "priority": given.get("priority")}
     if bytes is not None:
         fields["bytes"] = _values.size(bytes, "bytes")
     for name, value in given.items():
         what = CONDITIONS.get(name)
-        if what is None and name != "label":
-            raise TypeError(f"unknown condition {name!r}{_values.did_you_mean(name, CONDITIONS)}")
+        if what is None and name not in ("label", "priority"):
+            raise TypeError(f"unknown condition {name!r}{_values.did_you_mean(name, [*CONDITIONS, 'priority'])}")
         if what is None or value is None:
             continue
         if what == "protect":
@@ -214,7 +222,8 @@ def include(**conditions: Unpack[Conditions]) -> Rule:
         ``range``: addresses (first, end); ``state``, ``type``, ``kind``: flags or their names, any of them;
         ``protect``: letters that must all be there, or PAGE_* flags; ``min_size``, ``max_size``: bytes of the whole
         mapping, inclusive; ``module``, ``name``: globs over the path of the module that covers the address and over the
-        name of the mapping. ``label`` names the rule in reports.
+        name of the mapping. ``label`` names the rule in reports, and ``priority``, 0 to 100, says how
+        much what it keeps matters where `max_bytes` has no room for all.
 
     Raises
     ------

@@ -57,7 +57,7 @@ _TOP = (
     "streams",
     "redact",
 )
-_RULE = ("action", "label", "ranges", *CONDITIONS, "bytes")
+_RULE = ("action", "label", "priority", "ranges", *CONDITIONS, "bytes")
 
 
 _DEPTH = 16
@@ -427,6 +427,7 @@ def _rule_table(rule: Rule | RangeRules) -> dict[str, Any]:
         table |= {key: _plain(what, getattr(rule, key)) for key, what in CONDITIONS.items() if what != "protect"}
         table["protect"] = _values.protection_names(rule.protect, rule.access) or None
         table["bytes"] = _plain("size", rule.bytes)
+        table["priority"] = rule.priority
     return {key: value for key, value in table.items() if value is not None}
 
 

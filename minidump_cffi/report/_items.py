@@ -40,6 +40,8 @@ class Region(Record):
         Bytes at its end that the target's coredump_filter leaves out, if that was asked for.
     zeros : int
         Bytes kept that were read and are pages of zeros: holes in the file. Always 0 on streams, which store them.
+    over_budget : int
+        Bytes that would have been kept, and for which `max_bytes` left no room; they are gaps.
     state, protect, type, kinds : MemoryState; MemoryProtect; MemoryType; Kind
         What it is.
     flags : RegionFlags
@@ -68,6 +70,7 @@ class Region(Record):
     left_to_file: int
     filtered: int
     zeros: int
+    over_budget: int = 0
     state: MemoryState
     protect: MemoryProtect
     type: MemoryType
@@ -93,8 +96,8 @@ class Region(Record):
         """One word for what became of it.
 
         "kept", "partly", or why nothing of it is in the dump: "never-read", "dontdump", "coredump-filter" (the
-        target's own), "left-to-file", "excluded" (a rule or callback), "not-stored" (none of these: not part of this
-        type of dump, or guard pages).
+        target's own), "left-to-file", "over-budget" (`max_bytes`), "excluded" (a rule or callback), "not-stored" (none
+        of these: not part of this type of dump, or guard pages).
         """
         if self.flags & RegionFlags.NEVER_READ:
             return "never-read"
@@ -102,6 +105,8 @@ class Region(Record):
             return "kept"
         if self.kept:
             return "partly"
+        if self.over_budget:
+            return "over-budget"
         if self.filtered >= self.size:
             return "coredump-filter"
         if self.flags & (RegionFlags.EXCLUDED | RegionFlags.NARROWED) and not self.left_to_file:
@@ -209,6 +214,8 @@ class RuleBytes(Record):
     kept, excluded : int
         Bytes of the target it kept and left out: each byte counts for one rule, the last that matches. What was left
         to the file of a module counts as kept.
+    over_budget : int
+        Of the bytes kept, those that `max_bytes` left no room for.
 
     Examples
     --------
@@ -221,6 +228,7 @@ class RuleBytes(Record):
     label: str | None
     kept: int
     excluded: int
+    over_budget: int = 0
 
 
 class Redaction(Record):

@@ -33,6 +33,7 @@ def of(report: DumpReport) -> dict[str, Any]:
         "zero_bytes": report.zero_bytes,
         "left_to_file": report.left_to_file,
         "late_bytes": report.late_bytes,
+        "over_budget": report.over_budget,
         "filtered_bytes": report.filtered_bytes,
         "cut_bytes": report.cut_bytes,
         "memory_ranges": report.memory_ranges,

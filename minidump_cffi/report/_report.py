@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["DumpPlan", "DumpReport", "Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
 
 # The C structs of csrc/api/report.h, in native layout; a test compares their sizes.
-_REGION = struct.Struct("=8Q8I")
+_REGION = struct.Struct("=9Q8I")
 _THREAD = struct.Struct("=2I2Q")
 _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
@@ -78,6 +78,8 @@ class DumpReport:
         Bytes not in it because the target's coredump_filter leaves them out (``coredump_filter=True``).
     cut_bytes : int
         Bytes that a core or dump which was cut promises and no longer holds (`GapReason.CUT`).
+    over_budget : int
+        Bytes that `max_bytes` left no room for (`GapReason.BUDGET`); not part of memory_bytes.
     memory_ranges, memory64_ranges, memory_info_count : int
         Entries of MemoryList, Memory64List and MemoryInfoList. A dump has one of the first two, the other number is 0;
         an existing dump that has both keeps both.
@@ -189,6 +191,7 @@ class DumpReport:
             "zero_bytes",
             "left_to_file",
             "late_bytes",
+            "over_budget",
             "filtered_bytes",
             "cut_bytes",
             "memory_ranges",
@@ -208,6 +211,7 @@ class DumpReport:
     zero_bytes: int
     left_to_file: int
     late_bytes: int
+    over_budget: int
     filtered_bytes: int
     cut_bytes: int
     memory_ranges: int
@@ -297,6 +301,7 @@ class DumpReport:
                 left_to_file=left,
                 filtered=filtered,
                 zeros=zeros,
+                over_budget=over,
                 state=MemoryState(state),
                 protect=MemoryProtect(protect),
                 type=MemoryType(kind),
@@ -304,7 +309,7 @@ class DumpReport:
                 flags=RegionFlags(flags),
                 name=self._name(name, name_size),
             )
-            for (base, size, kept, stored, untouched, left, filtered, zeros), (
+            for (base, size, kept, stored, untouched, left, filtered, zeros, over), (
                 state,
                 protect,
                 kind,
@@ -313,7 +318,7 @@ class DumpReport:
                 name,
                 name_size,
                 _,
-            ) in ((row[:8], row[8:]) for row in _REGION.iter_unpack(self._raw["regions"]))
+            ) in ((row[:9], row[9:]) for row in _REGION.iter_unpack(self._raw["regions"]))
         )
 
     @cached_property
@@ -365,7 +370,8 @@ class DumpReport:
         """Whether every byte that was asked for was read, and the registers and the stack of every thread.
 
         Listed as gaps, but not incomplete: memory beyond the end of a mapped file, where there is nothing to read,
-        and what was left to the file of a module. Threads that the filter leaves out do not count.
+        and what was left to the file of a module. Threads that the filter leaves out do not count. What a budget
+        (`max_bytes`) left out is missing like any other gap.
         """
         lost = DumpWarning.NO_THREAD_REGISTERS | DumpWarning.NO_THREAD_STACK | DumpWarning.CUT
         return not self.warnings & lost and not self.missing

@@ -48,9 +48,14 @@ static mdc_status put_item(mdc_vec *text, const char *item, mdc_error *err) {
 static mdc_status put_gaps(const mdc_gaps *gaps, mdc_vec *text, mdc_error *err) {
     char item[ITEM_BYTES];
     size_t shown = 0, more = 0;
+    uint64_t over_budget = 0;
     for (size_t i = 0; i < gaps->count; i++) {
         const mdc_gap *gap = &gaps->all[i];
         if (gap->reason == MDC_GAP_BEYOND_EOF || gap->reason == MDC_GAP_LEFT_TO_FILE) continue;
+        if (gap->reason == MDC_GAP_BUDGET) {
+            over_budget += gap->size;
+            continue;
+        }
         if (shown == GAPS_SHOWN) {
             more++;
             continue;
@@ -59,6 +64,10 @@ static mdc_status put_gaps(const mdc_gaps *gaps, mdc_vec *text, mdc_error *err) 
         snprintf(item, sizeof item,
                  "{\"%s\":{\"address\":\"0x%" PRIx64 "\",\"size\":%" PRIu64 ",\"errno\":%" PRId32 "}}",
                  reason_name(gap->reason), gap->address, gap->size, gap->os_errno);
+        if (put_item(text, item, err) != MDC_OK) return err->code;
+    }
+    if (over_budget > 0) { /* in one item: a budget has no room for more of them */
+        snprintf(item, sizeof item, "{\"BUDGET\":{\"size\":%" PRIu64 "}}", over_budget);
         if (put_item(text, item, err) != MDC_OK) return err->code;
     }
     if (more == 0) return MDC_OK;

@@ -1,0 +1,66 @@
+"""Budgets for real processes: foreign readers see the stacks, and the bytes are those of the process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import file_rules
+import live
+import pytest
+
+import minidump_cffi as md
+
+pytestmark = pytest.mark.linux
+FULL = md.DumpType.WITH_FULL_MEMORY
+
+
+@pytest.mark.parametrize("budget", ["1 MiB", "5 MiB"])
+def test_a_python_with_threads(budget: str, tmp_path: Path) -> None:
+    """Of a full dump of many megabytes the stacks are all there; nothing moved meanwhile, so bytes can be compared."""
+    most = int(budget[0]) << 20
+    target, small, whole = live.python_target(), tmp_path / "small.dmp", tmp_path / "whole.dmp"
+    try:
+        report = md.write_dump(target.pid, small, FULL, max_bytes=budget)
+        full = md.write_dump(target.pid, whole, FULL)
+        target.assert_runs_on()
+    finally:
+        target.close()
+    assert most - 5 * 4096 - 64 * 24 < small.stat().st_size <= most < whole.stat().st_size
+    assert not report.complete and full.complete
+    assert {gap.reason for gap in report.missing} == {md.report.GapReason.BUDGET}
+    assert [thread.stack_size for thread in report.threads] == [thread.stack_size for thread in full.threads]
+    live.assert_accepted(small, report)  # lldb, the Python readers, Breakpad
+    differing = total = 0
+    with file_rules.DumpFile(small) as one, file_rules.DumpFile(whole) as other:
+        for item in one.ranges():
+            for at in range(item.address, item.address + item.size, 4096):
+                size = min(4096, item.address + item.size - at)
+                total += 1
+                differing += one.read_across(at, size) != other.read_across(at, size)
+    assert total > 200
+    assert differing <= 8  # pages in which its threads wrote between the dumps
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """Exit status 3, and all of plan, dump, show and filter say what is over the budget."""
+    target, path = live.python_target(), tmp_path / "app.dmp"
+    try:
+        plan = live.run_cli("plan", str(target.pid), "--type", "full", "--max-bytes", "1MiB")
+        done = live.run_cli("dump", str(target.pid), "-o", path, "--type", "full", "--max-bytes", "1MiB")
+        refused = live.run_cli("dump", str(target.pid), "-o", tmp_path / "no.dmp", "--max-bytes", "1000")
+        wrong = live.run_cli("dump", str(target.pid), "-o", tmp_path / "no.dmp", "--max-bytes", "much")
+    finally:
+        target.close()
+    assert (plan.returncode, done.returncode, refused.returncode, wrong.returncode) == (3, 3, 1, 2), plan.stderr
+    assert "over budget" in plan.stdout and "are over the budget" in plan.stdout
+    assert "NOT COMPLETE" in done.stderr and "over the budget" in done.stderr
+    assert path.stat().st_size <= 1 << 20
+    assert "without any memory: give at least that" in refused.stderr and not (tmp_path / "no.dmp").exists()
+    assert "'much' is not a size" in wrong.stderr
+    show = live.run_cli("show", path)
+    assert "over the budget (max_bytes)" in show.stdout
+    smaller = tmp_path / "smaller.dmp"
+    again = live.run_cli("filter", path, "-o", smaller, "--max-bytes", "400KiB", "--json")
+    assert again.returncode == 3 and smaller.stat().st_size <= 400 << 10
+    assert json.loads(again.stdout)["over_budget"] > 0
