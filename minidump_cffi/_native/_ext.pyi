@@ -52,6 +52,7 @@ class _Lib:
     MDC_ERR_DEADLINE: int
     MDC_ERR_CALLBACK: int
     MDC_ERR_BUSY: int
+    MDC_ERR_BUDGET: int
     MDC_ERR_LIMIT: int
     MDC_E_FAIL: int
     MDC_EXCLUDE: int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import file_rules
@@ -21,8 +23,10 @@ def test_a_python_with_threads(budget: str, tmp_path: Path) -> None:
     most = int(budget[0]) << 20
     target, small, whole = live.python_target(), tmp_path / "small.dmp", tmp_path / "whole.dmp"
     try:
+        os.kill(target.pid, signal.SIGSTOP)  # nothing moves between the dumps
         report = md.write_dump(target.pid, small, FULL, max_bytes=budget)
         full = md.write_dump(target.pid, whole, FULL)
+        os.kill(target.pid, signal.SIGCONT)
         target.assert_runs_on()
     finally:
         target.close()
@@ -31,15 +35,12 @@ def test_a_python_with_threads(budget: str, tmp_path: Path) -> None:
     assert {gap.reason for gap in report.missing} == {md.report.GapReason.BUDGET}
     assert [thread.stack_size for thread in report.threads] == [thread.stack_size for thread in full.threads]
     live.assert_accepted(small, report)  # lldb, the Python readers, Breakpad
-    differing = total = 0
+    total = 0
     with file_rules.DumpFile(small) as one, file_rules.DumpFile(whole) as other:
         for item in one.ranges():
-            for at in range(item.address, item.address + item.size, 4096):
-                size = min(4096, item.address + item.size - at)
-                total += 1
-                differing += one.read_across(at, size) != other.read_across(at, size)
-    assert total > 200
-    assert differing <= 8  # pages in which its threads wrote between the dumps
+            assert one.read_across(item.address, item.size) == other.read_across(item.address, item.size)
+            total += item.size
+    assert total > most * 0.9  # the room was used for memory
 
 
 def test_the_command_line(tmp_path: Path) -> None:
