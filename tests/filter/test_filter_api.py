@@ -284,8 +284,8 @@ def test_conditions_are_the_same_everywhere() -> None:
     """What is taken, how it is read, and what a rule holds of it."""
     from minidump_cffi.filters import _rules
 
-    assert {*_rules.CONDITIONS, "label"} == set(md.filters.Conditions.__annotations__)
-    assert {*_rules.CONDITIONS, "label", "action", "access", "bytes"} == set(md.filters.Rule._fields)
+    assert {*_rules.CONDITIONS, "label", "priority"} == set(md.filters.Conditions.__annotations__)
+    assert {*_rules.CONDITIONS, "label", "priority", "action", "access", "bytes"} == set(md.filters.Rule._fields)
     for rule in (md.include, md.exclude):
         with pytest.raises(TypeError, match=r"'min_siz'.*did you mean 'min_size'"):
             rule(min_siz=5)
