@@ -51,7 +51,7 @@ i { display: block; height: 22px; --s: 0%; --p: 0%; border: 1px solid var(--c); 
   color-mix(in srgb, var(--c) 40%, transparent) var(--s) var(--p), transparent var(--p)) }
 i.after { margin-left: 5px }
 i.excluded { background: repeating-linear-gradient(135deg, var(--out) 0 2px, transparent 2px 5px) }
-i.missing { border: 2px solid var(--out) }
+i.missing, i.over-budget { border: 2px solid var(--out) }
 i.never-read { opacity: .45; border-style: dotted }
 i.dontdump, i.coredump-filter { border-style: dashed }
 i.left-to-file { background: repeating-linear-gradient(90deg, var(--c) 0 1px, transparent 1px 4px) }
