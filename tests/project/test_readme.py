@@ -60,7 +60,7 @@ def pid() -> Iterator[int]:
 
 
 #: Pages of which `pid` is the number of a process of the reader's own.
-WITH_PID = ("budget.md", "collector.md")
+WITH_PID = ("collector.md",)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
