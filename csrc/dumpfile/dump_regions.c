@@ -269,13 +269,24 @@ static void label(maker *make, mdc_region *region) {
         region->kinds = (region->kinds & ~(uint32_t)MDC_KIND_ANONYMOUS) | MDC_KIND_VDSO;
 }
 
+/* Are both of one mapping, which a writer has described in parts? */
+static bool one_mapping(const mdc_region *low, const mdc_region *high) {
+    return low->type == MDC_MEM_PRIVATE && high->type == MDC_MEM_PRIVATE && low->alloc_base == high->alloc_base &&
+           low->base + low->size == high->base;
+}
+
 /* address: a stack pointer, or where the stack is that a thread's descriptor names. */
 static void mark_stack(mdc_dump_file *file, uint64_t address) {
     mdc_region *all = file->regions.data;
     size_t at;
     if (address == 0) return;
     mdc_lower_bound(at, 0, file->regions.count, all[at].base <= address);
-    if (at > 0 && address - all[at - 1].base < all[at - 1].size) all[at - 1].kinds |= MDC_KIND_STACK;
+    if (at == 0 || address - all[at - 1].base >= all[at - 1].size) return;
+    size_t first = at - 1, end = at;
+    if ((all[first].kinds & MDC_KIND_STACK) != 0) return; /* so are its other parts: each is gone through once */
+    while (first > 0 && one_mapping(&all[first - 1], &all[first])) first--;
+    while (end < file->regions.count && one_mapping(&all[end - 1], &all[end])) end++;
+    for (; first < end; first++) all[first].kinds |= MDC_KIND_STACK;
 }
 
 static mdc_status make_regions(maker *make, mdc_error *err) {
@@ -292,6 +303,10 @@ static mdc_status make_regions(maker *make, mdc_error *err) {
     }
     for (size_t i = 0; i < file->exceptions.count; i++)
         mark_stack(file, mdc_vec_at(&file->exceptions, const mdc_dump_exception, i).stack_pointer);
+    for (size_t i = 0; i < file->regions.count && file->system.platform != MDC_PLATFORM_WINDOWS; i++) {
+        mdc_region *region = &mdc_vec_at(&file->regions, mdc_region, i);
+        region->kinds = mdc_heap_kinds(region->kinds, region->type, region->protect);
+    }
     return MDC_OK;
 }
 

@@ -13,6 +13,7 @@
 #include "../base/fail.h"
 #include "../format/minidump_file.h"
 #include "../format/utf16.h"
+#include "../source/name_kinds.h"
 
 enum { MODULE_SIZE_MAX = 0xFFFFF000 }; /* SizeOfImage is 32 bits */
 
@@ -292,14 +293,11 @@ static mdc_status ask_memory(mdc_capture *capture, uint32_t type, mdc_vec *runs,
     return MDC_OK;
 }
 
-/* What allocators get from Linux has no name of its own: all plain memory that is written and that nothing else is. */
 static void find_heaps(mdc_capture *capture) {
-    const uint32_t mask = MDC_PAGE_READWRITE | MDC_PAGE_EXECUTE_READWRITE;
     if (capture->lists->system->platform == MDC_PLATFORM_WINDOWS) return; /* which has a list of its heaps */
     for (size_t i = 0; i < capture->region_count; i++) {
         const mdc_region *region = &capture->regions[i];
-        if (capture->kinds[i] == MDC_KIND_ANONYMOUS && region->type == MDC_MEM_PRIVATE && (region->protect & mask) != 0)
-            capture->kinds[i] |= MDC_KIND_HEAP;
+        capture->kinds[i] = mdc_heap_kinds(capture->kinds[i], region->type, region->protect);
     }
 }
 

@@ -21,6 +21,11 @@ static bool begins(const uint8_t *name, size_t size, const char *prefix) {
     return size >= length && memcmp(name, prefix, length) == 0;
 }
 
+uint32_t mdc_heap_kinds(uint32_t kinds, uint32_t type, uint32_t protect) {
+    bool written = (protect & (MDC_PAGE_READWRITE | MDC_PAGE_EXECUTE_READWRITE)) != 0;
+    return kinds == MDC_KIND_ANONYMOUS && type == MDC_MEM_PRIVATE && written ? kinds | MDC_KIND_HEAP : kinds;
+}
+
 uint32_t mdc_name_kinds(const uint8_t *name, size_t size, bool deleted, bool shared) {
     /* Names of the kernel's own nameless files (mm/shmem.c, ipc/shm.c, fs/hugetlbfs/inode.c). */
     bool memory = deleted && (named(name, size, "/dev/zero") || begins(name, size, "/SYSV"));

@@ -11,5 +11,8 @@ enum { MDC_NAME_DELETED_SIZE = 10 }; /* bytes of " (deleted)" */
 bool mdc_name_deleted(const uint8_t *name, size_t *size);
 /* MDC_KIND_* of a mapping with a file, named without " (deleted)". */
 uint32_t mdc_name_kinds(const uint8_t *name, size_t size, bool deleted, bool shared);
+/* The kinds of a mapping once it is known what is a stack and a module: what allocators get from Linux has no name of
+ * its own, and is all plain memory that is written and that nothing else is. */
+uint32_t mdc_heap_kinds(uint32_t kinds, uint32_t type, uint32_t protect);
 
 #endif

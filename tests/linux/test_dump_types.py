@@ -275,3 +275,11 @@ def test_types_of_a_dump_that_exists(target: live.Target, dump: Dump, tmp_path: 
         md.DumpFile(full), tmp_path / "small.dmp", "normal", filter=md.Filter(md.include(kind="heap"))
     )
     assert held(tmp_path / "small.dmp", target) == {"small", "large", "pointed"}
+
+
+def test_a_dump_that_is_opened_says_the_same_of_heaps(dump: Dump) -> None:
+    report, path = dump("full")
+    with md.open_dump(path) as opened:
+        kinds = {region.base: region.kinds for region in opened.regions}
+    heaps = {region.base for region in report.regions if md.filters.Kind.HEAP in region.kinds}
+    assert heaps == {base for base, kind in kinds.items() if md.filters.Kind.HEAP in kind}

@@ -303,7 +303,7 @@ static void ownership(void) {
     REQUIRE(mdc_callback_acquire(callback, &err) == MDC_ERR_BUSY);
     REQUIRE(mdc_callback_free(callback, &err) == MDC_ERR_BUSY);
     REQUIRE(mdc_callback_set_host(callback, MDC_EXT_RESUBMIT, &err) == MDC_OK);
-    REQUIRE(mdc_callback_set_host(callback, 0x80, &err) == MDC_ERR_INVALID);
+    REQUIRE(mdc_callback_set_host(callback, 0x200, &err) == MDC_ERR_INVALID);
     mdc_callback_release(callback);
     REQUIRE(mdc_callback_acquire(callback, &err) == MDC_OK);
     mdc_callback_release(callback);
