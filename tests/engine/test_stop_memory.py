@@ -60,7 +60,17 @@ def without_time(data: bytes) -> bytes:
 def compared(report: md.DumpReport) -> dict[str, Any]:
     """What the two reports have in common."""
     told = report.to_dict()
-    passing = {"started", "stop", "stop_seconds", "total_seconds", "warnings", "messages", "callbacks", "stop_reason"}
+    passing = {
+        "started",
+        "stop",
+        "stop_seconds",
+        "handed_on_seconds",
+        "total_seconds",
+        "warnings",
+        "messages",
+        "callbacks",
+        "stop_reason",
+    }
     return {key: value for key, value in told.items() if key not in passing}
 
 
