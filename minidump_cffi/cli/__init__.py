@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import DumpError, FilterError, FilterWarning
 from . import terminal
 from .console import PROGRAM, Exit, UsageError, give_up, say, standard_streams
+from .screen import wrapped
 from .wording import in_options
 
 TYPE_CHECKING = False
@@ -50,6 +51,19 @@ class _Help(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         room = terminal.columns(sys.stdout) or 80
         super().__init__(prog, width=room - 2, max_help_position=min(24, room // 3))
+
+    def _format_usage(self, usage: Any, actions: Iterable[argparse.Action], groups: Any, prefix: Any) -> str:
+        """Only what has to be given: the options are listed below."""
+        if prefix == "":  # what the names of subcommands begin with
+            return self._prog
+        words = [f"usage: {self._prog} [OPTIONS]"]
+        for action in actions:
+            name = str(action.metavar or action.dest)
+            if action.option_strings and action.required:
+                words.append(f"{action.option_strings[0]} {name}")
+            elif not action.option_strings:
+                words.append(f"{name}{' ...' if action.nargs in ('+', argparse.PARSER) else ''}")
+        return "\n    ".join(wrapped(" ".join(words), self._width - 2)) + "\n\n"
 
 
 class _Parser(argparse.ArgumentParser):

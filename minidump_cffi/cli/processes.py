@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from .console import UsageError, say
+from . import terminal
+from .console import PROGRAM, UsageError, say
+from .text import head, printable
 
 _SHOWN = 10
 """So many processes of one name are listed."""
@@ -47,9 +49,10 @@ def process(word: str) -> int:
         return found[0]
     if not found:
         raise UsageError(f"no process is named {word!r}: give a process id, or the name that ps shows")
+    room = (terminal.columns(sys.stderr) or 200) - len(f"{PROGRAM}: ")
     for pid in found[:_SHOWN]:
         words = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ")
-        say(f"{pid}: {os.fsdecode(words).strip()[:200]}")
+        say(head(printable(f"{pid}: {os.fsdecode(words).strip()}"), room))
     more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
     raise UsageError(f"{len(found)} processes are named {word!r}{more}: give the process id of one")
 

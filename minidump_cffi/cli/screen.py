@@ -20,7 +20,7 @@ _SAMPLE: Final = 1000
 """So many rows say how wide the columns are."""
 _WIDEST: Final = 100
 """A longer cell makes its own row longer, and no other."""
-_LEAST: Final = 24
+_LEAST: Final = 30
 """Columns that a text which can be elided keeps, before others are dropped for it."""
 _BETWEEN: Final = "  "
 
@@ -135,7 +135,7 @@ class Screen:
             shown.remove(least)
         for at in sorted((at for at in shown if columns[at].elide), key=lambda at: -widths[at]):
             if over > 0:
-                taken = min(over, max(0, widths[at] - _LEAST))
+                taken = min(over, max(0, widths[at] - (_LEAST if over <= spare else 1)))
                 widths[at] -= taken
                 over -= taken
         return shown
@@ -194,7 +194,7 @@ def wrapped(text: str, room: int | None, *, whole: bool = False) -> list[str]:
     line = text[: len(text) - len(rest)]
     for word in rest.split(" "):
         limit = room if not lines else room - 2
-        if line.strip() and width(line) + 1 + width(word) > limit:
+        if line.strip() and width(line) + 1 + width(word) > limit and not (whole and width(word) > room - 2):
             lines.append(line)
             line, limit = "", room - 2
         line = f"{line} {word}" if line.strip() else line + word

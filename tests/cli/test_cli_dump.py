@@ -114,13 +114,13 @@ def test_a_dump_without_the_environment(tmp_path: Path, capsys: pytest.CaptureFi
     secret = "hunter2-" + "x" * 40
     rules = tmp_path / "rules.toml"
     rules.write_text("[streams]\nexclude = ['cmdline']\n")
-    with subprocess.Popen(["sleep", "1000"], env={"TOKEN": secret}) as process:
+    with subprocess.Popen(["sleep", "1000"], env={"TOKEN": secret}) as process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
         for number, words in enumerate(([], ["--no-environment"], ["--no-environment", "--filter", str(rules)])):
             path = tmp_path / f"{number}.dmp"
             assert main(["dump", str(process.pid), "--type", "full", "-o", str(path), *words]) == 0
             assert (secret.encode() in path.read_bytes()) == (not words)
             assert ("secrets" in capsys.readouterr().err) == (not words)
-        process.kill()
 
 
 def test_a_process_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

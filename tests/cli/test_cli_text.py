@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidump_cffi.cli import text
+from minidump_cffi.cli import COMMANDS, subcommand, text, wording
 from minidump_cffi.cli.progress import ProgressLine
 from minidump_cffi.cli.screen import Column, Screen
 from minidump_cffi.report import Phase
@@ -153,6 +153,22 @@ def test_progress_shows_bytes_rate_and_time_left() -> None:
     assert line.describe(_State(1 << 28, 1 << 30, True), 3.0) == (
         "256.0 MiB of 1.0 GiB, 128.0 MiB/s, 6.0 s left, target stopped"
     )
+
+
+def test_options_are_called_as_on_the_command_line() -> None:
+    """Names of the library's keywords, as it writes them; words of English and of the kernel stay."""
+    known = {name for command in COMMANDS for action in subcommand(command)._actions for name in action.option_strings}
+    assert set(wording.OPTIONS.values()) <= known
+    for message, words in (
+        ("max_stop must be seconds above 0, not 1e10", "--max-stop must be seconds above 0, not 1e10"),
+        ('unknown_streams="keep" copies them', "--unknown-streams keep copies them"),
+        ("give engine=native, or nothing", "give --engine native, or nothing"),
+        ("wait longer with stop_timeout", "wait longer with --stop-timeout"),
+        ("stop has no effect: dbghelp", "--stop has no effect: dbghelp"),
+        ("/proc/5/coredump_filter: names of a type", "/proc/5/coredump_filter: names of a type"),
+        ("the text of it, max_stop_ns", "the text of it, max_stop_ns"),
+    ):
+        assert wording.in_options(message) == words
 
 
 @given(st.integers(0, 1 << 50), st.integers(1, 1 << 50), st.booleans(), st.integers(20, 200))

@@ -147,16 +147,21 @@ def test_shell_commands(pid: int, tmp_path: Path) -> None:
     assert (tmp_path / "app.dmp").read_bytes()[:4] == b"MDMP"
 
 
+def shim(folder: Path) -> Path:
+    """A directory for PATH with the program in it."""
+    program = folder / "bin" / "minidump-cffi"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m minidump_cffi "$@"\n')
+    program.chmod(0o755)
+    return program.parent
+
+
 def test_shell_commands_of_files(pid: int, tmp_path: Path) -> None:
     """The commands of docs/files.md, in order, on files of the names they have there."""
     (tmp_path / "rules.toml").write_text(blocks(PAGES[0], "toml")[0])
     subprocess.run(["gcore", "-o", str(tmp_path / "core"), str(pid)], check=True, capture_output=True)
     (tmp_path / f"core.{pid}").rename(tmp_path / "core.1234")
-    shim = tmp_path / "bin" / "minidump-cffi"
-    shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m minidump_cffi "$@"\n')
-    shim.chmod(0o755)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{shim.parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{shim(tmp_path)}:{os.environ['PATH']}"}
     (tmp_path / "dumps").mkdir()
     for name in ("app.dmp", "dumps/1.dmp", "dumps/2.dmp"):
         dump = ["minidump-cffi", "dump", str(pid), "-o", name, "--type", "full"]
@@ -171,7 +176,7 @@ def test_shell_commands_of_files(pid: int, tmp_path: Path) -> None:
 
 
 #: Pages whose commands have a test of their own, or install something.
-OTHERS = [ROOT / "README.md", ROOT / "docs" / "files.md", ROOT / "docs" / "installation.md"]
+OTHERS = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("cli.md", "files.md", "installation.md"))]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +203,18 @@ def test_extras_that_pages_name_exist() -> None:
     names = {part for name in named for part in name.split(",")}
     assert {"zstd", "lz4", "remote", "dask", "all"} <= names
     assert names <= extras.keys()
+
+
+def test_shell_commands_of_the_command_line(pid: int, tmp_path: Path) -> None:
+    """The commands of docs/cli.md, in order."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{shim(tmp_path)}:{os.environ['PATH']}"}
+    lines = commands(ROOT / "docs" / "cli.md")
+    assert len(lines) > 8
+    for line in lines:
+        shell = ["bash", "-o", "pipefail", "-ec", re.sub(r"\bPID\b", str(pid), line)]
+        done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert {"map.html", "app.html", "app.txt"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_two_commands_do_all_the_set_up() -> None:
