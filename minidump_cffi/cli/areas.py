@@ -58,7 +58,13 @@ GAPS: Final[dict[int, str]] = {
     GapReason.BUDGET: "over-budget",
 }
 """Gaps of a file that have a word of their own."""
-_NAMELESS: Final = {"heap": "heap", "stack": "stacks", "image": "data of modules without a file", "other": "memory"}
+_NAMELESS: Final = {
+    "heap": "heap",
+    "stack": "stacks",
+    "image": "data of modules without a file",
+    "other": "memory",
+    "file": "mapped, without a name",
+}
 """What areas of a kind are called together."""
 _TYPES: Final[dict[int, str]] = {MemoryType.IMAGE: "image", MemoryType.MAPPED: "file", MemoryType.PRIVATE: "anonymous"}
 
@@ -294,7 +300,7 @@ def is_path(name: str) -> bool:
 
 
 def _label(area: Area) -> str:
-    if area.name and area.kind not in ("heap", "stack"):
+    if area.name not in ("", "[heap]") and area.kind != "stack":
         return area.name
     return _NAMELESS.get(area.kind, area.kind)
 

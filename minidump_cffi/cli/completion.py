@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .. import _dump_types
 from ..enums import DumpType
+from ..filters import PRESETS
 from .console import PROGRAM
 
 TYPE_CHECKING = False
@@ -21,7 +23,11 @@ SHELLS: Final = ("bash", "zsh", "fish")
 _FUNCTION: Final = "_" + PROGRAM.replace("-", "_")
 _FILES: Final = frozenset({"FILE", "DIR", "OUT", "IN", "LIB", "DLL", "PID|NAME|IN"})
 """What metavars of files are called."""
-_WORDS: Final = {"type": ("normal", "full", *(str(flag.name).lower() for flag in DumpType))}
+_WORDS: Final = {
+    "type": (*_dump_types.PRESETS, *(str(flag.name).lower() for flag in DumpType)),
+    "preset": tuple(PRESETS),
+}
+"""Words of options that are not in their choices: by dest, or by the name of an option whose dest is another."""
 
 
 class _Option:
@@ -32,7 +38,8 @@ class _Option:
         self.help: str = str(action.help or "").partition(";")[0].partition(" (default")[0].replace("%%", "%")
         self.metavar: str = str(action.metavar or action.dest)
         self.takes: bool = action.nargs != 0
-        words = action.choices or _WORDS.get(action.dest, ())
+        name = action.option_strings[0].lstrip("-") if action.option_strings else ""
+        words = action.choices or _WORDS.get(action.dest, _WORDS.get(name, ()))
         self.words: tuple[str, ...] = tuple(map(str, words)) if self.takes else ()
         self.files: bool = self.takes and self.metavar in _FILES
         self.process: bool = self.metavar.startswith("PID")

@@ -64,7 +64,7 @@ def page(title: str, areas: Sequence[Area], rules: Sequence[RuleBytes] = ()) -> 
     groups = areas_.by_name(areas)
     numbers = {areas_.group_key(group): number for number, group in enumerate(groups)}
     whole = areas_.total(groups)
-    name = _safe(title)
+    name = _named(title)
     yield (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src {_hash(STYLE)}; '
@@ -82,8 +82,13 @@ def page(title: str, areas: Sequence[Area], rules: Sequence[RuleBytes] = ()) -> 
 
 
 def _safe(name: str) -> str:
-    """A name as text of HTML, also within an attribute."""
-    return html.escape(text.printable(name), quote=True)
+    """A name as text of HTML in ASCII, also within an attribute: stdout may have any encoding."""
+    return html.escape(name, quote=True).encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _named(name: str) -> str:
+    """The same of a name that may hold anything."""
+    return _safe(text.printable(name))
 
 
 def _hash(source: str) -> str:
@@ -200,7 +205,7 @@ def _area(area: Area, number: int, *, after: bool) -> str:
         f"{area.base:#x} to {area.base + area.size:#x}: {text.size(area.size)}, {area.access or '---'}, {area.kind}\n"
         f"{', '.join(filter(None, (stored, left)))}"
     )
-    name = f"\n{text.printable(area.name)}" if area.name else ""
+    name = f"\n{text.printable(area.name)}" if area.name else ""  # below what is said of it
     classes = [_kind(area.kind), f"w{_width(area.size)}", f"n{number}"]
     if area.kept:
         classes += [f"s{_step(area.stored, area.size)}", f"p{_step(area.kept, area.size)}"]
@@ -208,7 +213,7 @@ def _area(area: Area, number: int, *, after: bool) -> str:
         classes.append(area.verdict)
     if after:
         classes.append("after")
-    return f'<i class="{" ".join(classes)}" title="{html.escape(title + name)}"></i>'
+    return f'<i class="{" ".join(classes)}" title="{_safe(title + name)}"></i>'
 
 
 def _clusters(areas: Sequence[Area]) -> list[list[Area]]:
@@ -249,7 +254,7 @@ def _tables(
             ("rule", ">kept", ">left out", ""),
             (
                 (
-                    _safe(rule_name(rule)),
+                    _named(rule_name(rule)),
                     text.size(rule.kept),
                     text.size(rule.excluded),
                     _svg((("anonymous", rule.kept), ("out", rule.excluded)), most),
@@ -276,7 +281,7 @@ def _tables(
 
 
 def _button(value: str, words: str) -> str:
-    return f'<button value="{value}">{_safe(words)}</button>'
+    return f'<button value="{value}">{_named(words)}</button>'
 
 
 def _amounts(group: Group) -> tuple[str, ...]:

@@ -79,11 +79,19 @@ def _target(args: argparse.Namespace) -> int | AnyFile:
     """The process or file that is meant."""
     if args.target.isdecimal():
         try:
-            return process_id(args.target)
+            return _process(process_id(args.target), args)
         except argparse.ArgumentTypeError as error:
             raise UsageError(str(error)) from None
     if args.target == "-":
         return AnyFile(0, **file_options(args))
     if "/" not in args.target and not os.path.lexists(args.target) and named(args.target):
-        return process(args.target)
+        return _process(process(args.target), args)
     return AnyFile(args.target, **file_options(args))
+
+
+def _process(pid: int, args: argparse.Namespace) -> int:
+    """A process, of which nothing was said that only a core has."""
+    given = {"--root": args.root != "/", "--executable": args.executable is not None, "--text": args.text != "core"}
+    if wrong := [name for name, is_given in given.items() if is_given]:
+        raise UsageError(f"{wrong[0]} is for cores, and {args.target} is a process (./{args.target} is a file)")
+    return pid

@@ -28,6 +28,7 @@ _MENTIONED: Final = re.compile(
 
 def in_options(message: str) -> str:
     """The message with options in place of Python's keywords."""
+    message = message.removeprefix("exception: ")  # options of their own: --signal, --thread
     message = _GIVEN.sub(lambda found: f"{OPTIONS[found[1]]} {found[3]}", message)
     message = _SUBJECT.sub(lambda found: OPTIONS[found[1]], message)
     return _MENTIONED.sub(lambda found: OPTIONS[found[1]], message)

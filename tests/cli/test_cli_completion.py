@@ -47,6 +47,8 @@ def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert complete(path, "dump", "--max-s") == ["--max-stop"]
     assert complete(path, "dump", "1", "--stop", "m") == complete(path, "dump", "--stop", "=", "m") == ["memory"]
     assert complete(path, "plan", "--type", "with_thread") == ["with_thread_info"]
+    assert complete(path, "plan", "--type", "tri") == ["triage"]
+    assert complete(path, "plan", "--preset", "no-s") == ["no-secrets"]
     assert complete(path, "filter", "--filter", "rul") == ["rules", "file.toml"]
     assert complete(path, "completion", "") == list(SHELLS)
     assert complete(path, "dump", "--deadline", "") == []
