@@ -24,7 +24,7 @@ VERDICTS: Final[dict[str, tuple[str, str]]] = {
     "left-to-file": ("cyan", "in the file of its module, as it is in memory"),
     "not-stored": ("dim", "not part of this type of dump"),
     "never-read": ("dim", "guards, reservations, devices"),
-    "over-budget": ("red", "max_bytes left no room for it: a gap"),
+    "over-budget": ("red", "no room for it within --max-bytes: a gap"),
     "missing": ("red", "was asked for and could not be read: a gap"),
 }
 """A colour and a meaning for each word that says what became of memory; those after "partly" for what is not there."""

@@ -12,7 +12,7 @@ OPTIONS: Final[dict[str, str]] = {
     name: f"--{name.replace('_', '-')}"
     for name in (
         "busy_timeout", "comment", "coredump_filter", "deadline", "dontdump", "engine", "executable", "file_pages",
-        "fsync", "jobs", "max_input", "max_stop", "module_names", "names", "root", "stall_timeout", "stop",
+        "fsync", "jobs", "max_bytes", "max_input", "max_stop", "module_names", "names", "root", "stall_timeout", "stop",
         "stop_timeout", "text", "type", "unknown_streams", "untouched",
     )
 } | {"annotations": "--annotation"}  # fmt: skip
