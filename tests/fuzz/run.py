@@ -124,7 +124,7 @@ def main() -> int:
     """Read the command line and run everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int, default=5_000_000, help="random callbacks (default: %(default)s)")
-    parser.add_argument("--seconds", type=int, default=30, help="of each libFuzzer target (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=12, help="of each libFuzzer target (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="programs at a time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--merge", action="store_true", help="renew the corpora with what is found")

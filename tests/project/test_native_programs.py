@@ -89,7 +89,7 @@ class Rooms:
 def compile_command(variant: str) -> list[str]:
     """Compiler and flags of a variant."""
     if variant in WINDOWS:
-        return [wine.cross_compiler(WINDOWS[variant]), *wine.CROSS_FLAGS, "-DMDC_FAILPOINTS", "-O2"]
+        return [wine.cross_compiler(WINDOWS[variant]), *wine.CROSS_FLAGS, "-DMDC_FAILPOINTS", "-O1"]
     return [*live.compiler().split(), *COMMON, *VARIANTS[variant]]
 
 
