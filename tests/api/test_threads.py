@@ -270,7 +270,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         folder = tmp_path_factory.mktemp(name)
         source = folder / "source"  # a tree of its own: objects that were built before would be taken as they are
         source.mkdir()
-        for part in ("csrc", "minidump_cffi"):
+        for part in ("csrc", "minidump_cffi", "tools"):
             shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
             shutil.copy(ROOT / part, source)

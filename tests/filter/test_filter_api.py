@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import strategies as make
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidump_cffi as md
@@ -30,6 +30,7 @@ def test_pickling_and_copying(keep: md.Filter) -> None:
         assert again.rules == keep.rules and repr(again) == repr(keep)
 
 
+@settings(max_examples=30)
 @given(make.full_filters(), make.full_filters())
 def test_equality_is_that_of_the_text(one: md.Filter, other: md.Filter) -> None:
     assert (one == other) == (one.to_toml() == other.to_toml())

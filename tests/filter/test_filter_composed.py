@@ -27,7 +27,7 @@ def write(folder: Path, **files: str) -> Path:
     return path
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(make.full_filters(), make.full_filters(), make.full_filters())
 def test_a_filter_on_top_of_others(one: md.Filter, two: md.Filter, three: md.Filter) -> None:
     assert (one | two).rules == (*one.rules, *two.rules)
@@ -67,7 +67,7 @@ def test_lists_are_joined() -> None:
     assert both.threads.rules == two.threads.rules
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(make.full_filters(), make.full_filters())
 def test_replace(one: md.Filter, two: md.Filter) -> None:
     assert one.replace() == one
