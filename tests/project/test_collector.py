@@ -48,18 +48,12 @@ def collect() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def processes(pattern_program: Path) -> Iterator[list[int]]:
+def processes(start_pattern: Callable[..., live.Target]) -> Iterator[list[int]]:
     """Twenty of them, each with a secret and more memory than the budget."""
-    command = [str(pattern_program), "--heap", "8"]  # MiB
-    made: list[live.Target] = []
-    try:
-        for _ in range(TARGETS):
-            made.append(live.Target(command, env={**os.environ, "DATABASE_PASSWORD": SECRET}))
-        yield [target.pid for target in made]
-        assert all(target.ping() for target in made), "a target did not run on"
-    finally:
-        for target in made:
-            target.close()
+    environment = {**os.environ, "DATABASE_PASSWORD": SECRET}
+    made = [start_pattern("--heap", 8, env=environment) for _ in range(TARGETS)]  # MiB
+    yield [target.pid for target in made]
+    assert all(target.ping() for target in made), "a target did not run on"
 
 
 def unpacked(data: bytes) -> bytes:
