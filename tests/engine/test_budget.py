@@ -261,6 +261,27 @@ def test_no_dump_is_larger(
         assert path.stat().st_size > most - 8 * PAGE - 64 * 24
 
 
+@pytest.mark.parametrize("spool", [True, False], ids=["file", "stream"])
+def test_more_pages_fail_than_there_is_room_to_tell(spool: bool) -> None:
+    """The last gap covers those for which the budget has no entry; a stream cannot even leave their bytes out."""
+    bad = tuple(
+        Region(base=at, size=4 * PAGE, unreadable=(at + PAGE, at + 2 * PAGE))
+        for at in range(HEAP, HEAP + 300 * 8 * PAGE, 8 * PAGE)
+    )
+    made = with_threads(1, *bad)
+    # Just enough for all of it, if nothing failed: then for no more than the gaps that are reserved.
+    whole = fake.plan(made, FULL, untouched="omit").file_bytes
+    for most in (whole + 64 * 24, whole + 100 * 24, whole - 40 * PAGE):
+        held = io.BytesIO()
+        report = fake.write(made, held, FULL, max_bytes=most, spool=spool)
+        assert len(held.getvalue()) == report.file_bytes <= most
+        assert not report.complete
+        assert report.warnings & md.report.DumpWarning.GAP_TABLE_FULL
+        told = [(gap.address, gap.address + gap.size) for gap in report.gaps]
+        for region in bad:
+            assert any(first <= region.unreadable[0] and region.unreadable[1] <= end for first, end in told)
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_compressed_files_are_not_larger_either(suffix: str, tmp_path: Path) -> None:
     """Even of what cannot be compressed; too small a budget says what would be enough of it."""
