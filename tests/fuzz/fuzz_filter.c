@@ -59,6 +59,32 @@ static void ask(bytes_in *in, const mdc_filter *filter, const mdc_question *ques
     (void)mdc_match_longest(&matcher, &cursor, &first, &last);
 }
 
+/* What is left of the input as a text: with a tail and with learned values no byte outside of it is touched, and what
+ * is hidden without them is hidden with them. */
+static void redact(const mdc_filter *filter, bytes_in *in) {
+    const mdc_redactor *base = mdc_filter_redactor(filter);
+    mdc_error err;
+    mdc_redactor *more;
+    size_t size = in->left < 4096 ? in->left : 4096;
+    if (base == NULL || size < 8) return;
+    const mdc_bytes values[] = {{in->data, 4}, {in->data + size - 5, 5}};
+    if (mdc_redactor_extend(base, values, 2, &more, &err) != MDC_OK) fault("values that are not taken");
+    uint8_t *plain = malloc(size), *extended = malloc(size); /* exactly as long: a sanitizer sees what is beyond */
+    if (plain == NULL || extended == NULL) abort();
+    memcpy(plain, in->data, size);
+    memcpy(extended, in->data, size);
+    mdc_redact_counts counts = {0, 0, 0};
+    mdc_redact_patterns(base, plain, size, 0, &counts);
+    mdc_redact_patterns(more, extended, size, 0, &counts);
+    for (size_t i = 0; i < size; i++)
+        if (plain[i] != in->data[i] && extended[i] != plain[i]) fault("a pattern is lost among learned values");
+    for (size_t i = 0; i < 4; i++)
+        if (extended[i] != mdc_filter_fill(filter)) fault("a value is not hidden");
+    free(plain);
+    free(extended);
+    mdc_redactor_free(more);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -82,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ask(&in, filter, &question);
     }
     free(row);
+    redact(filter, &in);
     mdc_filter_release(filter);
     return 0;
 }

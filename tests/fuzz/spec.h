@@ -16,6 +16,7 @@ typedef struct fuzz_spec {
     mdc_thread_rule threads[SPEC_LIST];
     mdc_module_rule modules[SPEC_LIST];
     mdc_range add[SPEC_LIST], remove[SPEC_LIST], scrub[SPEC_LIST];
+    mdc_pattern_tail tails[SPEC_LIST];
     mdc_bytes patterns[SPEC_LIST], environ_keep[SPEC_LIST], environ_drop[SPEC_LIST];
     uint8_t text[SPEC_TEXT];
     size_t used;
@@ -122,6 +123,11 @@ static inline void take_spec(bytes_in *in, fuzz_spec *made, bool valid) {
     spec->nocase = flags >> 5 & 1;
     spec->sanitize_stacks = flags >> 6 & 1;
     if (flags & 128) spec->fill = MDC_FILL_GIVEN | take8(in);
+    for (size_t i = 0; i < spec->pattern_count; i++) /* from what is there already: stored inputs mean the same */
+        made->tails[i] = (mdc_pattern_tail){.bytes = {0, (uint64_t)flags << 32 | lists, 0, flags},
+                                            .up_to = (uint32_t)(lists + i) % 40,
+                                            .wide = flags >> 1 & 1};
+    spec->tails = made->tails;
     if (valid || take8(in) != 255) return;
     spec->default_action = take32(in);
     spec->nocase = take32(in);

@@ -37,7 +37,10 @@ class Trials:
         self.source, self.path, self.step = source, path, step
         self.filter = md.Filter(
             md.exclude(range=(0x1000, 0x2000)),
-            redact=md.filters.Redact(patterns=["a pattern"], environ={"drop": ["*KEY*"]}),
+            redact=md.filters.Redact(
+                patterns=["a pattern", md.Pattern("with a tail", then="[0-9]", up_to=9, utf16=True)],
+                environ={"drop": ["*KEY*", "PATH"], "everywhere": True},
+            ),
         )
         self.seen: Counter[str] = Counter()
         self.faults: list[str] = []
