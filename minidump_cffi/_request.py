@@ -95,12 +95,15 @@ class Request:
             raise ValueError(f"give filter or callback: only {self.callback.name} would be used")
         if options.filter is not None and self.callback is not None:
             raise ValueError("give filter or callback, not both: a Callback has its own filter")
+        self.options = options
+        streams = getattr(options, "user_streams", ())
+        if backend is None and options.engine == "auto" and not self.backend.serves(self.rules(), streams):
+            self.backend = choose("native")
+        self.backend.check_streams(streams)
         if not self.backend.own and isinstance(getattr(options, "exception", None), SignalInfo):
             raise ValueError(
                 "exception: a SignalInfo is for Linux processes; of a Windows process give an ExceptionInfo"
             )
-        self.backend.check_streams(getattr(options, "user_streams", ()))
-        self.options = options
         self._take_type()
         filter = self.rules()
         self.notes = self.backend.limits(self.options, filter)

@@ -210,6 +210,11 @@ class Backend(Record):
         known |= _MEMORY_TYPES if type & DumpType.WITH_FULL_MEMORY else DumpType.WITHOUT_OPTIONAL_DATA
         return DumpType(type & ~known)
 
+    def serves(self, filter: Filter | None, streams: Sequence[UserStream]) -> bool:
+        """Whether it can do what the native engine can, of what would be an error otherwise."""
+        hides = filter is not None and bool(filter.redact.environ.keep or filter.redact.environ.drop)
+        return self.own or not (hides or any(callable(stream.data) for stream in streams))
+
     def check_filter(self, filter: Filter | None) -> None:
         """Refuse what would be a secret in the dump if it were only noted.
 
@@ -218,7 +223,7 @@ class Backend(Record):
         DumpError
             The filter hides variables of the environment, which dbghelp does not.
         """
-        if filter is not None and (filter.redact.environ.keep or filter.redact.environ.drop) and not self.own:
+        if not self.serves(filter, ()):
             raise DumpError(
                 'redact.environ is for the native engine: the values would be in the dump; give engine="native", or '
                 "exclude the memory",
@@ -233,7 +238,7 @@ class Backend(Record):
         DumpError
             A stream is a callable, and dbghelp writes the dump.
         """
-        if not self.own and any(callable(stream.data) for stream in streams):
+        if not self.serves(None, streams):
             raise DumpError(
                 'dbghelp does not say where it puts a stream, so that none can contain offsets: give engine="native"',
                 hint='engine="native"',

@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("auto", "native", "dbghelp"),
         default="auto",
-        help="the engine: this package's, or Windows' dbghelp; auto is dbghelp on Windows (default: %(default)s)",
+        help="the engine: this package's, or Windows' dbghelp; auto is dbghelp on Windows, unless variables are hidden "
+        "(default: %(default)s)",
     )
     parser.add_argument("--snapshot", action="store_true", help="dbghelp: dump a snapshot of the process")
     parser.add_argument(

@@ -258,6 +258,22 @@ def test_hidden_variables_are_no_mere_note() -> None:
     engines.Backend(name="dbghelp").check_filter(md.Filter(streams={"exclude": ["environ"]}))
 
 
+def test_auto_is_the_engine_that_can_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, "win32")
+    hides = md.Filter(redact=md.Redact(environ={"drop": ["*"]}))
+    for options, own in (
+        (DumpOptions(), False),
+        (DumpOptions(filter=hides), True),
+        (DumpOptions(filter=md.Filter.preset("no-environment")), False),
+        (DumpOptions(user_streams={0x10001: lambda rva: b""}), True),
+        (DumpOptions(user_streams={0x10001: b""}), False),
+        (DumpOptions(filter=hides, engine="dbghelp"), False),
+    ):
+        assert Request(options).backend.own == own
+    with pytest.raises(md.DumpError, match="contain offsets"):
+        Request(DumpOptions(user_streams={0x10001: lambda rva: b""}, engine="dbghelp"))
+
+
 def test_strict(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     asked = md.DumpType.WITH_TOKEN_INFORMATION
     report = md.write_dump(child, tmp_path / "x.dmp", asked, engine="native")
