@@ -325,7 +325,13 @@ def _write(
     assert isinstance(options, DumpOptions)
     if any(callable(stream.data) for stream in check_streams(options.user_streams)):
         request.options = options = replace(options, user_streams=placed(check_streams(options.user_streams)))
-    what = f"process {target.pid}" if isinstance(target, targets.Target) else repr(target.name or "a file")
+    what = (
+        f"process {target.pid}"
+        if isinstance(target, targets.Target)
+        else repr(target.name)
+        if target.name
+        else "a file"
+    )
     _log.debug("dump of %s: type %s, engine %s", what, options.flags, request.backend.name)
     sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
     most = options.max_bytes
