@@ -70,6 +70,8 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
         notes=notes,
         engine=request.backend.name,
         host=host(),
+        annotations=getattr(request.options, "annotations", None),
+        comment=getattr(request.options, "comment", None),
         started=time.time() - raw.numbers["total_ns"] / 1e9,
         recording=None
         if recorder is None

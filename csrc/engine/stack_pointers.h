@@ -5,6 +5,9 @@
 
 #include "reader.h"
 
+/* So many bytes before and after an address belong to what a word points to, as of dbghelp 6.3.9600. */
+enum { MDC_POINTED_BEFORE = 0x100, MDC_POINTED_AFTER = 0x300 };
+
 /* A word; many are no addresses at all. *enough: true ends the walk. */
 typedef mdc_status (*mdc_pointer_seen)(void *context, uint64_t word, bool *enough, mdc_error *err);
 

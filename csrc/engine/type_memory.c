@@ -8,9 +8,7 @@
 #include "stack_pointers.h"
 
 enum {
-    TEB_BYTES = 0x2000, /* of 64-bit Windows; that of 32-bit takes half of it */
-    REFERENCED_BEFORE = 0x100,
-    REFERENCED_AFTER = 0x300,
+    TEB_BYTES = 0x2000,   /* of 64-bit Windows; that of 32-bit takes half of it */
     RANGES_MAX = 1 << 16, /* before they are merged */
     REGIONS_PER_CHECK = 64
 };
@@ -188,8 +186,8 @@ static mdc_status add_referenced(void *context, uint64_t address, bool *enough, 
     const mdc_region *region = &capture->regions[found];
     if (region->type == MDC_MEM_IMAGE && !writable(region)) return MDC_OK;
     uint64_t offset = address - region->base, left = region->size - offset;
-    mdc_set_range range = {address - mdc_min_u64(offset, REFERENCED_BEFORE),
-                           address + mdc_min_u64(left, REFERENCED_AFTER)};
+    mdc_set_range range = {address - mdc_min_u64(offset, MDC_POINTED_BEFORE),
+                           address + mdc_min_u64(left, MDC_POINTED_AFTER)};
     uint64_t size = range.end - range.first;
     if (self->ranges.count >= RANGES_MAX || self->bytes > most - mdc_min_u64(size, most)) merge(self);
     if (size > most || self->bytes > most - size) {

@@ -1,14 +1,13 @@
-/* How much lies round a pointer, follows dbghelp 6.3.9600: 0x400 bytes, 0x100 of them before it. */
+/* Pages that words point to (see referenced_pages.h). */
 #include "referenced_pages.h"
 
 #include <string.h>
 
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../engine/stack_pointers.h"
 
 enum {
-    BEFORE = 0x100,
-    AFTER = 0x300,
     LOOK = 64 << 10,         /* bytes of a stack at a time */
     CRASHED_MOST = 1 << 20,  /* bytes of one stack, from the stack pointer up */
     OTHERS_MOST = 128 << 10, /* the same of other threads */
@@ -60,13 +59,13 @@ static mdc_status look_at_word(looking *look, uint64_t word, mdc_error *err) {
     const mdc_set_range *all = look->memory.data;
     if (look->full || look->memory.count == 0 || word < all[0].first || word >= all[look->memory.count - 1].end)
         return MDC_OK;
-    if (into->count > 0 && mdc_vec_at(into, const mdc_set_range, into->count - 1).first + BEFORE <= word &&
-        mdc_vec_at(into, const mdc_set_range, into->count - 1).end > word + AFTER)
+    if (into->count > 0 && mdc_vec_at(into, const mdc_set_range, into->count - 1).first + MDC_POINTED_BEFORE <= word &&
+        mdc_vec_at(into, const mdc_set_range, into->count - 1).end > word + MDC_POINTED_AFTER)
         return MDC_OK;
     size_t found = mdc_range_set_find(&look->memory, word);
     if (found == look->memory.count || all[found].first > word) return MDC_OK;
-    mdc_set_range range = {mdc_page_down(word < BEFORE ? 0 : word - BEFORE), UINT64_MAX};
-    if (!mdc_add_u64(word, AFTER, &range.end)) return MDC_OK;
+    mdc_set_range range = {mdc_page_down(word < MDC_POINTED_BEFORE ? 0 : word - MDC_POINTED_BEFORE), UINT64_MAX};
+    if (!mdc_add_u64(word, MDC_POINTED_AFTER, &range.end)) return MDC_OK;
     range.end = mdc_page_up(range.end);
     if (into->count >= RANGES_MOST) {
         mdc_range_set_normalise(into);

@@ -21,6 +21,8 @@ def of(report: DumpReport) -> dict[str, Any]:
         "path": report.path,
         "host": report.host,
         "started": report.started,
+        "annotations": dict(report.annotations),
+        "comment": report.comment,
         "pid": report.pid,
         "engine": report.engine,
         "type": _flags(report.type) or ["normal"],

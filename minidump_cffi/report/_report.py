@@ -44,7 +44,7 @@ _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
 _GAP = struct.Struct("=2QIi")
 
-_GIVEN = ("rules", "recording", "redaction", "engine", "path", "host", "started", "handed_on")
+_GIVEN = ("rules", "recording", "redaction", "engine", "path", "host", "started", "handed_on", "annotations", "comment")
 _STOPS = ("whole", "memory", "snapshot")  # MDC_STOP_* of csrc/api/engine.h
 
 
@@ -115,6 +115,10 @@ class DumpReport:
     handed_on : float
         Seconds that handing the dump on took, when the target ran again: compressing it, sending it, writing it to an
         object. 0 if it was written to its place at once. Not a part of `total`.
+    annotations : Mapping of str to str
+        Those that `write_dump` was given; with `to_json` beside the dump they can be found without opening it.
+    comment : str or None
+        The one that it was given.
 
     Examples
     --------
@@ -152,6 +156,8 @@ class DumpReport:
         host: str = "",
         started: float = 0.0,
         handed_on: float = 0.0,
+        annotations: Mapping[str, str] | None = None,
+        comment: str | None = None,
     ) -> None:
         raw = {
             "regions": regions,
@@ -175,6 +181,8 @@ class DumpReport:
             "host": host,
             "started": started,
             "handed_on": handed_on,
+            "annotations": dict(annotations or {}),
+            "comment": comment,
             "pid": numbers["pid"],
             "type": DumpType(numbers["dump_type"]),
             "honoured": DumpType(numbers["honoured_type"]),
@@ -232,6 +240,8 @@ class DumpReport:
     host: str
     started: float
     handed_on: float
+    annotations: Mapping[str, str]
+    comment: str | None
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
     _calls: tuple[int, ...]

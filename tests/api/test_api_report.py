@@ -140,8 +140,17 @@ def test_where_and_when_a_dump_was_written(tmp_path: Path, monkeypatch: pytest.M
     assert (data["schema"], data["path"], data["host"]) == (1, report.path, report.host)
     assert report.to_json().isascii() and "\n" not in report.to_json()
     assert pickle.loads(pickle.dumps(report)) == report
+    assert (data["annotations"], data["comment"]) == ({}, None)
     assert fake.write(TARGET, io.BytesIO(), FULL).path is None
     assert fake.plan(TARGET, FULL).path is None
+
+
+def test_what_the_caller_said_is_in_the_report(tmp_path: Path) -> None:
+    """Beside the dump, as JSON, it says what the dump is without being opened."""
+    report = fake.write(TARGET, tmp_path / "a.dmp", annotations={"version": "1.2"}, comment="by hand")
+    data = json.loads(report.to_json())
+    assert (data["annotations"], data["comment"]) == ({"version": "1.2"}, "by hand")
+    assert pickle.loads(pickle.dumps(report)).annotations == report.annotations == {"version": "1.2"}
 
 
 def test_a_plan_is_what_the_dump_becomes() -> None:

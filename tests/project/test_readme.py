@@ -59,19 +59,13 @@ def pid() -> Iterator[int]:
         assert child.poll() is None, "the process did not run on"
 
 
-#: Pages of which `pid` is the number of a process of the reader's own.
-WITH_PID = ("collector.md",)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_python(page: Path, pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python examples of a page, from the top, in one namespace that has nothing else: they make what they use."""
     monkeypatch.chdir(tmp_path)
     for name, text in FILE.findall(page.read_text("utf-8")):
         (tmp_path / name).write_text(text)
     namespace: dict[str, object] = {"__name__": "example"}
-    if page.name in WITH_PID:
-        namespace["pid"] = pid
     try:
         for text in blocks(page, "python"):
             exec(compile(text, str(page), "exec"), namespace)  # the pages are ours
