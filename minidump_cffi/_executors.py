@@ -35,6 +35,7 @@ _OWN_MAX = 8
 
 def work(number: int, source: Any, destination: Any, options: dict[str, Any]) -> DumpReport:
     """One dump; `number` makes each call another one."""
+    destination = remote.local(destination)
     if remote.is_url(destination):
         remote.made_for(destination)
     else:

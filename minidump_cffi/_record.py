@@ -59,6 +59,32 @@ class _RecordType(type):
         namespace["__match_args__"] = tuple(name for name in by_position if not name.startswith("_"))
         return super().__new__(meta, name, bases, namespace)
 
+    @property
+    def __signature__(cls) -> Any:
+        """For `inspect.signature`, `help` and editors."""
+        from inspect import Parameter, signature
+
+        _self, *own = signature(cls.__init__).parameters.values()  # type: ignore[misc]
+        made: Any = signature(lambda: None)
+        if own[0].kind is not Parameter.VAR_POSITIONAL or own[0].name != "values":
+            return made.replace(parameters=own)  # it takes other values than its fields
+        record: Any = cls
+        kinds: dict[str, Any] = {}
+        for kind in reversed(record.__mro__):
+            kinds |= vars(kind).get("__annotations__", {})
+        by_position = record.__match_args__
+        return made.replace(
+            parameters=[
+                Parameter(
+                    name,
+                    Parameter.POSITIONAL_OR_KEYWORD if name in by_position else Parameter.KEYWORD_ONLY,
+                    default=record._defaults.get(name, Parameter.empty),
+                    annotation=kinds.get(name, Parameter.empty),
+                )
+                for name in [*by_position, *(name for name in record._shown if name not in by_position)]
+            ]
+        )
+
 
 class Record(metaclass=_RecordType):
     """Base of the classes that hold values: immutable, compared by value, hashable, picklable.

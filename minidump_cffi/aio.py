@@ -191,7 +191,7 @@ async def write_dump_many(
     [True]
     """
     options = batch.checked(options, type=type, filter=filter, on_error=on_error, jobs=jobs)
-    names = batch.Names(destination, batch.process_names)
+    names = batch.Names(destination, batch.process_names, batch.PROCESS_FIELDS)
     given = _each(batch.several(processes))
     running: dict[asyncio.Task[DumpReport], batch.Item[batch.DumpedProcess]] = {}
     more = True

@@ -157,7 +157,7 @@ def write_dump_many(
     processes = several(processes)
     options = checked(options, type=type, filter=filter, on_error=on_error, jobs=jobs)
     on_cancel = options.pop("on_cancel")
-    names = Names(destination, process_names)
+    names = Names(destination, process_names, PROCESS_FIELDS)
     items = (process_item(process, names) for process in processes)
     kinds = _executors.workers(executor, jobs, "write_dump_many")
     return _results(items, kinds, options, on_cancel, on_error == "raise")
@@ -184,6 +184,8 @@ def checked(
     options = {"type": type, "filter": filter, "on_cancel": None, **options}
     DumpOptions(**options)
     if filter is not None:
+        if not hasattr(filter, "compile"):
+            raise TypeError(f"filter must be a Filter, not {filter!r}")
         filter.compile()  # its warnings belong here
     return options
 
@@ -271,7 +273,7 @@ def filter_many(
     on_cancel = options.pop("on_cancel")
     about: dict[str, Any] = {"root": root, "executable": executable, "text": text, "max_input": max_input}
     AnyFile("", **about)
-    names = Names(destination, file_names)
+    names = Names(destination, file_names, FILE_FIELDS)
     items = (_item(source, names, about) for source in sources)
     kinds = _executors.workers(executor, jobs, "filter_many")
     return _results(items, kinds, options, on_cancel, on_error == "raise")
@@ -341,10 +343,17 @@ def file_names(source: Any) -> tuple[str, dict[str, object]]:
     return f"{{name}}{suffix}", {"name": stem, "time": _naming.timestamp(), "host": _naming.plain(_naming.host())}
 
 
+PROCESS_FIELDS: dict[str, object] = {"name": "app", "pid": 1, "time": "now", "host": "host"}
+FILE_FIELDS: dict[str, object] = {"name": "app", "time": "now", "host": "host"}
+"""What a template may hold, with values to try it."""
+
+
 class Names:
     """Where the dumps go: no two to the same place."""
 
-    def __init__(self, destination: Any, naming: Callable[[Any], tuple[str, dict[str, object]]]) -> None:
+    def __init__(
+        self, destination: Any, naming: Callable[[Any], tuple[str, dict[str, object]]], fields: dict[str, object]
+    ) -> None:
         self._folder: Any = None
         self._template: Any = None
         self._choose: Any = None
@@ -354,6 +363,7 @@ class Names:
             if not isinstance(place, str) or not place:
                 raise TypeError(f"destination must be a folder as a text or path, not {destination!r}")
             if _naming.is_template(place):
+                _naming.expand(place, fields)
                 self._template = place
             else:
                 self._folder = place

@@ -8,7 +8,8 @@ import stat
 import time
 
 from . import _log, _running, sinks, targets
-from ._inputs.remote import is_url
+from ._dump_types import words_of
+from ._inputs.remote import is_url, local, shown
 from ._native.options import placed
 from ._options import DumpOptions, PlanOptions
 from ._progress import Progress
@@ -90,7 +91,7 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         A path that ends in ``.gz`` or ``.zst`` (the extra ``zstd``) gets the dump compressed when the target runs
         again, from a temporary file in the same folder or in that of `spool`; `DumpReport.file_bytes` is the length
         before.
-        A URL (the extra ``fsspec``): sent when the target runs again, compressed likewise; it takes its name when it is
+        A URL (the extra ``remote``): sent when the target runs again, compressed likewise; it takes its name when it is
         complete. A path that looks like a URL is given as a `pathlib.Path`.
         Or a descriptor. Or anything with ``write()`` that takes bytes. None if `callback` handles the output.
     type : DumpType, int, str or None
@@ -245,6 +246,7 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
     True
     """
     request, timer = Request(options, file=isinstance(process, FILES)), _running.Timer(options)
+    file = local(file)
     return _write(request, _resolve(process, request, timer, file), file, timer)
 
 
@@ -332,15 +334,19 @@ def _write(
         if target.name
         else "a file"
     )
-    _log.debug("dump of %s: type %s, engine %s", what, options.flags, request.backend.name)
-    sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
+    _log.debug("dump of %s: type %s, engine %s", what, words_of(options.flags), request.backend.name)
     most = options.max_bytes
-    if isinstance(most, int):
-        request.options = replace(request.options, max_bytes=sink.room(most))
-    if isinstance(sink, sinks.DescriptorSink) and isinstance(target, targets.SourceTarget):
-        assert sink.fd is not None
-        _check_other(target, sink.fd)  # here nothing was written that would have to be cut back
     try:
+        sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)
+        if isinstance(sink, sinks.DescriptorSink) and isinstance(target, targets.SourceTarget):
+            assert sink.fd is not None
+            _check_other(target, sink.fd)  # here nothing was written that would have to be cut back
+    except BaseException as error:
+        _log.info("no dump of %s: %s", what, type(error).__name__)
+        raise
+    try:
+        if isinstance(most, int):
+            request.options = replace(request.options, max_bytes=sink.room(most))
         if sink.fd is not None:
             if isinstance(target, targets.Target):
                 targets.check_consumer(target.pid, sink.fd)
@@ -363,7 +369,7 @@ def _write(
             )
         raise
     if isinstance(file, (str, bytes, os.PathLike)):
-        report._put(path=file if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100
+        report._put(path=shown(file) if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100
     _log.info(
         "dump of %s: %d bytes, stopped for %.6f s, took %.6f s, handed on in %.6f s",
         what,

@@ -25,8 +25,8 @@ static mdc_status add_piece(mdc_session_values *values, const uint8_t *bytes, si
     size_t room = how == WIDENED ? UNIT * size : how == NARROWED ? size / UNIT : size, at;
     if (values->ends.count >= MDC_VALUES_MAX || room > MDC_VALUES_BYTES_MAX - values->pool.count)
         return mdc_fail(err, MDC_ERR_FILTER, MDC_PHASE_CAPTURE, 0,
-                        "the variables to hide have more values than can be searched for (%d, %d MiB): hide fewer of "
-                        "them everywhere",
+                        "the variables to hide have more values than can be searched for (%d, those as UTF-16 "
+                        "included, and %d MiB): hide fewer of them everywhere",
                         (int)MDC_VALUES_MAX, MDC_VALUES_BYTES_MAX >> 20);
     if (mdc_vec_push(&values->pool, NULL, room, &at, err) != MDC_OK) return err->code;
     uint8_t *out = &mdc_vec_at(&values->pool, uint8_t, at);

@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import re
+from pathlib import Path
 
 from ..errors import InputError, SinkError
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, TypeGuard
 
-__all__ = ["RemoteFile", "is_url", "joined", "made_for", "reading"]
+__all__ = ["RemoteFile", "is_url", "joined", "local", "made_for", "reading", "shown"]
 
+_LOCAL = re.compile(r"(?:file|local)://", re.IGNORECASE)
+_DRIVE = re.compile(r"/[A-Za-z]:")
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^/@]*@")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[^:]+)*://")  # of more than one letter: C:// is a path
 EXTRA = "pip install minidump_cffi[remote]"
 
@@ -24,6 +28,20 @@ EXTRA = "pip install minidump_cffi[remote]"
 def is_url(given: object) -> TypeGuard[str]:
     """Whether it is a text that begins like a URL; a path like that can be given as a `pathlib.Path`."""
     return isinstance(given, str) and _URL.match(given) is not None
+
+
+def local(place: Any) -> Any:
+    """The path that a URL of this machine (``file://``) names, as a `pathlib.Path`; everything else as it is."""
+    found = _LOCAL.match(place) if is_url(place) else None
+    if found is None:
+        return place
+    path = place[found.end() :]
+    return Path(path[1:] if os.name == "nt" and _DRIVE.match(path) else path)
+
+
+def shown(url: str) -> str:
+    """The URL without the password that may be in it, for messages and reports."""
+    return _PASSWORD.sub(r"\1***@", url)
 
 
 @contextlib.contextmanager
@@ -39,7 +57,7 @@ def reading(url: str) -> Iterator[Any]:
         file = _fsspec().open(url, "rb").open()
     except Exception as error:  # each file system has classes of its own
         raise InputError(
-            f"cannot open {url}: {_why(error)}", errno=_errno(error), filename=url, hint=_hint(error)
+            f"cannot open {shown(url)}: {_why(error)}", errno=_errno(error), filename=shown(url), hint=_hint(error)
         ) from error
     with contextlib.closing(file):
         yield file
@@ -59,6 +77,8 @@ class RemoteFile:
         with _writes(url):
             self._system, self._path = _fsspec().core.url_to_fs(url)
             folder, _, name = self._path.rpartition("/")
+            if not name or url.endswith("/"):
+                raise IsADirectoryError(errno.EISDIR, "it names a folder: add the name of the dump")
             temporary = f".minidump-{os.urandom(8).hex()}-{name}"
             self._temporary = f"{folder}/{temporary}" if folder else temporary
             self._file = self._system.open(self._temporary, "wb")
@@ -112,7 +132,7 @@ def _writes(url: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise SinkError(
-            f"cannot write {url}: {_why(error)}", errno=_errno(error), filename=url, hint=_hint(error)
+            f"cannot write {shown(url)}: {_why(error)}", errno=_errno(error), filename=shown(url), hint=_hint(error)
         ) from error
 
 
@@ -123,7 +143,7 @@ def _why(error: Exception) -> str:
 
 
 def _hint(error: Exception) -> str | None:
-    return EXTRA if isinstance(error, ImportError) else None
+    return EXTRA if isinstance(error, ImportError) and error.name == "fsspec" else None
 
 
 def _errno(error: Exception) -> int:

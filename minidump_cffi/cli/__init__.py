@@ -173,7 +173,9 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except UsageError as error:
-        say(in_options(str(error)), "red")
+        # What the library said of an argument; all else is in the words of the command line, or names a file.
+        said = str(error)
+        say(in_options(said) if error.__cause__ is not None or error.__suppress_context__ else said, "red")
         return Exit.USAGE
     except KeyboardInterrupt:
         say("interrupted; no file was left that is not complete, and a process that was being dumped runs on")
@@ -182,7 +184,8 @@ def _main(argv: Sequence[str] | None) -> int:
         give_up(sys.stdout, 1)
         if _reader_gone(error):
             return Exit.ERROR
-        say(in_options(describe(error)), "red")
+        said = describe(error)
+        say(said if getattr(error, "filename", None) is not None else in_options(said), "red")
         return Exit.USAGE if isinstance(error, FilterError) else Exit.ERROR
     except MemoryError as error:
         say(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")

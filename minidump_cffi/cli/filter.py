@@ -8,6 +8,7 @@ import os
 import sys
 
 from .. import _options
+from .._naming import is_template
 from ..dumping import write_dump
 from ..errors import DumpError
 from ..files import AnyFile
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="the dump; - for stdout; for several a directory, which is made if it is not there (DIR/ also for one); "
+        help="the dump; - for stdout; for several a directory, which is made if it is not there (DIR/ also for one), "
+        "or a template such as 'out/{name}-{time}.dmp.zst'; "
         "default: beside IN, core.1 as core.1.dmp and app.dmp as app.filtered.dmp",
     )
     add_filter(parser)
@@ -58,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--type",
         metavar="TYPE",
         type=dump_type,
-        help="normal, full, names of MINIDUMP_TYPE bits joined by +, or a number (default: all that the input has)",
+        help="normal, heap, full and the like, names of MINIDUMP_TYPE bits, joined by +, or a number "
+        "(default: all that the input has)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for each input on stdout")
     parser.add_argument("--jobs", metavar="N", type=jobs, help="how many inputs are in work at a time")
@@ -95,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     many = len(names) > 1 or args.inputs[0] not in (_STDIN, names[0])
     if args.output is None:
         args.output = _beside(names[0], many)
-    to_folder = many or args.output.endswith(("/", os.sep)) or os.path.isdir(args.output)  # noqa: PTH112
+    to_folder = many or args.output.endswith(("/", os.sep)) or os.path.isdir(args.output) or is_template(args.output)  # noqa: PTH112
     options = {name: value for name, value in vars(args).items() if name in _options.DumpOptions._names}
     options |= {"filter": filter_of(args)} | about(args)
     try:

@@ -8,14 +8,15 @@ anything: they are escaped twice, for terminals and for HTML, and the page lets 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import html
-import os
 import sys
-import tempfile
 from itertools import pairwise
 
+from .. import sinks
+from .._os.sinks_common import sink_error
+from ..enums import Phase
+from ..errors import DumpError
 from . import areas as areas_
 from . import text
 from .picture_page import COLOURS, SCRIPT, STEPS, STYLE, WIDEST
@@ -40,21 +41,23 @@ _ROWS: Final = 200
 
 
 def put(path: str, title: str, areas: Sequence[Area], rules: Sequence[RuleBytes] = ()) -> None:
-    """Write the picture to a path, where it appears as a whole, or to stdout for ``-``."""
+    """Write the picture to a path as a dump is written, or to stdout for ``-``."""
     pieces = page(title, areas, rules)
     if path == "-":
         for piece in pieces:
             sys.stdout.write(piece)
         return
-    folder, name = os.path.split(path)
-    fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder or ".")
+    sink = sinks.open_sink(path)  # as a dump
+    assert sink.fd is not None
     try:
-        with open(fd, "w", encoding="utf-8") as file:
+        with open(sink.fd, "w", encoding="ascii", newline="\n", closefd=False) as file:
             file.writelines(pieces)
-        os.replace(temporary, path)  # noqa: PTH105
+        sink.commit(lambda: None)
+    except OSError as error:
+        sink.discard()
+        raise error if isinstance(error, DumpError) else sink_error(error, "write", path, Phase.FINISH) from error
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+        sink.discard()
         raise
 
 

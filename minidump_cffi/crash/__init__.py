@@ -16,7 +16,7 @@ import threading
 from .. import targets
 from .._options import DumpOptions
 from .._record import Record
-from ..engines import check_annotations, check_text
+from ..engines import check_annotations, check_streams, check_text
 from ..errors import DumpError
 from ._exceptions import MOST, Exceptions
 from ._settings import Settings, names
@@ -155,6 +155,8 @@ def enable(
         raise TypeError(f"enable() has no {', '.join(refused)}: a crashed process can run nothing, and nothing waits")
     options.setdefault("busy_timeout", 2.0)  # a debugger may be about to detach
     checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=max_stop, grace=1.0, **options)
+    if any(callable(stream.data) for stream in check_streams(checked.user_streams)):
+        raise ValueError("user_streams: the helper is another process, to which no callable can be sent: give bytes")
     if filter is not None:
         filter.compile()  # its errors and warnings belong here
     settings = Settings(

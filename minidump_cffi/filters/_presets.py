@@ -33,6 +33,7 @@ _HARMLESS = (
     *("LANG", "LANGUAGE", "LC_*", "TZ", "USER", "USERNAME", "LOGNAME", "HOSTNAME", "HOSTTYPE", "OSTYPE", "MACHTYPE"),
     *("XDG_*", "PYTHON*", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_*", "LD_*", "GLIBC_*", "MALLOC_*", "OMP_*"),
     *("*_ENV", "*LEVEL", "*DEBUG*", "*VERBOSE*", "*_PORT", "*_HOST", "*_VERSION", "DEBIAN_FRONTEND", "CI"),
+    *("*_SERVICE_PORT_*", "*_PORT_*_TCP*", "*_PORT_*_UDP*"),  # of Kubernetes, several for each service
 )
 """Whose values are paths, locales and settings: searching for them would take the names out of a dump."""
 _SECRET = (
@@ -59,6 +60,6 @@ PRESETS = tuple(_PRESETS)
 
 def preset(name: str, make: type[Filter]) -> Filter:
     """The filter with this name."""
-    if name not in _PRESETS:
+    if not isinstance(name, str) or name not in _PRESETS:
         raise FilterError(f"preset: {name!r} is not known{_values.did_you_mean(str(name), PRESETS)}")
     return _PRESETS[name](make)

@@ -300,6 +300,8 @@ class Redact(Record):
     ) -> None:
         if isinstance(patterns, (str, bytes)):
             raise FilterError("redact.patterns: expected a list, not a string")
+        if isinstance(patterns, Pattern):
+            patterns = (patterns,)
         if not isinstance(stacks, bool):
             raise FilterError(f"redact.stacks: expected true or false, not {stacks!r}")
         hidden = tuple(_patterns.pattern(pattern, at) for at, pattern in enumerate(patterns))

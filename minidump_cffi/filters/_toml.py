@@ -332,7 +332,7 @@ def _pattern(value: object, number: int) -> str | bytes | Pattern:
     where = f"redact.patterns: number {number}"
     if isinstance(value, dict):
         rest = {key: item for key, item in value.items() if key not in ("hex", "text")}
-        _known(rest, ("then", "up_to", "utf16"), f"{where}: ")
+        _known(rest, ("text", "hex", "then", "up_to", "utf16"), f"{where}: ")
         if "then" in rest:
             rest["then"] = _glob(rest["then"], f"{where}: then")
         try:

@@ -115,10 +115,8 @@ class DumpReport:
     handed_on : float
         Seconds that handing the dump on took, when the target ran again: compressing it, sending it, writing it to an
         object. 0 if it was written to its place at once. Not a part of `total`.
-    annotations : Mapping of str to str
-        Those that `write_dump` was given; with `to_json` beside the dump they can be found without opening it.
-    comment : str or None
-        The one that it was given.
+    annotations, comment : Mapping of str to str, str or None
+        What `write_dump` was given; with `to_json` beside the dump they can be found without opening it.
 
     Examples
     --------

@@ -97,7 +97,8 @@ def test_the_log_says_what_happens_but_not_while_the_target_is_stopped(
         with pytest.raises(md.Cancelled):
             md.write_dump(pid, tmp_path / "b.dmp", on_cancel=lambda: True)
         assert [record.getMessage() for record in listener.said if record.levelno >= logging.INFO] == [
-            f"no dump of process {pid}: Cancelled"
+            f"no dump of process {pid}: SinkError",
+            f"no dump of process {pid}: Cancelled",
         ]
     finally:
         logger.removeHandler(listener)

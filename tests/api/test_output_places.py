@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,39 @@ def test_nothing_is_left_of_a_cancelled_one(memory: Any) -> None:
     assert list(memory.store) == ["/dumps/a.dmp"] and memory.cat("memory://dumps/a.dmp") == b"before"
 
 
+@pytest.mark.parametrize("scheme", ["file", "local", "FILE"])
+def test_a_url_of_this_machine_is_a_path(scheme: str, tmp_path: Path) -> None:
+    """With all that is promised of paths: the mode, and what may be replaced."""
+    place = f"{scheme}://{'/' if sys.platform == 'win32' else ''}{(tmp_path / 'a.dmp').as_posix()}"
+    report = fake.write(TARGET, place, FULL)
+    assert report.path == str(tmp_path / "a.dmp") and fake.names(tmp_path) == ["a.dmp"]
+    if sys.platform != "win32":
+        assert stat.S_IMODE((tmp_path / "a.dmp").stat().st_mode) == 0o600
+        (tmp_path / "link").symlink_to(tmp_path / "a.dmp")
+        fake.write(TARGET, place.replace("a.dmp", "link"), FULL)
+        assert (tmp_path / "link").is_symlink()
+    with pytest.raises(md.SinkError):
+        fake.write(TARGET, place.replace("a.dmp", ""), FULL)
+    assert [name for name in fake.names(tmp_path) if name != "link"] == ["a.dmp"]
+
+
+@pytest.mark.linux
+def test_a_url_of_a_folder_is_refused(memory: Any) -> None:
+    with pytest.raises(md.SinkError, match="names a folder"):
+        fake.write(TARGET, "memory://dumps/", FULL)
+    assert list(memory.store) == []
+
+
+@pytest.mark.linux
+def test_passwords_are_not_shown(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = fake.write(TARGET, "memory://user:swordfish@host/a.dmp", FULL)
+    assert report.path == "memory://user:***@host/a.dmp" and "swordfish" not in report.to_json()
+    monkeypatch.setattr(type(memory), "open", None)
+    with pytest.raises(md.SinkError) as caught:
+        fake.write(TARGET, "memory://user:swordfish@host/a.dmp", FULL)
+    assert "swordfish" not in str(caught.value) and caught.value.filename == report.path
+
+
 def test_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is stopped."""
     monkeypatch.setitem(sys.modules, "fsspec", None)
@@ -131,8 +165,17 @@ def test_files_by_a_template(tmp_path: Path) -> None:
     (done,) = md.filter_many([tmp_path / "a.dmp"], f"{tmp_path}/out/{{name}}-{{time}}.dmp.gz")
     assert done.error is None
     assert re.fullmatch(rf"a-{TIME}\.dmp\.gz", fake.names(tmp_path / "out")[0])
-    (done,) = md.filter_many([tmp_path / "a.dmp"], f"{tmp_path}/out/{{pid}}.dmp")
-    assert isinstance(done.error, ValueError) and "{pid}" in str(done.error)
+    assert main(["filter", str(tmp_path / "a.dmp"), "-q", "-o", f"{tmp_path}/one/{{name}}-f.dmp"]) == 0
+    assert fake.names(tmp_path / "one") == ["a-f.dmp"]
+
+
+def test_a_wrong_template_is_refused_before_there_is_work(tmp_path: Path) -> None:
+    fake.write(TARGET, tmp_path / "a.dmp", FULL)
+    with pytest.raises(ValueError, match=r"unknown field \{pid\}"):
+        md.filter_many([tmp_path / "a.dmp"], f"{tmp_path}/out/{{pid}}.dmp")
+    with pytest.raises(ValueError, match="did you mean"):
+        md.write_dump_many([1], f"{tmp_path}/{{nam}}.dmp")
+    assert main(["filter", str(tmp_path / "a.dmp"), "-o", f"{tmp_path}/{{nam}}.dmp"]) == 2
 
 
 @given(st.text(), st.dictionaries(st.text(st.characters(codec="ascii", categories=["L"]), min_size=1), st.text()))

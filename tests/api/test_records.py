@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pickle
 from typing import Any
 
 import pytest
 
+import minidump_cffi as md
 from minidump_cffi._record import Record
 
 
@@ -98,3 +100,15 @@ def test_values_are_checked_and_kept_as_they_were_made() -> None:
     match one:
         case Named(number):
             assert number == 1
+
+
+def test_signatures_name_the_fields() -> None:
+    """As `help` and editors show them."""
+    shown = inspect.signature(md.EngineOptions).parameters
+    assert list(shown) == [name for name in md.EngineOptions._fields if not name.startswith("_")]
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in shown.values())
+    assert shown["hold"].default == 0
+    by_position = inspect.signature(md.CoreFile).parameters
+    assert by_position["file"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert list(inspect.signature(md.Redact).parameters)[:2] == ["ranges", "patterns"]
+    assert inspect.signature(md.Redact).parameters["patterns"].default == ()

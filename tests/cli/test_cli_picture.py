@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import stat
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -210,3 +212,21 @@ def test_a_browser_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert found.get((colour[0], colour[1], colour[2]), 0) > 100, kind
     excluded = found.get((0xC2, 0x18, 0x2B), 0)
     assert excluded > 10, "the stacks are not hatched"
+
+
+@pytest.mark.linux
+def test_it_is_written_where_dumps_are(start_pattern: Callable[..., live.Target], tmp_path: Path) -> None:
+    """A FIFO is written to, a symbolic link is followed: neither is replaced."""
+    pid = str(start_pattern().pid)
+    fifo, real, link = tmp_path / "fifo", tmp_path / "real.html", tmp_path / "link.html"
+    os.mkfifo(fifo)
+    real.touch()
+    link.symlink_to(real)
+    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+        assert main(["plan", pid, "--html", str(fifo)]) == 0
+        assert b"</html>" in reader.communicate()[0]
+    assert main(["plan", pid, "--html", str(link)]) == 0
+    assert fifo.is_fifo() and link.is_symlink() and "</html>" in real.read_text("ascii")
+    assert main(["plan", pid, "--html", ""]) == 1
+    assert main(["plan", pid, "--html", str(tmp_path / "none" / "a.html")]) == 1
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidump_cffi.cli import COMMANDS, subcommand, text, wording
+from minidump_cffi.cli import COMMANDS, main, subcommand, text, wording
 from minidump_cffi.cli.progress import ProgressLine
 from minidump_cffi.cli.screen import Column, Screen
 from minidump_cffi.report import Phase
@@ -216,3 +217,10 @@ def test_progress_is_silent_without_a_terminal() -> None:
     with ProgressLine(out) as line:
         line(_State(1, 2))
     assert out.getvalue() == ""
+
+
+def test_names_of_files_are_not_taken_for_options(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["show", str(tmp_path / "none" / "max_bytes")]) == 1
+    assert main(["dump", "max_stop", "-o", str(tmp_path / "x.dmp")]) == 2
+    said = capfd.readouterr().err
+    assert "none/max_bytes" in said.replace("\\", "/") and "max_stop" in said and "--max" not in said

@@ -238,6 +238,27 @@ def test_too_many_values_are_an_error_and_leave_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_preset_takes_the_variables_of_many_services(tmp_path: Path) -> None:
+    """Kubernetes sets some for each service; they are addresses. A secret among such names is hidden all the same."""
+    ends = (
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_HTTP",
+        "PORT",
+        "PORT_80_TCP",
+        "PORT_80_TCP_PROTO",
+        "PORT_80_TCP_ADDR",
+    )
+    entries = [f"APP{at}_{end}=tcp://10.0.{at % 256}.1:{at}" for at in range(2000) for end in ends]
+    writer = minidumps.Writer()
+    writer.system(9)
+    writer.stream(ENVIRON, b"".join(entry.encode() + b"\0" for entry in [*entries, "A_SERVICE_PORT_TOKEN=swordfish"]))
+    report = md.write_dump(
+        md.DumpFile(io.BytesIO(writer.finish())), tmp_path / "app.dmp", filter=md.Filter.preset("no-secrets")
+    )
+    assert report.redaction is not None and report.redaction.searched_values == 1
+
+
 # ---------------------------------------------------------------------------------------------------------------- keys
 
 
