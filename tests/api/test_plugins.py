@@ -423,7 +423,7 @@ def test_arguments(plugin: Compile) -> None:
     with pytest.raises(ValueError, match="64 bits"):
         md.Plugin(plugin("agrees"), param=-1)
     with pytest.raises(ValueError, match="bits that Extensions"):
-        md.Plugin(plugin("agrees"), extensions=128)
+        md.Plugin(plugin("agrees"), extensions=1 << 31)
     with pytest.raises(ValueError, match=r"only .*agrees\.so would be used"):
         md.write_dump(1, "/dev/null", filter=md.Filter(), callback=md.Plugin(plugin("agrees")))
     with pytest.raises(md.TargetError, match="another one"):
