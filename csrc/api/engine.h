@@ -48,7 +48,7 @@ typedef mdc_status (*mdc_choose_cut)(void *context, const mdc_cut_request *reque
 /* A stream that is written to the dump unchanged: MINIDUMP_USER_STREAM.
  *
  * One that contains offsets in the file needs to know its own place, and has to be made before the target is stopped.
- * So streams with an `rva` come first in the file, behind the header: the first one at MDC_USER_STREAM_RVA, each other
+ * So streams with an `rva` come first in the file, after the header: the first one at MDC_USER_STREAM_RVA, each other
  * at the next multiple of 8 after the one before. */
 enum { MDC_USER_STREAM_RVA = 32, MDC_USER_STREAMS_FIRST_MAX = 1 << 28 };
 typedef struct mdc_user_stream {

@@ -28,7 +28,7 @@ enum {
     MDC_ERR_TARGET_BUSY = 15, /* another process traces the target, or dumps it: try again later */
     MDC_ERR_LIMIT = 16,       /* a limit of the system on open files, threads or processes */
     MDC_ERR_STALLED = 17,     /* no progress for stall_timeout while the target was stopped */
-    MDC_ERR_BUDGET = 18       /* what is no memory takes more than max_bytes: least_bytes is enough */
+    MDC_ERR_BUDGET = 18       /* what is not memory takes more than max_bytes: least_bytes is enough */
 };
 
 /* Where in a dump it happened. */

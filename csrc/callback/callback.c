@@ -211,9 +211,17 @@ mdc_status mdc_callback_set_host(mdc_callback *callback, uint32_t extensions, md
     if (status != MDC_OK) return status;
     atomic_store_explicit(&callback->extensions, extensions, memory_order_relaxed);
     callback->hot_type = MDC_NO_TYPE; /* the layout of facts must be checked */
+    mdc_redaction_forget(&callback->redaction, callback->filter);
     callback->redaction.narrow = (extensions & MDC_EXT_NARROW_WORDS) != 0;
     leave(callback);
     return MDC_OK;
+}
+
+/* Values that were learned for one dump; an engine that is still inside needs them. */
+static void forget(mdc_callback *callback) {
+    if (callback->redaction.learned == NULL || !mdc_biased_lock_enter_slow(&callback->lock)) return;
+    mdc_redaction_forget(&callback->redaction, callback->filter);
+    leave(callback);
 }
 
 mdc_status mdc_callback_acquire(mdc_callback *callback, mdc_error *err) {
@@ -221,17 +229,14 @@ mdc_status mdc_callback_acquire(mdc_callback *callback, mdc_error *err) {
     mdc_error_clear(err);
     if (!atomic_compare_exchange_strong(&callback->acquired, &free_mark, 1))
         return mdc_fail(err, MDC_ERR_BUSY, MDC_PHASE_NONE, 0, "the callback is in use by another dump");
+    forget(callback); /* an engine may have been inside when the last dump released it */
     return MDC_OK;
 }
 
 void mdc_callback_release(mdc_callback *callback) {
     /* The next engine is a stranger again: with facts still switched on it would be asked for pointers it never set. */
     callback->last_extensions = atomic_exchange(&callback->extensions, 0);
-    if (callback->redaction.learned != NULL &&
-        mdc_biased_lock_enter_slow(&callback->lock)) { /* an engine that is still inside needs them */
-        mdc_redaction_forget(&callback->redaction, callback->filter);
-        leave(callback);
-    }
+    forget(callback);
     atomic_store(&callback->cancel, MDC_CANCEL_NO);
     atomic_store(&callback->acquired, 0);
 }

@@ -132,8 +132,7 @@ static mdc_status add_mappings(const mdc_capture *capture, mdc_vec *ranges, mdc_
     return MDC_OK;
 }
 
-/* -- what a Windows process has besides ------------------------------------------------------------------------------
- */
+/* -- what a Windows process has besides --------------------------------------------------------------------------- */
 
 /* PEB and what it leads to, and the TEBs, in which debuggers look for the rest. */
 static mdc_status add_process_data(const mdc_capture *capture, mdc_vec *ranges, mdc_error *err) {
@@ -152,8 +151,7 @@ static mdc_status add_process_data(const mdc_capture *capture, mdc_vec *ranges, 
     return MDC_OK;
 }
 
-/* -- what threads point to -------------------------------------------------------------------------------------------
- */
+/* -- what threads point to ---------------------------------------------------------------------------------------- */
 
 typedef struct referenced {
     const mdc_capture *capture;

@@ -79,8 +79,8 @@ mdc_status mdc_session_result(const mdc_session *session, mdc_error *err);
 /* After it has ended, until mdc_session_free. */
 const mdc_report *mdc_session_report(const mdc_session *session);
 mdc_callback_counters mdc_session_counters(const mdc_session *session);
-/* Variables of the environment whose values were hidden, and of those that a filter hides everywhere how many values
- * were searched for, and how many are too short for that (variables are counted once for each place they are in). */
+/* Variables of the environment whose values were hidden (counted once for each place they are in), and of what a filter
+ * hides everywhere how many distinct values were searched for, and how many are too short for that. */
 typedef struct mdc_hidden {
     uint64_t variables;
     uint64_t searched;

@@ -13,7 +13,7 @@
 enum {
     MDC_PRIORITY_CRASHED_STACK = 90, /* of the thread the dump is about: nearest to the stack pointer first */
     MDC_PRIORITY_STACK = 80,         /* of the others, likewise: a page of each, then the next one of each, then two */
-    MDC_PRIORITY_REFERENCED = 60,    /* pages round what registers and stacks point to, of that thread first */
+    MDC_PRIORITY_REFERENCED = 60,    /* pages around what registers and stacks point to, of that thread first */
     MDC_PRIORITY_WRITABLE = 40,      /* heap and all other private memory that may be written */
     MDC_PRIORITY_REST = 20
 };

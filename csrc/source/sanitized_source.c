@@ -15,17 +15,20 @@ typedef struct mdc_sanitized_source {
     mdc_source source;
     mdc_source *inner;
     mdc_hiding hiding;
-    mdc_vec hidden;      /* mdc_set_range: a set after stop */
-    mdc_vec hidden_file; /* the same of offsets in the file that an existing dump is */
-    mdc_vec *into;       /* the one of them that is being filled */
-    mdc_snapshot lists;  /* of an existing dump: the inner one's, with */
-    mdc_carried carried; /* a read that goes through this source */
-    uint64_t count;      /* variables */
-    size_t unknown;      /* runs of bytes that may hold values and could not be read */
-    bool wide;           /* the environment is UTF-16: of Windows */
-    bool found;          /* an environment, however much of it could be read */
-    bool options;        /* a command line is looked at */
-    bool learning;       /* values are told, nothing is hidden: the whole text is already */
+    mdc_dump_control *control; /* NULL: nothing ends the search for texts early */
+    mdc_vec hidden;            /* mdc_set_range: a set after stop */
+    mdc_vec hidden_file;       /* the same of offsets in the file that an existing dump is */
+    mdc_vec *into;             /* the one of them that is being filled */
+    mdc_snapshot lists;        /* of an existing dump: the inner one's, with */
+    mdc_carried carried;       /* a read that goes through this source */
+    uint64_t count;            /* variables */
+    size_t unknown;            /* runs of bytes that may hold values and could not be read */
+    bool wide;                 /* the environment is UTF-16: of Windows */
+    bool found;                /* an environment, however much of it could be read */
+    bool options;              /* a command line is looked at */
+    bool learning;             /* values are told, nothing is hidden: the whole text is already */
+    mdc_options option;        /* of the argument that is next */
+    uint64_t strings;          /* looked at so far */
 } mdc_sanitized_source;
 
 static mdc_sanitized_source *sanitized_of(mdc_source *source) {
@@ -45,7 +48,19 @@ static mdc_status hide(mdc_sanitized_source *sanitized, uint64_t address, uint64
     return mdc_vec_push(sanitized->into, &range, 1, NULL, err);
 }
 
-/* One string of the block. */
+static mdc_status learn(mdc_sanitized_source *sanitized, const uint8_t *value, size_t size, bool wide, mdc_error *err) {
+    const mdc_learner *learner = sanitized->hiding.learner;
+    return learner != NULL && size > 0 ? learner->value(learner->context, value, size, wide, err) : MDC_OK;
+}
+
+/* A target may have millions of strings. */
+static mdc_status poll(mdc_sanitized_source *sanitized, mdc_error *err) {
+    enum { STRINGS = 1024 };
+    if (++sanitized->strings % STRINGS != 0 || sanitized->control == NULL) return MDC_OK;
+    return mdc_control_check(sanitized->control, err);
+}
+
+/* One variable of the block. */
 static mdc_status hide_value(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *text, size_t size,
                              mdc_error *err) {
     const uint8_t *equals = memchr(text, '=', size);
@@ -53,14 +68,24 @@ static mdc_status hide_value(mdc_sanitized_source *sanitized, uint64_t address, 
     if (size == 0 || !sanitized->hiding.hides(sanitized->hiding.context, text, name)) return MDC_OK;
     sanitized->count += !sanitized->learning;
     size_t kept = equals != NULL ? name + 1 : 0;
-    const mdc_learner *learner = sanitized->hiding.learner;
-    if (learner != NULL && equals != NULL && size > kept &&
-        learner->value(learner->context, text + kept, size - kept, false, err) != MDC_OK)
-        return err->code;
+    if (equals != NULL && learn(sanitized, text + kept, size - kept, false, err) != MDC_OK) return err->code;
     return hide(sanitized, address + kept, size - kept, err);
 }
 
-enum { UNIT = 2, NAME_UNITS = 512 }; /* names of more units are hidden whatever they are */
+/* One argument of the command line. */
+static mdc_status hide_option(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *text, size_t size,
+                              mdc_error *err) {
+    mdc_option_value value = mdc_options_take(&sanitized->option, text, size);
+    if (learn(sanitized, text + value.first, size - value.first, false, err) != MDC_OK) return err->code;
+    if (value.assigned != value.first &&
+        learn(sanitized, text + value.assigned, size - value.assigned, false, err) != MDC_OK)
+        return err->code;
+    return hide(sanitized, address + value.first, size - value.first, err);
+}
+
+enum { UNIT = 2, NAME_UNITS = 512 }; /* values of names with more units are hidden whatever these are */
+
+static bool is_unit(const uint8_t *at, char wanted) { return at[0] == (uint8_t)wanted && at[1] == 0; }
 
 /* The same of a block of UTF-16. size: bytes, a multiple of UNIT. Names that begin with `=` are Windows' own. */
 static mdc_status hide_wide_value(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *text, size_t size,
@@ -69,20 +94,16 @@ static mdc_status hide_wide_value(mdc_sanitized_source *sanitized, uint64_t addr
     uint8_t bytes[NAME_UNITS * MDC_WTF8_PER_UNIT];
     size_t count = 0, units = size / UNIT;
     if (units == 0) return MDC_OK;
-    for (; count < units && count < NAME_UNITS; count++) {
-        memcpy(&name[count], text + count * UNIT, UNIT);
-        if (name[count] == '=' && count > 0) break;
+    while (count < units && (count == 0 || !is_unit(text + count * UNIT, '='))) count++;
+    if (count <= NAME_UNITS) {
+        memcpy(name, text, count * UNIT);
+        size_t length = mdc_wtf8_from_utf16(name, count, bytes, sizeof bytes);
+        if (!sanitized->hiding.hides(sanitized->hiding.context, bytes, length)) return MDC_OK;
     }
-    bool named = count < units && count < NAME_UNITS;
-    size_t length = mdc_wtf8_from_utf16(name, count, bytes, sizeof bytes);
-    bool known = count < NAME_UNITS;
-    if (known && !sanitized->hiding.hides(sanitized->hiding.context, bytes, length)) return MDC_OK;
     sanitized->count += !sanitized->learning;
+    bool named = count < units;
     size_t kept = named ? (count + 1) * UNIT : 0;
-    const mdc_learner *learner = sanitized->hiding.learner;
-    if (learner != NULL && named && size > kept &&
-        learner->value(learner->context, text + kept, size - kept, true, err) != MDC_OK)
-        return err->code;
+    if (named && learn(sanitized, text + kept, size - kept, true, err) != MDC_OK) return err->code;
     return hide(sanitized, address + kept, size - kept, err);
 }
 
@@ -92,7 +113,8 @@ static mdc_status hide_wide_values(mdc_sanitized_source *sanitized, uint64_t add
     const size_t whole = size / UNIT * UNIT;
     for (size_t at = 0; at < whole;) {
         size_t end = at;
-        while (end < whole && (bytes[end] != 0 || bytes[end + 1] != 0)) end += UNIT;
+        while (end < whole && !is_unit(bytes + end, 0)) end += UNIT;
+        if (poll(sanitized, err) != MDC_OK) return err->code;
         mdc_status status = broken && at == 0 ? hide(sanitized, address, end, err)
                                               : hide_wide_value(sanitized, address + at, bytes + at, end - at, err);
         if (status != MDC_OK) return status;
@@ -101,52 +123,20 @@ static mdc_status hide_wide_values(mdc_sanitized_source *sanitized, uint64_t add
     return hide(sanitized, address + whole, size - whole, err);
 }
 
-enum { OPTION_MAX = 256 }; /* bytes of the name of an option; a longer one is none */
-
-/* Whether the name of an option, without its dashes, is one of a variable that is dropped, as it is or in capitals: -
- * counts as _. */
-static bool drops_option(const mdc_sanitized_source *sanitized, const uint8_t *name, size_t size) {
-    uint8_t as_variable[OPTION_MAX];
-    while (size > 0 && *name == '-') name++, size--;
-    if (size == 0 || size > sizeof as_variable) return false;
-    for (size_t i = 0; i < size; i++) as_variable[i] = name[i] == '-' ? '_' : name[i];
-    if (sanitized->hiding.drops(sanitized->hiding.context, as_variable, size)) return true;
-    for (size_t i = 0; i < size; i++)
-        if (as_variable[i] >= 'a' && as_variable[i] <= 'z') as_variable[i] = (uint8_t)(as_variable[i] - 'a' + 'A');
-    return sanitized->hiding.drops(sanitized->hiding.context, as_variable, size);
-}
-
-/* Tells the values that a command line gives to such options: NAME=VALUE, with dashes or without; --NAME VALUE. */
-static mdc_status learn_options(mdc_sanitized_source *sanitized, const uint8_t *bytes, size_t size, mdc_error *err) {
-    const mdc_learner *learner = sanitized->hiding.learner;
-    bool follows = false;
-    for (size_t at = 0; at < size;) {
-        const uint8_t *text = bytes + at, *nul = memchr(text, 0, size - at);
-        size_t length = nul != NULL ? (size_t)(nul - text) : size - at, value = length;
-        const uint8_t *equals = memchr(text, '=', length);
-        if (equals != NULL && drops_option(sanitized, text, (size_t)(equals - text)))
-            value = (size_t)(equals - text) + 1;
-        else if (follows && length > 0 && text[0] != '-')
-            value = 0;
-        follows = equals == NULL && length > 0 && text[0] == '-' && drops_option(sanitized, text, length);
-        if (value < length && learner->value(learner->context, text + value, length - value, false, err) != MDC_OK)
-            return err->code;
-        at += length + 1;
-    }
-    return MDC_OK;
-}
-
 /* The strings of one run of pages that could be read. broken: its first string begins in what could not. */
 static mdc_status hide_values(mdc_sanitized_source *sanitized, uint64_t address, const uint8_t *bytes, size_t size,
                               bool broken, mdc_error *err) {
-    if (sanitized->options) return learn_options(sanitized, bytes, size, err);
     if (sanitized->wide) return hide_wide_values(sanitized, address, bytes, size, broken, err);
+    sanitized->option = (mdc_options){sanitized->hiding.drops, sanitized->hiding.context, false};
     for (size_t at = 0; at < size;) {
         const uint8_t *nul = memchr(bytes + at, 0, size - at);
         size_t length = nul != NULL ? (size_t)(nul - (bytes + at)) : size - at;
-        mdc_status status = broken && at == 0 ? hide(sanitized, address, length, err)
-                                              : hide_value(sanitized, address + at, bytes + at, length, err);
+        if (poll(sanitized, err) != MDC_OK) return err->code;
+        mdc_status status = broken && at == 0    ? hide(sanitized, address, length, err)
+                            : sanitized->options ? hide_option(sanitized, address + at, bytes + at, length, err)
+                                                 : hide_value(sanitized, address + at, bytes + at, length, err);
         if (status != MDC_OK) return status;
+        if (broken && at == 0) sanitized->option.wanted = true; /* what was cut may be the end of an option */
         at += length + 1;
     }
     return MDC_OK;
@@ -206,7 +196,8 @@ static mdc_status hide_text(mdc_sanitized_source *sanitized, uint32_t stream, md
     }
     /* A command line of Windows is one text, which the program takes apart by its own rules. */
     if (stream != MDC_STREAM_CMDLINE || !learns_options(sanitized) || sanitized->wide) return MDC_OK;
-    sanitized->learning = sanitized->options = true;
+    sanitized->learning = whole;
+    sanitized->options = true;
     mdc_status status = hide_variables(sanitized, &span, err);
     sanitized->learning = sanitized->options = false;
     return status;
@@ -273,9 +264,9 @@ static mdc_status find_carried(mdc_sanitized_source *sanitized, const mdc_carrie
                                                    : hide_in_file(sanitized, carried, stream, err);
         if (status == MDC_OK && stream->address != 0 && sanitized->hiding.learner != NULL) {
             /* The dump may hold the stream, and not the memory that it is a copy of. */
-            sanitized->learning = true;
+            const uint64_t count = sanitized->count;
             status = hide_in_file(sanitized, carried, stream, err);
-            sanitized->learning = false;
+            sanitized->count = count;
             sanitized->unknown = unknown;
         }
         if (status != MDC_OK) return status;
@@ -284,11 +275,23 @@ static mdc_status find_carried(mdc_sanitized_source *sanitized, const mdc_carrie
     return MDC_OK;
 }
 
+/* Whether all of the copy is in a text that was looked at. */
+static bool is_text(const mdc_snapshot *lists, const mdc_copy *copy) {
+    for (size_t i = 0; i < lists->text_count; i++) {
+        const mdc_text *text = &lists->texts[i];
+        if (text->data == NULL && text->stream == copy->stream && copy->span.address == text->address &&
+            copy->span.size <= text->size)
+            return true;
+    }
+    return false;
+}
+
 static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
     const mdc_snapshot *lists = sanitized->inner->ops->snapshot(sanitized->inner);
     sanitized->hidden.count = sanitized->hidden_file.count = 0;
     sanitized->count = 0;
     sanitized->unknown = 0;
+    sanitized->strings = 0;
     sanitized->found = false;
     sanitized->wide = lists->system != NULL && lists->system->platform == MDC_PLATFORM_WINDOWS;
     for (size_t i = 0; i < lists->text_count; i++) {
@@ -297,7 +300,9 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
         if (text->data == NULL && hide_text(sanitized, text->stream, span, err) != MDC_OK) return err->code;
     }
     for (size_t i = 0; i < lists->copy_count; i++)
-        if (hide_text(sanitized, lists->copies[i].stream, lists->copies[i].span, err) != MDC_OK) return err->code;
+        if (!is_text(lists, &lists->copies[i]) &&
+            hide_text(sanitized, lists->copies[i].stream, lists->copies[i].span, err) != MDC_OK)
+            return err->code;
     if (lists->carried != NULL) {
         sanitized->lists = *lists;
         sanitized->carried = *lists->carried;
@@ -313,6 +318,7 @@ static mdc_status find_texts(mdc_sanitized_source *sanitized, mdc_error *err) {
 
 static mdc_status sanitized_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
     mdc_sanitized_source *sanitized = sanitized_of(source);
+    sanitized->control = control;
     mdc_status status = sanitized->inner->ops->prepare(sanitized->inner, control, err);
     take_identity(sanitized);
     return status;

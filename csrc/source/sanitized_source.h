@@ -4,6 +4,7 @@
 #ifndef MDC_SOURCE_SANITIZED_SOURCE_H
 #define MDC_SOURCE_SANITIZED_SOURCE_H
 
+#include "option_values.h"
 #include "source.h"
 
 /* Whether the value of the variable with this name is hidden. A string without `=` is checked as a whole. */
@@ -18,11 +19,11 @@ typedef struct mdc_learner {
 } mdc_learner;
 
 typedef struct mdc_hiding {
-    uint32_t streams; /* MDC_STREAM_*: the memory of these texts is hidden whole */
-    mdc_hides hides;  /* which variables of the environment; NULL: none */
-    mdc_hides drops;  /* for a learner: options of the command line whose values it is told, by their names; or NULL */
-    const void *context;        /* for both; lives as long as the source */
-    const mdc_learner *learner; /* NULL: nobody wants to know */
+    uint32_t streams;    /* MDC_STREAM_*: the memory of these texts is hidden whole */
+    mdc_hides hides;     /* which variables of the environment; NULL: none */
+    mdc_drops drops;     /* with a learner: options of the command line whose values are hidden and told; or NULL */
+    const void *context; /* for both; lives as long as the source */
+    const mdc_learner *learner; /* NULL: nothing is told */
     uint8_t fill;
 } mdc_hiding;
 

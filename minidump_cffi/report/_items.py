@@ -245,10 +245,11 @@ class Redaction(Record):
     variables : int
         Environment variables whose values were hidden.
     searched_values : int
-        Values that were searched for everywhere (`Environ.everywhere`); one that the target has in two places counts
-        twice.
+        Distinct values that were searched for everywhere (`Environ.everywhere`): equal ones of several variables count
+        once.
     short_values : int
-        Values under 4 bytes: hidden in the environment only, since they would be found by chance everywhere else.
+        Distinct values under 4 bytes: hidden in the environment and the command line only, since they would be found
+        by chance everywhere else.
     uncovered : int
         Places where a pattern that lay across two reads would not have been found; 0 with the engine of this package.
 

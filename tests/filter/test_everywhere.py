@@ -225,8 +225,46 @@ def test_values_against_plain_python(values: list[bytes], long: int, seed: int, 
         if third:
             assert dump.read(0x10000, 3 * third) == hidden(memory, patterns)
     assert report.redaction is not None
-    assert report.redaction.short_values == sum(0 < len(value) < 4 for value in values)
-    assert report.redaction.searched_values == sum(len(value) >= 4 for value in values)
+    assert report.redaction.short_values == sum(0 < len(value) < 4 for value in set(values))
+    assert report.redaction.searched_values == sum(len(value) >= 4 for value in set(values))
+
+
+@pytest.mark.linux
+def test_short_values_of_options_and_those_that_begin_with_a_dash(tmp_path: Path) -> None:
+    """In the command line: its stream, and its memory on the stack. Of a process and of its dump."""
+    options = ["--pin", "739", "--DB-password", "zz9", "--api-token", "-abcdefghijk", "--api-key=ab=", "--pin", "--all"]
+    line = "\0".join(options).encode()
+    shown = b"--pin\0XXX\0--DB-password\0XXX\0--api-token\0XXXXXXXXXXXX\0--api-key=XXX\0--pin\0--all\0"
+    filter = everywhere("PIN", "*_TOKEN", "*PASSWORD*", "*_KEY")
+    plain, again = tmp_path / "plain.dmp", tmp_path / "again.dmp"
+    command = ["sh", "-c", "echo ready; read line", *options]
+    with subprocess.Popen(command, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None and process.stdout.readline() == "ready\n"
+        for kind in (md.DumpType.NORMAL, FULL):
+            md.write_dump(process.pid, plain, kind)
+            assert plain.read_bytes().count(line) >= 2
+            for source in (process.pid, md.DumpFile(plain)):
+                report = md.write_dump(source, again, kind, filter=filter)
+                data = again.read_bytes()
+                assert line not in data and data.count(shown) >= 2 and b"-abcdefghijk" not in data
+                assert report.redaction is not None and report.redaction.variables == 0
+                assert (report.redaction.searched_values, report.redaction.short_values) == (1, 3)
+        process.stdin.close()
+
+
+@pytest.mark.linux
+def test_equal_values_count_once(tmp_path: Path) -> None:
+    """Many variables with one value, and as many arguments as can be searched for, which are in memory and in a text."""
+    environ = {f"S{number}_TOKEN": "one value for all" for number in range(4500)}
+    arguments = [f"A{number}_TOKEN=value{number:05}" for number in range(2000)]
+    command = ["sh", "-c", "echo ready; read line", *arguments]
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None and process.stdout.readline() == "ready\n"
+        report = md.write_dump(process.pid, tmp_path / "app.dmp", filter=everywhere("*_TOKEN"))
+        process.stdin.close()
+    data = (tmp_path / "app.dmp").read_bytes()
+    assert b"one value" not in data and b"=value0" not in data
+    assert report.redaction is not None and report.redaction.searched_values == 2001
 
 
 def test_too_many_values_are_an_error_and_leave_no_file(tmp_path: Path) -> None:

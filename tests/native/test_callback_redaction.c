@@ -311,7 +311,41 @@ static void test_layouts(void) {
 static void test_layouts(void) {} /* one layout */
 #endif
 
+static int32_t release_inside(void *context, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
+    mdc_callback **callback = context;
+    (void)in;
+    (void)out;
+    mdc_callback_release(*callback);
+    return 1;
+}
+
+/* Values that were learned for a dump whose engine was still inside at its end are not searched for in the next one. */
+static void test_values_of_the_last_dump(void) {
+    const mdc_bytes globs = {(const uint8_t *)"A*", 2}, value = {(const uint8_t *)"swordfish", 9};
+    const mdc_filter_spec spec = {.environ_drop = &globs, .environ_drop_count = 1, .values_everywhere = 1};
+    for (int acquired = 0; acquired < 2; acquired++) {
+        mdc_callback *callback = NULL;
+        mdc_error err;
+        const mdc_callback_options options = {
+            .hook_types = 1u << MDC_CB_IO_START, .hook = release_inside, .hook_context = &callback};
+        callback = make(&spec, &options, NULL);
+        CHECK(callback != NULL && mdc_callback_acquire(callback, &err) == MDC_OK);
+        CHECK(mdc_callback_learn(callback, &value, 1, &err) == MDC_OK);
+        uint8_t bytes[] = "a swordfish";
+        show(callback, BASE, bytes, sizeof bytes);
+        CHECK(memchr(bytes, 'w', sizeof bytes) == NULL);
+        CHECK(call(callback, MDC_CB_IO_START) == 1);
+        CHECK((acquired ? mdc_callback_acquire(callback, &err) : mdc_callback_set_host(callback, 0, &err)) == MDC_OK);
+        uint8_t again[] = "a swordfish";
+        show(callback, BASE + 0x1000, again, sizeof again);
+        CHECK(memcmp(again, "a swordfish", sizeof again) == 0);
+        if (acquired) mdc_callback_release(callback);
+        CHECK(mdc_callback_free(callback, &err) == MDC_OK);
+    }
+}
+
 int main(void) {
+    test_values_of_the_last_dump();
     test_layouts();
     for (int i = 0; i < 1500 && failures < 10; i++) one_round(i % 4 != 3, i % 2 != 0);
     test_foreign_engine();

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../csrc/base/dump_control.h"
 #include "../../csrc/base/fail.h"
 #include "../../csrc/source/sanitized_source.h"
 #include "check.h"
@@ -247,7 +248,7 @@ static void test_variables_of_a_copy(void) {
     sanitized->ops->free(sanitized);
 }
 
-/* What a learner was told: all values, one after the other with a bar behind each. */
+/* What a learner was told: all values, one after the other with a bar after each. */
 typedef struct told {
     char values[512];
     size_t size, unknown;
@@ -335,7 +336,148 @@ static void test_learning_of_what_is_missing(void) {
     }
 }
 
+static bool drops_api(const void *context, const uint8_t *name, size_t size) {
+    (void)context;
+    return size >= 4 && memcmp(name, "API_", 4) == 0;
+}
+
+/* Runs a source over a text of these bytes; `bytes` (a copy) becomes what is read of it. */
+static void run_text(stub *inner, const mdc_hiding *what, mdc_dump_control *control, uint8_t *bytes, size_t size) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_source *sanitized = mdc_sanitized_source_new(&inner->source, what, &err);
+    CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, control, &err) == MDC_OK);
+    CHECK(sanitized->ops->stop(sanitized, &err) == MDC_OK);
+    inner->second_unreadable = false;
+    mdc_span span = {BASE, size};
+    size_t done;
+    int32_t os_errno;
+    CHECK(sanitized->ops->read(sanitized, &span, 1, bytes, &done, &os_errno, &err) == MDC_OK && done == size);
+    sanitized->ops->free(sanitized);
+}
+
+/* Values of options are hidden in the command line, however short, and told; once where a copy is the text itself. */
+static void test_options(void) {
+    static const struct {
+        const char *line, *shown, *told;
+        size_t size;
+    } rows[] = {
+#define ROW(line, shown, told) {line, shown, told, sizeof(line) - 1}
+        ROW("app\0--api-token\0q7", "app\0--api-token\0XX", "q7|"),
+        ROW("--api-token\0-q7\0-v", "--api-token\0XXX\0-v", "-q7|"),
+        ROW("--api-a\0--verbose\0x", "--api-a\0--verbose\0x", ""),
+        ROW("--api-a\0--api-b\0x", "--api-a\0--api-b\0X", "x|"),
+        ROW("--api-a\0-api-b\0x", "--api-a\0XXXXXX\0X", "-api-b|x|"),
+        ROW("--api-a\0\0x", "--api-a\0\0x", ""),
+        ROW("--api-a=b\0API_B=cd\0x=y", "--api-a=X\0API_B=XX\0x=y", "b|cd|"),
+        ROW("--api-a\0API_B=cd", "--api-a\0XXXXXXXX", "API_B=cd|cd|"),
+        ROW("--api-a\0bA==", "--api-a\0XXXX", "bA==|"),
+        ROW("--other\0x\0API_\0y", "--other\0x\0API_\0y", ""),
+        ROW("--api-a", "--api-a", "")};
+#undef ROW
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int whole = 0; whole < 2; whole++) {
+            uint8_t bytes[64];
+            stub inner = make_stub();
+            inner.lists.texts = &inner.text;
+            inner.text.stream = MDC_STREAM_CMDLINE;
+            inner.data = rows[i].line;
+            inner.size = inner.text.size = rows[i].size;
+            const mdc_copy copy = {MDC_STREAM_CMDLINE, 0, {BASE, rows[i].size}};
+            inner.lists.copies = &copy;
+            inner.lists.copy_count = 1;
+            told heard = {.size = 0};
+            const mdc_learner learner = {hear, hear_all, &heard};
+            const mdc_hiding what = {.streams = whole ? MDC_STREAM_CMDLINE : 0,
+                                     .hides = hides_api,
+                                     .drops = drops_api,
+                                     .learner = &learner,
+                                     .fill = 'X'};
+            run_text(&inner, &what, NULL, bytes, rows[i].size);
+            for (size_t k = 0; k < rows[i].size; k++) CHECK(bytes[k] == (whole ? 'X' : (uint8_t)rows[i].shown[k]));
+            CHECK(heard.size == strlen(rows[i].told) && memcmp(heard.values, rows[i].told, heard.size) == 0);
+        }
+}
+
+/* The page in the middle cannot be read: it is hidden, and so are what it cuts and the argument after that. */
+static void test_options_cut(void) {
+    static char data[4240];
+    static uint8_t bytes[sizeof data];
+    memset(data, 'z', sizeof data);
+    memcpy(data, "--api-k\0q7\0", 11);
+    memcpy(data + 4230, "\0r8\0s", 6);
+    stub inner = make_stub();
+    inner.lists.texts = &inner.text;
+    inner.text.stream = MDC_STREAM_CMDLINE;
+    inner.data = data;
+    inner.size = inner.text.size = 4236;
+    inner.second_unreadable = true;
+    told heard = {.size = 0};
+    const mdc_learner learner = {hear, hear_all, &heard};
+    const mdc_hiding what = {.hides = hides_api, .drops = drops_api, .learner = &learner, .fill = 'X'};
+    run_text(&inner, &what, NULL, bytes, 4236);
+    for (size_t i = 0; i < 4236; i++) {
+        bool hidden = i == 8 || i == 9 || (i >= 128 && i < 4230) || i == 4231 || i == 4232;
+        CHECK(bytes[i] == (hidden ? 'X' : (uint8_t)data[i]));
+    }
+    CHECK(heard.unknown == 2); /* no environment either */
+}
+
+/* A name too long to be looked at: the value is hidden, and told. */
+static void test_long_wide_names(void) {
+    for (size_t units = 511; units < 515; units++) {
+        static uint8_t data[1100], bytes[sizeof data];
+        memset(data, 0, sizeof data);
+        for (size_t i = 0; i < units; i++) data[2 * i] = 'n';
+        memcpy(data + 2 * units, "=\0v\0w", 6);
+        const size_t size = 2 * units + 6;
+        const mdc_system system = {.platform = MDC_PLATFORM_WINDOWS};
+        stub inner = make_stub();
+        inner.lists.texts = &inner.text;
+        inner.lists.system = &system;
+        inner.data = (const char *)data;
+        inner.size = inner.text.size = size;
+        told heard = {.size = 0};
+        const mdc_learner learner = {hear, hear_all, &heard};
+        const mdc_hiding what = {.hides = hides_api, .learner = &learner, .fill = 'X'};
+        run_text(&inner, &what, NULL, bytes, size);
+        const bool hidden = units > 512;
+        CHECK(memcmp(bytes, data, size - 4) == 0);
+        CHECK(memcmp(bytes + size - 4, hidden ? "XXXX" : "v\0w", 4) == 0);
+        CHECK(heard.size == (hidden ? 5 : 0) && heard.unknown == 0);
+    }
+}
+
+/* A dump that has to end does so in the middle of very many variables, and nothing stays stopped. */
+static void test_an_end_in_between(void) {
+    static char data[1 << 16];
+    for (size_t i = 0; i < sizeof data; i += 2) data[i] = 'A';
+    const mdc_system system = {.platform = MDC_PLATFORM_WINDOWS};
+    for (int wide = 0; wide < 2; wide++) {
+        mdc_error err;
+        mdc_error_clear(&err);
+        mdc_dump_control control;
+        mdc_control_init(&control, 0);
+        stub inner = make_stub();
+        inner.lists.texts = &inner.text;
+        if (wide) inner.lists.system = &system;
+        if (wide)
+            for (size_t i = 2; i < sizeof data; i += 4) data[i] = 0;
+        inner.data = data;
+        inner.size = inner.text.size = sizeof data;
+        mdc_source *sanitized = hiding(&inner, 0, hides_api, NULL);
+        CHECK(sanitized != NULL && sanitized->ops->prepare(sanitized, &control, &err) == MDC_OK);
+        mdc_control_abort(&control, MDC_ABORT_CANCEL);
+        CHECK(sanitized->ops->stop(sanitized, &err) == MDC_ERR_CANCELLED && !inner.stopped);
+        sanitized->ops->free(sanitized);
+    }
+}
+
 int main(void) {
+    test_options();
+    test_options_cut();
+    test_long_wide_names();
+    test_an_end_in_between();
     for (int which = 0; which < 4; which++) test_learning(which & 1, which & 2);
     test_learning_of_what_is_missing();
     test_whole_texts();

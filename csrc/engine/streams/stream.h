@@ -63,7 +63,7 @@ mdc_status mdc_soft_errors_text(const mdc_layout *layout, mdc_vec *text, mdc_err
 
 /* user_streams.c: before the dump. */
 mdc_status mdc_user_streams_check(const mdc_engine_options *options, mdc_error *err);
-/* Those that know their place, right behind the header. */
+/* Those that know their place, right after the header. */
 mdc_status mdc_user_streams_put(mdc_layout *layout, mdc_error *err);
 
 #endif
