@@ -34,8 +34,10 @@ enum { MDC_STOP_WHOLE = 0, MDC_STOP_MEMORY = 1, MDC_STOP_SNAPSHOT = 2 };
 enum { MDC_UNKNOWN_DROP = 0, MDC_UNKNOWN_KEEP = 1 };
 
 /* Edits in place bytes that are about to be stored and were not read from the target: names, texts and registers, as
- * reported by the kernel. address: their address in the target, 0 if they are not there. The size does not change. */
-typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size);
+ * reported by the kernel. address: their address in the target, 0 if they are not there. The size does not change, but
+ * that of a name may when it is encoded. stored: 0 if only the size of the result matters, and the same bytes will be
+ * edited again. */
+typedef void (*mdc_edit)(void *context, uint64_t address, uint8_t *bytes, size_t size, uint32_t stored);
 
 /* Reports to a callee that edits stack words a stack without a Thread callback: a signal handler interrupted it. */
 typedef void (*mdc_note_stack)(void *context, uint64_t first, uint64_t end);

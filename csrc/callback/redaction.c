@@ -216,12 +216,13 @@ void mdc_redaction_post_read(mdc_redaction *r, const MINIDUMP_VM_POST_READ_CALLB
     if (size != 0 && read->Buffer != NULL) edit(r, read->Offset, read->Buffer, size, holds_back);
 }
 
-void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size) {
+void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size, bool counted) {
     mdc_redaction *r = &callback->redaction;
     mdc_redact_counts counts = {0, 0, 0};
     if (r->redactor == NULL || size == 0) return;
     mdc_redact_patterns(r->redactor, bytes, size, 0, &counts);
     if (address != 0) mdc_redact_ranges(r->redactor, address, bytes, size, 0, &counts);
+    if (!counted) return;
     count(&r->scrubbed_bytes, counts.bytes);
     count(&r->scrubbed_hits, counts.hits);
 }

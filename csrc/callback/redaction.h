@@ -58,8 +58,9 @@ bool mdc_redaction_stack(mdc_redaction *redaction, uint64_t one_end, uint64_t ot
 void mdc_redaction_post_read(mdc_redaction *redaction, const MINIDUMP_VM_POST_READ_CALLBACK *read, bool holds_back);
 
 /* For session/: patterns, and ranges if the bytes are also in the target (address not 0), in what never
- * passes VmPostRead: names and texts made by the kernel. On the thread that drives the dump. */
-void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size);
+ * passes VmPostRead: names and texts made by the kernel. On the thread that drives the dump. counted: by the
+ * counters. */
+void mdc_callback_edit(mdc_callback *callback, uint64_t address, uint8_t *bytes, size_t size, bool counted);
 /* For session/, during a dump, between two calls: searches for these patterns too until the dump is over. None is
  * longer than MDC_VALUE_PIECE, and the filter says values_everywhere. */
 mdc_status mdc_callback_learn(mdc_callback *callback, const mdc_bytes *values, size_t count, mdc_error *err);

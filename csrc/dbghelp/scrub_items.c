@@ -88,7 +88,7 @@ static mdc_status edit(mdc_scrub_items *items, uint64_t offset, size_t size, uin
     uint8_t *before = buffer + CONTEXT_MAX;
     if (mdc_staging_file_read(items->store, offset, buffer, size, err) != MDC_OK) return err->code;
     memcpy(before, buffer, size);
-    mdc_callback_edit(items->callback, 0, buffer, size);
+    mdc_callback_edit(items->callback, 0, buffer, size, true);
     uint64_t changed = count_differences(buffer, before, size);
     items->edited_bytes += changed;
     return changed == 0 ? MDC_OK : mdc_staging_file_overwrite(items->store, offset, buffer, size, err);
@@ -99,7 +99,7 @@ static void edit_units(mdc_scrub_items *items, uint16_t *units, size_t count, ui
     size_t size = mdc_wtf8_from_utf16(units, count, utf8, count * MDC_WTF8_PER_UNIT), at = 0;
     uint8_t fill = mdc_filter_fill(mdc_callback_filter(items->callback));
     memcpy(before, utf8, size);
-    mdc_callback_edit(items->callback, 0, utf8, size);
+    mdc_callback_edit(items->callback, 0, utf8, size, true);
     for (size_t i = 0; i < count && at < size;) {
         uint8_t lead = before[at];
         size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4, taken = length == 4 ? 2 : 1;
@@ -118,7 +118,7 @@ static mdc_status edit_text(mdc_scrub_items *items, const mdc_file_text *text, u
     if (mdc_staging_file_read(items->store, text->offset, units, 2 * count, err) != MDC_OK) return err->code;
     memcpy(before, units, 2 * count);
     edit_units(items, units, count, utf8, utf8_before);
-    mdc_callback_edit(items->callback, 0, buffer, 2 * count); /* and for themselves, as in memory */
+    mdc_callback_edit(items->callback, 0, buffer, 2 * count, true); /* and for themselves, as in memory */
     uint64_t changed = count_differences(buffer, before, 2 * count);
     items->edited_bytes += changed;
     return changed == 0 ? MDC_OK : mdc_staging_file_overwrite(items->store, text->offset, buffer, 2 * count, err);

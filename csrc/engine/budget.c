@@ -102,16 +102,19 @@ static mdc_status cut_extent(fitting *fit, const mdc_extent *extent, bool *open,
 static mdc_status cut(fitting *fit, mdc_error *err) {
     mdc_plan *plan = fit->plan;
     const mdc_set_range *ranges = fit->list.ranges.data;
-    size_t stacks = 0;
+    size_t stacks = 0, cut_stacks = 0;
     bool open = false;
     plan->all.count = plan->cut.count = 0;
     forget_gaps(fit);
     for (size_t i = 0; i < fit->whole.count; i++) {
         if (i == fit->whole_stacks) open = false;
         if (cut_extent(fit, &mdc_vec_at(&fit->whole, const mdc_extent, i), &open, err) != MDC_OK) return err->code;
-        if (i < fit->whole_stacks) stacks = plan->all.count;
+        if (i >= fit->whole_stacks) continue;
+        stacks = plan->all.count;
+        cut_stacks = plan->cut.count;
     }
     plan->extents = (mdc_extents){plan->all.data, plan->all.count, stacks};
+    plan->over_budget = (mdc_extents){plan->cut.data, plan->cut.count, cut_stacks};
     for (size_t i = 0; i < fit->list.ranges.count; i++)
         mdc_gaps_add(fit->gaps, ranges[i].first, ranges[i].end - ranges[i].first, MDC_GAP_BUDGET, 0);
     return MDC_OK;
@@ -247,7 +250,7 @@ static mdc_status take_out(fitting *fit, const mdc_report *report, uint64_t whol
 
 mdc_status mdc_budget_fit(mdc_plan *plan, mdc_gaps *gaps, mdc_report_rows *rows, int64_t now, mdc_error *err) {
     mdc_engine *engine = plan->engine;
-    const mdc_edit edit = engine->options.edit;
+    const bool measures = engine->measures;
     fitting fit = {.plan = plan,
                    .gaps = gaps,
                    .now = now,
@@ -262,13 +265,13 @@ mdc_status mdc_budget_fit(mdc_plan *plan, mdc_gaps *gaps, mdc_report_rows *rows,
     mdc_range_set_init(&fit.list.ranges);
     mdc_layout trial;
     uint64_t end = 0;
-    engine->options.edit = NULL; /* sizes stay the same, and each edit would count twice */
+    engine->measures = true;
     mdc_status status = measure(&fit, &trial, &end, err);
     if (status == MDC_OK && end > fit.limit) {
         mdc_report_make(rows, &trial, NULL, 0, 0);
         status = take_out(&fit, &rows->report, end, err);
     }
-    engine->options.edit = edit;
+    engine->measures = measures;
     mdc_layout_fini(&trial);
     mdc_vec_fini(&fit.whole);
     mdc_vec_fini(&fit.stacks);
@@ -280,7 +283,7 @@ mdc_status mdc_budget_fit(mdc_plan *plan, mdc_gaps *gaps, mdc_report_rows *rows,
 mdc_status mdc_budget_check(const mdc_layout *layout, mdc_gaps *gaps, mdc_error *err) {
     const uint64_t limit = layout->engine->options.max_bytes, end = longest(layout, gaps);
     if (limit == 0) return MDC_OK;
-    if (end > limit) { /* names that were edited are longer when they are escaped */
+    if (end > limit) { /* it was laid out like this before, but to keep the promise is better than to be sure */
         mdc_fail(err, MDC_ERR_BUDGET, MDC_PHASE_PLAN, 0,
                  "max_bytes is %" PRIu64 ", and this dump takes %" PRIu64 " bytes: give at least that", limit, end);
         err->least_bytes = end;

@@ -48,7 +48,6 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
-    if (own->plan_only) own->edit = NULL; /* nothing is stored */
     if (own->plan_only) own->stop = MDC_STOP_WHOLE;
     if (own->spare_slots == 0) own->spare_slots = 64;
     if (own->spare_slots > SPARE_MAX) own->spare_slots = SPARE_MAX;
@@ -75,6 +74,7 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     mdc_engine *engine = &dump->engine;
     engine->source = source;
     engine->control = control;
+    engine->measures = engine->options.plan_only != 0;
     if (engine->options.everything != 0 && source->carries == 0) engine->options.dump_type |= MDC_TYPE_WITH_FULL_MEMORY;
     bool all = engine->options.everything != 0 || (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
     engine->full = all && source->carries == 0;
@@ -122,7 +122,7 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     set_phase(dump, MDC_PHASE_CAPTURE);
     if (mdc_capture_before_stop(&dump->capture, &dump->sink, &dump->io_sink, err) != MDC_OK ||
         mdc_gaps_init(&dump->gaps, &dump->capture, err) != MDC_OK ||
-        mdc_reader_init(&dump->reader, &dump->capture, &dump->plan.extents, err) != MDC_OK ||
+        mdc_reader_init(&dump->reader, &dump->capture, &dump->plan.extents, &dump->plan.over_budget, err) != MDC_OK ||
         mdc_writer_init(&dump->writer, &dump->reader, &dump->layout, &dump->gaps, err) != MDC_OK)
         return err->code;
     set_phase(dump, MDC_PHASE_STOP);

@@ -16,6 +16,7 @@ typedef struct mdc_engine {
     mdc_source *source;
     mdc_dump_control *control;
     mdc_calls calls;
+    bool measures;        /* what is laid out is not stored: only its size matters */
     bool full;            /* WithFullMemory; never of an existing dump */
     bool held;            /* all memory that an existing dump has */
     bool patchable;       /* of the output, known from mdc_capture_before_stop on; false without one */

@@ -35,6 +35,7 @@ typedef struct mdc_plan {
     mdc_vec all;    /* mdc_extent: the rest until then, afterwards all of them */
     mdc_vec cut;    /* mdc_extent: what the budget has taken out of them */
     mdc_extents extents;
+    mdc_extents over_budget;        /* cut, in the same order */
     mdc_region_outcome *outcomes;   /* by region */
     void *streams[MDC_STREAMS_MAX]; /* by row of the table: what a stream has read */
     bool late;                      /* what files hold may be read when the target runs */

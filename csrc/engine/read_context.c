@@ -1,8 +1,8 @@
 /* Memory around what is about to be written, shown to the callee only: a pattern may span the border between a
  * stack's part and the rest of its mapping, or two adjacent mappings, whose bytes are apart in the file. Used
- * are: what the plan keeps, the rest of a page that is read anyway, and in a Normal dump, which keeps little, what the
- * callee would keep if asked; nothing else is read for it. Pages never touched are zeros, and stay
- * untouched. */
+ * are: what the plan keeps or kept until it was made to fit into the budget, the rest of a page that is read anyway,
+ * and in a Normal dump, which keeps little, what the callee would keep if asked; nothing else is read for it. Pages
+ * never touched are zeros, and stay untouched. */
 #include <string.h>
 
 #include "../base/arith.h"
@@ -10,6 +10,11 @@
 
 static bool is_zero(const mdc_extent *extent) {
     return (extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_ZERO | MDC_EXTENT_OMITTED)) != 0;
+}
+
+static const mdc_extent *find_planned(const mdc_reader *reader, uint64_t address) {
+    const mdc_extent *found = mdc_extents_find(reader->extents, address);
+    return found != NULL ? found : mdc_extents_find(reader->cut, address);
 }
 
 /* Whether a page that is not in the plan of a Normal dump may be read. */
@@ -38,7 +43,7 @@ static mdc_status look(const mdc_reader *reader, uint64_t first, uint64_t end, b
     uint64_t at = first;
     *got = 0;
     while (at < end) {
-        const mdc_extent *extent = mdc_extents_find(reader->extents, at);
+        const mdc_extent *extent = find_planned(reader, at);
         uint64_t stop = mdc_page_up(at);
         if (extent != NULL) {
             stop = extent->address + extent->size;
@@ -75,7 +80,7 @@ mdc_status mdc_context_before(const mdc_reader *reader, uint64_t end, size_t wan
     bool zero = false;
     *got = 0;
     while (first > floor) {
-        const mdc_extent *extent = mdc_extents_find(reader->extents, first - 1);
+        const mdc_extent *extent = find_planned(reader, first - 1);
         uint64_t start = mdc_page_down(first - 1);
         if (extent != NULL)
             start = extent->address;

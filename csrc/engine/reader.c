@@ -8,12 +8,14 @@
 #include "../base/os_error.h"
 #include "include_region.h"
 
-mdc_status mdc_reader_init(mdc_reader *reader, const mdc_capture *capture, const mdc_extents *extents, mdc_error *err) {
+mdc_status mdc_reader_init(mdc_reader *reader, const mdc_capture *capture, const mdc_extents *extents,
+                           const mdc_extents *cut, mdc_error *err) {
     mdc_engine *engine = capture->engine;
     bool holds = engine->calls.wants_post_read && (engine->options.extensions & MDC_EXT_HOLD_BACK) != 0;
     reader->engine = engine;
     reader->capture = capture;
     reader->extents = extents;
+    reader->cut = cut;
     reader->room = (size_t)engine->options.buffer_bytes;
     reader->hold = holds ? (size_t)mdc_min_u64(engine->options.hold, reader->room) : 0;
     reader->block = mdc_alloc_buffer(1, reader->room + 2 * reader->hold + MDC_PAGE_SIZE, err);

@@ -10,13 +10,15 @@ typedef struct mdc_reader {
     mdc_engine *engine;
     const mdc_capture *capture;
     const mdc_extents *extents; /* the plan's, empty until it is finished */
+    const mdc_extents *cut;     /* what the budget has taken out of them: not stored, but it may be looked at */
     uint8_t *block;             /* as allocated */
     uint8_t *buffer;            /* page-aligned in it: room bytes, then 2 * hold */
     size_t room;                /* bytes */
     size_t hold;                /* bytes the callee is shown on both sides of what is written; 0 without hold-back */
 } mdc_reader;
 
-mdc_status mdc_reader_init(mdc_reader *reader, const mdc_capture *capture, const mdc_extents *extents, mdc_error *err);
+mdc_status mdc_reader_init(mdc_reader *reader, const mdc_capture *capture, const mdc_extents *extents,
+                           const mdc_extents *cut, mdc_error *err);
 void mdc_reader_fini(mdc_reader *reader);
 /* From the source alone; *done bytes of `wanted`. */
 mdc_status mdc_reader_source(const mdc_reader *reader, const mdc_span *spans, size_t count, uint8_t *buffer,

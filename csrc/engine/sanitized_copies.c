@@ -20,7 +20,7 @@ void mdc_sanitized_fini(mdc_sanitized *copies) {
 
 void mdc_sanitize(const mdc_engine *engine, uint64_t address, void *bytes, uint64_t size) {
     if (engine->options.edit != NULL && size > 0)
-        engine->options.edit(engine->options.edit_context, address, bytes, (size_t)size);
+        engine->options.edit(engine->options.edit_context, address, bytes, (size_t)size, engine->measures ? 0 : 1);
 }
 
 static bool makes_copies(const mdc_sanitized *copies) {

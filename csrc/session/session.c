@@ -256,8 +256,8 @@ static mdc_status open_sink(mdc_session *session, mdc_error *err) {
 
 static void note_stack(void *context, uint64_t first, uint64_t end) { mdc_callback_note_stack(context, first, end); }
 
-static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size) {
-    mdc_callback_edit(context, address, bytes, size);
+static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size, uint32_t stored) {
+    mdc_callback_edit(context, address, bytes, size, stored != 0);
 }
 
 /* Makes engine and callback one pair for this dump; here only is known what both of them speak. */

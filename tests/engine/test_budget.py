@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import file_rules
 import live
 import pytest
 import readers
-from fake import PAGE, Region, Target, Thread
+from fake import PAGE, Module, Region, Target, Thread
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import FULL, IMAGE, NORMAL, STACKS, with_threads
@@ -280,6 +281,87 @@ def test_more_pages_fail_than_there_is_room_to_tell(spool: bool) -> None:
         told = [(gap.address, gap.address + gap.size) for gap in report.gaps]
         for region in bad:
             assert any(first <= region.unreadable[0] and region.unreadable[1] <= end for first, end in told)
+
+
+@pytest.mark.parametrize("type", [FULL, NORMAL, md.DumpType.WITH_PRIVATE_READ_WRITE_MEMORY])
+@pytest.mark.parametrize("source", ["process", "dump"])
+def test_no_part_of_a_pattern_is_left_beside_what_was_cut(type: int, source: str, tmp_path: Path) -> None:
+    """A pattern over every border of pages, one as long as a page: whatever is cut, what is left of it is hidden."""
+    if source == "dump" and type == NORMAL:
+        type = FULL  # all that it holds, under another type of the engine
+    made = replace(target(), environ=(HEAP + 4 * PAGE - 40, 80))
+    areas = [(region.base, region.size) for region in made.regions]
+    borders = [page for base, size in areas for page in range(base + PAGE, base + size, PAGE)]
+    secrets = [made.bytes(border - 8, 16) for border in borders]
+    secrets.append(made.bytes(HEAP + 9 * PAGE - 1, 4096))
+    places = [(border - 8, border + 8) for border in borders] + [(HEAP + 9 * PAGE - 1, HEAP + 10 * PAGE - 1)]
+    path, whole = tmp_path / "d.dmp", tmp_path / "whole.dmp"
+    fake.write(made, whole, FULL)
+    options: dict[str, Any] = {"filter": md.Filter(redact=md.Redact(patterns=secrets))}
+
+    def write(most: int) -> md.DumpReport:
+        if source == "process":
+            return fake.write(made, path, type, max_bytes=most, **options)
+        return md.write_dump(md.DumpFile(whole), path, max_bytes=most, **options)
+
+    with pytest.raises(md.BudgetTooSmall) as caught:
+        write(1)
+    halved = 0
+    for room in (1, 3, 6, 9, 12, 20, 41, 77):
+        report = write(caught.value.least_bytes + room * PAGE)
+        assert report.redaction is not None and report.redaction.uncovered == 0
+        with file_rules.DumpFile(path) as dump:
+            for first, end in pieces(path):
+                wanted = bytearray(made.bytes(first, end - first))
+                for start, stop in places:
+                    low, high = max(start, first), min(stop, end)
+                    if low < high:
+                        wanted[low - first : high - first] = b"X" * (high - low)
+                        halved += high - low < stop - start
+                assert dump.read_across(first, end - first) == wanted, (room, hex(first))
+    assert halved >= 4 or type == NORMAL
+
+
+@pytest.mark.parametrize("names", ["unicode", "ascii"])
+@pytest.mark.parametrize(
+    ("word", "pattern"),
+    [("\xe9" * 50, "\xe9" * 50), ("\U0001f600" * 30, "\U0001f600"), ("aaa\U0001f600" * 14, b"aaa\xf0")],
+    ids=["two bytes", "four bytes", "a part of a character"],
+)
+def test_hidden_names_are_measured_as_they_are_stored(
+    word: str, pattern: str | bytes, names: str, tmp_path: Path
+) -> None:
+    """Bytes that are hidden may take more room than the character they were, or less if that is escaped."""
+    named = Region(
+        base=MAPPED,
+        size=8 * PAGE,
+        name=f"/data/{word}".encode(),
+        type=md.filters.MemoryType.MAPPED,
+        kinds=md.filters.Kind.FILE,
+        protect=md.filters.MemoryProtect.READONLY,
+    )
+    files = tuple(replace(named, base=MAPPED + at * 16 * PAGE) for at in range(80))
+    made, path = with_threads(1, *files), tmp_path / "d.dmp"
+    modules = tuple(Module(base=region.base, size=region.size, path=region.name) for region in files)
+    made = replace(made, modules=(*made.modules, *modules))
+    keep = md.Filter(redact=md.Redact(patterns=[pattern]))
+    plain = fake.write(made, path, FULL, filter=keep, names=names, untouched="omit")
+    assert plain.redaction is not None and plain.redaction.hits >= 80
+    without = fake.write(made, path, FULL, names=names, untouched="omit")
+    assert abs(without.file_bytes - plain.file_bytes) >= PAGE  # or it would not matter
+    floor = least(made, filter=keep, names=names)
+    with pytest.raises(md.BudgetTooSmall) as caught:
+        fake.plan(made, FULL, filter=keep, names=names, max_bytes=1)
+    assert caught.value.least_bytes <= floor  # it has no exception stream and the like
+    for most in (floor, floor + PAGE - 1, floor + 30 * PAGE, plain.file_bytes - PAGE, plain.file_bytes + 64 * 24):
+        report = fake.write(made, path, FULL, filter=keep, names=names, max_bytes=most)
+        assert path.stat().st_size == report.file_bytes <= most
+        if most > floor + PAGE and report.over_budget:
+            assert report.file_bytes > most - 8 * PAGE - 64 * 24
+        assert file_rules.broken_rules(path) == []
+    assert report.redaction == plain.redaction  # nothing is counted twice
+    with pytest.raises(md.BudgetTooSmall):
+        fake.write(made, path, FULL, filter=keep, names=names, max_bytes=floor - 1)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])

@@ -39,8 +39,8 @@ static mdc_callback *make_callback(const rules *how) {
     return callback;
 }
 
-static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size) {
-    mdc_callback_edit(context, address, bytes, size);
+static void edit(void *context, uint64_t address, uint8_t *bytes, size_t size, uint32_t stored) {
+    mdc_callback_edit(context, address, bytes, size, stored != 0);
 }
 
 static mdc_source *open_source(int fd, mdc_error *err) {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
+from typing import Literal
 
 import file_rules
 import live
@@ -41,6 +43,45 @@ def test_a_python_with_threads(budget: str, tmp_path: Path) -> None:
             assert one.read_across(item.address, item.size) == other.read_across(item.address, item.size)
             total += item.size
     assert total > most * 0.9  # the room was used for memory
+
+
+# A value on every border of pages of a mapping; it is not whole before the program runs.
+BORDERS = """
+import mmap, sys
+memory = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.write(b"B" * len(memory))
+value = bytes(byte ^ 1 for byte in bytes.fromhex(sys.argv[1]))
+for border in range(4096, len(memory), 4096):
+    memory[border - 8 : border + 8] = value
+print("{}", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("stop", ["whole", "snapshot"])
+def test_no_half_of_a_value_is_beside_what_was_cut(stop: Literal["whole", "snapshot"], tmp_path: Path) -> None:
+    """Of a process and of a dump of it, in a full dump and in one of writable memory."""
+    value, path, whole = b"SvprrRedrfuVamvf", tmp_path / "d.dmp", tmp_path / "whole.dmp"
+    target = live.Target([sys.executable, "-S", "-c", BORDERS, bytes(byte ^ 1 for byte in value).hex()])
+    keep = md.Filter(redact=md.Redact(patterns=[value]))
+    try:
+        reports = []
+        for kind in (FULL, md.DumpType.WITH_PRIVATE_READ_WRITE_MEMORY):
+            for most in ("1 MiB", "3 MiB"):
+                reports.append(md.write_dump(target.pid, path, kind, filter=keep, max_bytes=most, stop=stop))
+                data = path.read_bytes()
+                assert b"BBBBXXXX" in data
+                assert not any(part in data for part in (b"BBBB" + value[:4], value[-4:] + b"BBBB", value))
+        md.write_dump(target.pid, whole, FULL)
+    finally:
+        target.close()
+    assert whole.read_bytes().count(b"BBBB" + value + b"BBBB") > 900
+    reports.append(md.write_dump(md.DumpFile(whole), path, filter=keep, max_bytes="3 MiB"))
+    data = path.read_bytes()
+    assert b"BBBBXXXX" in data and b"BBBB" + value[:4] not in data and value[-4:] + b"BBBB" not in data
+    for report in reports:
+        assert report.over_budget and report.redaction is not None
+        assert report.redaction.hits > 0 and report.redaction.uncovered == 0
 
 
 def test_the_command_line(tmp_path: Path) -> None:

@@ -166,8 +166,9 @@ static inline bool contains(const made_dump *made, const void *bytes, size_t siz
     return false;
 }
 
-static inline void shout(void *context, uint64_t address, uint8_t *bytes, size_t size) {
+static inline void shout(void *context, uint64_t address, uint8_t *bytes, size_t size, uint32_t stored) {
     (void)address;
+    (void)stored;
     for (size_t i = 0; i + 6 <= size; i++)
         if (memcmp(bytes + i, "hidden", 6) == 0) memcpy(bytes + i, "XXXXXX", 6);
     ++*(size_t *)context;

@@ -202,7 +202,7 @@ static void test_foreign_engine(void) {
     show(callback, BASE, bytes, 0);
     show(callback, BASE, NULL, 0);
     uint8_t name[] = "my password";
-    mdc_callback_edit(callback, 0, name, 11);
+    mdc_callback_edit(callback, 0, name, 11, true);
     CHECK(memcmp(name, "my XXXXXXXX", 11) == 0 && mdc_callback_read_counters(callback).scrubbed_hits == 2);
     CHECK(mdc_callback_free(callback, &err) == MDC_OK);
 }
@@ -223,7 +223,7 @@ static void test_last_bytes(void) {
         show(callback, 0, bottom, 4);
         CHECK(mdc_callback_read_counters(callback).uncovered_borders == 0);
         uint8_t edited[17] = "xxsecretxxxxabcd";
-        mdc_callback_edit(callback, 0 - before, edited, 16);
+        mdc_callback_edit(callback, 0 - before, edited, 16, true);
         CHECK(memcmp(bytes, edited, 16) == 0);
         CHECK(mdc_callback_free(callback, &err) == MDC_OK);
     }

@@ -1,6 +1,8 @@
 /* What a callee that looks for patterns is shown: every stretch of hold + 1 bytes of contiguous kept memory is in
- * one call of VmPostRead, wherever its bytes go in the file; what is kept out of the dump is not shown; and a callee
- * that only edits leaves untouched pages alone. Also the edit of what is never read. */
+ * one call of VmPostRead, wherever its bytes go in the file, also if the budget cuts a part of it; what is kept out of
+ * the dump is not shown; and a callee that only edits leaves untouched pages alone. Also the edit of what is never
+ * read. */
+#include "../../csrc/engine/budget.h"
 #include "engine_check.h"
 
 enum { FULL = MDC_TYPE_WITH_FULL_MEMORY, HOLD = 37, MOST = 1 << 16 };
@@ -15,6 +17,7 @@ typedef struct watcher {
     size_t count;
     uint64_t drop_first, drop_end; /* excluded at 10 */
     bool edits_only;
+    uint64_t cut_every; /* bytes: of each so many in the heap the last page is cut; 0: no budget */
 } watcher;
 
 static int watch(callee *self, MINIDUMP_CALLBACK_INPUT *in, MINIDUMP_CALLBACK_OUTPUT *out) {
@@ -70,6 +73,35 @@ static bool is_shown(const watcher *w, uint64_t first) {
 
 static bool is_file_tail(uint64_t address) { return address >= FILE_MAP + 0x2000 && address < FILE_MAP + 0x4000; }
 
+static bool is_cut(const watcher *w, uint64_t address) {
+    return w->cut_every != 0 && address >= HEAP && address < HEAP + 0x10000 &&
+           (address - HEAP) % w->cut_every >= w->cut_every - 4096;
+}
+
+static mdc_status cut_pages(void *context, const mdc_cut_request *request, mdc_cut_list *list, mdc_error *err) {
+    const watcher *w = context;
+    list->ranges.count = 0;
+    CHECK(request->round == 0);
+    for (uint64_t page = HEAP; page < HEAP + 0x10000; page += 4096) {
+        mdc_set_range range = {page, page + 4096};
+        if (is_cut(w, page) && mdc_vec_push(&list->ranges, &range, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
+}
+
+/* What the budget cuts was kept, and is shown, though it is not stored. */
+static void check_cut(const watcher *w, const made_dump *made) {
+    for (uint64_t page = HEAP + 4096; page < HEAP + 0x10000; page += 4096) {
+        if (!is_cut(w, page) && !is_cut(w, page - 1)) continue;
+        CHECK(byte_in(made, page) < 0 || byte_in(made, page - 1) < 0);
+        for (uint64_t at = page - HOLD; at < page; at++)
+            if (!is_shown(w, at)) {
+                fprintf(stderr, "not shown beside what was cut: 0x%" PRIx64 "\n", at);
+                failures++;
+            }
+    }
+}
+
 /* Around every border of pages: where else could reads begin or end? */
 static void check_borders(const watcher *w, const made_dump *made, uint64_t first, uint64_t end) {
     for (uint64_t page = first; page <= end; page += 4096)
@@ -83,7 +115,8 @@ static void check_borders(const watcher *w, const made_dump *made, uint64_t firs
         }
 }
 
-static void test_every_stretch(uint64_t type, uint64_t drop_first, uint64_t drop_end, bool edits_only) {
+static void test_every_stretch(uint64_t type, uint64_t drop_first, uint64_t drop_end, bool edits_only,
+                               uint64_t cut_every) {
     static watcher w;
     mdc_fake_region regions[9]; /* a neighbour that touches the heap, and one of another kind that touches a stack */
     memcpy(regions, standard_regions, sizeof standard_regions);
@@ -110,8 +143,21 @@ static void test_every_stretch(uint64_t type, uint64_t drop_first, uint64_t drop
     options.buffer_bytes = 8192;
     options.hold = HOLD;
     made_dump made;
+    if (cut_every != 0) {
+        options.choose_cut = cut_pages;
+        options.cut_context = &w;
+        options.max_bytes = UINT32_MAX;
+        make(&made, &target, &options);
+        CHECK(made.status == MDC_OK && w.cut_every == 0);
+        options.max_bytes = made.size - 4096;
+        unmake(&made);
+        w.count = 0;
+        w.cut_every = cut_every;
+    }
     make(&made, &target, &options);
     check_rules(&made);
+    CHECK(made.status == MDC_OK || cut_every == 0);
+    if (cut_every != 0) check_cut(&w, &made);
     if (made.status == MDC_OK) {
         if (type == FULL) check_borders(&w, &made, HEAP, HEAP + 0x10000);
         check_borders(&w, &made, STACK_A + 0x9000, STACK_A + 0x10000);
@@ -125,15 +171,15 @@ static void test_every_stretch(uint64_t type, uint64_t drop_first, uint64_t drop
         CHECK((untouched > 0) == (edits_only && type == FULL));
         if (type == FULL) /* a touched page among untouched ones: its neighbours are zeros */
             CHECK(is_shown(&w, SPARSE + 0x101000 - 9) && is_shown(&w, SPARSE + 0x100000 - 9));
-        if (type == FULL) CHECK(right(&made, HEAP + 0x7FFF) || drop_end != 0);
+        if (type == FULL) CHECK(right(&made, HEAP + 0x7FFF) || drop_end != 0 || cut_every != 0);
     }
     unmake(&made);
 }
 
 /* Names, texts and registers go through the edit; the originals are what the callee is asked with. */
-static void hide_fake(void *context, uint64_t address, uint8_t *bytes, size_t size) {
+static void hide_fake(void *context, uint64_t address, uint8_t *bytes, size_t size, uint32_t stored) {
     uint64_t *calls = context;
-    CHECK(address == 0);
+    CHECK(address == 0 && stored == 1);
     ++*calls;
     for (size_t i = 0; i + 4 <= size; i++)
         if (memcmp(bytes + i, "fake", 4) == 0) memset(bytes + i, 'X', 4);
@@ -178,11 +224,13 @@ static void test_edit(void) {
 
 int main(void) {
     for (int edits_only = 0; edits_only < 2; edits_only++) {
-        test_every_stretch(FULL, 0, 0, edits_only != 0);
-        test_every_stretch(FULL, HEAP + 0x3000, HEAP + 0x4000, edits_only != 0);
-        test_every_stretch(FULL, HEAP + 0x8000, HEAP + 0x10000, edits_only != 0);
-        test_every_stretch(MDC_TYPE_NORMAL, 0, 0, edits_only != 0);
-        test_every_stretch(MDC_TYPE_NORMAL, STACK_A + 0xD000, STACK_A + 0xE000, edits_only != 0);
+        test_every_stretch(FULL, 0, 0, edits_only != 0, 0);
+        test_every_stretch(FULL, HEAP + 0x3000, HEAP + 0x4000, edits_only != 0, 0);
+        test_every_stretch(FULL, HEAP + 0x8000, HEAP + 0x10000, edits_only != 0, 0);
+        test_every_stretch(FULL, 0, 0, edits_only != 0, 0x2000);
+        test_every_stretch(FULL, 0, 0, edits_only != 0, 0x4000);
+        test_every_stretch(MDC_TYPE_NORMAL, 0, 0, edits_only != 0, 0);
+        test_every_stretch(MDC_TYPE_NORMAL, STACK_A + 0xD000, STACK_A + 0xE000, edits_only != 0, 0);
     }
     test_edit();
     return failures != 0;
