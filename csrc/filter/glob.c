@@ -177,6 +177,16 @@ static size_t search(const matcher *m, size_t from, size_t to, size_t elements, 
     return NOT_FOUND;
 }
 
+size_t mdc_glob_least(const uint8_t *pattern, size_t size) {
+    size_t least = 0;
+    for (size_t at = 0; at < size;) {
+        element e;
+        at = take(pattern, size, at, &e);
+        least += e.kind != '*';
+    }
+    return least;
+}
+
 bool mdc_glob_match(const uint8_t *pattern, size_t pattern_size, bool nocase, const uint8_t *text, size_t text_size) {
     if (text_size > MDC_GLOB_TEXT_MAX) return false;
     matcher m = {.pattern = pattern, .text = text, .text_size = text_size, .nocase = nocase};

@@ -22,6 +22,9 @@
 /* NULL if the pattern is well formed, else the text of an error message. */
 const char *mdc_glob_check(const uint8_t *pattern, size_t size);
 
+/* How many bytes a text that matches has at least: one for each element that is not a star. */
+size_t mdc_glob_least(const uint8_t *pattern, size_t size);
+
 /* The pattern must have passed mdc_glob_check. A text longer than MDC_GLOB_TEXT_MAX matches nothing. */
 bool mdc_glob_match(const uint8_t *pattern, size_t pattern_size, bool nocase, const uint8_t *text, size_t text_size);
 

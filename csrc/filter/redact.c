@@ -161,8 +161,11 @@ uint64_t mdc_filter_hold(const mdc_filter *filter) {
 
 static bool any_matches(const mdc_redactor *r, const mdc_environ_globs *globs, bool nocase, const uint8_t *name,
                         size_t size) {
-    for (size_t i = 0; i < globs->count; i++)
-        if (mdc_glob_match(r->glob_pool + globs->globs[i].at, globs->globs[i].size, nocase, name, size)) return true;
+    for (size_t i = 0; i < globs->count; i++) {
+        const mdc_pool_glob *glob = &globs->globs[i];
+        /* A target may have millions of variables with short names. */
+        if (size >= glob->least && mdc_glob_match(r->glob_pool + glob->at, glob->size, nocase, name, size)) return true;
+    }
     return false;
 }
 

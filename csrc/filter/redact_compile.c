@@ -263,7 +263,7 @@ static mdc_status make_patterns(mdc_redactor *r, const mdc_filter_spec *spec, md
 static void copy_globs(mdc_redactor *r, const mdc_bytes *from, size_t count, mdc_environ_globs *to, size_t *at) {
     to->count = count;
     for (size_t i = 0; i < count; i++) {
-        to->globs[i] = (mdc_pool_glob){*at, from[i].size};
+        to->globs[i] = (mdc_pool_glob){*at, from[i].size, mdc_glob_least(from[i].data, from[i].size)};
         if (from[i].size > 0) memcpy(r->glob_pool + *at, from[i].data, from[i].size);
         *at += from[i].size;
     }

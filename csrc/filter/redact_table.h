@@ -31,6 +31,7 @@ typedef struct mdc_scrub_range {
 typedef struct mdc_pool_glob {
     size_t at; /* in glob_pool */
     size_t size;
+    size_t least; /* bytes of a name that matches */
 } mdc_pool_glob;
 
 typedef struct mdc_environ_globs {

@@ -52,6 +52,7 @@ static int is(const char *pattern, const char *text, int nocase) {
 }
 
 static void known(void) {
+    REQUIRE(mdc_glob_least((const uint8_t *)"a*?[*]b**[]c]", 13) == 5 && mdc_glob_least(NULL, 0) == 0);
     REQUIRE(is("", "", 0) && !is("", "a", 0) && is("*", "", 0) && is("*", "/a/b", 0) && is("**", "x", 0));
     REQUIRE(is("*/libapp*.so*", "/usr/lib/libapp-1.so.3", 0));
     REQUIRE(!is("*/libapp*.so*", "/usr/lib/libapq-1.so.3", 0));
@@ -87,6 +88,7 @@ static void against_slow(void) {
         REQUIRE(mdc_glob_check((uint8_t *)pattern, strlen(pattern)) == NULL);
         int expected = slow((uint8_t *)pattern, strlen(pattern), text, size, nocase);
         matched += (unsigned)expected;
+        REQUIRE(!expected || size >= mdc_glob_least((uint8_t *)pattern, strlen(pattern)));
         if (mdc_glob_match((uint8_t *)pattern, strlen(pattern), nocase, text, size) != (expected != 0)) {
             fprintf(stderr, "pattern %s, text %.*s, nocase %d: expected %d\n", pattern, (int)size, (char *)text, nocase,
                     expected);
