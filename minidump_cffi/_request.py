@@ -78,6 +78,9 @@ class Request:
             The engine is not there, or, if that is to be an error, cannot honour an option.
         """
         self.backend = choose(options.engine, plan_only=options.planned, file=file) if backend is None else backend
+        ends_early = options.max_bytes is not None or getattr(options, "truncates", False)
+        if backend is None and options.engine == "auto" and ends_early:
+            self.backend = choose("native")
         if not self.backend.own and getattr(options, "stop", "whole") == "snapshot":
             self.backend = replace(self.backend, snapshot=True)
         if not self.backend.own and options.max_bytes is not None:

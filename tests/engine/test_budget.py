@@ -420,3 +420,4 @@ def test_dbghelp_refuses_a_budget() -> None:
 
     with pytest.raises(md.DumpError, match=r'max_bytes.*give engine="native"'):
         Request(DumpOptions(max_bytes=1 << 20), Backend(name="dbghelp"))
+    assert Request(DumpOptions(max_bytes=1 << 20)).backend.own
