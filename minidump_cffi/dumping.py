@@ -173,8 +173,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         Limits of the native engine.
     engine : {"auto", "native", "dbghelp"} or DbgHelp
         "native", the engine of this package; "dbghelp", MiniDumpWriteDump of Windows, or a `DbgHelp` with its own
-        options; "auto": dbghelp on Windows, unless variables are to be hidden, a stream is to be told its place or there is a budget,
-        native elsewhere. docs/windows.md says what each honours.
+        options; "auto": dbghelp on Windows, unless variables are to be hidden, a stream is to be told its place or
+        there is a budget, native elsewhere. docs/windows.md says what each honours.
     exception : SignalInfo, ExceptionInfo or None
         Why the dump is taken: the signal of a Linux process, the exception of a Windows process.
     user_streams : sequence of UserStream, or mapping of int to bytes or callable

@@ -254,7 +254,7 @@ def test_short_values_of_options_and_those_that_begin_with_a_dash(tmp_path: Path
 
 @pytest.mark.linux
 def test_equal_values_count_once(tmp_path: Path) -> None:
-    """Many variables with one value, and as many arguments as can be searched for, which are in memory and in a text."""
+    """Many variables with one value, and as many arguments as can be searched for, in memory and in a text."""
     environ = {f"S{number}_TOKEN": "one value for all" for number in range(4500)}
     arguments = [f"A{number}_TOKEN=value{number:05}" for number in range(2000)]
     command = ["sh", "-c", "echo ready; read line", *arguments]
