@@ -8,6 +8,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../format/minidump_file.h"
+#include "stack_pointers.h"
 
 enum {
     GAPS_RESERVED = 64, /* of those that may be found while memory is read */
@@ -145,16 +146,6 @@ static void account(mdc_plan *plan) {
 
 /* ---- what the choice is made by ---- */
 
-/* The thread the dump is about: the one that crashed, or else the first. */
-static size_t crashed_thread(const mdc_capture *capture) {
-    const mdc_engine_options *options = &capture->engine->options;
-    uint32_t tid = options->signal.thread_id != 0 ? options->signal.thread_id : options->exception.thread_id;
-    if (capture->crash.known) return capture->crash.thread;
-    for (size_t i = 0; i < capture->lists->thread_count; i++)
-        if (tid != 0 && capture->lists->threads[i].tid == tid) return i;
-    return 0;
-}
-
 static bool holds(const mdc_stack *stack, uint64_t address) { return address >= stack->first && address < stack->end; }
 
 static bool is_of(const mdc_capture *capture, size_t index, const mdc_stack *stack) {
@@ -169,7 +160,7 @@ static bool is_of(const mdc_capture *capture, size_t index, const mdc_stack *sta
 
 static mdc_status describe_threads(fitting *fit, mdc_error *err) {
     const mdc_capture *capture = fit->plan->capture;
-    const size_t crashed = crashed_thread(capture), count = capture->lists->thread_count;
+    const size_t crashed = mdc_capture_crashed(capture), count = capture->lists->thread_count;
     for (size_t i = 0; i < capture->stacks.count; i++) {
         const mdc_stack *stack = &mdc_vec_at(&capture->stacks, const mdc_stack, i);
         mdc_cut_stack told = {.first = stack->first, .end = stack->end};
@@ -197,11 +188,10 @@ static mdc_status peek(void *context, uint64_t address, void *out, size_t size, 
 
 static mdc_status choose(fitting *fit, const mdc_report *report, uint64_t room, mdc_error *err) {
     const mdc_engine *engine = fit->plan->engine;
-    const bool x86 = fit->plan->capture->lists->system->architecture == MDC_FILE_ARCH_X86;
     mdc_cut_request request = {.plan = report,
                                .range_bytes = sizeof(mdc_file_memory64),
                                .gap_bytes = sizeof(mdc_gap),
-                               .word = x86 ? 4 : 8,
+                               .word = (uint32_t)mdc_word_size(fit->plan->capture),
                                .stacks = fit->stacks.data,
                                .stack_count = fit->stacks.count,
                                .registers = fit->registers.data,

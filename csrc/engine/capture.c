@@ -55,6 +55,16 @@ bool mdc_regions_closed(const mdc_capture *capture, size_t region) {
            (engine->options.dontdump == MDC_DONTDUMP_ASK && !can_ask);
 }
 
+size_t mdc_capture_crashed(const mdc_capture *capture) {
+    const mdc_engine_options *options = &capture->engine->options;
+    const mdc_snapshot *lists = capture->lists;
+    const uint32_t tid = options->signal.thread_id != 0 ? options->signal.thread_id : options->exception.thread_id;
+    if (capture->crash.known) return capture->crash.thread < lists->thread_count ? capture->crash.thread : 0;
+    for (size_t i = 0; i < lists->thread_count; i++)
+        if (tid != 0 && lists->threads[i].tid == tid) return i;
+    return 0;
+}
+
 const uint8_t *mdc_capture_name(const mdc_capture *capture, mdc_name name) {
     return name.size == 0 ? (const uint8_t *)"" : capture->lists->pool + name.offset;
 }

@@ -70,6 +70,8 @@ bool mdc_regions_closed(const mdc_capture *capture, size_t region);
 static inline uint64_t mdc_region_end(const mdc_region *region) {
     return region->base + region->size - region->filtered;
 }
+/* The thread the dump is about: the one that crashed, or else the first. An index of the lists, 0 if they have none. */
+size_t mdc_capture_crashed(const mdc_capture *capture);
 const uint8_t *mdc_capture_name(const mdc_capture *capture, mdc_name name);
 /* {0, 0} if it has none. */
 mdc_name mdc_region_name(const mdc_capture *capture, size_t region);

@@ -19,13 +19,22 @@ typedef struct walker {
     bool enough;
 } walker;
 
-static mdc_status see(walker *self, const uint8_t *bytes, size_t size, mdc_error *err) {
-    for (size_t at = 0; at + self->word <= size && !self->enough; at += self->word) {
+size_t mdc_word_size(const mdc_capture *capture) {
+    return capture->lists->system->architecture == MDC_FILE_ARCH_X86 ? sizeof(uint32_t) : sizeof(uint64_t);
+}
+
+mdc_status mdc_words_walk(const uint8_t *bytes, size_t size, size_t word, mdc_pointer_seen seen, void *context,
+                          bool *enough, mdc_error *err) {
+    for (size_t at = 0; at + word <= size && !*enough; at += word) {
         uint64_t value = 0; /* little endian, as all targets are */
-        memcpy(&value, bytes + at, self->word);
-        if (self->seen(self->context, value, &self->enough, err) != MDC_OK) return err->code;
+        memcpy(&value, bytes + at, word);
+        if (seen(context, value, enough, err) != MDC_OK) return err->code;
     }
     return MDC_OK;
+}
+
+static mdc_status see(walker *self, const uint8_t *bytes, size_t size, mdc_error *err) {
+    return mdc_words_walk(bytes, size, self->word, self->seen, self->context, &self->enough, err);
 }
 
 static mdc_status see_registers(walker *self, const uint8_t *context, size_t size, mdc_error *err) {
@@ -83,9 +92,8 @@ mdc_status mdc_pointers_walk(const mdc_reader *reader, uint32_t how, mdc_pointer
                              mdc_error *err) {
     const mdc_capture *capture = reader->capture;
     const size_t count = capture->lists->thread_count;
-    bool narrow = capture->lists->system->architecture == MDC_FILE_ARCH_X86;
-    walker self = {.reader = reader, .how = how, .word = narrow ? 4 : 8, .seen = seen, .context = context};
-    size_t first = capture->crash.known && capture->crash.thread < count ? capture->crash.thread : 0;
+    walker self = {.reader = reader, .how = how, .word = mdc_word_size(capture), .seen = seen, .context = context};
+    const size_t first = mdc_capture_crashed(capture);
     if (count > 0 && see_thread(&self, first, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < count; i++)
         if (i != first && see_thread(&self, i, err) != MDC_OK) return err->code;

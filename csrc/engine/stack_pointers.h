@@ -17,6 +17,11 @@ enum {
     MDC_POINTERS_AS_KEPT = 1
 };
 
+/* Bytes of a pointer of the target. */
+size_t mdc_word_size(const mdc_capture *capture);
+/* The words of these bytes, of so many bytes each, up to one with which *enough becomes true. */
+mdc_status mdc_words_walk(const uint8_t *bytes, size_t size, size_t word, mdc_pointer_seen seen, void *context,
+                          bool *enough, mdc_error *err);
 /* Of all threads whose stack is kept. */
 mdc_status mdc_pointers_walk(const mdc_reader *reader, uint32_t how, mdc_pointer_seen seen, void *context,
                              mdc_error *err);

@@ -1,8 +1,6 @@
 /* Pages that words point to (see referenced_pages.h). */
 #include "referenced_pages.h"
 
-#include <string.h>
-
 #include "../base/arith.h"
 #include "../base/bound.h"
 #include "../engine/stack_pointers.h"
@@ -21,7 +19,7 @@ typedef struct looking {
     mdc_vec *into;
     uint64_t left; /* bytes that may still be looked at */
     uint8_t *buffer;
-    bool full;
+    bool enough; /* no more ranges are noted */
 } looking;
 
 void mdc_referenced_init(mdc_referenced *referenced) {
@@ -54,11 +52,11 @@ static mdc_status find_memory(looking *look, mdc_error *err) {
     return MDC_OK;
 }
 
-static mdc_status look_at_word(looking *look, uint64_t word, mdc_error *err) {
+static mdc_status look_at_word(void *context, uint64_t word, bool *enough, mdc_error *err) {
+    looking *look = context;
     mdc_vec *into = look->into;
     const mdc_set_range *all = look->memory.data;
-    if (look->full || look->memory.count == 0 || word < all[0].first || word >= all[look->memory.count - 1].end)
-        return MDC_OK;
+    if (look->memory.count == 0 || word < all[0].first || word >= all[look->memory.count - 1].end) return MDC_OK;
     if (into->count > 0 && mdc_vec_at(into, const mdc_set_range, into->count - 1).first + MDC_POINTED_BEFORE <= word &&
         mdc_vec_at(into, const mdc_set_range, into->count - 1).end > word + MDC_POINTED_AFTER)
         return MDC_OK;
@@ -69,23 +67,17 @@ static mdc_status look_at_word(looking *look, uint64_t word, mdc_error *err) {
     range.end = mdc_page_up(range.end);
     if (into->count >= RANGES_MOST) {
         mdc_range_set_normalise(into);
-        look->full = into->count > RANGES_MOST / 2;
+        *enough = into->count > RANGES_MOST / 2;
     }
     return mdc_vec_push(into, &range, 1, NULL, err);
 }
 
 static mdc_status look_at_words(looking *look, const uint8_t *bytes, size_t size, mdc_error *err) {
-    const size_t word = look->request->word;
-    for (size_t at = 0; at + word <= size; at += word) {
-        uint64_t value = 0;
-        memcpy(&value, bytes + at, word); /* both are little endian */
-        if (look_at_word(look, value, err) != MDC_OK) return err->code;
-    }
-    return MDC_OK;
+    return mdc_words_walk(bytes, size, look->request->word, look_at_word, look, &look->enough, err);
 }
 
 static mdc_status look_at_stack(looking *look, uint64_t first, uint64_t end, mdc_error *err) {
-    while (first < end && look->left > 0 && !look->full) {
+    while (first < end && look->left > 0 && !look->enough) {
         size_t size = (size_t)mdc_min_u64(mdc_min_u64(end - first, LOOK), look->left), done;
         if (look->request->peek(look->request->peek_context, first, look->buffer, size, &done, err) != MDC_OK ||
             look_at_words(look, look->buffer, done, err) != MDC_OK)
@@ -117,7 +109,7 @@ static mdc_status look_at_extent(looking *look, const mdc_extent *extent, bool c
 static mdc_status look_for(looking *look, mdc_vec *into, bool crashed, mdc_error *err) {
     const mdc_cut_request *request = look->request;
     look->into = into;
-    look->full = false;
+    look->enough = false;
     for (size_t i = 0; i < request->register_count; i++)
         if (request->registers[i].crashed == crashed &&
             look_at_words(look, request->registers[i].bytes, request->registers[i].size, err) != MDC_OK)
