@@ -44,33 +44,95 @@ static size_t tail_end(const mdc_redactor *r, const mdc_pattern_end *tail, const
     const mdc_tail_set *set = &r->sets[tail->set];
     size_t unit = set->wide != 0 ? 2 : 1, stop = size - first < tail->most ? size : first + tail->most;
     known_run *run = &s->runs[tail->set][first & (unit - 1)];
-    if (first < run->first || first > run->end) *run = (known_run){first, first};
-    size_t at = run->end;
-    while (at < stop && stop - at >= unit && has(set, bytes[at]) && (unit == 1 || bytes[at + 1] == 0)) at += unit;
-    run->end = at;
+    /* Of patterns that begin at one place the longer ones come first: what is known may begin in what is not. */
+    bool known = first >= run->first && first <= run->end;
+    size_t at = known ? run->end : first, met = first < run->first ? run->first : SIZE_MAX;
+    while (at < stop && stop - at >= unit && has(set, bytes[at]) && (unit == 1 || bytes[at + 1] == 0)) {
+        at += unit;
+        if (at == met) at = run->end;
+    }
+    *run = (known_run){known ? run->first : first, at};
     return at < stop ? at : stop - (stop - first) % unit;
+}
+
+static size_t length_of(const mdc_redactor *r, uint32_t number) {
+    return number == 0 ? 0 : r->start[number] - r->start[number - 1];
+}
+
+/* The longest of at most so many bytes, of a pattern and those it begins with. */
+static uint32_t prefix_of(const mdc_redactor *r, uint32_t number, size_t most) {
+    while (length_of(r, number) > most) {
+        const mdc_prefixes *prefixes = &r->prefixes[number];
+        number = length_of(r, prefixes->jump) > most ? prefixes->jump : prefixes->parent;
+    }
+    return number;
+}
+
+/* The longest pattern of a window that the text begins with; 0: none. All others it begins with are prefixes of that.
+ */
+static uint32_t longest_of(const mdc_redactor *r, const mdc_window *window, const uint8_t *text, size_t size) {
+    const mdc_member *members = r->members + window->first;
+    /* low: not after the text, high: after it; members count from 1, and what they have in common with the text */
+    size_t low = 0, high = window[1].first - window->first + 1, at_low = 0, at_high = 0;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        const mdc_member *member = &members[middle - 1];
+        bool by_low = at_low >= at_high, after;
+        size_t known = by_low ? at_low : at_high, shared = by_low ? member->low : member->high, same = known;
+        if (shared > known) {
+            after = by_low; /* as that end does, it differs from the text there */
+        } else if (shared < known) {
+            after = !by_low; /* it differs from that end where the text does not */
+            same = shared;
+        } else {
+            const uint8_t *pattern = r->pool + r->start[member->pattern - 1];
+            size_t length = length_of(r, member->pattern), most = length < size ? length : size;
+            same += mdc_common(text + known, pattern + known, most - known);
+            after = same == length || (same < size && text[same] > pattern[same]);
+        }
+        if (after) {
+            low = middle;
+            at_low = same;
+        } else {
+            high = middle;
+            at_high = same;
+        }
+    }
+    return low == 0 ? 0 : prefix_of(r, members[low - 1].pattern, at_low);
+}
+
+/* Hides every pattern that begins at `first` and has the window. */
+static MDC_OUTLINE void hide_at(const mdc_redactor *r, const mdc_window *window, uint8_t *bytes, size_t size,
+                                size_t first, size_t fresh, search *s, mdc_redact_counts *counts) {
+    uint32_t longest = longest_of(r, window, bytes + first, size - first);
+    if (longest == 0) return;
+    const mdc_prefixes *prefixes = r->prefixes;
+    pending *wait = &s->wait;
+    size_t end = first + length_of(r, longest);
+    counts->hits += prefixes[longest].plain;
+    if (first < fresh) counts->hits -= prefixes[prefix_of(r, longest, fresh - first)].plain;
+    for (uint32_t i = prefixes[longest].tailed; i != 0; i = prefixes[prefixes[i].parent].tailed) {
+        size_t with = tail_end(r, &r->ends[i - 1], bytes, size, first + length_of(r, i), s);
+        counts->hits += with > fresh;
+        if (with > end) end = with;
+    }
+    if (first > wait->end) {
+        overwrite(r, bytes, wait->first, wait->end, fresh, counts);
+        *wait = (pending){first, end};
+    } else if (end > wait->end) {
+        wait->end = end;
+    }
 }
 
 static MDC_COLD void verify(const mdc_redactor *r, uint8_t *bytes, size_t size, size_t at, uint32_t window,
                             size_t fresh, search *s, mdc_redact_counts *counts) {
-    pending *wait = &s->wait;
     uint32_t bucket = mdc_window_hash(window) >> (32 - r->bucket_bits);
-    for (uint32_t i = r->bucket[bucket]; i < r->bucket[bucket + 1]; i++) {
-        const mdc_window *entry = &r->windows[i];
-        if (entry->window != window || entry->offset > at) continue;
-        const uint8_t *pattern = r->pool + r->start[entry->pattern];
-        size_t length = r->start[entry->pattern + 1] - r->start[entry->pattern], first = at - entry->offset;
-        if (length > size - first || memcmp(bytes + first, pattern, length) != 0) continue;
-        size_t end = first + length;
-        if (r->ends[entry->pattern].most != 0) end = tail_end(r, &r->ends[entry->pattern], bytes, size, end, s);
-        counts->hits += end > fresh;
-        if (first > wait->end) {
-            overwrite(r, bytes, wait->first, wait->end, fresh, counts);
-            *wait = (pending){first, end};
-        } else if (end > wait->end) {
-            wait->end = end;
-        }
-    }
+    const size_t end = r->bucket[bucket + 1];
+    size_t i;
+    mdc_lower_bound(i, r->bucket[bucket], end, r->windows[i].window < window);
+    for (; i < end && r->windows[i].window == window; i++)
+        if (r->windows[i].offset <= at)
+            hide_at(r, &r->windows[i], bytes, size, at - r->windows[i].offset, fresh, s, counts);
 }
 
 MDC_HOT uint32_t window_at(const uint8_t *bytes, uint32_t mask) {

@@ -161,6 +161,33 @@ static mdc_status add_pattern(mdc_redactor *r, const given *pattern, mdc_error *
     return MDC_OK;
 }
 
+static size_t length_of(const mdc_redactor *r, size_t number) { return r->start[number] - r->start[number - 1]; }
+
+/* How many bytes two patterns begin with. */
+static size_t common(const mdc_redactor *r, size_t a, size_t b) {
+    size_t of_a = length_of(r, a), of_b = length_of(r, b);
+    return mdc_common(r->pool + r->start[a - 1], r->pool + r->start[b - 1], of_a < of_b ? of_a : of_b);
+}
+
+/* In the order of their bytes, what a pattern begins with comes before it: it is the one before, or one that this
+ * begins with. */
+static void link_prefixes(mdc_redactor *r) {
+    mdc_prefixes *all = r->prefixes;
+    for (size_t i = 1; i <= r->pattern_count; i++) {
+        size_t parent = i - 1;
+        while (parent != 0 && common(r, parent, i) < length_of(r, parent)) parent = all[parent].parent;
+        const mdc_prefixes *up = &all[parent], *over = &all[up->jump];
+        bool tailed = r->ends[i - 1].most != 0;
+        /* Jumps of equal length, one after the other, become one: Myers, "An applicative random-access stack". */
+        bool joined = up->depth - over->depth == over->depth - all[over->jump].depth;
+        all[i] = (mdc_prefixes){.parent = (uint16_t)parent,
+                                .jump = joined ? over->jump : (uint16_t)parent,
+                                .depth = (uint16_t)(up->depth + 1),
+                                .plain = (uint16_t)(up->plain + !tailed),
+                                .tailed = tailed ? (uint16_t)i : up->tailed};
+    }
+}
+
 /* Each pattern once, into the pool. */
 static mdc_status gather(mdc_redactor *r, const mdc_filter_spec *spec, mdc_error *err) {
     size_t count = spec->pattern_count, total = 0;
@@ -176,25 +203,36 @@ static mdc_status gather(mdc_redactor *r, const mdc_filter_spec *spec, mdc_error
     r->start = mdc_alloc(count + 1, sizeof *r->start, err);
     r->ends = mdc_alloc(count, sizeof *r->ends, err);
     r->sets = mdc_alloc(MDC_TAIL_SETS_MAX, sizeof *r->sets, err);
-    bool enough = r->pool != NULL && r->start != NULL && r->ends != NULL && r->sets != NULL;
+    r->prefixes = mdc_alloc(count + 1, sizeof *r->prefixes, err);
+    bool enough = r->pool != NULL && r->start != NULL && r->ends != NULL && r->sets != NULL && r->prefixes != NULL;
     mdc_status status = enough ? MDC_OK : err->code;
     for (size_t i = 0; status == MDC_OK && i < count; i++)
         if (i == 0 || by_bytes(&sorted[i - 1], &sorted[i]) != 0) status = add_pattern(r, &sorted[i], err);
-    r->bytes += total + count * (sizeof *r->start + sizeof *r->ends) + MDC_TAIL_SETS_MAX * sizeof *r->sets;
+    if (status == MDC_OK) link_prefixes(r);
+    r->bytes += total + count * (sizeof *r->start + sizeof *r->ends + sizeof *r->prefixes) +
+                MDC_TAIL_SETS_MAX * sizeof *r->sets;
     mdc_dealloc(sorted);
     return status;
 }
 
+/* One window of one pattern. */
 typedef struct hashed {
     uint32_t bucket;
-    mdc_window window;
+    uint32_t window;
+    uint16_t offset;
+    uint16_t pattern; /* from 1 */
 } hashed;
+
+static int by_window(const hashed *a, const hashed *b) {
+    if (a->bucket != b->bucket) return a->bucket < b->bucket ? -1 : 1;
+    if (a->window != b->window) return a->window < b->window ? -1 : 1;
+    return a->offset > b->offset ? -1 : a->offset < b->offset;
+}
 
 static int by_bucket(const void *left, const void *right) {
     const hashed *a = left, *b = right;
-    if (a->bucket != b->bucket) return a->bucket < b->bucket ? -1 : 1;
-    if (a->window.offset != b->window.offset) return a->window.offset > b->window.offset ? -1 : 1;
-    return a->window.pattern < b->window.pattern ? -1 : a->window.pattern > b->window.pattern;
+    int order = by_window(a, b);
+    return order != 0 ? order : a->pattern < b->pattern ? -1 : a->pattern > b->pattern;
 }
 
 static uint32_t bits_for(size_t count) {
@@ -214,21 +252,38 @@ static uint32_t window_of(const mdc_redactor *r, size_t pattern, size_t offset) 
     return window;
 }
 
+/* What the members between two others have in common with both, as longest_of bisects; members count from 1. */
+static void compare_members(const mdc_redactor *r, mdc_member *members, size_t low, size_t high, size_t count) {
+    if (high - low < 2) return;
+    size_t middle = low + (high - low) / 2, pattern = members[middle - 1].pattern;
+    if (low != 0) members[middle - 1].low = (uint16_t)common(r, members[low - 1].pattern, pattern);
+    if (high <= count) members[middle - 1].high = (uint16_t)common(r, members[high - 1].pattern, pattern);
+    compare_members(r, members, low, middle, count); /* as deep as a number of patterns has bits */
+    compare_members(r, members, middle, high, count);
+}
+
 static void fill_tables(mdc_redactor *r, hashed *all, size_t count) {
     size_t n = 0;
     for (size_t i = 0; i < r->pattern_count; i++)
         for (size_t k = 0; k < r->stride; k++) {
             uint32_t window = window_of(r, i, k), hash = mdc_window_hash(window);
             mdc_set_bit(r->bitmap, hash >> r->bitmap_shift);
-            all[n++] = (hashed){hash >> (32 - r->bucket_bits), {window, (uint16_t)i, (uint16_t)k}};
+            all[n++] = (hashed){hash >> (32 - r->bucket_bits), window, (uint16_t)k, (uint16_t)(i + 1)};
         }
     qsort(all, count, sizeof *all, by_bucket);
-    uint32_t bucket = 0, buckets = UINT32_C(1) << r->bucket_bits;
+    uint32_t bucket = 0, buckets = UINT32_C(1) << r->bucket_bits, windows = 0;
     for (size_t i = 0; i < count; i++) {
-        r->windows[i] = all[i].window;
-        while (bucket <= all[i].bucket) r->bucket[bucket++] = (uint32_t)i;
+        r->members[i].pattern = all[i].pattern;
+        if (i > 0 && by_window(&all[i - 1], &all[i]) == 0) continue;
+        while (bucket <= all[i].bucket) r->bucket[bucket++] = windows;
+        r->windows[windows++] = (mdc_window){all[i].window, (uint32_t)i, all[i].offset};
     }
-    while (bucket <= buckets) r->bucket[bucket++] = (uint32_t)count;
+    while (bucket <= buckets) r->bucket[bucket++] = windows;
+    r->windows[windows].first = (uint32_t)count;
+    for (uint32_t i = 0; i < windows; i++) {
+        size_t first = r->windows[i].first, members = r->windows[i + 1].first - first;
+        compare_members(r, r->members + first, 0, members + 1, members);
+    }
 }
 
 static mdc_status make_patterns(mdc_redactor *r, const mdc_filter_spec *spec, mdc_error *err) {
@@ -246,13 +301,14 @@ static mdc_status make_patterns(mdc_redactor *r, const mdc_filter_spec *spec, md
     r->bucket_bits = clamp(bits, 4, 16);
     r->bitmap = mdc_alloc((size_t)1 << (bitmap_bits - 6), sizeof *r->bitmap, err);
     r->bucket = mdc_alloc(((size_t)1 << r->bucket_bits) + 1, sizeof *r->bucket, err);
-    r->windows = mdc_alloc(count, sizeof *r->windows, err);
+    r->windows = mdc_alloc(count + 1, sizeof *r->windows, err); /* the last one is only where members end */
+    r->members = mdc_alloc(count, sizeof *r->members, err);
     hashed *all = mdc_alloc(count, sizeof *all, err);
-    bool enough = r->bitmap != NULL && r->bucket != NULL && r->windows != NULL && all != NULL;
+    bool enough = r->bitmap != NULL && r->bucket != NULL && r->windows != NULL && r->members != NULL && all != NULL;
     if (enough) {
         fill_tables(r, all, count);
         r->bytes += ((uint64_t)1 << (bitmap_bits - 3)) + ((((uint64_t)1 << r->bucket_bits) + 1) * sizeof *r->bucket) +
-                    count * sizeof *r->windows;
+                    (count + 1) * sizeof *r->windows + count * sizeof *r->members;
     }
     mdc_dealloc(all);
     return enough ? MDC_OK : err->code;
@@ -364,8 +420,8 @@ mdc_status mdc_redactor_extend(const mdc_redactor *base, const mdc_bytes *patter
 
 void mdc_redactor_free(mdc_redactor *r) {
     if (r == NULL) return;
-    void *blocks[] = {r->bitmap, r->bucket, r->windows,   r->pool,       r->start,     r->ends,
-                      r->sets,   r->ranges, r->glob_pool, r->keep.globs, r->drop.globs};
+    void *blocks[] = {r->bitmap,   r->bucket, r->windows, r->members,   r->pool,       r->start,     r->ends,
+                      r->prefixes, r->sets,   r->ranges,  r->glob_pool, r->keep.globs, r->drop.globs};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) mdc_dealloc(blocks[i]);
     mdc_dealloc(r);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../csrc/base/failpoint.h"
 #include "../../csrc/filter/redact.h"
 #include "check.h"
 
@@ -149,6 +150,43 @@ static void test_many_and_long(void) {
     mdc_filter_release(filter);
 }
 
+/* Comparisons of blocks in a buffer of one letter, of patterns that differ in their last bytes only. */
+static unsigned long compared(size_t count) {
+    enum { COUNT = 800, SAME = 900, SIZE = SAME + 4 };
+    static uint8_t many[COUNT * SIZE], buffer[16384];
+    static mdc_bytes list[COUNT];
+    memset(many, 'A', sizeof many);
+    memset(buffer, 'A', sizeof buffer);
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i * SIZE + SAME] = (uint8_t)('0' + i / 100);
+        many[i * SIZE + SAME + 1] = (uint8_t)('0' + i / 10 % 10);
+        many[i * SIZE + SAME + 2] = (uint8_t)('0' + i % 10);
+        list[i] = (mdc_bytes){many + i * SIZE, SIZE};
+    }
+    memcpy(buffer + 5000, many + (count - 1) * SIZE, SIZE);
+    mdc_filter_spec spec = plain_spec();
+    spec.patterns = list;
+    spec.pattern_count = count;
+    mdc_error err;
+    mdc_filter *filter = mdc_filter_new(&spec, &err);
+    CHECK(filter != NULL);
+    if (filter == NULL) return 0;
+    mdc_redact_counts counts = {0, 0, 0};
+    mdc_failpoint_set("redact:compare:0:0"); /* only counted */
+    mdc_redact_patterns(mdc_filter_redactor(filter), buffer, sizeof buffer, 0, &counts);
+    unsigned long passes = mdc_failpoint_passes("redact:compare");
+    mdc_failpoint_set("");
+    CHECK(counts.hits == 1 && counts.bytes == SIZE);
+    mdc_filter_release(filter);
+    return passes;
+}
+
+/* A target chooses its values: many that begin alike must not make each place of its memory cost as many looks. */
+static void test_common_beginnings(void) {
+    unsigned long one = compared(1), many = compared(800);
+    CHECK(one > 0 && many < 4 * one); /* not 800 times */
+}
+
 static void test_ranges(void) {
     static const mdc_range ranges[] = {{0x2000, 0x2010}, {0x1000, 0x1004},    {0x1004, 0x1008},
                                        {0x2008, 0x2020}, {UINT64_MAX - 7, 0}, {0x2004, 0x2006}};
@@ -252,6 +290,7 @@ static void test_refusals(void) {
 int main(void) {
     test_patterns();
     test_many_and_long();
+    test_common_beginnings();
     test_ranges();
     test_variables();
     test_refusals();
