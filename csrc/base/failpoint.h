@@ -4,7 +4,8 @@
  * Names: alloc, read:page, write:chunk, write:patch, sink:finish, stop:thread, stop:hang, regs:thread, regs:hang,
  * maps:list, maps:query, smaps:list, modules:step, pagemap:scan, backing:open, backing:blocks, backing:runs,
  * late:lease, arena:reserve, arena:touch, root:links, input:reopen, spawn:tracer, spawn:clone_vm, spawn:worker,
- * spawn:helper, crash:stack, crash:key, redact:compare (only counted). Where the tracer is killed: inject:* and child:*
+ * spawn:helper, crash:stack, crash:key, redact:compare, ranges:sort (these two are
+ * only counted). Where the tracer is killed: inject:* and child:*
  * (linux/inject_x86_64.c). */
 #ifndef MDC_BASE_FAILPOINT_H
 #define MDC_BASE_FAILPOINT_H

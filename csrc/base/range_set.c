@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bound.h"
+#include "failpoint.h"
 
 static int by_first(const void *left, const void *right) {
     const mdc_set_range *a = left, *b = right;
@@ -13,6 +14,7 @@ static int by_first(const void *left, const void *right) {
 void mdc_range_set_init(mdc_vec *set) { mdc_vec_init(set, sizeof(mdc_set_range)); }
 
 void mdc_range_set_normalise(mdc_vec *set) {
+    (void)MDC_FAILPOINT("ranges:sort");
     if (set->count == 0) return;
     mdc_set_range *all = set->data;
     qsort(all, set->count, sizeof *all, by_first);

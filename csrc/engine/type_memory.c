@@ -3,13 +3,13 @@
  * How much, follows dbghelp 6.3.9600 where that is known: of modules whole sections, a TEB of 0x2000 bytes, and around
  * the target of a word 0x400 bytes, 0x100 of them before it. */
 #include "../base/arith.h"
+#include "../base/capped_set.h"
 #include "../format/minidump_file.h"
 #include "plan.h"
 #include "stack_pointers.h"
 
 enum {
-    TEB_BYTES = 0x2000,   /* of 64-bit Windows; that of 32-bit takes half of it */
-    RANGES_MAX = 1 << 16, /* before they are merged */
+    TEB_BYTES = 0x2000, /* of 64-bit Windows; that of 32-bit takes half of it */
     REGIONS_PER_CHECK = 64
 };
 
@@ -155,30 +155,13 @@ static mdc_status add_process_data(const mdc_capture *capture, mdc_vec *ranges, 
 
 typedef struct referenced {
     const mdc_capture *capture;
-    mdc_vec ranges; /* mdc_set_range */
-    uint64_t bytes; /* of all ranges, as far as they were merged */
-    bool capped;
+    mdc_capped_set set;
 } referenced;
-
-static uint64_t bytes_of(const mdc_vec *set) {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < set->count; i++) {
-        const mdc_set_range *range = &mdc_vec_at(set, const mdc_set_range, i);
-        bytes += range->end - range->first;
-    }
-    return bytes;
-}
-
-static void merge(referenced *self) {
-    mdc_range_set_normalise(&self->ranges);
-    self->bytes = bytes_of(&self->ranges);
-}
 
 /* What lies around the address, in its region; nothing of images that cannot be written: readers have their files. */
 static mdc_status add_referenced(void *context, uint64_t address, bool *enough, mdc_error *err) {
     referenced *self = context;
     const mdc_capture *capture = self->capture;
-    const uint64_t most = capture->engine->options.referenced_max;
     int64_t found = mdc_regions_find(capture, address);
     if (found == MDC_NO_REGION || mdc_regions_closed(capture, (size_t)found)) return MDC_OK;
     const mdc_region *region = &capture->regions[found];
@@ -186,24 +169,21 @@ static mdc_status add_referenced(void *context, uint64_t address, bool *enough, 
     uint64_t offset = address - region->base, left = region->size - offset;
     mdc_set_range range = {address - mdc_min_u64(offset, MDC_POINTED_BEFORE),
                            address + mdc_min_u64(left, MDC_POINTED_AFTER)};
-    uint64_t size = range.end - range.first;
-    if (self->ranges.count >= RANGES_MAX || self->bytes > most - mdc_min_u64(size, most)) merge(self);
-    if (size > most || self->bytes > most - size) {
-        self->capped = *enough = true;
-        return MDC_OK;
-    }
-    self->bytes += size;
-    return mdc_vec_push(&self->ranges, &range, 1, NULL, err);
+    mdc_status status = mdc_capped_set_add(&self->set, range, err);
+    *enough = self->set.full;
+    return status;
 }
 
 static mdc_status add_all_referenced(const mdc_reader *reader, mdc_vec *ranges, uint32_t *warnings, mdc_error *err) {
     if ((reader->capture->type & MDC_TYPE_WITH_INDIRECTLY_REFERENCED_MEMORY) == 0) return MDC_OK;
     referenced self = {.capture = reader->capture};
-    mdc_range_set_init(&self.ranges);
+    mdc_capped_set_init(&self.set, reader->capture->engine->options.referenced_max);
     mdc_status status = mdc_pointers_walk(reader, MDC_POINTERS_AS_KEPT, add_referenced, &self, err);
-    if (self.capped) *warnings |= MDC_WARN_REFERENCED;
-    if (status == MDC_OK) status = mdc_vec_push(ranges, self.ranges.data, self.ranges.count, NULL, err);
-    mdc_vec_fini(&self.ranges);
+    if (status == MDC_OK) status = mdc_capped_set_finish(&self.set, err);
+    if (self.set.full) *warnings |= MDC_WARN_REFERENCED;
+    const mdc_vec *found = &self.set.ranges;
+    if (status == MDC_OK) status = mdc_vec_push(ranges, found->data, found->count, NULL, err);
+    mdc_capped_set_fini(&self.set);
     return status;
 }
 
