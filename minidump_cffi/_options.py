@@ -119,7 +119,7 @@ class PlanOptions(Record, kw_only=False):
             _seconds(name, getattr(self, name), least="from 0")
         if self.grace is None:
             raise TypeError("grace must be seconds, not None")
-        for name, known in _WORDS.items():
+        for name, known in (*_WORDS.items(), ("on_limit", ("fail", "truncate"))):
             if getattr(self, name, known[0]) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for name in _SWITCHES:
@@ -160,12 +160,22 @@ class DumpOptions(PlanOptions):
 
     progress: Callable[[Progress], object] | None = None
     stop: Literal["whole", "memory", "snapshot"] = "whole"
+    on_limit: Literal["fail", "truncate"] = "fail"
     spool: bool | str | os.PathLike[str] = True
     fsync: bool = False
     exception: causes.ExceptionInfo | causes.SignalInfo | None = None
     user_streams: Sequence[engines.UserStream] | Mapping[int, bytes | Callable[[int], bytes]] = ()
     annotations: Mapping[str, str] | None = None
     comment: str | None = None
+
+    def members(self) -> dict[str, Any]:
+        """Members of mdc_engine_options; what is not named is 0."""
+        return super().members() | {"truncate_ns": int((self.max_stop or 0) * 1e9) if self.truncates else 0}
+
+    @property
+    def truncates(self) -> bool:
+        """Whether a stop that has to end leaves a shorter dump."""
+        return self.on_limit == "truncate"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,6 +27,7 @@ _STOPPED = "a file is not stopped"
 _LIVE_ONLY = {
     "stop": _STOPPED,
     "max_stop": _STOPPED,
+    "on_limit": _STOPPED,
     "stop_timeout": _STOPPED,
     "busy_timeout": "files are not traced",
     "dontdump": "a file does not say which memory has the mark",
@@ -87,6 +88,11 @@ class Request:
             raise DumpError(
                 'max_bytes: dbghelp does not say how much it will write: give engine="native"', hint='engine="native"'
             )
+        if not self.backend.own and getattr(options, "truncates", False):
+            raise DumpError(
+                'on_limit="truncate": dbghelp does not end a stop before all is written: give engine="native"',
+                hint='engine="native"',
+            )
         self.callback: Callback | Callee | None = None
         self.io: Any = None
         self.everything = False
@@ -117,10 +123,12 @@ class Request:
                 raise ValueError("exception is for live processes: a file has its own")
             self.notes = file_notes(options, self.notes)
             if isinstance(options, DumpOptions):
-                self.options = replace(self.options, stop="whole")
+                self.options = replace(self.options, stop="whole", on_limit="fail")
         self.check_strict(self.notes)
         if isinstance(self.callback, Callee) and options.max_stop is None:
             self.options = replace(self.options, max_stop=self.callback.max_stop)
+        if getattr(self.options, "truncates", False) and self.options.max_stop is None:
+            raise ValueError('on_limit="truncate" says what becomes of a dump when max_stop has passed: give max_stop')
 
     def _take_type(self) -> None:
         """The type that the filter is made for, if none was given; and the filter that a type needs."""

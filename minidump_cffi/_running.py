@@ -182,7 +182,7 @@ def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> t
         parts.user_streams(getattr(options, "user_streams", ())),
         parts.simple_annotations(getattr(options, "annotations", None)),
         parts.comment(getattr(options, "comment", None)),
-        parts.priorities(request.rules(), options.max_bytes),
+        parts.priorities(request.rules(), ranked=options.max_bytes is not None or getattr(options, "truncates", False)),
         parts.exception(getattr(options, "exception", None)),
         parts.dbghelp(request.backend),
     )

@@ -269,7 +269,7 @@ class GapReason(enum.IntEnum):
 
     READ_FAILED = 1  #: The read failed: the dump is not complete
     BEYOND_EOF = 2  #: Mapped, but beyond the end of its file: nothing to read
-    TRUNCATED = 3  #: Planned, but dropped because of the deadline or a full table
+    TRUNCATED = 3  #: Not reached within `max_stop` (`on_limit="truncate"`), or of a full table of gaps
     UNKNOWN = 4  #: Not resident, and its file cannot be read or may never respond
     LEFT_TO_FILE = 5  #: Clean pages of a module that are in its file; nothing is lost
     CUT = 6  #: Was in the core or dump that was read, before that file was cut
@@ -328,6 +328,7 @@ class ExtentFlags(enum.IntFlag):
     BLOCK = 0x10  #: In a dump without full memory: added memory, or around an instruction pointer
     JOINED = 0x20  #: Continues the range of the extent before it
     LATE = 0x40  #: Of a mapped file: read after the target was resumed
+    TRUNCATED = 0x80  #: Not reached within `max_stop`: not in the file
 
 
 class DumpWarning(enum.IntFlag):
@@ -354,6 +355,7 @@ class DumpWarning(enum.IntFlag):
     NO_THREAD_STACK = 0x8000  #: A thread did not stop, and its stack is missing
     UNKNOWN_MEMORY = 0x800  #: Shared memory of which the process has no page is missing
     SLOW_FILES = 0x10000  #: Pages of files that may never respond are missing
+    TRUNCATED = 0x20000  #: `on_limit="truncate"`: `max_stop` had passed before all was copied
     MEMORY64 = 0x40000  #: A dump without full memory, too long for MemoryList
     NOT_STOPPED = 0x100000  #: dbghelp could not stop a thread
     NO_THREADS = 0x80000  #: No thread is left: an empty one is listed

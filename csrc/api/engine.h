@@ -47,6 +47,12 @@ typedef struct mdc_cut_request mdc_cut_request;
 typedef struct mdc_cut_list mdc_cut_list;
 typedef mdc_status (*mdc_choose_cut)(void *context, const mdc_cut_request *request, mdc_cut_list *cut, mdc_error *err);
 
+/* Says in which order the memory of a finished plan is copied if the copying may end before all of it is
+ * (engine/copy_order.h). */
+typedef struct mdc_order_list mdc_order_list;
+typedef mdc_status (*mdc_choose_order)(void *context, const mdc_cut_request *request, mdc_order_list *order,
+                                       mdc_error *err);
+
 /* A stream that is written to the dump unchanged: MINIDUMP_USER_STREAM.
  *
  * One that contains offsets in the file needs to know its own place, and has to be made before the target is stopped.
@@ -128,6 +134,8 @@ typedef struct mdc_engine_options {
     uint64_t sparse_max;       /* files with holes stay below this, bytes [64 GiB] */
     uint64_t hold;             /* hold-back window, bytes [0]; with MDC_EXT_HOLD_BACK */
     uint64_t max_bytes;        /* the file is never longer than this [no limit]; with choose_cut */
+    uint64_t truncate_ns;      /* no memory is copied after so long a stop: what is left is a gap, and the dump is
+                                  written without it [no limit]; with choose_order, and a patchable output */
     uint32_t answers_max;      /* ranges accepted from Memory and from RemoveMemory each [1,048,576] */
     uint32_t gaps_max;         /* gaps remembered [65,536] */
     uint32_t late_files;       /* 1: pages that only mapped files hold may be read after the target was resumed, if
@@ -137,7 +145,8 @@ typedef struct mdc_engine_options {
     mdc_note_stack note_stack; /* NULL: not reported */
     void *edit_context;        /* for both */
     mdc_choose_cut choose_cut; /* NULL: no budget. Of what max_bytes has no room for; on the dumping thread */
-    void *cut_context;
+    mdc_choose_order choose_order;       /* NULL: the order of addresses. Of what truncate_ns may end */
+    void *cut_context;                   /* for both */
     const mdc_user_stream *user_streams; /* with their data; must outlive the dump */
     size_t user_stream_count;
     const mdc_annotation *annotations; /* with their texts; must outlive the dump */

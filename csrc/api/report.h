@@ -17,7 +17,7 @@ enum { MDC_DROPPED_MAX = 16 };
 enum {
     MDC_GAP_READ_FAILED = 1, /* requested, and the read failed: the dump is not complete */
     MDC_GAP_BEYOND_EOF = 2,  /* mapped, but beyond the end of its file: nothing to read */
-    MDC_GAP_TRUNCATED = 3,   /* planned, but dropped because of the deadline or a full table */
+    MDC_GAP_TRUNCATED = 3,   /* planned, and not reached when the stop had to end; or of a full table of gaps */
     MDC_GAP_UNKNOWN = 4,     /* not resident, and its file cannot be read or may never respond: not read */
     MDC_GAP_CUT = 6,         /* was in the core or dump that was read, before that was cut */
     MDC_GAP_BUDGET = 7,      /* planned, and left out since the file must not be longer than max_bytes */
@@ -119,13 +119,14 @@ typedef struct mdc_extent {
 } mdc_extent;
 
 enum {
-    MDC_EXTENT_STACK = 0x01,   /* of a stack: thread descriptors point here */
-    MDC_EXTENT_HOLE = 0x02,    /* never written: not read, a hole in the file */
-    MDC_EXTENT_ZERO = 0x04,    /* never written: not read, zeros among the bytes (shorter than hole_min) */
-    MDC_EXTENT_OMITTED = 0x08, /* never written: not read, left out of the file */
-    MDC_EXTENT_BLOCK = 0x10,   /* Normal dump: added by Memory, or an instruction window */
-    MDC_EXTENT_JOINED = 0x20,  /* continues the range of the extent before it: one descriptor */
-    MDC_EXTENT_LATE = 0x40     /* of a mapped file: read after the target's threads were resumed */
+    MDC_EXTENT_STACK = 0x01,    /* of a stack: thread descriptors point here */
+    MDC_EXTENT_HOLE = 0x02,     /* never written: not read, a hole in the file */
+    MDC_EXTENT_ZERO = 0x04,     /* never written: not read, zeros among the bytes (shorter than hole_min) */
+    MDC_EXTENT_OMITTED = 0x08,  /* never written: not read, left out of the file */
+    MDC_EXTENT_BLOCK = 0x10,    /* Normal dump: added by Memory, or an instruction window */
+    MDC_EXTENT_JOINED = 0x20,   /* continues the range of the extent before it: one descriptor */
+    MDC_EXTENT_LATE = 0x40,     /* of a mapped file: read after the target's threads were resumed */
+    MDC_EXTENT_TRUNCATED = 0x80 /* not reached when the stop had to end: left out of the file, and a gap */
 };
 
 typedef struct mdc_report {
@@ -191,6 +192,7 @@ enum {
     MDC_WARN_NO_THREAD_STACK = 0x8000,     /* its stack was requested, and the system does not report its address */
     MDC_WARN_UNKNOWN_MEMORY = 0x800,       /* content of shared memory of which the target has no page is unknown */
     MDC_WARN_SLOW_FILES = 0x10000,         /* non-resident pages of a MDC_REGION_SLOW_FILE were not read */
+    MDC_WARN_TRUNCATED = 0x20000,          /* not complete: the stop had to end before all was copied (truncate_ns) */
     MDC_WARN_MEMORY64 = 0x40000,           /* a Normal dump too long for MemoryList: laid out like a full one */
     MDC_WARN_NOT_STOPPED = 0x100000,       /* dbghelp reported that a thread could not be stopped */
     MDC_WARN_CUT = 0x800000,           /* not complete: of a cut core, lists of threads, memory or files end early */

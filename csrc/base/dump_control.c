@@ -12,6 +12,9 @@ void mdc_control_init(mdc_dump_control *control, uint64_t deadline_ns) {
     atomic_init(&control->abort, MDC_ABORT_NONE);
     atomic_init(&control->phase, MDC_PHASE_NONE);
     atomic_init(&control->stopped, 0);
+    atomic_init(&control->stopped_since, 0);
+    atomic_init(&control->may_end, 0);
+    atomic_init(&control->stop_ended, 0);
     atomic_init(&control->bytes_done, 0);
     atomic_init(&control->bytes_total, 0);
     atomic_init(&control->steps, 0);
@@ -35,6 +38,12 @@ int32_t mdc_control_reason(mdc_dump_control *control) {
         mdc_clock_ns() >= control->deadline_ns)
         mdc_control_abort(control, MDC_ABORT_DEADLINE);
     return atomic_load_explicit(&control->abort, memory_order_acquire);
+}
+
+bool mdc_control_end_stop(mdc_dump_control *control) {
+    if (atomic_load(&control->may_end) == 0) return false;
+    atomic_store(&control->stop_ended, 1);
+    return true;
 }
 
 static mdc_status fail_stalled(const mdc_dump_control *control, int32_t phase, mdc_error *err) {

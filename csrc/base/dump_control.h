@@ -36,6 +36,9 @@ typedef struct mdc_dump_control {
     _Atomic int32_t abort;
     _Atomic int32_t phase;
     _Atomic int32_t stopped;
+    _Atomic uint64_t stopped_since; /* mdc_clock_ns of the first thread's stop; 0: not known */
+    _Atomic int32_t may_end;        /* 1: when max_stop passes, the dump is completed without what was not copied */
+    _Atomic int32_t stop_ended;     /* 1: so it is, and the target runs: set before the first thread is resumed */
     _Atomic uint64_t bytes_done;
     _Atomic uint64_t bytes_total;
     _Atomic uint64_t steps; /* reads of the target and writes of the output that came back */
@@ -52,6 +55,8 @@ void mdc_control_init(mdc_dump_control *control, uint64_t deadline_ns);
 bool mdc_control_abort(mdc_dump_control *control, int32_t reason);
 /* Why the dump has to end, MDC_ABORT_NONE if it need not. Also notices that the deadline passed. */
 int32_t mdc_control_reason(mdc_dump_control *control);
+/* When max_stop has passed, before the target is resumed for that: false if the dump has to end with an error. */
+bool mdc_control_end_stop(mdc_dump_control *control);
 /* MDC_OK, or fills the error that belongs to the abort reason (MDC_ERR_CANCELLED with hresult 0x800704C7,
  * MDC_ERR_DEADLINE, MDC_ERR_STALLED, MDC_ERR_TARGET_GONE, MDC_ERR_TARGET_BUSY). Cheap enough to ask per chunk. */
 mdc_status mdc_control_check(mdc_dump_control *control, mdc_error *err);

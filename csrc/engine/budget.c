@@ -7,8 +7,7 @@
 
 #include "../base/arith.h"
 #include "../base/fail.h"
-#include "../format/minidump_file.h"
-#include "stack_pointers.h"
+#include "copy_order.h"
 
 enum {
     GAPS_RESERVED = 64, /* of those that may be found while memory is read */
@@ -26,8 +25,6 @@ typedef struct fitting {
     mdc_gap last_gap;
     bool gaps_full;
     mdc_cut_list list;
-    mdc_vec stacks;    /* mdc_cut_stack */
-    mdc_vec registers; /* mdc_cut_registers */
 } fitting;
 
 static uint64_t reserved(const mdc_gaps *gaps) {
@@ -114,8 +111,10 @@ static mdc_status cut(fitting *fit, mdc_error *err) {
         stacks = plan->all.count;
         cut_stacks = plan->cut.count;
     }
-    plan->extents = (mdc_extents){plan->all.data, plan->all.count, stacks};
-    plan->over_budget = (mdc_extents){plan->cut.data, plan->cut.count, cut_stacks};
+    const bool ordered = plan->extents.chains != NULL;
+    plan->extents = (mdc_extents){.all = plan->all.data, .count = plan->all.count, .stack_count = stacks};
+    plan->over_budget = (mdc_extents){.all = plan->cut.data, .count = plan->cut.count, .stack_count = cut_stacks};
+    if (ordered && mdc_copy_order_find(plan, err) != MDC_OK) return err->code;
     for (size_t i = 0; i < fit->list.ranges.count; i++)
         mdc_gaps_add(fit->gaps, ranges[i].first, ranges[i].end - ranges[i].first, MDC_GAP_BUDGET, 0);
     return MDC_OK;
@@ -144,60 +143,8 @@ static void account(mdc_plan *plan) {
     }
 }
 
-/* ---- what the choice is made by ---- */
-
-static bool holds(const mdc_stack *stack, uint64_t address) { return address >= stack->first && address < stack->end; }
-
-static bool is_of(const mdc_capture *capture, size_t index, const mdc_stack *stack) {
-    const mdc_thread *thread = &capture->lists->threads[index];
-    const mdc_stack *own = &capture->threads[index].stack;
-    if (own->first < stack->end && own->end > stack->first) return true;
-    if (holds(stack, mdc_stack_pointer(capture, index)) || holds(stack, thread->stack_pointer)) return true;
-    for (uint32_t i = 0; i < thread->interrupted_count; i++)
-        if (holds(stack, thread->interrupted[i])) return true;
-    return false;
-}
-
-static mdc_status describe_threads(fitting *fit, mdc_error *err) {
-    const mdc_capture *capture = fit->plan->capture;
-    const size_t crashed = mdc_capture_crashed(capture), count = capture->lists->thread_count;
-    for (size_t i = 0; i < capture->stacks.count; i++) {
-        const mdc_stack *stack = &mdc_vec_at(&capture->stacks, const mdc_stack, i);
-        mdc_cut_stack told = {.first = stack->first, .end = stack->end};
-        told.crashed = crashed < count && is_of(capture, crashed, stack);
-        if (mdc_vec_push(&fit->stacks, &told, 1, NULL, err) != MDC_OK) return err->code;
-    }
-    for (size_t i = 0; i < count; i++) {
-        const mdc_thread *thread = &capture->lists->threads[i];
-        mdc_cut_registers told = {thread->context, thread->context_size, i == crashed};
-        if ((thread->flags & MDC_THREAD_NO_REGISTERS) != 0 || told.bytes == NULL) continue;
-        if (mdc_vec_push(&fit->registers, &told, 1, NULL, err) != MDC_OK) return err->code;
-    }
-    mdc_cut_registers at_signal = {capture->crash.context, capture->crash.context_size, true};
-    return at_signal.bytes != NULL ? mdc_vec_push(&fit->registers, &at_signal, 1, NULL, err) : MDC_OK;
-}
-
-static mdc_status peek(void *context, uint64_t address, void *out, size_t size, size_t *done, mdc_error *err) {
-    const mdc_reader *reader = context;
-    mdc_span span = {address, size};
-    int32_t os_errno;
-    *done = 0;
-    if (mdc_control_check(reader->engine->control, err) != MDC_OK) return err->code;
-    return mdc_reader_source(reader, &span, 1, out, size, done, &os_errno, err);
-}
-
-static mdc_status choose(fitting *fit, const mdc_report *report, uint64_t room, mdc_error *err) {
+static mdc_status choose(fitting *fit, mdc_cut_request request, uint64_t room, mdc_error *err) {
     const mdc_engine *engine = fit->plan->engine;
-    mdc_cut_request request = {.plan = report,
-                               .range_bytes = sizeof(mdc_file_memory64),
-                               .gap_bytes = sizeof(mdc_gap),
-                               .word = (uint32_t)mdc_word_size(fit->plan->capture),
-                               .stacks = fit->stacks.data,
-                               .stack_count = fit->stacks.count,
-                               .registers = fit->registers.data,
-                               .register_count = fit->registers.count,
-                               .peek = peek,
-                               .peek_context = fit->plan->reader};
     for (; request.round < ROUNDS; request.round++) {
         uint64_t end;
         request.room = room;
@@ -217,8 +164,7 @@ static mdc_status choose(fitting *fit, const mdc_report *report, uint64_t room, 
 static mdc_status take_out(fitting *fit, const mdc_report *report, uint64_t whole_end, mdc_error *err) {
     uint64_t least;
     if (mdc_vec_push(&fit->whole, fit->plan->extents.all, fit->plan->extents.count, NULL, err) != MDC_OK ||
-        describe_threads(fit, err) != MDC_OK || list_all(fit, err) != MDC_OK || cut(fit, err) != MDC_OK ||
-        measure_only(fit, &least, err) != MDC_OK)
+        list_all(fit, err) != MDC_OK || cut(fit, err) != MDC_OK || measure_only(fit, &least, err) != MDC_OK)
         return err->code;
     if (least > fit->limit) {
         least = mdc_min_u64(least, whole_end);
@@ -233,9 +179,14 @@ static mdc_status take_out(fitting *fit, const mdc_report *report, uint64_t whol
     mdc_report told = *report;
     told.extents = fit->whole.data;
     told.extent_count = fit->whole.count;
-    if (choose(fit, &told, fit->limit - least + gaps, err) != MDC_OK) return err->code;
-    account(fit->plan);
-    return MDC_OK;
+    mdc_cut_threads threads;
+    mdc_cut_threads_init(&threads);
+    mdc_cut_request request = mdc_cut_request_of(fit->plan, &told);
+    mdc_status status = mdc_cut_threads_tell(&threads, fit->plan->capture, &request, err);
+    if (status == MDC_OK) status = choose(fit, request, fit->limit - least + gaps, err);
+    mdc_cut_threads_fini(&threads);
+    if (status == MDC_OK) account(fit->plan);
+    return status;
 }
 
 mdc_status mdc_budget_fit(mdc_plan *plan, mdc_gaps *gaps, mdc_report_rows *rows, int64_t now, mdc_error *err) {
@@ -250,8 +201,6 @@ mdc_status mdc_budget_fit(mdc_plan *plan, mdc_gaps *gaps, mdc_report_rows *rows,
                    .gaps_full = gaps->full};
     if (gaps->count > 0) fit.last_gap = gaps->all[gaps->count - 1];
     mdc_vec_init(&fit.whole, sizeof(mdc_extent));
-    mdc_vec_init(&fit.stacks, sizeof(mdc_cut_stack));
-    mdc_vec_init(&fit.registers, sizeof(mdc_cut_registers));
     mdc_range_set_init(&fit.list.ranges);
     mdc_layout trial;
     uint64_t end = 0;
@@ -264,8 +213,6 @@ mdc_status mdc_budget_fit(mdc_plan *plan, mdc_gaps *gaps, mdc_report_rows *rows,
     engine->measures = measures;
     mdc_layout_fini(&trial);
     mdc_vec_fini(&fit.whole);
-    mdc_vec_fini(&fit.stacks);
-    mdc_vec_fini(&fit.registers);
     mdc_vec_fini(&fit.list.ranges);
     return status;
 }

@@ -5,13 +5,18 @@
  * failed. A page that fails costs that page. With hold-back the last bytes of a contiguous run wait in the buffer and
  * head the next read; where the file goes on with other addresses, the callee is shown the run's neighbours in memory
  * as well, so that no byte is written before `hold` bytes on both sides of it were seen, as far as they are kept and
- * can be read. */
+ * can be read.
+ *
+ * Where the stop may end early, the time is looked at between two batches or reads, and after each whether the target
+ * was resumed meanwhile. Then extents that need the stop are left out from there on. The first batch or read, which has
+ * what matters most, is copied in any case. */
 #include "copier.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #include "../base/arith.h"
+#include "../base/clock.h"
 #include "../base/fail.h"
 
 enum {
@@ -48,6 +53,13 @@ struct mdc_copier {
     uint64_t window_end; /* address after them */
     size_t held;
     size_t lent; /* of them, from the front: neighbours the callee is only shown, never written from here */
+    /* The end of the stop. */
+    bool started; /* some memory was read */
+    bool ended;   /* the time has passed */
+    size_t end_extent;
+    uint64_t end_address;
+    size_t batch_extent; /* where the batch begins */
+    uint64_t batch_address;
     /* Of the batch, written before they are read, and not cleared. */
     mdc_span spans[BATCH_SPANS];
     uint64_t zeros[BATCH_SPANS]; /* bytes of zeros after span i */
@@ -76,13 +88,51 @@ static void progress(mdc_copier *copier, uint64_t bytes) {
     atomic_fetch_add_explicit(&copier->engine->control->bytes_done, bytes, memory_order_relaxed);
 }
 
+static bool stop_is_over(const mdc_copier *copier) { return atomic_load(&copier->engine->control->stop_ended) != 0; }
+
+/* Between two reads: whether there is no more time. */
+static bool time_is_over(const mdc_copier *copier) {
+    const uint64_t until = copier->engine->copy_until;
+    return until != 0 && copier->started && (stop_is_over(copier) || mdc_clock_ns() >= until);
+}
+
+/* After a read: whether it does not count, since the target ran by then. What is read first always counts: until then
+ * the stop may not end without an error. */
+static bool came_too_late(mdc_copier *copier, mdc_error *err) {
+    if (copier->engine->copy_until == 0) return false;
+    if (!copier->started) {
+        copier->started = true;
+        atomic_store(&copier->engine->control->may_end, 1);
+    }
+    if (!stop_is_over(copier)) return false;
+    mdc_error_clear(err);
+    return true;
+}
+
+static void end_here(mdc_copier *copier, size_t extent, uint64_t address) {
+    const mdc_extents *extents = &copier->layout->plan->extents;
+    const mdc_extent *last = &extents->all[extents->timed_count - 1], *here = &extents->all[extent];
+    uint64_t left = last->file_offset + last->size - (here->file_offset + (address - here->address));
+    copier->ended = true;
+    copier->end_extent = extent;
+    copier->end_address = address;
+    mdc_sparse_excise(copier->output, left);
+    atomic_fetch_sub(&copier->engine->control->bytes_total, left);
+}
+
+bool mdc_copier_ended(const mdc_copier *copier, size_t *extent, uint64_t *address) {
+    *extent = copier->end_extent;
+    *address = copier->end_address;
+    return copier->ended;
+}
+
 /* Writes what the window still holds back; what follows it in memory is shown first. */
 static mdc_status flush_window(mdc_copier *copier, mdc_error *err) {
     size_t held = copier->held, lent = copier->lent, after = 0, valid;
     copier->held = copier->lent = 0;
     if (held == lent) return MDC_OK;
-    if (mdc_context_after(copier->reader, copier->window_end, copier->hold, copier->buffer + held, &after, err) !=
-        MDC_OK)
+    if (!stop_is_over(copier) && mdc_context_after(copier->reader, copier->window_end, copier->hold,
+                                                   copier->buffer + held, &after, err) != MDC_OK)
         return err->code;
     if (after > 0 && mdc_reader_show(copier->reader, copier->window_end - held, copier->buffer, held + after,
                                      held + after, held, &valid, err) != MDC_OK)
@@ -150,7 +200,14 @@ static mdc_status accept(mdc_copier *copier, uint64_t end, size_t size, mdc_erro
     return MDC_OK;
 }
 
+static mdc_status end_run(mdc_copier *copier, size_t extent, uint64_t address, mdc_error *err) {
+    if (flush_window(copier, err) != MDC_OK) return err->code;
+    end_here(copier, extent, address);
+    return MDC_OK;
+}
+
 static mdc_status copy_run(mdc_copier *copier, size_t extent, uint64_t address, uint64_t size, mdc_error *err) {
+    if (extent != (size_t)NO_EXTENT && time_is_over(copier)) return end_run(copier, extent, address, err);
     if (begin_run(copier, address, err) != MDC_OK) return err->code;
     uint64_t end = address + size, most = copier->room;
     while (address < end) {
@@ -158,9 +215,11 @@ static mdc_status copy_run(mdc_copier *copier, size_t extent, uint64_t address, 
         uint64_t page_end = mdc_min_u64(end, mdc_page_down(address) + MDC_PAGE_SIZE);
         size_t part = (size_t)mdc_min_u64(end - address, most), done;
         int32_t os_errno;
-        if (mdc_reader_read(copier->reader, address, copier->buffer, copier->held, copier->lent, part, &done, &os_errno,
-                            err) != MDC_OK)
-            return err->code;
+        if (extent != (size_t)NO_EXTENT && time_is_over(copier)) return end_run(copier, extent, address, err);
+        mdc_status status = mdc_reader_read(copier->reader, address, copier->buffer, copier->held, copier->lent, part,
+                                            &done, &os_errno, err);
+        if (extent != (size_t)NO_EXTENT && came_too_late(copier, err)) return end_run(copier, extent, address, err);
+        if (status != MDC_OK) return status;
         if (done > 0) {
             if (accept(copier, address + done, done, err) != MDC_OK) return err->code;
             address += done;
@@ -198,35 +257,59 @@ static void spread(mdc_copier *copier, uint8_t *place) {
     }
 }
 
+static void clear_batch(mdc_copier *copier) {
+    copier->count = 0;
+    copier->lead = copier->memory_bytes = copier->total_bytes = 0;
+}
+
+static mdc_status end_batch(mdc_copier *copier) {
+    end_here(copier, copier->batch_extent, copier->batch_address);
+    clear_batch(copier);
+    return MDC_OK;
+}
+
 static mdc_status flush_batch(mdc_copier *copier, mdc_error *err) {
     if (copier->total_bytes == 0) return MDC_OK;
     if (mdc_calls_poll(&copier->engine->calls, err) != MDC_OK) return err->code;
+    if (time_is_over(copier)) return end_batch(copier);
     size_t total = (size_t)copier->total_bytes, memory = (size_t)copier->memory_bytes, done = 0;
     int32_t os_errno;
     uint8_t *place = mdc_sparse_place(copier->output, copier->buffer, total);
-    if (memory > 0 && mdc_reader_source(copier->reader, copier->spans, copier->count, place + (total - memory), memory,
-                                        &done, &os_errno, err) != MDC_OK)
-        return err->code;
+    if (memory > 0) {
+        mdc_status status = mdc_reader_source(copier->reader, copier->spans, copier->count, place + (total - memory),
+                                              memory, &done, &os_errno, err);
+        if (came_too_late(copier, err)) return end_batch(copier);
+        if (status != MDC_OK) return status;
+    }
     if (done == memory) {
         spread(copier, place);
         if (mdc_sparse_write(copier->output, place, total, err) != MDC_OK) return err->code;
     } else {
         if (write_zeros(copier, copier->lead, err) != MDC_OK) return err->code;
-        for (size_t i = 0; i < copier->count; i++)
-            if (copy_run(copier, copier->extent[i], copier->spans[i].address, copier->spans[i].size, err) != MDC_OK ||
-                write_zeros(copier, copier->zeros[i], err) != MDC_OK)
+        for (size_t i = 0; i < copier->count; i++) {
+            if (copy_run(copier, copier->extent[i], copier->spans[i].address, copier->spans[i].size, err) != MDC_OK)
                 return err->code;
+            if (copier->ended) break;
+            if (write_zeros(copier, copier->zeros[i], err) != MDC_OK) return err->code;
+        }
     }
-    progress(copier, total);
-    copier->count = 0;
-    copier->lead = copier->memory_bytes = copier->total_bytes = 0;
+    if (!copier->ended) progress(copier, total);
+    clear_batch(copier);
     return MDC_OK;
+}
+
+static void begin_batch(mdc_copier *copier, size_t extent, uint64_t address) {
+    if (copier->total_bytes != 0) return;
+    copier->batch_extent = extent;
+    copier->batch_address = address;
 }
 
 static mdc_status batch_memory(mdc_copier *copier, size_t extent, uint64_t address, uint64_t size, mdc_error *err) {
     while (size > 0) {
         if ((copier->total_bytes == copier->room || copier->count == BATCH_SPANS) && flush_batch(copier, err) != MDC_OK)
             return err->code;
+        if (copier->ended) return MDC_OK;
+        begin_batch(copier, extent, address);
         uint64_t part = mdc_min_u64(size, copier->room - copier->total_bytes);
         copier->spans[copier->count] = (mdc_span){address, part};
         copier->zeros[copier->count] = 0;
@@ -239,15 +322,18 @@ static mdc_status batch_memory(mdc_copier *copier, size_t extent, uint64_t addre
     return MDC_OK;
 }
 
-static mdc_status batch_zeros(mdc_copier *copier, uint64_t size, mdc_error *err) {
+static mdc_status batch_zeros(mdc_copier *copier, size_t extent, uint64_t address, uint64_t size, mdc_error *err) {
     while (size > 0) {
         if (copier->total_bytes == copier->room && flush_batch(copier, err) != MDC_OK) return err->code;
+        if (copier->ended) return MDC_OK;
+        begin_batch(copier, extent, address);
         uint64_t part = mdc_min_u64(size, copier->room - copier->total_bytes);
         if (copier->count > 0)
             copier->zeros[copier->count - 1] += part;
         else
             copier->lead += part;
         copier->total_bytes += part;
+        address += part;
         size -= part;
     }
     return MDC_OK;
@@ -257,6 +343,8 @@ static mdc_status copy_extent(mdc_copier *copier, size_t index, mdc_error *err) 
     const mdc_extent *extent = &copier->layout->plan->extents.all[index];
     bool careful = copier->engine->calls.wants_post_read;
     if ((extent->flags & MDC_EXTENT_OMITTED) != 0) return MDC_OK;
+    if (index == copier->layout->plan->extents.timed_count && (flush_batch(copier, err) != MDC_OK)) return err->code;
+    if (copier->ended && index < copier->layout->plan->extents.timed_count) return MDC_OK;
     if ((extent->flags & (MDC_EXTENT_HOLE | MDC_EXTENT_LATE)) != 0) {
         if (flush_batch(copier, err) != MDC_OK || flush_window(copier, err) != MDC_OK ||
             mdc_sparse_hole(copier->output, extent->size, err) != MDC_OK)
@@ -265,7 +353,8 @@ static mdc_status copy_extent(mdc_copier *copier, size_t index, mdc_error *err) 
         return mdc_calls_poll(&copier->engine->calls, err);
     }
     if ((extent->flags & MDC_EXTENT_ZERO) != 0) {
-        if (!careful) return batch_zeros(copier, extent->size, err);
+        if (!careful) return batch_zeros(copier, index, extent->address, extent->size, err);
+        if (time_is_over(copier)) return end_run(copier, index, extent->address, err);
         progress(copier, extent->size);
         return write_zeros(copier, extent->size, err);
     }

@@ -13,6 +13,8 @@ mdc_copier *mdc_copier_new(const mdc_reader *reader, mdc_layout *layout, mdc_gap
 void mdc_copier_free(mdc_copier *copier);
 /* All extents but the late ones, for which holes are left. */
 mdc_status mdc_copier_extents(mdc_copier *copier, mdc_error *err);
+/* Whether the stop had to end before all of them were copied (mdc_engine.copy_until), and from where on. */
+bool mdc_copier_ended(const mdc_copier *copier, size_t *extent, uint64_t *address);
 /* Target memory that is not an extent. */
 mdc_status mdc_copier_part(mdc_copier *copier, uint64_t address, uint64_t size, mdc_error *err);
 

@@ -6,12 +6,15 @@
 #include "../base/fail.h"
 #include "../format/caller_texts.h"
 #include "budget.h"
+#include "copy_order.h"
 #include "crash_read.h"
 #include "report.h"
 #include "streams/stream.h"
 #include "writer.h"
 
 #define BUFFER_MAX (UINT64_C(1) << 30) /* VmPreRead.Size has 32 bits */
+
+#define READ_RESERVE_NS UINT64_C(10000000)
 
 enum { SPARE_MAX = 1024 }; /* spare slots per list at most */
 
@@ -44,11 +47,12 @@ static mdc_status take_options(mdc_dump *dump, const mdc_engine_options *options
         own->module_names > MDC_MODULE_NAMES_SONAME || own->late_files > 1 || own->everything > 1 ||
         own->stop > MDC_STOP_SNAPSHOT || own->unknown_streams > MDC_UNKNOWN_KEEP ||
         own->buffer_bytes % MDC_PAGE_SIZE != 0 || own->buffer_bytes > BUFFER_MAX || own->limit32 > UINT64_C(1) << 32 ||
-        (own->max_bytes != 0 && own->choose_cut == NULL))
+        (own->max_bytes != 0 && own->choose_cut == NULL) || (own->truncate_ns != 0 && own->choose_order == NULL))
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_NONE, 0, "an option of the engine is out of range");
     if (mdc_user_streams_check(own, err) != MDC_OK || mdc_caller_texts_check(own, err) != MDC_OK) return err->code;
     if (own->callback.CallbackRoutine == NULL) own->extensions = 0;
     if (own->plan_only) own->stop = MDC_STOP_WHOLE;
+    if (own->plan_only) own->truncate_ns = 0;
     if (own->spare_slots == 0) own->spare_slots = 64;
     if (own->spare_slots > SPARE_MAX) own->spare_slots = SPARE_MAX;
     if (own->answers_max == 0) own->answers_max = 1 << 20;
@@ -79,6 +83,7 @@ mdc_dump *mdc_dump_new(const mdc_engine_options *options, mdc_source *source, md
     bool all = engine->options.everything != 0 || (options->dump_type & MDC_TYPE_WITH_FULL_MEMORY) != 0;
     engine->full = all && source->carries == 0;
     engine->held = all && source->carries != 0;
+    if (source->carries != 0) engine->options.truncate_ns = 0; /* it is not stopped */
     mdc_calls_init(&engine->calls, &engine->options, (uint32_t)source->pid, source->handle, control);
     dump->sink = sink;
     dump->resumed = true;
@@ -112,6 +117,24 @@ static mdc_status resume(mdc_dump *dump, mdc_error *err) {
     return status;
 }
 
+/* When the copying ends so that the target runs again in time: what is being read when max_stop passes does not count.
+ * A snapshot lets it run already. */
+static void limit_copying(mdc_dump *dump, uint64_t asked) {
+    mdc_engine *engine = &dump->engine;
+    const uint64_t limit = engine->options.truncate_ns, since = atomic_load(&engine->control->stopped_since);
+    if (limit == 0 || engine->source->ops->snapshot(engine->source)->frozen != 0) return;
+    uint64_t reserve = mdc_min_u64(limit / 8, READ_RESERVE_NS);
+    if (!mdc_add_u64(since != 0 ? since : asked, limit - reserve, &engine->copy_until)) engine->copy_until = 0;
+}
+
+/* Memory that was not reached is taken out of lists that are written already. */
+static mdc_status check_output(const mdc_dump *dump, mdc_error *err) {
+    if (dump->engine.options.truncate_ns == 0 || dump->engine.patchable) return MDC_OK;
+    return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, 0,
+                    "on_limit is \"truncate\", and an output that is no regular file cannot be corrected when the stop "
+                    "ends: write to a file, or to an object with write() and spool=True");
+}
+
 static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     mdc_engine *engine = &dump->engine;
     mdc_source *source = engine->source;
@@ -121,13 +144,15 @@ static mdc_status capture(mdc_dump *dump, mdc_error *err) {
     engine->calls.process = source->handle;
     set_phase(dump, MDC_PHASE_CAPTURE);
     if (mdc_capture_before_stop(&dump->capture, &dump->sink, &dump->io_sink, err) != MDC_OK ||
-        mdc_gaps_init(&dump->gaps, &dump->capture, err) != MDC_OK ||
+        check_output(dump, err) != MDC_OK || mdc_gaps_init(&dump->gaps, &dump->capture, err) != MDC_OK ||
         mdc_reader_init(&dump->reader, &dump->capture, &dump->plan.extents, &dump->plan.over_budget, err) != MDC_OK ||
         mdc_writer_init(&dump->writer, &dump->reader, &dump->layout, &dump->gaps, err) != MDC_OK)
         return err->code;
     set_phase(dump, MDC_PHASE_STOP);
+    const uint64_t asked = mdc_clock_ns();
     if (source->ops->stop(source, err) != MDC_OK) return err->code;
     dump->resumed = false;
+    limit_copying(dump, asked);
     atomic_store(&engine->control->stopped, source->ops->snapshot(source)->frozen == 0);
     set_phase(dump, MDC_PHASE_CAPTURE);
     /* The lists stay when the target runs on: a plan alone needs no more than the registers, unless it chooses by what
@@ -152,8 +177,11 @@ static mdc_status plan(mdc_dump *dump, mdc_error *err) {
     return MDC_OK;
 }
 
-/* The place of everything, after what is over the budget was taken out of the plan. */
+/* The place of everything, in the order in which it is copied, after what is over the budget was taken out of the plan.
+ */
 static mdc_status lay_out(mdc_dump *dump, mdc_error *err) {
+    if (dump->engine.copy_until != 0 && mdc_copy_order(&dump->plan, &dump->report, &dump->layout, err) != MDC_OK)
+        return err->code;
     if (dump->engine.options.max_bytes != 0 &&
         mdc_budget_fit(&dump->plan, &dump->gaps, &dump->report, dump->layout.now, err) != MDC_OK)
         return err->code;

@@ -23,6 +23,7 @@ typedef struct mdc_engine {
     bool sparse;          /* likewise */
     uint32_t stop_reason; /* MDC_STOP_REASON_*: why MDC_STOP_MEMORY is not done */
     int32_t stop_errno;   /* beside it, 0: none */
+    uint64_t copy_until;  /* mdc_clock_ns after which no memory is copied that needs the stop; 0: none */
 } mdc_engine;
 
 #endif

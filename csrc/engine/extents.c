@@ -166,12 +166,14 @@ void mdc_plan_init(mdc_plan *plan, const mdc_capture *capture, mdc_reader *reade
     mdc_vec_init(&plan->stacks, sizeof(mdc_extent));
     mdc_vec_init(&plan->all, sizeof(mdc_extent));
     mdc_vec_init(&plan->cut, sizeof(mdc_extent));
+    mdc_vec_init(&plan->chains, sizeof(mdc_chain));
 }
 
 void mdc_plan_fini(mdc_plan *plan) {
     mdc_vec_fini(&plan->stacks);
     mdc_vec_fini(&plan->all);
     mdc_vec_fini(&plan->cut);
+    mdc_vec_fini(&plan->chains);
     mdc_dealloc(plan->outcomes);
 }
 
@@ -217,7 +219,7 @@ mdc_status mdc_plan_finish(mdc_plan *plan, mdc_error *err) {
     if (stacks > 0) memcpy(all, plan->stacks.data, stacks * sizeof *all);
     mdc_vec_fini(&plan->stacks);
     mdc_vec_trim(&plan->all);
-    plan->extents = (mdc_extents){plan->all.data, plan->all.count, stacks};
+    plan->extents = (mdc_extents){.all = plan->all.data, .count = plan->all.count, .stack_count = stacks};
     uint64_t total = 0;
     bool fits = true;
     for (size_t i = 0; i < plan->extents.count; i++)
@@ -241,7 +243,17 @@ static const mdc_extent *find_in(const mdc_extents *extents, size_t low, size_t 
     return at < high && all[at].address <= address ? &all[at] : NULL;
 }
 
+const mdc_chain *mdc_extents_chain(const mdc_extents *extents, uint64_t address) {
+    size_t at;
+    mdc_lower_bound(at, 0, extents->chain_count, extents->chains[at].address <= address);
+    return at > 0 ? &extents->chains[at - 1] : NULL;
+}
+
 const mdc_extent *mdc_extents_find(const mdc_extents *extents, uint64_t address) {
+    if (extents->chains != NULL) {
+        const mdc_chain *chain = mdc_extents_chain(extents, address);
+        return chain != NULL ? find_in(extents, chain->first, chain->end, address) : NULL;
+    }
     const mdc_extent *found = find_in(extents, 0, extents->stack_count, address);
     return found != NULL ? found : find_in(extents, extents->stack_count, extents->count, address);
 }

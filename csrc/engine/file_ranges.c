@@ -13,7 +13,7 @@ bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range) {
     const mdc_extent *extents = walk->layout->extents;
     const mdc_excised *excised = walk->layout->excised;
     while (walk->extent < walk->end) {
-        if ((extents[walk->extent].flags & MDC_EXTENT_OMITTED) != 0) {
+        if ((extents[walk->extent].flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_TRUNCATED)) != 0) {
             walk->extent++;
             continue;
         }
@@ -49,13 +49,26 @@ size_t mdc_ranges_count(const mdc_layout *layout, size_t extent, size_t end) {
 
 mdc_sorted_walk mdc_ranges_sorted(const mdc_layout *layout) {
     const mdc_extents *extents = &layout->plan->extents;
+    if (extents->chains != NULL) return (mdc_sorted_walk){.walk = {mdc_ranges_begin(layout, 0, 0)}};
     mdc_sorted_walk both = {.walk = {mdc_ranges_begin(layout, 0, extents->stack_count),
                                      mdc_ranges_begin(layout, extents->stack_count, extents->count)}};
     for (int i = 0; i < 2; i++) both.there[i] = mdc_ranges_next(&both.walk[i], &both.range[i]);
     return both;
 }
 
+static bool next_of_chains(mdc_sorted_walk *walk, mdc_file_range *range) {
+    const mdc_layout *layout = walk->walk[0].layout;
+    const mdc_extents *extents = &layout->plan->extents;
+    while (!mdc_ranges_next(&walk->walk[0], range)) {
+        if (walk->chain == extents->chain_count) return false;
+        const mdc_chain *chain = &extents->chains[walk->chain++];
+        walk->walk[0] = mdc_ranges_begin(layout, chain->first, chain->end);
+    }
+    return true;
+}
+
 bool mdc_ranges_next_sorted(mdc_sorted_walk *walk, mdc_file_range *range) {
+    if (walk->walk[0].layout->plan->extents.chains != NULL) return next_of_chains(walk, range);
     if (!walk->there[0] && !walk->there[1]) return false;
     int i = !walk->there[0] || (walk->there[1] && walk->range[1].address < walk->range[0].address);
     *range = walk->range[i];
@@ -76,10 +89,21 @@ static bool find_in(const mdc_layout *layout, size_t low, size_t end, uint64_t a
     return false;
 }
 
+static bool find_in_chains(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
+    const mdc_chain *chain = mdc_extents_chain(&layout->plan->extents, address);
+    if (chain == NULL) return false;
+    mdc_range_walk walk = mdc_ranges_begin(layout, chain->first, chain->end);
+    while (mdc_ranges_next(&walk, range) && range->address <= address)
+        if (address - range->address < range->size) return range->extent < layout->offset32_end;
+    return false;
+}
+
 /* The range of a stack that holds the address. The first extents are stacks, but in existing dumps. */
 static bool find_stack(const mdc_layout *layout, uint64_t address, mdc_file_range *range) {
     size_t stacks = layout->plan->extents.stack_count, most = layout->offset32_end;
     if (layout->engine->held) return mdc_ranges_of_address(layout, address, range);
+    if (layout->plan->extents.chains != NULL)
+        return find_in_chains(layout, address, range) && (layout->extents[range->extent].flags & MDC_EXTENT_STACK) != 0;
     return find_in(layout, 0, stacks < most ? stacks : most, address, range);
 }
 

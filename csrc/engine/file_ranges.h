@@ -23,11 +23,12 @@ mdc_range_walk mdc_ranges_begin(const mdc_layout *layout, size_t extent, size_t 
 bool mdc_ranges_next(mdc_range_walk *walk, mdc_file_range *range);
 size_t mdc_ranges_count(const mdc_layout *layout, size_t extent, size_t end);
 
-/* All of them by address: stacks and the rest side by side. */
+/* All of them by address: stacks and the rest side by side, or the first walk through one chain after the other. */
 typedef struct mdc_sorted_walk {
     mdc_range_walk walk[2];
     mdc_file_range range[2];
     bool there[2];
+    size_t chain;
 } mdc_sorted_walk;
 mdc_sorted_walk mdc_ranges_sorted(const mdc_layout *layout);
 bool mdc_ranges_next_sorted(mdc_sorted_walk *walk, mdc_file_range *range);

@@ -137,7 +137,9 @@ static uint64_t place_extents(mdc_layout *layout) {
     for (size_t i = 0; i < layout->plan->extents.count; i++) {
         mdc_extent *extent = &layout->extents[i];
         extent->file_offset = offset;
-        if ((extent->flags & MDC_EXTENT_OMITTED) == 0 && !mdc_add_u64(offset, extent->size, &offset)) return UINT64_MAX;
+        if ((extent->flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_TRUNCATED)) == 0 &&
+            !mdc_add_u64(offset, extent->size, &offset))
+            return UINT64_MAX;
         for (; excised < layout->excised_count && layout->excised[excised].extent == i; excised++)
             offset -= layout->excised[excised].size;
     }
@@ -198,7 +200,8 @@ mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *
         layout->directory_room = carried->stream_count + EXTRA_ROOM + engine->options.user_stream_count;
     if (engine->options.annotation_count > 0) layout->directory_room++;
     if (engine->options.comment != NULL) layout->directory_room += 2;
-    layout->excised = mdc_alloc(layout->spare, sizeof *layout->excised, err);
+    /* One more for mdc_layout_truncate, which makes no range. */
+    layout->excised = mdc_alloc(layout->spare + 1, sizeof *layout->excised, err);
     layout->directory = mdc_alloc(layout->directory_room, sizeof *layout->directory, err);
     if (layout->excised == NULL || layout->directory == NULL) return err->code;
     layout->range_count = mdc_ranges_count(layout, 0, layout->plan->extents.count);
@@ -241,8 +244,24 @@ bool mdc_layout_excise(mdc_layout *layout, size_t extent, uint64_t address, uint
     return true;
 }
 
+uint64_t mdc_layout_truncate(mdc_layout *layout, size_t extent, uint64_t address) {
+    uint64_t bytes = 0;
+    layout->truncated = true;
+    layout->warnings |= MDC_WARN_TRUNCATED;
+    for (size_t i = extent; i < layout->plan->extents.timed_count; i++) {
+        mdc_extent *it = &layout->extents[i];
+        uint64_t size = i == extent ? it->address + it->size - address : it->size;
+        bytes += size;
+        if (size < it->size)
+            layout->excised[layout->excised_count++] = (mdc_excised){i, address, size};
+        else
+            it->flags = (it->flags & ~(uint32_t)MDC_EXTENT_JOINED) | MDC_EXTENT_TRUNCATED;
+    }
+    return bytes;
+}
+
 void mdc_layout_close(mdc_layout *layout) {
-    if (layout->excised_count == 0) return;
+    if (layout->excised_count == 0 && !layout->truncated) return;
     (void)place_extents(layout); /* it is shorter than it was */
     put_header(layout);
 }

@@ -66,7 +66,8 @@ typedef struct mdc_layout {
     size_t range_count;    /* ranges of memory, nothing excised */
     mdc_excised *excised;  /* spare of them, by address within the order of extents */
     size_t excised_count;
-    size_t spare; /* gaps that can be excised: 0 on a stream */
+    bool truncated; /* memory was left out when the stop had to end */
+    size_t spare;   /* gaps that can be excised: 0 on a stream */
     mdc_sanitized sanitized;
     mdc_vec soft_errors; /* char: the text of MozSoftErrors; empty if there is nothing to say */
     int64_t now;         /* seconds since 1970: the header's time stamp */
@@ -83,6 +84,9 @@ mdc_status mdc_layout_build(mdc_layout *layout, mdc_extent *extents, mdc_error *
 /* A range that could not be read takes no space in the file, if there is a spare slot for it; in the order of the
  * file. */
 bool mdc_layout_excise(mdc_layout *layout, size_t extent, uint64_t address, uint64_t size);
+/* All that needs the stop, from this address of this extent on, takes no space in the file; bytes. In the order of
+ * copy_order.h, once. */
+uint64_t mdc_layout_truncate(mdc_layout *layout, size_t extent, uint64_t address);
 /* After the last of them: where everything is now. */
 void mdc_layout_close(mdc_layout *layout);
 /* A stream of the file's end, in place of the one that place->directory has or as another one. false: there is no room

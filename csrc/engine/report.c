@@ -95,6 +95,7 @@ static void count_extents(mdc_report_rows *rows, const mdc_layout *layout) {
     for (size_t i = 0; i < extents->count; i++) {
         const mdc_extent *extent = &extents->all[i];
         if ((extent->flags & MDC_EXTENT_LATE) != 0) report->late_bytes += extent->size;
+        if ((extent->flags & MDC_EXTENT_TRUNCATED) != 0) continue;
         if ((extent->flags & (MDC_EXTENT_OMITTED | MDC_EXTENT_HOLE)) == 0)
             rows->regions[extent->region].stored += extent->size;
         else

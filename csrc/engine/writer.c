@@ -5,6 +5,7 @@
 #include "../base/fail.h"
 #include "buffered_output.h"
 #include "carried/carried_file.h"
+#include "copy_order.h"
 #include "streams/stream.h"
 
 enum {
@@ -201,13 +202,18 @@ mdc_status mdc_writer_finish(mdc_writer *writer, mdc_error *err) {
         if (writer->staging.overflow) writer->layout->warnings |= MDC_WARN_STOP_MEMORY;
     }
     mdc_sink *sink = writer->output.sink;
+    size_t extent;
+    uint64_t address;
+    if (mdc_copier_ended(writer->copier, &extent, &address))
+        mdc_truncate(writer->layout, writer->gaps, extent, address);
     mdc_layout_close(writer->layout);
     if (writer->front_later && put_front(writer, true, err) != MDC_OK) return err->code;
     if (mdc_late_copy(writer, err) != MDC_OK) return err->code;
     atomic_store(&engine->control->phase, MDC_PHASE_FINISH);
     bool moved = false;
     if (put_tail(writer, &moved, err) != MDC_OK ||
-        ((moved || writer->layout->excised_count > 0) && patch_lists(writer, err) != MDC_OK) ||
+        ((moved || writer->layout->excised_count > 0 || writer->layout->truncated) &&
+         patch_lists(writer, err) != MDC_OK) ||
         mdc_calls_poll(&engine->calls, err) != MDC_OK)
         return err->code;
     uint32_t signature = MDC_FILE_SIGNATURE;

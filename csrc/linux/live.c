@@ -332,7 +332,8 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
         if (got < wanted) break;
     }
     mdc_control_end(live->control, before);
-    if (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !mdc_live_memory_there(live)))
+    bool ended = atomic_load(&live->control->stop_ended) != 0; /* then it may be gone, and this read does not count */
+    if (!ended && (status == MDC_ERR_TARGET_GONE || (*os_errno != 0 && !mdc_live_memory_there(live))))
         mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
     /* The tracer sets the reason before it resumes the first thread: without one, what was read is of the stop. */
     if (status == MDC_OK) status = mdc_control_check(live->control, err);

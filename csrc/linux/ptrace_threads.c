@@ -456,6 +456,7 @@ static bool listing_complete(const mdc_tracees *tracees) {
 bool mdc_tracees_stop(mdc_tracees *tracees) {
     size_t count = count_of(tracees), found = 0;
     tracees->stopped_from = mdc_clock_ns();
+    atomic_store(&tracees->control->stopped_since, tracees->stopped_from);
     tracees->stopped_until = UINT64_MAX;
     if (tracees->max_stop_ns != 0 && !mdc_add_u64(tracees->stopped_from, tracees->max_stop_ns, &tracees->stopped_until))
         tracees->stopped_until = UINT64_MAX;

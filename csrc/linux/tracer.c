@@ -178,7 +178,8 @@ static void die_with_owner(const mdc_tracer *tracer, bool on) {
     if (!atomic_load(&tracer->by_thread)) prctl(PR_SET_PDEATHSIG, on ? SIGKILL : 0);
 }
 
-/* Waits while the target is stopped. Returns false if it has to be resumed before that was asked for. */
+/* Waits while the target is stopped. Returns false if it has to be resumed before that was asked for, and the dump has
+ * failed. */
 static bool keep_stopped(mdc_tracer *tracer) {
     mdc_dump_control *control = tracer->control;
     uint64_t until = tracer->tracees.stopped_until;
@@ -188,6 +189,7 @@ static bool keep_stopped(mdc_tracer *tracer) {
     for (;;) {
         uint64_t now = mdc_clock_ns();
         int32_t reason = reason_to_resume(tracer, &stall, now);
+        if (reason == MDC_ABORT_MAX_STOP && mdc_control_end_stop(control)) return true;
         if (reason != MDC_ABORT_NONE) {
             mdc_control_abort(control, reason);
             return false;

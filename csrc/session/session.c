@@ -173,6 +173,10 @@ static mdc_status run(mdc_session *session, mdc_error *err) {
         session->spec.engine.choose_cut = mdc_session_budget_choose;
         session->spec.engine.cut_context = &session->budget;
     }
+    if (session->spec.engine.truncate_ns != 0) {
+        session->spec.engine.choose_order = mdc_session_budget_order;
+        session->spec.engine.cut_context = &session->budget;
+    }
     session->dump = mdc_dump_new(&session->spec.engine, session->source, session->sink, &session->control, err);
     if (session->dump == NULL) return err->code;
     mdc_status status = mdc_dump_run(session->dump, err);
@@ -238,6 +242,8 @@ static mdc_status check_spec(const mdc_session_spec *spec, mdc_error *err) {
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "there is no sink number %d", (int)spec->sink);
     if (spec->dbghelp != NULL && spec->engine.max_bytes != 0)
         return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp does not say how much it will write");
+    if (spec->dbghelp != NULL && spec->engine.truncate_ns != 0)
+        return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "dbghelp does not end a stop before all is written");
     return spec->take_source != NULL ? check_source(spec, err) : mdc_target_check(spec, err);
 }
 

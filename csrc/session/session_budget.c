@@ -16,6 +16,7 @@ typedef struct run {
     uint64_t end;
     uint64_t kept_end; /* [first, kept_end) stays */
     uint64_t order;    /* within a priority */
+    size_t extent;
     int32_t priority;
     bool joined; /* goes on with the range of the run before, if that stays to its end */
 } run;
@@ -37,6 +38,7 @@ typedef struct dividing {
     mdc_session_budget *budget;
     const mdc_cut_request *request;
     mdc_referenced referenced;
+    bool whole_stacks;
     mdc_vec pieces; /* ranked_piece: of the extent being divided, what rules with a priority have kept */
     mdc_error error;
 } dividing;
@@ -109,13 +111,15 @@ static run next_run(const dividing *work, const mdc_extent *extent, uint64_t at,
     mdc_lower_bound(found, 0, request->stack_count, request->stacks[found].end <= at);
     if (found < request->stack_count && request->stacks[found].first <= at) {
         const mdc_cut_stack *stack = &request->stacks[found];
+        const int32_t priority = stack->crashed ? MDC_PRIORITY_CRASHED_STACK : MDC_PRIORITY_STACK;
+        if (work->whole_stacks) return (run){.first = at, .end = mdc_min_u64(end, stack->end), .priority = priority};
         uint64_t distance = at - stack->first, part = mdc_max_u64(distance, MDC_PAGE_SIZE), stop;
         if (distance < MDC_PAGE_SIZE) part = MDC_PAGE_SIZE - distance;
         if (!mdc_add_u64(at, part, &stop)) stop = UINT64_MAX;
         return (run){.first = at,
                      .end = mdc_min_u64(mdc_min_u64(end, stack->end), stop),
                      .order = distance,
-                     .priority = stack->crashed ? MDC_PRIORITY_CRASHED_STACK : MDC_PRIORITY_STACK};
+                     .priority = priority};
     }
     if (found < request->stack_count) end = mdc_min_u64(end, request->stacks[found].first);
     for (uint64_t of = 0; of < 2; of++) {
@@ -139,6 +143,7 @@ static mdc_status divide(dividing *work, mdc_error *err) {
         while (at < end) {
             run next = next_run(work, extent, at, end);
             next.joined = joined;
+            next.extent = i;
             rank place = {next.priority, next.order, next.first, runs->count};
             if (mdc_vec_push(runs, &next, 1, NULL, err) != MDC_OK ||
                 mdc_vec_push(ranks, &place, 1, NULL, err) != MDC_OK)
@@ -158,8 +163,9 @@ static int by_rank(const void *left, const void *right) {
     return a->run < b->run ? -1 : a->run > b->run;
 }
 
-static mdc_status prepare(mdc_session_budget *budget, const mdc_cut_request *request, mdc_error *err) {
-    dividing work = {.budget = budget, .request = request};
+static mdc_status prepare(mdc_session_budget *budget, const mdc_cut_request *request, bool whole_stacks,
+                          mdc_error *err) {
+    dividing work = {.budget = budget, .request = request, .whole_stacks = whole_stacks};
     mdc_vec_init(&work.pieces, sizeof(ranked_piece));
     mdc_referenced_init(&work.referenced);
     mdc_status status = mdc_referenced_find(&work.referenced, request, err);
@@ -215,7 +221,7 @@ mdc_status mdc_session_budget_choose(void *context, const mdc_cut_request *reque
     mdc_session_budget *budget = context;
     uint64_t target = request->room, best = 0, bytes;
     bool all = false;
-    if (request->round == 0 && prepare(budget, request, err) != MDC_OK) return err->code;
+    if (request->round == 0 && prepare(budget, request, false, err) != MDC_OK) return err->code;
     for (int i = 0; i < ROUNDS && !all; i++) {
         keep(budget, target, request->range_bytes, &all);
         if (weigh(budget, request, &list->ranges, &bytes, err) != MDC_OK) return err->code;
@@ -231,4 +237,16 @@ mdc_status mdc_session_budget_choose(void *context, const mdc_cut_request *reque
     }
     keep(budget, best, request->range_bytes, &all);
     return weigh(budget, request, &list->ranges, &bytes, err);
+}
+
+mdc_status mdc_session_budget_order(void *context, const mdc_cut_request *request, mdc_order_list *list,
+                                    mdc_error *err) {
+    mdc_session_budget *budget = context;
+    if (prepare(budget, request, true, err) != MDC_OK) return err->code;
+    for (size_t i = 0; i < budget->ranks.count; i++) {
+        const run *next = &mdc_vec_at(&budget->runs, const run, mdc_vec_at(&budget->ranks, const rank, i).run);
+        mdc_order_part part = {next->extent, next->first, next->end};
+        if (mdc_vec_push(&list->parts, &part, 1, NULL, err) != MDC_OK) return err->code;
+    }
+    return MDC_OK;
 }

@@ -1,4 +1,5 @@
-/* What of a plan that is longer than max_bytes is left out: the priorities of memory.
+/* What of a plan that is longer than max_bytes is left out, and what is copied first where the stop may end early: the
+ * priorities of memory.
  *
  * The engine knows memory, and the callee rules; here both are known, so that no number of a rule crosses the protocol.
  * The finished plan is divided into runs, each with a priority. Those of the highest come first, within one by the
@@ -7,6 +8,7 @@
 #define MDC_SESSION_SESSION_BUDGET_H
 
 #include "../engine/budget.h"
+#include "../engine/copy_order.h"
 #include "session_rule_stats.h"
 
 /* Priorities of memory about which no rule says one; a rule may give any from 0 to 100. */
@@ -32,5 +34,8 @@ void mdc_session_budget_init(mdc_session_budget *budget, const mdc_callback *cal
 void mdc_session_budget_fini(mdc_session_budget *budget);
 /* mdc_choose_cut; context: an mdc_session_budget. */
 mdc_status mdc_session_budget_choose(void *context, const mdc_cut_request *request, mdc_cut_list *list, mdc_error *err);
+/* mdc_choose_order; context: the same. A stack is not divided: thread descriptors refer to one range. */
+mdc_status mdc_session_budget_order(void *context, const mdc_cut_request *request, mdc_order_list *list,
+                                    mdc_error *err);
 
 #endif

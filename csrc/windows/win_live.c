@@ -268,7 +268,9 @@ static mdc_status live_read(mdc_source *source, const mdc_span *spans, size_t sp
     }
     mdc_control_end(live->control, before);
     *os_errno = (int32_t)error;
-    if (error != 0 && !mdc_win_process_runs(&live->process)) mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
+    bool ended = atomic_load(&live->control->stop_ended) != 0; /* then it may be gone, and this read does not count */
+    if (!ended && error != 0 && !mdc_win_process_runs(&live->process))
+        mdc_control_abort(live->control, MDC_ABORT_TARGET_GONE);
     /* The watchdog sets the reason before it resumes the first thread: without one, what was read is of the stop. */
     return leave(live, mdc_control_check(live->control, err), err);
 }

@@ -88,6 +88,7 @@ static DWORD WINAPI watch(void *argument) {
         int32_t reason = reason_to_go(suspender);
         if (!mdc_win_process_runs(suspender->process)) reason = MDC_ABORT_TARGET_GONE;
         if (what == WAIT_OBJECT_0 && reason != MDC_ABORT_TARGET_GONE) break;
+        if (reason == MDC_ABORT_MAX_STOP && mdc_control_end_stop(suspender->control)) break;
         if (reason != MDC_ABORT_NONE)
             mdc_control_abort(suspender->control, reason);
         else if (mdc_stall_over(&stall, suspender->control, mdc_clock_ns()))
@@ -135,7 +136,10 @@ static mdc_status hold_one(mdc_win_suspender *suspender, uint32_t tid, bool *fre
         uint64_t now = mdc_clock_ns();
         DWORD count = SuspendThread(held.handle);
         if (count != (DWORD)-1) {
-            if (suspender->stopped_from == 0) suspender->stopped_from = now;
+            if (suspender->stopped_from == 0) {
+                suspender->stopped_from = now;
+                atomic_store(&suspender->control->stopped_since, now);
+            }
             held.suspended = 1;
             held.suspend_count = count;
             held.flags = 0;

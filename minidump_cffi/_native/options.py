@@ -96,11 +96,11 @@ def _text(text: str) -> Any:
     return ffi.new("char[]", text.encode())
 
 
-def priorities(filter: Filter | None, max_bytes: int | str | None) -> Fill:
+def priorities(filter: Filter | None, *, ranked: bool) -> Fill:
     """`mdc_session_spec.priorities`: those of the rules, as C numbers them."""
 
     def fill(spec: Any) -> object:
-        rules = () if filter is None or max_bytes is None else filter.rules
+        rules = () if filter is None or not ranked else filter.rules
         if not any(getattr(rule, "priority", None) is not None for rule in rules):
             return None
         values: list[int] = []

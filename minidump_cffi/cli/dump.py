@@ -14,7 +14,7 @@ from .._packing import SUFFIXES
 from ..causes import SignalInfo
 from ..dumping import write_dump
 from ..engines import DbgHelp
-from ..enums import DumpWarning, Phase, ThreadFlags
+from ..enums import DumpWarning, GapReason, Phase, ThreadFlags
 from ..errors import DumpError
 from ..filters import Filter
 from ..targets import name_values, resolve
@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="whole",
         help="how long the process is stopped: until all is written, copied to memory, or until a copy-on-write "
         "snapshot of it is made (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--on-limit",
+        choices=("fail", "truncate"),
+        default="fail",
+        help="when --max-stop has passed: write no dump, or one with what was copied by then, most useful memory first "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--dbghelp", metavar="DLL", help="dbghelp: path of a dbghelp.dll to use instead of the system's"
@@ -214,6 +221,9 @@ def _packed_size(path: str | None) -> int | None:
 def missing(report: DumpReport) -> str:
     """What is missing of a dump that is not complete."""
     words = []
+    if report.warnings & DumpWarning.TRUNCATED:
+        lost = sum(gap.size for gap in report.missing if gap.reason is GapReason.TRUNCATED)
+        words.append(f"{text.size(lost)} not reached within --max-stop")
     if report.over_budget:
         words.append(f"{text.size(report.over_budget)} over the budget")
     if report.missing:

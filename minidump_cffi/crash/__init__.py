@@ -39,6 +39,7 @@ __all__ = ["Status", "asyncio_handler", "disable", "dump_now", "enable", "status
 
 _REFUSED = ("callback", "on_cancel", "progress", "spool", "fsync", "record", "exception", "deadline", "grace")
 
+_COMPLETING = 5.0  # seconds
 _lock = threading.RLock()
 _exceptions: Exceptions | None = None
 _watch: Any = None  # what the module of this system has set up
@@ -115,7 +116,8 @@ def enable(
     signals : iterable of int or None
         Which signals; by default SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS. Not for Windows.
     max_stop : float
-        Longest time for a dump, in seconds. After it the program ends without one.
+        Longest time for a dump, in seconds. After it the program ends without one; with ``on_limit="truncate"`` with
+        what was copied by then, which may take some seconds more to be completed.
     on_dump : sequence of str or None
         A command that is run with each dump, by the helper and when the program has ended. In its words {path}, {pid}
         and {signal} are replaced.
@@ -154,7 +156,9 @@ def enable(
     if refused:
         raise TypeError(f"enable() has no {', '.join(refused)}: a crashed process can run nothing, and nothing waits")
     options.setdefault("busy_timeout", 2.0)  # a debugger may be about to detach
-    checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=max_stop, grace=1.0, **options)
+    # What was copied is still to be completed when the stop had to end.
+    deadline = max_stop + _COMPLETING if options.get("on_limit") == "truncate" else max_stop
+    checked = DumpOptions(type, filter=filter, max_stop=max_stop, deadline=deadline, grace=1.0, **options)
     if any(callable(stream.data) for stream in check_streams(checked.user_streams)):
         raise ValueError("user_streams: the helper is another process, to which no callable can be sent: give bytes")
     if filter is not None:

@@ -17,6 +17,7 @@ from .._native.errors import start_refused
 from .._os import pipes_windows
 from .._os import windows as _windows
 from .._record import replace
+from ..errors import DumpError
 from . import _threads
 from ._requests import Requests
 from ._settings import Settings
@@ -45,6 +46,11 @@ class Watch(Requests):
     ) -> None:
         if signals is not None or dumpable:
             raise ValueError("signals and dumpable are for POSIX: on Windows every unhandled exception is dumped")
+        if settings.options.engine != "native" and settings.options.truncates:
+            raise DumpError(
+                'on_limit="truncate": dbghelp does not end a stop before all is written: give engine="native"',
+                hint='engine="native"',
+            )
         if settings.options.engine != "native":  # dbghelp has no limit of the stop: there is the deadline
             settings = replace(settings, options=replace(settings.options, max_stop=None))
         self.settings = settings

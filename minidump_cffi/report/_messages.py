@@ -33,6 +33,9 @@ _WARNINGS = {
         "CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and is not done while the caller has a POSIX lock on the file or if "
         "the target listens to fanotify"
     ),
+    DumpWarning.TRUNCATED: (
+        "max_stop had passed before all was copied: what matters most is in the dump, the rest is listed as gaps"
+    ),
     DumpWarning.MEMORY64: "the memory ends beyond 4 GiB of the file: Memory64List, and WITH_FULL_MEMORY in the header",
     DumpWarning.NOT_STOPPED: "dbghelp could not stop all threads: they ran while they were dumped",
     DumpWarning.CUT: "the core was cut where it lists threads, mappings and files: not all of them are in the dump",

@@ -34,6 +34,7 @@ typedef struct mdc_fake {
     uint64_t stop_time_ns;
     size_t hint; /* region of the last read */
     uint32_t seed;
+    uint32_t read_us;
 } mdc_fake;
 
 /* Eight bytes at once: a mix of the address of the word, so that no two pages look alike. */
@@ -106,6 +107,9 @@ static mdc_status fake_read(mdc_source *source, const mdc_span *spans, size_t sp
     *os_errno = 0;
     if (fake->stopped_ns == 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_WRITE, 0, "the fake target was read while running");
+    for (uint64_t until = mdc_clock_ns() + fake->read_us * UINT64_C(1000);
+         fake->read_us != 0 && mdc_clock_ns() < until;)
+        continue;
     for (size_t i = 0; i < span_count; i++) {
         uint64_t address = spans[i].address, end;
         if (!mdc_add_u64(address, spans[i].size, &end)) {
@@ -387,6 +391,7 @@ mdc_source *mdc_fake_new(const mdc_fake_target *target, mdc_error *err) {
     if (fake == NULL) return NULL;
     mdc_source_init(&fake->source, &fake_ops, 4711);
     fake->seed = target->seed;
+    fake->read_us = target->read_us;
     mdc_vec_init(&fake->plain, sizeof(mdc_fake_region));
     mdc_vec_init(&fake->regions, sizeof(mdc_region));
     mdc_vec_init(&fake->threads, sizeof(mdc_thread));

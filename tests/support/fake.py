@@ -70,6 +70,8 @@ class Target:
     environ: tuple[int, int] = (0, 0)
     """Address and size of target memory shown as the environment."""
     seed: int = 1
+    read_us: int = 0
+    """Microseconds that each read takes."""
     interrupted: tuple[int, ...] = ()
     """Stack pointers that signal handlers interrupted, by thread; 0: none."""
 
@@ -125,6 +127,7 @@ class Target:
         target.cmdline = text(b"fake")
         target.environ_address, target.environ_size = self.environ
         target.seed = self.seed
+        target.read_us = self.read_us
         return target, [*alive, regions, threads, modules]
 
 
