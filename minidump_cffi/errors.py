@@ -362,6 +362,8 @@ class Cancelled(DumpError):
 class DeadlineExceeded(DumpError, TimeoutError):
     """`deadline` or `max_stop` passed; the target runs on and nothing was written.
 
+    With ``on_limit="truncate"`` only if `max_stop` passed before any memory was copied.
+
     Examples
     --------
     >>> issubclass(DeadlineExceeded, TimeoutError)
