@@ -113,7 +113,8 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         `DeadlineExceeded` raised.
     max_stop : float or None
         Longest time, in seconds, the target may be stopped; same consequences as `deadline`, or those of `on_limit`. 30
-        by default with a `Plugin`. A foreign callback that does not return for that long is abandoned, and named in the exception.
+        by default with a `Plugin`. A foreign callback that does not return for that long is abandoned, and named in the
+        exception.
     stop_timeout : float or None
         Seconds one thread may take to stop; one that does not (uninterruptible sleep) is dumped without registers, and
         the dump is not complete.
@@ -137,10 +138,10 @@ def write_dump(process: Process, file: File | None, options: DumpOptions) -> Dum
         inside the target, which is then read. docs/stop.md says what each costs, and when a snapshot is refused.
         `DumpReport.stop` says which it was.
     on_limit : {"fail", "truncate"}
-        What becomes of the dump when `max_stop` passes: "fail", it is removed and `DeadlineExceeded` raised; "truncate",
-        it is completed with what was copied by then, most useful memory first (docs/stop.md). The rest is a gap with
-        reason `GapReason.TRUNCATED`, and the dump is not complete. With the native engine, and outputs that are regular
-        files or spooled.
+        What becomes of the dump when `max_stop` passes: "fail", it is removed and `DeadlineExceeded` raised; or
+        "truncate", it is completed with what was copied by then, most useful memory first (docs/stop.md). The rest is a
+        gap with reason `GapReason.TRUNCATED`, and the dump is not complete. With the native engine, and outputs that
+        are regular files or spooled.
     spool : bool, str or os.PathLike
         For objects with ``write()``, and compressed files. True: through an unlinked temporary file, copied after the
         target was resumed; a directory: make that file there, and copies of inputs. False: written while the target is

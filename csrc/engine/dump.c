@@ -131,8 +131,8 @@ static void limit_copying(mdc_dump *dump, uint64_t asked) {
 static mdc_status check_output(const mdc_dump *dump, mdc_error *err) {
     if (dump->engine.options.truncate_ns == 0 || dump->engine.patchable) return MDC_OK;
     return mdc_fail(err, MDC_ERR_SINK, MDC_PHASE_OPEN, 0,
-                    "on_limit is \"truncate\", and an output that is no regular file cannot be corrected when the stop "
-                    "ends: write to a file, or to an object with write() and spool=True");
+                    "on_limit=\"truncate\": an output that is no regular file cannot be corrected when the stop ends: "
+                    "write to a file, or to an object with write() that is spooled");
 }
 
 static mdc_status capture(mdc_dump *dump, mdc_error *err) {

@@ -12,8 +12,8 @@ OPTIONS: Final[dict[str, str]] = {
     name: f"--{name.replace('_', '-')}"
     for name in (
         "busy_timeout", "comment", "coredump_filter", "deadline", "dontdump", "engine", "executable", "file_pages",
-        "fsync", "jobs", "max_bytes", "max_input", "max_stop", "module_names", "names", "on_limit", "root", "stall_timeout",
-        "stop", "stop_timeout", "text", "type", "unknown_streams", "untouched",
+        "fsync", "jobs", "max_bytes", "max_input", "max_stop", "module_names", "names", "on_limit", "root",
+        "stall_timeout", "stop", "stop_timeout", "text", "type", "unknown_streams", "untouched",
     )
 } | {"annotations": "--annotation"}  # fmt: skip
 """What an option of the library is called."""

@@ -125,9 +125,7 @@ def test_with_a_budget(tmp_path: Path) -> None:
     made, path = target(), tmp_path / "d.dmp"
     whole = fake.write(made, tmp_path / "whole.dmp", FULL)
     for most in (330_000, 500_000):
-        report = fake.write(
-            made, path, FULL, max_bytes=most, max_stop=SOON, on_limit="truncate", options=limits(20)
-        )
+        report = fake.write(made, path, FULL, max_bytes=most, max_stop=SOON, on_limit="truncate", options=limits(20))
         held = pages(pieces(path))
         assert path.stat().st_size == report.file_bytes <= most
         assert len(held) == 20 and report.over_budget
@@ -251,7 +249,7 @@ def test_outputs_that_cannot_be_corrected(tmp_path: Path) -> None:
     held = io.BytesIO()
     try:
         for output in (writer, held):
-            with pytest.raises(md.SinkError, match='on_limit is "truncate".*spool=True'):
+            with pytest.raises(md.SinkError, match=r'on_limit="truncate": .* that is spooled'):
                 fake.write(target(), output, FULL, max_stop=SOON, on_limit="truncate", spool=False)
     finally:
         os.close(writer)

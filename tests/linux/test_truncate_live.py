@@ -82,7 +82,6 @@ def test_the_bytes_are_those_of_the_process(process: live.Target, tmp_path: Path
 
 def test_a_read_that_is_not_back_in_time(process: live.Target, tmp_path: Path) -> None:
     """The process runs again when the time is over, not when the callback returns; what it saw then does not count."""
-
     reads: list[int] = []
 
     def start(question: Input, answer: Output) -> bool:
