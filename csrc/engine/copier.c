@@ -131,8 +131,8 @@ static mdc_status flush_window(mdc_copier *copier, mdc_error *err) {
     size_t held = copier->held, lent = copier->lent, after = 0, valid;
     copier->held = copier->lent = 0;
     if (held == lent) return MDC_OK;
-    if (!stop_is_over(copier) && mdc_context_after(copier->reader, copier->window_end, copier->hold,
-                                                   copier->buffer + held, &after, err) != MDC_OK)
+    if (mdc_context_after(copier->reader, copier->window_end, copier->hold, copier->buffer + held, &after, err) !=
+        MDC_OK)
         return err->code;
     if (after > 0 && mdc_reader_show(copier->reader, copier->window_end - held, copier->buffer, held + after,
                                      held + after, held, &valid, err) != MDC_OK)
@@ -201,6 +201,14 @@ static mdc_status accept(mdc_copier *copier, uint64_t end, size_t size, mdc_erro
 }
 
 static mdc_status end_run(mdc_copier *copier, size_t extent, uint64_t address, mdc_error *err) {
+    const mdc_extents *extents = &copier->layout->plan->extents;
+    const uint64_t waiting = copier->held - copier->lent;
+    if (waiting > 0 && stop_is_over(copier)) {
+        /* What follows them can no longer be shown: a pattern may go on there, so they are left out, too. */
+        address = copier->window_end - waiting;
+        extent = (size_t)(mdc_extents_find(extents, address) - extents->all);
+        copier->held = copier->lent = 0;
+    }
     if (flush_window(copier, err) != MDC_OK) return err->code;
     end_here(copier, extent, address);
     return MDC_OK;

@@ -98,16 +98,12 @@ static int by_address(const void *left, const void *right) {
     return a->address < b->address ? -1 : a->address > b->address;
 }
 
-mdc_status mdc_copy_order_find(mdc_plan *plan, mdc_error *err) {
-    mdc_extents *extents = &plan->extents;
-    mdc_vec *chains = &plan->chains;
-    chains->count = extents->stack_count = extents->timed_count = 0;
+/* joined: those that say so go on with the one before. */
+static mdc_status find_chains(mdc_extents *extents, mdc_vec *chains, bool joined, mdc_error *err) {
+    chains->count = 0;
     for (size_t i = 0; i < extents->count; i++) {
-        const mdc_extent *extent = &extents->all[i];
-        mdc_chain chain = {extent->address, i, i + 1};
-        if (needs_stop(extent)) extents->timed_count = i + 1;
-        if ((extent->flags & MDC_EXTENT_STACK) != 0 && needs_stop(extent)) extents->stack_count = i + 1;
-        if (i > 0 && (extent->flags & MDC_EXTENT_JOINED) != 0)
+        mdc_chain chain = {extents->all[i].address, i, i + 1};
+        if (joined && i > 0 && (extents->all[i].flags & MDC_EXTENT_JOINED) != 0)
             mdc_vec_at(chains, mdc_chain, chains->count - 1).end = i + 1;
         else if (mdc_vec_push(chains, &chain, 1, NULL, err) != MDC_OK)
             return err->code;
@@ -117,6 +113,19 @@ mdc_status mdc_copy_order_find(mdc_plan *plan, mdc_error *err) {
     extents->chains = chains->data;
     extents->chain_count = chains->count;
     return MDC_OK;
+}
+
+mdc_status mdc_copy_order_find(mdc_plan *plan, mdc_error *err) {
+    mdc_extents *extents = &plan->extents;
+    extents->stack_count = extents->timed_count = 0;
+    for (size_t i = 0; i < extents->count; i++) {
+        const mdc_extent *extent = &extents->all[i];
+        if (!needs_stop(extent)) continue;
+        extents->timed_count = i + 1;
+        if ((extent->flags & MDC_EXTENT_STACK) != 0) extents->stack_count = i + 1;
+    }
+    if (find_chains(extents, &plan->chains, true, err) != MDC_OK) return err->code;
+    return find_chains(&plan->over_budget, &plan->cut_chains, false, err);
 }
 
 /* ---- the end ---- */

@@ -167,6 +167,7 @@ void mdc_plan_init(mdc_plan *plan, const mdc_capture *capture, mdc_reader *reade
     mdc_vec_init(&plan->all, sizeof(mdc_extent));
     mdc_vec_init(&plan->cut, sizeof(mdc_extent));
     mdc_vec_init(&plan->chains, sizeof(mdc_chain));
+    mdc_vec_init(&plan->cut_chains, sizeof(mdc_chain));
 }
 
 void mdc_plan_fini(mdc_plan *plan) {
@@ -174,6 +175,7 @@ void mdc_plan_fini(mdc_plan *plan) {
     mdc_vec_fini(&plan->all);
     mdc_vec_fini(&plan->cut);
     mdc_vec_fini(&plan->chains);
+    mdc_vec_fini(&plan->cut_chains);
     mdc_dealloc(plan->outcomes);
 }
 

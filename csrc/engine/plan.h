@@ -34,7 +34,8 @@ typedef struct mdc_plan {
     mdc_vec stacks; /* mdc_extent: of stacks, until mdc_plan_finish */
     mdc_vec all;    /* mdc_extent: the rest until then, afterwards all of them */
     mdc_vec cut;    /* mdc_extent: what the budget has taken out of them */
-    mdc_vec chains; /* mdc_chain: where the copying may end early */
+    mdc_vec chains; /* mdc_chain: where the copying may end early; and of what is cut */
+    mdc_vec cut_chains;
     mdc_extents extents;
     mdc_extents over_budget;        /* cut, in the same order */
     mdc_region_outcome *outcomes;   /* by region */

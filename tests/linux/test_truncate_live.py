@@ -40,18 +40,29 @@ def not_reached(report: md.DumpReport) -> int:
     return sum(gap.size for gap in report.missing if gap.reason is md.report.GapReason.TRUNCATED)
 
 
+def truncated(process: live.Target, path: Path, **options: Any) -> md.DumpReport:
+    """A dump in so little time that not all is in it; in more if even the plan takes longer on this machine now."""
+    for limit in (0.04, 0.08, 0.16):
+        try:
+            report = md.write_dump(
+                process, path, FULL, max_stop=limit, on_limit="truncate", options=SMALL_READS, **options
+            )
+        except md.DeadlineExceeded:
+            continue
+        assert report.stop_time < limit + 0.2
+        return report
+    pytest.fail("the machine is too slow for a plan")
+
+
 @pytest.mark.parametrize("stop", ["whole", "memory"])
 def test_a_heap_that_is_larger_than_the_time(process: live.Target, stop: Any, tmp_path: Path) -> None:
     """The process runs on, the stacks are whole, and every byte is told."""
     path = tmp_path / "app.dmp"
-    report = md.write_dump(
-        process, path, FULL, max_stop=0.25, on_limit="truncate", stop=stop, options=SMALL_READS, untouched="omit"
-    )
+    report = truncated(process, path, stop=stop, untouched="omit")
     process.assert_runs_on()
     assert not report.complete and report.warnings & md.report.DumpWarning.TRUNCATED
-    assert 0.15 < report.stop_time < 0.5
     assert {gap.reason for gap in report.missing} == {md.report.GapReason.TRUNCATED}
-    assert not_reached(report) > 10 << 20
+    assert not_reached(report) > 1 << 20
     assert report.stored_bytes + not_reached(report) + sum(r.untouched + r.zeros for r in report.regions) >= (
         report.memory_bytes
     )
@@ -68,7 +79,7 @@ def test_a_heap_that_is_larger_than_the_time(process: live.Target, stop: Any, tm
 def test_the_bytes_are_those_of_the_process(process: live.Target, tmp_path: Path) -> None:
     """Those of the heap, wherever it was cut."""
     path = tmp_path / "app.dmp"
-    md.write_dump(process, path, FULL, max_stop=0.25, on_limit="truncate", options=SMALL_READS)
+    truncated(process, path)
     whole = tmp_path / "whole.dmp"
     md.write_dump(process, whole, FULL)
     checked = 0
@@ -80,9 +91,10 @@ def test_the_bytes_are_those_of_the_process(process: live.Target, tmp_path: Path
     assert checked > 1 << 20
 
 
-def test_a_read_that_is_not_back_in_time(process: live.Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize("extensions", [(), "hold_back"], ids=["plain", "held"])
+def test_a_read_that_is_not_back_in_time(process: live.Target, extensions: Any, tmp_path: Path) -> None:
     """The process runs again when the time is over, not when the callback returns; what it saw then does not count."""
-    reads: list[int] = []
+    reads: list[tuple[int, int]] = []
 
     def start(question: Input, answer: Output) -> bool:
         answer.status = HResult.S_FALSE
@@ -91,18 +103,24 @@ def test_a_read_that_is_not_back_in_time(process: live.Target, tmp_path: Path) -
     def slow(question: Input, answer: Output) -> bool:
         read = question.vm_post_read
         answer.vm_read_status, answer.vm_read_bytes_completed = read.status, read.completed
-        if read.completed == 1 << 20:  # of the heap
-            reads.append(read.completed)
+        if read.completed >= 1 << 20:  # of the heap
+            reads.append((read.offset, read.completed))
             time.sleep(0.3)
         return True
 
-    callback = PythonCallback({CallbackType.VM_START: start, CallbackType.VM_POST_READ: slow})
+    callback = PythonCallback({CallbackType.VM_START: start, CallbackType.VM_POST_READ: slow}, extensions=extensions)
     path = tmp_path / "app.dmp"
-    report = md.write_dump(process, path, FULL, callback=callback, max_stop=0.8, on_limit="truncate")
+    report = md.write_dump(
+        process, path, FULL, callback=callback, max_stop=0.8, on_limit="truncate", options=md.EngineOptions(hold=5000)
+    )
     process.assert_runs_on()
     assert 0.7 < report.stop_time < 0.95
     assert not report.complete and 2 <= len(reads) <= 4
     live.assert_accepted(path, report, ["udmp-parser", "minidump", "lldb"])
+    # Neither what was read last is there, nor what was held back for it.
+    with file_rules.DumpFile(path) as dump:
+        assert not dump.holds(*reads[-1])
+        assert dump.holds(*reads[-2])
 
 
 def test_planning_that_takes_longer(process: live.Target, tmp_path: Path) -> None:
@@ -115,7 +133,7 @@ def test_planning_that_takes_longer(process: live.Target, tmp_path: Path) -> Non
 
 def test_the_default_still_fails(process: live.Target, tmp_path: Path) -> None:
     with pytest.raises(md.DeadlineExceeded, match="max_stop exceeded"):
-        md.write_dump(process, tmp_path / "app.dmp", FULL, max_stop=0.1, options=SMALL_READS)
+        md.write_dump(process, tmp_path / "app.dmp", FULL, max_stop=0.04, options=SMALL_READS)
     process.assert_runs_on()
     assert list(tmp_path.iterdir()) == []
 
