@@ -46,12 +46,14 @@ class Watch(Requests):
     ) -> None:
         if signals is not None or dumpable:
             raise ValueError("signals and dumpable are for POSIX: on Windows every unhandled exception is dumped")
-        if settings.options.engine != "native" and settings.options.truncates:
+        truncates = settings.options.truncates
+        if settings.options.engine not in ("auto", "native") and truncates:
             raise DumpError(
                 'on_limit="truncate": dbghelp does not end a stop before all is written: give engine="native"',
                 hint='engine="native"',
             )
-        if settings.options.engine != "native":  # dbghelp has no limit of the stop: there is the deadline
+        # dbghelp has no limit of the stop: there is the deadline.
+        if settings.options.engine != "native" and not truncates:
             settings = replace(settings, options=replace(settings.options, max_stop=None))
         self.settings = settings
         self.signals: tuple[int, ...] = ()
