@@ -47,7 +47,7 @@ typedef struct mdc_fake_target {
     uint64_t environ_address; /* target memory shown as the environment; 0: none */
     uint64_t environ_size;
     uint32_t seed;
-    uint32_t read_us; /* microseconds that each read takes */
+    uint32_t read_us;            /* microseconds that each read takes */
     const uint64_t *interrupted; /* thread_count stack pointers that handlers interrupted, 0: none; NULL: none at all */
 } mdc_fake_target;
 
