@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gzip
-import importlib
 import os
 import stat
 import sys
@@ -13,25 +12,14 @@ from typing import Any
 
 import fake
 import pytest
+from packed import UNPACK, ZSTD
 
 import minidump_cffi as md
-from minidump_cffi import _packing, sinks
+from minidump_cffi import sinks
 from minidump_cffi.cli import main
 
 FULL = md.DumpType.WITH_FULL_MEMORY
 TARGET = fake.Target(regions=(fake.Region(base=0x1000_0000, size=1 << 22),))
-
-
-def unzstd(data: bytes) -> bytes:
-    for name in _packing._ZSTD:
-        try:
-            return importlib.import_module(name).decompress(data)  # type: ignore[no-any-return]
-        except ImportError:
-            continue
-    pytest.skip("there is no zstd")
-
-
-UNPACK = {".gz": gzip.decompress, ".zst": unzstd}
 
 
 def without_time(data: bytes) -> bytes:
@@ -97,7 +85,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_zstd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is stopped."""
-    for name in _packing._ZSTD:
+    for name in ZSTD:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(md.SinkError, match=r"pip install minidump_cffi\[zstd\]"):
         fake.write(TARGET, tmp_path / "a.zst", FULL)
