@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def limits(batch: int, **more: int) -> md.EngineOptions:
     return md.EngineOptions(buffer_bytes=batch * PAGE, **more)
 
 
+def unused(folder: Path) -> Path:
+    """Where no dump was: readers keep files open, and Windows replaces none that is."""
+    return Path(tempfile.mkdtemp(dir=folder)) / "d.dmp"
+
+
 def size(ranges: Any) -> int:
     """Bytes of them."""
     return sum(end - first for first, end in ranges)
@@ -45,9 +51,10 @@ def size(ranges: Any) -> int:
 
 def test_memory_is_copied_by_priority(tmp_path: Path) -> None:
     """Page by page more time: the first thread's stack, the others', the heap, then the rest."""
-    made, path, known = target(), tmp_path / "d.dmp", set[int]()
+    made, known = target(), set[int]()
     seen: list[str] = []
     for batch in range(1, 170, 3):
+        path = unused(tmp_path)
         report = fake.write(made, path, FULL, max_stop=SOON, on_limit="truncate", options=limits(batch))
         held = pages(pieces(path))
         assert len(held) == min(batch, 16 + 3 * 4 + 128)
@@ -91,6 +98,7 @@ def test_time_passes_while_memory_is_read(tmp_path: Path) -> None:
     assert size(not_reached(report)) + len(held) * PAGE == report.memory_bytes
     assert_content(plain, path)
     live.assert_accepted(path, report, ["udmp-parser", "minidump"])
+    path = unused(tmp_path)
     assert fake.write(made, path, FULL, max_stop=60, on_limit="truncate", options=limits(400)).complete
 
 
@@ -111,7 +119,8 @@ def test_what_needs_no_stop_stays(tmp_path: Path) -> None:
     """Memory that was never touched is in the file as ever, and is no gap."""
     fresh = Region(base=HEAP, size=64 * PAGE, touch_every=0, flags=int(md.report.RegionFlags.UNTOUCHED))
     made, path = with_threads(2, fresh, Region(base=MAPPED, size=64 * PAGE)), tmp_path / "d.dmp"
-    report = fake.write(made, path, FULL, max_stop=SOON, on_limit="truncate", options=limits(8, hole_min=PAGE))
+    told: dict[str, Any] = {"untouched": "hole", "options": limits(8, hole_min=PAGE)}
+    report = fake.write(made, path, FULL, max_stop=SOON, on_limit="truncate", **told)
     held = pages(pieces(path))
     assert {HEAP + at * PAGE for at in range(64)} <= held
     assert size(not_reached(report)) == (64 + 16) * PAGE
@@ -178,7 +187,7 @@ def test_any_target(
         "max_bytes": most,
         "options": limits(batch, hole_min=2 * PAGE, gaps_max=gaps, spare_slots=slots),
     }
-    path, whole = tmp_path / "d.dmp", tmp_path / "whole.dmp"
+    path, whole = unused(tmp_path), tmp_path / "whole.dmp"
     try:
         plain = fake.write(program, whole, type, **options)
     except md.BudgetTooSmall:
@@ -199,13 +208,12 @@ def test_any_target(
     assert pages(held) | pages(lost) | pages(failed) >= pages(pieces(whole))
     assert not pages(lost) & pages(held) or type == NORMAL
     assert size(lost) + size(held) <= size(pieces(whole)) + size(failed)
-    # The thread that crashed is there.
-    if not ranked and batch >= 4 and not excluded:
+    # The thread that crashed is there, unless what was read first had to be read again page by page.
+    if not ranked and batch >= 4 and not excluded and not failed:
         assert report.threads[0].stack_size == plain.threads[0].stack_size
     # Nothing is missing that mattered more than something that was read.
-    first = STACKS + 64 * PAGE
-    others = [page for page in pages(lost) if page >= first]
-    if others and not ranked:
+    used = {STACKS + number * 64 * PAGE + 3 * PAGE for number in range(3)}  # from the stack pointers up
+    if pages(lost) & used and not ranked:
         read = {page for page in pages(held) if HEAP <= page < STACKS}
         holes = {
             page
