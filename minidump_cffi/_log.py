@@ -1,7 +1,8 @@
 """What the package says to `logging`, under the logger ``minidump_cffi``.
 
 Nothing is said while the target is stopped, and nothing of what is in it. A program that has not imported `logging`
-listens to nothing, so that nothing is imported for it.
+listens to nothing, so that nothing is imported for it. The logger is asked for once: `logging.getLogger` takes a lock
+that an exception of a signal handler can leave held, after which all threads that log would wait for it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ __all__ = ["debug", "info", "warning"]
 NAME = "minidump_cffi"
 
 
+_loggers: list[logging.Logger] = []  # one, when there is one
+
+
 def _logger() -> logging.Logger | None:
+    if _loggers:
+        return _loggers[0]
     module = sys.modules.get("logging")
-    found: logging.Logger | None = None if module is None else module.getLogger(NAME)
-    if module is not None and found is not None and not found.handlers:
+    if module is None:
+        return None
+    found: logging.Logger = module.getLogger(NAME)
+    if not found.handlers:
         found.addHandler(module.NullHandler())  # without one warnings go to stderr
+    _loggers.append(found)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import logging
 import os
 import signal
 import sys
@@ -61,6 +62,12 @@ class Io:
 
     def finish(self) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def without_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception between the instruction that takes a lock of `logging` and the next leaves the lock held for ever."""
+    monkeypatch.setattr(logging.getLogger("minidump_cffi"), "disabled", True)
 
 
 def use_again(callback: md.Callback) -> None:
