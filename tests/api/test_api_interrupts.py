@@ -66,7 +66,7 @@ class Io:
 
 @pytest.fixture(autouse=True)
 def without_logging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception between the instruction that takes a lock of `logging` and the next leaves the lock held for ever."""
+    """An exception between two instructions of `logging` can leave a lock of it held for ever."""
     monkeypatch.setattr(logging.getLogger("minidump_cffi"), "disabled", True)
 
 
