@@ -43,7 +43,8 @@ static void dump_next(ring *ring, uint32_t self, uint32_t count, const char *spe
     _exit(0);
 }
 
-static void test_ring(uint32_t count, const char *spec) {
+/* How often one was busy. */
+static uint32_t one_ring(uint32_t count, const char *spec) {
     ring *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(shared != MAP_FAILED);
     fflush(stdout);
@@ -65,8 +66,16 @@ static void test_ring(uint32_t count, const char *spec) {
     uint32_t well = atomic_load(&shared->well), busy = atomic_load(&shared->busy);
     printf("ring of %u%s: %u well, %u busy, of them %u may try again\n", count, *spec != '\0' ? " by threads" : "",
            well, busy, atomic_load(&shared->first));
-    REQUIRE(well + busy == count * ROUNDS && well > ROUNDS / 4 && busy > 0);
+    REQUIRE(well + busy == count * ROUNDS && well > ROUNDS / 4);
     munmap(shared, sizeof *shared);
+    return busy;
+}
+
+/* Whether they meet at all is up to the scheduler. */
+static void test_ring(uint32_t count, const char *spec) {
+    uint32_t busy = 0;
+    for (int turn = 0; turn < 20 && busy == 0; turn++) busy = one_ring(count, spec);
+    REQUIRE(busy > 0);
 }
 
 int main(void) {
