@@ -181,3 +181,16 @@ def test_filter_takes_annotations_on_the_command_line(tmp_path: Path) -> None:
     assert "ticket" in shown.stdout and "4711" in shown.stdout and "by hand" in shown.stdout
     twice = live.run_cli("filter", tmp_path / "a.dmp", "--annotation", "a=1", "--annotation", "a=2")
     assert twice.returncode == 2 and "given twice" in twice.stderr
+
+
+def test_the_logger_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that getLogger takes can stay held after an exception of a signal handler: no later dump waits for it."""
+    target = fake.small()
+    fake.write(target, tmp_path / "a.dmp")
+
+    def refuse(name: str) -> logging.Logger:
+        raise AssertionError(f"{name} is asked for again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logging, "getLogger", refuse)
+        assert fake.write(target, tmp_path / "b.dmp").complete
