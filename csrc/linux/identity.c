@@ -195,6 +195,14 @@ static mdc_status is_32_bit(int task, bool *yes, mdc_error *err) {
     return status;
 }
 
+static mdc_status check_width(const mdc_identity *identity, mdc_error *err) {
+    bool narrow;
+    mdc_status status = is_32_bit(identity->task, &narrow, err);
+    if (status != MDC_OK || !narrow) return status;
+    return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
+                    "process %d is a 32-bit program: only 64-bit ones can be dumped", (int)identity->pid);
+}
+
 /* What kind of process it is, from stat, status and its auxiliary vector. */
 static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
     static const char *const names[] = {"\nCoreDumping:", "\nTracerPid:"};
@@ -219,13 +227,15 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
     close(memory);
     if (tracer > 0) return mdc_access_traced(identity->pid, (int32_t)tracer, MDC_PHASE_OPEN, err);
 
-    bool narrow;
-    status = is_32_bit(identity->task, &narrow, err);
-    if (status != MDC_OK) return status;
-    if (narrow)
-        return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
-                        "process %d is a 32-bit program: only 64-bit ones can be dumped", (int)identity->pid);
-    return MDC_OK;
+    return check_width(identity, err);
+}
+
+/* The leader's directory, or that of another thread if the leader is dead. */
+static mdc_status open_task(mdc_identity *identity, mdc_error *err) {
+    if (identity->stat.state == 'Z' || identity->stat.state == 'X') return find_living(identity, err);
+    identity->tid = identity->pid;
+    identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
+    return identity->task >= 0 ? MDC_OK : mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open /proc/PID");
 }
 
 static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *options, mdc_error *err) {
@@ -259,13 +269,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
     status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     if (status != MDC_OK) return status;
 
-    if (identity->stat.state == 'Z' || identity->stat.state == 'X') {
-        status = find_living(identity, err);
-    } else {
-        identity->tid = identity->pid;
-        identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
-        if (identity->task < 0) status = mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open /proc/PID");
-    }
+    status = open_task(identity, err);
     if (status == MDC_OK) status = check_kind(identity, err);
     if (status == MDC_OK) status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     return status;
@@ -280,6 +284,14 @@ mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *opt
         mdc_identity_close(identity);
     }
     return status;
+}
+
+mdc_status mdc_identity_renew(mdc_identity *identity, mdc_error *err) {
+    if (identity->task >= 0) close(identity->task);
+    identity->task = -1;
+    mdc_status status = mdc_process_read_stat(identity->directory, &identity->stat, err);
+    if (status == MDC_OK) status = open_task(identity, err);
+    return status == MDC_OK ? check_width(identity, err) : status;
 }
 
 mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err) {

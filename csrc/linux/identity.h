@@ -25,6 +25,9 @@ typedef struct mdc_identity {
 mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *options, mdc_error *err);
 /* MDC_ERR_TARGET_GONE if the process has ended since. */
 mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err);
+/* Finds a living thread and its program once more, when the process has become another one (exec), or that thread has
+ * ended. */
+mdc_status mdc_identity_renew(mdc_identity *identity, mdc_error *err);
 void mdc_identity_close(mdc_identity *identity);
 
 #endif

@@ -25,6 +25,10 @@ static const uint64_t busy_pause_ns = 5000000;
 /* How long the one of two that dump each other tries again which may. */
 static const uint64_t mutual_ns = 5000000000;
 
+/* A program is prepared once more if it goes away meanwhile and the process does not: its thread that was looked at has
+ * ended, or it has called exec. */
+enum { PREPARE_AGAIN = 5 };
+
 static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* source is its first member */
 
 /* Every error that leaves here carries the pid. */
@@ -67,6 +71,21 @@ static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     return *status == MDC_OK;
 }
 
+/* What is prepared of a program. */
+static void init_program(mdc_live *live) {
+    mdc_fork_plan_init(&live->plan);
+    mdc_mappings_init(&live->mappings);
+    mdc_proc_files_init(&live->texts);
+    mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
+}
+
+static void fini_program(mdc_live *live) {
+    mdc_fork_plan_fini(&live->plan);
+    mdc_mappings_fini(&live->mappings);
+    mdc_proc_files_fini(&live->texts);
+    mdc_vec_fini(&live->infos);
+}
+
 /* What need not be of the moment of the stop. */
 static mdc_status prepare_lists(mdc_live *live, mdc_error *err) {
     int task = live->identity.task;
@@ -93,19 +112,11 @@ static mdc_status prepare_lists(mdc_live *live, mdc_error *err) {
     return begun;
 }
 
-static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
-    mdc_live *live = live_of(source);
-    if (live->tracer != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
-    live->control = live->mappings.control = live->residency.control = control;
-    mdc_status status;
-    do status = mdc_identity_open(&live->identity, &live->options, err);
-    while (try_again(live, &status, err));
-    if (status != MDC_OK) return leave(live, status, err);
-    source->pid = live->identity.pid;
-    source->handle = (void *)(intptr_t)live->identity.pidfd;
+/* All that is known of the program before the tracer stops it. */
+static mdc_status prepare_program(mdc_live *live, mdc_error *err) {
     live->probe = live->identity.stat.start_stack;
-
-    status = mdc_memory_open(&live->memory, live->identity.task, live->identity.tid, err);
+    live->mappings.control = live->residency.control = live->control;
+    mdc_status status = mdc_memory_open(&live->memory, live->identity.task, live->identity.tid, err);
     live->memory_open = status == MDC_OK;
     if (status == MDC_OK && live->options.coredump_filter != 0)
         status = mdc_corefilter_read(live->identity.directory, &live->mappings.core_filter, err);
@@ -115,6 +126,39 @@ static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, md
                                     live->options.keep_max, err);
     if (status == MDC_OK && live->options.snapshot != 0 && live->plan.reason == MDC_STOP_REASON_NONE)
         live->child.maps = openat(live->identity.task, "maps", O_RDONLY | O_CLOEXEC);
+    return status;
+}
+
+/* What was prepared is of a program that is gone, was seen in the middle of its exec, or by a thread that has ended. */
+static mdc_status prepare_again(mdc_live *live, mdc_error *err) {
+    if (live->memory_open) mdc_memory_close(&live->memory);
+    live->memory_open = false;
+    if (live->child.maps >= 0) close(live->child.maps);
+    live->child.maps = -1;
+    fini_program(live);
+    init_program(live);
+    mdc_status status = mdc_identity_renew(&live->identity, err);
+    return status == MDC_OK ? prepare_program(live, err) : status;
+}
+
+static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, mdc_error *err) {
+    mdc_live *live = live_of(source);
+    if (live->tracer != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
+    live->control = control;
+    mdc_status status;
+    do status = mdc_identity_open(&live->identity, &live->options, err);
+    while (try_again(live, &status, err));
+    if (status != MDC_OK) return leave(live, status, err);
+    source->pid = live->identity.pid;
+    source->handle = (void *)(intptr_t)live->identity.pidfd;
+    status = prepare_program(live, err);
+    for (int round = 0; status == MDC_ERR_TARGET_GONE && round < PREPARE_AGAIN; round++) {
+        mdc_error ended;
+        mdc_error_clear(&ended);
+        if (mdc_identity_check(&live->identity, MDC_PHASE_OPEN, &ended) != MDC_OK) break;
+        mdc_error_clear(err);
+        status = prepare_again(live, err);
+    }
     if (status == MDC_OK) status = new_tracer(live, err);
     return leave(live, status, err);
 }
@@ -238,7 +282,10 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
     mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
-    if (status == MDC_OK) status = mdc_live_check_same(live, err);
+    bool same = true;
+    if (status == MDC_OK) status = mdc_live_check_same(live, &same, err);
+    /* Under the stop nothing changes any more. */
+    if (status == MDC_OK && !same) status = prepare_again(live, err);
     if (status == MDC_OK) status = freeze(live, err);
     if (status == MDC_OK) status = mdc_live_capture(live, err);
     mdc_control_end(live->control, before);
@@ -379,17 +426,14 @@ static void live_free(mdc_source *source) {
     mdc_tracer_free(live->tracer);
     if (live->memory_open) mdc_memory_close(&live->memory);
     mdc_identity_close(&live->identity);
-    mdc_proc_files_fini(&live->texts);
     mdc_backing_fini(&live->backing);
     mdc_residency_fini(&live->residency);
-    mdc_mappings_fini(&live->mappings);
-    mdc_vec_fini(&live->infos);
+    fini_program(live);
     mdc_vec_fini(&live->threads);
     mdc_vec_fini(&live->modules);
     mdc_vec_fini(&live->copies);
     mdc_vec_fini(&live->in_file);
     mdc_vec_fini(&live->handles);
-    mdc_fork_plan_fini(&live->plan);
     if (live->child.maps >= 0) close(live->child.maps);
     if (live->child_directory >= 0) close(live->child_directory);
     mdc_dealloc(live);
@@ -413,12 +457,9 @@ mdc_source *mdc_live_new(const mdc_live_options *options, mdc_error *err) {
     live->options = *options;
     live->identity.pidfd = live->identity.directory = live->identity.task = -1;
     live->child.maps = live->child_directory = -1;
-    mdc_fork_plan_init(&live->plan);
-    mdc_mappings_init(&live->mappings);
+    init_program(live);
     mdc_residency_init(&live->residency);
     mdc_backing_init(&live->backing);
-    mdc_proc_files_init(&live->texts);
-    mdc_vec_init(&live->infos, sizeof(mdc_threadinfo));
     mdc_vec_init(&live->threads, sizeof(mdc_thread));
     mdc_vec_init(&live->modules, sizeof(mdc_module));
     mdc_vec_init(&live->copies, sizeof(mdc_copy));

@@ -29,21 +29,26 @@ bool mdc_live_memory_there(const mdc_live *live) {
     return live->probe == 0 || pread(live->memory.mem, &byte, 1, (off_t)(live->probe & INT64_MAX)) != 0;
 }
 
-/* Is it the program that was prepared? */
-mdc_status mdc_live_check_same(mdc_live *live, mdc_error *err) {
+mdc_status mdc_live_check_same(mdc_live *live, bool *same, mdc_error *err) {
+    const uint64_t start_stack = live->identity.stat.start_stack; /* 0: not shown, or in the middle of an exec */
     mdc_process_stat now;
+    *same = true;
     mdc_status status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
-    if (status == MDC_OK) status = mdc_process_read_stat(live->identity.task, &now, err);
+    if (status == MDC_OK) status = mdc_process_read_stat(live->identity.directory, &now, err);
     if (status != MDC_OK) return status;
-    bool other_stack = live->identity.stat.start_stack != 0 && now.start_stack != live->identity.stat.start_stack;
+    if (live->identity.tid != live->identity.pid) { /* the leader was dead */
+        mdc_error ended;
+        mdc_error_clear(&ended);
+        *same = (now.state == 'Z' || now.state == 'X') &&
+                mdc_process_read_stat(live->identity.task, &now, &ended) == MDC_OK && now.state != 'Z' &&
+                now.state != 'X';
+        if (!*same) return MDC_OK;
+    }
     live->identity.stat = now;
     if (now.state == 'Z' || now.state == 'X')
         return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, ESRCH, "process %d has ended",
                         (int)live->identity.pid);
-    if (other_stack || !mdc_live_memory_there(live))
-        return mdc_fail(err, MDC_ERR_TARGET_GONE, MDC_PHASE_STOP, 0,
-                        "process %d has become another program (exec) while it was being dumped: dump it again",
-                        (int)live->identity.pid);
+    *same = *same && now.start_stack == start_stack && mdc_live_memory_there(live);
     return MDC_OK;
 }
 

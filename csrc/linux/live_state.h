@@ -43,8 +43,8 @@ typedef struct mdc_live {
 
 /* Everything that is to be of one moment. If there is a child, the target runs: its memory is the child's. */
 mdc_status mdc_live_capture(mdc_live *live, mdc_error *err);
-/* Is it the program that was prepared? Under the stop. */
-mdc_status mdc_live_check_same(mdc_live *live, mdc_error *err);
+/* Is it still the program that was prepared, or has it become another one (exec) since? Under the stop. */
+mdc_status mdc_live_check_same(mdc_live *live, bool *same, mdc_error *err);
 /* Whether the memory that was opened is still that of a process. */
 bool mdc_live_memory_there(const mdc_live *live);
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import file_rules
 import live
@@ -368,23 +368,35 @@ def outcome_of(pid: int, path: Path) -> md.DumpReport | md.DumpError:
         return error
 
 
-def test_a_target_that_execs_meanwhile(pattern_program: Path, tmp_path: Path) -> None:
-    """Either a sound dump of one of its programs, or a clear error; never a mixture, never a hang."""
+@pytest.mark.parametrize("stop", ["whole", "memory", "snapshot"])
+def test_a_target_that_execs_meanwhile(
+    pattern_program: Path, tmp_path: Path, stop: Literal["whole", "memory", "snapshot"]
+) -> None:
+    """A sound dump of one of its programs, whenever it execs: never a mixture, never a hang."""
     process = subprocess.Popen([str(pattern_program), "--exec-loop", "0"], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
         for number in range(25):
             path = tmp_path / f"{number}.dmp"
-            outcome = outcome_of(process.pid, path)
-            if isinstance(outcome, md.DumpReport):
-                live.assert_accepted(path, outcome, only=["udmp-parser"])
-            else:
-                assert isinstance(outcome, md.TargetError), outcome
-                assert outcome.pid == process.pid
-                assert not path.exists()
+            report = md.write_dump(process.pid, path, FULL, stop=stop)
+            live.assert_accepted(path, report, only=["udmp-parser"])
         assert process.poll() is None
         assert live.status_field(process.pid, "TracerPid") == "0"
+    finally:
+        end(process)
+
+
+def test_a_target_whose_threads_follow_each_other(pattern_program: Path, tmp_path: Path) -> None:
+    """The thread by which the target is looked at ends: another one is found. The process is gone only if none is."""
+    process = subprocess.Popen([str(pattern_program), "--relay"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        outcomes = [outcome_of(process.pid, tmp_path / "relay.dmp") for _ in range(60)]
+        assert all(isinstance(outcome, (md.DumpReport, md.TargetError)) for outcome in outcomes), outcomes
+        assert sum(isinstance(outcome, md.DumpReport) for outcome in outcomes) >= 45, outcomes
+        assert process.poll() is None
     finally:
         end(process)
 

@@ -440,6 +440,22 @@ static uint64_t number_of(const char *text) {
     return value;
 }
 
+/* No thread lives longer than about a millisecond, and the leader is dead. */
+static void *run_relay(void *unused) {
+    pthread_t next;
+    usleep(1000);
+    if (pthread_create(&next, NULL, run_relay, unused) != 0) die("pthread_create");
+    pthread_detach(next);
+    return NULL;
+}
+
+static void relay(void) {
+    say("{\"pid\":%d", (int)getpid());
+    flush_json();
+    run_relay(NULL);
+    pthread_exit(NULL);
+}
+
 int main(int argc, char **argv) {
     static int exit_status;
     static int gate[2];
@@ -459,6 +475,7 @@ int main(int argc, char **argv) {
         execl("/proc/self/exe", argv[0], "--exec-loop", count, (char *)NULL);
         die("execl");
     }
+    if (value_of(argc, argv, "--relay")) relay();
     if (value_of(argc, argv, "--undumpable")) prctl(PR_SET_DUMPABLE, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* no process outlives a killed test run */
     say("{\"base\":%llu", (unsigned long long)FIXED_BASE);
