@@ -18,8 +18,8 @@ typedef struct mdc_backing_file {
 } mdc_backing_file;
 
 typedef struct mdc_backfiles {
-    int proc;                     /* borrowed */
-    const mdc_mappings *mappings; /* borrowed */
+    int proc;               /* borrowed */
+    mdc_mappings *mappings; /* borrowed */
     mdc_backing_file files[MDC_BACKING_OPEN];
     uint64_t clock;
     uint64_t budget; /* descriptors of the target that may still be searched for files */

@@ -22,6 +22,7 @@ enum {
     RUNS_STEPS = 4          /* that many steps, and no more */
 };
 static const uint64_t glance_size = UINT64_C(256) << 10; /* bytes */
+enum { PRESENT_SIZE = 8 * 4096 };                        /* bytes: headers of an image, and what is near them */
 
 typedef enum view_kind {
     VIEW_NEW = 0,
@@ -56,8 +57,8 @@ void mdc_backing_fini(mdc_backing *backing) {
     mdc_backfiles_fini(&backing->files);
 }
 
-mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
-                             const mdc_residency *residency, mdc_error *err) {
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, mdc_mappings *mappings, const mdc_residency *residency,
+                             mdc_error *err) {
     backing->proc = proc;
     backing->mappings = mappings;
     backing->residency = residency;
@@ -308,9 +309,43 @@ static const mdc_content *runs_of(const mdc_backing *backing, const view *it) {
     return it->count > 0 ? &mdc_vec_at(&backing->runs, const mdc_content, it->first) : NULL;
 }
 
+static mdc_status count_pages(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {
+    uint64_t *next = context;
+    (void)categories;
+    (void)err;
+    if (first == *next) *next = end;
+    return MDC_OK;
+}
+
+/* How many bytes from `first` on the page tables have: to read them as memory changes nothing. */
+static uint64_t present(const mdc_backing *backing, uint64_t first, uint64_t end) {
+    const mdc_pagemap_query query = {
+        .anyof = MDC_PAGE_IS_PRESENT, .reported = MDC_PAGE_IS_PRESENT, .control = backing->mappings->control};
+    uint64_t next = first;
+    int os_errno = backing->pagemap < 0 ? EBADF : MDC_FAILPOINT("pagemap:scan");
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    if (os_errno == 0)
+        (void)mdc_pagemap_scan(backing->pagemap, first, end, &query, count_pages, &next, &os_errno, &ignored);
+    if (os_errno == ENOTTY || os_errno == EPERM || os_errno == EINVAL) {
+        next = first;
+        os_errno = 0;
+        (void)mdc_pagemap_read(backing->pagemap, first, end, &query, count_pages, &next, &os_errno, &ignored);
+    }
+    return os_errno == 0 ? next - first : 0;
+}
+
+static bool not_examined(const mdc_backing *backing, size_t region) {
+    return region < backing->views.count && mdc_vec_at(&backing->views, view, region).kind == VIEW_NEW;
+}
+
 size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                            size_t room, uint64_t *next) {
     const mdc_region *it = region_at(backing, region);
+    /* Whose the pages are does not matter where so little is copied. */
+    if (backing->mappings->few_files && not_examined(backing, region) && has_file(it) && first >= it->base &&
+        end - first <= PRESENT_SIZE && present(backing, first, end) == end - first)
+        return mdc_content_tell(NULL, 0, MDC_CONTENT_DATA, first, end, runs, room, next);
     const view *seen = view_of(backing, region);
     if (seen != NULL && seen->kind == VIEW_CROWDED)
         return mdc_content_tell(NULL, 0, MDC_CONTENT_DATA, mdc_max_u64(first, it->base),
@@ -360,13 +395,19 @@ static mdc_backing_route glance(mdc_backing *backing, const mdc_region *region, 
 /* Is a glance enough? */
 static bool worth_a_glance(mdc_backing *backing, size_t region) {
     const mdc_region *it = region_at(backing, region);
-    return region < backing->views.count && mdc_vec_at(&backing->views, view, region).kind == VIEW_NEW &&
-           has_file(it) && it->size > glance_size && (it->flags & (MDC_REGION_SHARED | MDC_REGION_USERFAULT)) == 0 &&
+    return not_examined(backing, region) && has_file(it) && it->size > glance_size &&
+           (it->flags & (MDC_REGION_SHARED | MDC_REGION_USERFAULT)) == 0 &&
            mdc_backfiles_get(&backing->files, it) != NULL;
 }
 
 mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint64_t address, uint64_t *end) {
     const mdc_region *it = region_at(backing, region);
+    if (not_examined(backing, region) && has_file(it)) {
+        const uint64_t page = mdc_page_down(address), most = it->base + it->size - page;
+        const uint64_t there = present(backing, page, page + mdc_min_u64(PRESENT_SIZE, most));
+        *end = page + there;
+        if (there > 0) return MDC_BACKING_MEMORY;
+    }
     if (worth_a_glance(backing, region)) return glance(backing, it, MDC_CONTENT_FILE, address, end);
     const view *seen = view_of(backing, region);
     mdc_content run;
@@ -389,31 +430,6 @@ uint64_t mdc_backing_late_end(mdc_backing *backing, size_t region) {
     const mdc_backing_file *file =
         has_file(it) && (it->flags & MDC_REGION_USERFAULT) == 0 ? mdc_backfiles_get(&backing->files, it) : NULL;
     return file != NULL ? mdc_latefiles_end(&backing->late, it, file->fd) : it->base;
-}
-
-static mdc_status count_page(void *context, uint64_t first, uint64_t end, uint64_t categories, mdc_error *err) {
-    (void)categories;
-    (void)err;
-    *(uint64_t *)context += end - first;
-    return MDC_OK;
-}
-
-/* Does the page table have it? Then reading it as memory changes nothing. */
-static bool present(const mdc_backing *backing, uint64_t page) {
-    const mdc_pagemap_query query = {
-        .anyof = MDC_PAGE_IS_PRESENT, .reported = MDC_PAGE_IS_PRESENT, .control = backing->mappings->control};
-    uint64_t found = 0;
-    int os_errno = 0;
-    mdc_error ignored;
-    mdc_error_clear(&ignored);
-    (void)mdc_pagemap_scan(backing->pagemap, page, page + MDC_PAGE_SIZE, &query, count_page, &found, &os_errno,
-                           &ignored);
-    if (os_errno != 0) {
-        os_errno = 0;
-        (void)mdc_pagemap_read(backing->pagemap, page, page + MDC_PAGE_SIZE, &query, count_page, &found, &os_errno,
-                               &ignored);
-    }
-    return found != 0;
 }
 
 uint64_t mdc_backing_read(mdc_backing *backing, size_t region, uint64_t address, uint64_t size, uint8_t *to,
@@ -440,7 +456,7 @@ uint64_t mdc_backing_read(mdc_backing *backing, size_t region, uint64_t address,
     if ((uint64_t)got == size || rest == 0 || fstat(file->fd, &facts) != 0 || (uint64_t)facts.st_size != end)
         return (uint64_t)got;
     uint64_t page = mdc_page_down(address + (uint64_t)got);
-    if (present(backing, page)) return (uint64_t)got; /* the rest is read as memory */
+    if (present(backing, page, page + MDC_PAGE_SIZE) != 0) return (uint64_t)got; /* the rest is read as memory */
     rest = mdc_min_u64(rest, size - (uint64_t)got);
     memset(to + got, 0, (size_t)rest);
     return (uint64_t)got + rest;

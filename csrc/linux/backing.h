@@ -5,7 +5,8 @@
  * is used: SEEK_DATA finds its data, pread reads it. Only pages that the process owns (a private mapping that was
  * written to) are read as memory.
  *
- * A region is examined when it is first needed, so that a small dump examines little. */
+ * A region is examined when it is first needed, so that a small dump examines little; for a read of pages that the
+ * process has in its page tables, which changes nothing, not even then. */
 #ifndef MDC_LINUX_BACKING_H
 #define MDC_LINUX_BACKING_H
 
@@ -42,8 +43,8 @@ typedef enum mdc_backing_route {
 void mdc_backing_init(mdc_backing *backing);
 void mdc_backing_fini(mdc_backing *backing);
 /* While the target is stopped, after mappings and residency. proc as for them. */
-mdc_status mdc_backing_begin(mdc_backing *backing, int proc, const mdc_mappings *mappings,
-                             const mdc_residency *residency, mdc_error *err);
+mdc_status mdc_backing_begin(mdc_backing *backing, int proc, mdc_mappings *mappings, const mdc_residency *residency,
+                             mdc_error *err);
 /* As mdc_source_ops.content, for any region. */
 size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, uint64_t end, mdc_content *runs,
                            size_t room, uint64_t *next);

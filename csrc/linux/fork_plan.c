@@ -58,7 +58,7 @@ static unsigned long release(void) {
 static bool complete(const mdc_gadgets *gadgets) { return gadgets->call != 0 && gadgets->restorer != 0; }
 
 /* In the file, so that the target gets no page of it; in memory if that is not to be had. */
-static mdc_status search(mdc_fork_plan *plan, const mdc_mappings *mappings, int proc, const mdc_map_record *record,
+static mdc_status search(mdc_fork_plan *plan, mdc_mappings *mappings, int proc, const mdc_map_record *record,
                          mdc_error *err) {
     mdc_region region = {.base = record->first,
                          .size = record->end - record->first,
@@ -93,7 +93,7 @@ static bool holds(const mdc_map_record *record, const char *text) {
 }
 
 /* The C library first: others may have nothing of it. */
-static mdc_status walk(mdc_fork_plan *plan, const mdc_mappings *mappings, int proc, bool library, bool direct,
+static mdc_status walk(mdc_fork_plan *plan, mdc_mappings *mappings, int proc, bool library, bool direct,
                        mdc_error *err) {
     mdc_error why;
     mdc_error_clear(&why);
@@ -193,8 +193,8 @@ mdc_status mdc_fork_plan_again(mdc_fork_plan *plan, const mdc_mappings *mappings
     return err->code;
 }
 
-mdc_status mdc_fork_plan_make(mdc_fork_plan *plan, const mdc_mappings *mappings, int proc, int process,
-                              uint64_t keep_max, mdc_error *err) {
+mdc_status mdc_fork_plan_make(mdc_fork_plan *plan, mdc_mappings *mappings, int proc, int process, uint64_t keep_max,
+                              mdc_error *err) {
     const unsigned long kernel = release();
     uint64_t keep = 0, own = 0;
     mdc_status status;

@@ -21,8 +21,8 @@ void mdc_fork_plan_fini(mdc_fork_plan *plan);
 /* After mdc_mappings_prepare. proc as for it; process: /proc/PID. keep_max: bytes that may be copied under the stop,
  * 0: as many as are sensible; no more than 64 MiB are, so that the copy does not take as long as the clone. Fails only
  * for want of memory. */
-mdc_status mdc_fork_plan_make(mdc_fork_plan *plan, const mdc_mappings *mappings, int proc, int process,
-                              uint64_t keep_max, mdc_error *err);
+mdc_status mdc_fork_plan_make(mdc_fork_plan *plan, mdc_mappings *mappings, int proc, int process, uint64_t keep_max,
+                              mdc_error *err);
 
 /* Under the stop: what the child lacks of a program that marks memory all the time (V8 does so with all of its heap),
  * and so was not what it is now when the plan was made. Nothing is done where that would take too long, or need not be.

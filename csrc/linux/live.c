@@ -99,6 +99,7 @@ static mdc_status prepare_lists(mdc_live *live, mdc_error *err) {
     /* Of little memory all can be read the harmless way, and only the marks are wanted of smaps. */
     live->mappings.without_smaps =
         live->options.little != 0 && live->options.snapshot == 0 && live->options.dontdump == MDC_DONTDUMP_IGNORE;
+    live->mappings.few_files = live->options.little != 0 && live->options.snapshot == 0 && !live->options.in_file;
     mdc_status begun = mdc_mappings_begin(&live->mappings, task, &smaps); /* a thread of its own reads on */
     mdc_status status = mdc_threadinfo_list(&live->infos, live->identity.directory, err);
     if (status == MDC_OK) status = mdc_proc_files_prepare(&live->texts, task, err);

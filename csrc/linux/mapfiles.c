@@ -199,8 +199,11 @@ void mdc_mapped_file_resize(const mdc_mappings *mappings, mdc_mapped_file *file,
 
 /* The file of a region that is about to be opened. maps can show another device and inode than /proc/locks: that of
  * the lower file of overlayfs, before Linux 6.8. */
-static bool must_not_open(const mdc_mappings *mappings, const mdc_region *region, const mdc_statx_facts *facts) {
-    const mdc_noopen *noopen = &mappings->noopen;
+static bool must_not_open(mdc_mappings *mappings, int proc, const mdc_region *region, const mdc_statx_facts *facts) {
+    mdc_noopen *noopen = &mappings->noopen;
+    mdc_error ignored; /* without memory or descriptors to find out, none is opened */
+    mdc_error_clear(&ignored);
+    if (!noopen->known && mdc_noopen_read(noopen, proc, &ignored) != MDC_OK) return true;
     int64_t number = mdc_mapped_file_find(mappings, region->dev_major, region->dev_minor, region->inode);
     bool memory = number >= 0 &&
                   (mdc_vec_at(&mappings->files, const mdc_mapped_file, (size_t)number).flags & MDC_MAPPED_MEMORY) != 0;
@@ -208,7 +211,7 @@ static bool must_not_open(const mdc_mappings *mappings, const mdc_region *region
            mdc_noopen_has(noopen, facts->dev_major, facts->dev_minor, facts->inode, !memory);
 }
 
-int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget) {
+int mdc_mapped_file_reopen(mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget) {
     if (region->name_id == 0 || (region->flags & MDC_REGION_SLOW_FILE) != 0) return -1;
     mdc_name name = mdc_vec_at(&mappings->names, mdc_name, region->name_id - 1);
     const uint8_t *bytes = &mdc_vec_at(&mappings->pool, uint8_t, name.offset);
@@ -226,7 +229,7 @@ int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_reg
         if (size < (ssize_t)name.size || memcmp(target, bytes, name.size) != 0) continue;
         if (!facts_of(directory, entry->d_name, 0, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.mode))
             continue;
-        if (must_not_open(mappings, region, &facts)) break;
+        if (must_not_open(mappings, proc, region, &facts)) break;
         found = openat(directory, entry->d_name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     }
     if (list != NULL) closedir(list);
@@ -242,7 +245,7 @@ bool mdc_mapped_file_stays(const mdc_mappings *mappings, int proc, const mdc_reg
            S_ISREG(facts.mode);
 }
 
-static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *region) {
+static int open_file(mdc_mappings *mappings, int proc, const mdc_region *region) {
     const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char path[PATH_MAX + 8];
     mdc_statx_facts facts;
@@ -250,7 +253,7 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
     /* Looked at before it is opened: opening a FIFO or a device could do something. */
     map_files_path(path, sizeof path, region->base, region->base + region->size);
     if (facts_of(proc, path, 0, &facts)) {
-        if (!S_ISREG(facts.mode) || must_not_open(mappings, region, &facts)) return -1;
+        if (!S_ISREG(facts.mode) || must_not_open(mappings, proc, region, &facts)) return -1;
         int linked = openat(proc, path, flags);
         if (linked >= 0) return linked;
     }
@@ -259,7 +262,7 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
     if (!root_path(&mdc_vec_at(&mappings->pool, uint8_t, name.offset), name.size, path, sizeof path)) return -1;
     mdc_map_record record = {.inode = region->inode, .dev_major = region->dev_major, .dev_minor = region->dev_minor};
     if (!facts_of(proc, path, AT_SYMLINK_NOFOLLOW, &facts) || !is_file(&facts, &record) || !S_ISREG(facts.mode) ||
-        must_not_open(mappings, region, &facts))
+        must_not_open(mappings, proc, region, &facts))
         return -1;
     int fd = openat(proc, path, flags | O_NOFOLLOW);
     if (fd >= 0 && (!facts_of(fd, "", AT_EMPTY_PATH, &facts) || !is_file(&facts, &record))) {
@@ -269,7 +272,7 @@ static int open_file(const mdc_mappings *mappings, int proc, const mdc_region *r
     return fd;
 }
 
-int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region) {
+int mdc_mapped_file_open(mdc_mappings *mappings, int proc, const mdc_region *region) {
     mdc_dump_control *control = mappings->control;
     if (control == NULL) return open_file(mappings, proc, region);
     const mdc_name none = {0, 0};

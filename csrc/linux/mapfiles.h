@@ -41,9 +41,9 @@ mdc_status mdc_mapped_name(mdc_mappings *mappings, const uint8_t *bytes, size_t 
                            mdc_error *err);
 /* Opens the file that is mapped at [first, end), or fails with -1: through map_files (needs a capability), or by its
  * path in the target's root if that still is the same file. Never a file of a slow file system. O_RDONLY, O_CLOEXEC. */
-int mdc_mapped_file_open(const mdc_mappings *mappings, int proc, const mdc_region *region);
+int mdc_mapped_file_open(mdc_mappings *mappings, int proc, const mdc_region *region);
 /* The same by a descriptor that the target has of it, which needs no capability. *budget: how many descriptors may
  * still be looked at. */
-int mdc_mapped_file_reopen(const mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget);
+int mdc_mapped_file_reopen(mdc_mappings *mappings, int proc, const mdc_region *region, uint64_t *budget);
 
 #endif

@@ -30,6 +30,7 @@ typedef struct mdc_mappings {
     /* Set before prepare: smaps is read under the stop alone if it takes no longer than this by estimate. */
     uint64_t defer_ns, resident_pages;
     bool without_smaps; /* set before prepare: it is not read at all, as if it could not be */
+    bool few_files;     /* set before prepare: perhaps none is opened. What must not be is read when the first one is */
     /* The rest is private. */
     mdc_vec notes;    /* mdc_mapping_note by region */
     mdc_vec flags;    /* mdc_smaps_entry: what smaps said before the stop; empty again after list */

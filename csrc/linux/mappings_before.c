@@ -52,7 +52,7 @@ mdc_status mdc_mappings_begin(mdc_mappings *mappings, int proc, mdc_error *err) 
     if (!mdc_mul_u64(mappings->resident_pages, MDC_SMAPS_NS_PER_PAGE, &cost)) cost = UINT64_MAX / 2;
     if (cost >= mappings->defer_ns) start(mappings, proc); /* it takes longest */
     mdc_status status = mdc_mounts_read(&mappings->mounts, proc, err);
-    if (status == MDC_OK) status = mdc_noopen_read(&mappings->noopen, proc, err);
+    if (status == MDC_OK && !mappings->few_files) status = mdc_noopen_read(&mappings->noopen, proc, err);
     return status == MDC_OK ? look_before(mappings, proc, cost, err) : status;
 }
 

@@ -20,7 +20,7 @@ enum {
 
 void mdc_noopen_init(mdc_noopen *noopen) {
     mdc_vec_init(&noopen->locked, sizeof(mdc_locked_file));
-    noopen->all = false;
+    noopen->all = noopen->known = false;
 }
 
 void mdc_noopen_fini(mdc_noopen *noopen) { mdc_vec_fini(&noopen->locked); }
@@ -105,7 +105,9 @@ static bool listens(int proc) {
 mdc_status mdc_noopen_read(mdc_noopen *noopen, int proc, mdc_error *err) {
     noopen->locked.count = 0;
     noopen->all = listens(proc);
-    return read_locks(noopen, err);
+    mdc_status status = read_locks(noopen, err);
+    noopen->known = status == MDC_OK;
+    return status;
 }
 
 bool mdc_noopen_has(const mdc_noopen *noopen, uint32_t dev_major, uint32_t dev_minor, uint64_t inode, bool any_device) {

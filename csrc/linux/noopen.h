@@ -21,11 +21,12 @@ typedef struct mdc_locked_file {
 typedef struct mdc_noopen {
     mdc_vec locked; /* mdc_locked_file: by our own process */
     bool all;       /* the target listens to fanotify */
+    bool known;     /* it was read */
 } mdc_noopen;
 
 void mdc_noopen_init(mdc_noopen *noopen);
 void mdc_noopen_fini(mdc_noopen *noopen);
-/* Before the stop. proc: /proc/PID. Fails only for lack of memory or descriptors: without a /proc of ours no file
+/* Best before the stop. proc: /proc/PID. Fails only for lack of memory or descriptors: without a /proc of ours no file
  * counts as locked. */
 mdc_status mdc_noopen_read(mdc_noopen *noopen, int proc, mdc_error *err);
 /* Takes a line of fdinfo, "lock: 1: POSIX  ADVISORY  WRITE 1234 08:01:393 0 EOF" (lock_get_status in fs/locks.c);

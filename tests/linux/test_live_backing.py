@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -371,6 +372,38 @@ def test_locks_of_the_caller_are_kept(unnamed: bool, take: live.Taker, tmp_path:
         assert report.complete
         with file_rules.DumpFile(path) as dump:
             assert dump.read_across(target.info["base"], len(content)) == content
+
+
+UNREAD_LIBRARY = """
+import ctypes, mmap, os, sys
+libc = ctypes.CDLL(None)
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, *[ctypes.c_size_t] * 5]
+fd = os.open(sys.argv[1], os.O_RDONLY)
+print('{"base": %d}' % libc.mmap(None, os.fstat(fd).st_size, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, fd, 0))
+os.close(fd)
+sys.stdout.flush()
+for line in sys.stdin:
+    print("pong 0 0 0", flush=True)
+"""
+
+
+def test_locks_of_the_caller_are_kept_by_a_small_dump(take: live.Taker, tmp_path: Path) -> None:
+    """It looks for locks when it opens the first file only: of a library whose header the target has not read."""
+    file = tmp_path / "library.so"
+    shutil.copy(sys.modules["_struct"].__file__ or "", file)
+    with live.Target([sys.executable, "-c", UNREAD_LIBRARY, str(file)]) as target:
+        named = record_at(take(target, only=["udmp-parser"])[1], target.info["base"])
+        assert named[:4] == b"LEpB"
+        with locked(file):
+            again = record_at(take(target, only=["udmp-parser"])[1], target.info["base"])
+    assert again == named
+
+
+def record_at(path: Path, base: int) -> bytes:
+    """The CodeView record of a module."""
+    with file_rules.DumpFile(path) as dump:
+        (found,) = [record for where, _, _, record in dump.modules() if where == base]
+        return bytes(found)
 
 
 def test_locks_of_the_caller_on_shared_memory_are_kept(start_backed: Start, take: live.Taker, tmp_path: Path) -> None:
