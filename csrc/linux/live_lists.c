@@ -143,6 +143,7 @@ mdc_status mdc_live_capture(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK) status = list_mappings(live, err);
     mdc_region *regions = live->mappings.regions.data;
     size_t count = live->mappings.regions.count;
+    live->residency.exact = live->mappings.exact;
     if (status == MDC_OK && live->options.little)
         status = mdc_residency_begin(&live->residency, task, regions, count, err);
     else if (status == MDC_OK)

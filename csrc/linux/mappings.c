@@ -368,6 +368,8 @@ static mdc_status look_again(mdc_mappings *mappings, int proc, uint32_t dontdump
     mdc_status status = mdc_vec_reserve(&fresh, mappings->regions.count, &ignored);
     if (status == MDC_OK) status = mdc_smaps_read(&fresh, proc, UINT64_MAX, seen_again, mappings->control, &ignored);
     if (status == MDC_OK) status = add_to_fresh(mappings, &fresh, &ignored);
+    /* Of what a child does not have it says nothing. */
+    mappings->exact = status == MDC_OK && (mappings->absent == NULL || mappings->absent->count == 0);
     if (status == MDC_OK)
         classify_again(mappings, &fresh, dontdump);
     else if (mdc_is_shortage(status) || status == MDC_ERR_TARGET_GONE)
@@ -421,6 +423,7 @@ mdc_status mdc_mappings_list(mdc_mappings *mappings, int proc, uint32_t dontdump
     lister self = {mappings, proc, 0};
     bool text = false;
     mappings->regions.count = mappings->notes.count = 0;
+    mappings->exact = mappings->deferred;
     if (mappings->deferred && look_now(mappings, proc, dontdump, &text, err) != MDC_OK) return err->code;
     mdc_status status = list_all(&self, text, err);
     if (status == MDC_OK) status = add_absent(&self, UINT64_MAX, err);

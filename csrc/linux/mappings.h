@@ -31,6 +31,7 @@ typedef struct mdc_mappings {
     uint64_t defer_ns, resident_pages;
     bool without_smaps; /* set before prepare: it is not read at all, as if it could not be */
     bool few_files;     /* set before prepare: perhaps none is opened. What must not be is read when the first one is */
+    bool exact;         /* after list: what smaps says of the regions is of then */
     /* The rest is private. */
     mdc_vec notes;    /* mdc_mapping_note by region */
     mdc_vec flags;    /* mdc_smaps_entry: what smaps said before the stop; empty again after list */

@@ -16,7 +16,8 @@
 
 enum {
     FINE_RUNS = 256 * 1024, /* from here on small gaps are filled, to bound memory */
-    ASKED_RUNS = 64
+    ASKED_RUNS = 64,
+    WHOLE_MIN = 8 /* whole regions in a row: fewer are scanned faster than the scan is begun anew after them */
 };
 static const uint64_t fine_gap = UINT64_C(64) << 10;
 /* Regions that are not candidates are scanned for guard pages only, which is not worth a long walk. */
@@ -46,7 +47,7 @@ typedef struct scanner {
 
 void mdc_residency_init(mdc_residency *residency) {
     mdc_vec_init(&residency->runs, sizeof(mdc_content));
-    residency->known = false;
+    residency->known = residency->exact = false;
     residency->pagemap = -1;
     residency->control = NULL;
     residency->asked = NULL;
@@ -128,6 +129,30 @@ static mdc_status take(void *context, uint64_t first, uint64_t end, uint64_t cat
     return MDC_OK;
 }
 
+/* All of its pages are there, so neither a hole nor a guard is in it. */
+static bool whole(const scanner *self, size_t region) {
+    const mdc_region *it = &self->regions[region];
+    return self->residency->exact && interesting(it) && it->resident >= it->size;
+}
+
+static bool many_whole(const scanner *self, size_t region) {
+    if (self->count - region < WHOLE_MIN) return false;
+    for (size_t i = 0; i < WHOLE_MIN; i++)
+        if (!whole(self, region + i)) return false;
+    return true;
+}
+
+/* Takes the whole regions from *region on. */
+static mdc_status take_whole(scanner *self, size_t *region, mdc_error *err) {
+    mdc_status status = MDC_OK;
+    for (; status == MDC_OK && *region < self->count && whole(self, *region); ++*region) {
+        const mdc_region *it = &self->regions[*region];
+        if (reported(it)) status = push(self, *region, it->base, it->base + it->size, MDC_CONTENT_DATA, err);
+    }
+    mdc_control_advance(self->residency->control);
+    return status;
+}
+
 /* One scan over as much as possible at a time: a call per region would take three times as long. */
 static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_errno, mdc_error *err) {
     const mdc_pagemap_query query = {.anyof = categories, .reported = categories, .control = self->residency->control};
@@ -139,14 +164,15 @@ static mdc_status scan_all(scanner *self, int fd, uint64_t categories, int *os_e
         if (i == self->count) break;
         uint64_t first = self->regions[i].base;
         uint64_t end = first;
+        bool skip = false;
         for (; i < self->count; i++) {
             const mdc_region *region = &self->regions[i];
-            if (interesting(region))
-                end = region->base + region->size;
-            else if (region->size > guard_walk_max)
-                break;
+            skip = many_whole(self, i);
+            if (skip || (!interesting(region) && region->size > guard_walk_max)) break;
+            if (interesting(region)) end = region->base + region->size;
         }
         mdc_status status = mdc_pagemap_scan(fd, first, end, &query, take, self, os_errno, err);
+        if (status == MDC_OK && skip && *os_errno == 0) status = take_whole(self, &i, err);
         if (status != MDC_OK) return status;
     }
     return MDC_OK;

@@ -12,6 +12,7 @@ typedef struct mdc_residency {
                        untouched; of files on slow file systems the same, and what lies between is UNKNOWN; of other
                      regions UNAVAILABLE runs, what lies between is DATA */
     bool known;   /* false: the kernel has no PAGEMAP_SCAN, everything counts as DATA */
+    bool exact;   /* set before the scan: `resident` of the regions is of now, so it need not look at whole ones */
     int pagemap;  /* >= 0: nothing is in runs, content asks the kernel; by this method */
     int method;
     mdc_dump_control *control; /* borrowed; NULL, or notified of the progress of the page scan */

@@ -172,7 +172,20 @@ static const row rows[] = {
     {"/dev/zero shared", zero_device_shared, 0, 0, ALL, true},
     {"[anon:rows]", named_anonymous, ALL & ~UINT64_C(0x80), 0, 0x80, true},
 };
-enum { ROWS = sizeof rows / sizeof rows[0], HUGE_AT = ROWS, SPARSE_AT };
+enum { ROWS = sizeof rows / sizeof rows[0], HUGE_AT = ROWS, SPARSE_AT, WHOLE_AT };
+enum { MANY = 12, HOLED = 4 }; /* pages */
+
+/* MANY mappings of one page that is there, one of HOLED pages with one, and MANY again. */
+static uint64_t many_whole(void) {
+    uint64_t at = place((2 * MANY + HOLED) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    for (int i = 0; i < 2 * MANY + HOLED; i++)
+        if (i <= MANY || i >= MANY + HOLED) put(at, i);
+    for (int i = 0; i < MANY; i += 2) {
+        mprotect((void *)(at + (uint64_t)(i + 1) * PAGE), PAGE, PROT_READ);
+        mprotect((void *)(at + (uint64_t)(i + MANY + HOLED) * PAGE), PAGE, PROT_READ);
+    }
+    return at;
+}
 
 static void child(target_shared *shared) {
     for (int i = 0; i < ROWS; i++) shared->words[i] = rows[i].make();
@@ -187,6 +200,7 @@ static void child(target_shared *shared) {
     madvise((void *)sparse, UINT64_C(64) << 30, MADV_NOHUGEPAGE);
     for (uint64_t i = 0; i < 6000; i += 3) ((volatile char *)sparse)[i * PAGE] = 1;
     shared->words[SPARSE_AT] = sparse;
+    shared->words[WHOLE_AT] = many_whole();
     shared->ready = 1;
     for (;;) pause();
 }
@@ -200,14 +214,18 @@ typedef struct view {
 
 /* The kernel's answers on their way here. With `overlap` set the second run of an answer begins inside the first. */
 static bool overlap;
+/* Whether a call looked at this address. */
+static uint64_t watched;
+static bool watched_seen;
 
 int ioctl(int fd, unsigned long request, ...) {
     va_list arguments;
     va_start(arguments, request);
     uint64_t *arg = va_arg(arguments, uint64_t *);
     va_end(arguments);
-    int count = (int)syscall(SYS_ioctl, fd, request, arg);
     const unsigned long scan = _IOC(_IOC_READ | _IOC_WRITE, 'f', 16, 96);
+    if (request == scan && arg[2] <= watched && watched < arg[3]) watched_seen = true; /* start, end */
+    int count = (int)syscall(SYS_ioctl, fd, request, arg);
     if (overlap && request == scan && count >= 2) {
         uint64_t *runs = (uint64_t *)(uintptr_t)arg[5]; /* vec: start, end, categories of each */
         runs[3] = runs[1] - PAGE;
@@ -450,6 +468,52 @@ static void check_kernel_half(view *self, const target_shared *shared) {
     mdc_residency_fini(&again);
 }
 
+static void scan_again(mdc_residency *again, view *self, bool exact) {
+    mdc_error err;
+    mdc_error_clear(&err);
+    mdc_residency_init(again);
+    again->exact = exact;
+    watched_seen = false;
+    REQUIRE_OK(mdc_residency_scan(again, self->proc, self->mappings.regions.data, self->mappings.regions.count, &err),
+               err);
+    REQUIRE(again->known);
+}
+
+/* Many mappings all of whose pages are there are not looked at where it is known that they are, and nothing is told
+ * differently. What is known of an earlier moment does not count. */
+static void check_whole(view *self, const target_shared *shared) {
+    const uint64_t at = shared->words[WHOLE_AT];
+    mdc_residency scanned, known;
+    for (int half = 0; half < 2; half++) {
+        watched = at + (half == 0 ? 0 : (uint64_t)(MANY + HOLED) * PAGE);
+        scan_again(&scanned, self, false);
+        REQUIRE(watched_seen);
+        REQUIRE(self->mappings.exact);
+        scan_again(&known, self, true);
+        REQUIRE(!watched_seen);
+        REQUIRE(known.runs.count == scanned.runs.count);
+        for (size_t i = 0; i < known.runs.count; i++) {
+            const mdc_content *a = &mdc_vec_at(&known.runs, mdc_content, i);
+            const mdc_content *b = &mdc_vec_at(&scanned.runs, mdc_content, i);
+            REQUIRE(a->first == b->first && a->end == b->end && a->what == b->what);
+        }
+        mdc_residency_fini(&scanned);
+        mdc_residency_fini(&known);
+    }
+    mdc_region *holed = &mdc_vec_at(&self->mappings.regions, mdc_region,
+                                    mdc_mappings_find(&self->mappings, at + (uint64_t)MANY * PAGE));
+    REQUIRE(holed->size == HOLED * PAGE && holed->resident == PAGE);
+    holed->resident = holed->size;
+    scan_again(&scanned, self, false);
+    mdc_content run;
+    uint64_t next;
+    REQUIRE(mdc_residency_content(&scanned, holed, holed->base + PAGE, holed->base + HOLED * PAGE, &run, 1, &next) ==
+            1);
+    REQUIRE(run.what == MDC_CONTENT_UNTOUCHED && next == holed->base + HOLED * PAGE);
+    mdc_residency_fini(&scanned);
+    holed->resident = PAGE;
+}
+
 /* Of many runs each call of the scan that comes back is seen. */
 static void check_progress(const view *self, const target_shared *shared) {
     mdc_region region = *region_at(self, shared->words[SPARSE_AT]);
@@ -482,6 +546,7 @@ int main(void) {
     check_overlap(&self, shared);
     check_progress(&self, shared);
     check_kernel_half(&self, shared);
+    check_whole(&self, shared);
     size_t runs = self.residency.runs.count;
     look_away(&self);
     /* The same by asking: nothing is known in advance, and nothing is told differently. */
