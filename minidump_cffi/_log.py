@@ -13,9 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["debug", "info", "warning"]
+__all__ = ["debug", "info", "says_debug", "warning"]
 
 NAME = "minidump_cffi"
+_DEBUG = 10  # logging.DEBUG
 
 
 _loggers: list[logging.Logger] = []  # one, when there is one
@@ -32,6 +33,11 @@ def _logger() -> logging.Logger | None:
         found.addHandler(module.NullHandler())  # without one warnings go to stderr
     _loggers.append(found)
     return found
+
+
+def says_debug() -> bool:
+    """Whether `debug` is heard: for values that cost more than the dump of a small process should."""
+    return (logger := _logger()) is not None and logger.isEnabledFor(_DEBUG)
 
 
 def debug(text: str, *values: object) -> None:

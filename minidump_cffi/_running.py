@@ -36,8 +36,8 @@ SLICE = 0.1
 """Seconds between two looks at a running dump."""
 
 # What an engine that never asked cannot have honoured. Our filters are applied to the finished file as well.
-_UNASKED_MEMORY = DumpWarning.NO_MEMORY_CALLBACKS
-_UNASKED = _UNASKED_MEMORY | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM_CALLBACKS
+_UNHONOURED = DumpWarning.TYPE | DumpWarning.STOP | DumpWarning.NO_MEMORY_CALLBACKS
+_UNHONOURED_BY_CALLEE = _UNHONOURED | DumpWarning.NO_REGION_CALLBACKS | DumpWarning.NO_VM_CALLBACKS
 
 
 class Timer:
@@ -138,7 +138,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
                 error.message = f"{callee.name}: {error.message}"
             raise error
         report = report_of(session, filter, request, recorder)
-        if report.warnings & (DumpWarning.TYPE | DumpWarning.STOP | (_UNASKED_MEMORY if callee is None else _UNASKED)):
+        if report.warnings & (_UNHONOURED if callee is None else _UNHONOURED_BY_CALLEE):
             request.check_strict(report.messages)
         if progress is not None:
             progress(_progress(session))

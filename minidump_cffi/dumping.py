@@ -340,7 +340,8 @@ def _write(
         if target.name
         else "a file"
     )
-    _log.debug("dump of %s: type %s, engine %s", what, words_of(options.flags), request.backend.name)
+    if _log.says_debug():
+        _log.debug("dump of %s: type %s, engine %s", what, words_of(options.flags), request.backend.name)
     most = options.max_bytes
     try:
         sink = sinks.open_sink(file, spool=options.spool, fsync=options.fsync, give_up=timer.check)

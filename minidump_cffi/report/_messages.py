@@ -89,9 +89,11 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
     warnings = report.warnings
     if windows:
         warnings &= ~DumpWarning.NO_RESIDENCY  # always so on Windows: not worth a warning
-    known = _WARNINGS if report.rules else _WARNINGS | _FOREIGN_WARNINGS
-    texts = notes + tuple(text for flag, text in known.items() if flag & warnings)
-    if warnings & DumpWarning.TYPE:
+    texts = notes
+    if warnings:
+        known = _WARNINGS if report.rules else _WARNINGS | _FOREIGN_WARNINGS
+        texts += tuple(text for flag, text in known.items() if flag & warnings)
+    if DumpWarning.TYPE in warnings:
         lost = (str(member.name) for member in report.type & ~report.honoured)
         names = ", ".join(name for name in lost if not any(name in note for note in notes))
         texts += (f"not available from this process, and not in the dump: {names}",) if names else ()
@@ -100,9 +102,9 @@ def of(report: DumpReport, notes: tuple[str, ...], *, windows: bool) -> tuple[st
         texts += (f'streams whose content is not known were left out ({numbers}); unknown_streams="keep" copies them',)
     if report.cut_bytes:
         texts += (f"the file that was read was cut: {report.cut_bytes:,} bytes are missing at its end",)
-    if warnings & DumpWarning.STOP:
+    if DumpWarning.STOP in warnings:
         texts += (f"the threads were stopped until all was written: {_stop_reason(report)}",)
-    if warnings & DumpWarning.SLOW_FILES:
+    if DumpWarning.SLOW_FILES in warnings:
         texts += (_slow_files(report),)
     if report.redaction is not None and report.redaction.uncovered:
         texts += (f"patterns were not searched for across {report.redaction.uncovered} boundaries between reads",)
