@@ -54,7 +54,7 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
         counters = session.counters()
         hidden = session.hidden()
         if hidden.unknown:
-            raw.numbers["warnings"] |= DumpWarning.VALUES_UNKNOWN
+            raw["numbers"]["warnings"] |= DumpWarning.VALUES_UNKNOWN
         redaction = Redaction(
             bytes=counters["redacted_bytes"],
             hits=counters["redacted_hits"],
@@ -72,9 +72,9 @@ def report_of(session: Session, filter: Filter | None, request: Request, recorde
         host=host(),
         annotations=getattr(request.options, "annotations", None),
         comment=getattr(request.options, "comment", None),
-        started=time.time() - raw.numbers["total_ns"] / 1e9,
+        started=time.time() - raw["numbers"]["total_ns"] / 1e9,
         recording=None
         if recorder is None
         else recording_of(recorder, "minidump_cffi" if request.backend.own else "dbghelp"),
-        **{name: getattr(raw, name) for name in raw._fields},
+        **raw,
     )

@@ -29,20 +29,6 @@ class RawProgress(Record, kw_only=False):
     stalled: bool
 
 
-class RawReport(Record, kw_only=False):
-    """Copies of the data of a report: bytes of the C arrays, unpacked only on access (report.py)."""
-
-    numbers: dict[str, int]
-    dropped: tuple[int, ...]
-    calls: tuple[int, ...]
-    regions: bytes
-    threads: bytes
-    modules: bytes
-    extents: bytes
-    gaps: bytes
-    names: bytes
-
-
 _HEAD = struct.Struct("=15Q2IiIQ32Q2Ii3I16I")
 """The head of mdc_report (csrc/api/report.h): numbers, calls, numbers, dropped streams."""
 _NUMBERS = (
@@ -66,13 +52,18 @@ _NUMBERS = (
     "stop_errno",
     "reserved",
     "total_ns",
+    "read_failed_gaps",
+    "warnings",
+    "pid",
+    "streams",
+    "omitted_streams",
+    "dropped_count",
 )
-_MORE_NUMBERS = ("read_failed_gaps", "warnings", "pid", "streams", "omitted_streams", "dropped_count")
-_CALLS = len(_NUMBERS)
+_CALLS = 20
 _AFTER_CALLS = _CALLS + 32
-_DROPPED = _AFTER_CALLS + len(_MORE_NUMBERS)
+_DROPPED = _AFTER_CALLS + len(_NUMBERS) - _CALLS
 HEAD = _HEAD.size
-_SYSTEM = {"windows": int(sys.platform == "win32")}
+_WINDOWS = int(sys.platform == "win32")
 
 
 class CalleeState(Record, kw_only=False):
@@ -230,7 +221,7 @@ class Session:
         if entries:
             kept, excluded = ffi.new("uint64_t[]", entries), ffi.new("uint64_t[]", entries)
             over = ffi.new("uint64_t[]", entries)
-            self._rules = kept, excluded, over
+            self._rules = kept, excluded, over, entries
         self._report = lib.mdc_session_outcome(self.pointer, kept, excluded, entries, error)
         if self._report == ffi.NULL:
             return exception(error)
@@ -238,18 +229,24 @@ class Session:
             return exception(error)
         return None
 
-    def report(self) -> RawReport:
-        """Of a session that `finish` found successful."""
+    def report(self) -> dict[str, Any]:
+        """Of a session that `finish` found successful: copies of the C data, in the words of `DumpReport`.
+
+        Arrays are bytes, which are unpacked only on access (report.py).
+        """
         raw = self._report
-        return RawReport(
-            *head(raw),
-            _copy(raw.regions, raw.region_count),
-            _copy(raw.threads, raw.thread_count),
-            _copy(raw.modules, raw.module_count),
-            _copy(raw.extents, raw.extent_count),
-            _copy(raw.gaps, raw.gap_count),
-            _copy(raw.names, raw.names_size),
-        )
+        numbers, dropped, calls = head(raw)
+        return {
+            "numbers": numbers,
+            "dropped": dropped,
+            "calls": calls,
+            "regions": _copy(raw.regions, raw.region_count * _REGION),
+            "threads": _copy(raw.threads, raw.thread_count * _THREAD),
+            "modules": _copy(raw.modules, raw.module_count * _MODULE),
+            "extents": _copy(raw.extents, raw.extent_count * _EXTENT),
+            "gaps": _copy(raw.gaps, raw.gap_count * _GAP),
+            "names": _copy(raw.names, raw.names_size),
+        }
 
     def counters(self) -> dict[str, Any]:
         return counters(lib.mdc_session_counters(self.pointer))
@@ -258,10 +255,10 @@ class Session:
         """mdc_hidden: variables hidden, values searched for, values too short for that, whether some are unknown."""
         return lib.mdc_session_hidden(self.pointer)
 
-    def rule_bytes(self) -> tuple[memoryview, memoryview, memoryview]:
+    def rule_bytes(self) -> tuple[list[int], list[int], list[int]]:
         """Bytes kept and excluded by each rule, and of those kept what is over the budget; the last is the default."""
-        kept, excluded, over = (memoryview(ffi.buffer(array)).cast("Q") for array in self._rules)
-        return kept, excluded, over
+        kept, excluded, over, entries = self._rules
+        return ffi.unpack(kept, entries), ffi.unpack(excluded, entries), ffi.unpack(over, entries)
 
     def doing(self) -> Doing:
         text = ffi.new("char[]", 512)
@@ -285,13 +282,13 @@ class Session:
 def head(raw: Any) -> tuple[dict[str, int], tuple[int, ...], tuple[int, ...]]:
     """Numbers, dropped streams and calls of an mdc_report, unpacked at once: cffi looks up members one by one."""
     values = _HEAD.unpack_from(ffi.buffer(raw, _HEAD.size))
-    more = dict(zip(_MORE_NUMBERS, values[_AFTER_CALLS:_DROPPED], strict=True))
-    numbers = dict(zip(_NUMBERS, values[:_CALLS], strict=True)) | more | _SYSTEM
-    return numbers, values[_DROPPED : _DROPPED + more["dropped_count"]], values[_CALLS:_AFTER_CALLS]
+    numbers: dict[str, int] = dict(zip(_NUMBERS, values[:_CALLS] + values[_AFTER_CALLS:_DROPPED], strict=True))
+    numbers["windows"] = _WINDOWS
+    return numbers, values[_DROPPED : _DROPPED + numbers["dropped_count"]], values[_CALLS:_AFTER_CALLS]
 
 
-def _copy(pointer: Any, count: int) -> bytes:
-    return bytes(ffi.buffer(pointer, count * ffi.sizeof(ffi.typeof(pointer).item))) if count else b""
+def _copy(pointer: Any, size: int) -> bytes:
+    return ffi.buffer(pointer, size)[:] if size else b""
 
 
 SIZES = {
@@ -299,3 +296,4 @@ SIZES = {
     for name in ("mdc_report_region", "mdc_report_thread", "mdc_report_module", "mdc_extent", "mdc_gap")
 }
 """Bytes of the structs that report.py unpacks."""
+_REGION, _THREAD, _MODULE, _EXTENT, _GAP = SIZES.values()

@@ -45,7 +45,7 @@ def test_a_job_outlives_its_close_for_other_threads() -> None:
     while not session.wait(0.1):
         pass
     assert session.finish(0) is None
-    assert session.report().extents
+    assert session.report()["extents"]
     session.close()
     assert session not in native_session._started
     assert session.pointer, "the session of C lives as long as its object"
