@@ -57,7 +57,9 @@ class _RecordType(type):
         shown = tuple(name for name in names if not name.startswith("_"))
         namespace.update(_fields=names, _shown=shown, _names=frozenset(names), _defaults=defaults)
         namespace["__match_args__"] = tuple(name for name in by_position if not name.startswith("_"))
-        return super().__new__(meta, name, bases, namespace)
+        made: Any = super().__new__(meta, name, bases, namespace)
+        made._setters = tuple((name, getattr(made, name).__set__) for name in names)
+        return made  # type: ignore[no-any-return]
 
     @property
     def __signature__(cls) -> Any:
@@ -109,12 +111,16 @@ class Record(metaclass=_RecordType):
             cls = self.__class__
             if values:
                 given = _by_name(cls, values, given)
-            if len(given) != len(cls._fields):
+            setters = cls._setters
+            if len(given) != len(setters):
                 given = {**cls._defaults, **given}
-            if given.keys() != cls._names:
-                raise TypeError(_wrong(cls, given))
-            for name, value in given.items():
-                _set(self, name, value)
+                if len(given) != len(setters):
+                    raise TypeError(_wrong(cls, given))
+            try:
+                for name, put in setters:
+                    put(self, given[name])
+            except KeyError:
+                raise TypeError(_wrong(cls, given)) from None
             self.__post_init__()
 
         def __setattr__(self, name, value):
