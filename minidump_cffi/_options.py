@@ -113,13 +113,12 @@ class PlanOptions(Record, kw_only=False):
         if self.type is not None:
             self._put("type", dump_type(self.type))
         self._put("max_bytes", _budget(self.max_bytes))
-        for name in ("deadline", "max_stop", "stop_timeout"):
-            _seconds(name, getattr(self, name), least="above 0")
-        for name in ("busy_timeout", "stall_timeout", "grace"):
-            _seconds(name, getattr(self, name), least="from 0")
+        for name, least in _TIMES:
+            if (value := getattr(self, name)) is not None:
+                _seconds(name, value, least)
         if self.grace is None:
             raise TypeError("grace must be seconds, not None")
-        for name, known in (*_WORDS.items(), ("on_limit", ("fail", "truncate"))):
+        for name, known in _ALL_WORDS:
             if getattr(self, name, known[0]) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         for name in _SWITCHES:
@@ -137,10 +136,13 @@ class PlanOptions(Record, kw_only=False):
         """Members of mdc_engine_options; what is not named is 0."""
         limits = self.options
         values: dict[str, Any] = {} if limits is None else {name: getattr(limits, name) for name in limits._fields}
-        values |= {name: known.index(getattr(self, name, known[0])) for name, known in _WORDS.items()}
-        values |= {name: int(getattr(self, name, False)) for name in _SWITCHES}
-        values["max_bytes"] = self.max_bytes or 0
-        return values | {"dump_type": int(self.flags), "plan_only": int(self.planned)}
+        for name, known in _WORDS.items():
+            if (word := getattr(self, name, known[0])) != known[0]:
+                values[name] = known.index(word)
+        for name in _SWITCHES:
+            values[name] = int(getattr(self, name, False))
+        values.update(max_bytes=self.max_bytes or 0, dump_type=int(self.flags), plan_only=int(self.planned))
+        return values
 
     def times(self) -> dict[str, int]:
         """Members of the session's specification: nanoseconds, where 0 means none."""
@@ -170,7 +172,10 @@ class DumpOptions(PlanOptions):
 
     def members(self) -> dict[str, Any]:
         """Members of mdc_engine_options; what is not named is 0."""
-        return super().members() | {"truncate_ns": int((self.max_stop or 0) * 1e9) if self.truncates else 0}
+        values = super().members()
+        if self.truncates:
+            values["truncate_ns"] = int((self.max_stop or 0) * 1e9)
+        return values
 
     @property
     def truncates(self) -> bool:
@@ -196,13 +201,20 @@ _WORDS = {  # in the order of the numbers in csrc/api/engine.h
     "unknown_streams": ("drop", "keep"),
     "stop": ("whole", "memory", "snapshot"),
 }
+_ALL_WORDS = (*_WORDS.items(), ("on_limit", ("fail", "truncate")))
 _SWITCHES = ("coredump_filter", "fsync")
+_TIMES = (
+    ("deadline", "above 0"),
+    ("max_stop", "above 0"),
+    ("stop_timeout", "above 0"),
+    ("busy_timeout", "from 0"),
+    ("stall_timeout", "from 0"),
+    ("grace", "from 0"),
+)
 
 
-def _seconds(name: str, value: Any, *, least: str) -> None:
-    """Refuse what is no time; None means: not at all."""
-    if value is None:
-        return
+def _seconds(name: str, value: Any, least: str) -> None:
+    """Refuse what is no time."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be seconds, not {value!r}")
     if not (value > 0 if least == "above 0" else value >= 0) or not value < 1e9:

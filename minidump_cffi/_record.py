@@ -103,6 +103,7 @@ class Record(metaclass=_RecordType):
         _names: ClassVar[frozenset[str]]
         _defaults: ClassVar[dict[str, Any]]
         _addresses: ClassVar[frozenset[str]]
+        _setters: ClassVar[tuple[tuple[str, Any], ...]]
     else:
         _addresses = frozenset()
         __dataclass_fields__ = _Fields()
@@ -162,6 +163,15 @@ class Record(metaclass=_RecordType):
 def replace(record: AnyRecord, /, **changes: object) -> AnyRecord:
     """The same record with other values; they are checked."""
     return record.__class__(**{name: getattr(record, name) for name in record._fields} | changes)
+
+
+def in_order(cls: type[AnyRecord], values: tuple[Any, ...]) -> AnyRecord:
+    """A record of all its values, in the order of its fields; they are checked."""
+    made = cls.__new__(cls)
+    for (_, put), value in zip(cls._setters, values, strict=True):
+        put(made, value)
+    made.__post_init__()
+    return made
 
 
 def _restore(cls: type[Record], values: tuple[Any, ...]) -> Record:

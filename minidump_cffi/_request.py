@@ -135,14 +135,14 @@ class Request:
         filter = self.rules()
         if self.options.type is None and filter is not None and filter.dump.type is not None:
             self.options = replace(self.options, type=filter.dump.type)
-        if self.options.flags & DumpType.FILTER_MEMORY and self.backend.own and self.callback is None:
+        if DumpType.FILTER_MEMORY in self.options.flags and self.backend.own and self.callback is None:
             filter = filter or EVERYTHING
             stacks = filter.replace(redact=replace(filter.redact, stacks=True))
             self.options = replace(self.options, filter=stacks)
 
     def _keeps_stacks(self) -> bool:
         """Whether stack words should be sanitized, and the callback does not do that."""
-        if not self.options.flags & DumpType.FILTER_MEMORY or not self.backend.own:
+        if DumpType.FILTER_MEMORY not in self.options.flags or not self.backend.own:
             return False
         filter = self.rules()
         return filter is None or not filter.redact.stacks
@@ -175,10 +175,10 @@ class Request:
 
     def members(self, filter: Filter | None) -> dict[str, Any]:
         """Members of mdc_engine_options."""
-        return self.options.members() | {
-            "omit_streams": 0 if filter is None else int(filter.streams.exclude),
-            "everything": int(self.everything),
-        }
+        values = self.options.members()
+        values["omit_streams"] = 0 if filter is None else int(filter.streams.exclude)
+        values["everything"] = int(self.everything)
+        return values
 
     def limits(self) -> EngineOptions:
         """The limits of the engine."""

@@ -13,7 +13,7 @@ from ._inputs.remote import is_url, local, shown
 from ._native.options import placed
 from ._options import DumpOptions, PlanOptions
 from ._progress import Progress
-from ._record import replace
+from ._record import in_order, replace
 from ._request import Request
 from .engines import check_streams
 from .enums import CallbackType, DumpType, Phase
@@ -59,9 +59,9 @@ def _with_parameters(function: Any, first: str, options: Any) -> Any:
     parameters.insert(len(by_position), "*")
     source = (
         f"def {function.__name__}({first}, {', '.join(parameters)}):\n"
-        f"    return _function({first}, _options({', '.join(f'{name}={name}' for name in names)}))"
+        f"    return _function({first}, _in_order(_options, ({', '.join(fields)})))"
     )
-    scope = {"_function": function, "_options": options, "_defaults": options._defaults}
+    scope = {"_function": function, "_in_order": in_order, "_options": options, "_defaults": options._defaults}
     exec(source, scope)
     made: Any = scope[function.__name__]
     made.__doc__, made.__module__ = function.__doc__, function.__module__
@@ -331,7 +331,7 @@ def _write(
     """Open the output, dump into it, put it in place; on any failure nothing of it stays."""
     options = request.options
     assert isinstance(options, DumpOptions)
-    if any(callable(stream.data) for stream in check_streams(options.user_streams)):
+    if options.user_streams and any(callable(stream.data) for stream in check_streams(options.user_streams)):
         request.options = options = replace(options, user_streams=placed(check_streams(options.user_streams)))
     what = (
         f"process {target.pid}"

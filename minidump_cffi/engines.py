@@ -137,6 +137,8 @@ class DbgHelp(Record):
 
 def check_streams(streams: Any) -> tuple[UserStream, ...]:
     """The streams, if they are some."""
+    if isinstance(streams, tuple) and not streams:
+        return ()
     if hasattr(streams, "items"):
         streams = [UserStream(type=number, data=data) for number, data in streams.items()]
     found = tuple(streams)
@@ -299,6 +301,9 @@ class Backend(Record):
         return tuple(found)
 
 
+_NATIVE = Backend()
+
+
 def choose(engine: Any, *, plan_only: bool = False, file: bool = False) -> Backend:
     """The engine that was asked for, to plan only, or for a file in place of a process.
 
@@ -313,7 +318,7 @@ def choose(engine: Any, *, plan_only: bool = False, file: bool = False) -> Backe
         raise ValueError(f"engine must be one of auto, native, dbghelp, or a DbgHelp, not {engine!r}")
     windows = sys.platform == "win32"
     if engine == "native" or (engine == "auto" and (plan_only or file or not windows)):
-        return Backend()
+        return _NATIVE
     if file:
         raise DumpError('dbghelp dumps live processes: for a file give engine="native"', hint='engine="native"')
     if plan_only:
