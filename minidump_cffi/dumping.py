@@ -354,7 +354,7 @@ def _write(
     try:
         if isinstance(most, int):
             request.options = replace(request.options, max_bytes=sink.room(most))
-        if sink.fd is not None:
+        if sink.fd is not None and not sink.made:
             if isinstance(target, targets.Target):
                 targets.check_consumer(target.pid, sink.fd)
             else:
@@ -392,6 +392,9 @@ def _write(
 
 def _hand_on(request: Request, report: DumpReport, sink: sinks.Sink, timer: _running.Timer) -> None:
     """Put the output in its place, the target runs again; what takes long is told."""
+    if not sink.hands_on:
+        sink.commit(timer.check)
+        return
     tell = getattr(request.options, "progress", None)
     begun, told = time.perf_counter(), time.monotonic()
 
@@ -406,12 +409,10 @@ def _hand_on(request: Request, report: DumpReport, sink: sinks.Sink, timer: _run
                 )
             )
 
-    if sink.hands_on:
-        _log.debug("the target runs; %d bytes are handed on", report.file_bytes)
-        sink.advance = advance
+    _log.debug("the target runs; %d bytes are handed on", report.file_bytes)
+    sink.advance = advance
     sink.commit(timer.check)
-    if sink.hands_on:
-        report._put(handed_on=time.perf_counter() - begun)
+    report._put(handed_on=time.perf_counter() - begun)
 
 
 def _run(

@@ -255,6 +255,7 @@ class SpooledSink(Sink):
     """
 
     hands_on = True
+    made = True
 
     def __init__(self, receiver: Receiver, spool: io.FileIO, make: Callable[[], Any] | None = None) -> None:
         self._receiver, self._spool, self._make = receiver, spool, make

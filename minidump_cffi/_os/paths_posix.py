@@ -9,7 +9,6 @@ without the sticky bit too. Below a directory that another user made in such a p
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -17,10 +16,6 @@ import sys
 
 from .._native.paths import open_directory_without_links
 from .._record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 assert sys.platform != "win32"
 
@@ -222,8 +217,22 @@ def _entry(name: str, directory: int) -> os.stat_result | None:
         return None
 
 
-@contextlib.contextmanager
-def resolve(path: str | bytes) -> Iterator[Place]:
+class _Open:
+    """A place whose descriptor is open until the block ends."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __enter__(self) -> Place:
+        return self._place
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._place.directory)
+
+
+def resolve(path: str | bytes) -> _Open:
     """Walk to where the path leads; the descriptor is open until the block ends.
 
     Raises
@@ -236,17 +245,14 @@ def resolve(path: str | bytes) -> Iterator[Place]:
         The path holds a zero byte.
     """
     place = _plain(os.fsdecode(path))
-    if place is not None:
+    if place is None:
+        walk = _Walk(os.fsdecode(path))
         try:
-            yield place
-        finally:
-            os.close(place.directory)
-        return
-    walk = _Walk(os.fsdecode(path))
-    try:
-        yield walk.go()
-    finally:
-        os.close(walk.at)
+            place = walk.go()
+        except BaseException:
+            os.close(walk.at)
+            raise
+    return _Open(place)
 
 
 def distrust(about: os.stat_result) -> str | None:

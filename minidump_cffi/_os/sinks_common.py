@@ -18,6 +18,8 @@ __all__ = ["Sink", "sink_error", "temporary_name"]
 class Sink:
     """An output that is open. `fd` is the descriptor that is written, None if C writes through `io`.
 
+    `made` says that this is a new regular file, which nothing else has open.
+
     Exactly one of `commit` and `discard` is called, when the dump has ended. If it `hands_on`, `commit` copies the dump
     from a temporary file, and calls `advance` with the bytes that are done and all of them.
     """
@@ -25,6 +27,7 @@ class Sink:
     fd: int | None = None
     io: Any = None
     hands_on = False
+    made = False
     advance: Callable[[int, int], object] = staticmethod(lambda done, total: None)
 
     def room(self, most: int) -> int:

@@ -62,14 +62,14 @@ def check_writable(fd: int, owner: object = None) -> bool:
 
 def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Sink:
     """The sink of a path that is not empty."""
-    with contextlib.ExitStack() as stack:
-        try:
-            place = stack.enter_context(paths_posix.resolve(path))
-        except ValueError as error:  # an embedded zero byte
-            raise SinkError(f"invalid path {path!r}: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
-        except OSError as error:
-            action = "create" if isinstance(error, FileNotFoundError) else "inspect"
-            raise sink_error(error, action, path) from error
+    try:
+        found = paths_posix.resolve(path)
+    except ValueError as error:  # an embedded zero byte
+        raise SinkError(f"invalid path {path!r}: {error}", phase=Phase.OPEN, errno=errno.EINVAL) from None
+    except OSError as error:
+        action = "create" if isinstance(error, FileNotFoundError) else "inspect"
+        raise sink_error(error, action, path) from error
+    with found as place:
         about = place.about
         if about is None or (stat.S_ISREG(about.st_mode) and not place.magic):
             return ReplacingSink(place, path, fsync)
@@ -87,8 +87,10 @@ def open_path(path: str | bytes, fsync: bool, give_up: Callable[[], None]) -> Si
             )
         if stat.S_ISREG(about.st_mode):
             # A descriptor by its path; if its file has no name any more, there is nothing to replace.
-            with contextlib.suppress(OSError):
-                real = stack.enter_context(paths_posix.resolve(os.readlink(place.name, dir_fd=place.directory)))
+            with (
+                contextlib.suppress(OSError),
+                paths_posix.resolve(os.readlink(place.name, dir_fd=place.directory)) as real,
+            ):
                 if real.about is not None and os.path.samestat(real.about, about) and not real.magic:
                     return ReplacingSink(real, path, fsync)
         return StreamSink(place, path, give_up)
@@ -200,6 +202,8 @@ class ReplacingSink(Sink):
     no other user could have put it there: its target is replaced.
     """
 
+    made = True
+
     def __init__(self, place: paths_posix.Place, given: str | bytes, fsync: bool) -> None:
         self._given, self._fsync = given, fsync
         self._name = place.name
@@ -209,7 +213,10 @@ class ReplacingSink(Sink):
         if os.fsdecode(given).endswith("/"):
             raise SinkError(f"{os.fsdecode(given)} is not the name of a file", phase=Phase.OPEN, errno=errno.EISDIR)
         try:
-            self._directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+            if fsync:  # which a descriptor of O_PATH cannot
+                self._directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
+            else:
+                self._directory = os.dup(place.directory)
             self.fd, self._temporary = _create(self._directory)
             os.fchmod(self.fd, 0o600)
         except OSError as error:
