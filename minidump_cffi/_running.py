@@ -18,7 +18,7 @@ from ._outcome import report_of
 from ._progress import Progress
 from .callback import Callback, Use
 from .enums import CallbackType, DumpWarning, Phase
-from .errors import Cancelled, DeadlineExceeded, DumpError, Stalled
+from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError, Stalled
 from .filters._filter import EVERYTHING
 from .protocol._foreign import Callee, Watch
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ._request import Request
     from .engines import Backend
     from .report import DumpReport
+
+_idle: list[Callback] = []
+"""Callbacks that keep everything, between two dumps: to make one takes as long as all other checks of a dump."""
+_IDLE_MAX = 4
 
 SLICE = 0.1
 """Seconds between two looks at a running dump."""
@@ -86,13 +90,15 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
     timer.check()
     callback = request.callback
     callee = callback if isinstance(callback, Callee) else None
+    plain = False
     if callee is not None:
         filter, hooks = None, None if callee.python is None else callee.python._hooks
     elif isinstance(callback, Callback):
         filter, hooks = callback.filter, callback._hooks
     else:
         filter = request.options.filter or EVERYTHING
-        callback = Callback(filter, io=request.io)
+        plain = filter is EVERYTHING and request.io is None
+        callback = _plain() if plain else Callback(filter, io=request.io)
         hooks = callback._hooks
 
     engine, progress = (
@@ -103,7 +109,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
     using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
     use = Use()
     session: Session | None = None
-    ended = given_up = False
+    ended = given_up = succeeded = False
     try:  # a signal handler may raise anywhere: from here on there may be a session that runs
         if callee is None:
             assert isinstance(callback, Callback)
@@ -142,6 +148,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
             request.check_strict(report.messages)
         if progress is not None:
             progress(_progress(session))
+        succeeded = True
         return report
     except BaseException:
         while not ended and not given_up:
@@ -161,7 +168,22 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
             if ended:
                 using.close()  # an abandoned callee stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:
-            callback.close()
+            if plain and succeeded and len(_idle) < _IDLE_MAX:
+                _idle.append(callback)
+            else:
+                callback.close()
+
+
+def _plain() -> Callback:
+    """A callback that keeps everything: one that has served another dump well, or a new one."""
+    while _idle:
+        try:
+            found = _idle.pop()
+            found._open()
+        except (IndexError, CallbackError):  # another thread was faster; it is of the process that forked us
+            continue
+        return found
+    return Callback(EVERYTHING)
 
 
 def _recorder(request: Request, callback: Callback | Callee | None) -> NativeRecorder | None:

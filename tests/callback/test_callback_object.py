@@ -16,6 +16,7 @@ import pytest
 from drive import Engine
 
 import minidump_cffi as md
+from minidump_cffi import _running
 from minidump_cffi._native import callback as native_callback
 from minidump_cffi._native import errors as native_errors
 from minidump_cffi._native import pointers
@@ -45,6 +46,30 @@ def test_a_closed_callback_refuses_everything() -> None:
             call()
     with pytest.raises(md.CallbackError, match="closed"):
         fake.write(TARGET, "/dev/null", callback=callback)
+
+
+def test_what_keeps_everything_serves_the_next_dump_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle: list[md.Callback] = []
+    monkeypatch.setattr(_running, "_idle", idle)
+    fake.write(TARGET, "/dev/null")
+    (made,) = idle
+    report = fake.write(TARGET, "/dev/null")
+    assert idle == [made] and not made.closed
+    assert report.callbacks and report.memory_bytes
+    fake.write(TARGET, "/dev/null", filter=md.Filter(md.exclude(kind="file")))
+    assert idle == [made], "one with a filter is not kept"
+    with pytest.raises(md.Cancelled):
+        fake.write(TARGET, "/dev/null", progress=_cancel)
+    assert idle == [] and made.closed, "nor is one whose dump failed"
+    idle += [md.Callback() for _ in range(_running._IDLE_MAX)]
+    for callback in idle[1:]:
+        callback.close()
+    fake.write(TARGET, "/dev/null")
+    assert [callback.closed for callback in idle] == [False], "what cannot serve is passed over"
+
+
+def _cancel(progress: md.report.Progress) -> None:
+    raise md.Cancelled("enough")
 
 
 def test_it_cannot_be_copied() -> None:

@@ -376,12 +376,14 @@ def test_a_forked_child_can_take_its_own_dumps(start_pattern: Start, tmp_path: P
         "import os, sys, minidump_cffi as md\n"
         "keep = md.Filter(md.exclude(kind='file'))\n"
         "md.write_dump(int(sys.argv[1]), sys.argv[2] + '.a', filter=keep)\n"
+        "md.write_dump(int(sys.argv[1]), sys.argv[2] + '.a')\n"
         "child = os.fork()\n"
         "if child == 0:\n"
         "    md.write_dump(int(sys.argv[1]), sys.argv[2] + '.b', filter=keep)\n"
+        "    md.write_dump(int(sys.argv[1]), sys.argv[2] + '.c')\n"
         "    os._exit(0)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     done = live.run_python(program, target.pid, tmp_path / "d")
     assert done.returncode == 0, done.stderr
-    assert file_rules.broken_rules(tmp_path / "d.b") == []
+    assert file_rules.broken_rules(tmp_path / "d.b") == file_rules.broken_rules(tmp_path / "d.c") == []
