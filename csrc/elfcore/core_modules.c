@@ -6,6 +6,7 @@
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/fail.h"
+#include "../base/protection.h"
 #include "../source/elf_image.h"
 #include "../source/modules.h"
 #include "core.h"
@@ -132,13 +133,12 @@ static mdc_status mark_image(searcher *self, size_t head, uint64_t number, size_
     if (mdc_elf_image_read(&memory, &image, err) != MDC_OK) return err->code;
     uint64_t end;
     if (!image.valid || !mdc_add_u64(base, image.end - image.first, &end)) return MDC_OK;
-    const uint32_t code = MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE;
     bool has_code = false;
     size_t last = head;
     for (size_t i = head; i < core->regions.count && regions[i].base < end && regions[i].name_id == 0; i++) {
         if (self->steps == 0) return MDC_OK;
         self->steps--;
-        has_code = has_code || (regions[i].protect & code) != 0;
+        has_code = has_code || (regions[i].protect & MDC_PAGE_ANY_EXECUTE) != 0;
         last = i;
     }
     if (!has_code) return MDC_OK;

@@ -6,6 +6,7 @@
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../base/protection.h"
 #include "../format/elf_file.h"
 #include "../format/map_line.h"
 #include "../source/name_kinds.h"
@@ -129,9 +130,7 @@ static bool may_be_heap(const mdc_region *region) {
            region->kinds == MDC_KIND_ANONYMOUS;
 }
 
-static bool is_writable(const mdc_region *region) {
-    return (region->protect & (MDC_PAGE_READWRITE | MDC_PAGE_EXECUTE_READWRITE)) != 0;
-}
+static bool is_writable(const mdc_region *region) { return (region->protect & MDC_PAGE_ANY_WRITE) != 0; }
 
 mdc_status mdc_core_find_heap(mdc_core *core, mdc_error *err) {
     const mdc_region *regions = core->regions.data;

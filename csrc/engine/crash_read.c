@@ -11,6 +11,7 @@
 #include "../base/arith.h"
 #include "../base/bound.h"
 #include "../base/fail.h"
+#include "../base/protection.h"
 #include "../format/amd64_context.h"
 #include "../format/linux_signal.h"
 #include "../format/minidump_file.h"
@@ -19,8 +20,7 @@ enum {
     FRAMES_MAX = 8,          /* handlers that interrupted each other */
     SEARCH_MAX = 256 * 1024, /* bytes of one stack */
     CHUNK = 16 * 1024,
-    RUNS = 8,
-    RUNNABLE = MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY
+    RUNS = 8
 };
 
 typedef struct signal_frame {
@@ -72,7 +72,7 @@ static mdc_status wrong(mdc_error *err, const char *what, uint64_t address) {
 
 static bool can_run(const mdc_capture *capture, uint64_t address) {
     int64_t found = mdc_regions_find(capture, address);
-    return found != MDC_NO_REGION && (capture->regions[found].protect & RUNNABLE) != 0;
+    return found != MDC_NO_REGION && (capture->regions[found].protect & MDC_PAGE_ANY_EXECUTE) != 0;
 }
 
 /* The first frame at or above `address` in the same run of memory. *at: where, 0 if there is none. */

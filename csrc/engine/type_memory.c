@@ -4,6 +4,7 @@
  * the target of a word 0x400 bytes, 0x100 of them before it. */
 #include "../base/arith.h"
 #include "../base/capped_set.h"
+#include "../base/protection.h"
 #include "../format/minidump_file.h"
 #include "plan.h"
 #include "stack_pointers.h"
@@ -13,17 +14,9 @@ enum {
     REGIONS_PER_CHECK = 64
 };
 
-static bool writable(const mdc_region *region) {
-    const uint32_t mask =
-        MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    return (region->protect & mask) != 0;
-}
+static bool writable(const mdc_region *region) { return (region->protect & MDC_PAGE_ANY_WRITE) != 0; }
 
-static bool executable(const mdc_region *region) {
-    const uint32_t mask =
-        MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    return (region->protect & mask) != 0;
-}
+static bool executable(const mdc_region *region) { return (region->protect & MDC_PAGE_ANY_EXECUTE) != 0; }
 
 static bool shared(const mdc_capture *capture, size_t region) {
     return (capture->regions[region].flags & MDC_REGION_SHARED) != 0 || (capture->kinds[region] & MDC_KIND_SHARED) != 0;

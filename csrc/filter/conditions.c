@@ -7,6 +7,7 @@
 #include "../api/minidump_protocol.h"
 #include "../base/fail.h"
 #include "../base/hash.h"
+#include "../base/protection.h"
 #include "bits.h"
 #include "match_hot.h"
 
@@ -16,16 +17,10 @@ uint32_t mdc_protect_of_row(uint32_t row) {
 }
 
 int mdc_protect_meets(uint32_t protect, uint32_t any, uint32_t all) {
-    static const uint32_t write =
-        MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    static const uint32_t execute =
-        MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    static const uint32_t read = MDC_PAGE_READONLY | MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READ |
-                                 MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
     if (any != 0 && (protect & any) == 0) return 0;
-    if ((all & MDC_ACCESS_READ) && (protect & read) == 0) return 0;
-    if ((all & MDC_ACCESS_WRITE) && (protect & write) == 0) return 0;
-    if ((all & MDC_ACCESS_EXECUTE) && (protect & execute) == 0) return 0;
+    if ((all & MDC_ACCESS_READ) && (protect & MDC_PAGE_ANY_READ) == 0) return 0;
+    if ((all & MDC_ACCESS_WRITE) && (protect & MDC_PAGE_ANY_WRITE) == 0) return 0;
+    if ((all & MDC_ACCESS_EXECUTE) && (protect & MDC_PAGE_ANY_EXECUTE) == 0) return 0;
     return 1;
 }
 

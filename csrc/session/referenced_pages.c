@@ -3,6 +3,7 @@
 
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../base/protection.h"
 #include "../engine/stack_pointers.h"
 
 enum {
@@ -34,9 +35,7 @@ void mdc_referenced_fini(mdc_referenced *referenced) {
 
 /* Code and constants of images are in their files, and every return address leads there. */
 static bool is_wanted(const mdc_report_region *region) {
-    const uint32_t writable =
-        MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    return region->type != MDC_MEM_IMAGE || (region->protect & writable) != 0;
+    return region->type != MDC_MEM_IMAGE || (region->protect & MDC_PAGE_ANY_WRITE) != 0;
 }
 
 static mdc_status find_memory(looking *look, mdc_error *err) {

@@ -7,6 +7,7 @@
 #include "../base/arith.h"
 #include "../base/bound.h"
 #include "../base/fail.h"
+#include "../base/protection.h"
 #include "referenced_pages.h"
 
 enum { ROUNDS = 6 }; /* choices with another target, until what is left is less than a page or two */
@@ -81,9 +82,7 @@ static mdc_status find_pieces(dividing *work, const mdc_extent *extent, mdc_erro
 
 static int32_t plain_priority(const dividing *work, const mdc_extent *extent) {
     const mdc_report_region *region = &work->request->plan->regions[extent->region];
-    const uint32_t writable =
-        MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    bool own = (region->protect & writable) != 0 && (region->flags & MDC_REGION_SHARED) == 0 &&
+    bool own = (region->protect & MDC_PAGE_ANY_WRITE) != 0 && (region->flags & MDC_REGION_SHARED) == 0 &&
                (region->kinds & MDC_KIND_SHARED) == 0;
     return own || (region->kinds & MDC_KIND_HEAP) != 0 ? MDC_PRIORITY_WRITABLE : MDC_PRIORITY_REST;
 }

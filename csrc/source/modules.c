@@ -7,6 +7,7 @@
 #include "../base/arith.h"
 #include "../base/fail.h"
 #include "../base/failpoint.h"
+#include "../base/protection.h"
 #include "../format/pe_image.h"
 #include "elf_image.h"
 
@@ -35,11 +36,7 @@ static bool same_file(const mdc_region *a, const mdc_region *b) {
     return a->inode != 0 && a->inode == b->inode && a->dev_major == b->dev_major && a->dev_minor == b->dev_minor;
 }
 
-static bool executable(const mdc_region *region) {
-    const uint32_t mask =
-        MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY;
-    return (region->protect & mask) != 0;
-}
+static bool executable(const mdc_region *region) { return (region->protect & MDC_PAGE_ANY_EXECUTE) != 0; }
 
 /* Nothing but memory: .bss, or text that was moved to huge pages. */
 static bool plain(const mdc_target_view *view, const mdc_region *region) {

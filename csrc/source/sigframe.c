@@ -7,6 +7,7 @@
 #include "../api/minidump_protocol.h"
 #include "../base/arith.h"
 #include "../base/bound.h"
+#include "../base/protection.h"
 #include "../format/linux_signal.h"
 
 enum {
@@ -43,15 +44,10 @@ static bool has(const mdc_region *region, uint32_t protections) {
     return region != NULL && region->state == MDC_MEM_COMMIT && (region->protect & protections) != 0;
 }
 
-static bool can_run(const mdc_region *region) {
-    return has(region,
-               MDC_PAGE_EXECUTE | MDC_PAGE_EXECUTE_READ | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY);
-}
+static bool can_run(const mdc_region *region) { return has(region, MDC_PAGE_ANY_EXECUTE); }
 
 static bool can_be_stack(const mdc_region *region) {
-    return has(region,
-               MDC_PAGE_READWRITE | MDC_PAGE_WRITECOPY | MDC_PAGE_EXECUTE_READWRITE | MDC_PAGE_EXECUTE_WRITECOPY) &&
-           (region->flags & (MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP)) == 0;
+    return has(region, MDC_PAGE_ANY_WRITE) && (region->flags & (MDC_REGION_NEVER_READ | MDC_REGION_DONTDUMP)) == 0;
 }
 
 /* A stack pointer in a guard below a stack, where an overflow ends, means the lowest page of the stack; 0 if there
