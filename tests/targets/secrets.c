@@ -74,6 +74,9 @@ int main(int argc, char **argv) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, sleeper, NULL) != 0) return 1;
     usleep(50000);
+    /* The stack pointer in the middle of a page: what is 128 and 192 bytes below it lies in one. */
+    volatile char *padding = __builtin_alloca(((uintptr_t)__builtin_frame_address(0) - PAGE / 2) & (PAGE - 16));
+    padding[0] = 0;
     char line[256], live[256];
     int size =
         snprintf(line, sizeof line, "{\"pid\": %d, \"heap\": %lu, \"pair\": %lu, \"sparse\": %lu, \"live\": %lu}\n",
