@@ -101,7 +101,7 @@ static mdc_status prepare_lists(mdc_live *live, mdc_error *err) {
         live->options.little != 0 && live->options.snapshot == 0 && live->options.dontdump == MDC_DONTDUMP_IGNORE;
     live->mappings.few_files = live->options.little != 0 && live->options.snapshot == 0 && !live->options.in_file;
     mdc_status begun = mdc_mappings_begin(&live->mappings, task, &smaps); /* a thread of its own reads on */
-    mdc_status status = mdc_threadinfo_list(&live->infos, live->identity.directory, err);
+    mdc_status status = mdc_threadinfo_list(&live->infos, live->identity.directory, live->options.times != 0, err);
     if (status == MDC_OK) status = mdc_proc_files_prepare(&live->texts, task, err);
     begun = mdc_mappings_begun(&live->mappings, begun, &smaps);
     if (status == MDC_OK)

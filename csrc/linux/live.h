@@ -22,6 +22,7 @@ typedef struct mdc_live_options {
     uint32_t dontdump;        /* MDC_DONTDUMP_*: with IGNORE the marks are not read */
     uint32_t coredump_filter; /* 1: what the target's coredump_filter leaves out is reported (mdc_region.filtered) */
     uint32_t handles;         /* 1: open descriptors are listed */
+    uint32_t times;           /* 1: times and affinities of threads are wanted */
     uint32_t in_file; /* 1: clean pages of modules that only their files have are reported (MDC_CONTENT_IN_FILE) */
     /* 1: little of the target's memory is copied, so nothing is done under the stop that takes time in proportion to
      * all of it. Which pages are there is asked about what is copied. What the target asked not to dump is looked up

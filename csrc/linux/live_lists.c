@@ -96,7 +96,8 @@ static mdc_status list_threads(mdc_live *live, mdc_error *err) {
         uint64_t own_stack = (int32_t)thread.tid == live->identity.pid ? 0 : thread.thread_pointer;
         status = mdc_sigframes_find(&frames, own_stack, &thread, err);
         if (status == MDC_OK)
-            status = mdc_threadinfo_fill(&live->infos, live->identity.directory, &live->mappings, &thread, err);
+            status = mdc_threadinfo_fill(&live->infos, live->identity.directory, live->options.times != 0,
+                                         &live->mappings, &thread, err);
         if (status == MDC_OK) status = mdc_vec_push(&live->threads, &thread, 1, NULL, err);
         if (thread.stack_pointer != 0) mark_stack(live, thread.stack_pointer);
         for (uint32_t k = 0; k < thread.interrupted_count; k++) mark_stack(live, thread.interrupted[k]);

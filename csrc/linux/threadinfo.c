@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,28 +17,76 @@
 
 /* Of Windows (winbase.h): what readers know. */
 enum { NORMAL_PRIORITY_CLASS = 0x20, REALTIME_PRIORITY_CLASS = 0x100, PRIORITY_LIMIT = 15 };
+enum { DEADLINE = 6 };                     /* SCHED_DEADLINE of linux/sched.h */
 #define EPOCH_1601_S UINT64_C(11644473600) /* from 1601 to 1970 */
 #define UNITS_PER_S UINT64_C(10000000)     /* of 100 ns */
 
-/* *known: whether the thread is there. */
-static mdc_status read_one(int directory, int32_t tid, mdc_threadinfo *info, bool *known, mdc_error *err) {
+/* linux/sched/types.h, as of Linux 3.14. */
+typedef struct sched_attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+} sched_attributes;
+_Static_assert(sizeof(sched_attributes) == 48, "the kernel's SCHED_ATTR_SIZE_VER0");
+
+/* Name and priority from stat, and the times with them. */
+static mdc_status read_stat(int directory, bool times, mdc_threadinfo *info, mdc_error *err) {
     char path[32];
-    mdc_error why;
+    mdc_process_stat stat;
     cpu_set_t set;
+    snprintf(path, sizeof path, "task/%d/stat", (int)info->tid);
+    mdc_status status = mdc_process_read_stat_at(directory, path, &stat, err);
+    if (status != MDC_OK) return status;
+    memcpy(info->name, stat.name, stat.name_size);
+    info->name_size = stat.name_size;
+    info->real_time = stat.priority < 0;
+    info->nice = (int32_t)stat.nice;
+    if (!times) return MDC_OK;
+    info->start_time = stat.start_time;
+    info->user_ticks = stat.user_ticks;
+    info->kernel_ticks = stat.kernel_ticks;
+    CPU_ZERO(&set); /* more than 1,024 processors: EINVAL, and the affinity is not known */
+    if (sched_getaffinity(info->tid, sizeof set, &set) == 0) memcpy(&info->affinity, &set, sizeof info->affinity);
+    return MDC_OK;
+}
+
+/* Without the times: false if a system call is refused, as by a seccomp filter, and stat has to be read. */
+static bool read_short(int directory, mdc_threadinfo *info, mdc_status *status, mdc_error *err) {
+    sched_attributes attributes = {0};
+    if (syscall(SYS_sched_getattr, info->tid, &attributes, (unsigned)sizeof attributes, 0U) != 0) return false;
+    char path[32];
+    snprintf(path, sizeof path, "task/%d/comm", (int)info->tid);
+    int file = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file < 0) {
+        *status = mdc_map_fail(err, errno, "comm", "open");
+        return true;
+    }
+    ssize_t got;
+    do got = read(file, info->name, sizeof info->name);
+    while (got < 0 && errno == EINTR);
+    *status = got < 0 ? mdc_map_fail(err, errno, "comm", "read") : MDC_OK;
+    close(file);
+    if (got <= 0) return got < 0;
+    info->name_size = (uint32_t)got - (info->name[got - 1] == '\n');
+    info->real_time = attributes.policy == SCHED_FIFO || attributes.policy == SCHED_RR || attributes.policy == DEADLINE;
+    info->nice = attributes.nice;
+    return true;
+}
+
+/* *known: whether the thread is there. */
+static mdc_status read_one(int directory, int32_t tid, bool times, mdc_threadinfo *info, bool *known, mdc_error *err) {
+    mdc_error why;
+    mdc_status status = MDC_OK;
     mdc_error_clear(&why);
     memset(info, 0, sizeof *info);
     info->tid = tid;
-    *known = false;
-    snprintf(path, sizeof path, "task/%d/stat", (int)tid);
-    mdc_status status = mdc_process_read_stat_at(directory, path, &info->stat, &why);
-    if (mdc_is_shortage(status)) {
-        if (err->code == MDC_OK) *err = why;
-        return err->code;
-    }
+    if (times || !read_short(directory, info, &status, &why)) status = read_stat(directory, times, info, &why);
     *known = status == MDC_OK;
-    CPU_ZERO(&set); /* more than 1,024 processors: EINVAL, and the affinity is not known */
-    if (sched_getaffinity(tid, sizeof set, &set) == 0) memcpy(&info->affinity, &set, sizeof info->affinity);
-    return MDC_OK;
+    if (!mdc_is_shortage(status)) return MDC_OK;
+    if (err->code == MDC_OK) *err = why;
+    return err->code;
 }
 
 static int by_tid(const void *a, const void *b) {
@@ -45,7 +94,7 @@ static int by_tid(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-mdc_status mdc_threadinfo_list(mdc_vec *infos, int directory, mdc_error *err) {
+mdc_status mdc_threadinfo_list(mdc_vec *infos, int directory, bool times, mdc_error *err) {
     mdc_vec tids;
     mdc_vec_init(&tids, sizeof(int32_t));
     mdc_status status = mdc_process_threads(directory, &tids, err);
@@ -53,7 +102,7 @@ mdc_status mdc_threadinfo_list(mdc_vec *infos, int directory, mdc_error *err) {
     for (size_t i = 0; status == MDC_OK && i < tids.count; i++) {
         mdc_threadinfo info;
         bool known;
-        status = read_one(directory, mdc_vec_at(&tids, int32_t, i), &info, &known, err);
+        status = read_one(directory, mdc_vec_at(&tids, int32_t, i), times, &info, &known, err);
         if (status == MDC_OK && known) status = mdc_vec_push(infos, &info, 1, NULL, err);
     }
     mdc_vec_fini(&tids);
@@ -110,28 +159,29 @@ static uint64_t start_to_units(uint64_t ticks) {
     return sum;
 }
 
-mdc_status mdc_threadinfo_fill(const mdc_vec *infos, int directory, mdc_mappings *pool_owner, mdc_thread *thread,
-                               mdc_error *err) {
+mdc_status mdc_threadinfo_fill(const mdc_vec *infos, int directory, bool times, mdc_mappings *pool_owner,
+                               mdc_thread *thread, mdc_error *err) {
     mdc_threadinfo key = {.tid = (int32_t)thread->tid}, fresh;
     const mdc_threadinfo *info =
         infos->count == 0 ? NULL : bsearch(&key, infos->data, infos->count, sizeof(mdc_threadinfo), by_tid);
     if (info == NULL) {
         bool known;
-        mdc_status status = read_one(directory, key.tid, &fresh, &known, err);
+        mdc_status status = read_one(directory, key.tid, times, &fresh, &known, err);
         if (status != MDC_OK || !known) return status;
         info = &fresh;
     }
-    const mdc_process_stat *stat = &info->stat;
-    thread->affinity = info->affinity;
-    thread->create_time = start_to_units(stat->start_time);
-    thread->user_time = ticks_to_units(stat->user_ticks);
-    thread->kernel_time = ticks_to_units(stat->kernel_ticks);
-    /* stat's priority is negative for a real-time thread; nice grows as the priority falls. */
-    int64_t priority = stat->priority < 0 ? PRIORITY_LIMIT : -stat->nice;
+    if (times) {
+        thread->affinity = info->affinity;
+        thread->create_time = start_to_units(info->start_time);
+        thread->user_time = ticks_to_units(info->user_ticks);
+        thread->kernel_time = ticks_to_units(info->kernel_ticks);
+    }
+    /* Nice grows as the priority falls. */
+    int32_t priority = info->real_time ? PRIORITY_LIMIT : -info->nice;
     if (priority > PRIORITY_LIMIT) priority = PRIORITY_LIMIT;
     if (priority < -PRIORITY_LIMIT) priority = -PRIORITY_LIMIT;
-    thread->priority = (uint32_t)(int32_t)priority;
-    thread->priority_class = stat->priority < 0 ? REALTIME_PRIORITY_CLASS : NORMAL_PRIORITY_CLASS;
+    thread->priority = (uint32_t)priority;
+    thread->priority_class = info->real_time ? REALTIME_PRIORITY_CLASS : NORMAL_PRIORITY_CLASS;
     thread->named = 1; /* PR_SET_NAME takes an empty one */
-    return mdc_mappings_intern(pool_owner, stat->name, stat->name_size, &thread->name, err);
+    return mdc_mappings_intern(pool_owner, info->name, info->name_size, &thread->name, err);
 }

@@ -40,6 +40,7 @@ mdc_source *mdc_target_open(const mdc_session_spec *spec, mdc_error *err) {
                                 .xstate = (spec->engine.dump_type & MDC_TYPE_WITH_AVX_XSTATE_CONTEXT) != 0,
                                 .handles = (spec->engine.dump_type & MDC_TYPE_WITH_HANDLE_DATA) != 0 &&
                                            (spec->engine.omit_streams & MDC_STREAM_HANDLE_DATA) == 0,
+                                .times = (spec->engine.dump_type & MDC_TYPE_WITH_THREAD_INFO) != 0,
                                 .dontdump = spec->engine.dontdump,
                                 .coredump_filter = spec->engine.coredump_filter,
                                 .in_file = spec->engine.file_pages == MDC_FILE_PAGES_RESIDENT,

@@ -1,6 +1,9 @@
 /* What /proc says of a process: stat with odd names, threads, texts by address, system facts, limits. */
 #include <elf.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -9,12 +12,14 @@
 #include "linux/handles.h"
 #include "linux/process.h"
 #include "linux/slow_fs.h"
+#include "linux/threadinfo.h"
 #include "linux_target.h"
 
 enum { THREADS = 20 };
 extern char **environ;
 
-static const char *const odd_names[] = {"plain", ") S 1 (x", "a b\nc)", "(((((", ")))))", "\xff\xfe) Z 7", " "};
+static const char *const odd_names[] = {"plain",         ") S 1 (x", "a b\nc)",   "(((((", ")))))",
+                                        "\xff\xfe) Z 7", " ",        "a\\b\\\nc", "\\n",   "n\\"};
 static int odd_name;
 
 static mdc_error fresh_error(void) {
@@ -60,6 +65,66 @@ static void test_stat(void) {
     if (dir >= 0 && mdc_process_read_stat(dir, &stat, &err) == MDC_OK && memcmp(stat.name, "kthreadd", 8) == 0)
         REQUIRE((stat.flags & 0x00200000) != 0 && stat.start_stack == 0);
     if (dir >= 0) close(dir);
+}
+
+static void check_thread(const char *name, int proc, pid_t pid, bool times, bool real_time) {
+    mdc_error err = fresh_error();
+    mdc_vec infos;
+    mdc_vec_init(&infos, sizeof(mdc_threadinfo));
+    mdc_mappings pool;
+    mdc_mappings_init(&pool);
+    REQUIRE_OK(mdc_threadinfo_list(&infos, proc, times, &err), err);
+    REQUIRE(infos.count == 1);
+    for (int born_since = 0; born_since < 2; born_since++) {
+        mdc_thread thread = {.tid = (uint32_t)pid};
+        if (born_since) infos.count = 0;
+        REQUIRE_OK(mdc_threadinfo_fill(&infos, proc, times, &pool, &thread, &err), err);
+        REQUIRE(thread.named && thread.name.size == strlen(name));
+        REQUIRE(memcmp((char *)pool.pool.data + thread.name.offset, name, thread.name.size) == 0);
+        REQUIRE((int32_t)thread.priority == (real_time ? 15 : -7));
+        REQUIRE(thread.priority_class == (real_time ? 0x100U : 0x20U)); /* REALTIME_ and NORMAL_PRIORITY_CLASS */
+        REQUIRE((thread.affinity != 0) == times && (thread.create_time != 0) == times);
+    }
+    mdc_vec_fini(&infos);
+    mdc_mappings_fini(&pool);
+}
+
+static void refuse(int number) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/* The same from both files, and where the short way is refused; real time only where that is allowed. */
+static void test_threadinfo(void) {
+    for (odd_name = 0; odd_name < (int)(sizeof odd_names / sizeof odd_names[0]); odd_name++) {
+        const char *name = odd_names[odd_name];
+        target_shared *shared = target_share();
+        pid_t pid = target_start(named_child, shared);
+        WAIT_FOR(shared->ready == 1 && state_of(pid, pid) == 'S');
+        int proc = proc_of(pid);
+        const struct sched_param lowest = {.sched_priority = 1};
+        check_thread(name, proc, pid, false, false);
+        check_thread(name, proc, pid, true, false);
+        pid_t refused = fork();
+        if (refused == 0) {
+            refuse(SYS_sched_getattr);
+            check_thread(name, proc, pid, false, false);
+            _exit(0);
+        }
+        int status;
+        REQUIRE(waitpid(refused, &status, 0) == refused && status == 0);
+        if (sched_setscheduler(pid, SCHED_RR, &lowest) == 0) {
+            check_thread(name, proc, pid, false, true);
+            check_thread(name, proc, pid, true, true);
+        }
+        target_end(pid);
+        close(proc);
+        munmap(shared, sizeof *shared);
+    }
 }
 
 static void threads_child(target_shared *shared) {
@@ -346,6 +411,7 @@ int main(void) {
     test_fdinfo();
     test_handles();
     test_stat();
+    test_threadinfo();
     test_threads();
     test_files();
     test_texts();
