@@ -17,6 +17,7 @@ static void live_open(live_process *live, pid_t pid) {
     memset(live, 0, sizeof *live);
     live->options.pid = pid;
     live->options.pidfd = -1;
+    live->options.times = 1;
     mdc_error_clear(&live->err);
     mdc_control_init(&live->control, 0);
 }
