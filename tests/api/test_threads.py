@@ -81,10 +81,10 @@ def test_jobs_end_before_python_does(tmp_path: Path) -> None:
     )
     for _ in range(3):
         done = live.run_python(program)
-        number, ended = done.stdout.split()
-        pid = int(number)
+        words = done.stdout.split()
+        assert done.returncode == 0 and len(words) == 2, (done.returncode, done.stdout, done.stderr)
+        pid, ended = int(words[0]), words[1]
         try:
-            assert done.returncode == 0, done.stderr
             assert ended in ("True", b"True"), "a session still runs when Python ends"
             live.wait_until(lambda pid=pid: live.status_field(pid, "TracerPid") == "0", "the target runs on")
             assert set(live.task_states(pid).values()) <= {"S", "R"}
