@@ -112,7 +112,8 @@ class PlanOptions(Record, kw_only=False):
     def __post_init__(self) -> None:
         if self.type is not None:
             self._put("type", dump_type(self.type))
-        self._put("max_bytes", _budget(self.max_bytes))
+        if self.max_bytes is not None:
+            self._put("max_bytes", _budget(self.max_bytes))
         for name, least in _TIMES:
             if (value := getattr(self, name)) is not None:
                 _seconds(name, value, least)
@@ -184,7 +185,7 @@ class DumpOptions(PlanOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.exception, (causes.ExceptionInfo, causes.SignalInfo, type(None))):
+        if self.exception is not None and not isinstance(self.exception, (causes.ExceptionInfo, causes.SignalInfo)):
             raise TypeError(f"exception must be a SignalInfo or an ExceptionInfo, not {self.exception!r}")
         self._put("user_streams", engines.check_streams(self.user_streams))
         self._put("annotations", engines.check_annotations(self.annotations))
@@ -221,10 +222,8 @@ def _seconds(name: str, value: Any, least: str) -> None:
         raise ValueError(f"{name} must be seconds {least}, not {value!r}")
 
 
-def _budget(value: Any) -> int | None:
-    """The bytes of `max_bytes`; None: no limit."""
-    if value is None:
-        return None
+def _budget(value: Any) -> int:
+    """The bytes of `max_bytes`."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TypeError(f"max_bytes must be bytes as a number or a text such as '5 MiB', not {value!r}")
     try:

@@ -17,6 +17,7 @@ from ._options import DumpOptions, record_limit
 from ._outcome import report_of
 from ._progress import Progress
 from .callback import Callback, Use
+from .engines import check_streams
 from .enums import CallbackType, DumpWarning, Phase
 from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError, Stalled
 from .filters._filter import EVERYTHING
@@ -106,7 +107,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
         request.options.progress if isinstance(request.options, DumpOptions) else None,
     )
     options = _session_options(request, target, sink, timer)
-    using = contextlib.ExitStack()  # a Python callee, for as long as the engine may call it
+    using = None if callee is None else contextlib.ExitStack()  # Python's, for as long as the engine may call it
     use = Use()
     session: Session | None = None
     ended = given_up = succeeded = False
@@ -117,11 +118,14 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
             if hooks is not None:
                 hooks.take_error()
             recorder = _recorder(request, callback)
-            session = Session(native, engine, options, recorder=recorder, fill=_parts(request, target))
+            assert filter is not None
+            session = Session(
+                native, engine, options, recorder=recorder, fill=_parts(request, target), entries=len(filter) + 1
+            )
             session.start()
         else:
             recorder = _recorder(request, callback)
-            if callee.python is not None:
+            if callee.python is not None and using is not None:
                 using.enter_context(callee.python.in_use(extensions=callee.extensions))
             engine["extensions"] = int(callee.extensions)
             routine, keep = (callee.routine, callee.param), (callee.keep, using)
@@ -136,7 +140,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
         error = None if hooks is None else hooks.take_error()
         if error is None and not ended:
             error = _left_behind(session, timer, timer.cancelled, callee, request.backend)
-        error = error or session.finish(0 if filter is None else len(filter) + 1)
+        error = error or session.finish()
         if error is None and callee is not None and callee.python is not None:
             callee.python.raise_error()
         if error is not None:
@@ -165,7 +169,7 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
         finally:
             if isinstance(callback, Callback):
                 callback._leave(use)
-            if ended:
+            if ended and using is not None:
                 using.close()  # an abandoned callee stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:
             if plain and succeeded and len(_idle) < _IDLE_MAX:
@@ -198,16 +202,23 @@ def _recorder(request: Request, callback: Callback | Callee | None) -> NativeRec
 def _parts(request: Request, target: targets.Target | targets.SourceTarget) -> tuple[parts.Fill, ...]:
     """What of a session's specification points at memory."""
     options = request.options
-    source = () if isinstance(target, targets.Target) else (parts.source(target),)
-    return (
-        *source,
-        parts.user_streams(getattr(options, "user_streams", ())),
-        parts.simple_annotations(getattr(options, "annotations", None)),
-        parts.comment(getattr(options, "comment", None)),
-        parts.priorities(request.rules(), ranked=options.max_bytes is not None or getattr(options, "truncates", False)),
-        parts.exception(getattr(options, "exception", None)),
-        parts.dbghelp(request.backend),
-    )
+    found = []
+    if not isinstance(target, targets.Target):
+        found.append(parts.source(target))
+    if isinstance(options, DumpOptions):
+        if options.user_streams:
+            found.append(parts.user_streams(check_streams(options.user_streams)))
+        if options.annotations:
+            found.append(parts.simple_annotations(options.annotations))
+        if options.comment is not None:
+            found.append(parts.comment(options.comment))
+        if options.exception is not None:
+            found.append(parts.exception(options.exception))
+    if options.max_bytes is not None or getattr(options, "truncates", False):
+        found.append(parts.priorities(request.rules()))
+    if not request.backend.own:
+        found.append(parts.dbghelp(request.backend))
+    return tuple(found)
 
 
 def _session_options(

@@ -471,10 +471,12 @@ mdc_status mdc_session_over_budget(const mdc_session *session, uint64_t *over_bu
     return MDC_OK;
 }
 
-const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
-                                      mdc_error *err) {
+const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded,
+                                      uint64_t *over_budget, size_t entries, mdc_error *err) {
     if (mdc_session_result(session, err) != MDC_OK) return NULL;
-    if (entries != 0 && mdc_session_rule_stats_get(session, kept, excluded, entries, err) != MDC_OK) return NULL;
+    if (entries != 0 && (mdc_session_rule_stats_get(session, kept, excluded, entries, err) != MDC_OK ||
+                         mdc_session_over_budget(session, over_budget, entries, err) != MDC_OK))
+        return NULL;
     return mdc_session_report(session);
 }
 

@@ -95,8 +95,8 @@ mdc_status mdc_session_rule_stats_get(const mdc_session *session, uint64_t *kept
 /* Of kept, the bytes that max_bytes has left no room for. */
 mdc_status mdc_session_over_budget(const mdc_session *session, uint64_t *over_budget, size_t entries, mdc_error *err);
 /* Result, report and, if entries is not 0, the bytes of the rules in one call. NULL if it failed. */
-const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded, size_t entries,
-                                      mdc_error *err);
+const mdc_report *mdc_session_outcome(const mdc_session *session, uint64_t *kept, uint64_t *excluded,
+                                      uint64_t *over_budget, size_t entries, mdc_error *err);
 /* MDC_SINK_MEMORY: the dump. */
 const uint8_t *mdc_session_memory(const mdc_session *session, size_t *size);
 /* The results are not wanted any more: frees them, at once or when the session ends, and asks it to end. The session

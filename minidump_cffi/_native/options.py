@@ -30,8 +30,6 @@ def user_streams(streams: Sequence[UserStream]) -> Fill:
     """`mdc_engine_options.user_streams`."""
 
     def fill(spec: Any) -> object:
-        if not streams:
-            return None
         table = ffi.new("mdc_user_stream[]", len(streams))
         kept: list[Any] = [table]
         for entry, stream in zip(table, streams, strict=True):
@@ -63,12 +61,10 @@ def placed(streams: Sequence[UserStream]) -> tuple[UserStream, ...]:
     return tuple(made)
 
 
-def simple_annotations(texts: Mapping[str, str] | None) -> Fill:
+def simple_annotations(texts: Mapping[str, str]) -> Fill:
     """`mdc_engine_options.annotations`."""
 
     def fill(spec: Any) -> object:
-        if not texts:
-            return None
         table = ffi.new("mdc_annotation[]", len(texts))
         kept: list[Any] = [table]
         for entry, (key, value) in zip(table, texts.items(), strict=True):
@@ -80,12 +76,10 @@ def simple_annotations(texts: Mapping[str, str] | None) -> Fill:
     return fill
 
 
-def comment(text: str | None) -> Fill:
+def comment(text: str) -> Fill:
     """`mdc_engine_options.comment`."""
 
     def fill(spec: Any) -> object:
-        if text is None:
-            return None
         spec.engine.comment = kept = _text(text)
         return kept
 
@@ -96,11 +90,11 @@ def _text(text: str) -> Any:
     return ffi.new("char[]", text.encode())
 
 
-def priorities(filter: Filter | None, *, ranked: bool) -> Fill:
+def priorities(filter: Filter | None) -> Fill:
     """`mdc_session_spec.priorities`: those of the rules, as C numbers them."""
 
     def fill(spec: Any) -> object:
-        rules = () if filter is None or not ranked else filter.rules
+        rules = () if filter is None else filter.rules
         if not any(getattr(rule, "priority", None) is not None for rule in rules):
             return None
         values: list[int] = []
@@ -114,12 +108,10 @@ def priorities(filter: Filter | None, *, ranked: bool) -> Fill:
     return fill
 
 
-def exception(info: ExceptionInfo | SignalInfo | None) -> Fill:
+def exception(info: ExceptionInfo | SignalInfo) -> Fill:
     """`mdc_engine_options.exception` and `signal`."""
 
     def fill(spec: Any) -> object:
-        if info is None:
-            return None
         if isinstance(info, ExceptionInfo):
             found = spec.engine.exception
             found.thread_id, found.pointers, found.client = info.thread_id, info.pointers, int(info.client_pointers)
@@ -143,8 +135,6 @@ def dbghelp(backend: Backend) -> Fill:
     """`mdc_session_spec.dbghelp`."""
 
     def fill(spec: Any) -> object:
-        if backend.own:
-            return None
         options = ffi.new("mdc_dbghelp_options *")
         options.snapshot = int(backend.snapshot)
         kept: list[Any] = [options]

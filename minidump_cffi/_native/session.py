@@ -29,39 +29,9 @@ class RawProgress(Record, kw_only=False):
     stalled: bool
 
 
-_HEAD = struct.Struct("=15Q2IiIQ32Q2Ii3I16I")
+_HEAD = struct.Struct("=15Q2IiIQ256s2Ii3I64s")
 """The head of mdc_report (csrc/api/report.h): numbers, calls, numbers, dropped streams."""
-_NUMBERS = (
-    "dump_type",
-    "honoured_type",
-    "file_bytes",
-    "memory_bytes",
-    "stored_bytes",
-    "zero_bytes",
-    "left_to_file",
-    "filtered_bytes",
-    "cut_bytes",
-    "late_bytes",
-    "over_budget",
-    "memory_ranges",
-    "memory64_ranges",
-    "memory_info_count",
-    "stop_time_ns",
-    "stop",
-    "stop_reason",
-    "stop_errno",
-    "reserved",
-    "total_ns",
-    "read_failed_gaps",
-    "warnings",
-    "pid",
-    "streams",
-    "omitted_streams",
-    "dropped_count",
-)
-_CALLS = 20
-_AFTER_CALLS = _CALLS + 32
-_DROPPED = _AFTER_CALLS + len(_NUMBERS) - _CALLS
+_DROPPED = struct.Struct("=16I")
 HEAD = _HEAD.size
 _WINDOWS = int(sys.platform == "win32")
 
@@ -138,7 +108,7 @@ class Session:
     owner before there is a session, and the caller of `start` cancels it and waits for it whatever comes of the call.
     """
 
-    __slots__ = ("_asked", "_begun", "_keep", "_report", "_rules", "_slot", "_spec")
+    __slots__ = ("_asked", "_begun", "_entries", "_error", "_keep", "_report", "_rules", "_slot", "_spec")
 
     def __init__(
         self,
@@ -150,7 +120,9 @@ class Session:
         recorder: Any = None,
         keep: object = None,
         fill: Sequence[Callable[[Any], object]] = (),
+        entries: int = 0,
     ) -> None:
+        """`entries`: of `rule_bytes`, 0 for none."""
         spec = ffi.new("mdc_session_spec *")
         for part, members in ((spec.engine, engine), (spec, options)):
             for name, value in members.items():
@@ -167,6 +139,11 @@ class Session:
             spec.recorder = recorder.pointer
         self._keep = (callback, keep, recorder, [part(spec) for part in fill])
         self._spec = spec
+        # What `finish` needs is made while the caches know how: after the wait all is cold.
+        self._error = new_error()
+        self._entries = entries
+        rules = ffi.new("uint64_t[]", 3 * entries)
+        self._rules = rules, rules + entries, rules + 2 * entries
         self._asked = time.monotonic()
         self._begun = False  # the thread that started it has finished that: others may use it
         # Not _owned: Python in between could be interrupted, and C does nothing in a forked child.
@@ -180,11 +157,10 @@ class Session:
     def start(self) -> None:
         """Let it run, once."""
         _sweep()
-        error = new_error()
         _started.add(self)
-        if lib.mdc_session_start(self._spec, self._slot, error) != lib.MDC_OK:
+        if lib.mdc_session_start(self._spec, self._slot, self._error) != lib.MDC_OK:
             _started.discard(self)
-            raise exception(error)
+            raise exception(self._error)
         self._begun = True
 
     def wait(self, seconds: float) -> bool:
@@ -214,20 +190,10 @@ class Session:
         raw = lib.mdc_session_callee(self.pointer)
         return CalleeState(raw.call, raw.type)
 
-    def finish(self, entries: int) -> Exception | None:
-        """After it has ended: how; None if it succeeded. `entries`: of `rule_bytes`, 0 for none."""
-        error = new_error()
-        kept = excluded = ffi.NULL
-        if entries:
-            kept, excluded = ffi.new("uint64_t[]", entries), ffi.new("uint64_t[]", entries)
-            over = ffi.new("uint64_t[]", entries)
-            self._rules = kept, excluded, over, entries
-        self._report = lib.mdc_session_outcome(self.pointer, kept, excluded, entries, error)
-        if self._report == ffi.NULL:
-            return exception(error)
-        if entries and lib.mdc_session_over_budget(self.pointer, over, entries, error) != lib.MDC_OK:
-            return exception(error)
-        return None
+    def finish(self) -> Exception | None:
+        """After it has ended: how; None if it succeeded."""
+        self._report = lib.mdc_session_outcome(self.pointer, *self._rules, self._entries, self._error)
+        return None if self._report else exception(self._error)
 
     def report(self) -> dict[str, Any]:
         """Of a session that `finish` found successful: copies of the C data, in the words of `DumpReport`.
@@ -257,7 +223,8 @@ class Session:
 
     def rule_bytes(self) -> tuple[list[int], list[int], list[int]]:
         """Bytes kept and excluded by each rule, and of those kept what is over the budget; the last is the default."""
-        kept, excluded, over, entries = self._rules
+        kept, excluded, over = self._rules
+        entries = self._entries
         return ffi.unpack(kept, entries), ffi.unpack(excluded, entries), ffi.unpack(over, entries)
 
     def doing(self) -> Doing:
@@ -279,12 +246,40 @@ class Session:
             self._asked = -LOST
 
 
-def head(raw: Any) -> tuple[dict[str, int], tuple[int, ...], tuple[int, ...]]:
+def head(raw: Any) -> tuple[dict[str, int], tuple[int, ...], bytes]:
     """Numbers, dropped streams and calls of an mdc_report, unpacked at once: cffi looks up members one by one."""
     values = _HEAD.unpack_from(ffi.buffer(raw, _HEAD.size))
-    numbers: dict[str, int] = dict(zip(_NUMBERS, values[:_CALLS] + values[_AFTER_CALLS:_DROPPED], strict=True))
-    numbers["windows"] = _WINDOWS
-    return numbers, values[_DROPPED : _DROPPED + numbers["dropped_count"]], values[_CALLS:_AFTER_CALLS]
+    numbers = {  # a display, which has the right size at once
+        "dump_type": values[0],
+        "honoured_type": values[1],
+        "file_bytes": values[2],
+        "memory_bytes": values[3],
+        "stored_bytes": values[4],
+        "zero_bytes": values[5],
+        "left_to_file": values[6],
+        "filtered_bytes": values[7],
+        "cut_bytes": values[8],
+        "late_bytes": values[9],
+        "over_budget": values[10],
+        "memory_ranges": values[11],
+        "memory64_ranges": values[12],
+        "memory_info_count": values[13],
+        "stop_time_ns": values[14],
+        "stop": values[15],
+        "stop_reason": values[16],
+        "stop_errno": values[17],
+        "reserved": values[18],
+        "total_ns": values[19],
+        "read_failed_gaps": values[21],
+        "warnings": values[22],
+        "pid": values[23],
+        "streams": values[24],
+        "omitted_streams": values[25],
+        "dropped_count": values[26],
+        "windows": _WINDOWS,
+    }
+    dropped = numbers["dropped_count"]
+    return numbers, _DROPPED.unpack(values[27])[:dropped] if dropped else (), values[20]
 
 
 def _copy(pointer: Any, size: int) -> bytes:

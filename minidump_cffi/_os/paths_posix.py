@@ -198,7 +198,7 @@ def _plain(path: str) -> Place | None:
     try:
         about = _entry(name, directory)
         if about is None or stat.S_ISREG(about.st_mode):
-            place = Place(directory=directory, name=name, about=about)
+            place = Place(directory=directory, name=name, about=about, magic=False, foreign=False)
             directory = -1
             return place
     except OSError:

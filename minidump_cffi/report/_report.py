@@ -43,6 +43,7 @@ _THREAD = struct.Struct("=2I2Q")
 _MODULE = struct.Struct("=2Q4I")
 _EXTENT = struct.Struct("=3Q2I")
 _GAP = struct.Struct("=2QIi")
+_CALLS = struct.Struct("=32Q")
 
 _GIVEN = ("rules", "recording", "redaction", "engine", "path", "host", "started", "handed_on", "annotations", "comment")
 _STOPS = ("whole", "memory", "snapshot")  # MDC_STOP_* of csrc/api/engine.h
@@ -137,7 +138,7 @@ class DumpReport:
         self,
         *,
         numbers: Mapping[str, int],
-        calls: tuple[int, ...] = (),
+        calls: bytes = bytes(_CALLS.size),
         dropped: tuple[int, ...] = (),
         regions: bytes = b"",
         threads: bytes = b"",
@@ -157,8 +158,8 @@ class DumpReport:
         annotations: Mapping[str, str] | None = None,
         comment: str | None = None,
     ) -> None:
-        self.__dict__.update(
-            _raw={
+        values = {
+            "_raw": {
                 "regions": regions,
                 "threads": threads,
                 "modules": modules,
@@ -166,42 +167,43 @@ class DumpReport:
                 "gaps": gaps,
                 "names": names,
             },
-            _numbers=dict(numbers),
-            _calls=calls,
-            dropped_streams=dropped,
-            _notes=notes,
-            rules=rules,
-            recording=recording,
-            redaction=redaction,
-            engine=engine,
-            path=path,
-            host=host,
-            started=started,
-            handed_on=handed_on,
-            annotations=dict(annotations or {}),
-            comment=comment,
-            pid=numbers["pid"],
-            type=DumpType(numbers["dump_type"]),
-            honoured=DumpType(numbers["honoured_type"]),
-            stop=_STOPS[numbers["stop"]],
-            stop_time=numbers["stop_time_ns"] / 1e9,
-            total=numbers["total_ns"] / 1e9,
-            warnings=DumpWarning(numbers["warnings"]),
-            omitted_streams=Stream(numbers["omitted_streams"]),
-            file_bytes=numbers["file_bytes"],
-            memory_bytes=numbers["memory_bytes"],
-            stored_bytes=numbers["stored_bytes"],
-            zero_bytes=numbers["zero_bytes"],
-            left_to_file=numbers["left_to_file"],
-            late_bytes=numbers["late_bytes"],
-            over_budget=numbers["over_budget"],
-            filtered_bytes=numbers["filtered_bytes"],
-            cut_bytes=numbers["cut_bytes"],
-            memory_ranges=numbers["memory_ranges"],
-            memory64_ranges=numbers["memory64_ranges"],
-            memory_info_count=numbers["memory_info_count"],
-            streams=numbers["streams"],
-        )
+            "_numbers": dict(numbers),
+            "_calls": calls,
+            "dropped_streams": dropped,
+            "_notes": notes,
+            "rules": rules,
+            "recording": recording,
+            "redaction": redaction,
+            "engine": engine,
+            "path": path,
+            "host": host,
+            "started": started,
+            "handed_on": handed_on,
+            "annotations": dict(annotations or {}),
+            "comment": comment,
+            "pid": numbers["pid"],
+            "type": DumpType(numbers["dump_type"]),
+            "honoured": DumpType(numbers["honoured_type"]),
+            "stop": _STOPS[numbers["stop"]],
+            "stop_time": numbers["stop_time_ns"] / 1e9,
+            "total": numbers["total_ns"] / 1e9,
+            "warnings": DumpWarning(numbers["warnings"]),
+            "omitted_streams": Stream(numbers["omitted_streams"]),
+            "file_bytes": numbers["file_bytes"],
+            "memory_bytes": numbers["memory_bytes"],
+            "stored_bytes": numbers["stored_bytes"],
+            "zero_bytes": numbers["zero_bytes"],
+            "left_to_file": numbers["left_to_file"],
+            "late_bytes": numbers["late_bytes"],
+            "over_budget": numbers["over_budget"],
+            "filtered_bytes": numbers["filtered_bytes"],
+            "cut_bytes": numbers["cut_bytes"],
+            "memory_ranges": numbers["memory_ranges"],
+            "memory64_ranges": numbers["memory64_ranges"],
+            "memory_info_count": numbers["memory_info_count"],
+            "streams": numbers["streams"],
+        }
+        self.__dict__.update(values)
 
     pid: int
     type: DumpType
@@ -237,7 +239,7 @@ class DumpReport:
     comment: str | None
     _raw: dict[str, bytes]
     _numbers: dict[str, int]
-    _calls: tuple[int, ...]
+    _calls: bytes
     _notes: tuple[str, ...]
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -366,7 +368,7 @@ class DumpReport:
     @cached_property
     def callbacks(self) -> dict[CallbackType, int]:
         """How many callbacks of each type the engine sent; types never sent are not in it."""
-        return {CallbackType(number): count for number, count in enumerate(self._calls[:23]) if count}
+        return {CallbackType(number): count for number, count in enumerate(_CALLS.unpack(self._calls)[:23]) if count}
 
     @property
     def complete(self) -> bool:

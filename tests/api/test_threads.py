@@ -44,7 +44,7 @@ def test_a_job_outlives_its_close_for_other_threads() -> None:
     session.start()
     while not session.wait(0.1):
         pass
-    assert session.finish(0) is None
+    assert session.finish() is None
     assert session.report()["extents"]
     session.close()
     assert session not in native_session._started

@@ -20,12 +20,12 @@ static void check_rules(const mdc_session *session, bool full) {
     CHECK(total == mdc_session_report(session)->memory_bytes);
     CHECK(mdc_session_rule_stats_get(session, kept, excluded, RULES, &err) == MDC_ERR_INVALID);
 
-    uint64_t again[RULES + 1] = {0}, others[RULES + 1] = {0};
+    uint64_t again[RULES + 1] = {0}, others[RULES + 1] = {0}, over[RULES + 1] = {0};
     mdc_error_clear(&err);
-    CHECK(mdc_session_outcome(session, again, others, RULES + 1, &err) == mdc_session_report(session));
+    CHECK(mdc_session_outcome(session, again, others, over, RULES + 1, &err) == mdc_session_report(session));
     CHECK(memcmp(again, kept, sizeof kept) == 0 && memcmp(others, excluded, sizeof excluded) == 0);
-    CHECK(mdc_session_outcome(session, NULL, NULL, 0, &err) == mdc_session_report(session));
-    CHECK(mdc_session_outcome(session, again, others, RULES, &err) == NULL && err.code == MDC_ERR_INVALID);
+    CHECK(mdc_session_outcome(session, NULL, NULL, NULL, 0, &err) == mdc_session_report(session));
+    CHECK(mdc_session_outcome(session, again, others, over, RULES, &err) == NULL && err.code == MDC_ERR_INVALID);
 }
 
 static bool holds(const uint8_t *bytes, size_t size, const uint8_t *wanted, size_t wanted_size) {
@@ -130,7 +130,7 @@ static void test_deadline_and_cancel(mdc_filter *filter) {
         CHECK(mdc_session_wait(session, SECONDS(1) / 10) == 0); /* no reader */
         mdc_error_clear(&err);
         CHECK(mdc_session_result(session, &err) == MDC_ERR_BUSY && mdc_session_report(session) == NULL);
-        CHECK(mdc_session_outcome(session, NULL, NULL, 0, &err) == NULL);
+        CHECK(mdc_session_outcome(session, NULL, NULL, NULL, 0, &err) == NULL);
         mdc_error_clear(&err);
         uint64_t sink[RULES + 1];
         CHECK(mdc_session_rule_stats_get(session, sink, sink, RULES + 1, &err) == MDC_ERR_BUSY);
