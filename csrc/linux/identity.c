@@ -136,9 +136,11 @@ static void open_by_number(mdc_identity *identity) {
     close(directory);
 }
 
-/* For a dead leader: a thread that lives. */
+/* For a dead leader: a thread that lives. MDC_ERR_TARGET: it is a zombie; MDC_ERR_TARGET_GONE: a thread that was listed
+ * has ended since, or is the leader now (exec). */
 static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
     mdc_vec tids;
+    bool vanished = false;
     mdc_vec_init(&tids, sizeof(int32_t));
     mdc_status status = mdc_process_threads(identity->directory, &tids, err);
     for (size_t i = 0; status == MDC_OK && identity->task < 0 && i < tids.count; i++) {
@@ -151,6 +153,7 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
         int task = openat(identity->directory, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (task < 0 && mdc_is_shortage_number(errno))
             status = mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open a thread in /proc");
+        vanished = vanished || task < 0;
         if (task < 0) continue;
         mdc_status known = mdc_process_read_stat(task, &stat, &ignored);
         if (mdc_is_shortage(known)) {
@@ -162,11 +165,13 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
             identity->tid = tid;
             identity->stat = stat;
         } else {
+            vanished = vanished || known != MDC_OK || stat.state == 'X';
             close(task);
         }
     }
     mdc_vec_fini(&tids);
     if (status == MDC_OK && identity->task >= 0) open_by_number(identity);
+    if (status == MDC_OK && identity->task < 0 && vanished) return gone(identity->pid, MDC_PHASE_OPEN, ESRCH, err);
     if (status == MDC_OK && identity->task < 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, ESRCH,
                         "process %d is a zombie: it has ended and waits to be reaped by its parent (pid %d)",
@@ -238,6 +243,12 @@ static mdc_status open_task(mdc_identity *identity, mdc_error *err) {
     return identity->task >= 0 ? MDC_OK : mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open /proc/PID");
 }
 
+static mdc_status open_program(mdc_identity *identity, mdc_error *err) {
+    mdc_status status = open_task(identity, err);
+    if (status == MDC_OK) status = check_kind(identity, err);
+    return status == MDC_OK ? mdc_identity_check(identity, MDC_PHASE_OPEN, err) : status;
+}
+
 static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *options, mdc_error *err) {
     mdc_status status = mdc_procfs_check(err);
     identity->pid = options->pid;
@@ -269,9 +280,17 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
     status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
     if (status != MDC_OK) return status;
 
-    status = open_task(identity, err);
-    if (status == MDC_OK) status = check_kind(identity, err);
-    if (status == MDC_OK) status = mdc_identity_check(identity, MDC_PHASE_OPEN, err);
+    status = open_program(identity, err);
+    for (int round = 0; status == MDC_ERR_TARGET_GONE && round < MDC_IDENTITY_AGAIN; round++) {
+        mdc_error ended;
+        mdc_error_clear(&ended);
+        if (mdc_identity_check(identity, MDC_PHASE_OPEN, &ended) != MDC_OK) break;
+        mdc_error_clear(err);
+        if (identity->task >= 0) close(identity->task);
+        identity->task = -1;
+        status = mdc_process_read_stat(identity->directory, &identity->stat, err);
+        if (status == MDC_OK) status = open_program(identity, err);
+    }
     return status;
 }
 
@@ -286,12 +305,20 @@ mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *opt
     return status;
 }
 
-mdc_status mdc_identity_renew(mdc_identity *identity, mdc_error *err) {
-    if (identity->task >= 0) close(identity->task);
-    identity->task = -1;
-    mdc_status status = mdc_process_read_stat(identity->directory, &identity->stat, err);
-    if (status == MDC_OK) status = open_task(identity, err);
-    return status == MDC_OK ? check_width(identity, err) : status;
+mdc_status mdc_identity_renew(mdc_identity *identity, int32_t phase, mdc_error *err) {
+    mdc_identity now = *identity;
+    now.task = -1;
+    mdc_status status = mdc_process_read_stat(now.directory, &now.stat, err);
+    if (status == MDC_OK) status = open_task(&now, err);
+    if (status == MDC_ERR_TARGET) { /* a zombie, and it was none before */
+        mdc_error_clear(err);
+        status = gone(now.pid, phase, ESRCH, err);
+    }
+    if (status == MDC_OK) status = check_width(&now, err);
+    int unneeded = status == MDC_OK ? identity->task : now.task;
+    if (unneeded >= 0) close(unneeded);
+    if (status == MDC_OK) *identity = now;
+    return status;
 }
 
 mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err) {

@@ -7,6 +7,10 @@
 #include "live.h"
 #include "process.h"
 
+/* How often what failed is tried again because a thread of the process has ended, or it has called exec, where a thread
+ * takes the number of the leader: the process is there all the same. */
+enum { MDC_IDENTITY_AGAIN = 5 };
+
 typedef struct mdc_identity {
     int32_t pid;
     int32_t tid; /* a living thread: the leader, or another one if the leader is dead */
@@ -27,7 +31,7 @@ mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *opt
 mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err);
 /* Finds a living thread and its program once more, when the process has become another one (exec), or that thread has
  * ended. */
-mdc_status mdc_identity_renew(mdc_identity *identity, mdc_error *err);
+mdc_status mdc_identity_renew(mdc_identity *identity, int32_t phase, mdc_error *err);
 void mdc_identity_close(mdc_identity *identity);
 
 #endif

@@ -25,10 +25,6 @@ static const uint64_t busy_pause_ns = 5000000;
 /* How long the one of two that dump each other tries again which may. */
 static const uint64_t mutual_ns = 5000000000;
 
-/* A program is prepared once more if it goes away meanwhile and the process does not: its thread that was looked at has
- * ended, or it has called exec. */
-enum { PREPARE_AGAIN = 5 };
-
 static mdc_live *live_of(mdc_source *source) { return (mdc_live *)source; } /* source is its first member */
 
 /* Every error that leaves here carries the pid. */
@@ -69,6 +65,18 @@ static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     mdc_error_clear(err);
     *status = mdc_control_check(live->control, err);
     return *status == MDC_OK;
+}
+
+/* Whether to try again, at most *rounds times, what failed as if the process had ended. */
+static bool outlived(const mdc_live *live, mdc_status *status, mdc_error *err, int *rounds) {
+    mdc_error ended;
+    mdc_error_clear(&ended);
+    if (*status != MDC_ERR_TARGET_GONE || *rounds == 0) return false;
+    if (mdc_identity_check(&live->identity, MDC_PHASE_OPEN, &ended) != MDC_OK) return false;
+    mdc_error_clear(err);
+    *status = MDC_OK;
+    --*rounds;
+    return true;
 }
 
 /* What is prepared of a program. */
@@ -138,7 +146,8 @@ static mdc_status prepare_again(mdc_live *live, mdc_error *err) {
     live->child.maps = -1;
     fini_program(live);
     init_program(live);
-    mdc_status status = mdc_identity_renew(&live->identity, err);
+    mdc_status status =
+        mdc_identity_renew(&live->identity, live->tracer == NULL ? MDC_PHASE_OPEN : MDC_PHASE_STOP, err);
     return status == MDC_OK ? prepare_program(live, err) : status;
 }
 
@@ -147,19 +156,14 @@ static mdc_status live_prepare(mdc_source *source, mdc_dump_control *control, md
     if (live->tracer != NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_OPEN, 0, "prepared twice");
     live->control = control;
     mdc_status status;
+    int rounds = MDC_IDENTITY_AGAIN;
     do status = mdc_identity_open(&live->identity, &live->options, err);
     while (try_again(live, &status, err));
     if (status != MDC_OK) return leave(live, status, err);
     source->pid = live->identity.pid;
     source->handle = (void *)(intptr_t)live->identity.pidfd;
     status = prepare_program(live, err);
-    for (int round = 0; status == MDC_ERR_TARGET_GONE && round < PREPARE_AGAIN; round++) {
-        mdc_error ended;
-        mdc_error_clear(&ended);
-        if (mdc_identity_check(&live->identity, MDC_PHASE_OPEN, &ended) != MDC_OK) break;
-        mdc_error_clear(err);
-        status = prepare_again(live, err);
-    }
+    while (outlived(live, &status, err, &rounds)) status = prepare_again(live, err);
     if (status == MDC_OK) status = new_tracer(live, err);
     return leave(live, status, err);
 }
@@ -273,12 +277,13 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     if (live->tracer == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
     mdc_status status;
     bool again = false;
+    int rounds = MDC_IDENTITY_AGAIN;
     do {
         status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
         if (status == MDC_OK) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
         if (status == MDC_OK && again) status = new_tracer(live, err);
         if (status == MDC_OK) status = mdc_tracer_stop(live->tracer, err);
-        again = try_again(live, &status, err);
+        again = outlived(live, &status, err, &rounds) || try_again(live, &status, err);
     } while (again);
     if (status != MDC_OK) return leave(live, status, err);
     if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);

@@ -360,10 +360,10 @@ def test_a_thread_in_uninterruptible_sleep(start_pattern: Start, take: live.Take
         assert live.status_field(target.pid, "TracerPid", task) == "0"
 
 
-def outcome_of(pid: int, path: Path) -> md.DumpReport | md.DumpError:
+def outcome_of(pid: int, path: Path, dump_type: md.DumpType = FULL) -> md.DumpReport | md.DumpError:
     """The report, or the exception if it is one of ours."""
     try:
-        return md.write_dump(pid, path, FULL)
+        return md.write_dump(pid, path, dump_type)
     except md.DumpError as error:
         return error
 
@@ -387,6 +387,18 @@ def test_a_target_that_execs_meanwhile(
         end(process)
 
 
+def test_a_target_whose_threads_exec(pattern_program: Path, tmp_path: Path) -> None:
+    """Again and again a thread takes the place of the leader: the process is there all the time."""
+    process = subprocess.Popen([str(pattern_program), "--exec-by-threads", "0"])
+    try:
+        outcomes = [outcome_of(process.pid, tmp_path / "threads.dmp", md.DumpType.NORMAL) for _ in range(300)]
+        failed = [outcome for outcome in outcomes if not isinstance(outcome, md.DumpReport)]
+        assert len(failed) <= 2, failed
+        assert process.poll() is None
+    finally:
+        end(process)
+
+
 def test_a_target_whose_threads_follow_each_other(pattern_program: Path, tmp_path: Path) -> None:
     """The thread by which the target is looked at ends: another one is found. The process is gone only if none is."""
     process = subprocess.Popen([str(pattern_program), "--relay"], stdout=subprocess.PIPE)
@@ -395,7 +407,7 @@ def test_a_target_whose_threads_follow_each_other(pattern_program: Path, tmp_pat
         process.stdout.readline()
         outcomes = [outcome_of(process.pid, tmp_path / "relay.dmp") for _ in range(60)]
         assert all(isinstance(outcome, (md.DumpReport, md.TargetError)) for outcome in outcomes), outcomes
-        assert sum(isinstance(outcome, md.DumpReport) for outcome in outcomes) >= 45, outcomes
+        assert sum(isinstance(outcome, md.DumpReport) for outcome in outcomes) >= 58, outcomes
         assert process.poll() is None
     finally:
         end(process)

@@ -268,6 +268,31 @@ static void test_dead_leader(void) {
     target_end(pid);
 }
 
+/* The thread by which it was looked at ends between prepare and stop: another one takes its place. */
+static void leader_leaves_on_request(target_shared *shared) {
+    start_threads(shared, 2, beat_forever);
+    while (!atomic_load(&shared->go)) sleep_us(100);
+    pthread_exit(NULL);
+}
+
+static void test_leader_ends_before_the_stop(void) {
+    target_shared *shared = target_share();
+    pid_t pid = target_start(leader_leaves_on_request, shared);
+    WAIT_FOR(atomic_load(&shared->ready) == 2);
+    live_process live;
+    live_open(&live, pid);
+    REQUIRE_OK(live_prepare(&live), live.err);
+    atomic_store(&shared->go, 1);
+    WAIT_FOR(state_of(pid, pid) == 'Z');
+    REQUIRE_OK(live_stop(&live), live.err);
+    const mdc_snapshot *lists = live.source->ops->snapshot(live.source);
+    REQUIRE(lists->thread_count == 2 && lists->region_count > 10 && lists->module_count >= 1);
+    REQUIRE_OK(live_resume(&live), live.err);
+    REQUIRE(beats(shared));
+    live_free(&live);
+    target_end(pid);
+}
+
 /* What is read after the target was resumed or has died must not be used. */
 static void test_reads_fail_after_the_stop(void) {
     target_shared *shared = target_share();
@@ -416,6 +441,7 @@ int main(int argc, char **argv) {
                  {"xstate", test_xstate},
                  {"refusals", test_refusals},
                  {"dead leader", test_dead_leader},
+                 {"leader ends before the stop", test_leader_ends_before_the_stop},
                  {"reads fail after the stop", test_reads_fail_after_the_stop},
                  {"exec and exit before the stop", test_exec_and_exit_before_the_stop},
                  {"fail points", test_fail_points},

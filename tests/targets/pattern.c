@@ -456,6 +456,13 @@ static void relay(void) {
     pthread_exit(NULL);
 }
 
+/* The thread takes the number of the leader. */
+static void *exec_again(void *count) {
+    execl("/proc/self/exe", "pattern", "--exec-by-threads", (char *)count, (char *)NULL);
+    die("execl");
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     static int exit_status;
     static int gate[2];
@@ -474,6 +481,14 @@ int main(int argc, char **argv) {
         if (round > 20000) return 0;
         execl("/proc/self/exe", argv[0], "--exec-loop", count, (char *)NULL);
         die("execl");
+    }
+    if ((value = value_of(argc, argv, "--exec-by-threads"))) {
+        static char count[32];
+        pthread_t thread;
+        snprintf(count, sizeof count, "%ld", atol(value) + 1);
+        if (atol(value) > 50000) return 0;
+        if (pthread_create(&thread, NULL, exec_again, count) != 0) die("pthread_create");
+        for (;;) pause();
     }
     if (value_of(argc, argv, "--relay")) relay();
     if (value_of(argc, argv, "--undumpable")) prctl(PR_SET_DUMPABLE, 0);
