@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["debug", "info", "says_debug", "warning"]
+__all__ = ["debug", "info", "listens", "says_debug", "warning"]
 
 NAME = "minidump_cffi"
 _DEBUG = 10  # logging.DEBUG
@@ -33,6 +33,11 @@ def _logger() -> logging.Logger | None:
         found.addHandler(module.NullHandler())  # without one warnings go to stderr
     _loggers.append(found)
     return found
+
+
+def listens() -> bool:
+    """Whether anything is heard: for what would only be made to be said."""
+    return _logger() is not None
 
 
 def says_debug() -> bool:

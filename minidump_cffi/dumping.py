@@ -377,16 +377,17 @@ def _write(
         raise
     if isinstance(file, (str, bytes, os.PathLike)):
         report._put(path=shown(file) if is_url(file) else os.path.abspath(os.fsdecode(file)))  # noqa: PTH100
-    _log.info(
-        "dump of %s: %d bytes, stopped for %.6f s, took %.6f s, handed on in %.6f s",
-        what,
-        report.file_bytes,
-        report.stop_time,
-        report.total,
-        report.handed_on,
-    )
-    for message in report.messages:
-        _log.warning("dump of %s: %s", what, message)
+    if _log.listens():
+        _log.info(
+            "dump of %s: %d bytes, stopped for %.6f s, took %.6f s, handed on in %.6f s",
+            what,
+            report.file_bytes,
+            report.stop_time,
+            report.total,
+            report.handed_on,
+        )
+        for message in report.messages:
+            _log.warning("dump of %s: %s", what, message)
     return report
 
 

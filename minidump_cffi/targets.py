@@ -131,7 +131,7 @@ def resolve(process: Process | Target | SourceTarget) -> Target | SourceTarget:
     if isinstance(process, bool):
         raise TypeError("process must be a pid, PidFd, Popen or psutil.Process, not a bool")
     if isinstance(process, int):
-        return Target(pid=_checked(process))
+        return Target(pid=_checked(process), pidfd=-1, start_time=0, handle=0)
     if isinstance(process, PidFd):
         return Target(pid=_system.pid_of_fd(process.fd), pidfd=process.fd)
     if isinstance(process, Handle):

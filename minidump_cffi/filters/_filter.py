@@ -346,11 +346,11 @@ class Filter:
 
     def _compiled(self) -> NativeFilter:
         """The C table, made once per process; threads that come together wait for the first."""
-        from .._native import filter as compiled
-
         native = self._native
         if native is not None and native.alive():
             return native
+        from .._native import filter as compiled
+
         with compiled.compile_lock():
             native = self._native
             if native is not None and native.alive():

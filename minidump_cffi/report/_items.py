@@ -17,7 +17,20 @@ from ..enums import (
     ThreadFlags,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from enum import IntFlag
+    from typing import Any, TypeVar
+
+    Flags = TypeVar("Flags", bound=IntFlag)
+
 __all__ = ["Extent", "Gap", "Module", "Redaction", "Region", "RuleBytes", "Thread"]
+
+
+def flags_of(kind: type[Flags], value: int) -> Flags:
+    """``kind(value)``, which takes a third of the time where that was made before."""
+    found: Any = kind._value2member_map_.get(value)
+    return kind(value) if found is None else found
 
 
 class Region(Record):

@@ -26,7 +26,7 @@ from ..enums import (
 )
 from ..errors import errno_of
 from . import _messages
-from ._items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread
+from ._items import Extent, Gap, Module, Redaction, Region, RuleBytes, Thread, flags_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,13 +182,13 @@ class DumpReport:
             "annotations": dict(annotations or {}),
             "comment": comment,
             "pid": numbers["pid"],
-            "type": DumpType(numbers["dump_type"]),
-            "honoured": DumpType(numbers["honoured_type"]),
+            "type": flags_of(DumpType, numbers["dump_type"]),
+            "honoured": flags_of(DumpType, numbers["honoured_type"]),
             "stop": _STOPS[numbers["stop"]],
             "stop_time": numbers["stop_time_ns"] / 1e9,
             "total": numbers["total_ns"] / 1e9,
-            "warnings": DumpWarning(numbers["warnings"]),
-            "omitted_streams": Stream(numbers["omitted_streams"]),
+            "warnings": flags_of(DumpWarning, numbers["warnings"]),
+            "omitted_streams": flags_of(Stream, numbers["omitted_streams"]),
             "file_bytes": numbers["file_bytes"],
             "memory_bytes": numbers["memory_bytes"],
             "stored_bytes": numbers["stored_bytes"],
