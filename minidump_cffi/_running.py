@@ -16,10 +16,10 @@ from ._native.session import SINK_FD, Session
 from ._options import DumpOptions, record_limit
 from ._outcome import report_of
 from ._progress import Progress
-from .callback import Callback, Use
+from .callback import Callback, Use, borrowed, give_back
 from .engines import check_streams
 from .enums import CallbackType, DumpWarning, Phase
-from .errors import CallbackError, Cancelled, DeadlineExceeded, DumpError, Stalled
+from .errors import Cancelled, DeadlineExceeded, DumpError, Stalled
 from .filters._filter import EVERYTHING
 from .protocol._foreign import Callee, Watch
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from ._request import Request
     from .engines import Backend
     from .report import DumpReport
-
-_idle: list[Callback] = []
-"""Callbacks that keep everything, between two dumps: to make one takes as long as all other checks of a dump."""
-_IDLE_MAX = 4
 
 SLICE = 0.1
 """Seconds between two looks at a running dump."""
@@ -91,15 +87,15 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
     timer.check()
     callback = request.callback
     callee = callback if isinstance(callback, Callee) else None
-    plain = False
+    again = False
     if callee is not None:
         filter, hooks = None, None if callee.python is None else callee.python._hooks
     elif isinstance(callback, Callback):
         filter, hooks = callback.filter, callback._hooks
     else:
         filter = request.options.filter or EVERYTHING
-        plain = filter is EVERYTHING and request.io is None
-        callback = _plain() if plain else Callback(filter, io=request.io)
+        again = request.io is None and not filter.redact  # it may hold what it was to hide
+        callback = borrowed(filter) if again else Callback(filter, io=request.io)
         hooks = callback._hooks
 
     engine, progress = (
@@ -172,22 +168,10 @@ def run(request: Request, target: targets.Target | targets.SourceTarget, sink: s
             if ended and using is not None:
                 using.close()  # an abandoned callee stays in use
         if ended and isinstance(callback, Callback) and callback is not request.callback:
-            if plain and succeeded and len(_idle) < _IDLE_MAX:
-                _idle.append(callback)
+            if again and succeeded:
+                give_back(callback)
             else:
                 callback.close()
-
-
-def _plain() -> Callback:
-    """A callback that keeps everything: one that has served another dump well, or a new one."""
-    while _idle:
-        try:
-            found = _idle.pop()
-            found._open()
-        except (IndexError, CallbackError):  # another thread was faster; it is of the process that forked us
-            continue
-        return found
-    return Callback(EVERYTHING)
 
 
 def _recorder(request: Request, callback: Callback | Callee | None) -> NativeRecorder | None:

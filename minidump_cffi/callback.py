@@ -14,7 +14,7 @@ from ._options import check_extensions, record_limit
 from ._record import Record
 from .enums import PLAIN, CallbackType, Extensions
 from .errors import CallbackError
-from .filters._filter import Filter
+from .filters._filter import EVERYTHING, Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .replay._recording import Recording
 
 __all__ = ["Callback", "Counters"]
+
+_IDLE_MAX = 4
+"""Callbacks of one filter that wait for its next dumps: as many as ran at once, up to this."""
 
 # Sent per region or per read while the target is stopped: Python answers to these would cost seconds to minutes.
 _NEVER_PYTHON = (
@@ -403,6 +406,30 @@ class Callback:
 
     def __reduce__(self) -> Any:
         raise TypeError("a Callback cannot be pickled or copied; its filter can")
+
+
+def borrowed(filter: Filter) -> Callback:
+    """A callback for one dump: one that has served another dump of this filter, or a new one.
+
+    To make one takes longer than all checks of a dump, and, if rules look at names or modules, as long as a third of a
+    small one: its tables have room for 65,536 of them.
+    """
+    try:
+        found: Callback = filter._compiled().idle.pop()
+    except IndexError:
+        return Callback(filter)
+    found._filter = filter
+    return found
+
+
+def give_back(callback: Callback) -> None:
+    """Keep a borrowed callback whose dump succeeded for as long as its filter lives."""
+    idle = callback._filter._compiled().idle
+    if len(idle) < _IDLE_MAX:
+        callback._filter = EVERYTHING  # it must not keep alive what keeps it alive
+        idle.append(callback)
+    else:
+        callback.close()
 
 
 def recording_of(recorder: NativeRecorder, engine: str = "") -> Recording:

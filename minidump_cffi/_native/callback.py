@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class NativeCallback:
     """The trampoline with its per-dump state."""
 
-    __slots__ = ("_maker", "_native", "_shown", "hooks", "pointer")
+    __slots__ = ("_maker", "_shown", "hooks", "pointer")
 
     hooks: Hooks | None
     pointer: Any
@@ -56,7 +56,6 @@ class NativeCallback:
         self.hooks = hooks
         if hooks is not None:
             hooks.callback = ffi.cast("mdc_callback *", pointer)
-        self._native = native
         self._maker = os.getpid()
 
     def is_ours(self) -> bool:

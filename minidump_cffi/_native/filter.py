@@ -37,8 +37,10 @@ def compile_lock() -> threading.Lock:
 class NativeFilter:
     """An immutable C table."""
 
-    __slots__ = ("_maker", "pointer")
+    __slots__ = ("_maker", "idle", "pointer")
 
+    idle: list[Any]
+    """Callbacks of it that have served a dump and may serve the next (`callback.borrowed`)."""
     pointer: Any
 
     def __init__(self, made: Filter) -> None:
@@ -83,6 +85,7 @@ class NativeFilter:
         if pointer == ffi.NULL:
             raise exception(error)
         self.pointer = owned(pointer, lib.mdc_filter_release)
+        self.idle = []
         self._maker = os.getpid()
 
     def alive(self) -> bool:

@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import threading
+import weakref
 from typing import Any
 
 import fake
@@ -16,7 +17,7 @@ import pytest
 from drive import Engine
 
 import minidump_cffi as md
-from minidump_cffi import _running
+from minidump_cffi import callback as callback_object
 from minidump_cffi._native import callback as native_callback
 from minidump_cffi._native import errors as native_errors
 from minidump_cffi._native import pointers
@@ -48,24 +49,36 @@ def test_a_closed_callback_refuses_everything() -> None:
         fake.write(TARGET, "/dev/null", callback=callback)
 
 
-def test_what_keeps_everything_serves_the_next_dump_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    idle: list[md.Callback] = []
-    monkeypatch.setattr(_running, "_idle", idle)
-    fake.write(TARGET, "/dev/null")
+def test_the_callback_of_a_filter_serves_its_next_dump_too() -> None:
+    keep = md.Filter(md.exclude(name="[[]heap]"), md.exclude(module="*/libapp*"))
+    report = fake.write(TARGET, "/dev/null", FULL, filter=keep)
+    idle = keep._compiled().idle
     (made,) = idle
-    report = fake.write(TARGET, "/dev/null")
+    again = fake.write(TARGET, "/dev/null", FULL, filter=keep)
     assert idle == [made] and not made.closed
-    assert report.callbacks and report.memory_bytes
-    fake.write(TARGET, "/dev/null", filter=md.Filter(md.exclude(kind="file")))
-    assert idle == [made], "one with a filter is not kept"
+    assert again.regions == report.regions and again.rules == report.rules and again.callbacks == report.callbacks
     with pytest.raises(md.Cancelled):
-        fake.write(TARGET, "/dev/null", progress=_cancel)
-    assert idle == [] and made.closed, "nor is one whose dump failed"
-    idle += [md.Callback() for _ in range(_running._IDLE_MAX)]
-    for callback in idle[1:]:
-        callback.close()
-    fake.write(TARGET, "/dev/null")
-    assert [callback.closed for callback in idle] == [False], "what cannot serve is passed over"
+        fake.write(TARGET, "/dev/null", FULL, filter=keep, progress=_cancel)
+    assert idle == [] and made.closed, "one whose dump failed is not kept"
+    for _ in range(callback_object._IDLE_MAX + 1):
+        callback_object.give_back(md.Callback(keep))
+    assert len(idle) == callback_object._IDLE_MAX
+    secret = md.Filter(redact=md.Redact(patterns=[b"secret"]))
+    fake.write(TARGET, "/dev/null", FULL, filter=secret)
+    assert secret._compiled().idle == [], "nor one that knows what it hides"
+
+
+def test_a_filter_and_its_idle_callbacks_end_together() -> None:
+    keep = md.Filter(md.exclude(kind="heap"))
+    fake.write(TARGET, "/dev/null", filter=keep)
+    (made,) = keep._compiled().idle
+    ended = weakref.ref(made)
+    gc.disable()  # what keeps itself alive would be found
+    try:
+        del keep, made
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 def _cancel(progress: md.report.Progress) -> None:
