@@ -5,13 +5,17 @@
 
 mdc_status mdc_module_table_init(mdc_module_table *map, uint32_t capacity, mdc_error *err) {
     *map = (mdc_module_table){.capacity = capacity};
-    map->entries = mdc_alloc(capacity, sizeof *map->entries, err);
-    map->stack = mdc_alloc(capacity, sizeof *map->stack, err);
+    /* Not cleared: that would touch megabytes, of which most dumps use a page. */
+    map->entries = mdc_alloc_buffer(capacity, sizeof *map->entries, err);
+    map->stack = mdc_alloc_buffer(capacity, sizeof *map->stack, err);
     /* Each end of an entry begins a segment; two more for address 0 and for 2**64. */
-    map->start = mdc_alloc((size_t)capacity * 2 + 2, sizeof *map->start, err);
-    map->row = mdc_alloc((size_t)capacity * 2 + 1, sizeof *map->row, err);
-    map->segments = 1;
-    return map->entries != NULL && map->stack != NULL && map->start != NULL && map->row != NULL ? MDC_OK : err->code;
+    map->start = mdc_alloc_buffer((size_t)capacity * 2 + 2, sizeof *map->start, err);
+    map->row = mdc_alloc_buffer((size_t)capacity * 2 + 1, sizeof *map->row, err);
+    if (map->entries == NULL || map->stack == NULL || map->start == NULL || map->row == NULL) return err->code;
+    map->segments = 1; /* no module anywhere */
+    map->start[0] = map->start[1] = 0;
+    map->row[0] = 0;
+    return MDC_OK;
 }
 
 void mdc_module_table_fini(mdc_module_table *map) {

@@ -12,8 +12,11 @@ mdc_status mdc_rows_init(mdc_rows *rows, uint32_t words, uint64_t wanted, mdc_er
     if (wanted > UINT32_C(1) << 28) wanted = UINT32_C(1) << 28;
     *rows = (mdc_rows){.words = words, .capacity = (uint32_t)wanted};
     mdc_hash_init(&rows->table);
-    rows->data = mdc_alloc((size_t)wanted + 1, (words > 0 ? words : 1) * sizeof(uint64_t), err);
-    return rows->data == NULL ? err->code : mdc_hash_reserve(&rows->table, (size_t)wanted, err);
+    size_t size = (words > 0 ? words : 1) * sizeof(uint64_t);
+    rows->data = mdc_alloc_buffer((size_t)wanted + 1, size, err); /* large, and each row is written when it is kept */
+    if (rows->data == NULL) return err->code;
+    memset(rows->data, 0, size); /* row 0 is there before any is kept */
+    return mdc_hash_reserve(&rows->table, (size_t)wanted, err);
 }
 
 void mdc_rows_fini(mdc_rows *rows) {
