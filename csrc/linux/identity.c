@@ -16,7 +16,6 @@
 #include "ending.h"
 #include "procfs.h"
 
-#define PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h; shown in field 9 of stat */
 enum { AUXV_MAX = 64 * 1024 };
 
 static mdc_status gone(int32_t pid, int32_t phase, int os_errno, mdc_error *err) {
@@ -160,7 +159,7 @@ static mdc_status find_living(mdc_identity *identity, mdc_error *err) {
             *err = ignored;
             status = known;
         }
-        if (known == MDC_OK && stat.state != 'Z' && stat.state != 'X') {
+        if (known == MDC_OK && !stat.ended) {
             identity->task = task;
             identity->tid = tid;
             identity->stat = stat;
@@ -212,7 +211,7 @@ static mdc_status check_width(const mdc_identity *identity, mdc_error *err) {
 static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
     static const char *const names[] = {"\nCoreDumping:", "\nTracerPid:"};
     long values[2];
-    if ((identity->stat.flags & PF_KTHREAD) != 0)
+    if ((identity->stat.flags & MDC_PF_KTHREAD) != 0)
         return mdc_fail(err, MDC_ERR_TARGET, MDC_PHASE_OPEN, 0,
                         "process %d is a kernel thread: it has no memory of its own", (int)identity->pid);
     mdc_status status = mdc_process_status_numbers(identity->task, names, values, 2, err);
@@ -237,7 +236,7 @@ static mdc_status check_kind(mdc_identity *identity, mdc_error *err) {
 
 /* The leader's directory, or that of another thread if the leader is dead. */
 static mdc_status open_task(mdc_identity *identity, mdc_error *err) {
-    if (identity->stat.state == 'Z' || identity->stat.state == 'X') return find_living(identity, err);
+    if (identity->stat.ended) return find_living(identity, err);
     identity->tid = identity->pid;
     identity->task = fcntl(identity->directory, F_DUPFD_CLOEXEC, 0);
     return identity->task >= 0 ? MDC_OK : mdc_fail_short(err, MDC_PHASE_OPEN, errno, "cannot open /proc/PID");
@@ -281,10 +280,7 @@ static mdc_status open_checked(mdc_identity *identity, const mdc_live_options *o
     if (status != MDC_OK) return status;
 
     status = open_program(identity, err);
-    for (int round = 0; status == MDC_ERR_TARGET_GONE && round < MDC_IDENTITY_AGAIN; round++) {
-        mdc_error ended;
-        mdc_error_clear(&ended);
-        if (mdc_identity_check(identity, MDC_PHASE_OPEN, &ended) != MDC_OK) break;
+    for (int round = 0; round < MDC_IDENTITY_AGAIN && mdc_identity_outlives(identity, status); round++) {
         mdc_error_clear(err);
         if (identity->task >= 0) close(identity->task);
         identity->task = -1;
@@ -303,6 +299,19 @@ mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *opt
         mdc_identity_close(identity);
     }
     return status;
+}
+
+bool mdc_identity_outlives(const mdc_identity *identity, mdc_status status) {
+    mdc_process_stat now;
+    mdc_error ended;
+    mdc_error_clear(&ended);
+    if (status != MDC_ERR_TARGET_GONE && status != MDC_ERR_ACCESS) return false;
+    if (mdc_identity_check(identity, MDC_PHASE_OPEN, &ended) != MDC_OK) return false;
+    if (status == MDC_ERR_TARGET_GONE || identity->task < 0) return true;
+    /* The files of a thread that has ended are root's (task_dump_owner in fs/proc/base.c). The one that takes its place
+     * has the memory of the program before at first. */
+    return mdc_process_read_stat(identity->task, &now, &ended) != MDC_OK || now.ended ||
+           now.start_stack != identity->stat.start_stack || now.threads < identity->stat.threads;
 }
 
 mdc_status mdc_identity_renew(mdc_identity *identity, int32_t phase, mdc_error *err) {

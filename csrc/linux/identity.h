@@ -29,6 +29,9 @@ typedef struct mdc_identity {
 mdc_status mdc_identity_open(mdc_identity *identity, const mdc_live_options *options, mdc_error *err);
 /* MDC_ERR_TARGET_GONE if the process has ended since. */
 mdc_status mdc_identity_check(const mdc_identity *identity, int32_t phase, mdc_error *err);
+/* Whether the process is there all the same after such a failure: its thread that was looked at has ended, or it has
+ * called exec. */
+bool mdc_identity_outlives(const mdc_identity *identity, mdc_status status);
 /* Finds a living thread and its program once more, when the process has become another one (exec), or that thread has
  * ended. */
 mdc_status mdc_identity_renew(mdc_identity *identity, int32_t phase, mdc_error *err);

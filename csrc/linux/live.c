@@ -67,12 +67,9 @@ static bool try_again(mdc_live *live, mdc_status *status, mdc_error *err) {
     return *status == MDC_OK;
 }
 
-/* Whether to try again, at most *rounds times, what failed as if the process had ended. */
+/* Whether to try again, at most *rounds times, what failed although the process is there. */
 static bool outlived(const mdc_live *live, mdc_status *status, mdc_error *err, int *rounds) {
-    mdc_error ended;
-    mdc_error_clear(&ended);
-    if (*status != MDC_ERR_TARGET_GONE || *rounds == 0) return false;
-    if (mdc_identity_check(&live->identity, MDC_PHASE_OPEN, &ended) != MDC_OK) return false;
+    if (*rounds == 0 || !mdc_identity_outlives(&live->identity, *status)) return false;
     mdc_error_clear(err);
     *status = MDC_OK;
     --*rounds;
@@ -272,6 +269,29 @@ static bool all_stopped(const mdc_live *live) {
     return without == 0;
 }
 
+static void resume_all(mdc_live *live) {
+    mdc_error ignored;
+    uint64_t stop_time_ns;
+    mdc_error_clear(&ignored);
+    mdc_tracer_resume(live->tracer, &stop_time_ns, &ignored);
+}
+
+/* Stops it, and prepares it once more if it is not the program that was prepared. */
+static mdc_status stop_program(mdc_live *live, mdc_error *err) {
+    mdc_status status = mdc_tracer_stop(live->tracer, err);
+    if (status != MDC_OK) return status;
+    if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
+    mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
+    bool same = true;
+    if (status == MDC_OK) status = mdc_live_check_same(live, &same, err);
+    /* Under the stop nothing changes any more, unless a thread could not be stopped. */
+    if (status == MDC_OK && !same) status = prepare_again(live, err);
+    mdc_control_end(live->control, before);
+    status = explain(live, status, err);
+    if (status != MDC_OK) resume_all(live);
+    return status;
+}
+
 static mdc_status live_stop(mdc_source *source, mdc_error *err) {
     mdc_live *live = live_of(source);
     if (live->tracer == NULL) return mdc_fail(err, MDC_ERR_INVALID, MDC_PHASE_STOP, 0, "stop before prepare");
@@ -282,17 +302,12 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
         status = mdc_identity_check(&live->identity, MDC_PHASE_STOP, err);
         if (status == MDC_OK) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
         if (status == MDC_OK && again) status = new_tracer(live, err);
-        if (status == MDC_OK) status = mdc_tracer_stop(live->tracer, err);
+        if (status == MDC_OK) status = stop_program(live, err);
         again = outlived(live, &status, err, &rounds) || try_again(live, &status, err);
     } while (again);
     if (status != MDC_OK) return leave(live, status, err);
-    if (!all_stopped(live)) status = mdc_ending_check_core(&live->identity, MDC_PHASE_STOP, err);
     mdc_doing_before before = mdc_control_begin(live->control, MDC_DOING_LIST, -1, 0);
-    bool same = true;
-    if (status == MDC_OK) status = mdc_live_check_same(live, &same, err);
-    /* Under the stop nothing changes any more. */
-    if (status == MDC_OK && !same) status = prepare_again(live, err);
-    if (status == MDC_OK) status = freeze(live, err);
+    status = freeze(live, err);
     if (status == MDC_OK) status = mdc_live_capture(live, err);
     mdc_control_end(live->control, before);
     status = explain(live, status, err);
@@ -300,10 +315,7 @@ static mdc_status live_stop(mdc_source *source, mdc_error *err) {
         publish(live);
         return MDC_OK;
     }
-    mdc_error ignored;
-    uint64_t stop_time_ns;
-    mdc_error_clear(&ignored);
-    mdc_tracer_resume(live->tracer, &stop_time_ns, &ignored);
+    resume_all(live);
     return leave(live, status, err);
 }
 

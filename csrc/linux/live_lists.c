@@ -39,13 +39,11 @@ mdc_status mdc_live_check_same(mdc_live *live, bool *same, mdc_error *err) {
     if (live->identity.tid != live->identity.pid) { /* the leader was dead */
         mdc_error ended;
         mdc_error_clear(&ended);
-        *same = (now.state == 'Z' || now.state == 'X') &&
-                mdc_process_read_stat(live->identity.task, &now, &ended) == MDC_OK && now.state != 'Z' &&
-                now.state != 'X';
+        *same = now.ended && mdc_process_read_stat(live->identity.task, &now, &ended) == MDC_OK && !now.ended;
         if (!*same) return MDC_OK;
     }
     live->identity.stat = now;
-    *same = now.state != 'Z' && now.state != 'X' && now.start_stack == start_stack && mdc_live_memory_there(live);
+    *same = !now.ended && now.start_stack == start_stack && mdc_live_memory_there(live);
     return MDC_OK;
 }
 

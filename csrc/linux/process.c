@@ -107,6 +107,8 @@ static bool parse_stat(const char *text, size_t size, mdc_process_stat *stat) {
     stat->threads = (uint32_t)field[20];
     stat->start_time = field[22];
     stat->resident_pages = field[24];
+    const bool memory = field[23] != 0 || (stat->flags & MDC_PF_KTHREAD) != 0; /* 23: the size of all mappings */
+    stat->ended = stat->state == 'Z' || stat->state == 'X' || !memory;
     stat->start_stack = field[28];
     stat->arg_start = field[48];
     stat->arg_end = field[49];

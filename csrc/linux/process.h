@@ -6,11 +6,14 @@
 #include "../source/source.h"
 #include "mappings.h"
 
+#define MDC_PF_KTHREAD UINT64_C(0x00200000) /* include/linux/sched.h */
+
 /* /proc/PID/stat, as far as needed. */
 typedef struct mdc_process_stat {
     char state; /* R S D T t Z X I */
+    bool ended; /* a zombie, or without memory on the way to it; a kernel thread never is */
     int32_t ppid;
-    uint64_t flags;      /* PF_*: PF_KTHREAD 0x00200000 */
+    uint64_t flags;      /* PF_* */
     uint64_t start_time; /* field 22: clock ticks since boot */
     uint64_t resident_pages;
     uint64_t user_ticks, kernel_ticks;

@@ -476,6 +476,31 @@ def test_another_users_process(start_pattern: Start) -> None:
     target.assert_runs_on()
 
 
+NOBODY_DUMPS_MANY = (
+    "failed = []\n"
+    "for _ in range(500):\n"
+    "    try: md.write_dump(int(sys.argv[1]), '/dev/null')\n"
+    "    except md.AccessDenied as error: failed.append(error)\n"
+    "    except md.TargetGone: pass\n"
+    "print(*failed, sep='\\n'); sys.exit(len(failed) > 0)\n"
+)
+
+
+def test_a_target_whose_threads_exec_is_not_refused(pattern_program: Path) -> None:
+    """The files of a leader whose place a thread takes are root's for a moment: its user may dump it all the same."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    with pattern_program.open("rb") as file:
+        words = [f"/proc/self/fd/{file.fileno()}", "--exec-by-threads", "0"]
+        target = subprocess.Popen(words, user=65534, group=65534, extra_groups=[], pass_fds=[file.fileno()])
+    try:
+        done = as_nobody(NOBODY_DUMPS_MANY, str(target.pid))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert target.poll() is None
+    finally:
+        end(target)
+
+
 def test_a_process_that_is_not_dumpable(pattern_program: Path, tmp_path: Path) -> None:
     """Same user, but prctl(PR_SET_DUMPABLE, 0)."""
     if os.getuid() != 0:
