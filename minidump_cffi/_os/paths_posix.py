@@ -223,13 +223,18 @@ class _Open:
     __slots__ = ("_place",)
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._place: Place | None = place
 
     def __enter__(self) -> Place:
+        assert self._place is not None
         return self._place
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._place.directory)
+        place, self._place = self._place, None
+        if place is not None:
+            os.close(place.directory)
+
+    __del__ = __exit__  # a signal handler may raise before the block begins
 
 
 def resolve(path: str | bytes) -> _Open:

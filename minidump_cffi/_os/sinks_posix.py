@@ -117,9 +117,9 @@ class StreamSink(Sink):
         self.fd = fd
 
     def _close(self) -> None:
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            os.close(fd)
 
     def commit(self, check: Callable[[], None]) -> None:
         self._close()
@@ -129,20 +129,20 @@ class StreamSink(Sink):
             self._close()
 
 
-def _create(directory: int) -> tuple[int, str | None]:
-    """A new file in the directory, without a name where the file system can do that.
+def _create(directory: int, named: Callable[[str | None], object]) -> int:
+    """A new file in the directory, without a name where the file system can do that; else `named` is told it before.
 
     `directory` has the lowest number that was free, and what was opened before it is open still.
     """
     if directory > 2:  # so those of the standard streams are taken
-        return _create_any(directory)
+        return _create_any(directory, named)
     with pipes_posix.standard_occupied():
-        return _create_any(directory)
+        return _create_any(directory, named)
 
 
-def _create_any(directory: int) -> tuple[int, str | None]:
+def _create_any(directory: int, named: Callable[[str | None], object]) -> int:
     try:
-        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory), None
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory)
     except OSError as error:
         # NFS, FUSE, overlay on some kernels: not every file system can make a file without a name.
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
@@ -150,8 +150,13 @@ def _create_any(directory: int) -> tuple[int, str | None]:
     flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         name = temporary_name()
-        with contextlib.suppress(FileExistsError):
-            return os.open(name, flags, 0o600, dir_fd=directory), name
+        named(name)
+        try:
+            return os.open(name, flags, 0o600, dir_fd=directory)
+        except OSError as error:
+            named(None)
+            if not isinstance(error, FileExistsError):
+                raise
 
 
 def temporary_file(directory: str | bytes) -> io.FileIO:
@@ -167,9 +172,10 @@ def temporary_file(directory: str | bytes) -> io.FileIO:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         folder = place.open(os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fd, name = _create(folder)
-            if name is not None:
-                os.unlink(name, dir_fd=folder)
+            names: list[str | None] = [None]
+            fd = _create(folder, names.append)
+            if names[-1] is not None:
+                os.unlink(names[-1], dir_fd=folder)
             return io.FileIO(fd, "r+")
         finally:
             os.close(folder)
@@ -203,13 +209,13 @@ class ReplacingSink(Sink):
     """
 
     made = True
+    _temporary: str | None = None
+    _directory: int | None = None
 
     def __init__(self, place: paths_posix.Place, given: str | bytes, fsync: bool) -> None:
         self._given, self._fsync = given, fsync
         self._name = place.name
         self._taken = place.about is not None
-        self._temporary: str | None = None
-        self._directory: int | None = None
         if os.fsdecode(given).endswith("/"):
             raise SinkError(f"{os.fsdecode(given)} is not the name of a file", phase=Phase.OPEN, errno=errno.EISDIR)
         try:
@@ -217,11 +223,17 @@ class ReplacingSink(Sink):
                 self._directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.directory)
             else:
                 self._directory = os.dup(place.directory)
-            self.fd, self._temporary = _create(self._directory)
+            self.fd = _create(self._directory, self._named)
             os.fchmod(self.fd, 0o600)
         except OSError as error:
             self.discard()
             raise sink_error(error, "create", given) from error
+
+    def __del__(self) -> None:
+        self.discard()  # a signal handler may have raised before anybody had it
+
+    def _named(self, name: str | None) -> None:
+        self._temporary = name
 
     def commit(self, check: Callable[[], None]) -> None:
         try:
@@ -267,26 +279,27 @@ class ReplacingSink(Sink):
     def _link(self) -> None:
         """Give the nameless file its name; where that is taken, another one to rename."""
         source = f"/proc/self/fd/{self.fd}"
-        name = temporary_name() if self._taken else self._name
+        taken = self._taken
         while True:
+            name = temporary_name() if taken else self._name
+            self._temporary = name if taken else None  # before it is there: a signal handler may raise when it is
             try:
                 # src_dir_fd makes Python call linkat, which follows the link; link() would not.
                 os.link(source, name, src_dir_fd=self._directory, dst_dir_fd=self._directory, follow_symlinks=True)
             except FileExistsError:
-                name = temporary_name()
-                continue
-            if name != self._name:
-                self._temporary = name
-            return
+                taken = True
+            else:
+                return
 
     def _close(self) -> None:
-        for fd in (self.fd, self._directory):
+        open_ones = self.fd, self._directory
+        self.fd = self._directory = None  # first: a signal handler may raise, and no number is closed twice
+        for fd in open_ones:
             if fd is not None:
                 try:  # noqa: SIM105 -- suppress() takes longer than all else here
                     os.close(fd)
                 except OSError:
                     pass
-        self.fd = self._directory = None
 
     def discard(self) -> None:
         if self._temporary is not None:

@@ -247,10 +247,10 @@ class ReplacingSink(Sink):
         return bool(_set_information(native(self.fd), _RENAME_INFO, ctypes.byref(found), ctypes.sizeof(found)))
 
     def _close(self) -> None:
-        if self.fd is not None:
+        fd, self.fd = self.fd, None
+        if fd is not None:
             with contextlib.suppress(OSError):
-                os.close(self.fd)
-        self.fd = None
+                os.close(fd)
 
     def discard(self) -> None:
         remove = self.fd is not None and not self._marked and not self._mark(True)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,74 @@ def test_where_files_need_names(there: bool, folder: Path, dump: bytes, monkeypa
     assert without_time(path.read_bytes()) == without_time(dump)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert fake.names(folder) == ["a.dmp"]
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises."""
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: Callable[..., bool]) -> list[Any]:
+    """A signal handler raises when the first such call has come back; what it returned is in the list."""
+    real, returned = getattr(owner, name), []
+
+    def call(*values: Any, **named: Any) -> Any:
+        found = real(*values, **named)
+        if not returned and when(*values):
+            returned.append(found)
+            raise Interrupt
+        return found
+
+    monkeypatch.setattr(owner, name, call)
+    return returned
+
+
+@pytest.mark.parametrize(
+    ("named", "function"),
+    [(False, "open"), (False, "link"), (False, "replace"), (True, "open"), (True, "replace")],
+)
+def test_an_interrupt_leaves_no_file_in_the_making(
+    named: bool, function: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call had been made, and nobody knows what it returned."""
+    if named:
+        no_unnamed_files(monkeypatch)
+    path = folder / "a.dmp"
+    path.write_bytes(b"old")
+    creates = os.O_CREAT if named else os.O_TMPFILE
+    lost = interrupted(monkeypatch, os, function, lambda *values: function != "open" or values[1] & creates == creates)
+    with pytest.raises(Interrupt):
+        fake.write(TARGET, path, FULL)
+    assert len(lost) == 1
+    assert fake.names(folder) == ["a.dmp"]
+    if function == "open":
+        os.close(lost[0])
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["unnamed", "named"])
+def test_an_output_that_an_interrupt_lost(named: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if named:
+        no_unnamed_files(monkeypatch)
+    before = fake.names(Path("/proc/self/fd"))
+    lost = interrupted(monkeypatch, sinks, "open_sink", lambda *_: True)
+    with pytest.raises(Interrupt):
+        fake.write(TARGET, folder / "a.dmp", FULL)
+    lost.clear()
+    assert fake.names(folder) == []
+    assert fake.names(Path("/proc/self/fd")) == before
+
+
+def test_an_interrupt_closes_no_number_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may have the number by then."""
+    closed: list[int] = []
+    sink = sinks.open_sink(folder / "a.dmp", spool=True, fsync=False, give_up=lambda: None)
+    real = os.close
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), real(fd)))
+    interrupted(monkeypatch, os, "close", lambda _: True)
+    with pytest.raises(Interrupt):
+        sink.discard()
+    sink.discard()
+    del sink
+    assert len(closed) == len(set(closed)) != 0
 
 
 def test_fsync_reaches_file_and_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
