@@ -60,7 +60,7 @@ def test_jobs_end_before_python_does(tmp_path: Path) -> None:
     """A daemon thread is in the middle of a dump when the main thread ends: it is cancelled, and nothing crashes."""
     program = (
         "import atexit, threading, subprocess\n"
-        "atexit.register(lambda: print(all(one.wait(0) for one in native_session._started), flush=True))  # last\n"
+        "atexit.register(lambda: print(all(one.wait(0) for one in (*native_session._started,)), flush=True))  # last\n"
         "import minidump_cffi as md\n"
         "from minidump_cffi._native import session as native_session\n"
         "child = subprocess.Popen(['sleep', '100'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
