@@ -170,6 +170,11 @@ mdc_status mdc_live_capture(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK && live->options.handles != 0) {
         live->handles_known = mdc_handles_list(&live->handles, process, &live->mappings, err);
         status = err->code;
+        if (task != process &&
+            !mdc_process_same_program(process, stat)) { /* it runs, and these are another program's */
+            live->handles.count = 0;
+            live->handles_known = false;
+        }
     }
     return status;
 }

@@ -143,12 +143,17 @@ static void fix_up(mdc_proc_files *texts, int proc, const mdc_process_stat *stat
     }
 }
 
-/* Of the process itself. If its memory is a child's, it may have ended meanwhile. */
+/* Of the process itself. If its memory is a child's, it may have ended meanwhile, or become another program. */
 static mdc_status add_own(mdc_proc_files *texts, uint32_t stream, int process, int proc, const char *name, size_t limit,
-                          mdc_error *err) {
+                          const mdc_process_stat *stat, mdc_error *err) {
+    const size_t texts_before = texts->texts.count, bytes_before = texts->bytes.count;
     mdc_error why;
     mdc_error_clear(&why);
     mdc_status status = add_file(texts, stream, process, name, limit, &why);
+    if (status == MDC_OK && process != proc && !mdc_process_same_program(process, stat)) {
+        texts->texts.count = texts_before;
+        texts->bytes.count = bytes_before;
+    }
     if (status == MDC_OK || (status == MDC_ERR_TARGET_GONE && process != proc)) return MDC_OK;
     *err = why;
     return status;
@@ -177,7 +182,7 @@ mdc_status mdc_proc_files_read(mdc_proc_files *texts, int process, int proc, con
     texts->texts.count = 0;
     texts->bytes.count = 0;
     mdc_status status = add_bytes(texts, MDC_STREAM_CPUINFO, early, release, err);
-    if (status == MDC_OK) status = add_own(texts, MDC_STREAM_STATUS, process, proc, "status", STATUS_MAX, err);
+    if (status == MDC_OK) status = add_own(texts, MDC_STREAM_STATUS, process, proc, "status", STATUS_MAX, stat, err);
     if (status == MDC_OK) status = add_bytes(texts, MDC_STREAM_LSB_RELEASE, early + release, texts->release_size, err);
     if (status == MDC_OK) status = add_memory(texts, MDC_STREAM_CMDLINE, stat->arg_start, stat->arg_end, err);
     if (status == MDC_OK) status = add_memory(texts, MDC_STREAM_ENVIRON, stat->env_start, stat->env_end, err);

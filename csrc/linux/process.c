@@ -149,6 +149,13 @@ mdc_status mdc_process_read_stat_at(int directory, const char *name, mdc_process
     return os_errno == 0 ? MDC_OK : mdc_map_fail(err, os_errno, "stat", "read");
 }
 
+bool mdc_process_same_program(int directory, const mdc_process_stat *stat) {
+    mdc_process_stat now;
+    mdc_error ignored;
+    mdc_error_clear(&ignored);
+    return mdc_process_read_stat(directory, &now, &ignored) == MDC_OK && now.start_stack == stat->start_stack;
+}
+
 mdc_status mdc_process_status_number(int directory, const char *name, long *value, mdc_error *err) {
     return mdc_process_status_numbers(directory, &name, value, 1, err);
 }

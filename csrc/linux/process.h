@@ -30,6 +30,8 @@ typedef struct mdc_process_stat {
 mdc_status mdc_process_read_stat(int directory, mdc_process_stat *stat, mdc_error *err);
 /* The same of a file below the directory ("task/TID/stat"). */
 mdc_status mdc_process_read_stat_at(int directory, const char *name, mdc_process_stat *stat, mdc_error *err);
+/* Whether the process still runs the program that stat was read of; false as well if it has ended. */
+bool mdc_process_same_program(int directory, const mdc_process_stat *stat);
 /* The same of a stat file that is open, without allocating: 0 or an error number, EBADMSG if it makes no sense. Works
  * again and again. */
 int mdc_process_parse_stat(int file, mdc_process_stat *stat);

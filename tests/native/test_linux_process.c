@@ -249,6 +249,15 @@ static void test_texts(void) {
     REQUIRE(memcmp((const void *)auxv->address, auxv->data, auxv->size) == 0);
     REQUIRE(texts.phdr == getauxval(AT_PHDR) && texts.phnum == getauxval(AT_PHNUM));
     REQUIRE(texts.clock_ticks == (uint32_t)sysconf(_SC_CLK_TCK));
+    /* The memory is a child's, and the process runs: its status is its own as long as it is the same program. */
+    int same = dup(proc);
+    mdc_process_stat other = stat;
+    REQUIRE_OK(mdc_proc_files_read(&texts, same, proc, &stat, &maps, &err), err);
+    REQUIRE(contains(text_of(&texts, MDC_STREAM_STATUS), line));
+    other.start_stack += 16;
+    REQUIRE_OK(mdc_proc_files_read(&texts, same, proc, &other, &maps, &err), err);
+    REQUIRE(text_of(&texts, MDC_STREAM_STATUS) == NULL && text_of(&texts, MDC_STREAM_LIMITS) != NULL);
+    close(same);
     target_end(pid);
     REQUIRE(read_texts(&texts, proc, &stat, &maps, &err) != MDC_OK || text_of(&texts, MDC_STREAM_MAPS) == NULL);
     mdc_proc_files_fini(&texts);
