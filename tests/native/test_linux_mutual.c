@@ -2,7 +2,7 @@
  * whichever kind of tracer does it. */
 #include "linux_hold.h"
 
-enum { ROUNDS = 150, LIMIT_S = 100 };
+enum { ROUNDS = 60, LIMIT_S = 100 };
 
 typedef struct ring {
     _Atomic uint32_t arrived;
