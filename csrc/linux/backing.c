@@ -22,7 +22,7 @@ enum {
     RUNS_STEPS = 4          /* that many steps, and no more */
 };
 static const uint64_t glance_size = UINT64_C(256) << 10; /* bytes */
-enum { PRESENT_SIZE = 8 * 4096 };                        /* bytes: headers of an image, and what is near them */
+static const uint64_t present_size = UINT64_C(32) << 10; /* bytes: headers of an image, and what is near them */
 
 typedef enum view_kind {
     VIEW_NEW = 0,
@@ -344,7 +344,7 @@ size_t mdc_backing_content(mdc_backing *backing, size_t region, uint64_t first, 
     const mdc_region *it = region_at(backing, region);
     /* Whose the pages are does not matter where so little is copied. */
     if (backing->mappings->few_files && not_examined(backing, region) && has_file(it) && first >= it->base &&
-        end - first <= PRESENT_SIZE && present(backing, first, end) == end - first)
+        end <= it->base + it->size && end - first <= present_size && present(backing, first, end) == end - first)
         return mdc_content_tell(NULL, 0, MDC_CONTENT_DATA, first, end, runs, room, next);
     const view *seen = view_of(backing, region);
     if (seen != NULL && seen->kind == VIEW_CROWDED)
@@ -404,7 +404,7 @@ mdc_backing_route mdc_backing_route_of(mdc_backing *backing, size_t region, uint
     const mdc_region *it = region_at(backing, region);
     if (not_examined(backing, region) && has_file(it)) {
         const uint64_t page = mdc_page_down(address), most = it->base + it->size - page;
-        const uint64_t there = present(backing, page, page + mdc_min_u64(PRESENT_SIZE, most));
+        const uint64_t there = present(backing, page, page + mdc_min_u64(present_size, most));
         *end = page + there;
         if (there > 0) return MDC_BACKING_MEMORY;
     }

@@ -170,8 +170,8 @@ mdc_status mdc_live_capture(mdc_live *live, mdc_error *err) {
     if (status == MDC_OK && live->options.handles != 0) {
         live->handles_known = mdc_handles_list(&live->handles, process, &live->mappings, err);
         status = err->code;
-        if (task != process &&
-            !mdc_process_same_program(process, stat)) { /* it runs, and these are another program's */
+        /* The process of a child runs: these may be another program's. */
+        if (task != process && !mdc_process_same_program(process, stat)) {
             live->handles.count = 0;
             live->handles_known = false;
         }

@@ -139,7 +139,7 @@ class Session:
             spec.recorder = recorder.pointer
         self._keep = (callback, keep, recorder, [part(spec) for part in fill])
         self._spec = spec
-        # What `finish` needs is made while the caches know how: after the wait all is cold.
+        # What `finish` needs is made while the caches are warm: after the wait they are not.
         self._error = new_error()
         self._entries = entries
         rules = ffi.new("uint64_t[]", 3 * entries)

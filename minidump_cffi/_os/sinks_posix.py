@@ -230,7 +230,7 @@ class ReplacingSink(Sink):
             raise sink_error(error, "create", given) from error
 
     def __del__(self) -> None:
-        self.discard()  # a signal handler may have raised before anybody had it
+        self.discard()  # a signal handler may have raised before the caller had it
 
     def _named(self, name: str | None) -> None:
         self._temporary = name

@@ -166,7 +166,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: Ca
 def test_an_interrupt_leaves_no_file_in_the_making(
     named: bool, function: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call had been made, and nobody knows what it returned."""
+    """The call has been made, and what it returned is lost."""
     if named:
         no_unnamed_files(monkeypatch)
     path = folder / "a.dmp"

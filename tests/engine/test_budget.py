@@ -112,8 +112,8 @@ def test_the_stack_of_the_thread_that_crashed_comes_first(crashed: int, tmp_path
             assert set(rest[:2]) <= set(stacks.values()) or len(rest) > 2
 
 
-def test_what_registers_and_stacks_point_to_comes_before_the_heap(tmp_path: Path) -> None:
-    """The instruction pointers of the threads lead to a page of the heap, which has more than there is room for."""
+def pointing_at_heap() -> tuple[Target, int]:
+    """A thread whose instruction pointer is in a page of a heap of 64 pages, and where."""
     heap = Region(base=HEAP, size=64 * PAGE, name=b"[heap]", kinds=md.filters.Kind.HEAP)
     there = HEAP + 41 * PAGE + 0x200
     stack = Region(base=STACKS, size=2 * PAGE, name=b"[stack]")
@@ -121,6 +121,12 @@ def test_what_registers_and_stacks_point_to_comes_before_the_heap(tmp_path: Path
         regions=(IMAGE, heap, stack),
         threads=(Thread(tid=100, stack_pointer=STACKS + 0x200, instruction_pointer=there),),
     )
+    return made, there
+
+
+def test_what_registers_and_stacks_point_to_comes_before_the_heap(tmp_path: Path) -> None:
+    """The instruction pointers of the threads lead to a page of the heap, which has more than there is room for."""
+    made, there = pointing_at_heap()
     path = tmp_path / "d.dmp"
     floor = least(made)
     fake.write(made, path, FULL, max_bytes=floor + 5 * PAGE)

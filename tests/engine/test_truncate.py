@@ -14,11 +14,11 @@ import file_rules
 import live
 import pytest
 import readers
-from fake import PAGE, Region, Target, Thread
+from fake import PAGE, Region, Target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import FULL, IMAGE, NORMAL, STACKS, with_threads
-from test_budget import pages, pieces, target
+from made_up import FULL, NORMAL, STACKS, with_threads
+from test_budget import pages, pieces, pointing_at_heap, target
 from test_oracles_fake import RANGES, assert_content, regions
 
 import minidump_cffi as md
@@ -225,13 +225,7 @@ def test_any_target(
 
 
 def test_what_registers_point_to_comes_before_the_heap(tmp_path: Path) -> None:
-    heap = Region(base=HEAP, size=64 * PAGE, name=b"[heap]", kinds=md.filters.Kind.HEAP)
-    there = HEAP + 41 * PAGE + 0x200
-    stack = Region(base=STACKS, size=2 * PAGE, name=b"[stack]")
-    made = Target(
-        regions=(IMAGE, heap, stack),
-        threads=(Thread(tid=100, stack_pointer=STACKS + 0x200, instruction_pointer=there),),
-    )
+    made, there = pointing_at_heap()
     path = tmp_path / "d.dmp"
     report = fake.write(made, path, FULL, max_stop=SOON, on_limit="truncate", options=limits(3))
     assert pages(pieces(path)) == {STACKS, STACKS + PAGE, there & -PAGE}

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import file_rules
 import live
@@ -99,17 +99,8 @@ def spawn_with_pid(pid: int) -> subprocess.Popen[bytes] | None:
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     if process.pid == pid:
         return process
-    end(process)
+    live.end(process)
     return None
-
-
-def end(process: subprocess.Popen[Any]) -> None:
-    """Kill, wait, close."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
 
 
 def test_a_pid_that_was_used_again(tmp_path: Path) -> None:
@@ -118,7 +109,7 @@ def test_a_pid_that_was_used_again(tmp_path: Path) -> None:
     first = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     known, fd = psutil.Process(first.pid), os.pidfd_open(first.pid)
     begun = live.start_time(first.pid)
-    end(first)
+    live.end(first)
     time.sleep(0.05)  # start times count in ticks of 10 ms
     try:
         second = spawn_with_pid(first.pid)
@@ -134,7 +125,7 @@ def test_a_pid_that_was_used_again(tmp_path: Path) -> None:
                 assert caught.value.errno == errno.ESRCH
             md.write_dump(second.pid, tmp_path / "d.dmp")
         finally:
-            end(second)
+            live.end(second)
     finally:
         os.close(fd)
 
@@ -209,7 +200,7 @@ def tracer_of(pid: int) -> Iterator[subprocess.Popen[bytes]]:
         assert process.stdout.readline() == b"go\n"
         yield process
     finally:
-        end(process)
+        live.end(process)
 
 
 def test_a_target_that_is_traced_names_the_tracer(start_pattern: Start, tmp_path: Path) -> None:
@@ -246,7 +237,7 @@ def test_our_own_consumer(tmp_path: Path) -> None:
             pass_fds=[process.stdin.fileno()],
         )
     finally:
-        end(process)
+        live.end(process)
 
 
 def test_a_consumer_behind_a_socket(tmp_path: Path) -> None:
@@ -260,7 +251,7 @@ def test_a_consumer_behind_a_socket(tmp_path: Path) -> None:
             with pytest.raises(md.TargetError, match="socket"):
                 md.write_dump(process.pid, ours.fileno())
         finally:
-            end(process)
+            live.end(process)
 
 
 def test_the_terminal_the_target_serves(tmp_path: Path) -> None:
@@ -275,7 +266,7 @@ def test_the_terminal_the_target_serves(tmp_path: Path) -> None:
             md.write_dump(process.pid, slave)
     finally:
         os.close(slave)
-        end(process)
+        live.end(process)
 
 
 def test_own_pid(tmp_path: Path) -> None:
@@ -323,7 +314,7 @@ def test_a_32_bit_target(tmp_path: Path) -> None:
         assert_refused(process.pid, tmp_path, md.TargetError, None, "32-bit")
         live.wait_until(lambda: live.task_states(process.pid)[process.pid] == "S", "it runs on")
     finally:
-        end(process)
+        live.end(process)
 
 
 def test_a_thread_in_uninterruptible_sleep(start_pattern: Start, take: live.Taker) -> None:
@@ -358,92 +349,6 @@ def test_a_thread_in_uninterruptible_sleep(start_pattern: Start, take: live.Take
     target.ping()
     for task in live.task_states(target.pid):
         assert live.status_field(target.pid, "TracerPid", task) == "0"
-
-
-def outcome_of(pid: int, path: Path, dump_type: md.DumpType = FULL) -> md.DumpReport | md.DumpError:
-    """The report, or the exception if it is one of ours."""
-    try:
-        return md.write_dump(pid, path, dump_type)
-    except md.DumpError as error:
-        return error
-
-
-@pytest.mark.parametrize("stop", ["whole", "memory", "snapshot"])
-def test_a_target_that_execs_meanwhile(
-    pattern_program: Path, tmp_path: Path, stop: Literal["whole", "memory", "snapshot"]
-) -> None:
-    """A sound dump of one of its programs, whenever it execs: never a mixture, never a hang."""
-    process = subprocess.Popen([str(pattern_program), "--exec-loop", "0"], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        for number in range(25):
-            path = tmp_path / f"{number}.dmp"
-            report = md.write_dump(process.pid, path, FULL, stop=stop)
-            live.assert_accepted(path, report, only=["udmp-parser"])
-        assert process.poll() is None
-        assert live.status_field(process.pid, "TracerPid") == "0"
-    finally:
-        end(process)
-
-
-def test_a_target_whose_threads_exec(pattern_program: Path, tmp_path: Path) -> None:
-    """Again and again a thread takes the place of the leader: the process is there all the time."""
-    process = subprocess.Popen([str(pattern_program), "--exec-by-threads", "0"])
-    try:
-        outcomes = [outcome_of(process.pid, tmp_path / "threads.dmp", md.DumpType.NORMAL) for _ in range(300)]
-        failed = [outcome for outcome in outcomes if not isinstance(outcome, md.DumpReport)]
-        assert len(failed) <= 2, failed
-        assert process.poll() is None
-    finally:
-        end(process)
-
-
-def test_a_target_whose_threads_follow_each_other(pattern_program: Path, tmp_path: Path) -> None:
-    """The thread by which the target is looked at ends: another one is found. The process is gone only if none is."""
-    process = subprocess.Popen([str(pattern_program), "--relay"], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        outcomes = [outcome_of(process.pid, tmp_path / "relay.dmp") for _ in range(60)]
-        assert all(isinstance(outcome, (md.DumpReport, md.TargetError)) for outcome in outcomes), outcomes
-        assert sum(isinstance(outcome, md.DumpReport) for outcome in outcomes) >= 48, outcomes
-        assert process.poll() is None
-    finally:
-        end(process)
-
-
-def test_a_target_that_exits_meanwhile(pattern_program: Path, tmp_path: Path) -> None:
-    """Many short lives: each is dumped whole, or is gone."""
-    seen = set()
-    for number in range(20):
-        with live.Target([str(pattern_program), "--folder", str(tmp_path), "--heap", "8", "--exit", "9"]) as target:
-            assert target.process.stdin is not None
-            done: list[Any] = []
-            path = tmp_path / f"{number}.dmp"
-            thread = threading.Thread(
-                target=lambda done=done, path=path, pid=target.pid: done.append(outcome_of(pid, path))
-            )
-            thread.start()
-            threading.Event().wait(0.0007 * number)
-            target.process.stdin.close()
-            assert target.process.wait(live.PATIENCE) == 9
-            thread.join(live.PATIENCE)
-            outcome = done[0]
-            seen.add(type(outcome))
-            if isinstance(outcome, md.DumpReport):
-                assert file_rules.broken_rules(path) == []
-            else:
-                assert isinstance(outcome, md.TargetError), outcome
-                assert not path.exists()
-    assert md.DumpReport in seen
-
-
-def test_a_target_that_forks_meanwhile(start_pattern: Start, take: live.Taker) -> None:
-    target = start_pattern("--fork-loop", "--threads", 2)
-    for _ in range(10):
-        report, _ = take(target, FULL, only=["udmp-parser"])
-        assert report.complete
 
 
 def as_nobody(code: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -498,7 +403,7 @@ def test_a_target_whose_threads_exec_is_not_refused(pattern_program: Path) -> No
         assert done.returncode == 0, done.stdout + done.stderr
         assert target.poll() is None
     finally:
-        end(target)
+        live.end(target)
 
 
 def test_a_process_that_is_not_dumpable(pattern_program: Path, tmp_path: Path) -> None:
@@ -519,7 +424,7 @@ def test_a_process_that_is_not_dumpable(pattern_program: Path, tmp_path: Path) -
         assert done.returncode == 9, done.stderr
         assert "dumpable" in done.stdout
     finally:
-        end(target)
+        live.end(target)
 
 
 def facts(**known: int) -> Any:

@@ -269,6 +269,15 @@ def small_filesystem(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+def end(process: subprocess.Popen[Any]) -> None:
+    """Kill, wait, close."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 class Taker:
     """Takes dumps into one folder; every one of them has to be accepted by the readers."""
 
